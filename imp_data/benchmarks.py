@@ -1,0 +1,121 @@
+"""The benchmarks stage: ids and fingerprints of pictures that must not be trained on."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imp_data.errors import UserError
+from imp_data.fingerprints import check_decoder, fingerprint_table, fingerprints_of
+from imp_data.images.archive import Shelf
+from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
+from imp_data.images.match import Hashes
+from imp_data.layouts.elements import json_spans, parse
+from imp_data.ledger import Verdict
+from imp_data.manifest import Benchmark, Limits
+from imp_data.store import parquet_writer
+
+# A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
+PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
+
+
+class Pack(NamedTuple):
+    """A benchmark as the matcher needs it; row n of each field is one picture's look.
+
+    A picture whose EXIF orientation turns it has two rows.
+    """
+
+    name: str
+    ids: frozenset[str]
+    id_pattern: re.Pattern[str]
+    sha256s: dict[str, str]
+    hashes: Hashes
+    hash_ids: list[str]
+
+
+def build_benchmark(
+    benchmark: Benchmark, raw: Path, shelf: Shelf | None, limits: Limits, out: Path
+) -> dict[str, Any]:
+    """Write benchmarks/<name>.parquet. Without a shelf the pack holds ids alone."""
+    ids = list(dict.fromkeys(_ids(benchmark, raw)))
+    rows = [Fingerprint(image="", status="missing") for _ in ids]
+    if shelf is not None:
+        rows = _fingerprints(benchmark, ids, shelf, limits)
+    table = fingerprint_table(rows).add_column(0, "id", pa.array(ids, pa.string()))
+    schema = PACK_SCHEMA.with_metadata({"decoder": decoder()})
+    with parquet_writer(out, schema) as writer:
+        writer.write_table(table.cast(schema))
+    seen = sum(row.status == "ok" for row in rows)
+    return {"ids": len(ids), "fingerprinted": seen, "unseen": len(ids) - seen}
+
+
+def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
+    for name in benchmark.id_files:
+        path = raw / name
+        with path.open("rb") as file:
+            for spans in json_spans(path, key="data"):
+                for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
+                    file.seek(start)
+                    yield _id(path, start, file.read(end - start))
+
+
+def _id(path: Path, place: int, element: bytes) -> str:
+    """A benchmark's id list must be whole: one that cannot be read would let its picture through."""
+    parsed = parse(element)
+    value = None if isinstance(parsed, Verdict) else parsed[0]
+    identity = value.get("image_id") if isinstance(value, dict) else None
+    if not isinstance(identity, str) or not identity:
+        raise UserError(
+            f"{path}, byte {place}",
+            f"a record without a readable image_id: {element[:60]!r}",
+            "delete the file and materialize its raw asset again",
+        )
+    return identity
+
+
+def _fingerprints(
+    benchmark: Benchmark, ids: list[str], shelf: Shelf, limits: Limits
+) -> list[Fingerprint]:
+    """Of each id the first of its possible places that has a picture."""
+    found: dict[str, Fingerprint] = {}
+    for template in benchmark.picture_paths:
+        asked = {i: template.format(id=i) for i in ids if i not in found}
+        label = f"benchmarks/{benchmark.name}"
+        for row, i in zip(
+            fingerprints_of(label, list(asked.values()), shelf, limits), asked, strict=True
+        ):
+            if row.status != "missing":
+                found[i] = row
+    missing = benchmark.picture_paths[0]
+    return [found.get(i) or Fingerprint(missing.format(id=i), "missing") for i in ids]
+
+
+def read_pack(benchmark: Benchmark, path: Path) -> Pack:
+    """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
+    table = pq.read_table(path, columns=["id", "sha256", "phash", "phash_upright"])
+    check_decoder(path, table.schema)
+    looks = [
+        (hash_, row["id"])
+        for row in table.to_pylist()
+        for hash_ in (row["phash"], row["phash_upright"])
+        if hash_ is not None
+    ]
+    return Pack(
+        name=benchmark.name,
+        ids=frozenset(table["id"].to_pylist()),
+        id_pattern=re.compile(benchmark.id_pattern),
+        sha256s={r["sha256"]: r["id"] for r in table.to_pylist() if r["sha256"]},
+        hashes=np.array([hash_ for hash_, _ in looks], np.uint64),
+        hash_ids=[i for _, i in looks],
+    )
+
+
+def pack_figures(path: Path) -> dict[str, Any]:
+    """How many ids a pack has, and how many of their pictures it knows."""
+    table = pq.read_table(path, columns=["id", "status"])
+    seen = table["status"].to_pylist().count("ok")
+    return {"ids": table.num_rows, "fingerprinted": seen}

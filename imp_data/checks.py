@@ -1,0 +1,191 @@
+"""What must hold after each stage; a graph stops where a blocking check fails."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow.compute as pc
+
+from imp_data.ledger import Outcome
+from imp_data.mixture import conservation_problems
+from imp_data.pipeline import Build
+from imp_data.store import arrow_batches
+
+
+class Finding(NamedTuple):
+    """What a check found: whether it holds, the figures it compared, and what is wrong if it fails."""
+
+    passed: bool
+    figures: dict[str, Any]
+    problems: list[str]
+
+
+class Check(NamedTuple):
+    """A named condition on one asset's result."""
+
+    name: str
+    description: str
+    find: Callable[[], Finding]
+    blocking: bool = True
+
+
+def records_checks(build: Build, source: str) -> list[Check]:
+    """Of records/<source>."""
+    return [
+        Check(
+            "conserved",
+            "Every upstream row has one ledger row: dropped for a reason, or part of a Sample.",
+            lambda: _records_conserved(build, source),
+        ),
+        Check(
+            "as_published",
+            "Rows and sub-sources are as many as the pinned revision has.",
+            lambda: _as_published(build, source),
+        ),
+    ]
+
+
+def _records_conserved(build: Build, source: str) -> Finding:
+    figures = build.figures(f"records/{source}")
+    ledger = pl.scan_parquet(build.data.ledger(source))
+    dropped = pl.col("outcome") == Outcome.DROPPED
+    counted = ledger.select(
+        rows=pl.len(),
+        ordinals=pl.col("ordinal").n_unique(),
+        last=pl.col("ordinal").max(),
+        unsettled=(~(dropped & pl.col("reason").is_not_null()).fill_null(False)
+                   & pl.col("sample").is_null()).sum(),
+        samples=pl.col("sample").n_unique() - pl.col("sample").null_count().clip(0, 1),
+    ).collect().row(0, named=True)
+    wrong = {
+        "ledger rows": (counted["rows"], figures["rows"]),
+        "different ordinals": (counted["ordinals"], figures["rows"]),
+        "last ordinal + 1": ((counted["last"] if counted["last"] is not None else -1) + 1, figures["rows"]),
+        "rows without a fate": (counted["unsettled"], 0),
+        "Samples named by the ledger": (counted["samples"], figures["samples"]),
+    }
+    return _compared(wrong)
+
+
+def _as_published(build: Build, source: str) -> Finding:
+    expect, figures = build.recipe.expect(source), build.figures(f"records/{source}")
+    wanted: dict[str, tuple[int, int]] = {}
+    if expect.rows is not None:
+        wanted["rows"] = (figures["rows"], expect.rows)
+    for subset, count in expect.subsets.items():
+        wanted[f"subset {subset}"] = (figures["subsets"].get(subset, 0), count)
+    return _compared(wanted)
+
+
+def benchmark_checks(build: Build, name: str) -> list[Check]:
+    """Of benchmarks/<name>."""
+    return [
+        Check(
+            "complete",
+            "All ids of the benchmark are known, and each one's picture unless deferred.",
+            lambda: _benchmark_complete(build, name),
+        )
+    ]
+
+
+def _benchmark_complete(build: Build, name: str) -> Finding:
+    figures = build.figures(f"benchmarks/{name}")
+    stated = next(d for d in build.recipe.mixture.decontaminate if d.benchmark == name)
+    expected = stated.expect_ids or build.recipe.benchmarks[name].expect_ids
+    wanted: dict[str, tuple[int, int]] = {}
+    if expected is not None:
+        wanted["ids"] = (figures["ids"], expected)
+    if not build.deferred:
+        wanted["fingerprinted pictures"] = (figures["fingerprinted"], figures["ids"])
+    return _compared(wanted)
+
+
+def screened_checks(build: Build, source: str) -> list[Check]:
+    """Of screened/<source>."""
+    checks = [
+        Check(
+            "conserved",
+            "Samples in are Samples passed, dropped and held.",
+            lambda: _screened_conserved(build, source),
+        )
+    ]
+    if any(e.source == source for e in build.recipe.mixture.exclusions):
+        checks.append(
+            Check(
+                "exclusions_hold",
+                "What the mixture excludes is out, told by two signs that agree, and as counted.",
+                lambda: _exclusions_hold(build, source),
+            )
+        )
+    return checks
+
+
+def _screened_conserved(build: Build, source: str) -> Finding:
+    figures = build.figures(f"screened/{source}")
+    outcomes: dict[str | None, int] = {}
+    for batch in arrow_batches(build.data.screened(source), ["outcome"]):
+        for entry in pc.value_counts(batch.column("outcome")).to_pylist():
+            outcomes[entry["values"]] = outcomes.get(entry["values"], 0) + entry["counts"]
+    samples = build.figures(f"records/{source}")["samples"]
+    return _compared(
+        {
+            "Samples": (sum(outcomes.values()), samples),
+            "passed": (outcomes.get(Outcome.KEPT, 0), figures["passed"]),
+            "held": (outcomes.get(Outcome.HELD, 0), figures["held"]),
+            "dropped": (outcomes.get(Outcome.DROPPED, 0), sum(figures["dropped"].values())),
+        }
+    )
+
+
+def _exclusions_hold(build: Build, source: str) -> Finding:
+    figures = build.figures(f"screened/{source}")
+    wanted: dict[str, tuple[int, int]] = {}
+    for exclusion in build.recipe.mixture.exclusions:
+        if exclusion.source != source:
+            continue
+        taken = figures["excluded"].get(exclusion.name, {"records": 0, "disagreeing": 0})
+        if exclusion.expect is not None:
+            wanted[f"{exclusion.name} excluded"] = (taken["records"], exclusion.expect)
+        wanted[f"{exclusion.name} told by one sign alone"] = (taken["disagreeing"], 0)
+        left = figures["subsets"].get(exclusion.subset, 0)
+        wanted[f"{exclusion.subset} let through"] = (left, 0)
+    return _compared(wanted)
+
+
+def mixture_checks(build: Build) -> list[Check]:
+    """Of the mixture."""
+    return [
+        Check(
+            "conserved",
+            "Rows read are rows kept, held and dropped, and the kept ids are the mixture's ids.",
+            lambda: _mixture_conserved(build),
+        ),
+        Check(
+            "quotas_filled",
+            "Each source gave as many Samples as the recipe asks.",
+            lambda: _quotas_filled(build),
+            blocking=False,
+        ),
+    ]
+
+
+def _mixture_conserved(build: Build) -> Finding:
+    figures = build.figures("mixture")
+    problems = conservation_problems(build.data.mixture(build.recipe.mixture.name))
+    return Finding(not problems, {"rows": figures["rows"]}, problems)
+
+
+def _quotas_filled(build: Build) -> Finding:
+    parts = build.figures("mixture")["parts"]
+    return _compared({part["source"]: (part["samples"], part["quota"]) for part in parts})
+
+
+def _compared(wanted: dict[str, tuple[int, int]]) -> Finding:
+    """Found against expected figures; each that differs is a problem."""
+    problems = [
+        f"{what}: {found:,} found, {expected:,} expected"
+        for what, (found, expected) in wanted.items()
+        if found != expected
+    ]
+    figures = {what: f"{found:,} of {expected:,}" for what, (found, expected) in wanted.items()}
+    return Finding(not problems, figures, problems)

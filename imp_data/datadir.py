@@ -1,0 +1,50 @@
+"""Where each stage's files are."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from imp_data.manifest import Mixture
+
+
+class DataDir(NamedTuple):
+    """The data directory. Demo and real builds have each their own, so that neither undoes the other."""
+
+    root: Path
+
+    def raw(self, name: str) -> Path:
+        """What upstream publishes under that name."""
+        return self.root / "raw" / name
+
+    @property
+    def images(self) -> Path:
+        """Pictures a person has unpacked; looked at before any archive."""
+        return self.root / "images"
+
+    def records(self, source: str) -> Path:
+        return self.root / "records" / f"{source}.arrow"
+
+    def ledger(self, source: str) -> Path:
+        return self.root / "ledger" / f"{source}.parquet"
+
+    def fingerprints(self, source: str) -> Path:
+        return self.root / "fingerprints" / f"{source}.parquet"
+
+    def benchmark(self, name: str) -> Path:
+        return self.root / "benchmarks" / f"{name}.parquet"
+
+    def screened(self, source: str) -> Path:
+        return self.root / "screened" / f"{source}.arrow"
+
+    def mixture(self, name: str) -> Path:
+        return self.root / "mixtures" / name
+
+    def stamp(self, asset: str) -> Path:
+        """What a finished stage was built from; beside the data, so that it moves with it."""
+        return self.root / ".stamps" / f"{asset}.json"
+
+
+def data_dir(mixture: Mixture) -> DataDir:
+    """IMP_DATA_DIR; where it is unset `data`, or `data/demo` for a drawn mixture."""
+    default = "data/demo" if mixture.drawn else "data"
+    return DataDir(Path(os.environ.get("IMP_DATA_DIR", "").strip() or default))

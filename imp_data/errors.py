@@ -1,0 +1,13 @@
+"""The one error a user sees: where it happened, what is wrong, what to do."""
+
+
+class UserError(Exception):
+    """Something a person must mend: printed without a traceback, with exit status 1."""
+
+    def __init__(self, where: object, problem: str, remedy: str) -> None:
+        super().__init__(f"{where}: {problem}\n  What to do: {remedy}")
+        self.where, self.problem, self.remedy = str(where), problem, remedy
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        # Raised in worker processes too, so it must survive pickling.
+        return UserError, (self.where, self.problem, self.remedy)

@@ -1,0 +1,1 @@
+"""Pictures: where they are, what they are, which of them are alike."""

@@ -1,0 +1,147 @@
+"""AI2D: one JSON file a diagram, whose keys are the questions (allenai.org/data/diagrams).
+
+A question with `abcLabel` is asked on the diagram whose texts are covered by letters, so a diagram
+gives up to two Samples: one on `images/`, one on `abc_images/`.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import TypedDict
+
+import numpy as np
+import orjson
+from pydantic import TypeAdapter
+
+from imp_data.layouts.elements import parse
+from imp_data.layouts.questions import Question, joined, question_problem
+from imp_data.layouts.reading import Chunk, Layout, read_rows, record_files, validated
+from imp_data.ledger import Reason, Verdict
+from imp_data.manifest import Source
+from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
+
+_CHUNK_FILES = 256
+# Upstream's way to leave a place in the list of options empty (allenai/molmo, ai2d.py).
+_NULL_OPTION = "{}"
+
+
+class _Record(TypedDict):
+    question: str
+    imageName: str
+    abcLabel: bool
+    answerTexts: list[str]
+    correctAnswer: int
+    questionId: str
+
+
+_ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+
+
+def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
+    """Some hundred files at a time; `ordinals` has the first of each file's questions."""
+    files = record_files(folder, source)
+    held_out = folder / source.held_out if source.held_out else folder
+    ordinal = 0
+    for begin in range(0, len(files), _CHUNK_FILES):
+        some = files[begin : begin + _CHUNK_FILES]
+        counts = [max(len(_questions(file.read_bytes())), 1) for file in some]
+        ordinals = np.cumsum([ordinal, *counts])
+        nothing = np.zeros(len(some), np.int64)
+        yield Chunk((held_out, *some), nothing, nothing, nothing, nothing, ordinals[:-1])
+        ordinal = int(ordinals[-1])
+
+
+def _questions(data: bytes) -> list[dict[str, Any]]:
+    """The questions of a file, each with its text and picture; none if it cannot be read."""
+    parsed = parse(data)
+    whole = None if isinstance(parsed, Verdict) else parsed[0]
+    questions = whole.get("questions") if isinstance(whole, dict) else None
+    if not isinstance(questions, dict):
+        return []
+    image = whole.get("imageName")
+    return [
+        {"question": text, "imageName": image, **fields}
+        if isinstance(fields, dict)
+        else {"question": text, "imageName": image}
+        for text, fields in questions.items()
+    ]
+
+
+def _groups(chunk: Chunk) -> Iterator[list[Row]]:
+    held_out, *files = chunk.files
+    for file, ordinal in zip(files, chunk.ordinals.tolist(), strict=True):
+        data = file.read_bytes()
+        rows = [
+            Row(ordinal + n, value, raw=orjson.dumps(value), file=str(held_out))
+            for n, value in enumerate(_questions(data))
+        ]
+        lettered = [row for row in rows if row.value.get("abcLabel") is True]
+        plain = [row for row in rows if row.value.get("abcLabel") is not True]
+        if rows:
+            yield from (group for group in (plain, lettered) if group)
+        else:
+            yield [Row(ordinal, value=None, raw=data, file=str(held_out))]
+
+
+def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
+    asked: list[tuple[Row, str, str]] = []
+    for row in read_rows(rows):
+        result = row if isinstance(row, Refused) else _asked(row)
+        if isinstance(result, Refused):
+            yield result
+        else:
+            asked.append(result)
+    if asked:
+        first = asked[0][0].value
+        folder = "abc_images" if first["abcLabel"] else "images"
+        yield joined(
+            asked,
+            upstream_id=f"{folder}/{first['imageName']}",
+            subset=folder,
+            image=f"{source.image_prefix}{folder}/{first['imageName']}",
+            suffix=OPTION_LETTER_SUFFIX,
+        )
+
+
+def _asked(row: Row) -> tuple[Row, str, str] | Refused:
+    record = validated(_ADAPTER, row)
+    if isinstance(record, Refused):
+        return record
+    row.upstream_id = record["questionId"]
+    options = _options(record)
+    if isinstance(options, Verdict):
+        return Refused(row, options)
+    lines, letter = options
+    split = "test" if record["imageName"] in _test_pictures(Path(row.file)) else "train"
+    asked = Question(row.upstream_id, record["imageName"], record["question"], letter, split)
+    problem = question_problem(asked)
+    if problem:
+        return Refused(row, problem)
+    return row, f"{record['question'].strip()}\n{lines}", letter
+
+
+def _options(record: _Record) -> tuple[str, str] | Verdict:
+    """`A. …` lines and the right letter. Null options go; a right answer given twice has no letter."""
+    texts, right = record["answerTexts"], record["correctAnswer"]
+    if not 0 <= right < len(texts):
+        problem = "the correct option is not among them"
+    elif texts[right].strip() == _NULL_OPTION or texts.count(texts[right]) > 1:
+        problem = "the correct option is empty or stands twice"
+    else:
+        left = [n for n, text in enumerate(texts) if text.strip() != _NULL_OPTION]
+        lines = [f"{chr(65 + place)}. {texts[n].strip()}" for place, n in enumerate(left)]
+        return "\n".join(lines), chr(65 + left.index(right))
+    return Verdict(Reason.BAD_OPTIONS, {"problem": problem, "options": texts, "correct": right})
+
+
+@lru_cache(maxsize=4)
+def _test_pictures(path: Path) -> frozenset[str]:
+    """Names of the pictures in the test split: one number a line, no header."""
+    if not path.is_file():
+        return frozenset()
+    return frozenset(f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip())
+
+
+LAYOUT = Layout(_chunks, _groups, _assemble)

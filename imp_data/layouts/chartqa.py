@@ -1,0 +1,27 @@
+"""ChartQA: JSON arrays of questions, written by people or generated (vis-nlp/ChartQA).
+
+People and the generator asked about some of the same charts; those questions become one Sample.
+"""
+
+from typing_extensions import TypedDict
+
+from imp_data.layouts.questions import Question, question_layout
+
+
+class _Record(TypedDict):
+    imgname: str
+    query: str
+    label: str
+
+
+def _question(record: _Record) -> Question:
+    """Labels stay as published, oddities too: the benchmark scores against that form."""
+    return Question(
+        upstream_id=record["imgname"],
+        image=record["imgname"],
+        question=record["query"],
+        answer=record["label"],
+    )
+
+
+LAYOUT = question_layout(_Record, picture="imgname", read=_question)

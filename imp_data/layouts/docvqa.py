@@ -1,0 +1,27 @@
+"""DocVQA, task 1 of the RRC challenge: questions on scanned pages, in an object's `data`."""
+
+from typing_extensions import TypedDict
+
+from imp_data.layouts.questions import Question, question_layout
+
+
+class _Record(TypedDict):
+    questionId: int | str
+    question: str
+    image: str
+    answers: list[str]
+    data_split: str
+
+
+def _question(record: _Record) -> Question:
+    """Of several answers the first is taken: what the person who asked wrote down."""
+    return Question(
+        upstream_id=str(record["questionId"]),
+        image=record["image"],
+        question=record["question"],
+        answer=next(iter(record["answers"]), ""),
+        split=record["data_split"],
+    )
+
+
+LAYOUT = question_layout(_Record, picture="image", read=_question, key="data")

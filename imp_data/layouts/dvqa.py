@@ -1,0 +1,25 @@
+"""DVQA: one JSON array of questions on drawn bar charts (kushalkafle/DVQA_dataset)."""
+
+from typing_extensions import TypedDict
+
+from imp_data.layouts.questions import Question, question_layout
+
+
+class _Record(TypedDict):
+    image: str
+    question: str
+    answer: str
+    question_id: int | str
+
+
+def _question(record: _Record) -> Question:
+    """Answers stay as published: digits for values, words for counts."""
+    return Question(
+        upstream_id=str(record["question_id"]),
+        image=record["image"],
+        question=record["question"],
+        answer=record["answer"],
+    )
+
+
+LAYOUT = question_layout(_Record, picture="image", read=_question)

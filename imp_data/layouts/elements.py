@@ -1,0 +1,260 @@
+"""The elements of a JSON file, found without parsing them, so that a bad one costs only itself.
+
+A window of bytes is classified by one table look-up; strings, nesting and the commas between
+elements follow from running sums. The scan looks at structure alone: invalid UTF-8, NaN, lone
+surrogates and raw newlines are the business of whoever parses an element. Where quotes or
+brackets do not balance, the scan takes up again at the next text that begins as the file's first
+element does.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from imp_data.errors import UserError
+from imp_data.ledger import Mend, Reason, Repair, Verdict
+
+WINDOW_BYTES = 4 << 20
+# Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
+MAX_ELEMENT_BYTES = 32 << 20
+_HEAD_BYTES = 1 << 20
+
+Offsets = npt.NDArray[np.int64]
+
+_QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
+_CLASS = np.zeros(256, np.uint8)
+for _character, _class in zip(b'"\\{[}],', (1, 2, 3, 3, 4, 4, 5), strict=True):
+    _CLASS[_character] = _class
+_DEPTH_STEP = np.array([0, 0, 0, 1, -1, 0], np.int64)
+
+
+class Spans(NamedTuple):
+    """Elements `file[start:end]`, in file order; surrounding white space may be included."""
+
+    starts: Offsets
+    ends: Offsets
+
+
+class _State(NamedTuple):
+    """Where a scan stands between two windows."""
+
+    position: int
+    element_start: int
+    depth: int
+    in_string: int
+    closed: bool
+
+
+def json_spans(path: Path, key: str | None = None, window: int = WINDOW_BYTES) -> Iterator[Spans]:
+    """Spans of a JSON array's elements, or of JSON Lines; `key` names an array in an object.
+
+    Raises UserError if the file is neither.
+    """
+    head = _head(path)
+    begins_at = len(head) - len(head.removeprefix(b"\xef\xbb\xbf").lstrip())
+    if key is not None:
+        match = re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head)
+        if match is None:
+            raise UserError(path, f'has no "{key}": [ … ]', _REFETCH)
+        yield from _array_spans(path, match.end(), window, trailer_allowed=True)
+    elif head[begins_at : begins_at + 1] == b"[":
+        yield from _array_spans(path, begins_at + 1, window, trailer_allowed=False)
+    elif head[begins_at : begins_at + 1] == b"{":
+        yield from _line_spans(path, begins_at, window)
+    else:
+        shown = head[begins_at : begins_at + 16]
+        raise UserError(path, f"is neither a JSON array nor JSON Lines: begins {shown!r}", _REFETCH)
+
+
+_REFETCH = "delete it and materialize its raw asset again"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        raise UserError(path, "is not there", "materialize its raw asset") from None
+
+
+def _line_spans(path: Path, position: int, window: int) -> Iterator[Spans]:
+    line_start = position
+    with path.open("rb") as file:
+        file.seek(position)
+        while block := file.read(window):
+            newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + position
+            starts = np.concatenate(([line_start], newlines[:-1] + 1)) if len(newlines) else newlines
+            long_enough = newlines - starts > 1  # an empty line, or a carriage return alone
+            if long_enough.any():
+                yield Spans(starts[long_enough], newlines[long_enough])
+            position += len(block)
+            line_start = int(newlines[-1]) + 1 if len(newlines) else line_start
+    if position - line_start > 1:
+        yield Spans(np.array([line_start]), np.array([position]))
+
+
+def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> Iterator[Spans]:
+    with path.open("rb") as file:
+        state = _State(begin, begin, depth=1, in_string=0, closed=False)
+        first_key = _first_key(_read(file, begin, _HEAD_BYTES))
+        while True:
+            block = _read_whole_escapes(file, state.position, window)
+            spans, after = _scan(block, state)
+            if after.closed:
+                rest = _read(file, after.position, window).strip()
+                if not rest or (trailer_allowed and not re.match(rb",\s*\{", rest)):
+                    yield _without_empty_end(file, spans)
+                    return
+                # More follows the bracket that seemed to close the array: it was one too many.
+                spans = Spans(spans.starts[:-1], spans.ends[:-1])
+            if len(spans.starts):
+                yield spans
+            state = after
+            too_long = state.position - state.element_start > MAX_ELEMENT_BYTES
+            if block and not state.closed and not too_long:
+                continue
+            broken, resume = _taken_up_again(file, state.element_start, first_key)
+            if broken is not None:
+                yield broken
+            if resume is None:
+                return
+            state = _State(resume, resume, depth=1, in_string=0, closed=False)
+
+
+def _without_empty_end(file: BinaryIO, spans: Spans) -> Spans:
+    """The spans less a last one of white space: an empty array, or a comma before the bracket."""
+    start, end = int(spans.starts[-1]), int(spans.ends[-1])
+    empty = end - start <= WINDOW_BYTES and not _read(file, start, end - start).strip()
+    return Spans(spans.starts[:-1], spans.ends[:-1]) if empty else spans
+
+
+def _read(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _read_whole_escapes(file: BinaryIO, position: int, size: int) -> bytes:
+    """A block, lengthened until it does not end inside an escape."""
+    block = _read(file, position, size)
+    while block.endswith(b"\\"):
+        more = file.read(1)
+        if not more:
+            return block
+        block += more
+    return block
+
+
+def _scan(block: bytes, state: _State) -> tuple[Spans, _State]:
+    data = np.frombuffer(block, np.uint8)
+    classes = _CLASS[data]
+    classes[_escaped(np.flatnonzero(classes == _BACKSLASH))] = 0
+    where = np.flatnonzero((classes != 0) & (classes != _BACKSLASH))
+    kind = classes[where]
+    quoted = (np.cumsum(kind == _QUOTE) + state.in_string) & 1
+    outside = (quoted == 0) & (kind != _QUOTE)
+    where_out, kind_out = where[outside], kind[outside]
+    depth = np.cumsum(_DEPTH_STEP[kind_out]) + state.depth
+    ends_here = np.flatnonzero(((depth == 1) & (kind_out == _COMMA)) | (depth == 0))
+    closes = np.flatnonzero(depth[ends_here] == 0)
+    closed = bool(len(closes))
+    if closed:
+        ends_here = ends_here[: closes[0] + 1]
+    ends = where_out[ends_here] + state.position
+    starts = np.concatenate(([state.element_start], ends[:-1] + 1)) if len(ends) else ends
+    next_start = int(ends[-1]) + 1 if len(ends) else state.element_start
+    return Spans(starts, ends), _State(
+        position=next_start if closed else state.position + len(block),
+        element_start=int(starts[-1]) if closed and len(starts) else next_start,
+        depth=int(depth[-1]) if len(depth) else state.depth,
+        in_string=int(quoted[-1]) if len(quoted) else state.in_string,
+        closed=closed,
+    )
+
+
+def _escaped(backslashes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Positions that an odd run of backslashes stands before."""
+    if not len(backslashes):
+        return backslashes
+    run_ends = np.flatnonzero(np.diff(backslashes, append=-1) != 1)
+    run_lengths = np.diff(run_ends, prepend=-1)
+    return backslashes[run_ends[run_lengths % 2 == 1]] + 1
+
+
+def _first_key(text: bytes) -> bytes | None:
+    match = re.match(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)', text)
+    return match.group(1) if match else None
+
+
+def _taken_up_again(
+    file: BinaryIO, begin: int, first_key: bytes | None
+) -> tuple[Spans | None, int | None]:
+    """The element in which the scan lost its way, and where the next one begins, if one does."""
+    for offset, text in _overlapping(file, begin + 1):
+        match = re.search(_next_element(first_key), text) if first_key else None
+        if match:
+            return Spans(*np.array([[begin], [offset + match.start(1)]])), offset + match.end()
+    if not _read(file, begin, WINDOW_BYTES).strip(b"]} \t\r\n"):
+        return None, None
+    return Spans(*np.array([[begin], [file.seek(0, 2)]])), None
+
+
+def _next_element(first_key: bytes) -> bytes:
+    """A comma that is followed by what the file's first element begins with, spacing aside."""
+    words = [re.escape(word) for word in re.findall(rb'\{|"(?:[^"\\]|\\.)*"|:', first_key)]
+    return rb"\}?\s*(,)\s*(?=" + rb"\s*".join(words) + rb")"
+
+
+def _overlapping(file: BinaryIO, begin: int) -> Iterator[tuple[int, bytes]]:
+    """Blocks from `begin` on that overlap, so that a pattern across an edge is found."""
+    step = WINDOW_BYTES // 2
+    position = begin
+    while text := _read(file, position, WINDOW_BYTES):
+        yield position, text
+        position += step
+
+
+def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
+    """The element's value and what was mended to read it; or why it cannot be read."""
+    try:
+        return orjson.loads(element), []
+    except orjson.JSONDecodeError as error:
+        return _parse_with_care(element, error)
+
+
+def parse_exactly(element: bytes) -> Any:
+    """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
+    return json.loads(element, strict=False)
+
+
+def _parse_with_care(
+    element: bytes, first: orjson.JSONDecodeError
+) -> tuple[Any, list[Mend]] | Verdict:
+    """What the strict parser refused, read so that the ledger can say what is wrong with it."""
+    try:
+        text = element.decode("utf-8")
+        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
+    except UnicodeEncodeError as error:
+        return Verdict(Reason.LONE_SURROGATE, {"found": ascii(error.object[error.start])})
+    except RecursionError:
+        return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
+    except json.JSONDecodeError as error:
+        ended_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        reason = Reason.TRUNCATED if ended_early else Reason.NOT_JSON
+        return Verdict(reason, {"problem": error.msg, "character": error.pos})
+    except ValueError as error:
+        return Verdict(Reason.NOT_JSON, {"problem": str(error)})
+    around = text[max(first.pos - 40, 0) : first.pos + 40]
+    return value, [Mend(Repair.RAW_CONTROL, around)]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

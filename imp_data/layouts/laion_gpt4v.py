@@ -1,0 +1,100 @@
+"""LAION-GPT4V: Parquet rows with a caption and the address of a picture, but no picture."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing_extensions import TypedDict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import TypeAdapter
+
+from imp_data.errors import UserError
+from imp_data.layouts.questions import Question, joined, question_problem
+from imp_data.layouts.reading import (
+    CHUNK_ROWS,
+    Chunk,
+    Layout,
+    read_rows,
+    record_files,
+    validated,
+)
+from imp_data.manifest import Source
+from imp_data.sample import Draft, Refused, Row
+
+_COLUMNS = ["link", "caption", "message_id"]
+
+
+class _Record(TypedDict):
+    link: str
+    caption: str
+    message_id: str
+
+
+_ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+
+
+def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
+    """Ranges of rows; `starts` and `ends` are row numbers within the file."""
+    ordinal = 0
+    for file in record_files(folder, source):
+        total = _opened(file).metadata.num_rows
+        starts = np.arange(0, total, CHUNK_ROWS)
+        for start in starts.tolist():
+            end = min(start + CHUNK_ROWS, total)
+            one = np.zeros(1, np.int64)
+            yield Chunk((file,), one, one + start, one + end, one, one + ordinal + start)
+        ordinal += total
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    try:
+        parquet = pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            file, f"is not a Parquet file ({error})", "delete it and materialize its raw asset again"
+        ) from error
+    missing = sorted(set(_COLUMNS) - set(parquet.schema_arrow.names))
+    if missing:
+        raise UserError(
+            file, f"lacks the columns {', '.join(missing)}", "pin the revision the manifest names"
+        )
+    return parquet
+
+
+def _groups(chunk: Chunk) -> Iterator[list[Row]]:
+    start, end = int(chunk.starts[0]), int(chunk.ends[0])
+    table = _opened(chunk.files[0]).read(columns=_COLUMNS).slice(start, end - start)
+    for number, value in enumerate(table.to_pylist()):
+        yield [Row(int(chunk.ordinals[0]) + number, value)]
+
+
+def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
+    for row in read_rows(rows):
+        yield row if isinstance(row, Refused) else _draft(row, source)
+
+
+def _draft(row: Row, source: Source) -> Draft | Refused:
+    record = validated(_ADAPTER, row)
+    if isinstance(record, Refused):
+        return record
+    row.upstream_id = record["message_id"]
+    # Upstream ships no pictures and names none; Mini-Gemini's are gpt_v<number>.jpg.
+    image = f"{source.image_prefix}gpt_v{row.ordinal}.jpg"
+    # Chosen by the record's own id, so that no other record's coming or going changes it.
+    choice = xxhash.xxh3_64_intdigest(record["message_id"].encode()) % len(source.prompts)
+    prompt = source.prompts[choice]
+    problem = question_problem(Question(row.upstream_id, image, prompt, record["caption"]))
+    if problem:
+        return Refused(row, problem)
+    return joined(
+        [(row, prompt, record["caption"])],
+        upstream_id=row.upstream_id,
+        subset="",
+        image=image,
+        suffix="",
+    )
+
+
+LAYOUT = Layout(_chunks, _groups, _assemble)

@@ -1,0 +1,124 @@
+"""LLaVA's own form, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most others since."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from pydantic import TypeAdapter
+
+from imp_data.layouts.reading import (
+    Layout,
+    chunk_groups,
+    read_rows,
+    record_files,
+    single_chunks,
+    validated,
+)
+from imp_data.manifest import Source, SubsetRule
+from imp_data.sample import OPTION_LETTER_SUFFIX, SHORT_ANSWER_SUFFIX, Draft, Refused, Row
+
+# TypedDicts, not models: pydantic checks them at half the cost, and most fields are passed on.
+# `from` is a keyword, hence the functional form.
+_Turn = TypedDict("_Turn", {"from": str, "value": str})
+
+
+class _Record(TypedDict):
+    conversations: list[_Turn]
+    id: NotRequired[str | int]
+    idx: NotRequired[str | int]  # ALLaVA's text file says idx
+    image: NotRequired[str | None]
+
+
+_ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+
+
+def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
+    """One Draft a record."""
+    for row in read_rows(rows):
+        yield row if isinstance(row, Refused) else _draft(row, source)
+
+
+LAYOUT = Layout(
+    chunks=lambda folder, source: single_chunks(record_files(folder, source)),
+    groups=chunk_groups,
+    assemble=_assemble,
+)
+
+
+def _draft(row: Row, source: Source) -> Draft | Refused:
+    row.upstream_id = _identity(row.value)
+    record = validated(_ADAPTER, row)
+    if isinstance(record, Refused):
+        row.upstream_id = _identity(row.value)
+        return record
+    row.upstream_id = _identity(record)
+    turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
+    image = record.get("image")
+    question = next((value for speaker, value in turns if speaker == "human"), "")
+    subset = subset_of(source.subsets, image, question)
+    where = source.image_prefix + image if image else image
+    return Draft([row], row.upstream_id or "", subset, where, turns)
+
+
+def _identity(record: Any) -> str | None:
+    identity = record.get("id", record.get("idx"))
+    return str(identity) if isinstance(identity, str | int) else None
+
+
+def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
+    """The finer origin of a record, by its picture's path and its first question."""
+    match rule:
+        case "mix665k":
+            return _mix665k(image, question)
+        case "allava":
+            return _allava(image or "")
+        case "image_family":
+            return _image_family(image or "")
+        case _:
+            return ""
+
+
+# Subsets whose text holds boxes, normalised on the picture padded to a square.
+REGION_SUBSETS = frozenset({"refcoco", "vg"})
+_BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes:"
+_REGION_PROMPT = "Please provide a short description for this region:"
+_SHORT_ANSWERS = {"coco": "vqav2_okvqa", "gqa": "gqa", "ocr_vqa": "ocr_vqa"}
+
+
+def _mix665k(image: str | None, question: str) -> str:
+    """The sub-source of a llava_v1_5_mix665k record, by the signs its makers left.
+
+    Counts of the pinned revision by these rules: haotian-liu/LLaVA, issues 702 and 657. VQAv2 and
+    OKVQA share pictures and wording, so they cannot be told apart.
+    """
+    if image is None:
+        return "sharegpt"
+    family = image.split("/", 1)[0]
+    if family == "textvqa":
+        return "textcaps"
+    text = question.replace("<image>", "").strip()
+    if text.startswith((_BOX_PROMPT, _REGION_PROMPT)):
+        return "vg" if family == "vg" else "refcoco"
+    if text.endswith(OPTION_LETTER_SUFFIX):
+        return "a_okvqa"
+    if text.endswith(SHORT_ANSWER_SUFFIX) and family in _SHORT_ANSWERS:
+        return _SHORT_ANSWERS[family]
+    # OCR-VQA, GQA and VG have one form each: whatever the question, the folder tells.
+    return {"gqa": "gqa", "ocr_vqa": "ocr_vqa", "vg": "vg"}.get(family, "llava_instruct")
+
+
+def _allava(image: str) -> str:
+    """`laion`, or `vflan:<task>`: Vision-FLAN's files are named <task>_<number>_<original name>."""
+    if image.startswith("allava_laion/"):
+        return "laion"
+    task = re.match(r"(.+?)_(?:\d+_|COCO_)", image.rsplit("/", 1)[-1])
+    return f"vflan:{task.group(1) if task else 'other'}"
+
+
+def _image_family(image: str) -> str:
+    """The folder a ShareGPT4V picture comes from, as one word."""
+    steps = image.split("/")
+    family = steps[1] if steps[0] == "llava" and len(steps) > 1 else steps[0]
+    return family.replace("-", "_")

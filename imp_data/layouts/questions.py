@@ -1,0 +1,120 @@
+"""Questions on one picture, joined to one conversation as LLaVA writes its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from imp_data.layouts.reading import (
+    Layout,
+    chunk_groups,
+    grouped_chunks,
+    read_rows,
+    record_files,
+    text_field,
+    validated,
+)
+from imp_data.ledger import Reason, Verdict
+from imp_data.manifest import Source
+from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, Draft, Refused, Row
+
+
+class Question(NamedTuple):
+    """One upstream row of a question-answering dataset, in our words."""
+
+    upstream_id: str
+    image: str
+    question: str
+    answer: str
+    split: str = "train"
+
+
+def question_layout(
+    record: Any, *, picture: str, read: Callable[[Any], Question], key: str | None = None
+) -> Layout:
+    """A layout whose rows are questions with short answers, one Draft a picture.
+
+    `record` is the TypedDict of a row, `picture` its field that names the picture, `key` the field
+    of the file's outermost object that holds the rows, if it is not an array itself.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(record)
+
+    def assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
+        asked: list[tuple[Row, Question]] = []
+        for row in read_rows(rows):
+            result = row if isinstance(row, Refused) else _asked(row, adapter, read)
+            if isinstance(result, Refused):
+                yield result
+            else:
+                asked.append(result)
+        if asked:
+            yield _draft(asked, source)
+
+    return Layout(
+        chunks=lambda folder, source: grouped_chunks(
+            record_files(folder, source), text_field(picture), key
+        ),
+        groups=chunk_groups,
+        assemble=assemble,
+    )
+
+
+def _asked(
+    row: Row, adapter: TypeAdapter[Any], read: Callable[[Any], Question]
+) -> tuple[Row, Question] | Refused:
+    record = validated(adapter, row)
+    if isinstance(record, Refused):
+        return record
+    question = read(record)
+    row.upstream_id = question.upstream_id
+    problem = question_problem(question)
+    return Refused(row, problem) if problem else (row, question)
+
+
+def question_problem(question: Question) -> Verdict | None:
+    """What keeps one question out without harm to the others on its picture."""
+    if question.split != "train":
+        return Verdict(Reason.HELD_OUT_SPLIT, {"split": question.split})
+    if not question.question.strip() or not question.answer.strip():
+        field = "answer" if question.question.strip() else "question"
+        return Verdict(Reason.EMPTY_VALUE, {"field": field})
+    if IMAGE_TOKEN in question.question + question.answer:
+        return Verdict(Reason.TOKEN_REPEATED, {"field": "question or answer"})
+    return None
+
+
+def _draft(asked: Sequence[tuple[Row, Question]], source: Source) -> Draft:
+    image = asked[0][1].image
+    return joined(
+        [(row, question.question, question.answer) for row, question in asked],
+        upstream_id=image,
+        subset=_file_subset(asked[0][0]) if source.subsets == "file" else "",
+        image=source.image_prefix + image,
+        suffix=SHORT_ANSWER_SUFFIX,
+    )
+
+
+def _file_subset(row: Row) -> str:
+    """`human` for a row of train_human.json."""
+    return row.file.removesuffix(".json").rsplit("_", 1)[-1]
+
+
+def joined(
+    exchanges: Sequence[tuple[Row, str, str]],
+    *,
+    upstream_id: str,
+    subset: str,
+    image: str,
+    suffix: str,
+) -> Draft:
+    """One multi-turn Draft of (row, question, answer).
+
+    The picture's token and the suffix stand in the first question alone, as in LLaVA's own data
+    (llava_v1_5_mix665k.json) and in what Mini-Gemini and LLaVA-NeXT made of these sources.
+    """
+    turns: list[tuple[str, str]] = []
+    for number, (_, question, answer) in enumerate(exchanges):
+        text = question.strip()
+        turns.append(("human", text if number else f"{IMAGE_TOKEN}\n{text}{suffix}"))
+        turns.append(("gpt", answer.strip()))
+    return Draft([row for row, _, _ in exchanges], upstream_id, subset, image, turns)

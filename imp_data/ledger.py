@@ -1,0 +1,129 @@
+"""What became of each upstream record: kept, held back or dropped, where, why, on what evidence."""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+
+class Outcome(StrEnum):
+    """How a record ends; there is no fourth way."""
+
+    KEPT = "kept"
+    HELD = "held"
+    DROPPED = "dropped"
+
+
+class Stage(StrEnum):
+    """Where a record's fate was decided."""
+
+    RECORDS = "records"
+    SCREENED = "screened"
+    MIXTURE = "mixture"
+
+
+class Reason(StrEnum):
+    """Why a record was dropped or held; `.sentence` says it to a person."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> "Reason":
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.sentence = sentence
+        return reason
+
+    NOT_UTF8 = "not_utf8", "The record's bytes are not UTF-8."
+    NOT_JSON = "not_json", "The record is not JSON."
+    TRUNCATED = "truncated", "The file ends in the middle of the record."
+    TOO_DEEP = "too_deep", "The record's JSON is nested too deeply to be read safely."
+    WRONG_TYPE = "wrong_type", "The record or a field of it lacks the form the layout has."
+    NO_TURNS = "no_turns", "The record has no conversation."
+    WRONG_ROLES = "wrong_roles", "Human and gpt do not alternate."
+    UNANSWERED = "unanswered", "The last question has no answer."
+    EMPTY_VALUE = "empty_value", "A question or an answer is empty."
+    TOKEN_WITHOUT_IMAGE = "token_without_image", "A record without a picture says <image>."
+    TOKEN_MISSING = "token_missing", "A record with a picture never says <image>."
+    TOKEN_REPEATED = "token_repeated", "<image> stands in more than one turn."
+    TOKEN_IN_ANSWER = "token_in_answer", "<image> stands in an answer."
+    BOX_OUT_OF_RANGE = "box_out_of_range", "A box leaves [0,1] or its corners are not in order."
+    LONE_SURROGATE = "lone_surrogate", "The text holds half a surrogate pair: a character is lost."
+    TOO_LONG = "too_long", "The conversation is longer than the mixture's limit."
+    BAD_IMAGE_PATH = "bad_image_path", "The picture's path is empty, absolute or climbs out."
+    BAD_OPTIONS = "bad_options", "The options and the correct one do not go together."
+    HELD_OUT_SPLIT = "held_out_split", "The record belongs to a test split upstream."
+    EXCLUDED = "excluded", "The mixture's manifest excludes this kind of record."
+    EXACT_REPEAT = "exact_repeat", "The same record stands earlier in the same source."
+    BENCHMARK_ID = "benchmark_id", "The picture's file name carries a benchmark picture's id."
+    BENCHMARK_BYTES = "benchmark_bytes", "The picture is a benchmark picture, byte for byte."
+    BENCHMARK_HASH = "benchmark_hash", "The picture looks like a benchmark picture."
+    IMAGE_MISSING = "image_missing", "The picture is not there."
+    IMAGE_EMPTY = "image_empty", "The picture's file has no bytes."
+    IMAGE_UNDECODABLE = "image_undecodable", "The picture cannot be decoded."
+    IMAGE_TRUNCATED = "image_truncated", "The picture's file ends too early."
+    IMAGE_TOO_SMALL = "image_too_small", "The picture is smaller than the mixture's limit."
+    IMAGE_TOO_LARGE = "image_too_large", "The picture is larger than the mixture's limit."
+    OVER_QUOTA = "over_quota", "The source's quota was full before this record's turn."
+
+
+class Repair(StrEnum):
+    """What was mended in a record that was kept; the ledger holds what stood there before."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> "Repair":
+        repair = str.__new__(cls, value)
+        repair._value_ = value
+        repair.sentence = sentence
+        return repair
+
+    RAW_CONTROL = "raw_control", "A raw control character in a JSON string was read as if escaped."
+    CONTROL_REMOVED = "control_removed", "Control characters were taken out of the text."
+    LEADING_GPT_REMOVED = "leading_gpt_removed", "A first turn by gpt was removed."
+    TOKEN_MOVED = "token_moved", "<image> was moved to the front of its turn."
+
+
+class Verdict(NamedTuple):
+    """A reason with its evidence (a small JSON object)."""
+
+    reason: Reason
+    evidence: dict[str, Any]
+
+
+class Mend(NamedTuple):
+    """A repair with what stood there before."""
+
+    repair: Repair
+    before: str
+
+
+REPAIR_TYPE = pa.struct([pa.field("repair", pa.string()), pa.field("before", pa.string())])
+
+# As the records stage writes it: `outcome` is null while a record is still in the running, and
+# `sample` is the row of records/<source>.arrow the upstream row went into.
+RECORDS_LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string()),
+        pa.field("ordinal", pa.int64()),
+        pa.field("upstream_id", pa.string()),
+        pa.field("id", pa.string()),
+        pa.field("outcome", pa.string()),
+        pa.field("stage", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("evidence", pa.string()),
+        pa.field("repairs", pa.list_(REPAIR_TYPE)),
+        pa.field("sample", pa.int32()),
+    ]
+)
+LEDGER_SCHEMA = pa.schema([f for f in RECORDS_LEDGER_SCHEMA if f.name != "sample"])
+
+
+def evidence_json(evidence: dict[str, Any]) -> str:
+    """Evidence as compact JSON with sorted keys; text that is not UTF-8 is shown escaped."""
+    try:
+        return orjson.dumps(evidence, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        import json
+
+        return json.dumps(evidence, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,347 @@
+"""The stages in their order, each with what it depends on: what an asset calls."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from imp_data.benchmarks import build_benchmark, read_pack
+from imp_data.datadir import DataDir, data_dir
+from imp_data.errors import UserError
+from imp_data.fetch import mirrors_from_environment, obtain
+from imp_data.fingerprints import Album, earlier_fingerprints, read_fingerprints
+from imp_data.images.archive import Shelf
+from imp_data.images.fingerprint import SCHEMA, decoder
+from imp_data.manifest import Published, Recipe, Strict, load_recipe
+from imp_data.mixture import Share, build_mixture
+from imp_data.progress import progress
+from imp_data.records import build_records
+from imp_data.screening import Benchmarked, Candidates, candidates, draw, write_screened
+from imp_data.store import (
+    StageResult,
+    code_digest,
+    listing_digest,
+    parquet_writer,
+    read_stamp,
+    run_stage,
+    text_digest,
+)
+
+_EDGE = ("errors", "manifest", "ledger", "sample", "store")
+# The modules whose text decides the bytes of a stage; their digest is its code version.
+CODE: dict[str, str] = {
+    "raw": code_digest("fetch"),
+    "records": code_digest(*_EDGE, "records", "rules", "layouts"),
+    "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
+    "images": code_digest(*_EDGE, "screening", "fingerprints", "images"),
+    "screened": code_digest(*_EDGE, "screening", "images"),
+    "mixture": code_digest(*_EDGE, "mixture"),
+}
+_LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
+
+
+class Build:
+    """One mixture being built in one data directory; each method runs one stage.
+
+    A stage whose inputs, code and outputs are unchanged does nothing and says so in its result.
+    """
+
+    def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
+        self.recipe = recipe
+        self.data = data or data_dir(recipe.mixture)
+
+    @classmethod
+    def of(cls, mixture_path: Path) -> "Build":
+        """The build that a mixture's manifest describes."""
+        return cls(load_recipe(mixture_path))
+
+    @cached_property
+    def published(self) -> dict[str, list[Published]]:
+        """Manifests by the name of the raw folder their files share.
+
+        Where pictures are deferred, collections are left out.
+        """
+        recipe, by_name = self.recipe, dict[str, list[Published]]()
+        rooms: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
+        if not self.deferred:
+            rooms.append(recipe.pictures)
+        for room in rooms:
+            for name, manifest in room.items():
+                by_name.setdefault(name, []).append(manifest)
+        return dict(sorted(by_name.items()))
+
+    @property
+    def deferred(self) -> bool:
+        """Whether pictures are left for later."""
+        return self.recipe.mixture.pictures == "deferred"
+
+    def raw(self, name: str, pins: Mapping[str, str] | None = None) -> StageResult:
+        """Fetch, verify and unpack what is published under a name.
+
+        `pins` are sha256 by path for files whose manifest states none, as a drawn world's are.
+        """
+        folder, manifests = self.data.raw(name), self.published[name]
+        files = {file.path: folder / file.path for m in manifests for file in m.files}
+        loose = [
+            folder / f.inside
+            for m in manifests
+            for f in getattr(m, "folders", ())
+            if f.file is None
+        ]
+
+        def build() -> dict[str, Any]:
+            found: dict[str, str] = {}
+            for manifest in manifests:
+                pinned = _pinned(manifest, pins or {})
+                found |= obtain(pinned, folder, mirrors_from_environment())
+            return {"files": dict(sorted(found.items()))}
+
+        inputs = {
+            "code": CODE["raw"],
+            "manifest": _digest(*manifests),
+            "pins": text_digest(*(f"{p} {s}" for p, s in sorted((pins or {}).items()))),
+            **{f"loose/{path.name}": listing_digest(path) for path in loose if path.is_dir()},
+        }
+        return run_stage(self.data.stamp(f"raw/{name}"), inputs, list(files.values()), build)
+
+    def records(self, source: str) -> StageResult:
+        """Upstream records to validated Samples, with a ledger row each."""
+        manifest, limits = self.recipe.sources[source], self.recipe.mixture.limits
+        outputs = [self.data.records(source), self.data.ledger(source)]
+
+        def build() -> dict[str, Any]:
+            return build_records(manifest, self.data.raw(source), limits, *outputs)
+
+        inputs = {
+            "code": CODE["records"],
+            "libraries": _libraries(),
+            "manifest": _digest(manifest, limits),
+            "raw": self._digest_of(f"raw/{source}"),
+        }
+        return run_stage(self.data.stamp(f"records/{source}"), inputs, outputs, build)
+
+    def benchmark(self, name: str) -> StageResult:
+        """The ids and fingerprints of a benchmark's pictures."""
+        manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
+        out = self.data.benchmark(name)
+        shelf = None if self.deferred else self.shelf(manifest.pictures)
+
+        def build() -> dict[str, Any]:
+            return build_benchmark(manifest, self.data.raw(name), shelf, limits, out)
+
+        inputs = {
+            "code": CODE["benchmarks"],
+            "decoder": decoder(),
+            "manifest": _digest(manifest, limits),
+            "raw": self._digest_of(f"raw/{name}"),
+            "pictures": self._pictures_digest(manifest.pictures),
+        }
+        return run_stage(self.data.stamp(f"benchmarks/{name}"), inputs, [out], build)
+
+    def images(self, source: str) -> StageResult:
+        """Fingerprints of the pictures that the draw reaches."""
+        out = self.data.fingerprints(source)
+        collections = self.recipe.sources[source].pictures
+        pictures = text_digest(
+            self._pictures_digest(collections), _digest(self.recipe.mixture.limits), CODE["images"]
+        )
+
+        def build() -> dict[str, Any]:
+            if self.deferred:
+                with parquet_writer(out, SCHEMA):
+                    return {"pictures": 0, "statuses": {}, "deferred": True}
+            limits = self.recipe.mixture.limits
+            with progress(f"images/{source}", "pictures") as told:
+                earlier = earlier_fingerprints(out, pictures)
+                album = Album(self.shelf(collections), limits, told, earlier)
+                draw(self._candidates(source), self._quota(source), album, limits, self._benchmarked())
+            return album.save(out, pictures)
+
+        inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
+        return run_stage(self.data.stamp(f"images/{source}"), inputs, [out], build)
+
+    def screened(self, source: str) -> StageResult:
+        """Which Samples pass, which go and why, which are held back."""
+        out, limits = self.data.screened(source), self.recipe.mixture.limits
+
+        def build() -> dict[str, Any]:
+            offered = self._candidates(source)
+            known = {} if self.deferred else read_fingerprints(self.data.fingerprints(source))
+            look = None if self.deferred else lambda images: [known[i] for i in dict.fromkeys(images)]
+            drawn = draw(offered, self._quota(source), look, limits, self._benchmarked())
+            return write_screened(out, offered, drawn)
+
+        inputs = {
+            **self._draw_inputs(source),
+            "code": CODE["screened"],
+            "images": self._digest_of(f"images/{source}"),
+        }
+        return run_stage(self.data.stamp(f"screened/{source}"), inputs, [out], build)
+
+    def mixture(self) -> StageResult:
+        """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
+        mixture = self.recipe.mixture
+        folder = self.data.mixture(mixture.name)
+        outputs = [folder / "mixture.json", folder / "ledger.parquet", folder / "state.json"]
+        facts = self._facts()
+
+        def build() -> dict[str, Any]:
+            shares = [self._share(part.source) for part in mixture.parts]
+            manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
+            return {"rows": manifest["rows"], "digest": manifest["digest"], "parts": manifest["parts"]}
+
+        inputs = {
+            "code": CODE["mixture"],
+            "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
+            **{f"records/{p.source}": self._digest_of(f"records/{p.source}") for p in mixture.parts},
+            **{f"screened/{p.source}": self._digest_of(f"screened/{p.source}") for p in mixture.parts},
+        }
+        return run_stage(self.data.stamp("mixture"), inputs, outputs, build)
+
+    def shelf(self, collections: tuple[str, ...]) -> Shelf:
+        """Where the pictures of these collections are."""
+        folders = self.recipe.folders(collections)
+        return Shelf(self.data.images, self.data.raw(""), folders)
+
+    def figures(self, asset: str) -> dict[str, Any]:
+        """The figures of a stage's last finished run."""
+        return self._stamp_of(asset)["figures"]  # type: ignore[no-any-return]
+
+    def _share(self, source: str) -> Share:
+        return Share(
+            source=source,
+            license=self.recipe.sources[source].license,
+            records=self.data.records(source),
+            ledger=self.data.ledger(source),
+            screened=self.data.screened(source),
+        )
+
+    def _quota(self, source: str) -> int:
+        return self.recipe.part(source).quota
+
+    def _candidates(self, source: str) -> Candidates:
+        records = self.data.records(source)
+        return candidates(self.recipe.mixture, source, records, self._benchmarked())
+
+    def _benchmarked(self) -> list[Benchmarked]:
+        return [
+            Benchmarked(
+                read_pack(self.recipe.benchmarks[d.benchmark], self.data.benchmark(d.benchmark)),
+                d.max_distance_bits,
+            )
+            for d in self.recipe.mixture.decontaminate
+        ]
+
+    def _draw_inputs(self, source: str) -> dict[str, str]:
+        mixture = self.recipe.mixture
+        exclusions = [e for e in mixture.exclusions if e.source == source]
+        rules = (mixture.limits, *exclusions, *mixture.decontaminate)
+        return {
+            "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
+            "pictures_are": mixture.pictures,
+            "rules": _digest(*rules),
+            "records": self._digest_of(f"records/{source}"),
+            **{
+                f"benchmarks/{d.benchmark}": self._digest_of(f"benchmarks/{d.benchmark}")
+                for d in mixture.decontaminate
+            },
+        }
+
+    def _pictures_digest(self, collections: tuple[str, ...]) -> str:
+        """Digest of what the pictures of these collections are, unpacked ones by their listing."""
+        if self.deferred:
+            return "deferred"
+        unpacked = [
+            listing_digest(self.data.images / folder.path)
+            for _, folder in self.recipe.folders(collections)
+        ]
+        return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *unpacked)
+
+    def _facts(self) -> dict[str, Any]:
+        """What mixture.json says of the recipe and the inputs; nothing of time or place."""
+        mixture = self.recipe.mixture
+        return {
+            "format": 1,
+            "name": mixture.name,
+            "title": mixture.title,
+            "paper": mixture.paper,
+            "seed": mixture.seed,
+            "drawn": mixture.drawn,
+            "pictures": mixture.pictures,
+            "not_checked": _NOT_CHECKED if self.deferred else [],
+            "parts": [self._part_facts(part.source) for part in mixture.parts],
+            "exclusions": [self._exclusion_facts(e.name) for e in mixture.exclusions],
+            "benchmarks": [
+                {**d.model_dump(), **self.figures(f"benchmarks/{d.benchmark}")}
+                for d in mixture.decontaminate
+            ],
+            "inputs": {
+                "manifests": {name: _digest(*m) for name, m in self.published.items()},
+                "mixture": _digest(mixture),
+                "files": {name: self.figures(f"raw/{name}")["files"] for name in self.published},
+            },
+            "libraries": {name: version(name) for name in (*_LIBRARIES, "pillow", "imagehash")},
+        }
+
+    def _part_facts(self, name: str) -> dict[str, Any]:
+        part, source = self.recipe.part(name), self.recipe.sources[name]
+        records, screened = self.figures(f"records/{name}"), self.figures(f"screened/{name}")
+        return {
+            "source": name,
+            "title": source.title,
+            "group": part.group,
+            "paper": part.paper,
+            "quota": part.quota,
+            "license": source.license,
+            "license_note": source.license_note,
+            "homepage": source.homepage,
+            "unverified": list(source.unverified),
+            "rows_read": records["rows"],
+            "exact_repeats": records["exact_repeats"],
+            "subsets": screened["subsets"],
+            "upstream_subsets": records["subsets"],
+        }
+
+    def _exclusion_facts(self, name: str) -> dict[str, Any]:
+        exclusion = next(e for e in self.recipe.mixture.exclusions if e.name == name)
+        figures = self.figures(f"screened/{exclusion.source}")["excluded"].get(name, {})
+        return {
+            "name": name,
+            "source": exclusion.source,
+            "because": exclusion.because,
+            "records": figures.get("records", 0),
+        }
+
+    def _stamp_of(self, asset: str) -> dict[str, Any]:
+        stamp = read_stamp(self.data.stamp(asset))
+        if stamp is None:
+            raise UserError(asset, "has not been built", "materialize it first, or run the whole job")
+        return stamp
+
+    def _digest_of(self, asset: str) -> str:
+        digest: str = self._stamp_of(asset)["digest"]
+        return digest
+
+
+_NOT_CHECKED = [
+    "Pictures were deferred: none was opened.",
+    "Missing, broken and too small pictures were not found.",
+    "Benchmark pictures were told by the ids in file names alone, not by bytes or looks.",
+    "image_sha256, image_width and image_height are null.",
+]
+
+
+def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
+    files = tuple(f.model_copy(update={"sha256": pins.get(f.path, f.sha256)}) for f in manifest.files)
+    return manifest.model_copy(update={"files": files})
+
+
+def _digest(*models: Strict) -> str:
+    return text_digest(*(model.model_dump_json() for model in models))
+
+
+def _libraries() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)

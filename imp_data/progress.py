@@ -1,0 +1,67 @@
+"""Progress of long work: how much is done, how fast, how long it will still take."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+_TERMINAL_SECONDS = 0.2
+_PLAIN_SECONDS = 10.0
+
+
+class Progress:
+    """Counts units of one step and says so now and then; on a terminal on one line that renews."""
+
+    def __init__(self, label: str, unit: str, total: int | None, out: TextIO | None = None) -> None:
+        self.label, self.unit, self.total = label, unit, total
+        self.done = 0
+        self._out = out or sys.stderr
+        self._on_terminal = self._out.isatty()
+        self._begun = self._said = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """Count what was done, and say so if the last word is some time past."""
+        self.done += count
+        pause = _TERMINAL_SECONDS if self._on_terminal else _PLAIN_SECONDS
+        if time.monotonic() - self._said >= pause:
+            self._said = time.monotonic()
+            self._say(self.line())
+
+    def line(self) -> str:
+        """`records/dvqa: 120,000 of 200,000 rows, 41,000/s, 2 s left`"""
+        rate = self.done / max(time.monotonic() - self._begun, 1e-9)
+        of = f" of {self.total:,}" if self.total else ""
+        left = f", {_span((self.total - self.done) / rate)} left" if self.total and rate else ""
+        return f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{left}"
+
+    def _say(self, line: str) -> None:
+        if self._on_terminal:
+            self._out.write(f"\r\x1b[K{line}")
+        else:
+            self._out.write(line + "\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        """Clear the terminal's line; what a step came to is said by whoever ran it."""
+        if self._on_terminal:
+            self._out.write("\r\x1b[K")
+            self._out.flush()
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def progress(label: str, unit: str, total: int | None = None) -> Iterator[Progress]:
+    """Progress of the work inside the block, to stderr."""
+    told = Progress(label, unit, total)
+    try:
+        yield told
+    finally:
+        told.close()

@@ -1,0 +1,122 @@
+"""The record everything becomes: a Sample, its id and its Arrow schema."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
+
+import orjson
+import pyarrow as pa
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field
+
+from imp_data.ledger import Mend, Verdict
+
+IMAGE_TOKEN = "<image>"
+
+# LLaVA docs/Evaluation.md and llava_v1_5_mix665k.json: the wording the evaluation prompts use as well.
+SHORT_ANSWER_SUFFIX = "\nAnswer the question using a single word or phrase."
+OPTION_LETTER_SUFFIX = "\nAnswer with the option's letter from the given choices directly."
+
+TURN_TYPE = pa.struct([pa.field("from", pa.string()), pa.field("value", pa.string())])
+
+# What the records stage writes; the mixture adds what is known of the picture and the licence.
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("subset", pa.string()),
+        pa.field("image", pa.string()),
+        pa.field("conversations", pa.list_(TURN_TYPE)),
+        pa.field("upstream_id", pa.string()),
+    ]
+)
+SAMPLE_SCHEMA = pa.schema(
+    [
+        *RECORD_SCHEMA,
+        pa.field("image_sha256", pa.string()),
+        pa.field("image_width", pa.int32()),
+        pa.field("image_height", pa.int32()),
+        pa.field("license", pa.string()),
+    ]
+)
+
+
+class Turn(BaseModel):
+    """One message in LLaVA's form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    speaker: Literal["human", "gpt"] = Field(alias="from")
+    value: Annotated[str, Field(min_length=1)]
+
+
+class Sample(BaseModel):
+    """One row of a mixture. `image` is a path below the image root, null for text alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*/[0-9a-f]{16}(~[1-9][0-9]*)?$")]
+    source: str
+    subset: str
+    image: str | None
+    conversations: Annotated[tuple[Turn, ...], Field(min_length=2)]
+    upstream_id: str
+    image_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    image_width: Annotated[int, Field(gt=0)] | None
+    image_height: Annotated[int, Field(gt=0)] | None
+    license: str
+
+
+def content_hash(
+    source: str, upstream_id: str, image: str | None, turns: Sequence[tuple[str, str]]
+) -> int:
+    """xxh3 (64 bits) of what makes a record itself; equal for exact repeats alone."""
+    return xxhash.xxh3_64_intdigest(orjson.dumps((source, upstream_id, image, turns)))
+
+
+def sample_id(source: str, content: int, occurrence: int = 1) -> str:
+    """`<source>/<16 hex>`; the second and later exact repeats end in `~2`, `~3`…"""
+    repeat = "" if occurrence == 1 else f"~{occurrence}"
+    return f"{source}/{content:016x}{repeat}"
+
+
+def sample_problem(row: dict[str, Any]) -> str | None:
+    """Why a row of a mixture is not a valid Sample with the id its content gives; None if it is."""
+    sample = Sample.model_validate(row)
+    turns = [(turn.speaker, turn.value) for turn in sample.conversations]
+    content = content_hash(sample.source, sample.upstream_id, sample.image, turns)
+    expected = sample_id(sample.source, content)
+    if sample.id.split("~")[0] != expected:
+        return f"id {sample.id} does not belong to this content, whose id is {expected}"
+    return None
+
+
+@dataclass(slots=True)
+class Row:
+    """One upstream record on its way: where it stood, what it calls itself, what it says."""
+
+    ordinal: int
+    value: Any
+    upstream_id: str | None = None
+    mends: list[Mend] = field(default_factory=list)
+    raw: bytes = b""
+    file: str = ""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A Sample to be, made of one upstream record or of several on one picture."""
+
+    rows: list[Row]
+    upstream_id: str
+    subset: str
+    image: str | None
+    turns: list[tuple[str, str]]
+    mends: list[Mend] = field(default_factory=list)
+
+
+class Refused(NamedTuple):
+    """An upstream record that goes into no Sample."""
+
+    row: Row
+    verdict: Verdict

@@ -1,0 +1,222 @@
+"""Files of the stages: written aside and renamed when whole, digested, skipped when unchanged."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from imp_data.errors import UserError
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def file_sha256(path: Path) -> str:
+    """The hex digest of a file's bytes, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_digest(*parts: str | bytes) -> str:
+    """sha256 over parts, each preceded by its length, so that no two lists of parts agree."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "little") + data)
+    return whole.hexdigest()
+
+
+def code_digest(*modules: str) -> str:
+    """Digest of the sources of imp_data modules: a stage's code version changes when they do."""
+    package = Path(__file__).parent
+    files = sorted(f for m in modules for f in _module_files(package / m))
+    return text_digest(*(f.read_bytes() for f in files))[:16]
+
+
+def _module_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; it takes `path`'s place when whole.
+
+    After an error or a kill `path` is as it was; leftovers go at the next attempt.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    _remove(aside)
+    try:
+        yield aside
+        if aside.is_dir() and path.exists():
+            _remove(path)
+        os.replace(aside, path)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise UserError(
+            error.filename or path,
+            f"cannot be written ({error.strerror or error})",
+            "make room or grant access, then run the same command again; finished stages are kept",
+        ) from error
+    finally:
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
+    """An Arrow IPC file, uncompressed, whole or absent; the same batches give the same bytes."""
+    with written_aside(path) as aside, pa.OSFile(str(aside), "wb") as sink:
+        with pa.ipc.new_file(sink, schema) as writer:
+            yield writer
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A Parquet file with pinned settings; the same tables give the same bytes."""
+    with written_aside(path) as aside:
+        with pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer:
+            yield writer
+
+
+def arrow_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow IPC file, one at a time, with some columns or all of them."""
+    for number in range(batch_count(path)):
+        yield arrow_batch(path, number, columns)
+
+
+def batch_count(path: Path) -> int:
+    """How many batches an Arrow IPC file has."""
+    with _opened(path) as file:
+        count: int = file.num_record_batches
+        return count
+
+
+def arrow_batch(path: Path, number: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+    """One batch of an Arrow IPC file, by its number."""
+    with _opened(path, columns) as file:
+        return file.get_batch(number)
+
+
+@contextmanager
+def _opened(
+    path: Path, columns: Sequence[str] | None = None
+) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    try:
+        with pa.OSFile(str(path), "rb") as source:
+            options = pa.ipc.IpcReadOptions()
+            if columns is not None:
+                names = pa.ipc.open_file(source).schema.names
+                options.included_fields = [names.index(c) for c in columns]
+            yield pa.ipc.open_file(source, options=options)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise UserError(
+            path, f"is not a whole Arrow file ({error})", "delete it and run the build again"
+        ) from error
+
+
+class StageResult(NamedTuple):
+    """What a stage left: the digest of its outputs, its figures, and whether it had to work."""
+
+    digest: str
+    figures: dict[str, Any]
+    built: bool
+
+
+def run_stage(
+    stamp: Path,
+    inputs: Mapping[str, str],
+    outputs: Sequence[Path],
+    build: Callable[[], dict[str, Any]],
+) -> StageResult:
+    """Build `outputs` unless they are whole and were built from these inputs by this code.
+
+    `inputs` names everything the outputs depend on, each by a digest. The stamp is written last:
+    where it agrees with inputs and files the work was finished; after a kill it cannot agree.
+    """
+    inputs = dict(sorted(inputs.items()))
+    known = read_stamp(stamp)
+    if known and known["inputs"] == inputs and known["files"] == _states(outputs):
+        return StageResult(known["digest"], known["figures"], built=False)
+    figures = build()
+    digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
+    record = {
+        "inputs": inputs,
+        "digest": digest,
+        "figures": figures,
+        "files": _states(outputs),
+    }
+    write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+    return StageResult(digest, figures, built=True)
+
+
+def read_stamp(stamp: Path) -> dict[str, Any] | None:
+    """What the last finished run of a stage left; None if there was none."""
+    try:
+        record: dict[str, Any] = orjson.loads(stamp.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return record
+
+
+def tree_digest(path: Path) -> str:
+    """The digest of a file, or of a folder's file names and contents."""
+    if path.is_dir():
+        files = sorted(f for f in path.rglob("*") if f.is_file())
+        return text_digest(
+            *(part for f in files for part in (f.relative_to(path).as_posix(), file_sha256(f)))
+        )
+    return file_sha256(path)
+
+
+def listing_digest(folder: Path) -> str:
+    """Digest of the names, sizes and times of change below a folder, none of which is opened."""
+    files = sorted(f for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else []
+    lines = (f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+    return text_digest(*lines)
+
+
+def _states(outputs: Sequence[Path]) -> list[list[Any]]:
+    """Name, size and time of change of each file: enough to notice that one was touched."""
+    files = sorted(f for o in outputs for f in ([o] if not o.is_dir() else o.rglob("*")))
+    states: list[list[Any]] = []
+    for file in files:
+        if file.is_file():
+            stat = file.stat()
+            states.append([file.name, stat.st_size, stat.st_mtime_ns])
+        elif not file.exists():
+            states.append([file.name, None, None])
+    return states
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Installed versions of libraries that a stage's bytes depend on."""
+    return {name: version(name) for name in names}
+
+
+def xxh3_keys(seed: int, ids: Sequence[str]) -> list[int]:
+    """xxh3(seed, id) of each id, the key by which a draw and an order are made."""
+    digest = xxhash.xxh3_64_intdigest
+    return [digest(text.encode(), seed) for text in ids]
