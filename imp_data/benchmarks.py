@@ -64,7 +64,7 @@ def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
 
 
 def _id(path: Path, place: int, element: bytes) -> str:
-    """A benchmark's id list must be whole: one that cannot be read would let its picture through."""
+    """An id that cannot be read is an error: its picture would be let through."""
     parsed = parse(element)
     value = None if isinstance(parsed, Verdict) else parsed[0]
     identity = value.get("image_id") if isinstance(value, dict) else None

@@ -7,13 +7,13 @@ import polars as pl
 import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
-from imp_data.mixture import conservation_problems
 from imp_data.pipeline import Build
+from imp_data.settlement import conservation_problems
 from imp_data.store import arrow_batches
 
 
 class Finding(NamedTuple):
-    """What a check found: whether it holds, the figures it compared, and what is wrong if it fails."""
+    """What a check found: whether it holds, the figures it compared, what is wrong."""
 
     passed: bool
     figures: dict[str, Any]
@@ -49,18 +49,27 @@ def _records_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"records/{source}")
     ledger = pl.scan_parquet(build.data.ledger(source))
     dropped = pl.col("outcome") == Outcome.DROPPED
-    counted = ledger.select(
-        rows=pl.len(),
-        ordinals=pl.col("ordinal").n_unique(),
-        last=pl.col("ordinal").max(),
-        unsettled=(~(dropped & pl.col("reason").is_not_null()).fill_null(False)
-                   & pl.col("sample").is_null()).sum(),
-        samples=pl.col("sample").n_unique() - pl.col("sample").null_count().clip(0, 1),
-    ).collect().row(0, named=True)
+    counted = (
+        ledger.select(
+            rows=pl.len(),
+            ordinals=pl.col("ordinal").n_unique(),
+            last=pl.col("ordinal").max(),
+            unsettled=(
+                ~(dropped & pl.col("reason").is_not_null()).fill_null(False)
+                & pl.col("sample").is_null()
+            ).sum(),
+            samples=pl.col("sample").n_unique() - pl.col("sample").null_count().clip(0, 1),
+        )
+        .collect()
+        .row(0, named=True)
+    )
     wrong = {
         "ledger rows": (counted["rows"], figures["rows"]),
         "different ordinals": (counted["ordinals"], figures["rows"]),
-        "last ordinal + 1": ((counted["last"] if counted["last"] is not None else -1) + 1, figures["rows"]),
+        "last ordinal + 1": (
+            (counted["last"] if counted["last"] is not None else -1) + 1,
+            figures["rows"],
+        ),
         "rows without a fate": (counted["unsettled"], 0),
         "Samples named by the ledger": (counted["samples"], figures["samples"]),
     }

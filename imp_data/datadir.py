@@ -8,7 +8,7 @@ from imp_data.manifest import Mixture
 
 
 class DataDir(NamedTuple):
-    """The data directory. Demo and real builds have each their own, so that neither undoes the other."""
+    """The data directory. Drawn and real builds have each their own: neither undoes the other."""
 
     root: Path
 

@@ -44,9 +44,7 @@ class Album:
         self._known.update((i, self._earlier[i]) for i in asked if i in self._earlier)
         unknown = [image for image in asked if image not in self._known]
         look = partial(_fingerprints, shelf=self._shelf, limits=self._limits)
-        pieces = (
-            unknown[n : n + _BATCH_PICTURES] for n in range(0, len(unknown), _BATCH_PICTURES)
-        )
+        pieces = (unknown[n : n + _BATCH_PICTURES] for n in range(0, len(unknown), _BATCH_PICTURES))
         for made in map_ordered(look, pieces):
             self._known.update((one.image, one) for one in made)
             self._told.add(len(made))

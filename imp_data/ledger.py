@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Outcome(StrEnum):
@@ -84,6 +85,10 @@ class Repair(StrEnum):
     TOKEN_MOVED = "token_moved", "<image> was moved to the front of its turn."
 
 
+# What a person reads for the words that the ledger holds.
+SENTENCES: dict[str, str] = {kind.value: kind.sentence for kind in (*Reason, *Repair)}
+
+
 class Verdict(NamedTuple):
     """A reason with its evidence (a small JSON object)."""
 
@@ -117,6 +122,31 @@ RECORDS_LEDGER_SCHEMA = pa.schema(
     ]
 )
 LEDGER_SCHEMA = pa.schema([f for f in RECORDS_LEDGER_SCHEMA if f.name != "sample"])
+
+
+class MendedField(BaseModel):
+    """One repair as the ledger holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repair: Repair
+    before: str
+
+
+class LedgerRow(BaseModel):
+    """One row of a mixture's ledger.parquet."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    ordinal: int = Field(ge=0, description="the record's place upstream, from 0")
+    upstream_id: str | None = Field(description="null where the record could not be read")
+    id: str | None = Field(description="of the Sample it is part of; null if it never was")
+    outcome: Outcome
+    stage: Stage = Field(description="where the outcome was decided")
+    reason: Reason | None = Field(description="null for what was kept")
+    evidence: str | None = Field(description="a small JSON object")
+    repairs: tuple[MendedField, ...]
 
 
 def evidence_json(evidence: dict[str, Any]) -> str:

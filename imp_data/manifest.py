@@ -7,6 +7,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from imp_data.errors import UserError
+from imp_data.store import text_digest
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in asset keys and files")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -79,9 +80,7 @@ class Pictures(Published):
     folders: Annotated[tuple[Folder, ...], Field(min_length=1)]
 
 
-LayoutName = Literal[
-    "llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"
-]
+LayoutName = Literal["llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"]
 SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
 
 
@@ -251,7 +250,9 @@ def load_recipe(mixture_path: Path) -> Recipe:
     """The mixture at `mixture_path` and all it refers to, from the rooms beside its own."""
     mixture = load(mixture_path, Mixture)
     rooms = mixture_path.parent.parent
-    sources = {p.source: load(rooms / "sources" / f"{p.source}.yaml", Source) for p in mixture.parts}
+    sources = {
+        p.source: load(rooms / "sources" / f"{p.source}.yaml", Source) for p in mixture.parts
+    }
     benchmarks = {
         d.benchmark: load(rooms / "benchmarks" / f"{d.benchmark}.yaml", Benchmark)
         for d in mixture.decontaminate
@@ -260,6 +261,11 @@ def load_recipe(mixture_path: Path) -> Recipe:
     named |= {n for b in benchmarks.values() for n in b.pictures}
     pictures = {n: load(rooms / "pictures" / f"{n}.yaml", Pictures) for n in sorted(named)}
     return Recipe(mixture=mixture, sources=sources, pictures=pictures, benchmarks=benchmarks)
+
+
+def model_digest(*models: BaseModel) -> str:
+    """Digest of what manifests, or parts of them, say; comments and order of fields apart."""
+    return text_digest(*(model.model_dump_json() for model in models))
 
 
 def _neighbours(path: Path) -> str:

@@ -1,6 +1,5 @@
-"""The mixture stage: what was drawn, shuffled into Arrow shards, with its ledger and its manifest."""
+"""The mixture stage: what was drawn, shuffled into Arrow shards, with its ledger and manifest."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,36 +10,23 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from imp_data.ledger import LEDGER_SCHEMA, Outcome, Stage
+from imp_data.arrow_dataset import write_index, write_shard
+from imp_data.ledger import Outcome
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.settlement import Share, write_ledger
 from imp_data.store import (
     arrow_batches,
     file_sha256,
-    parquet_writer,
+    json_text,
     text_digest,
     write_text,
     written_aside,
     xxh3_keys,
 )
 
-# datasets reads and writes batches of this many rows; it opens other sizes as well.
-_BATCH_ROWS = 1000
 _SCATTER_ROWS = 1 << 15
-# features as `datasets` writes them for SAMPLE_SCHEMA (datasets 5, features/features.py).
-_DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
-
-
-class Share(NamedTuple):
-    """One source as the mixture stage needs it."""
-
-    source: str
-    license: str
-    records: Path
-    ledger: Path
-    screened: Path
 
 
 class _Order(NamedTuple):
@@ -63,15 +49,10 @@ def build_mixture(
         total = sum(len(order.rows) for order in orders)
         shards = _write_shards(aside, shares, orders, total, shard_rows)
         parts = write_ledger(aside / "ledger.parquet", shares)
-        _write_dataset_files(aside, shards, total)
+        write_index(aside, shards, total)
         manifest = _manifest(aside, parts, total, facts)
         write_text(aside / "mixture.json", json_text(manifest))
     return manifest
-
-
-def json_text(value: Any) -> str:
-    """JSON for people and programs alike: indented, keys sorted."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"
 
 
 def _orders(shares: Sequence[Share], seed: int) -> list[_Order]:
@@ -105,8 +86,7 @@ def _write_shards(
     heaps.mkdir()
     with progress("mixture", "samples", total) as told, ExitStack() as stack:
         writers = [
-            stack.enter_context(pa.ipc.new_stream(str(heaps / name), heap_schema))
-            for name in names
+            stack.enter_context(pa.ipc.new_stream(str(heaps / name), heap_schema)) for name in names
         ]
         for share, order in zip(shares, orders, strict=True):
             for table in _kept_tables(share, order):
@@ -170,113 +150,8 @@ def _scatter(table: pa.Table, writers: Sequence[Any], shard_rows: int) -> None:
 def _sort_heap(heap: Path, shard: Path) -> None:
     with pa.OSFile(str(heap), "rb") as source:
         table = pa.ipc.open_stream(source).read_all()
-    table = table.take(pc.sort_indices(table, [("place", "ascending")])).drop_columns("place")
-    table = table.combine_chunks().cast(_shard_schema())
-    with pa.OSFile(str(shard), "wb") as sink, pa.ipc.new_stream(sink, _shard_schema()) as writer:
-        for begin in range(0, table.num_rows, _BATCH_ROWS):
-            # Rebuilt from its rows, so that no bytes depend on how the heap was put together.
-            piece = table.slice(begin, _BATCH_ROWS)
-            rows = piece.take(pa.array(np.arange(piece.num_rows))).combine_chunks()
-            writer.write_table(rows)
-
-
-def features() -> dict[str, Any]:
-    """The Samples' columns as `datasets` describes them."""
-
-    def described(kind: pa.DataType) -> dict[str, Any]:
-        if pa.types.is_list(kind):
-            return {"feature": described(kind.value_type), "_type": "List"}
-        if pa.types.is_struct(kind):
-            return {field.name: described(field.type) for field in kind}
-        return {"dtype": _DATASETS_TYPES[kind], "_type": "Value"}
-
-    return {field.name: described(field.type) for field in SAMPLE_SCHEMA}
-
-
-def _shard_schema() -> pa.Schema:
-    info = orjson.dumps({"info": {"features": features()}})
-    return SAMPLE_SCHEMA.with_metadata({"huggingface": info})
-
-
-def _write_dataset_files(folder: Path, shards: Sequence[str], total: int) -> None:
-    """What datasets.load_from_disk looks for beside the shards."""
-    digest = text_digest(*(file_sha256(folder / name) for name in shards))
-    state = {
-        "_data_files": [{"filename": name} for name in shards],
-        "_fingerprint": digest[:16],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": "train",
-    }
-    size = sum((folder / name).stat().st_size for name in shards)
-    info = {
-        "citation": "",
-        "description": "",
-        "features": features(),
-        "homepage": "",
-        "license": "",
-        "splits": {"train": {"name": "train", "num_bytes": size, "num_examples": total}},
-        "dataset_size": size,
-    }
-    write_text(folder / "state.json", json_text(state))
-    write_text(folder / "dataset_info.json", json_text(info))
-
-
-def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any]]:
-    """One row for each upstream record of each source; returns the figures by source."""
-    figures: dict[str, dict[str, Any]] = {}
-    with parquet_writer(path, LEDGER_SCHEMA) as writer:
-        for share in shares:
-            decisions = _Decisions(share.screened)
-            counts: dict[str, Counter[str]] = {
-                name: Counter() for name in ("outcomes", "reasons", "repairs")
-            }
-            for batch in pq.ParquetFile(share.ledger).iter_batches(_SCATTER_ROWS):
-                rows = decisions.settle(batch)
-                writer.write_batch(rows)
-                counts["outcomes"].update(rows.column("outcome").to_pylist())
-                counts["reasons"].update(rows.column("reason").drop_null().to_pylist())
-                repairs = rows.column("repairs").flatten().field("repair")
-                counts["repairs"].update(repairs.to_pylist())
-            figures[share.source] = {name: dict(sorted(c.items())) for name, c in counts.items()}
-            figures[share.source]["samples"] = decisions.kept
-    return figures
-
-
-class _Decisions:
-    """What screening decided of each Sample row, to be told of the upstream rows in it."""
-
-    def __init__(self, screened: Path) -> None:
-        columns = ["outcome", "reason", "evidence"]
-        batches = list(arrow_batches(screened, columns))
-        self._table = pa.Table.from_batches(batches) if batches else None
-        outcomes = self._table.column("outcome") if self._table else pa.array([], pa.string())
-        self.kept = pc.sum(pc.equal(outcomes, Outcome.KEPT)).as_py() or 0
-
-    def settle(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Ledger rows with an outcome each: the records stage's own, or what screening decided."""
-        if self._table is None:
-            return batch.drop_columns("sample")
-        decided = self._table.take(batch.column("sample")).combine_chunks()
-        outcome = decided.column("outcome").combine_chunks()
-        stage = pc.if_else(
-            pc.equal(outcome, Outcome.DROPPED), Stage.SCREENED.value, Stage.MIXTURE.value
-        )
-        settled = {
-            "outcome": outcome,
-            "stage": stage,
-            "reason": decided.column("reason").combine_chunks(),
-            "evidence": decided.column("evidence").combine_chunks(),
-        }
-        columns = [
-            pc.coalesce(batch.column(name), settled[name].cast(pa.string()))
-            if name in settled
-            else batch.column(name)
-            for name in LEDGER_SCHEMA.names
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=LEDGER_SCHEMA)
+    order = pc.sort_indices(table, [("place", "ascending")])
+    write_shard(shard, table.take(order).drop_columns("place"))
 
 
 def _manifest(
@@ -291,9 +166,7 @@ def _manifest(
     return {**manifest, "digest": root_digest(manifest)}
 
 
-def _with(
-    stated: list[dict[str, Any]], counted: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _with(stated: list[dict[str, Any]], counted: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**part, **counted[part["source"]]} for part in stated]
 
 
@@ -301,50 +174,3 @@ def root_digest(manifest: dict[str, Any]) -> str:
     """sha256 of what mixture.json says, itself apart; through `files` it covers every byte."""
     rest = {name: value for name, value in manifest.items() if name != "digest"}
     return text_digest(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))
-
-
-def conservation_problems(folder: Path) -> list[str]:
-    """Where a mixture's ledger does not account for every record and every Sample of it; none if it does.
-
-    Compared are 64-bit hashes of ids, 8 bytes a Sample.
-    """
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    rows: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter()
-    ledger = pq.ParquetFile(folder / "ledger.parquet")
-    hashes: list[npt.NDArray[np.uint64]] = []
-    for batch in ledger.iter_batches(_SCATTER_ROWS, columns=["source", "outcome", "id"]):
-        rows.update(batch.column("source").to_pylist())
-        outcomes.update(batch.column("outcome").to_pylist())
-        of_kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
-        hashes.append(np.array(xxh3_keys(0, of_kept.unique().to_pylist()), np.uint64))
-    problems = [
-        f"{part['source']}: {rows[part['source']]:,} ledger rows, {part['rows_read']:,} rows read"
-        for part in manifest["parts"]
-        if rows[part["source"]] != part["rows_read"]
-    ]
-    strangers = sorted(str(o) for o in outcomes if o not in set(Outcome))
-    if strangers:
-        problems.append(f"ledger.parquet: outcomes that do not exist: {', '.join(strangers)}")
-    in_ledger = np.unique(np.concatenate([np.zeros(0, np.uint64), *hashes]))
-    in_shards = np.sort(np.array(xxh3_keys(0, list(mixture_ids(folder))), np.uint64))
-    if not np.array_equal(in_ledger, in_shards):
-        problems.append(
-            f"kept ids: {len(in_ledger):,} in ledger.parquet, {len(in_shards):,} in the shards, "
-            f"{len(np.intersect1d(in_ledger, in_shards)):,} in both"
-        )
-    return problems
-
-
-def mixture_ids(folder: Path) -> Iterator[str]:
-    """The ids of a mixture's Samples, in its order."""
-    for batch in mixture_batches(folder):
-        yield from batch.column("id").to_pylist()
-
-
-def mixture_batches(folder: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of a mixture's shards, in its order."""
-    state = orjson.loads((folder / "state.json").read_bytes())
-    for file in state["_data_files"]:
-        with pa.OSFile(str(folder / file["filename"]), "rb") as source:
-            yield from pa.ipc.open_stream(source)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,21 @@ import orjson
 from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
 from imp_data.errors import UserError
+from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.fingerprints import Album, earlier_fingerprints, read_fingerprints
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import SCHEMA, decoder
-from imp_data.manifest import Published, Recipe, Strict, load_recipe
-from imp_data.mixture import Share, build_mixture
+from imp_data.manifest import Published, Recipe, load_recipe, model_digest
+from imp_data.mixture import build_mixture
 from imp_data.progress import progress
 from imp_data.records import build_records
 from imp_data.screening import Benchmarked, Candidates, candidates, draw, write_screened
+from imp_data.settlement import Share
 from imp_data.store import (
     StageResult,
     code_digest,
+    library_versions,
     listing_digest,
     parquet_writer,
     read_stamp,
@@ -38,9 +40,8 @@ CODE: dict[str, str] = {
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
     "images": code_digest(*_EDGE, "screening", "fingerprints", "images"),
     "screened": code_digest(*_EDGE, "screening", "images"),
-    "mixture": code_digest(*_EDGE, "mixture"),
+    "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
 }
-_LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
 
 
 class Build:
@@ -101,7 +102,7 @@ class Build:
 
         inputs = {
             "code": CODE["raw"],
-            "manifest": _digest(*manifests),
+            "manifest": model_digest(*manifests),
             "pins": text_digest(*(f"{p} {s}" for p, s in sorted((pins or {}).items()))),
             **{f"loose/{path.name}": listing_digest(path) for path in loose if path.is_dir()},
         }
@@ -117,8 +118,8 @@ class Build:
 
         inputs = {
             "code": CODE["records"],
-            "libraries": _libraries(),
-            "manifest": _digest(manifest, limits),
+            "libraries": str(library_versions(*LIBRARIES)),
+            "manifest": model_digest(manifest, limits),
             "raw": self._digest_of(f"raw/{source}"),
         }
         return run_stage(self.data.stamp(f"records/{source}"), inputs, outputs, build)
@@ -135,7 +136,7 @@ class Build:
         inputs = {
             "code": CODE["benchmarks"],
             "decoder": decoder(),
-            "manifest": _digest(manifest, limits),
+            "manifest": model_digest(manifest, limits),
             "raw": self._digest_of(f"raw/{name}"),
             "pictures": self._pictures_digest(manifest.pictures),
         }
@@ -146,7 +147,9 @@ class Build:
         out = self.data.fingerprints(source)
         collections = self.recipe.sources[source].pictures
         pictures = text_digest(
-            self._pictures_digest(collections), _digest(self.recipe.mixture.limits), CODE["images"]
+            self._pictures_digest(collections),
+            model_digest(self.recipe.mixture.limits),
+            CODE["images"],
         )
 
         def build() -> dict[str, Any]:
@@ -157,7 +160,13 @@ class Build:
             with progress(f"images/{source}", "pictures") as told:
                 earlier = earlier_fingerprints(out, pictures)
                 album = Album(self.shelf(collections), limits, told, earlier)
-                draw(self._candidates(source), self._quota(source), album, limits, self._benchmarked())
+                draw(
+                    self._candidates(source),
+                    self._quota(source),
+                    album,
+                    limits,
+                    self._benchmarked(),
+                )
             return album.save(out, pictures)
 
         inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
@@ -170,7 +179,9 @@ class Build:
         def build() -> dict[str, Any]:
             offered = self._candidates(source)
             known = {} if self.deferred else read_fingerprints(self.data.fingerprints(source))
-            look = None if self.deferred else lambda images: [known[i] for i in dict.fromkeys(images)]
+            look = (
+                None if self.deferred else lambda images: [known[i] for i in dict.fromkeys(images)]
+            )
             drawn = draw(offered, self._quota(source), look, limits, self._benchmarked())
             return write_screened(out, offered, drawn)
 
@@ -186,18 +197,27 @@ class Build:
         mixture = self.recipe.mixture
         folder = self.data.mixture(mixture.name)
         outputs = [folder / "mixture.json", folder / "ledger.parquet", folder / "state.json"]
-        facts = self._facts()
+        facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:
             shares = [self._share(part.source) for part in mixture.parts]
             manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
-            return {"rows": manifest["rows"], "digest": manifest["digest"], "parts": manifest["parts"]}
+            return {
+                "rows": manifest["rows"],
+                "digest": manifest["digest"],
+                "parts": manifest["parts"],
+            }
 
         inputs = {
             "code": CODE["mixture"],
             "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
-            **{f"records/{p.source}": self._digest_of(f"records/{p.source}") for p in mixture.parts},
-            **{f"screened/{p.source}": self._digest_of(f"screened/{p.source}") for p in mixture.parts},
+            **{
+                f"records/{p.source}": self._digest_of(f"records/{p.source}") for p in mixture.parts
+            },
+            **{
+                f"screened/{p.source}": self._digest_of(f"screened/{p.source}")
+                for p in mixture.parts
+            },
         }
         return run_stage(self.data.stamp("mixture"), inputs, outputs, build)
 
@@ -208,7 +228,8 @@ class Build:
 
     def figures(self, asset: str) -> dict[str, Any]:
         """The figures of a stage's last finished run."""
-        return self._stamp_of(asset)["figures"]  # type: ignore[no-any-return]
+        figures: dict[str, Any] = self._stamp_of(asset)["figures"]
+        return figures
 
     def _share(self, source: str) -> Share:
         return Share(
@@ -242,7 +263,7 @@ class Build:
         return {
             "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
             "pictures_are": mixture.pictures,
-            "rules": _digest(*rules),
+            "rules": model_digest(*rules),
             "records": self._digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self._digest_of(f"benchmarks/{d.benchmark}")
@@ -260,65 +281,12 @@ class Build:
         ]
         return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *unpacked)
 
-    def _facts(self) -> dict[str, Any]:
-        """What mixture.json says of the recipe and the inputs; nothing of time or place."""
-        mixture = self.recipe.mixture
-        return {
-            "format": 1,
-            "name": mixture.name,
-            "title": mixture.title,
-            "paper": mixture.paper,
-            "seed": mixture.seed,
-            "drawn": mixture.drawn,
-            "pictures": mixture.pictures,
-            "not_checked": _NOT_CHECKED if self.deferred else [],
-            "parts": [self._part_facts(part.source) for part in mixture.parts],
-            "exclusions": [self._exclusion_facts(e.name) for e in mixture.exclusions],
-            "benchmarks": [
-                {**d.model_dump(), **self.figures(f"benchmarks/{d.benchmark}")}
-                for d in mixture.decontaminate
-            ],
-            "inputs": {
-                "manifests": {name: _digest(*m) for name, m in self.published.items()},
-                "mixture": _digest(mixture),
-                "files": {name: self.figures(f"raw/{name}")["files"] for name in self.published},
-            },
-            "libraries": {name: version(name) for name in (*_LIBRARIES, "pillow", "imagehash")},
-        }
-
-    def _part_facts(self, name: str) -> dict[str, Any]:
-        part, source = self.recipe.part(name), self.recipe.sources[name]
-        records, screened = self.figures(f"records/{name}"), self.figures(f"screened/{name}")
-        return {
-            "source": name,
-            "title": source.title,
-            "group": part.group,
-            "paper": part.paper,
-            "quota": part.quota,
-            "license": source.license,
-            "license_note": source.license_note,
-            "homepage": source.homepage,
-            "unverified": list(source.unverified),
-            "rows_read": records["rows"],
-            "exact_repeats": records["exact_repeats"],
-            "subsets": screened["subsets"],
-            "upstream_subsets": records["subsets"],
-        }
-
-    def _exclusion_facts(self, name: str) -> dict[str, Any]:
-        exclusion = next(e for e in self.recipe.mixture.exclusions if e.name == name)
-        figures = self.figures(f"screened/{exclusion.source}")["excluded"].get(name, {})
-        return {
-            "name": name,
-            "source": exclusion.source,
-            "because": exclusion.because,
-            "records": figures.get("records", 0),
-        }
-
     def _stamp_of(self, asset: str) -> dict[str, Any]:
         stamp = read_stamp(self.data.stamp(asset))
         if stamp is None:
-            raise UserError(asset, "has not been built", "materialize it first, or run the whole job")
+            raise UserError(
+                asset, "has not been built", "materialize it first, or run the whole job"
+            )
         return stamp
 
     def _digest_of(self, asset: str) -> str:
@@ -326,22 +294,8 @@ class Build:
         return digest
 
 
-_NOT_CHECKED = [
-    "Pictures were deferred: none was opened.",
-    "Missing, broken and too small pictures were not found.",
-    "Benchmark pictures were told by the ids in file names alone, not by bytes or looks.",
-    "image_sha256, image_width and image_height are null.",
-]
-
-
 def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
-    files = tuple(f.model_copy(update={"sha256": pins.get(f.path, f.sha256)}) for f in manifest.files)
+    files = tuple(
+        f.model_copy(update={"sha256": pins.get(f.path, f.sha256)}) for f in manifest.files
+    )
     return manifest.model_copy(update={"files": files})
-
-
-def _digest(*models: Strict) -> str:
-    return text_digest(*(model.model_dump_json() for model in models))
-
-
-def _libraries() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)

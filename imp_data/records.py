@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 def build_records(
     source: Source, raw: Path, limits: Limits, records: Path, ledger: Path
 ) -> dict[str, Any]:
-    """Write records/<source>.arrow and ledger/<source>.parquet; returns the figures of the stage."""
+    """Write records/<source>.arrow and ledger/<source>.parquet; returns the stage's figures."""
     layout = LAYOUTS[source.layout]
     subsets: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -123,7 +123,7 @@ class _Repeats:
 def _numbered(
     batch: Batch, source: str, repeats: _Repeats, first_sample: int
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """The batch with its final ids (`~2` for repeats) and Sample rows counted from the file's first."""
+    """The batch with final ids (`~2` for repeats) and Samples counted from the file's first."""
     ids = batch.samples.column("id")
     again = repeats.occurrences(batch.contents)
     if again:
@@ -235,7 +235,10 @@ def _repairs(mends: list[list[Mend]]) -> pa.Array:
     flat: Iterator[Mend] = (mend for some in mends for mend in some)
     pairs = [(str(mend.repair), mend.before) for mend in flat]
     values = pa.StructArray.from_arrays(
-        [pa.array([p[0] for p in pairs], pa.string()), pa.array([p[1] for p in pairs], pa.string())],
+        [
+            pa.array([p[0] for p in pairs], pa.string()),
+            pa.array([p[1] for p in pairs], pa.string()),
+        ],
         fields=list(REPAIR_TYPE),
     )
     offsets = np.cumsum([0, *(len(some) for some in mends)])

@@ -89,7 +89,7 @@ def values_say_something(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def token_matches_picture(draft: Draft, limits: Limits) -> Verdict | None:
-    """`<image>` exactly once, in a question, where there is a picture; nowhere where there is none."""
+    """`<image>` once, in a question, where there is a picture; nowhere where there is none."""
     holders = [n for n, (_, value) in enumerate(draft.turns) if IMAGE_TOKEN in value]
     if draft.image is None:
         return Verdict(Reason.TOKEN_WITHOUT_IMAGE, {"turn": holders[0]}) if holders else None

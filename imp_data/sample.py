@@ -13,7 +13,7 @@ from imp_data.ledger import Mend, Verdict
 
 IMAGE_TOKEN = "<image>"
 
-# LLaVA docs/Evaluation.md and llava_v1_5_mix665k.json: the wording the evaluation prompts use as well.
+# haotian-liu/LLaVA, docs/Evaluation.md: the evaluation prompts use the same wording.
 SHORT_ANSWER_SUFFIX = "\nAnswer the question using a single word or phrase."
 OPTION_LETTER_SUFFIX = "\nAnswer with the option's letter from the given choices directly."
 

@@ -83,15 +83,15 @@ def candidates(
         refused.update((first + row, verdict) for row, verdict in verdicts.items())
         parts.append(batch.select(["id", "subset", "image"]))
     empty = pa.array([], pa.string())
-    columns_of = [
+    ids, images, subsets = (
         pa.chunked_array([p.column(n) for p in parts] or [empty]).combine_chunks()
         for n in ("id", "image", "subset")
-    ]
-    keys = np.array(xxh3_keys(mixture.seed, columns_of[0].to_pylist()), np.uint64)
+    )
+    keys = np.array(xxh3_keys(mixture.seed, ids.to_pylist()), np.uint64)
     order = np.argsort(keys, kind="stable")
     if refused:
         order = order[~np.isin(order, np.fromiter(refused, np.int64))]
-    return Candidates(*columns_of, refused, order)
+    return Candidates(ids, images, subsets, refused, order)
 
 
 def _by_text(
@@ -104,7 +104,9 @@ def _by_text(
     verdicts: dict[int, Verdict] = {}
     for exclusion in exclusions:
         for row, signs in excluded(batch, exclusion).items():
-            verdicts.setdefault(row, Verdict(Reason.EXCLUDED, {"exclusion": exclusion.name, **signs}))
+            verdicts.setdefault(
+                row, Verdict(Reason.EXCLUDED, {"exclusion": exclusion.name, **signs})
+            )
     images = batch.column("image").to_pylist()
     for benchmark in benchmarks:
         for row, image in enumerate(images):
@@ -219,7 +221,7 @@ def _alike(looks: Sequence[Fingerprint], benchmark: Benchmarked) -> list[Verdict
             same = {**evidence, "id": pack.sha256s[look.sha256], "sha256": look.sha256}
             verdicts.append(Verdict(Reason.BENCHMARK_BYTES, same))
         elif bits <= most:
-            twin = {**evidence, "id": pack.hash_ids[int(best.index[n])], "distance_bits": bits}
+            twin = {**evidence, "id": pack.hash_ids[int(best.place[n])], "distance_bits": bits}
             verdicts.append(Verdict(Reason.BENCHMARK_HASH, twin))
         else:
             verdicts.append(None)

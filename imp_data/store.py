@@ -43,7 +43,9 @@ def code_digest(*modules: str) -> str:
 
 
 def _module_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    if path.is_dir():
+        return sorted(f for f in path.rglob("*") if f.suffix in {".py", ".j2"})
+    return [path.with_suffix(".py")]
 
 
 @contextmanager
@@ -79,6 +81,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def json_text(value: Any) -> str:
+    """JSON for people and programs alike: indented, keys sorted."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file whole or not at all."""
     with written_aside(path) as aside:
@@ -88,17 +95,22 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
     """An Arrow IPC file, uncompressed, whole or absent; the same batches give the same bytes."""
-    with written_aside(path) as aside, pa.OSFile(str(aside), "wb") as sink:
-        with pa.ipc.new_file(sink, schema) as writer:
-            yield writer
+    with (
+        written_aside(path) as aside,
+        pa.OSFile(str(aside), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        yield writer
 
 
 @contextmanager
 def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A Parquet file with pinned settings; the same tables give the same bytes."""
-    with written_aside(path) as aside:
-        with pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer:
-            yield writer
+    with (
+        written_aside(path) as aside,
+        pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer,
+    ):
+        yield writer
 
 
 def arrow_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -162,14 +174,20 @@ def run_stage(
         return StageResult(known["digest"], known["figures"], built=False)
     figures = build()
     digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
-    record = {
-        "inputs": inputs,
-        "digest": digest,
-        "figures": figures,
-        "files": _states(outputs),
-    }
-    write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
+    write_stamp(stamp, inputs, digest, figures, outputs)
     return StageResult(digest, figures, built=True)
+
+
+def write_stamp(
+    stamp: Path,
+    inputs: Mapping[str, str],
+    digest: str,
+    figures: dict[str, Any],
+    outputs: Sequence[Path] = (),
+) -> None:
+    """Say that a stage is finished: its inputs, its figures, its files as they are now."""
+    record = {"inputs": inputs, "digest": digest, "figures": figures, "files": _states(outputs)}
+    write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
 
 
 def read_stamp(stamp: Path) -> dict[str, Any] | None:

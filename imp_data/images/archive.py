@@ -2,7 +2,8 @@
 
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -88,7 +89,7 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
         raise TooManyBytes
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, zipfile.zlib.error) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
         raise DamagedMember(str(error)) from error
 
 
@@ -114,8 +115,3 @@ def _tar_places(path: Path, changed_ns: int) -> dict[str, tuple[int, int]]:
             }
     except tarfile.TarError as error:
         raise UserError(path, f"is not a whole plain tar ({error})", _REMEDY) from error
-
-
-def shelf(images: Path, raw: Path, folders: Sequence[tuple[str, Folder]]) -> Shelf:
-    """A Shelf over these folders."""
-    return Shelf(images, raw, tuple(folders))

@@ -15,7 +15,7 @@ class Nearest(NamedTuple):
     """For each query the nearest reference: its distance in bits, and its place."""
 
     distance_bits: npt.NDArray[np.uint8]
-    index: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
 
 
 def nearest(queries: Hashes, references: Hashes) -> Nearest:
@@ -24,14 +24,14 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
     Every pair is compared, so recall is 1 by construction. Without references the distance is 255.
     """
     distance = np.full(len(queries), 255, np.uint8)
-    index = np.zeros(len(queries), np.int64)
+    place = np.zeros(len(queries), np.int64)
     if not len(references):
-        return Nearest(distance, index)
+        return Nearest(distance, place)
     step = max(_BLOCK_PAIRS // len(references), 1)
     for begin in range(0, len(queries), step):
         block = queries[begin : begin + step, None]
         bits = np.bitwise_count(block ^ references[None, :])
         best = bits.argmin(axis=1)
-        index[begin : begin + step] = best
+        place[begin : begin + step] = best
         distance[begin : begin + step] = bits[np.arange(len(best)), best]
-    return Nearest(distance, index)
+    return Nearest(distance, place)

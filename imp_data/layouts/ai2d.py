@@ -9,11 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
-
 import numpy as np
 import orjson
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from imp_data.layouts.elements import parse
 from imp_data.layouts.questions import Question, joined, question_problem
@@ -58,7 +57,7 @@ def _questions(data: bytes) -> list[dict[str, Any]]:
     parsed = parse(data)
     whole = None if isinstance(parsed, Verdict) else parsed[0]
     questions = whole.get("questions") if isinstance(whole, dict) else None
-    if not isinstance(questions, dict):
+    if not isinstance(whole, dict) or not isinstance(questions, dict):
         return []
     image = whole.get("imageName")
     return [
@@ -123,7 +122,10 @@ def _asked(row: Row) -> tuple[Row, str, str] | Refused:
 
 
 def _options(record: _Record) -> tuple[str, str] | Verdict:
-    """`A. …` lines and the right letter. Null options go; a right answer given twice has no letter."""
+    """`A. …` lines and the right letter; null options are left out.
+
+    A right answer that stands twice has no letter of its own.
+    """
     texts, right = record["answerTexts"], record["correctAnswer"]
     if not 0 <= right < len(texts):
         problem = "the correct option is not among them"
@@ -141,7 +143,9 @@ def _test_pictures(path: Path) -> frozenset[str]:
     """Names of the pictures in the test split: one number a line, no header."""
     if not path.is_file():
         return frozenset()
-    return frozenset(f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip())
+    return frozenset(
+        f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip()
+    )
 
 
 LAYOUT = Layout(_chunks, _groups, _assemble)

@@ -89,7 +89,9 @@ def _line_spans(path: Path, position: int, window: int) -> Iterator[Spans]:
         file.seek(position)
         while block := file.read(window):
             newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + position
-            starts = np.concatenate(([line_start], newlines[:-1] + 1)) if len(newlines) else newlines
+            starts = (
+                np.concatenate(([line_start], newlines[:-1] + 1)) if len(newlines) else newlines
+            )
             long_enough = newlines - starts > 1  # an empty line, or a carriage return alone
             if long_enough.any():
                 yield Spans(starts[long_enough], newlines[long_enough])
@@ -177,13 +179,14 @@ def _scan(block: bytes, state: _State) -> tuple[Spans, _State]:
     )
 
 
-def _escaped(backslashes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _escaped(backslashes: Offsets) -> Offsets:
     """Positions that an odd run of backslashes stands before."""
     if not len(backslashes):
         return backslashes
     run_ends = np.flatnonzero(np.diff(backslashes, append=-1) != 1)
     run_lengths = np.diff(run_ends, prepend=-1)
-    return backslashes[run_ends[run_lengths % 2 == 1]] + 1
+    after: Offsets = backslashes[run_ends[run_lengths % 2 == 1]] + 1
+    return after
 
 
 def _first_key(text: bytes) -> bytes | None:

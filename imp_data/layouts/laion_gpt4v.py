@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing_extensions import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
 from imp_data.layouts.questions import Question, joined, question_problem
@@ -53,7 +53,9 @@ def _opened(file: Path) -> pq.ParquetFile:
         parquet = pq.ParquetFile(file)
     except pa.ArrowInvalid as error:
         raise UserError(
-            file, f"is not a Parquet file ({error})", "delete it and materialize its raw asset again"
+            file,
+            f"is not a Parquet file ({error})",
+            "delete it and build its raw asset again",
         ) from error
     missing = sorted(set(_COLUMNS) - set(parquet.schema_arrow.names))
     if missing:

@@ -1,12 +1,11 @@
-"""LLaVA's own form, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most others since."""
+"""LLaVA's own form, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most since."""
 
 import re
 from collections.abc import Iterator
 from typing import Any, NotRequired
 
-from typing_extensions import TypedDict
-
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from imp_data.layouts.reading import (
     Layout,

@@ -9,8 +9,8 @@ import orjson
 import xxhash
 from pydantic import TypeAdapter, ValidationError
 
-from imp_data.layouts.elements import Offsets, Spans, json_spans, parse, parse_exactly
 from imp_data.errors import UserError
+from imp_data.layouts.elements import Offsets, Spans, json_spans, parse, parse_exactly
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.sample import Draft, Refused, Row
@@ -103,9 +103,7 @@ def grouped_chunks(
     groups = first[inverse][order]
     for begin, end in _cuts(groups, size):
         here = order[begin:end]
-        yield Chunk(
-            tuple(files), numbers[here], starts[here], ends[here], groups[begin:end], here
-        )
+        yield Chunk(tuple(files), numbers[here], starts[here], ends[here], groups[begin:end], here)
 
 
 def _index(
@@ -128,9 +126,7 @@ def _index(
     )
 
 
-def _names(
-    elements: Iterator[bytes], picture_of: Callable[[Any], str | None], file: Path
-) -> Any:
+def _names(elements: Iterator[bytes], picture_of: Callable[[Any], str | None], file: Path) -> Any:
     """xxh3 of each element's picture; of the element itself where it names none."""
     hashes = []
     for element in elements:
@@ -154,7 +150,7 @@ def _cuts(groups: Offsets, size: int) -> Iterator[tuple[int, int]]:
     bounds = np.append(np.flatnonzero(np.diff(groups)) + 1, len(groups))
     begin = 0
     while begin < len(groups):
-        end = int(bounds[min(np.searchsorted(bounds, begin + size), len(bounds) - 1)])
+        end = int(bounds[min(int(np.searchsorted(bounds, begin + size)), len(bounds) - 1)])
         yield begin, end
         begin = end
 
@@ -177,7 +173,9 @@ def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
         last = -1
         contiguous = len(opened) == 1
         slices = (
-            _slices(opened[0], chunk.starts, chunk.ends) if contiguous else _scattered(opened, chunk)
+            _slices(opened[0], chunk.starts, chunk.ends)
+            if contiguous
+            else _scattered(opened, chunk)
         )
         names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
         for raw, name, number, ordinal in zip(

@@ -1,0 +1,51 @@
+# make demo    the whole build at one-thousandth scale, on pictures drawn on the spot
+# make test    the tests
+# make ui      the Dagster UI on loopback
+# make build   the mixture that IMP_MIXTURE names
+# make lint    formatting, types, floors, schemas
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+IMP_MIXTURE ?= manifests/mixtures/demo.yaml
+export IMP_MIXTURE
+export DAGSTER_HOME := $(CURDIR)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+.PHONY: setup demo build test ui lint clean
+
+setup: $(VENV)/.core
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: export IMP_MIXTURE = manifests/mixtures/demo.yaml
+demo: setup
+	@dg launch --job rebuild
+	@imp-data verify $${IMP_DATA_DIR:-data/demo}/mixtures/demo
+
+build: setup
+	@dg launch --job rebuild
+
+test: $(VENV)/.dev
+	pytest
+
+ui: setup
+	dg dev
+
+lint: $(VENV)/.dev
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	imp-data schemas --check
+	dg check defs
+
+clean:
+	rm -rf $(VENV) .dagster data/demo

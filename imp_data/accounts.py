@@ -1,0 +1,116 @@
+"""Questions to the ledger: the life of one record, and what changed between two builds."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import polars as pl
+
+from imp_data.arrow_dataset import mixture_batches
+from imp_data.errors import UserError
+from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
+
+_MOST_LIVES = 20
+
+
+class Life(NamedTuple):
+    """One ledger row, and the Sample it went into if that was kept."""
+
+    row: dict[str, Any]
+    sample: dict[str, Any] | None
+    place: int | None
+
+    def lines(self) -> list[str]:
+        """The life in sentences."""
+        row = self.row
+        told = [f"{row['source']}, row {row['ordinal']:,} upstream: id {row['upstream_id']!r}"]
+        told += [
+            f"  mended: {SENTENCES[r['repair']]} Before: {r['before'][:200]!r}"
+            for r in row["repairs"]
+        ]
+        if row["id"]:
+            told.append(f"  became {row['id']}")
+        told.append(f"  {self._fate()}")
+        if self.sample:
+            told += [f"  {t['from']:>5}: {t['value']}" for t in self.sample["conversations"]]
+        return told
+
+    def _fate(self) -> str:
+        row = self.row
+        if row["outcome"] == Outcome.KEPT:
+            picture = self.sample and self.sample["image"]
+            return f"kept: sample {self.place:,} of the mixture, {picture or 'text alone'}"
+        evidence = orjson.loads(row["evidence"] or b"{}")
+        shown = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
+        sentence = SENTENCES[row["reason"]]
+        return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{shown}"
+
+
+def ledger_of(folder: Path) -> pl.LazyFrame:
+    """A mixture's ledger. Raises UserError if the folder holds none."""
+    path = folder / "ledger.parquet"
+    if not path.is_file():
+        raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
+    return pl.scan_parquet(path)
+
+
+def explain(folder: Path, identity: str) -> list[Life]:
+    """The lives of all records with this id, upstream id, or beginning of an id; at most 20."""
+    matches = (
+        (pl.col("id") == identity)
+        | (pl.col("upstream_id") == identity)
+        | pl.col("id").str.starts_with(f"{identity}~")
+    )
+    rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
+    kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
+    samples = _samples(folder, kept)
+    lives = []
+    for row in rows:
+        place, sample = samples.get(row["id"], (None, None))
+        lives.append(Life(row, sample, place))
+    return lives
+
+
+def _samples(folder: Path, ids: set[str]) -> dict[str, tuple[int, dict[str, Any]]]:
+    """{id: (place, Sample)} of the mixture."""
+    found: dict[str, tuple[int, dict[str, Any]]] = {}
+    place = 0
+    for batch in mixture_batches(folder) if ids else ():
+        for number, sample in enumerate(batch.column("id").to_pylist()):
+            if sample in ids:
+                found[sample] = (place + number, batch.slice(number, 1).to_pylist()[0])
+        place += len(batch)
+    return found
+
+
+def diff(old: Path, new: Path) -> pl.DataFrame:
+    """How many records of each source changed their fate, from what to what, with one example.
+
+    Columns: source, before, after (`outcome: reason`, or `absent`), records, example.
+    """
+    fates = [_fates(folder) for folder in (old, new)]
+    joined = fates[0].join(fates[1], on=["source", "key", "nth"], how="full", coalesce=True)
+    return (
+        joined.with_columns(
+            before=pl.col("fate").fill_null("absent"),
+            after=pl.col("fate_right").fill_null("absent"),
+        )
+        .filter(pl.col("before") != pl.col("after"))
+        .group_by("source", "before", "after")
+        .agg(records=pl.len(), example=pl.col("name").fill_null(pl.col("name_right")).min())
+        .sort("source", "before", "after")
+        .collect()
+    )
+
+
+def _fates(folder: Path) -> pl.LazyFrame:
+    """One row a record: what it is called, and its fate; `nth` tells repeats apart."""
+    name = pl.coalesce("id", "upstream_id", pl.lit("(unreadable)"))
+    key = pl.concat_str(name, pl.col("upstream_id").fill_null(""), separator="\0")
+    fate = pl.concat_str("outcome", "reason", separator=": ", ignore_nulls=True)
+    return (
+        ledger_of(folder)
+        .select(*LEDGER_SCHEMA.names)
+        .select("source", key=key, name=name, fate=fate)
+        .with_columns(nth=pl.int_range(pl.len()).over("source", "key"))
+    )

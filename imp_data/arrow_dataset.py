@@ -1,0 +1,85 @@
+"""A mixture's folder as `datasets` reads it: shards in Arrow's stream format, and their index."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.store import file_sha256, json_text, text_digest, write_text
+
+# datasets reads and writes batches of this many rows; it opens other sizes as well.
+_BATCH_ROWS = 1000
+# features as `datasets` writes them for SAMPLE_SCHEMA (datasets 5, features/features.py).
+_DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
+
+
+def features() -> dict[str, Any]:
+    """The Samples' columns as `datasets` describes them."""
+
+    def described(kind: pa.DataType) -> dict[str, Any]:
+        if pa.types.is_list(kind):
+            return {"feature": described(kind.value_type), "_type": "List"}
+        if pa.types.is_struct(kind):
+            return {field.name: described(field.type) for field in kind}
+        return {"dtype": _DATASETS_TYPES[kind], "_type": "Value"}
+
+    return {field.name: described(field.type) for field in SAMPLE_SCHEMA}
+
+
+def shard_schema() -> pa.Schema:
+    """The Samples' schema with the metadata by which `datasets` knows its features."""
+    info = orjson.dumps({"info": {"features": features()}})
+    return SAMPLE_SCHEMA.with_metadata({"huggingface": info})
+
+
+def write_shard(path: Path, table: pa.Table) -> None:
+    """One shard. Its bytes depend on its rows alone, not on how the table was put together."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, shard_schema()) as writer:
+        for begin in range(0, table.num_rows, _BATCH_ROWS):
+            piece = table.slice(begin, _BATCH_ROWS)
+            rows = piece.take(pa.array(np.arange(piece.num_rows))).combine_chunks()
+            writer.write_table(rows.cast(shard_schema()))
+
+
+def write_index(folder: Path, shards: Sequence[str], total: int) -> None:
+    """What datasets.load_from_disk looks for beside the shards."""
+    digest = text_digest(*(file_sha256(folder / name) for name in shards))
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in shards],
+        "_fingerprint": digest[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": "train",
+    }
+    size = sum((folder / name).stat().st_size for name in shards)
+    info = {
+        "citation": "",
+        "description": "",
+        "features": features(),
+        "homepage": "",
+        "license": "",
+        "splits": {"train": {"name": "train", "num_bytes": size, "num_examples": total}},
+        "dataset_size": size,
+    }
+    write_text(folder / "state.json", json_text(state))
+    write_text(folder / "dataset_info.json", json_text(info))
+
+
+def mixture_ids(folder: Path) -> Iterator[str]:
+    """The ids of a mixture's Samples, in its order."""
+    for batch in mixture_batches(folder):
+        yield from batch.column("id").to_pylist()
+
+
+def mixture_batches(folder: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of a mixture's shards, in its order."""
+    state = orjson.loads((folder / "state.json").read_bytes())
+    for file in state["_data_files"]:
+        with pa.OSFile(str(folder / file["filename"]), "rb") as source:
+            yield from pa.ipc.open_stream(source)

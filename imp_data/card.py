@@ -1,0 +1,119 @@
+"""The dataset card: README.md of a mixture, written from its mixture.json alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imp_data.ledger import Reason, Repair
+from imp_data.pipeline import Build
+from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.store import StageResult, code_digest, run_stage, tree_digest, write_text
+
+CODE = code_digest("card", "templates")
+# Bounds of the Hub's size_categories (huggingface.co/docs/hub, datasets-cards).
+_SIZES = [
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+]
+
+
+def write_card(build: Build) -> StageResult:
+    """README.md beside the shards; built anew when mixture.json or the template has changed."""
+    folder = build.data.mixture(build.recipe.mixture.name)
+    readme = folder / "README.md"
+
+    def write() -> dict[str, Any]:
+        text = card_text(folder)
+        write_text(readme, text)
+        return {"characters": len(text)}
+
+    inputs = {"code": CODE, "mixture": tree_digest(folder / "mixture.json")}
+    return run_stage(build.data.stamp("card"), inputs, [readme], write)
+
+
+def card_text(folder: Path) -> str:
+    """The card of the mixture in `folder`, a pure function of its mixture.json."""
+    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    parts = manifest["parts"]
+    outcomes = Counter[str]({"kept": 0, "held": 0, "dropped": 0})
+    for part in parts:
+        outcomes.update(part["outcomes"])
+    template = Environment(
+        loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
+    ).get_template("card.md.j2")
+    return template.render(
+        m=manifest,
+        metadata=yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True),
+        paper_url=f"https://arxiv.org/abs/{manifest['paper'].removeprefix('arXiv:')}",
+        read=sum(part["rows_read"] for part in parts),
+        outcomes=outcomes,
+        totals={name: sum(part[name] for part in parts) for name in ("paper", "quota")},
+        losses=_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
+        repairs=_by_kind(parts, "repairs", Repair),
+        unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
+        rebuild=_rebuild_command(manifest),
+        folder=f"{'data/demo' if manifest['drawn'] else 'data'}/mixtures/{manifest['name']}",
+    )
+
+
+def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The card's YAML as the Hub reads it."""
+    shards = {n: f["bytes"] for n, f in manifest["files"].items() if n.endswith(".arrow")}
+    size = sum(shards.values())
+    rows = manifest["rows"]
+    return {
+        "pretty_name": manifest["title"],
+        "license": "other",
+        "license_name": "as-each-source",
+        "language": ["en"],
+        "task_categories": ["image-text-to-text", "visual-question-answering"],
+        "size_categories": [next((name for most, name in _SIZES if rows < most), "n>10M")],
+        "tags": ["instruction-tuning", "vision-language-model", "llava", "imp", "decontaminated"],
+        "annotations_creators": ["machine-generated", "crowdsourced"],
+        "configs": [{"config_name": "default", "data_files": "data-*.arrow"}],
+        "dataset_info": {
+            "features": [_feature(field) for field in SAMPLE_SCHEMA],
+            "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
+            "download_size": size,
+            "dataset_size": size,
+        },
+    }
+
+
+def _feature(field: pa.Field) -> dict[str, Any]:
+    """A column as the Hub's dataset_info writes it."""
+    if pa.types.is_list(field.type):
+        return {"name": field.name, "list": [_feature(f) for f in field.type.value_type]}
+    return {"name": field.name, "dtype": str(field.type)}
+
+
+def _by_kind(
+    parts: list[dict[str, Any]], column: str, kinds: Iterable[Reason | Repair]
+) -> list[dict[str, Any]]:
+    """Reasons or repairs that occur, the most frequent first, with the sources they occur in."""
+    found = []
+    for kind in kinds:
+        by_source = {p["source"]: p[column][kind] for p in parts if kind in p[column]}
+        if by_source:
+            where = ", ".join(f"{source} {count:,}" for source, count in by_source.items())
+            count = sum(by_source.values())
+            found.append(
+                {"name": kind.value, "sentence": kind.sentence, "count": count, "where": where}
+            )
+    return sorted(found, key=lambda one: (-one["count"], one["name"]))
+
+
+def _rebuild_command(manifest: dict[str, Any]) -> str:
+    if manifest["drawn"]:
+        return "make demo"
+    stem = manifest["name"].replace("_", "-")
+    return f"IMP_MIXTURE=manifests/mixtures/{stem}.yaml make build"

@@ -1,0 +1,130 @@
+"""The `imp-data` command."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from imp_data import __version__
+from imp_data.errors import UserError
+
+app = typer.Typer(
+    help="Instruction-tuning data for vision-language models, with an account of every record.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+DEFAULT_MIXTURE = "manifests/mixtures/demo.yaml"
+
+Folder = Annotated[Path, typer.Argument(help="Folder of a mixture.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def explain(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="An id or an upstream id.")],
+    mixture: Annotated[
+        Path | None, typer.Option(help="Folder of a mixture; that of IMP_MIXTURE if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the life of one record: what was mended, where it went, and why."""
+    from imp_data.accounts import explain as lives_of
+
+    folder = mixture or _current_mixture()
+    lives = lives_of(folder, identity)
+    if not lives:
+        raise UserError(
+            folder / "ledger.parquet",
+            f"no record has the id or upstream id {identity!r}",
+            "look it up in ledger.parquet, whose columns id and upstream_id hold all there are",
+        )
+    if as_json:
+        print(json.dumps([life._asdict() for life in lives], indent=2, ensure_ascii=False))
+        return
+    print("\n\n".join("\n".join(life.lines()) for life in lives))
+
+
+@app.command()
+def verify(folder: Folder, as_json: AsJson = False) -> None:
+    """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
+    from imp_data.verify import verify as problems_of
+
+    problems = problems_of(folder)
+    if as_json:
+        print(json.dumps({"mixture": str(folder), "sound": not problems, "problems": problems}))
+    elif not problems:
+        manifest = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
+        print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
+    if problems:
+        if not as_json:
+            print("\n".join(f"{folder / problem}" for problem in problems), file=sys.stderr)
+            print("What to do: build the mixture again, or fetch it again.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="Folder of a mixture.")],
+    new: Annotated[Path, typer.Argument(help="Folder of another build of it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what changed between two builds, by source and reason."""
+    from imp_data.accounts import diff as changes_between
+
+    changes = changes_between(old, new)
+    if as_json:
+        print(json.dumps(changes.to_dicts(), indent=2, ensure_ascii=False))
+    elif changes.is_empty():
+        print("No record changed its fate.")
+    else:
+        for row in changes.iter_rows(named=True):
+            print(
+                f"{row['source']}: {row['records']:,} from {row['before']} to {row['after']}"
+                f", such as {row['example']}"
+            )
+
+
+@app.command()
+def schemas(
+    folder: Annotated[Path, typer.Option(help="Where the schemas are.")] = Path("schemas"),
+    check: Annotated[bool, typer.Option(help="Write nothing; fail if one is stale.")] = False,
+) -> None:
+    """Write the JSON Schemas of manifests, samples and the ledger."""
+    from imp_data.contracts import schema_path, stale_schemas, write_schemas
+
+    stale = stale_schemas(folder) if check else write_schemas(folder)
+    if check and stale:
+        files = ", ".join(str(schema_path(folder, name)) for name in stale)
+        raise UserError(files, "does not say what the models say", "run `imp-data schemas`")
+    print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'none, all are fresh'}")
+
+
+def _current_mixture() -> Path:
+    from imp_data.datadir import data_dir
+    from imp_data.manifest import Mixture, load
+
+    mixture = load(Path(os.environ.get("IMP_MIXTURE") or DEFAULT_MIXTURE), Mixture)
+    return data_dir(mixture).mixture(mixture.name)
+
+
+def main() -> NoReturn:
+    """Run the command; a UserError is printed without a traceback, with exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"imp-data: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)

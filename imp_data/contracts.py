@@ -1,0 +1,48 @@
+"""JSON Schemas of manifests, Samples and the ledger: `imp-data schemas` writes them."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from imp_data.ledger import LedgerRow
+from imp_data.manifest import Benchmark, Mixture, Pictures, Source
+from imp_data.sample import Sample
+from imp_data.store import write_text
+
+CONTRACTS: dict[str, type[BaseModel]] = {
+    "source": Source,
+    "pictures": Pictures,
+    "benchmark": Benchmark,
+    "mixture": Mixture,
+    "sample": Sample,
+    "ledger": LedgerRow,
+}
+
+
+def schema_text(name: str) -> str:
+    """The JSON Schema of one contract, as its file holds it."""
+    schema = CONTRACTS[name].model_json_schema(by_alias=True)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def schema_path(folder: Path, name: str) -> Path:
+    """Where a contract's schema belongs."""
+    return folder / f"{name}.schema.json"
+
+
+def write_schemas(folder: Path) -> list[str]:
+    """Write all schemas; returns the names of those that changed."""
+    changed = stale_schemas(folder)
+    for name in changed:
+        write_text(schema_path(folder, name), schema_text(name))
+    return changed
+
+
+def stale_schemas(folder: Path) -> list[str]:
+    """The names of contracts whose file is absent or says something else."""
+    return [name for name in CONTRACTS if _content(schema_path(folder, name)) != schema_text(name)]
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,86 @@
+"""Lays chosen members of a zip or tar below a folder: none that leads outside, each one whole."""
+
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from gzip import BadGzipFile
+from lzma import LZMAError
+from pathlib import Path
+from typing import IO
+
+from imp_data.errors import UserError
+from imp_data.store import write_text, written_aside
+
+ANEW = (
+    "delete it and run the same command again; if upstream publishes it so now, the pinned "
+    "revision has moved: mend the manifest"
+)
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, BadGzipFile, EOFError),
+    *(RuntimeError, ValueError, LookupError),  # encrypted, compressed as nobody knows, misnamed
+)
+_INSIDE = re.compile(r"(?![/\\])(?!(.*[/\\])?\.\.([/\\]|$))", re.DOTALL)
+_Members = Iterator[tuple[str, IO[bytes] | None]]
+
+
+def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> None:
+    """Lay the members that a glob matches below `folder`, unless the marker says it was done."""
+    marker = archive.with_name(f".{archive.name}.unpacked")
+    finished = "\n".join((digest, *globs))
+    if marker.exists() and marker.read_text() == finished:
+        return
+    marker.unlink(missing_ok=True)
+    names: list[str] = []
+    try:
+        for name, content in _members(archive, globs):
+            names.append(name)
+            if content is None:
+                problem = f"member {name} is a link or a device, or leads out of the folder"
+                raise UserError(archive, problem, "do not trust this archive; get it elsewhere")
+            with content, written_aside(folder / name) as aside, aside.open("wb") as out:
+                shutil.copyfileobj(content, out)
+    except _DAMAGED as error:
+        problem = f"is damaged at or after {names[-1] if names else 'its beginning'}: {error}"
+        raise UserError(archive, problem, ANEW) from error
+    if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
+        remedy = "mend `unpack` of this file in the manifest"
+        raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
+    write_text(marker, finished)
+
+
+def _members(archive: Path, globs: Sequence[str]) -> _Members:
+    """Name and content of what a glob matches; no content where it is not safe to lay down."""
+
+    def matches(name: str) -> bool:
+        return "__MACOSX" not in name.split("/") and any(fnmatchcase(name, g) for g in globs)
+
+    if archive.suffix.lower() == ".zip":
+        return _zip_members(archive, matches)
+    return _tar_members(archive, matches)
+
+
+def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
+    with zipfile.ZipFile(archive) as whole:
+        for info in whole.infolist():
+            if matches(info.filename) and not info.is_dir():
+                regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+                safe = regular and _INSIDE.match(info.filename)
+                yield info.filename, whole.open(info) if safe else None
+
+
+def _tar_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
+    with tarfile.open(archive) as whole:
+        for info in whole:
+            name = info.name.removeprefix("./")
+            if matches(name) and not info.isdir():
+                safe = info.isfile() and _INSIDE.match(name)
+                yield name, whole.extractfile(info) if safe else None
+        # tarfile takes a damaged header for the end of the archive.
+        whole.fileobj.seek(whole.offset)
+        if whole.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError(f"no header at byte {whole.offset:,}")

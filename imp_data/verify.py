@@ -1,0 +1,122 @@
+"""Is a mixture whole and unaltered: digests, schema, ids, conservation, composition, card."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from pydantic import ValidationError
+
+from imp_data.card import card_text
+from imp_data.errors import UserError
+from imp_data.mixture import root_digest
+from imp_data.progress import progress
+from imp_data.sample import SAMPLE_SCHEMA, sample_problem
+from imp_data.settlement import conservation_problems
+from imp_data.store import file_sha256
+
+_CARD = "README.md"
+
+
+def verify(folder: Path) -> list[str]:
+    """Everything that is wrong with a mixture, each naming its file; nothing if it is sound.
+
+    Raises UserError if the folder holds no mixture.
+    """
+    manifest = _manifest(folder)
+    if isinstance(manifest, str):
+        return [manifest]
+    altered = dict(_altered_files(folder, manifest))
+    problems = [f"{name}: {problem}" for name, problem in altered.items()]
+    if problems:
+        # What was altered is known; what it would further lead to says nothing new.
+        return problems
+    counted: Counter[tuple[str, str]] = Counter()
+    problems += _row_problems(folder, manifest, counted)
+    problems += conservation_problems(folder)
+    problems += _composition_problems(manifest, counted)
+    card = folder / _CARD
+    if card.exists() and card.read_text(encoding="utf-8") != card_text(folder):
+        problems.append(f"{_CARD}: is not the card that mixture.json gives")
+    return problems
+
+
+def _manifest(folder: Path) -> dict[str, Any] | str:
+    path = folder / "mixture.json"
+    if not path.is_file():
+        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
+    try:
+        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+        whole = root_digest(manifest) == manifest["digest"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "mixture.json: is damaged: it cannot be read"
+    return manifest if whole else "mixture.json: is damaged: its digest is not that of its content"
+
+
+def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) by presence, size and sha256."""
+    stated = manifest["files"]
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    for name in sorted(there - set(stated) - {"mixture.json", _CARD}):
+        yield name, "does not belong to this mixture"
+    with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as told:
+        for name, file in stated.items():
+            if name not in there:
+                yield name, "is missing"
+                continue
+            size = (folder / name).stat().st_size
+            if size != file["bytes"]:
+                yield name, f"has {size:,} bytes instead of {file['bytes']:,}"
+            elif file_sha256(folder / name) != file["sha256"]:
+                yield name, "its bytes were altered: sha256 differs"
+            told.add(size)
+
+
+def _row_problems(
+    folder: Path, manifest: dict[str, Any], counted: Counter[tuple[str, str]]
+) -> Iterator[str]:
+    """The first invalid row of each shard; counts rows by source and subset on the way."""
+    shards = [name for name in manifest["files"] if name.endswith(".arrow")]
+    with progress("verify", "samples", manifest["rows"]) as told:
+        for name in shards:
+            with pa.OSFile(str(folder / name), "rb") as source:
+                reader = pa.ipc.open_stream(source)
+                if reader.schema != SAMPLE_SCHEMA:
+                    yield f"{name}: its columns are not those of a Sample"
+                    continue
+                problem = None
+                for number, row in enumerate(row for batch in reader for row in batch.to_pylist()):
+                    counted[row["source"], row["subset"]] += 1
+                    problem = problem or _row_problem(number, row)
+                    told.add(1)
+                if problem:
+                    yield f"{name}, {problem}"
+
+
+def _row_problem(number: int, row: dict[str, Any]) -> str | None:
+    try:
+        problem = sample_problem(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"row {number}: {problem}" if problem else None
+
+
+def _composition_problems(
+    manifest: dict[str, Any], counted: Counter[tuple[str, str]]
+) -> Iterator[str]:
+    """Where the shards hold other counts than mixture.json states."""
+    stated = {
+        (part["source"], subset): count
+        for part in manifest["parts"]
+        for subset, count in part["subsets"].items()
+    }
+    for key in sorted(stated.keys() | counted.keys()):
+        if stated.get(key, 0) != counted[key]:
+            name = "/".join(filter(None, key))
+            found, told = counted[key], stated.get(key, 0)
+            yield f"composition: {found:,} of {name} in the shards, {told:,} stated"
+    if sum(counted.values()) != manifest["rows"]:
+        yield f"rows: {sum(counted.values()):,} in the shards, {manifest['rows']:,} stated"
