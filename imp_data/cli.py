@@ -112,6 +112,41 @@ def schemas(
     print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'none, all are fresh'}")
 
 
+@app.command()
+def fingerprint(
+    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or tars with pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Fingerprint file to write.")],
+) -> None:
+    """Fingerprint every picture: is it whole, what is it, what does it look like."""
+    from collections import Counter
+
+    from imp_data.lookalikes import fingerprint_paths
+
+    rows = fingerprint_paths(paths, out)
+    statuses = Counter(row.status for row in rows)
+    told = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
+    print(f"{out}: {len(rows):,} pictures ({told or 'none'})")
+
+
+@app.command()
+def match(
+    queries: Annotated[Path, typer.Argument(metavar="F", help="A fingerprint file.")],
+    references: Annotated[Path, typer.Argument(metavar="REF", help="Another, or a pack.")],
+    max_distance: Annotated[int, typer.Option(help="Hamming distance in bits.", min=0)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which pictures of one file look like one of the other."""
+    from imp_data.lookalikes import pairs
+
+    found = pairs(queries, references, max_distance)
+    if as_json:
+        print(json.dumps([pair._asdict() for pair in found], indent=2, ensure_ascii=False))
+        return
+    for pair in found:
+        print(f"{pair.distance_bits:>2} bits  {pair.image}  looks like  {pair.reference}")
+    print(f"{len(found):,} within {max_distance} bits", file=sys.stderr)
+
+
 def _current_mixture() -> Path:
     from imp_data.datadir import data_dir
     from imp_data.manifest import Mixture, load

@@ -79,12 +79,13 @@ class Build:
         """Whether pictures are left for later."""
         return self.recipe.mixture.pictures == "deferred"
 
-    def raw(self, name: str, pins: Mapping[str, str] | None = None) -> StageResult:
+    def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.
 
-        `pins` are sha256 by path for files whose manifest states none, as a drawn world's are.
+        The files of a drawn world are pinned to what was drawn.
         """
         folder, manifests = self.data.raw(name), self.published[name]
+        pins = self._pins(name)
         files = {file.path: folder / file.path for m in manifests for file in m.files}
         loose = [
             folder / f.inside
@@ -96,14 +97,14 @@ class Build:
         def build() -> dict[str, Any]:
             found: dict[str, str] = {}
             for manifest in manifests:
-                pinned = _pinned(manifest, pins or {})
+                pinned = _pinned(manifest, pins) if pins else manifest
                 found |= obtain(pinned, folder, mirrors_from_environment())
             return {"files": dict(sorted(found.items()))}
 
         inputs = {
             "code": CODE["raw"],
             "manifest": model_digest(*manifests),
-            "pins": text_digest(*(f"{p} {s}" for p, s in sorted((pins or {}).items()))),
+            "pins": text_digest(*(f"{p} {s}" for p, s in sorted(pins.items()))),
             **{f"loose/{path.name}": listing_digest(path) for path in loose if path.is_dir()},
         }
         return run_stage(self.data.stamp(f"raw/{name}"), inputs, list(files.values()), build)
@@ -231,6 +232,14 @@ class Build:
         figures: dict[str, Any] = self._stamp_of(asset)["figures"]
         return figures
 
+    def _pins(self, name: str) -> dict[str, str]:
+        """sha256 by path of a raw folder's files as the world's stage drew them."""
+        if not self.recipe.mixture.drawn:
+            return {}
+        files: dict[str, str] = self.figures("world")["files"]
+        prefix = f"{name}/"
+        return {p.removeprefix(prefix): s for p, s in files.items() if p.startswith(prefix)}
+
     def _share(self, source: str) -> Share:
         return Share(
             source=source,
@@ -295,7 +304,9 @@ class Build:
 
 
 def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
+    """The manifest with the digests of drawn files in the place of upstream's."""
     files = tuple(
-        f.model_copy(update={"sha256": pins.get(f.path, f.sha256)}) for f in manifest.files
+        file.model_copy(update={"sha256": pins.get(file.path), "bytes": None})
+        for file in manifest.files
     )
     return manifest.model_copy(update={"files": files})

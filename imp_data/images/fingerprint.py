@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 )
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
-# looks at 32x32. On photographs no bit of it differs from a full decode's, at a quarter the time.
+# looks at 32x32. On photographs no bit of it differs from a full decode's, at a third of the time.
 _DECODED_SIDE_PX = 256
 _EXIF_ORIENTATION = 0x0112
 # Some real pictures carry large text chunks, which Pillow refuses at 1 MiB.
