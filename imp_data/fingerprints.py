@@ -50,13 +50,10 @@ class Album:
             self._told.add(len(made))
         return [self._known[image] for image in images]
 
-    def save(self, path: Path, pictures: str) -> dict[str, Any]:
-        """Write all fingerprints, sorted by picture; returns the figures of the stage.
-
-        `pictures` is a digest of what the pictures and their limits were.
-        """
+    def save(self, path: Path) -> dict[str, Any]:
+        """Write all fingerprints, sorted by picture; returns the figures of the stage."""
         rows = [self._known[image] for image in sorted(self._known)]
-        write_fingerprints(path, rows, pictures)
+        write_fingerprints(path, rows)
         statuses = Counter(row.status for row in rows)
         return {"pictures": len(rows), "statuses": dict(sorted(statuses.items()))}
 
@@ -73,9 +70,9 @@ def fingerprints_of(
         return Album(shelf, limits, told)(images)
 
 
-def write_fingerprints(path: Path, rows: Sequence[Fingerprint], pictures: str = "") -> None:
+def write_fingerprints(path: Path, rows: Sequence[Fingerprint]) -> None:
     """A fingerprint file; the decoder that made the hashes stands in its metadata."""
-    schema = SCHEMA.with_metadata({"decoder": decoder(), "pictures": pictures})
+    schema = SCHEMA.with_metadata({"decoder": decoder()})
     with parquet_writer(path, schema) as writer:
         writer.write_table(fingerprint_table(rows).cast(schema))
 
@@ -92,15 +89,6 @@ def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
     table = pq.read_table(path)
     check_decoder(path, table.schema)
     return {row["image"]: Fingerprint(**row) for row in table.to_pylist()}
-
-
-def earlier_fingerprints(path: Path, pictures: str) -> dict[str, Fingerprint]:
-    """Those of an earlier build, if it looked at the same pictures with the same decoder."""
-    if not path.exists():
-        return {}
-    metadata = pq.read_schema(path).metadata or {}
-    same = (metadata.get(b"decoder"), metadata.get(b"pictures"))
-    return read_fingerprints(path) if same == (decoder().encode(), pictures.encode()) else {}
 
 
 def check_decoder(path: Path, schema: pa.Schema) -> None:

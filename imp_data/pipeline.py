@@ -12,9 +12,9 @@ from imp_data.datadir import DataDir, data_dir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fetch import mirrors_from_environment, obtain
-from imp_data.fingerprints import Album, earlier_fingerprints, read_fingerprints
+from imp_data.fingerprints import Album, read_fingerprints
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import SCHEMA, decoder
+from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
 from imp_data.manifest import Published, Recipe, load_recipe, model_digest
 from imp_data.mixture import build_mixture
 from imp_data.progress import progress
@@ -30,6 +30,7 @@ from imp_data.store import (
     read_stamp,
     run_stage,
     text_digest,
+    tree_digest,
 )
 
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
@@ -87,27 +88,24 @@ class Build:
         folder, manifests = self.data.raw(name), self.published[name]
         pins = self._pins(name)
         files = {file.path: folder / file.path for m in manifests for file in m.files}
-        loose = [
-            folder / f.inside
-            for m in manifests
-            for f in getattr(m, "folders", ())
-            if f.file is None
-        ]
+        unpacked = self._unpacked(name)
 
         def build() -> dict[str, Any]:
             found: dict[str, str] = {}
             for manifest in manifests:
                 pinned = _pinned(manifest, pins) if pins else manifest
                 found |= obtain(pinned, folder, mirrors_from_environment())
-            return {"files": dict(sorted(found.items()))}
+            told = {path.relative_to(folder).as_posix(): tree_digest(path) for path in unpacked}
+            self._refuse_altered(name, found, told)
+            return {"files": dict(sorted(found.items())), "unpacked": told}
 
         inputs = {
             "code": CODE["raw"],
             "manifest": model_digest(*manifests),
             "pins": text_digest(*(f"{p} {s}" for p, s in sorted(pins.items()))),
-            **{f"loose/{path.name}": listing_digest(path) for path in loose if path.is_dir()},
         }
-        return run_stage(self.data.stamp(f"raw/{name}"), inputs, list(files.values()), build)
+        outputs = [*files.values(), *unpacked]
+        return run_stage(self.data.stamp(f"raw/{name}"), inputs, outputs, build)
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""
@@ -151,6 +149,7 @@ class Build:
             self._pictures_digest(collections),
             model_digest(self.recipe.mixture.limits),
             CODE["images"],
+            decoder(),
         )
 
         def build() -> dict[str, Any]:
@@ -159,7 +158,7 @@ class Build:
                     return {"pictures": 0, "statuses": {}, "deferred": True}
             limits = self.recipe.mixture.limits
             with progress(f"images/{source}", "pictures") as told:
-                earlier = earlier_fingerprints(out, pictures)
+                earlier = self._earlier_fingerprints(source, pictures)
                 album = Album(self.shelf(collections), limits, told, earlier)
                 draw(
                     self._candidates(source),
@@ -168,7 +167,7 @@ class Build:
                     limits,
                     self._benchmarked(),
                 )
-            return album.save(out, pictures)
+            return album.save(out)
 
         inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
         return run_stage(self.data.stamp(f"images/{source}"), inputs, [out], build)
@@ -232,6 +231,37 @@ class Build:
         figures: dict[str, Any] = self._stamp_of(asset)["figures"]
         return figures
 
+    def _unpacked(self, name: str) -> list[Path]:
+        """The record files of a source that come out of an archive; of a glob, the folder."""
+        source = self.recipe.sources.get(name)
+        if source is None:
+            return []
+        published = {file.path for file in source.files}
+        patterns = [Path(p) for p in source.records if p not in published]
+        folder = self.data.raw(name)
+        return [folder / (p.parent if "*" in p.name else p) for p in patterns]
+
+    def _refuse_altered(self, name: str, files: dict[str, str], unpacked: dict[str, str]) -> None:
+        """UserError if what was unpacked from the same archives is not what it was."""
+        known = read_stamp(self.data.stamp(f"raw/{name}"))
+        before: dict[str, Any] = known["figures"] if known else {"files": None}
+        if before["files"] != files:
+            return
+        for path, digest in unpacked.items():
+            if before["unpacked"].get(path, digest) != digest:
+                raise UserError(
+                    self.data.raw(name) / path,
+                    "was altered since it was unpacked",
+                    "delete it and run the same command again",
+                )
+
+    def _earlier_fingerprints(self, source: str, pictures: str) -> dict[str, Fingerprint]:
+        """Those of the last build, if the pictures and all that looks at them are the same."""
+        asset, path = f"images/{source}", self.data.fingerprints(source)
+        known = read_stamp(self.data.stamp(asset))
+        same = known is not None and known["inputs"].get("pictures") == pictures
+        return read_fingerprints(path) if same and path.exists() else {}
+
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""
         if not self.recipe.mixture.drawn:
@@ -281,14 +311,16 @@ class Build:
         }
 
     def _pictures_digest(self, collections: tuple[str, ...]) -> str:
-        """Digest of what the pictures of these collections are, unpacked ones by their listing."""
+        """Digest of what the pictures of these collections are; loose ones by their listing."""
         if self.deferred:
             return "deferred"
-        unpacked = [
-            listing_digest(self.data.images / folder.path)
-            for _, folder in self.recipe.folders(collections)
+        loose = [
+            listing_digest(place)
+            for name, folder in self.recipe.folders(collections)
+            for place in (self.data.images / folder.path, self.data.raw(name) / folder.inside)
+            if folder.file is None or place.is_relative_to(self.data.images)
         ]
-        return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *unpacked)
+        return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *loose)
 
     def _stamp_of(self, asset: str) -> dict[str, Any]:
         stamp = read_stamp(self.data.stamp(asset))

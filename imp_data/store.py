@@ -206,6 +206,8 @@ def tree_digest(path: Path) -> str:
         return text_digest(
             *(part for f in files for part in (f.relative_to(path).as_posix(), file_sha256(f)))
         )
+    if not path.exists():
+        raise UserError(path, "is not there", "look whether its manifest names the right file")
     return file_sha256(path)
 
 

@@ -29,10 +29,13 @@ _Members = Iterator[tuple[str, IO[bytes] | None]]
 
 
 def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> None:
-    """Lay the members that a glob matches below `folder`, unless the marker says it was done."""
+    """Lay the members that a glob matches below `folder`, unless they are there already.
+
+    The marker, written last, names the archive's digest, the globs, and the members laid out.
+    """
     marker = archive.with_name(f".{archive.name}.unpacked")
     finished = "\n".join((digest, *globs))
-    if marker.exists() and marker.read_text() == finished:
+    if _is_done(marker, finished, folder):
         return
     marker.unlink(missing_ok=True)
     names: list[str] = []
@@ -50,7 +53,14 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
     if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
         remedy = "mend `unpack` of this file in the manifest"
         raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
-    write_text(marker, finished)
+    write_text(marker, "\n".join((finished, "", *names)))
+
+
+def _is_done(marker: Path, finished: str, folder: Path) -> bool:
+    if not marker.exists():
+        return False
+    told, _, names = marker.read_text().partition("\n\n")
+    return told == finished and all((folder / name).exists() for name in names.splitlines())
 
 
 def _members(archive: Path, globs: Sequence[str]) -> _Members:

@@ -16,7 +16,14 @@ from typing_extensions import TypedDict
 
 from imp_data.layouts.elements import parse
 from imp_data.layouts.questions import Question, joined, question_problem
-from imp_data.layouts.reading import Chunk, Layout, read_rows, record_files, validated
+from imp_data.layouts.reading import (
+    Chunk,
+    Layout,
+    read_rows,
+    record_files,
+    text_field,
+    validated,
+)
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
@@ -105,16 +112,16 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
 
 
 def _asked(row: Row) -> tuple[Row, str, str] | Refused:
+    row.upstream_id = text_field("questionId")(row.value)
     record = validated(_ADAPTER, row)
     if isinstance(record, Refused):
         return record
-    row.upstream_id = record["questionId"]
     options = _options(record)
     if isinstance(options, Verdict):
         return Refused(row, options)
     lines, letter = options
     split = "test" if record["imageName"] in _test_pictures(Path(row.file)) else "train"
-    asked = Question(row.upstream_id, record["imageName"], record["question"], letter, split)
+    asked = Question(record["imageName"], record["question"], letter, split)
     problem = question_problem(asked)
     if problem:
         return Refused(row, problem)

@@ -17,11 +17,10 @@ class _Record(TypedDict):
 def _question(record: _Record) -> Question:
     """Labels stay as published, oddities too: the benchmark scores against that form."""
     return Question(
-        upstream_id=record["imgname"],
         image=record["imgname"],
         question=record["query"],
         answer=record["label"],
     )
 
 
-LAYOUT = question_layout(_Record, picture="imgname", read=_question)
+LAYOUT = question_layout(_Record, identity="imgname", picture="imgname", read=_question)

@@ -15,11 +15,10 @@ class _Record(TypedDict):
 def _question(record: _Record) -> Question:
     """Answers stay as published: digits for values, words for counts."""
     return Question(
-        upstream_id=str(record["question_id"]),
         image=record["image"],
         question=record["question"],
         answer=record["answer"],
     )
 
 
-LAYOUT = question_layout(_Record, picture="image", read=_question)
+LAYOUT = question_layout(_Record, identity="question_id", picture="image", read=_question)

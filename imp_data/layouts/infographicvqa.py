@@ -16,7 +16,6 @@ class _Record(TypedDict):
 def _question(record: _Record) -> Question:
     """Of several answers the first is taken: what the person who asked wrote down."""
     return Question(
-        upstream_id=str(record["questionId"]),
         image=record["image_local_name"],
         question=record["question"],
         answer=next(iter(record["answers"]), ""),
@@ -24,4 +23,6 @@ def _question(record: _Record) -> Question:
     )
 
 
-LAYOUT = question_layout(_Record, picture="image_local_name", read=_question, key="data")
+LAYOUT = question_layout(
+    _Record, identity="questionId", picture="image_local_name", read=_question, key="data"
+)

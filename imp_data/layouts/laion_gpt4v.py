@@ -18,6 +18,7 @@ from imp_data.layouts.reading import (
     Layout,
     read_rows,
     record_files,
+    text_field,
     validated,
 )
 from imp_data.manifest import Source
@@ -78,21 +79,21 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
 
 
 def _draft(row: Row, source: Source) -> Draft | Refused:
+    row.upstream_id = text_field("message_id")(row.value)
     record = validated(_ADAPTER, row)
     if isinstance(record, Refused):
         return record
-    row.upstream_id = record["message_id"]
     # Upstream ships no pictures and names none; Mini-Gemini's are gpt_v<number>.jpg.
     image = f"{source.image_prefix}gpt_v{row.ordinal}.jpg"
     # Chosen by the record's own id, so that no other record's coming or going changes it.
     choice = xxhash.xxh3_64_intdigest(record["message_id"].encode()) % len(source.prompts)
     prompt = source.prompts[choice]
-    problem = question_problem(Question(row.upstream_id, image, prompt, record["caption"]))
+    problem = question_problem(Question(image, prompt, record["caption"]))
     if problem:
         return Refused(row, problem)
     return joined(
         [(row, prompt, record["caption"])],
-        upstream_id=row.upstream_id,
+        upstream_id=record["message_id"],
         subset="",
         image=image,
         suffix="",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from imp_data.layouts.reading import (
     Layout,
     chunk_groups,
+    id_of,
     read_rows,
     record_files,
     single_chunks,
@@ -47,23 +48,17 @@ LAYOUT = Layout(
 
 
 def _draft(row: Row, source: Source) -> Draft | Refused:
-    row.upstream_id = _identity(row.value)
     record = validated(_ADAPTER, row)
+    # Only now: an integer past 64 bits is exact after validation alone.
+    row.upstream_id = id_of(row.value, "id", "idx")
     if isinstance(record, Refused):
-        row.upstream_id = _identity(row.value)
         return record
-    row.upstream_id = _identity(record)
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
     image = record.get("image")
     question = next((value for speaker, value in turns if speaker == "human"), "")
     subset = subset_of(source.subsets, image, question)
     where = source.image_prefix + image if image else image
     return Draft([row], row.upstream_id or "", subset, where, turns)
-
-
-def _identity(record: Any) -> str | None:
-    identity = record.get("id", record.get("idx"))
-    return str(identity) if isinstance(identity, str | int) else None
 
 
 def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:

@@ -9,6 +9,7 @@ from imp_data.layouts.reading import (
     Layout,
     chunk_groups,
     grouped_chunks,
+    id_of,
     read_rows,
     record_files,
     text_field,
@@ -22,7 +23,6 @@ from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, Draft, Refused, Ro
 class Question(NamedTuple):
     """One upstream row of a question-answering dataset, in our words."""
 
-    upstream_id: str
     image: str
     question: str
     answer: str
@@ -30,19 +30,29 @@ class Question(NamedTuple):
 
 
 def question_layout(
-    record: Any, *, picture: str, read: Callable[[Any], Question], key: str | None = None
+    record: Any,
+    *,
+    identity: str,
+    picture: str,
+    read: Callable[[Any], Question],
+    key: str | None = None,
 ) -> Layout:
     """A layout whose rows are questions with short answers, one Draft a picture.
 
-    `record` is the TypedDict of a row, `picture` its field that names the picture, `key` the field
-    of the file's outermost object that holds the rows, if it is not an array itself.
+    `record` is the TypedDict of a row, `identity` and `picture` its fields that name the row and
+    the picture, `key` the field of the file's outermost object that holds the rows, if it is not
+    an array itself.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
 
     def assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         asked: list[tuple[Row, Question]] = []
         for row in read_rows(rows):
-            result = row if isinstance(row, Refused) else _asked(row, adapter, read)
+            if isinstance(row, Refused):
+                yield row
+                continue
+            row.upstream_id = id_of(row.value, identity)
+            result = _asked(row, adapter, read)
             if isinstance(result, Refused):
                 yield result
             else:
@@ -66,7 +76,6 @@ def _asked(
     if isinstance(record, Refused):
         return record
     question = read(record)
-    row.upstream_id = question.upstream_id
     problem = question_problem(question)
     return Refused(row, problem) if problem else (row, question)
 

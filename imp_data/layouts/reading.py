@@ -165,6 +165,12 @@ def text_field(name: str) -> Callable[[Any], str | None]:
     return get
 
 
+def id_of(value: Any, *fields: str) -> str | None:
+    """What a record calls itself in the first of these fields that it has, as text."""
+    identity = next((value[field] for field in fields if field in value), None)
+    return str(identity) if isinstance(identity, str | int) else None
+
+
 def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
     """The rows of a chunk by picture, each with its bytes, not yet parsed."""
     opened = [file.open("rb") for file in chunk.files]

@@ -1,0 +1,1 @@
+"""A small synthetic world of pictures and questions, drawn on the spot."""

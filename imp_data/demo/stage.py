@@ -1,0 +1,64 @@
+"""The drawn world as a stage: its files take the place of what upstream publishes."""
+
+import os
+import shutil
+from pathlib import Path
+
+from imp_data.demo.world import draw_world
+from imp_data.errors import UserError
+from imp_data.pipeline import Build
+from imp_data.store import (
+    StageResult,
+    code_digest,
+    file_sha256,
+    library_versions,
+    read_stamp,
+    text_digest,
+    write_stamp,
+)
+
+CODE = code_digest("demo")
+
+
+def world(build: Build) -> StageResult:
+    """Draw the world where files of it are missing, or were drawn by other code.
+
+    The figures hold the sha256 of each file as drawn, by `<raw name>/<path>`. A file that is there
+    is left alone: the raw stage compares it with these, and tells if it was altered.
+    """
+    raw, stamp = build.data.raw(""), build.data.stamp("world")
+    inputs = {"code": CODE, **library_versions("numpy", "pillow", "pyarrow")}
+    known = read_stamp(stamp)
+    drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
+    same_code = known is not None and known["inputs"] == inputs
+    if known and same_code and all((raw / path).is_file() for path in drawn_before):
+        return StageResult(known["digest"], known["figures"], built=False)
+    aside = raw / ".world.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    draw_world(aside)
+    files = {
+        path.relative_to(aside).as_posix(): file_sha256(path)
+        for path in sorted(aside.rglob("*"))
+        if path.is_file()
+    }
+    for path, sha256 in files.items():
+        if not (raw / path).exists() or not same_code:
+            _put(aside / path, raw / path, sha256, drawn_before.get(path))
+    shutil.rmtree(aside)
+    digest = text_digest(*(part for item in files.items() for part in item))
+    figures = {"files": files}
+    write_stamp(stamp, inputs, digest, figures)
+    return StageResult(digest, figures, built=True)
+
+
+def _put(drawn: Path, target: Path, sha256: str, before: str | None) -> None:
+    """Move a drawn file to its place, never over one that was not drawn."""
+    if target.exists() and file_sha256(target) not in {sha256, before}:
+        raise UserError(
+            target,
+            "stands where a drawn file belongs, but was not drawn so",
+            "delete it if it is an altered drawing; if it is real data, set IMP_DATA_DIR to "
+            "another folder for drawn mixtures",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(drawn, target)
