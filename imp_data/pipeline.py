@@ -244,11 +244,11 @@ class Build:
     def _refuse_altered(self, name: str, files: dict[str, str], unpacked: dict[str, str]) -> None:
         """UserError if what was unpacked from the same archives is not what it was."""
         known = read_stamp(self.data.stamp(f"raw/{name}"))
-        before: dict[str, Any] = known["figures"] if known else {"files": None}
-        if before["files"] != files:
+        before: dict[str, Any] = known["figures"] if known else {}
+        if before.get("files") != files:
             return
         for path, digest in unpacked.items():
-            if before["unpacked"].get(path, digest) != digest:
+            if before.get("unpacked", {}).get(path, digest) != digest:
                 raise UserError(
                     self.data.raw(name) / path,
                     "was altered since it was unpacked",

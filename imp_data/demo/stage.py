@@ -7,6 +7,7 @@ from pathlib import Path
 from imp_data.demo.world import draw_world
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
+from imp_data.progress import progress
 from imp_data.store import (
     StageResult,
     code_digest,
@@ -35,7 +36,8 @@ def world(build: Build) -> StageResult:
         return StageResult(known["digest"], known["figures"], built=False)
     aside = raw / ".world.partial"
     shutil.rmtree(aside, ignore_errors=True)
-    draw_world(aside)
+    with progress("world", "folders") as told:
+        draw_world(aside, lambda _: told.add(1))
     files = {
         path.relative_to(aside).as_posix(): file_sha256(path)
         for path in sorted(aside.rglob("*"))

@@ -1,0 +1,36 @@
+"""benchmarks/<name>: ids and fingerprints of pictures that must not be trained on."""
+
+import dagster as dg
+
+from assets.factory import Result, report, stage
+from assets.tables import about, columns, counted, tag
+from imp_data.benchmarks import PACK_SCHEMA
+from imp_data.checks import benchmark_checks
+from imp_data.pipeline import Build
+
+
+def benchmark_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """One for each benchmark that the mixture keeps out."""
+    return [_benchmark(build, name) for name in build.recipe.benchmarks]
+
+
+def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
+    manifest, checks = build.recipe.benchmarks[name], benchmark_checks(build, name)
+    collections = () if build.deferred else manifest.pictures
+
+    @stage(
+        *("benchmarks", name),
+        after={f"raw/{name}", *(f"raw/{pictures}" for pictures in collections)},
+        kinds={"python", "parquet"},
+        description=about("Ids and fingerprints of pictures not to be trained on.", manifest),
+        tags={"license": tag(manifest.license)},
+        checks=checks,
+    )
+    def benchmark() -> Result:
+        result = build.benchmark(name)
+        ids, seen = result.figures["ids"], result.figures["fingerprinted"]
+        summary = f"{counted(ids, 'id')}, {counted(seen, 'picture')} fingerprinted"
+        told = {"pictures fingerprinted": seen, **columns(PACK_SCHEMA)}
+        return report(result, summary, told, checks, rows=ids, path=build.data.benchmark(name))
+
+    return benchmark

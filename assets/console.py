@@ -1,0 +1,119 @@
+"""One readable line an event on the terminal, for runs without the UI."""
+
+import logging
+import os
+import time
+from functools import lru_cache
+from typing import Any, TextIO
+
+import dagster as dg
+
+_RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+
+
+@dg.logger(config_schema={}, description="One line an asset, failures in red, a line at the end.")
+def brief(context: dg.InitLoggerContext) -> logging.Logger:
+    """Bound to the rebuild job; an asset's line is its metadata `work` and `summary`."""
+    logger = logging.Logger("brief")
+    planned = context.job_def.asset_layer.selected_asset_keys if context.job_def else ()
+    logger.addHandler(_handler(context.run_id or "", len(planned)))
+    return logger
+
+
+@lru_cache(maxsize=1)
+def _handler(run_id: str, planned: int) -> "Brief":
+    """One a run: Dagster makes the logger twice, for the steps and for the run around them."""
+    # Within a step Dagster turns descriptor 2 to a file; the terminal is where it led before.
+    return Brief(open(os.dup(2), "w", buffering=1, encoding="utf-8"), planned)
+
+
+class Brief(logging.Handler):
+    """Says of each asset what became of it, and of the run what it came to."""
+
+    def __init__(self, out: TextIO, planned: int) -> None:
+        super().__init__()
+        self._out, self._planned = out, planned
+        self._coloured = out.isatty() and not os.environ.get("NO_COLOR")
+        self._told: dict[str, tuple[str, str]] = {}
+        self._built = self._unchanged = self._failed = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Events of interest are told; what else Dagster says is in the UI."""
+        event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
+        tell = _EVENTS.get(event.event_type) if event else None
+        if event and tell and not self._out.closed:
+            tell(self, event)
+
+    def _begun(self, event: dg.DagsterEvent) -> None:
+        self._line("", f"{event.job_name}: {self._planned} assets")
+
+    def _materialized(self, event: dg.DagsterEvent) -> None:
+        """Kept until the step ends, when its time is known and its checks are made."""
+        metadata = event.step_materialization_data.materialization.metadata
+        said = [metadata[name].value if name in metadata else "" for name in ("work", "summary")]
+        self._told[event.step_key or ""] = (str(said[0]), str(said[1]))
+
+    def _checked(self, event: dg.DagsterEvent) -> None:
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            colour = _RED if check.severity is dg.AssetCheckSeverity.ERROR else _YELLOW
+            key = check.asset_key.to_user_string()
+            self._line(key, f"check {check.check_name}: {check.description or 'failed'}", colour)
+
+    def _succeeded(self, event: dg.DagsterEvent) -> None:
+        work, summary = self._told.get(event.step_key or "", ("", ""))
+        if work == "unchanged":
+            self._unchanged += 1
+            self._line(_name(event), "unchanged", _DIM)
+            return
+        self._built += 1
+        seconds = event.step_success_data.duration_ms / 1000
+        digits = 1 if seconds >= 1 else 2
+        self._line(_name(event), f"built in {seconds:,.{digits}f} s: {summary}")
+
+    def _failed_step(self, event: dg.DagsterEvent) -> None:
+        self._failed += 1
+        data = event.step_failure_data
+        told, error = data.user_failure_data, data.error
+        if told and told.description:
+            self._line(_name(event), told.description, _RED)
+        elif error and error.cls_name == "DagsterAssetCheckFailedError":
+            self._line(_name(event), "stops here: nothing below it is built", _RED)
+        else:
+            cause = (error.cause or error) if error else None
+            self._line(_name(event), cause.to_string() if cause else "failed", _RED)
+
+    def _ended(self, event: dg.DagsterEvent) -> None:
+        failed = event.event_type is not dg.DagsterEventType.RUN_SUCCESS
+        if failed and not self._failed:
+            self._line("", event.message or "the run failed", _RED)
+        done = (self._built, self._unchanged, self._failed)
+        unreached = self._planned - sum(done)
+        parts = [f"{self._built} built", f"{self._unchanged} unchanged"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        parts += [f"{unreached} not reached"] if unreached else []
+        line = f"{self._planned} assets: {', '.join(parts)}"
+        idle = done == (0, self._planned, 0)
+        self._line("", line + ("; nothing had changed" if idle else ""), _RED if failed else _GREEN)
+        self._out.close()
+
+    def _line(self, key: str, text: str, colour: str = "") -> None:
+        stamp, text = time.strftime("%H:%M:%S"), text.rstrip().replace("\n", "\n" + " " * 10)
+        line = f"{stamp}  {key:<27} {text}" if key else f"{stamp}  {text}"
+        self._out.write(f"{colour}{line}{_PLAIN}\n" if self._coloured and colour else f"{line}\n")
+
+
+def _name(event: dg.DagsterEvent) -> str:
+    return (event.step_key or "").replace("__", "/")
+
+
+_EVENTS: dict[dg.DagsterEventType, Any] = {
+    dg.DagsterEventType.RUN_START: Brief._begun,
+    dg.DagsterEventType.ASSET_MATERIALIZATION: Brief._materialized,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION: Brief._checked,
+    dg.DagsterEventType.STEP_SUCCESS: Brief._succeeded,
+    dg.DagsterEventType.STEP_FAILURE: Brief._failed_step,
+    dg.DagsterEventType.RUN_SUCCESS: Brief._ended,
+    dg.DagsterEventType.RUN_FAILURE: Brief._ended,
+    dg.DagsterEventType.RUN_CANCELED: Brief._ended,
+}

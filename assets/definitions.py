@@ -1,0 +1,55 @@
+"""The graph of one mixture, IMP_MIXTURE (the demo's if unset): what `dg list defs` shows."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from click import ClickException
+
+from assets.benchmarks import benchmark_assets
+from assets.card import card_asset
+from assets.console import brief
+from assets.images import images_assets
+from assets.jobs import rebuild, weekly
+from assets.mixture import mixture_asset
+from assets.raw import raw_assets, world_assets
+from assets.records import records_assets
+from assets.screened import screened_assets
+from imp_data.errors import UserError
+from imp_data.pipeline import Build
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = "manifests/mixtures/demo.yaml"
+
+
+def graph(build: Build) -> dg.Definitions:
+    """One asset per source and stage, made from the manifests."""
+    return dg.Definitions(
+        assets=[
+            *world_assets(build),
+            *raw_assets(build),
+            *records_assets(build),
+            *benchmark_assets(build),
+            *images_assets(build),
+            *screened_assets(build),
+            mixture_asset(build),
+            card_asset(build),
+        ],
+        jobs=[rebuild],
+        schedules=[weekly],
+        loggers={"brief": brief},
+        # Steps do their heavy work in worker processes of their own; one more a step costs 2 s.
+        executor=dg.in_process_executor,
+    )
+
+
+def named_mixture() -> Build:
+    """The build that IMP_MIXTURE names, its path taken from the repository's root."""
+    try:
+        return Build.of(ROOT / (os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+    except UserError as error:
+        # `dg` prints a click error as its message alone; a server shows it as any other.
+        raise ClickException(str(error)) from None
+
+
+defs = graph(named_mixture())

@@ -1,0 +1,112 @@
+"""What the assets of every box share: how one is declared, how it reports, how it fails."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.tables import bullets, table
+from imp_data.checks import Check
+from imp_data.errors import UserError
+from imp_data.pipeline import CODE
+from imp_data.store import StageResult
+
+Result = dg.MaterializeResult[Any]
+Compute = Callable[[], Result]
+
+
+def stage(
+    *key: str,
+    after: Collection[str],
+    kinds: set[str],
+    description: str,
+    tags: Mapping[str, str] | None = None,
+    checks: Sequence[Check] = (),
+    group: str | None = None,
+    code: str | None = None,
+) -> Callable[[Compute], dg.AssetsDefinition]:
+    """An asset of the box that `key` begins with, below the assets `after` ("raw/dvqa").
+
+    A box of one asset alone names the `group` it is shown in; one that the pipeline does not know
+    the `code` behind it, as a digest.
+    """
+    box = key[0]
+
+    def declare(compute: Compute) -> dg.AssetsDefinition:
+        return dg.asset(
+            key=list(key),
+            deps=[dg.AssetKey.from_user_string(name) for name in after],
+            group_name=group or box,
+            kinds=kinds,
+            owners=["team:data"],
+            tags=tags,
+            description=description,
+            code_version=code or CODE[box],
+            check_specs=_specs(dg.AssetKey(key), checks),
+        )(_legible(compute))
+
+    return declare
+
+
+def report(
+    result: StageResult,
+    summary: str,
+    metadata: Mapping[str, Any],
+    checks: Sequence[Check] = (),
+    rows: int | None = None,
+    path: Path | None = None,
+) -> Result:
+    """What a stage left, as Dagster shows it; its checks are made here."""
+    where = {} if path is None else {"path": dg.MetadataValue.path(path.resolve())}
+    counted = {} if rows is None else {"dagster/row_count": rows}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(result.digest),
+        metadata={
+            "summary": summary,
+            "work": "built" if result.built else "unchanged",
+            **counted,
+            **where,
+            **metadata,
+        },
+        check_results=[_checked(check) for check in checks],
+    )
+
+
+def _specs(key: dg.AssetKey, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=c.blocking)
+        for c in checks
+    ]
+
+
+def _checked(check: Check) -> dg.AssetCheckResult:
+    """A check that fails says what differs; one that does not block only warns."""
+    passed, figures, problems = check.find()
+    severity = dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
+    compared = table([{"what": what, "found": str(found)} for what, found in figures.items()])
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=passed,
+        severity=severity,
+        description="; ".join(problems) or None,
+        metadata={
+            **({"compared": compared} if figures else {}),
+            **({"problems": bullets(problems)} if problems else {}),
+        },
+    )
+
+
+def _legible(compute: Compute) -> Compute:
+    """What a person must mend ends the step with its message, not with a traceback."""
+
+    def told() -> Result:
+        try:
+            return compute()
+        except UserError as error:
+            parts = {"where": error.where, "problem": error.problem, "what to do": error.remedy}
+            raise dg.Failure(str(error), metadata=parts, allow_retries=False) from None
+
+    # Dagster knows MaterializeResult as an annotation, but not MaterializeResult[Any].
+    told.__annotations__.clear()
+    return told

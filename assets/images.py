@@ -1,0 +1,38 @@
+"""images/<source>: fingerprints of the pictures that the draw reaches, and of no others."""
+
+import dagster as dg
+
+from assets.factory import Result, report, stage
+from assets.tables import columns, counted, counts
+from imp_data.images.fingerprint import SCHEMA
+from imp_data.pipeline import Build
+
+
+def images_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """One for each source."""
+    return [_images(build, source) for source in build.recipe.sources]
+
+
+def _images(build: Build, source: str) -> dg.AssetsDefinition:
+    collections = () if build.deferred else build.recipe.sources[source].pictures
+    benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
+
+    @stage(
+        *("images", source),
+        after=[f"records/{source}", *benchmarks, *(f"raw/{name}" for name in collections)],
+        kinds={"python", "parquet"},
+        description="One row a picture that the draw reaches: status, size, sha256, hashes.",
+    )
+    def images() -> Result:
+        result = build.images(source)
+        pictures, statuses = result.figures["pictures"], result.figures["statuses"]
+        told = {**counts("status", statuses, "pictures"), **columns(SCHEMA)}
+        summary = "pictures deferred" if build.deferred else _summary(pictures, statuses)
+        return report(result, summary, told, rows=pictures, path=build.data.fingerprints(source))
+
+    return images
+
+
+def _summary(pictures: int, statuses: dict[str, int]) -> str:
+    broken = [f"{n:,} {status}" for status, n in statuses.items() if status != "ok"]
+    return ", ".join([counted(pictures, "picture"), *broken])

@@ -1,0 +1,50 @@
+"""mixture: what was drawn, shuffled into Arrow shards, with its ledger and its manifest."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.factory import Result, report, stage
+from assets.tables import columns, counted, table
+from imp_data.checks import mixture_checks
+from imp_data.ledger import Outcome
+from imp_data.pipeline import Build
+from imp_data.sample import SAMPLE_SCHEMA
+
+
+def mixture_asset(build: Build) -> dg.AssetsDefinition:
+    """The folder that datasets.load_from_disk opens."""
+    recipe, checks = build.recipe.mixture, mixture_checks(build)
+    folder = build.data.mixture(recipe.name)
+
+    @stage(
+        "mixture",
+        after=[f"{box}/{p.source}" for p in recipe.parts for box in ("records", "screened")],
+        kinds={"python", "arrow", "huggingface"},
+        description=f"**{recipe.title}** ({recipe.paper}): Arrow shards that "
+        "`datasets.load_from_disk` opens, with `ledger.parquet` and `mixture.json`.",
+        checks=checks,
+    )
+    def mixture() -> Result:
+        result = build.mixture()
+        rows, parts = result.figures["rows"], result.figures["parts"]
+        told = {"parts": table(_parts(parts)), **columns(SAMPLE_SCHEMA)}
+        summary = f"{counted(rows, 'row')} from {counted(len(parts), 'source')}"
+        return report(result, summary, told, checks, rows=rows, path=folder)
+
+    return mixture
+
+
+def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Samples beside the quota and the paper's figure; then what became of upstream's rows."""
+    rows = [
+        {
+            "part": part["source"],
+            **{name: part[name] for name in ("paper", "quota", "samples")},
+            "rows read": part["rows_read"],
+            **{o.value: part["outcomes"].get(o, 0) for o in Outcome},
+        }
+        for part in parts
+    ]
+    numbers = [name for name in rows[0] if name != "part"]
+    return [*rows, {"part": "all", **{name: sum(row[name] for row in rows) for name in numbers}}]

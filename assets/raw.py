@@ -1,0 +1,75 @@
+"""raw/<name>: what upstream publishes, on disk and verified; above it a drawn mixture's world."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.factory import Result, report, stage
+from assets.tables import about, counted, size, table, tag
+from imp_data.pipeline import Build
+from imp_data.store import code_digest
+
+
+def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """One for each name under which files are published."""
+    return [_raw(build, name) for name in build.published]
+
+
+def _raw(build: Build, name: str) -> dg.AssetsDefinition:
+    manifests = build.published[name]
+
+    @stage(
+        *("raw", name),
+        after=["world"] if build.recipe.mixture.drawn else [],
+        kinds=_kinds(file.path for m in manifests for file in m.files),
+        description=about("Upstream's own files, their checksums verified.", *manifests),
+        tags={"license": tag(manifests[0].license)},
+    )
+    def raw() -> Result:
+        result = build.raw(name)
+        files = _files(build.data.raw(name), result.figures["files"])
+        return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(name))
+
+    return raw
+
+
+def world_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """The world of a drawn mixture; none where files are fetched."""
+    if not build.recipe.mixture.drawn:
+        return []
+
+    @stage(
+        "world",
+        after=[],
+        kinds={"python"},
+        description="A small world of pictures and records, drawn instead of fetched.",
+        group="raw",
+        code=code_digest("demo"),
+    )
+    def world() -> Result:
+        from imp_data.demo import stage as demo
+
+        result = demo.world(build)
+        files = _files(build.data.raw(""), result.figures["files"])
+        return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(""))
+
+    return [world]
+
+
+def _files(folder: Path, digests: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"file": path, "bytes": (folder / path).stat().st_size, "sha256": sha}
+        for path, sha in digests.items()
+    ]
+
+
+def _summary(files: list[dict[str, Any]]) -> str:
+    return f"{counted(len(files), 'file')}, {size(sum(f['bytes'] for f in files))}"
+
+
+def _kinds(paths: Iterable[str]) -> set[str]:
+    """What the files are, by their endings: Dagster shows at most three kinds."""
+    endings = {ending.removeprefix(".") for path in paths for ending in Path(path).suffixes}
+    return set(sorted(endings & {"json", "jsonl", "parquet", "tar", "zip"})[:3]) or {"file"}

@@ -1,0 +1,67 @@
+"""screened/<source>: which Samples pass, which go and why, which the quota holds back."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets.factory import Result, report, stage
+from assets.tables import columns, counts, reasons
+from imp_data.checks import screened_checks
+from imp_data.pipeline import Build
+from imp_data.screening import SCREENED_SCHEMA
+
+
+def screened_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """One for each source."""
+    return [_screened(build, source) for source in build.recipe.sources]
+
+
+def _screened(build: Build, source: str) -> dg.AssetsDefinition:
+    checks = screened_checks(build, source)
+    benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
+
+    @stage(
+        *("screened", source),
+        after=[f"records/{source}", f"images/{source}", *benchmarks],
+        kinds={"python", "arrow"},
+        description=_description(build, source),
+        checks=checks,
+    )
+    def screened() -> Result:
+        result = build.screened(source)
+        path, passed = build.data.screened(source), result.figures["passed"]
+        summary, told = _told(result.figures)
+        return report(result, summary, told, checks, rows=passed, path=path)
+
+    return screened
+
+
+def _description(build: Build, source: str) -> str:
+    """The rules that apply to the source."""
+    recipe = build.recipe
+    lines = [
+        f"- {e.name} is excluded: {e.because}"
+        for e in recipe.mixture.exclusions
+        if e.source == source
+    ]
+    lines += [
+        f"- {recipe.benchmarks[d.benchmark].title} is kept out: by id, by bytes, and by "
+        f"perceptual hash within {d.max_distance_bits} bits."
+        for d in recipe.mixture.decontaminate
+    ]
+    lines.append(f"- The quota is {recipe.part(source).quota:,} Samples.")
+    return "\n".join(["Which Samples pass, which go and why, which are held back.\n", *lines])
+
+
+def _told(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    dropped = sum(figures["dropped"].values())
+    held = figures["held"]
+    excluded = {name: signs["records"] for name, signs in figures["excluded"].items()}
+    return f"{figures['passed']:,} passed, {dropped:,} dropped, {held:,} held", {
+        "held": held,
+        "dropped": dropped,
+        **counts("exclusion", excluded, "records"),
+        **counts("subset", figures["subsets"], "samples"),
+        **reasons("dropped, and why", figures["dropped"], "samples"),
+        **columns(SCREENED_SCHEMA),
+    }

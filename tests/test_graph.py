@@ -1,0 +1,320 @@
+"""The Dagster graph: what is in it, what hangs on what, how it stops, what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from assets.definitions import DEMO, ROOT, graph
+from imp_data.datadir import DataDir
+from imp_data.manifest import load_recipe
+from imp_data.pipeline import Build
+
+CAPTION = "Provide a one-sentence caption for the provided image.\nReference OCR token: STOP"
+SOURCE = {
+    "name": "chats",
+    "title": "Chats between neighbours",
+    "homepage": "https://example.org/chats",
+    "license": "CC0-1.0",
+    "layout": "llava",
+    "subsets": "mix665k",
+    "files": [{"path": "chats.json", "by_hand": "Ask a neighbour."}],
+    "records": ["chats.json"],
+}
+EXCLUSION = {
+    "name": "textcaps",
+    "source": "chats",
+    "image_prefix": "textvqa/train_images/",
+    "prompt": "Reference OCR token:",
+    "subset": "textcaps",
+    "because": "its pictures are a benchmark's",
+}
+MIXTURE = {
+    "name": "tiny",
+    "title": "A tiny mixture",
+    "seed": 1,
+    "pictures": "deferred",
+    "parts": [{"source": "chats", "quota": 2, "paper": 2, "group": "all"}],
+    "exclusions": [EXCLUSION],
+}
+
+
+def caption(number: int) -> dict[str, Any]:
+    """A record of TextCaps as LLaVA's mix has it."""
+    picture = f"textvqa/train_images/{number:016x}.jpg"
+    return chat(number, f"<image>\n{CAPTION}", image=picture)
+
+
+def chat(number: int, question: str, **more: str) -> dict[str, Any]:
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": "Yes."}]
+    return {"id": number, "conversations": turns, **more}
+
+
+RECORDS = [
+    *(chat(n, f"Is {n} a number?") for n in range(3)),
+    chat(3, ""),
+    caption(4),
+]
+
+
+class World:
+    """A mixture of text alone in a temporary folder, and what becomes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data = folder, DataDir(folder / "data")
+        self.write("sources/chats", SOURCE)
+        self.write("mixtures/tiny", MIXTURE)
+        self.publish("chats", RECORDS)
+
+    def write(self, name: str, manifest: dict[str, Any]) -> None:
+        path = self.folder / "manifests" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(manifest))
+
+    def publish(self, name: str, records: list[dict[str, Any]]) -> None:
+        self.data.raw(name).mkdir(parents=True, exist_ok=True)
+        (self.data.raw(name) / f"{name}.json").write_text(json.dumps(records))
+
+    def defs(self) -> dg.Definitions:
+        return graph(Build(load_recipe(self.folder / "manifests/mixtures/tiny.yaml"), self.data))
+
+    def rebuild(self) -> dg.ExecuteInProcessResult:
+        job = self.defs().resolve_job_def("rebuild")
+        with dg.DagsterInstance.ephemeral() as instance:
+            return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def edges(defs: dg.Definitions) -> dict[str, set[str]]:
+    """The parents of each asset."""
+    assets = defs.resolve_asset_graph()
+    return {
+        key.to_user_string(): {p.to_user_string() for p in assets.get(key).parent_keys}
+        for key in assets.get_all_asset_keys()
+    }
+
+
+def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMaterialization]:
+    """What was materialized, by key."""
+    return {
+        m.asset_key.to_user_string(): m
+        for event in result.get_asset_materialization_events()
+        for m in [event.step_materialization_data.materialization]
+    }
+
+
+def metadata(result: dg.ExecuteInProcessResult, key: str) -> dict[str, Any]:
+    return {name: v.value for name, v in materialized(result)[key].metadata.items()}
+
+
+@pytest.fixture(scope="module")
+def demo() -> dict[str, set[str]]:
+    return edges(graph(Build.of(ROOT / DEMO)))
+
+
+SOURCES = [
+    *("ai2d", "allava_instruct", "chartqa", "docvqa", "dvqa"),
+    *("infographicvqa", "laion_gpt4v", "llava_665k", "sharegpt4v"),
+]
+
+
+def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
+    for box in ("raw", "records", "images", "screened"):
+        assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
+    others = {"world", "benchmarks/textvqa", "mixture", "card"}
+    assert {
+        key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
+    } == others
+
+
+def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> None:
+    raw = {key for key in demo if key.startswith("raw/")}
+    assert {"raw/dvqa", "raw/coco", "raw/textvqa"} <= raw
+    assert all(demo[key] == {"world"} for key in raw)
+    assert demo["world"] == set()
+
+
+def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
+    assert demo["records/dvqa"] == {"raw/dvqa"}
+    assert demo["benchmarks/textvqa"] == {"raw/textvqa"}
+    pictures = {f"raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
+    assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | pictures
+    assert demo["screened/ai2d"] == {"records/ai2d", "images/ai2d", "benchmarks/textvqa"}
+    assert demo["mixture"] == {f"{box}/{s}" for box in ("records", "screened") for s in SOURCES}
+    assert demo["card"] == {"mixture"}
+
+
+def test_deferred_pictures_are_not_waited_for(tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / DEMO)
+    later = recipe.mixture.model_copy(update={"pictures": "deferred"})
+    parents = edges(graph(Build(recipe.model_copy(update={"mixture": later}))))
+    assert "raw/coco" not in parents
+    assert parents["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"}
+
+
+def test_every_asset_says_what_it_is() -> None:
+    assets = graph(Build.of(ROOT / DEMO)).resolve_asset_graph()
+    for key in assets.get_all_asset_keys():
+        node = assets.get(key)
+        assert node.description and node.code_version and node.owners == ["team:data"], key
+        assert node.group_name == {"world": "raw", "card": "mixture"}.get(*key.path[:1] * 2)
+        assert 1 <= len(node.kinds) <= 3
+    dvqa = assets.get(dg.AssetKey(["records", "dvqa"]))
+    assert dvqa.tags["layout"] == "dvqa" and dvqa.tags["license"]
+    assert "https://" in (dvqa.description or "")
+
+
+def test_the_weekly_schedule_is_off() -> None:
+    (schedule,) = graph(Build.of(ROOT / DEMO)).schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_one_yaml_file_adds_a_source(world: World) -> None:
+    before = set(edges(world.defs()))
+    renamed = {"name": "letters", "files": [{"path": "letters.json", "by_hand": "Write some."}]}
+    world.write("sources/letters", {**SOURCE, **renamed, "records": ["letters.json"]})
+    part = {"source": "letters", "quota": 1, "paper": 1, "group": "all"}
+    world.write("mixtures/tiny", {**MIXTURE, "parts": [*MIXTURE["parts"], part]})
+    world.publish("letters", RECORDS)
+    boxes = ("raw", "records", "images", "screened")
+    assert set(edges(world.defs())) - before == {f"{box}/letters" for box in boxes}
+    result = world.rebuild()
+    assert result.success and metadata(result, "mixture")["dagster/row_count"] == 3
+
+
+def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
+    result = world.rebuild()
+    assert result.success
+    records = metadata(result, "records/chats")
+    assert records["summary"] == "5 rows, 4 samples, 1 dropped"
+    assert records["dagster/row_count"] == 4
+    (dropped,) = records["dropped, and why"].records
+    assert dropped.data == {
+        "reason": "empty_value",
+        "rows": 1,
+        "meaning": "A question or an answer is empty.",
+    }
+    screened = metadata(result, "screened/chats")
+    assert screened["summary"] == "2 passed, 1 dropped, 1 held"
+    mixture = metadata(result, "mixture")
+    assert mixture["dagster/row_count"] == 2
+    assert [c.name for c in mixture["dagster/column_schema"].columns][:2] == ["id", "source"]
+    part, whole = mixture["parts"].records
+    assert part.data["quota"] == 2 and part.data["dropped"] == 2
+    assert whole.data == {**part.data, "part": "all"}
+    digest = json.loads(world.data.stamp("mixture").read_text())["digest"]
+    assert (materialized(result)["mixture"].tags or {})["dagster/data_version"] == digest
+
+
+def test_a_second_run_builds_nothing_and_says_so(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = world.rebuild()
+    assert {metadata(first, key)["work"] for key in materialized(first)} == {"built"}
+    assert "6 assets: 6 built, 0 unchanged\n" in capfd.readouterr().err
+    second = world.rebuild()
+    assert {metadata(second, key)["work"] for key in materialized(second)} == {"unchanged"}
+    told = capfd.readouterr().err
+    assert "records/chats" in told and "unchanged" in told
+    assert told.endswith("6 assets: 0 built, 6 unchanged; nothing had changed\n")
+    assert len(told.splitlines()) == 8, "one line an asset, one before and one after"
+
+
+def test_records_let_through_stop_the_mixture(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The planted fault: an exclusion whose two signs match nothing lets 22 captions pass."""
+    world.publish("chats", [*RECORDS, *(caption(n) for n in range(5, 26))])
+    blind = {**EXCLUSION, "image_prefix": "nowhere/", "prompt": "never said", "expect": 22}
+    parts = [{**MIXTURE["parts"][0], "quota": 25}]
+    world.write("mixtures/tiny", {**MIXTURE, "exclusions": [blind], "parts": parts})
+    result = world.rebuild()
+    assert not result.success
+    assert "screened/chats" in materialized(result)
+    assert not {"mixture", "card"} & set(materialized(result))
+    assert not world.data.mixture("tiny").exists()
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert [check.check_name for check in failed] == ["exclusions_hold"]
+    assert "textcaps let through: 22 found, 0 expected" in (failed[0].description or "")
+    told = capfd.readouterr().err
+    assert "check exclusions_hold: textcaps excluded: 0 found, 22 expected" in told
+    assert told.endswith("6 assets: 3 built, 0 unchanged, 1 failed, 2 not reached\n")
+
+
+def test_a_check_that_does_not_block_warns(world: World) -> None:
+    parts = [{**MIXTURE["parts"][0], "quota": 4}]
+    world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
+    result = world.rebuild()
+    assert "mixture" in materialized(result)
+    (check,) = [c for c in result.get_asset_check_evaluations() if not c.passed]
+    assert check.check_name == "quotas_filled"
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert check.description == "chats: 3 found, 4 expected"
+
+
+def test_what_a_person_must_mend_is_said_without_a_traceback(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (world.data.raw("chats") / "chats.json").unlink()
+    result = world.rebuild()
+    (failure,) = result.filter_events(lambda e: e.is_step_failure)
+    told = failure.step_failure_data.user_failure_data
+    assert told is not None and "Ask a neighbour." in (told.description or "")
+    shown = capfd.readouterr().err
+    assert "What to do: put each there" in shown
+    assert "Traceback" not in shown and "Stack Trace" not in shown
+    assert shown.endswith("6 assets: 0 built, 0 unchanged, 1 failed, 5 not reached\n")
+
+
+def loaded(code: str, cwd: Path, **environment: str) -> str:
+    """What a fresh interpreter prints."""
+    paths = {"PYTHONPATH": str(ROOT), "IMP_MIXTURE": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, **paths, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
+    heavy = "{'datasets', 'openai', 'torch', 'transformers', 'ray', 'imp_data.demo.world'}"
+    code = f"import sys, assets.definitions; print(sorted({heavy} & set(sys.modules)))"
+    assert loaded(code, tmp_path) == "[]"
+
+
+def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
+    code = "from assets.definitions import defs; print(len(list(defs.assets)))"
+    named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
+    assert int(named) == int(loaded(code, tmp_path)) - 1, "all but the drawn world"
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    own = {"DAGSTER_HOME": str(tmp_path), "IMP_MIXTURE": "manifests/mixtures/imp-2m.yaml"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dg"), "launch", "--job", "rebuild"],
+        cwd=ROOT,
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "imp-2m.yaml: there is no such manifest" in done.stderr
+    assert "What to do: write it, or name one of demo, imp-1m" in done.stderr
+    assert "Traceback" not in done.stderr
