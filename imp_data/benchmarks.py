@@ -14,7 +14,8 @@ from imp_data.fingerprints import check_decoder, fingerprint_table, fingerprints
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
 from imp_data.images.match import Hashes
-from imp_data.layouts.elements import json_spans, parse
+from imp_data.layouts.elements import json_spans
+from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 from imp_data.manifest import Benchmark, Limits
 from imp_data.store import parquet_writer

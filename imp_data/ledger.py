@@ -37,7 +37,7 @@ class Reason(StrEnum):
 
     NOT_UTF8 = "not_utf8", "The record's bytes are not UTF-8."
     NOT_JSON = "not_json", "The record is not JSON."
-    TRUNCATED = "truncated", "The file ends in the middle of the record."
+    TRUNCATED = "truncated", "The record ends in the middle."
     TOO_DEEP = "too_deep", "The record's JSON is nested too deeply to be read safely."
     WRONG_TYPE = "wrong_type", "The record or a field of it lacks the form the layout has."
     NO_TURNS = "no_turns", "The record has no conversation."

@@ -1,5 +1,6 @@
 """What a manifest may say: sources, collections of pictures, benchmarks, mixtures."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -95,7 +96,7 @@ class Source(Published):
     """One upstream dataset of instructions."""
 
     layout: LayoutName
-    records: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    records: Annotated[tuple[RelativePath, ...], Field(min_length=1)] = Field(
         description="files that hold the records, in order; or globs of them, sorted"
     )
     subsets: SubsetRule = Field("none", description="how the finer origin of a record is told")
@@ -232,12 +233,16 @@ def load(path: Path, model: type[Model]) -> Model:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(path, "there is no such manifest", _neighbours(path)) from None
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not UTF-8: {error}", "save it as UTF-8") from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(path, f"is not YAML: {error}", "mend the line it names") from None
     try:
-        manifest = model.model_validate(content)
+        # By way of JSON, because only there can a strict model read a list as a tuple; and strict,
+        # because `quota: yes` is no number, as the JSON Schema says too.
+        manifest = model.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
         raise UserError(path, _problems(error), "mend the fields it names") from None
     name = getattr(manifest, "name", None)

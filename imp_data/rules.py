@@ -62,7 +62,8 @@ def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
     if path is None:
         return None
     steps = path.replace("\\", "/").split("/")
-    outside = not path or path.startswith(("/", "\\")) or ".." in steps or "\0" in path
+    # An empty step: nothing at all, a slash at either end, or an absolute path behind a prefix.
+    outside = "" in steps or ".." in steps or "\0" in path
     if outside or (len(steps[0]) == 2 and steps[0][1] == ":"):
         return Verdict(Reason.BAD_IMAGE_PATH, {"image": path[:200]})
     return None

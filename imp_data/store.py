@@ -54,10 +54,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     After an error or a kill `path` is as it was; leftovers go at the next attempt.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial")
-    _remove(aside)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(aside)
         yield aside
         if aside.is_dir() and path.exists():
             _remove(path)
@@ -143,7 +143,7 @@ def _opened(
                 names = pa.ipc.open_file(source).schema.names
                 options.included_fields = [names.index(c) for c in columns]
             yield pa.ipc.open_file(source, options=options)
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(
             path, f"is not a whole Arrow file ({error})", "delete it and run the build again"
         ) from error
@@ -196,7 +196,7 @@ def read_stamp(stamp: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = orjson.loads(stamp.read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
-    return record
+    return record if record.keys() >= {"inputs", "digest", "figures", "files"} else None
 
 
 def tree_digest(path: Path) -> str:

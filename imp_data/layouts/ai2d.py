@@ -14,7 +14,8 @@ import orjson
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from imp_data.layouts.elements import parse
+from imp_data.errors import UserError
+from imp_data.layouts.parsing import parse
 from imp_data.layouts.questions import Question, joined, question_problem
 from imp_data.layouts.reading import (
     Chunk,
@@ -24,7 +25,7 @@ from imp_data.layouts.reading import (
     text_field,
     validated,
 )
-from imp_data.ledger import Reason, Verdict
+from imp_data.ledger import Mend, Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
 
@@ -49,43 +50,51 @@ def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
     """Some hundred files at a time; `ordinals` has the first of each file's questions."""
     files = record_files(folder, source)
     held_out = folder / source.held_out if source.held_out else folder
+    if source.held_out and not held_out.is_file():
+        raise UserError(held_out, "is not there", f"materialize raw/{source.name} again")
     ordinal = 0
     for begin in range(0, len(files), _CHUNK_FILES):
         some = files[begin : begin + _CHUNK_FILES]
-        counts = [max(len(_questions(file.read_bytes())), 1) for file in some]
+        counts = [max(len(_questions(file.read_bytes())[0]), 1) for file in some]
         ordinals = np.cumsum([ordinal, *counts])
         nothing = np.zeros(len(some), np.int64)
         yield Chunk((held_out, *some), nothing, nothing, nothing, nothing, ordinals[:-1])
         ordinal = int(ordinals[-1])
 
 
-def _questions(data: bytes) -> list[dict[str, Any]]:
-    """The questions of a file, each with its text and picture; none if it cannot be read."""
+def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
+    """The questions of a file, each with its text and picture, and what was mended to read it.
+
+    No questions if it cannot be read.
+    """
     parsed = parse(data)
-    whole = None if isinstance(parsed, Verdict) else parsed[0]
+    whole, mends = (None, []) if isinstance(parsed, Verdict) else parsed
     questions = whole.get("questions") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(questions, dict):
-        return []
+        return [], mends
     image = whole.get("imageName")
-    return [
+    asked = [
         {"question": text, "imageName": image, **fields}
         if isinstance(fields, dict)
         else {"question": text, "imageName": image}
         for text, fields in questions.items()
     ]
+    return asked, mends
 
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
     held_out, *files = chunk.files
     for file, ordinal in zip(files, chunk.ordinals.tolist(), strict=True):
         data = file.read_bytes()
+        questions, mends = _questions(data)
         rows = [
             Row(ordinal + n, value, raw=orjson.dumps(value), file=str(held_out))
-            for n, value in enumerate(_questions(data))
+            for n, value in enumerate(questions)
         ]
         lettered = [row for row in rows if row.value.get("abcLabel") is True]
         plain = [row for row in rows if row.value.get("abcLabel") is not True]
         if rows:
+            rows[0].mends += mends
             yield from (group for group in (plain, lettered) if group)
         else:
             yield [Row(ordinal, value=None, raw=data, file=str(held_out))]
@@ -120,7 +129,7 @@ def _asked(row: Row) -> tuple[Row, str, str] | Refused:
     if isinstance(options, Verdict):
         return Refused(row, options)
     lines, letter = options
-    split = "test" if record["imageName"] in _test_pictures(Path(row.file)) else "train"
+    split = "test" if record["imageName"] in _held_out(Path(row.file)) else "train"
     asked = Question(record["imageName"], record["question"], letter, split)
     problem = question_problem(asked)
     if problem:
@@ -145,11 +154,17 @@ def _options(record: _Record) -> tuple[str, str] | Verdict:
     return Verdict(Reason.BAD_OPTIONS, {"problem": problem, "options": texts, "correct": right})
 
 
-@lru_cache(maxsize=4)
-def _test_pictures(path: Path) -> frozenset[str]:
-    """Names of the pictures in the test split: one number a line, no header."""
+def _held_out(path: Path) -> frozenset[str]:
+    """Names of the pictures in the test split; none where the source holds nothing out."""
     if not path.is_file():
         return frozenset()
+    state = path.stat()
+    return _test_pictures(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _test_pictures(path: Path, size: int, changed: int) -> frozenset[str]:
+    """One number a line, no header; read once in each state of the file."""
     return frozenset(
         f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip()
     )

@@ -3,29 +3,32 @@
 A window of bytes is classified by one table look-up; strings, nesting and the commas between
 elements follow from running sums. The scan looks at structure alone: invalid UTF-8, NaN, lone
 surrogates and raw newlines are the business of whoever parses an element. Where quotes or
-brackets do not balance, the scan takes up again at the next text that begins as the file's first
-element does.
+brackets do not balance, the scan takes up again at the next text that begins as the file's
+elements do.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import orjson
 
 from imp_data.errors import UserError
-from imp_data.ledger import Mend, Reason, Repair, Verdict
+from imp_data.layouts.damage import (
+    BLOCK_BYTES,
+    Offsets,
+    Spans,
+    lost_at,
+    opening_of,
+    read_at,
+    taken_up_again,
+)
 
-WINDOW_BYTES = 1 << 20
+WINDOW_BYTES = BLOCK_BYTES
 # Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
 MAX_ELEMENT_BYTES = 32 << 20
 _HEAD_BYTES = 1 << 20
-
-Offsets = npt.NDArray[np.int64]
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
 _CLASS = np.zeros(256, np.uint8)
@@ -34,13 +37,6 @@ for _character, _class in zip(b'"\\{[}],', (1, 2, 3, 3, 4, 4, 5), strict=True):
 # The same table as bytes: translate() is the fastest look-up there is.
 _MATTERS = bytes(_CLASS.astype(bool))
 _DEPTH_STEP = np.array([0, 0, 0, 1, -1, 0], np.int64)
-
-
-class Spans(NamedTuple):
-    """Elements `file[start:end]`, in file order; surrounding white space may be included."""
-
-    starts: Offsets
-    ends: Offsets
 
 
 class _State(NamedTuple):
@@ -88,42 +84,55 @@ def _head(path: Path) -> bytes:
 def _line_spans(path: Path, position: int, window: int) -> Iterator[Spans]:
     line_start = position
     with path.open("rb") as file:
-        file.seek(position)
-        while block := file.read(window):
+        while block := read_at(file, position, window):
             newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + position
             starts = (
                 np.concatenate(([line_start], newlines[:-1] + 1)) if len(newlines) else newlines
             )
-            long_enough = newlines - starts > 1  # an empty line, or a carriage return alone
-            if long_enough.any():
-                yield Spans(starts[long_enough], newlines[long_enough])
+            yield from _without_blank(file, Spans(starts, newlines))
             position += len(block)
             line_start = int(newlines[-1]) + 1 if len(newlines) else line_start
-    if position - line_start > 1:
-        yield Spans(np.array([line_start]), np.array([position]))
+        yield from _without_blank(file, Spans(np.array([line_start]), np.array([position])))
+
+
+def _without_blank(file: BinaryIO, lines: Spans) -> Iterator[Spans]:
+    """The lines, less those that are empty or hold a little white space."""
+    said = lines.ends > lines.starts
+    for n in np.flatnonzero(said & (lines.ends - lines.starts < 8)).tolist():
+        start, end = int(lines.starts[n]), int(lines.ends[n])
+        said[n] = bool(read_at(file, start, end - start).strip())
+    if said.any():
+        yield Spans(lines.starts[said], lines.ends[said])
 
 
 def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> Iterator[Spans]:
     with path.open("rb") as file:
         state = _State(begin, begin, depth=1, in_string=0, closed=False)
-        first_key = _first_key(_read(file, begin, _HEAD_BYTES))
+        opening = opening_of(read_at(file, begin, _HEAD_BYTES))
         while True:
             block = _read_whole_escapes(file, state.position, window)
             spans, after = _scan(block, state)
-            if after.closed:
-                rest = _read(file, after.position, window).strip()
+            lost = lost_at(file, spans, opening)
+            if lost is not None:
+                resume_from = int(spans.starts[lost])
+                spans = Spans(spans.starts[:lost], spans.ends[:lost])
+            elif after.closed:
+                rest = read_at(file, after.position, _HEAD_BYTES).strip()
                 if not rest or (trailer_allowed and not re.match(rb",\s*\{", rest)):
                     yield _without_empty_end(file, spans)
                     return
                 # More follows the bracket that seemed to close the array: it was one too many.
+                resume_from = after.element_start
                 spans = Spans(spans.starts[:-1], spans.ends[:-1])
+            else:
+                resume_from = after.element_start
             if len(spans.starts):
                 yield spans
+            too_long = after.position - resume_from > MAX_ELEMENT_BYTES
             state = after
-            too_long = state.position - state.element_start > MAX_ELEMENT_BYTES
-            if block and not state.closed and not too_long:
+            if lost is None and block and not state.closed and not too_long:
                 continue
-            broken, resume = _taken_up_again(file, state.element_start, first_key)
+            broken, resume = taken_up_again(file, resume_from, opening)
             if broken is not None:
                 yield broken
             if resume is None:
@@ -134,18 +143,13 @@ def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> 
 def _without_empty_end(file: BinaryIO, spans: Spans) -> Spans:
     """The spans less a last one of white space: an empty array, or a comma before the bracket."""
     start, end = int(spans.starts[-1]), int(spans.ends[-1])
-    empty = end - start <= WINDOW_BYTES and not _read(file, start, end - start).strip()
+    empty = end - start <= WINDOW_BYTES and not read_at(file, start, end - start).strip()
     return Spans(spans.starts[:-1], spans.ends[:-1]) if empty else spans
-
-
-def _read(file: BinaryIO, position: int, size: int) -> bytes:
-    file.seek(position)
-    return file.read(size)
 
 
 def _read_whole_escapes(file: BinaryIO, position: int, size: int) -> bytes:
     """A block, lengthened until it does not end inside an escape."""
-    block = _read(file, position, size)
+    block = read_at(file, position, size)
     while block.endswith(b"\\"):
         more = file.read(1)
         if not more:
@@ -189,77 +193,3 @@ def _escaped(backslashes: Offsets) -> Offsets:
     run_lengths = np.diff(run_ends, prepend=-1)
     after: Offsets = backslashes[run_ends[run_lengths % 2 == 1]] + 1
     return after
-
-
-def _first_key(text: bytes) -> bytes | None:
-    match = re.match(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)', text)
-    return match.group(1) if match else None
-
-
-def _taken_up_again(
-    file: BinaryIO, begin: int, first_key: bytes | None
-) -> tuple[Spans | None, int | None]:
-    """The element in which the scan lost its way, and where the next one begins, if one does."""
-    for offset, text in _overlapping(file, begin + 1):
-        match = re.search(_next_element(first_key), text) if first_key else None
-        if match:
-            return Spans(*np.array([[begin], [offset + match.start(1)]])), offset + match.end()
-    if not _read(file, begin, WINDOW_BYTES).strip(b"]} \t\r\n"):
-        return None, None
-    return Spans(*np.array([[begin], [file.seek(0, 2)]])), None
-
-
-def _next_element(first_key: bytes) -> bytes:
-    """A comma that is followed by what the file's first element begins with, spacing aside."""
-    words = [re.escape(word) for word in re.findall(rb'\{|"(?:[^"\\]|\\.)*"|:', first_key)]
-    return rb"\}?\s*(,)\s*(?=" + rb"\s*".join(words) + rb")"
-
-
-def _overlapping(file: BinaryIO, begin: int) -> Iterator[tuple[int, bytes]]:
-    """Blocks from `begin` on that overlap, so that a pattern across an edge is found."""
-    step = WINDOW_BYTES // 2
-    position = begin
-    while text := _read(file, position, WINDOW_BYTES):
-        yield position, text
-        position += step
-
-
-def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
-    """The element's value and what was mended to read it; or why it cannot be read."""
-    try:
-        return orjson.loads(element), []
-    except orjson.JSONDecodeError as error:
-        return _parse_with_care(element, error)
-
-
-def parse_exactly(element: bytes) -> Any:
-    """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
-    return json.loads(element, strict=False)
-
-
-def _parse_with_care(
-    element: bytes, first: orjson.JSONDecodeError
-) -> tuple[Any, list[Mend]] | Verdict:
-    """What the strict parser refused, read so that the ledger can say what is wrong with it."""
-    try:
-        text = element.decode("utf-8")
-        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
-    except UnicodeEncodeError as error:
-        return Verdict(Reason.LONE_SURROGATE, {"found": ascii(error.object[error.start])})
-    except RecursionError:
-        return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
-    except json.JSONDecodeError as error:
-        ended_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
-        reason = Reason.TRUNCATED if ended_early else Reason.NOT_JSON
-        return Verdict(reason, {"problem": error.msg, "character": error.pos})
-    except ValueError as error:
-        return Verdict(Reason.NOT_JSON, {"problem": str(error)})
-    around = text[max(first.pos - 40, 0) : first.pos + 40]
-    return value, [Mend(Repair.RAW_CONTROL, around)]
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -52,12 +52,8 @@ def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
 def _opened(file: Path) -> pq.ParquetFile:
     try:
         parquet = pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
-        raise UserError(
-            file,
-            f"is not a Parquet file ({error})",
-            "delete it and build its raw asset again",
-        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(file, error) from error
     missing = sorted(set(_COLUMNS) - set(parquet.schema_arrow.names))
     if missing:
         raise UserError(
@@ -66,10 +62,20 @@ def _opened(file: Path) -> pq.ParquetFile:
     return parquet
 
 
+def _damaged(file: Path, error: Exception) -> UserError:
+    return UserError(
+        file, f"is not a whole Parquet file ({error})", "delete it and build its raw asset again"
+    )
+
+
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
     start, end = int(chunk.starts[0]), int(chunk.ends[0])
-    table = _opened(chunk.files[0]).read(columns=_COLUMNS).slice(start, end - start)
-    for number, value in enumerate(table.to_pylist()):
+    try:
+        table = _opened(chunk.files[0]).read(columns=_COLUMNS).slice(start, end - start)
+        values = table.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _damaged(chunk.files[0], error) from error
+    for number, value in enumerate(values):
         yield [Row(int(chunk.ordinals[0]) + number, value)]
 
 

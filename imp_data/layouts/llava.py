@@ -48,9 +48,8 @@ LAYOUT = Layout(
 
 
 def _draft(row: Row, source: Source) -> Draft | Refused:
+    row.upstream_id = id_of(row, "id", "idx")
     record = validated(_ADAPTER, row)
-    # Only now: an integer past 64 bits is exact after validation alone.
-    row.upstream_id = id_of(row.value, "id", "idx")
     if isinstance(record, Refused):
         return record
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
@@ -104,10 +103,13 @@ def _mix665k(image: str | None, question: str) -> str:
 
 
 def _allava(image: str) -> str:
-    """`laion`, or `vflan:<task>`: Vision-FLAN's files are named <task>_<number>_<original name>."""
+    """`laion`, or `vflan:<task>`: Vision-FLAN's files are named <task>_<number>_<original name>.
+
+    Some tasks end in a digit of their own (`visdial+answer_question_9`), some files lack the number.
+    """
     if image.startswith("allava_laion/"):
         return "laion"
-    task = re.match(r"(.+?)_(?:\d+_|COCO_)", image.rsplit("/", 1)[-1])
+    task = re.match(r"(.+?(?:_\d(?=_\d+_))?)_(?:\d+_|COCO_)", image.rsplit("/", 1)[-1])
     return f"vflan:{task.group(1) if task else 'other'}"
 
 

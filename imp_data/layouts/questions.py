@@ -51,7 +51,7 @@ def question_layout(
             if isinstance(row, Refused):
                 yield row
                 continue
-            row.upstream_id = id_of(row.value, identity)
+            row.upstream_id = id_of(row, identity)
             result = _asked(row, adapter, read)
             if isinstance(result, Refused):
                 yield result

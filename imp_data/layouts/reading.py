@@ -10,7 +10,9 @@ import xxhash
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.layouts.elements import Offsets, Spans, json_spans, parse, parse_exactly
+from imp_data.layouts.damage import Offsets, Spans
+from imp_data.layouts.elements import json_spans
+from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.sample import Draft, Refused, Row
@@ -165,9 +167,13 @@ def text_field(name: str) -> Callable[[Any], str | None]:
     return get
 
 
-def id_of(value: Any, *fields: str) -> str | None:
+def id_of(row: Row, *fields: str) -> str | None:
     """What a record calls itself in the first of these fields that it has, as text."""
-    identity = next((value[field] for field in fields if field in value), None)
+    identity = next((row.value[field] for field in fields if field in row.value), None)
+    if isinstance(identity, float) and abs(identity) >= 2**63:
+        # Perhaps an integer past 64 bits: then the record is read again, with all its digits.
+        row.value = parse_exactly(row.raw)
+        identity = next(row.value[field] for field in fields if field in row.value)
     return str(identity) if isinstance(identity, str | int) else None
 
 

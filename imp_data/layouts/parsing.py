@@ -1,0 +1,58 @@
+"""One element's value; or why it has none, in the ledger's words."""
+
+import json
+from typing import Any
+
+import orjson
+
+from imp_data.ledger import Mend, Reason, Repair, Verdict
+
+
+def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
+    """The element's value and what was mended to read it; or why it cannot be read."""
+    try:
+        return orjson.loads(element), []
+    except orjson.JSONDecodeError as error:
+        return _parse_with_care(element, error)
+
+
+def parse_exactly(element: bytes) -> Any:
+    """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
+    return json.loads(element, strict=False)
+
+
+def _parse_with_care(
+    element: bytes, first: orjson.JSONDecodeError
+) -> tuple[Any, list[Mend]] | Verdict:
+    """What the strict parser refused, read so that the ledger can say what is wrong with it."""
+    try:
+        text = element.decode("utf-8")
+        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
+    except UnicodeEncodeError as error:
+        return Verdict(Reason.LONE_SURROGATE, {"found": ascii(error.object[error.start])})
+    except RecursionError:
+        return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
+    except json.JSONDecodeError as error:
+        ended_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        reason = Reason.TRUNCATED if ended_early else Reason.NOT_JSON
+        return Verdict(reason, {"problem": error.msg, "character": error.pos})
+    except ValueError as error:
+        return Verdict(Reason.NOT_JSON, {"problem": str(error)})
+    around = text[max(first.pos - 40, 0) : first.pos + 40]
+    return value, [Mend(Repair.RAW_CONTROL, around)] if _has_raw_control(text) else []
+
+
+def _has_raw_control(text: str) -> bool:
+    """Whether the strict reading fails; if not, a long integer was all that orjson minded."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return True
+    return False
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
