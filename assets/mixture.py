@@ -21,7 +21,7 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
         "mixture",
         after=[f"{box}/{p.source}" for p in recipe.parts for box in ("records", "screened")],
         kinds={"python", "arrow", "huggingface"},
-        description=f"**{recipe.title}** ({recipe.paper}): Arrow shards that "
+        description=f"**{recipe.title}** ({recipe.paper or 'no paper'}): Arrow shards that "
         "`datasets.load_from_disk` opens, with `ledger.parquet` and `mixture.json`.",
         checks=checks,
     )

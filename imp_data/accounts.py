@@ -1,10 +1,13 @@
 """Questions to the ledger: the life of one record, and what changed between two builds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
+import pyarrow as pa
 
 from imp_data.arrow_dataset import mixture_batches
 from imp_data.errors import UserError
@@ -51,7 +54,18 @@ def ledger_of(folder: Path) -> pl.LazyFrame:
     path = folder / "ledger.parquet"
     if not path.is_file():
         raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
+    with _readable(path):
+        pl.read_parquet_schema(path)
     return pl.scan_parquet(path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pa.ArrowException, orjson.JSONDecodeError, OSError) as error:
+        remedy = "run `imp-data verify` on the mixture, which names what is damaged"
+        raise UserError(path, f"cannot be read ({error})", remedy) from error
 
 
 def explain(folder: Path, identity: str) -> list[Life]:
@@ -63,7 +77,8 @@ def explain(folder: Path, identity: str) -> list[Life]:
     )
     rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
     kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
-    samples = _samples(folder, kept)
+    with _readable(folder):
+        samples = _samples(folder, kept)
     lives = []
     for row in rows:
         place, sample = samples.get(row["id"], (None, None))
@@ -83,23 +98,49 @@ def _samples(folder: Path, ids: set[str]) -> dict[str, tuple[int, dict[str, Any]
     return found
 
 
+_SAME = ["source", "key", "nth"]
+
+
 def diff(old: Path, new: Path) -> pl.DataFrame:
     """How many records of each source changed their fate, from what to what, with one example.
 
     Columns: source, before, after (`outcome: reason`, or `absent`), records, example.
     """
-    fates = [_fates(folder) for folder in (old, new)]
-    joined = fates[0].join(fates[1], on=["source", "key", "nth"], how="full", coalesce=True)
-    return (
-        joined.with_columns(
-            before=pl.col("fate").fill_null("absent"),
-            after=pl.col("fate_right").fill_null("absent"),
+    before, after = _fates(old), _fates(new)
+    pairs = [before.join(after, on=_SAME)]
+    gone, come = before.join(after, on=_SAME, how="anti"), after.join(before, on=_SAME, how="anti")
+    # What one build could read and the other could not has an id on one side alone.
+    for read in (True, False):
+        pair = _in_turn(gone, read).join(
+            _in_turn(come, not read), on=["source", "upstream_id", "turn"]
         )
+        gone = gone.join(pair, on=_SAME, how="anti")
+        come = come.join(
+            pair, left_on=_SAME, right_on=["source", "key_right", "nth_right"], how="anti"
+        )
+        pairs.append(pair)
+    gone = gone.with_columns(fate_right=pl.lit("absent"))
+    come = come.rename({"fate": "fate_right"}).with_columns(fate=pl.lit("absent"))
+    columns = [
+        "source",
+        "name",
+        pl.col("fate").alias("before"),
+        pl.col("fate_right").alias("after"),
+    ]
+    return (
+        pl.concat([some.select(columns) for some in (*pairs, gone, come)])
         .filter(pl.col("before") != pl.col("after"))
         .group_by("source", "before", "after")
-        .agg(records=pl.len(), example=pl.col("name").fill_null(pl.col("name_right")).min())
+        .agg(records=pl.len(), example=pl.col("name").min())
         .sort("source", "before", "after")
         .collect()
+    )
+
+
+def _in_turn(fates: pl.LazyFrame, read: bool) -> pl.LazyFrame:
+    """Those with an id, or those without, numbered within their upstream id."""
+    return fates.filter(read=read).with_columns(
+        turn=pl.int_range(pl.len()).over("source", "upstream_id")
     )
 
 
@@ -108,9 +149,10 @@ def _fates(folder: Path) -> pl.LazyFrame:
     name = pl.coalesce("id", "upstream_id", pl.lit("(unreadable)"))
     key = pl.concat_str(name, pl.col("upstream_id").fill_null(""), separator="\0")
     fate = pl.concat_str("outcome", "reason", separator=": ", ignore_nulls=True)
+    read = pl.col("id").is_not_null()
     return (
         ledger_of(folder)
         .select(*LEDGER_SCHEMA.names)
-        .select("source", key=key, name=name, fate=fate)
+        .select("source", "upstream_id", key=key, name=name, fate=fate, read=read)
         .with_columns(nth=pl.int_range(pl.len()).over("source", "key"))
     )

@@ -53,10 +53,10 @@ def card_text(folder: Path) -> str:
     return template.render(
         m=manifest,
         metadata=yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True),
-        paper_url=f"https://arxiv.org/abs/{manifest['paper'].removeprefix('arXiv:')}",
+        paper_url=_paper_url(manifest["paper"]),
         read=sum(part["rows_read"] for part in parts),
         outcomes=outcomes,
-        totals={name: sum(part[name] for part in parts) for name in ("paper", "quota")},
+        totals={name: sum(part[name] or 0 for part in parts) for name in ("paper", "quota")},
         losses=_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
         repairs=_by_kind(parts, "repairs", Repair),
         unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
@@ -110,6 +110,10 @@ def _by_kind(
                 {"name": kind.value, "sentence": kind.sentence, "count": count, "where": where}
             )
     return sorted(found, key=lambda one: (-one["count"], one["name"]))
+
+
+def _paper_url(paper: str | None) -> str | None:
+    return paper and f"https://arxiv.org/abs/{paper.removeprefix('arXiv:')}"
 
 
 def _rebuild_command(manifest: dict[str, Any]) -> str:

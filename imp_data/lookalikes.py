@@ -4,9 +4,10 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
@@ -33,7 +34,9 @@ def fingerprint_paths(paths: Sequence[Path], out: Path) -> list[Fingerprint]:
     for path in paths:
         images, shelf = _opened(path)
         looks = fingerprints_of(str(path), images, shelf, Limits())
-        rows += [look._replace(image=f"{path.name}/{look.image}") for look in looks]
+        # An archive's members have its name before them already.
+        stem = f"{path.name}/" if path.is_dir() else ""
+        rows += [look._replace(image=stem + look.image) for look in looks]
     write_fingerprints(out, rows)
     return rows
 
@@ -67,20 +70,34 @@ def _pictures(names: Iterator[str]) -> list[str]:
 
 
 def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
-    """For each picture of one file the nearest of the other within the distance, nearest first."""
+    """For each picture of one file the nearest of the other within the distance, nearest first.
+
+    Pictures that say how they are to be turned are compared both as stored and upright.
+    """
     names, hashes = _hashes(queries)
     known, looks = _hashes(references)
     found = nearest(hashes, looks)
     near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
     alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
-    return sorted(alike, key=lambda pair: (pair.distance_bits, pair.image))
+    best: dict[str, Pair] = {}
+    for pair in sorted(alike, key=lambda pair: (pair.distance_bits, pair.image)):
+        best.setdefault(pair.image, pair)
+    return list(best.values())
 
 
 def _hashes(path: Path) -> tuple[list[str], Hashes]:
     if not path.is_file():
         raise UserError(path, "is not there", "make it with `imp-data fingerprint`")
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path, columns=["image", "phash", "phash_upright"])
+    except (pa.ArrowException, OSError) as error:
+        problem = f"is no fingerprint file ({error})"
+        raise UserError(path, problem, "make it with `imp-data fingerprint`") from error
     check_decoder(path, table.schema)
-    rows: list[dict[str, Any]] = table.select(["image", "phash"]).to_pylist()
-    seen = [row for row in rows if row["phash"] is not None]
-    return [r["image"] for r in seen], np.array([r["phash"] for r in seen], np.uint64)
+    looks = [
+        (row["image"], look)
+        for row in table.to_pylist()
+        for look in (row["phash"], row["phash_upright"])
+        if look is not None
+    ]
+    return [image for image, _ in looks], np.array([look for _, look in looks], np.uint64)

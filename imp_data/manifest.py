@@ -124,13 +124,19 @@ class Benchmark(Published):
     picture_paths: tuple[str, ...] = Field(description="where a picture is, with {id} in its place")
     expect_ids: Count | None = None
 
+    @model_validator(mode="after")
+    def _lists_are_published(self) -> "Benchmark":
+        if strangers := sorted(set(self.id_files) - {file.path for file in self.files}):
+            raise ValueError(f"id_files: {', '.join(strangers)} is not among `files`")
+        return self
+
 
 class Part(Strict):
     """One source's share of a mixture."""
 
     source: Name
     quota: Annotated[int, Field(gt=0)]
-    paper: Count = Field(description="the paper's rounded figure, for the card")
+    paper: Count | None = Field(None, description="the paper's rounded figure, for the card")
     group: str = Field(description="the paper's heading for it")
     expect: Expect | None = Field(None, description="instead of the source's own")
 
@@ -172,7 +178,7 @@ class Mixture(Strict):
 
     name: Name
     title: str
-    paper: str = "arXiv:2405.12107"
+    paper: str | None = Field(None, description="that the mixture rebuilds: arXiv:<number>")
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     drawn: bool = Field(False, description="draw the demo's small world instead of fetching files")
     pictures: Literal["required", "deferred"] = "required"

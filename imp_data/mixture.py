@@ -75,12 +75,17 @@ def _orders(shares: Sequence[Share], seed: int) -> list[_Order]:
     return [_Order(r, p) for r, p in zip(rows, np.split(places, bounds), strict=True)]
 
 
+def shard_names(total: int, shard_rows: int) -> list[str]:
+    """The shards' file names; at least one, so that a mixture of nothing opens as well."""
+    count = max(-(-total // shard_rows), 1)
+    return [f"data-{n:05d}-of-{count:05d}.arrow" for n in range(count)]
+
+
 def _write_shards(
     folder: Path, shares: Sequence[Share], orders: Sequence[_Order], total: int, shard_rows: int
 ) -> list[str]:
     """Scatter the kept rows to one heap a shard, then sort each heap: memory holds one shard."""
-    count = max(-(-total // shard_rows), 1)
-    names = [f"data-{n:05d}-of-{count:05d}.arrow" for n in range(count)]
+    names = shard_names(total, shard_rows)
     heap_schema = SAMPLE_SCHEMA.append(pa.field("place", pa.int64()))
     heaps = folder / "heaps"
     heaps.mkdir()

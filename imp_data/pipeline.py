@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
@@ -16,7 +17,7 @@ from imp_data.fingerprints import Album, read_fingerprints
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
 from imp_data.manifest import Published, Recipe, load_recipe, model_digest
-from imp_data.mixture import build_mixture
+from imp_data.mixture import build_mixture, shard_names
 from imp_data.progress import progress
 from imp_data.records import build_records
 from imp_data.screening import Benchmarked, Candidates, candidates, draw, write_screened
@@ -33,6 +34,7 @@ from imp_data.store import (
     tree_digest,
 )
 
+_FIRST = "materialize it first, or run the whole job"
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
@@ -145,12 +147,7 @@ class Build:
         """Fingerprints of the pictures that the draw reaches."""
         out = self.data.fingerprints(source)
         collections = self.recipe.sources[source].pictures
-        pictures = text_digest(
-            self._pictures_digest(collections),
-            model_digest(self.recipe.mixture.limits),
-            CODE["images"],
-            decoder(),
-        )
+        pictures = self.pictures_digest(source)
 
         def build() -> dict[str, Any]:
             if self.deferred:
@@ -182,7 +179,11 @@ class Build:
             look = (
                 None if self.deferred else lambda images: [known[i] for i in dict.fromkeys(images)]
             )
-            drawn = draw(offered, self._quota(source), look, limits, self._benchmarked())
+            try:
+                drawn = draw(offered, self._quota(source), look, limits, self._benchmarked())
+            except KeyError as unseen:
+                problem = f"is from before a change: it has no fingerprint of {unseen.args[0]}"
+                raise UserError(f"images/{source}", problem, _FIRST) from None
             return write_screened(out, offered, drawn)
 
         inputs = {
@@ -196,7 +197,9 @@ class Build:
         """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
         mixture = self.recipe.mixture
         folder = self.data.mixture(mixture.name)
-        outputs = [folder / "mixture.json", folder / "ledger.parquet", folder / "state.json"]
+        passed = sum(self.figures(f"screened/{part.source}")["passed"] for part in mixture.parts)
+        beside = ("mixture.json", "ledger.parquet", "state.json", "dataset_info.json")
+        outputs = [folder / name for name in (*beside, *shard_names(passed, mixture.shard_rows))]
         facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:
@@ -220,6 +223,15 @@ class Build:
             },
         }
         return run_stage(self.data.stamp("mixture"), inputs, outputs, build)
+
+    def pictures_digest(self, source: str) -> str:
+        """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
+        return text_digest(
+            self._pictures_digest(self.recipe.sources[source].pictures),
+            model_digest(self.recipe.mixture.limits),
+            CODE["images"],
+            decoder(),
+        )
 
     def shelf(self, collections: tuple[str, ...]) -> Shelf:
         """Where the pictures of these collections are."""
@@ -260,7 +272,10 @@ class Build:
         asset, path = f"images/{source}", self.data.fingerprints(source)
         known = read_stamp(self.data.stamp(asset))
         same = known is not None and known["inputs"].get("pictures") == pictures
-        return read_fingerprints(path) if same and path.exists() else {}
+        try:
+            return read_fingerprints(path) if same else {}
+        except (pa.ArrowException, OSError):
+            return {}  # gone or damaged: they are made again
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""
@@ -325,9 +340,7 @@ class Build:
     def _stamp_of(self, asset: str) -> dict[str, Any]:
         stamp = read_stamp(self.data.stamp(asset))
         if stamp is None:
-            raise UserError(
-                asset, "has not been built", "materialize it first, or run the whole job"
-            )
+            raise UserError(asset, "has not been built", _FIRST)
         return stamp
 
     def _digest_of(self, asset: str) -> str:

@@ -15,7 +15,7 @@ from imp_data.mixture import root_digest
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.settlement import conservation_problems
-from imp_data.store import file_sha256
+from imp_data.store import file_sha256, json_text
 
 _CARD = "README.md"
 
@@ -38,7 +38,7 @@ def verify(folder: Path) -> list[str]:
     problems += conservation_problems(folder)
     problems += _composition_problems(manifest, counted)
     card = folder / _CARD
-    if card.exists() and card.read_text(encoding="utf-8") != card_text(folder):
+    if card.exists() and card.read_bytes() != card_text(folder).encode():
         problems.append(f"{_CARD}: is not the card that mixture.json gives")
     return problems
 
@@ -48,9 +48,11 @@ def _manifest(folder: Path) -> dict[str, Any] | str:
     if not path.is_file():
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
     try:
-        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
-        whole = root_digest(manifest) == manifest["digest"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        text = path.read_bytes()
+        manifest: dict[str, Any] = orjson.loads(text)
+        # As written: JSON's readers pass over blanks, so the digest alone would miss one changed.
+        whole = root_digest(manifest) == manifest["digest"] and json_text(manifest).encode() == text
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         return "mixture.json: is damaged: it cannot be read"
     return manifest if whole else "mixture.json: is damaged: its digest is not that of its content"
 

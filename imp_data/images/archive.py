@@ -1,5 +1,8 @@
 """One picture's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
 
+import errno
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -38,11 +41,11 @@ class Shelf(NamedTuple):
         an archive is there but is none.
         """
         unpacked = self.images / image
-        if unpacked.is_file():
+        if _has(unpacked):
             return _read_file(unpacked, max_bytes)
         for place, member in self._places(image):
             if place.is_dir():
-                if (place / member).is_file():
+                if _has(place / member):
                     return _read_file(place / member, max_bytes)
             elif place.exists():
                 data = _read_member(place, member, max_bytes)
@@ -59,6 +62,15 @@ class Shelf(NamedTuple):
                 yield (home / folder.file if folder.file else home), inside
 
 
+def _has(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False  # a name no file can have
+
+
 def _read_file(path: Path, max_bytes: int) -> bytes:
     if path.stat().st_size > max_bytes:
         raise TooManyBytes
@@ -67,7 +79,7 @@ def _read_file(path: Path, max_bytes: int) -> bytes:
 
 def _read_member(archive: Path, member: str, max_bytes: int) -> bytes | None:
     stat = archive.stat()
-    if archive.suffix == ".zip":
+    if archive.suffix.lower() == ".zip":
         return _read_zipped(_zip(archive, stat.st_mtime_ns), member, max_bytes)
     place = _tar_places(archive, stat.st_mtime_ns).get(member)
     if place is None:
@@ -89,10 +101,14 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
         raise TooManyBytes
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
+    except _DAMAGED as error:
         raise DamagedMember(str(error)) from error
 
 
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError),
+    RuntimeError,  # encrypted, or compressed as nobody knows
+)
 _REMEDY = "delete it and materialize its raw asset again"
 
 
@@ -101,7 +117,7 @@ def _zip(path: Path, changed_ns: int) -> zipfile.ZipFile:
     """Open once a process: reading a large zip's directory takes seconds."""
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
         raise UserError(path, f"is not a whole zip ({error})", _REMEDY) from error
 
 
@@ -110,8 +126,13 @@ def _tar_places(path: Path, changed_ns: int) -> dict[str, tuple[int, int]]:
     """{member: (offset of its data, size)} of an uncompressed tar."""
     try:
         with tarfile.open(path, "r:") as archive:
-            return {
+            places = {
                 m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()
             }
+            # tarfile takes a damaged header for the end of the archive.
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
+            return places
     except tarfile.TarError as error:
         raise UserError(path, f"is not a whole plain tar ({error})", _REMEDY) from error

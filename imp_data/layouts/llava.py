@@ -66,7 +66,7 @@ def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
         case "mix665k":
             return _mix665k(image, question)
         case "allava":
-            return _allava(image or "")
+            return _allava(image) if image else "text"
         case "image_family":
             return _image_family(image or "")
         case _:
@@ -105,7 +105,7 @@ def _mix665k(image: str | None, question: str) -> str:
 def _allava(image: str) -> str:
     """`laion`, or `vflan:<task>`: Vision-FLAN's files are named <task>_<number>_<original name>.
 
-    Some tasks end in a digit of their own (`visdial+answer_question_9`), some files lack the number.
+    Some tasks end in a digit (`visdial+answer_question_9`), some files lack the number.
     """
     if image.startswith("allava_laion/"):
         return "laion"

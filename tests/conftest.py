@@ -1,0 +1,193 @@
+"""What several test files need: pictures, records, and a small world to build mixtures in."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import settings
+from PIL import Image
+
+from imp_data.card import write_card
+from imp_data.datadir import DataDir
+from imp_data.manifest import load_recipe
+from imp_data.pipeline import Build
+from imp_data.store import StageResult
+
+# Machines that run tests are busy; how long an example takes says nothing about the library.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+PUBLISHED = {"title": "A small one", "homepage": "https://example.org", "license": "CC0-1.0"}
+
+
+def photo(seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
+    """A picture whose coarse structure is its own: two of them differ in some 32 of 64 bits."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a file that holds the picture."""
+    out = BytesIO()
+    picture.save(out, form, **options)
+    return out.getvalue()
+
+
+def record(identity: Any, image: Any = None, answer: str = "A thing.") -> dict[str, Any]:
+    """One record in LLaVA's form."""
+    question = "What is it?" if image is None else "<image>\nWhat is it?"
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return {"id": identity, **({} if image is None else {"image": image}), "conversations": turns}
+
+
+class World:
+    """A directory in which a test lays manifests and upstream files, and builds mixtures."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = DataDir(root / "data")
+        self.manifests = root / "manifests"
+
+    def manifest(self, room: str, name: str, **fields: Any) -> Path:
+        path = self.manifests / room / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({"name": name, **fields}), encoding="utf-8")
+        return path
+
+    def file(self, name: str, path: str, content: bytes) -> Path:
+        """A file in data/raw/<name>/."""
+        target = self.data.raw(name) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return target
+
+    def source(self, name: str, records: Any, **fields: Any) -> None:
+        """A source whose one file holds `records`, its bytes or what becomes them as JSON."""
+        content = records if isinstance(records, bytes) else json.dumps(records).encode()
+        self.file(name, "records.json", content)
+        files = [{"path": "records.json", "by_hand": "put it there"}]
+        stated = {**PUBLISHED, "layout": "llava", "records": ["records.json"], "files": files}
+        self.manifest("sources", name, **{**stated, **fields})
+
+    def pictures(self, name: str, files: Mapping[str, bytes], path: str | None = None) -> None:
+        """A collection of loose pictures, below `path` as Samples name them."""
+        for file, content in files.items():
+            self.file(name, f"loose/{file}", content)
+        folders = [{"path": path or name, "inside": "loose"}]
+        self.manifest("pictures", name, **PUBLISHED, folders=folders)
+
+    def benchmark(self, name: str, ids: Sequence[str], **fields: Any) -> None:
+        """A benchmark whose pictures are <name>/<id>.png of the collection of its name."""
+        self.file(name, "ids.json", json.dumps({"data": [{"image_id": i} for i in ids]}).encode())
+        stated = {
+            **PUBLISHED,
+            "files": [{"path": "ids.json", "by_hand": "put it there"}],
+            "id_files": ["ids.json"],
+            "id_pattern": "(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])",
+            "pictures": [name],
+            "picture_paths": [name + "/{id}.png"],
+        }
+        self.manifest("benchmarks", name, **{**stated, **fields})
+
+    def build(self, quotas: Mapping[str, int], **fields: Any) -> Build:
+        parts = [{"source": s, "quota": q, "paper": q, "group": "All"} for s, q in quotas.items()]
+        stated = {"title": "A small mixture", "seed": 7, "parts": parts, **fields}
+        return Build(load_recipe(self.manifest("mixtures", "small", **stated)), self.data)
+
+
+def run(build: Build) -> dict[str, StageResult]:
+    """Every stage in its order; results by asset."""
+    sources = [part.source for part in build.recipe.mixture.parts]
+    done = {f"raw/{name}": build.raw(name) for name in build.published}
+    done |= {f"records/{name}": build.records(name) for name in sources}
+    done |= {f"benchmarks/{name}": build.benchmark(name) for name in build.recipe.benchmarks}
+    for name in sources:
+        done[f"images/{name}"] = build.images(name)
+        done[f"screened/{name}"] = build.screened(name)
+    return {**done, "mixture": build.mixture(), "card": write_card(build)}
+
+
+def built(results: Mapping[str, StageResult]) -> set[str]:
+    """The assets that had work to do."""
+    return {asset for asset, result in results.items() if result.built}
+
+
+@pytest.fixture(scope="module")
+def one_worker() -> Iterator[None]:
+    """This process does the work: starting others costs more than these small builds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMP_WORKERS", "1")
+        yield
+
+
+@pytest.fixture
+def world(tmp_path: Path, one_worker: None) -> World:
+    return World(tmp_path)
+
+
+TWIN = "00000000000000aa"
+
+
+def lay_album(world: World) -> None:
+    """Four sources in which every kind of fate occurs: see `album`."""
+    shown = {f"{n}.png": encoded(photo(n)) for n in range(8)}
+    shown["cut.png"] = shown["0.png"][:-200]
+    shown["again.jpg"] = encoded(photo(900), "JPEG", quality=70)
+    world.pictures("photos", shown, path="photos")
+    records = [record(n, f"photos/{n}.png", f"Number {n}.") for n in range(8)]
+    records += [record(3, "photos/3.png", "Number 3.")]
+    records += [record("x", f"photos/{name}") for name in ("cut.png", "missing.png", "again.jpg")]
+    world.source("photos", records, pictures=["photos"])
+    turns = record("t2")["conversations"]
+    first = {"from": "gpt", "value": "Hello."}
+    chats = [record("t1"), {"id": "t2", "conversations": [first, *turns]}, record("t3", None, " ")]
+    world.source("chats", [*chats, "no record"], license="CC-BY-4.0", license_note="of\nthe words")
+    asked = {"image": "1.png", "data_split": "train"}
+    questions = [
+        {"questionId": 10, "question": "Which colour?", "answers": ["red", "pink"], **asked},
+        {"questionId": 11, "question": "Which shape?", "answers": ["square"], **asked},
+    ]
+    world.source(
+        *("pages", {"data": questions}),
+        layout="docvqa",
+        image_prefix="photos/",
+        pictures=["photos"],
+    )
+    prompt = "Provide a caption."
+    captions = [record(n, answer=f"Caption {n}.") for n in range(3)]
+    for caption in captions:
+        caption["conversations"][0]["value"] = prompt
+    world.source("captions", captions)
+    world.benchmark("quiz", [TWIN])
+    world.pictures("quiz", {f"{TWIN}.png": encoded(photo(900))})
+
+
+ALBUM_QUOTAS = {"photos": 8, "chats": 9, "pages": 1, "captions": 2}
+ALBUM_RULES = {
+    "decontaminate": [{"benchmark": "quiz", "max_distance_bits": 10}],
+    "exclusions": [
+        {"name": "captions", "source": "captions", "image_prefix": "none/", "prompt": "Provide a"}
+        | {"subset": "captioned", "because": "They are not wanted."}
+    ],
+    "shard_rows": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished mixture; read it, and copy it before you damage it.
+
+    `photos`: 12 records, quota 8: one exact repeat, one broken, one missing and one benchmark
+    picture. `chats`: 4 records of which one is mended, one empty, one no record. `pages`: two
+    questions on one picture. `captions`: excluded, all three.
+    """
+    world = World(tmp_path_factory.mktemp("album"))
+    lay_album(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMP_WORKERS", "1")
+        run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
+    return world.data.mixture("small")

@@ -1,0 +1,290 @@
+"""The `imp-data` command as a person and as a program uses it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import World, encoded, photo, record, run
+
+from imp_data import __version__
+
+# typer 0.25, the last that Dagster's dg works with, names functions that click 8.5 deprecates.
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    from imp_data.cli import app, main
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+class Ran:
+    """One run of the command in this process: its exit status and what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
+        argv, sys.argv = sys.argv, ["imp-data", *map(str, words)]
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            sys.argv = argv
+        self.status = end.value.code
+        self.out, self.err = capsys.readouterr()
+
+
+def test_in_a_process_of_its_own_an_error_is_short_and_its_status_one(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-c", "from imp_data.cli import main; main()", "verify", str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"imp-data: {tmp_path}: holds no mixture.json\n  What to do: name the folder of a mixture\n"
+    )
+
+
+def test_its_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, "--version")
+    assert (ran.status, ran.out) == (0, f"{__version__}\n")
+
+
+def plain(text: str) -> str:
+    """Without colours and frames."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ((), ["--version", "--help", *COMMANDS]),
+        (("explain",), ["ID", "--mixture", "--json"]),
+        (("verify",), ["FOLDER", "--json"]),
+        (("diff",), ["OLD", "NEW", "--json"]),
+        (("schemas",), ["--folder", "--check"]),
+        (("fingerprint",), ["PATHS...", "--out", "-o"]),
+        (("match",), ["F", "REF", "--max-distance", "--json"]),
+    ],
+)
+def test_help_lists_the_options(
+    command: tuple[str, ...], options: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(capsys, *command, flag)
+    assert ran.status == 0
+    assert [option for option in options if option not in plain(ran.out)] == []
+
+
+def test_every_command_is_tested_here() -> None:
+    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match"}
+    assert tested == COMMANDS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain",),
+        ("verify",),
+        ("verify", "a", "b"),
+        ("diff", "only-one"),
+        ("schemas", "--chek"),
+        ("explore",),
+        ("fingerprint", "no-out"),
+        ("match", "a", "b", "--max-distance", "-1"),
+    ],
+)
+def test_a_command_used_wrongly_ends_with_status_two(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(capsys, *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: ")
+    assert "Traceback" not in ran.err
+
+
+def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys)
+    assert [name for name in COMMANDS if name not in plain(ran.out + ran.err)] == []
+
+
+def test_explain_tells_a_life_in_words_and_in_json(
+    album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Ran(capsys, "explain", "t2", "--mixture", album)
+    assert told.status == 0
+    assert told.out.startswith("chats, row 1 upstream: id 't2'\n  mended: A first turn by gpt")
+    as_json = Ran(capsys, "explain", "t2", "--mixture", album, "--json")
+    (life,) = json.loads(as_json.out)
+    assert life["row"]["repairs"] == [{"repair": "leading_gpt_removed", "before": "Hello."}]
+    assert life["sample"]["upstream_id"] == "t2"
+    assert isinstance(life["place"], int)
+
+
+def test_explain_parts_several_lives_by_an_empty_line(
+    album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(capsys, "explain", "x", "--mixture", album)
+    assert [life.splitlines()[0] for life in ran.out.split("\n\n")] == [
+        f"photos, row {n} upstream: id 'x'" for n in (9, 10, 11)
+    ]
+
+
+def test_explain_without_a_mixture_takes_that_of_the_environment(
+    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = album.parents[2] / "manifests" / "mixtures"
+    monkeypatch.setenv("IMP_MIXTURE", str(manifests / "small.yaml"))
+    monkeypatch.setenv("IMP_DATA_DIR", str(album.parents[1]))
+    assert Ran(capsys, "explain", "t1").out.startswith("chats, row 0 upstream")
+    monkeypatch.setenv("IMP_DATA_DIR", str(tmp_path))
+    ran = Ran(capsys, "explain", "t1")
+    assert ran.status == 1
+    assert f"{tmp_path / 'mixtures' / 'small' / 'ledger.parquet'}: is not there" in ran.err
+
+
+def test_explain_of_what_never_was_is_an_error(
+    album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ran(capsys, "explain", "nobody", "--mixture", album, "--json")
+    assert (ran.status, ran.out) == (1, "")
+    assert "no record has the id or upstream id 'nobody'" in ran.err
+
+
+def test_verify_tells_what_is_sound(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = json.loads((album / "mixture.json").read_text())["digest"]
+    ran = Ran(capsys, "verify", album)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == f"{album}: whole and unaltered, 11 samples, {digest}\n"
+    ran = Ran(capsys, "verify", album, "--json")
+    assert json.loads(ran.out) == {"mixture": str(album), "sound": True, "problems": []}
+
+
+def test_verify_tells_what_is_altered(
+    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(album, tmp_path / "m")
+    (folder / "state.json").unlink()
+    (folder / "more.txt").write_text("mine")
+    problems = ["more.txt: does not belong to this mixture", "state.json: is missing"]
+    ran = Ran(capsys, "verify", folder)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.splitlines()[:2] == [f"{folder}/{problem}" for problem in problems]
+    assert ran.err.splitlines()[2].startswith("What to do: ")
+    ran = Ran(capsys, "verify", folder, "--json")
+    assert ran.status == 1
+    assert json.loads(ran.out) == {"mixture": str(folder), "sound": False, "problems": problems}
+
+
+def test_diff_tells_what_changed(
+    album: Path, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = Ran(capsys, "diff", album, album)
+    assert (same.status, same.out) == (0, "No record changed its fate.\n")
+    assert json.loads(Ran(capsys, "diff", album, album, "--json").out) == []
+    world.source("chats", [record("new")])
+    run(world.build({"chats": 1}))
+    new = world.data.mixture("small")
+    ran = Ran(capsys, "diff", album, new)
+    assert ran.status == 0
+    assert "chats: 2 from kept to absent, such as chats/" in ran.out
+    changes = json.loads(Ran(capsys, "diff", album, new, "--json").out)
+    came = [change for change in changes if change["before"] == "absent"]
+    assert [(c["source"], c["after"], c["records"]) for c in came] == [("chats", "kept", 1)]
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("explain", "ledger.parquet"),
+        ("explain", "state.json"),
+        ("explain", "data-00000-of-00003.arrow"),
+        ("diff from", "ledger.parquet"),
+        ("diff to", "ledger.parquet"),
+    ],
+)
+def test_a_damaged_mixture_is_an_error_without_a_traceback(
+    command: str, file: str, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(album, tmp_path / "m")
+    (folder / file).write_bytes(b"spoilt")
+    words = {
+        "explain": ("4", "--mixture", folder),
+        "diff from": (folder, album),
+        "diff to": (album, folder),
+    }
+    ran = Ran(capsys, command.split()[0], *words[command])
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("imp-data: ")
+    assert str(folder) in ran.err
+
+
+def test_fingerprint_and_match_tell_which_pictures_look_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seeds in {"mine": (1, 2), "theirs": (2, 3)}.items():
+        (tmp_path / name).mkdir()
+        for seed in seeds:
+            (tmp_path / name / f"{seed}.png").write_bytes(encoded(photo(seed)))
+    (tmp_path / "mine" / "cut.png").write_bytes(encoded(photo(4))[:-99])
+    mine, theirs = tmp_path / "mine.parquet", tmp_path / "theirs.parquet"
+    ran = Ran(capsys, "fingerprint", tmp_path / "mine", "-o", mine)
+    assert (ran.status, ran.out) == (0, f"{mine}: 3 pictures (2 ok, 1 truncated)\n")
+    assert Ran(capsys, "fingerprint", tmp_path / "theirs", "--out", theirs).status == 0
+    ran = Ran(capsys, "match", mine, theirs)
+    assert (ran.status, ran.out) == (0, " 0 bits  mine/2.png  looks like  theirs/2.png\n")
+    assert ran.err == "1 within 10 bits\n"
+    ran = Ran(capsys, "match", mine, theirs, "--json", "--max-distance", 0)
+    pair = {"image": "mine/2.png", "reference": "theirs/2.png", "distance_bits": 0}
+    assert json.loads(ran.out) == [pair]
+
+
+def test_fingerprint_and_match_name_the_file_they_cannot_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no pictures, no fingerprints")
+    for words in (("fingerprint", text, "-o", tmp_path / "o"), ("match", text, text)):
+        ran = Ran(capsys, *words)
+        assert (ran.status, ran.out) == (1, "")
+        assert ran.err.startswith(f"imp-data: {text}: ")
+    gone = tmp_path / "gone.parquet"
+    assert f"{gone}: is not there" in Ran(capsys, "match", gone, gone).err
+
+
+def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"name": "mine", "title": "M", "seed": -1, "parts": []}))
+    monkeypatch.setenv("IMP_MIXTURE", str(path))
+    ran = Ran(capsys, "explain", "1")
+    assert ran.status == 1
+    assert ran.err.startswith(f"imp-data: {path}: seed: ")
+    assert "parts: " in ran.err
+
+
+def test_schemas_are_written_and_their_freshness_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "schemas"
+    stale = Ran(capsys, "schemas", "--check", "--folder", folder)
+    assert stale.status == 1
+    assert "run `imp-data schemas`" in stale.err
+    written = Ran(capsys, "schemas", "--folder", folder)
+    names = "source, pictures, benchmark, mixture, sample, ledger"
+    assert (written.status, written.out) == (0, f"written: {names}\n")
+    assert len(list(folder.glob("*.schema.json"))) == 6
+    fresh = Ran(capsys, "schemas", "--check", "--folder", folder)
+    assert (fresh.status, fresh.out) == (0, "stale: none, all are fresh\n")
+    (folder / "source.schema.json").write_text("{}")
+    again = Ran(capsys, "schemas", "--check", "--folder", folder)
+    assert again.status == 1
+    assert str(folder / "source.schema.json") in again.err
+    assert str(folder / "ledger.schema.json") not in again.err
+
+
+def test_the_schemas_of_this_checkout_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Ran(capsys, "schemas", "--check", "--folder", ROOT / "schemas").status == 0
