@@ -1,13 +1,16 @@
-"""The pictures stage: fingerprints of the pictures a draw reaches, and of no others."""
+"""Fingerprint files: the pictures a draw asks for, each looked at once, written as they come."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from imp_data.engine import map_ordered
 from imp_data.errors import UserError
@@ -18,47 +21,102 @@ from imp_data.progress import Progress, progress
 from imp_data.store import parquet_writer
 
 _BATCH_PICTURES = 32
+_ROW_GROUP = 1 << 15
+
+Names = npt.NDArray[np.uint64]
+
+
+def picture_names(images: Sequence[str | None]) -> Names:
+    """xxh3 of each picture's path, by which it is known where paths would take too much memory.
+
+    0 stands for text without a picture.
+    """
+    digest = xxhash.xxh3_64_intdigest
+    return np.array([0 if i is None else digest(i.encode()) for i in images], np.uint64)
+
+
+class Earlier:
+    """Fingerprints of an earlier build, found by picture at 16 bytes each, read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        check_decoder(path, pq.read_schema(path))
+        self._file = pq.ParquetFile(path)
+        names = [
+            picture_names(batch.column("image").to_pylist())
+            for batch in self._file.iter_batches(columns=["image"])
+        ]
+        all_names = np.concatenate([np.zeros(0, np.uint64), *names])
+        self._order = np.argsort(all_names, kind="stable")
+        self._names = all_names[self._order]
+        sizes = [
+            self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)
+        ]
+        self._bounds = np.cumsum([0, *sizes])
+
+    def places(self, names: Names) -> npt.NDArray[np.int64]:
+        """The row of each picture in the file; -1 where it is not there."""
+        if not len(self._names):
+            return np.full(len(names), -1)
+        at = np.searchsorted(self._names, names).clip(max=len(self._names) - 1)
+        return np.where(self._names[at] == names, self._order[at], -1)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> pa.Table:
+        """These rows of the file, in this order."""
+        groups = np.unique(np.searchsorted(self._bounds, rows, side="right") - 1)
+        table = self._file.read_row_groups(groups.tolist())
+        starts = np.cumsum([0, *(self._bounds[g + 1] - self._bounds[g] for g in groups)])
+        group = np.searchsorted(self._bounds, rows, side="right") - 1
+        within = rows - self._bounds[group] + starts[np.searchsorted(groups, group)]
+        return table.take(pa.array(within)).replace_schema_metadata(None)
 
 
 class Album:
-    """Fingerprints by picture; those not yet known are made, each once.
+    """Gives fingerprints of pictures, in the order asked, and writes them to a file.
 
-    `earlier` are fingerprints of the same pictures from an earlier build. Those asked for again
-    are not made again, the others are not saved.
+    A picture is to be asked for once. What an earlier build knows is not looked at again.
     """
 
     def __init__(
         self,
         shelf: Shelf,
         limits: Limits,
+        out: pq.ParquetWriter,
         told: Progress,
-        earlier: Mapping[str, Fingerprint] | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
-        self._shelf, self._limits, self._told = shelf, limits, told
-        self._earlier = earlier or {}
-        self._known: dict[str, Fingerprint] = {}
+        self._look = partial(_fingerprints, shelf=shelf, limits=limits)
+        self._out, self._told, self._earlier = out, told, earlier
+        self.statuses: dict[str, int] = {}
 
-    def __call__(self, images: Sequence[str]) -> list[Fingerprint]:
-        """The fingerprints of these pictures, in their order."""
-        asked = [image for image in dict.fromkeys(images) if image not in self._known]
-        self._known.update((i, self._earlier[i]) for i in asked if i in self._earlier)
-        unknown = [image for image in asked if image not in self._known]
-        look = partial(_fingerprints, shelf=self._shelf, limits=self._limits)
-        pieces = (unknown[n : n + _BATCH_PICTURES] for n in range(0, len(unknown), _BATCH_PICTURES))
-        for made in map_ordered(look, pieces):
-            self._known.update((one.image, one) for one in made)
-            self._told.add(len(made))
-        return [self._known[image] for image in images]
+    def __call__(self, images: Sequence[str]) -> pa.Table:
+        """One row a picture."""
+        known = np.full(len(images), -1)
+        if self._earlier is not None:
+            known = self._earlier.places(picture_names(images))
+        made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
+        if self._earlier is not None and (known >= 0).any():
+            order = np.empty(len(images), np.int64)
+            order[known < 0] = np.arange(made.num_rows)
+            order[known >= 0] = np.arange(made.num_rows, len(images))
+            both = [made, self._earlier.take(known[known >= 0])]
+            made = pa.concat_tables(both).take(pa.array(order))
+        if made.num_rows:
+            self._out.write_table(made.cast(self._out.schema), _ROW_GROUP)
+        for counted in pc.value_counts(made.column("status").combine_chunks()).to_pylist():
+            status = counted["values"]
+            self.statuses[status] = self.statuses.get(status, 0) + counted["counts"]
+        return made
 
-    def save(self, path: Path) -> dict[str, Any]:
-        """Write all fingerprints, sorted by picture; returns the figures of the stage."""
-        rows = [self._known[image] for image in sorted(self._known)]
-        write_fingerprints(path, rows)
-        statuses = Counter(row.status for row in rows)
-        return {"pictures": len(rows), "statuses": dict(sorted(statuses.items()))}
+    def _made(self, images: Sequence[str]) -> pa.Table:
+        pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
+        tables = [fingerprint_table([])]
+        for rows in map_ordered(self._look, pieces):
+            tables.append(fingerprint_table(rows))
+            self._told.add(len(rows))
+        return pa.concat_tables(tables)
 
 
-def _fingerprints(images: list[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
+def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
     return [fingerprint(image, shelf, limits) for image in images]
 
 
@@ -66,15 +124,27 @@ def fingerprints_of(
     label: str, images: Sequence[str], shelf: Shelf, limits: Limits
 ) -> list[Fingerprint]:
     """Fingerprints of a known list of pictures."""
+    look = partial(_fingerprints, shelf=shelf, limits=limits)
+    pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
+    rows: list[Fingerprint] = []
     with progress(label, "pictures", len(images)) as told:
-        return Album(shelf, limits, told)(images)
+        for some in map_ordered(look, pieces):
+            rows += some
+            told.add(len(some))
+    return rows
+
+
+@contextmanager
+def fingerprint_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[pq.ParquetWriter]:
+    """A fingerprint file; the decoder that made the hashes stands in its metadata."""
+    with parquet_writer(path, schema.with_metadata({"decoder": decoder()})) as writer:
+        yield writer
 
 
 def write_fingerprints(path: Path, rows: Sequence[Fingerprint]) -> None:
-    """A fingerprint file; the decoder that made the hashes stands in its metadata."""
-    schema = SCHEMA.with_metadata({"decoder": decoder()})
-    with parquet_writer(path, schema) as writer:
-        writer.write_table(fingerprint_table(rows).cast(schema))
+    """A fingerprint file of these rows."""
+    with fingerprint_writer(path) as writer:
+        writer.write_table(fingerprint_table(rows).cast(writer.schema))
 
 
 def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
@@ -85,10 +155,9 @@ def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
 
 
 def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
-    """{picture: fingerprint} of a file made by write_fingerprints with this machine's decoder."""
-    table = pq.read_table(path)
-    check_decoder(path, table.schema)
-    return {row["image"]: Fingerprint(**row) for row in table.to_pylist()}
+    """{picture: fingerprint} of a file made by this machine's decoder."""
+    check_decoder(path, pq.read_schema(path))
+    return {row["image"]: Fingerprint(**row) for row in pq.read_table(path).to_pylist()}
 
 
 def check_decoder(path: Path, schema: pa.Schema) -> None:

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -13,36 +14,38 @@ from imp_data.datadir import DataDir, data_dir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fetch import mirrors_from_environment, obtain
-from imp_data.fingerprints import Album, read_fingerprints
+from imp_data.fingerprints import Album, Earlier, fingerprint_writer
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
+from imp_data.images.fingerprint import decoder
+from imp_data.looks import Judge, read_looks
 from imp_data.manifest import Published, Recipe, load_recipe, model_digest
 from imp_data.mixture import build_mixture, shard_names
 from imp_data.progress import progress
 from imp_data.records import build_records
-from imp_data.screening import Benchmarked, Candidates, candidates, draw, write_screened
+from imp_data.screening import Candidates, candidates, draw, image_paths, write_screened
 from imp_data.settlement import Share
 from imp_data.store import (
     StageResult,
     code_digest,
     library_versions,
     listing_digest,
-    parquet_writer,
     read_stamp,
     run_stage,
     text_digest,
     tree_digest,
 )
+from imp_data.verdicts import Benchmarked
 
 _FIRST = "materialize it first, or run the whole job"
+
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
     "raw": code_digest("fetch"),
     "records": code_digest(*_EDGE, "records", "rules", "layouts"),
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
-    "images": code_digest(*_EDGE, "screening", "fingerprints", "images"),
-    "screened": code_digest(*_EDGE, "screening", "images"),
+    "images": code_digest(*_EDGE, "screening", "looks", "verdicts", "fingerprints", "images"),
+    "screened": code_digest(*_EDGE, "screening", "looks", "verdicts", "images"),
     "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
 }
 
@@ -150,21 +153,20 @@ class Build:
         pictures = self.pictures_digest(source)
 
         def build() -> dict[str, Any]:
-            if self.deferred:
-                with parquet_writer(out, SCHEMA):
+            with (
+                fingerprint_writer(out) as writer,
+                progress(f"images/{source}", "pictures") as told,
+            ):
+                if self.deferred:
                     return {"pictures": 0, "statuses": {}, "deferred": True}
-            limits = self.recipe.mixture.limits
-            with progress(f"images/{source}", "pictures") as told:
+                limits, records = self.recipe.mixture.limits, self.data.records(source)
                 earlier = self._earlier_fingerprints(source, pictures)
-                album = Album(self.shelf(collections), limits, told, earlier)
-                draw(
-                    self._candidates(source),
-                    self._quota(source),
-                    album,
-                    limits,
-                    self._benchmarked(),
-                )
-            return album.save(out)
+                album = Album(self.shelf(collections), limits, writer, told, earlier)
+                judge = Judge(album, limits, self._benchmarked())
+                order = self._candidates(source).order
+                draw(order, self._quota(source), lambda r: judge.passes(image_paths(records, r)))
+                statuses = dict(sorted(album.statuses.items()))
+                return {"pictures": sum(statuses.values()), "statuses": statuses}
 
         inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
         return run_stage(self.data.stamp(f"images/{source}"), inputs, [out], build)
@@ -175,16 +177,17 @@ class Build:
 
         def build() -> dict[str, Any]:
             offered = self._candidates(source)
-            known = {} if self.deferred else read_fingerprints(self.data.fingerprints(source))
-            look = (
-                None if self.deferred else lambda images: [known[i] for i in dict.fromkeys(images)]
-            )
+            looks = None
+            if not self.deferred:
+                looks = read_looks(self.data.fingerprints(source), limits, self._benchmarked())
+            passes = looks.passes if looks else lambda names: np.ones(len(names), np.bool_)
             try:
-                drawn = draw(offered, self._quota(source), look, limits, self._benchmarked())
+                quota = self._quota(source)
+                drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
             except KeyError as unseen:
-                problem = f"is from before a change: it has no fingerprint of {unseen.args[0]}"
+                problem = f"is from before a change: it lacks {unseen.args[0]}"
                 raise UserError(f"images/{source}", problem, _FIRST) from None
-            return write_screened(out, offered, drawn)
+            return write_screened(out, self.data.records(source), offered, drawn, looks)
 
         inputs = {
             **self._draw_inputs(source),
@@ -267,15 +270,15 @@ class Build:
                     "delete it and run the same command again",
                 )
 
-    def _earlier_fingerprints(self, source: str, pictures: str) -> dict[str, Fingerprint]:
+    def _earlier_fingerprints(self, source: str, pictures: str) -> Earlier | None:
         """Those of the last build, if the pictures and all that looks at them are the same."""
-        asset, path = f"images/{source}", self.data.fingerprints(source)
-        known = read_stamp(self.data.stamp(asset))
-        same = known is not None and known["inputs"].get("pictures") == pictures
+        known = read_stamp(self.data.stamp(f"images/{source}"))
+        if known is None or known["inputs"].get("pictures") != pictures:
+            return None
         try:
-            return read_fingerprints(path) if same else {}
+            return Earlier(self.data.fingerprints(source))
         except (pa.ArrowException, OSError):
-            return {}  # gone or damaged: they are made again
+            return None  # gone or damaged: they are made again
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""

@@ -6,7 +6,7 @@ the result is the same as if all had been screened before the draw.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.benchmarks import Pack
-from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.match import nearest
+from imp_data.fingerprints import Names, picture_names
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
-from imp_data.manifest import Exclusion, Limits, Mixture
+from imp_data.looks import Looks
+from imp_data.manifest import Exclusion, Mixture
 from imp_data.store import arrow_batches, arrow_writer, xxh3_keys
+from imp_data.verdicts import Benchmarked
 
 SCREENED_SCHEMA = pa.schema(
     [
@@ -35,38 +36,28 @@ SCREENED_SCHEMA = pa.schema(
     ]
 )
 # A draw asks for at most this many pictures at once; bounds memory, changes nothing else.
-_MOST_AT_ONCE = 1 << 16
-_BATCH_ROWS = 1 << 16
+_MOST_AT_ONCE = 1 << 15
 
-Fingerprints = Callable[[Sequence[str]], list[Fingerprint]]
-
-
-class Benchmarked(NamedTuple):
-    """A benchmark's pack and the distance up to which a picture counts as one of its own."""
-
-    pack: Pack
-    max_distance_bits: int
+Rows = npt.NDArray[np.int64]
 
 
 class Candidates(NamedTuple):
     """A source's Samples before the draw: what text alone says of each.
 
-    `ids` and `images` are by Sample row; `refused` has the verdicts that need no picture; `order`
-    has the other rows in draw order.
+    `pictures` names each Sample's picture (see picture_names); `refused` has the verdicts that
+    need no picture; `order` has the other rows in draw order.
     """
 
-    ids: pa.Array
-    images: pa.Array
-    subsets: pa.Array
+    pictures: Names
     refused: dict[int, Verdict]
-    order: npt.NDArray[np.int64]
+    order: Rows
 
 
 class Drawn(NamedTuple):
-    """How far a draw went: rows that passed and rows refused by their pictures."""
+    """The rows that passed, in draw order, and how far down the order the draw went."""
 
-    passed: dict[int, Fingerprint | None]
-    refused: dict[int, Verdict]
+    passed: Rows
+    looked_at: int
 
 
 def candidates(
@@ -74,50 +65,43 @@ def candidates(
 ) -> Candidates:
     """Screen a source's Samples by text and path, and put the rest into draw order."""
     exclusions = [e for e in mixture.exclusions if e.source == source]
-    columns = ["id", "subset", "image", "conversations"][: 4 if exclusions else 3]
+    columns = ["id", "image", "conversations"][: 3 if exclusions else 2]
     refused: dict[int, Verdict] = {}
-    parts: list[pa.RecordBatch] = []
+    names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
     for batch in arrow_batches(records, columns):
-        first = sum(len(part) for part in parts)
-        verdicts = _by_text(batch, mixture, exclusions, benchmarks)
-        refused.update((first + row, verdict) for row, verdict in verdicts.items())
-        parts.append(batch.select(["id", "subset", "image"]))
-    empty = pa.array([], pa.string())
-    ids, images, subsets = (
-        pa.chunked_array([p.column(n) for p in parts] or [empty]).combine_chunks()
-        for n in ("id", "image", "subset")
-    )
-    keys = np.array(xxh3_keys(mixture.seed, ids.to_pylist()), np.uint64)
-    order = np.argsort(keys, kind="stable")
+        ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
+        for row, verdict in _by_text(batch, ids, images, mixture, exclusions, benchmarks):
+            refused.setdefault(first + row, verdict)
+        names.append(picture_names(images))
+        keys.append(np.array(xxh3_keys(mixture.seed, ids), np.uint64))
+        first += len(batch)
+    order = np.argsort(np.concatenate(keys), kind="stable")
     if refused:
         order = order[~np.isin(order, np.fromiter(refused, np.int64))]
-    return Candidates(ids, images, subsets, refused, order)
+    return Candidates(np.concatenate(names), refused, order)
 
 
 def _by_text(
     batch: pa.RecordBatch,
+    ids: Sequence[str],
+    images: Sequence[str | None],
     mixture: Mixture,
     exclusions: Sequence[Exclusion],
     benchmarks: Sequence[Benchmarked],
-) -> dict[int, Verdict]:
-    """{row of the batch: why it goes}, the first reason that applies."""
-    verdicts: dict[int, Verdict] = {}
+) -> Iterator[tuple[int, Verdict]]:
+    """(row of the batch, why it goes); of several reasons for a row the first is the one."""
     for exclusion in exclusions:
         for row, signs in excluded(batch, exclusion).items():
-            verdicts.setdefault(
-                row, Verdict(Reason.EXCLUDED, {"exclusion": exclusion.name, **signs})
-            )
-    images = batch.column("image").to_pylist()
+            yield row, Verdict(Reason.EXCLUDED, {"exclusion": exclusion.name, **signs})
     for benchmark in benchmarks:
         for row, image in enumerate(images):
             verdict = benchmark_id(image, benchmark.pack)
             if verdict:
-                verdicts.setdefault(row, verdict)
+                yield row, verdict
     if mixture.exact_repeats == "drop":
-        for row, sample in enumerate(batch.column("id").to_pylist()):
+        for row, sample in enumerate(ids):
             if "~" in sample:
-                verdicts.setdefault(row, Verdict(Reason.EXACT_REPEAT, {"of": sample.split("~")[0]}))
-    return verdicts
+                yield row, Verdict(Reason.EXACT_REPEAT, {"of": sample.split("~")[0]})
 
 
 def excluded(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str, bool]]:
@@ -142,113 +126,135 @@ def benchmark_id(image: str | None, pack: Pack) -> Verdict | None:
     return None
 
 
-def draw(
-    offered: Candidates,
-    quota: int,
-    fingerprints: Fingerprints | None,
-    limits: Limits,
-    benchmarks: Sequence[Benchmarked],
-) -> Drawn:
-    """Take Samples in draw order until the quota is full.
+def draw(order: Rows, quota: int, passes: Callable[[Rows], npt.NDArray[np.bool_]]) -> Drawn:
+    """Take rows in draw order until the quota is full; `passes` looks at some rows' pictures.
 
-    Each round asks for no more pictures than places are left, so exactly the shortest prefix that
-    fills the quota is looked at. Without `fingerprints` no picture is looked at (deferred).
+    Each round asks for no more rows than places are left, so exactly the shortest prefix that
+    fills the quota is looked at.
     """
-    drawn = Drawn({}, {})
-    position = 0
-    while len(drawn.passed) < quota and position < len(offered.order):
-        size = min(quota - len(drawn.passed), _MOST_AT_ONCE)
-        rows = offered.order[position : position + size]
+    passed: list[Rows] = []
+    left, position = quota, 0
+    while left and position < len(order):
+        rows = order[position : position + min(left, _MOST_AT_ONCE)]
+        fine = rows[passes(rows)]
+        passed.append(fine)
         position += len(rows)
-        images = offered.images.take(pa.array(rows)).to_pylist()
-        seen: dict[str, tuple[Fingerprint, Verdict | None]] = {}
-        if fingerprints is not None:
-            looks = fingerprints([image for image in images if image is not None])
-            verdicts = picture_verdicts(looks, limits, benchmarks)
-            seen = {f.image: (f, v) for f, v in zip(looks, verdicts, strict=True)}
-        for row, image in zip(rows.tolist(), images, strict=True):
-            look, verdict = seen.get(image, (None, None))
-            if verdict is None:
-                drawn.passed[row] = look
-            else:
-                drawn.refused[row] = verdict
-    return drawn
+        left -= len(fine)
+    return Drawn(np.concatenate([np.zeros(0, np.int64), *passed]), position)
 
 
-_BROKEN = {
-    "missing": Reason.IMAGE_MISSING,
-    "empty": Reason.IMAGE_EMPTY,
-    "undecodable": Reason.IMAGE_UNDECODABLE,
-    "truncated": Reason.IMAGE_TRUNCATED,
-    "too_large": Reason.IMAGE_TOO_LARGE,
-}
+def image_paths(records: Path, rows: Rows) -> list[str | None]:
+    """The picture of each row, in the rows' order; memory holds these rows alone."""
+    ascending = np.argsort(rows, kind="stable")
+    wanted = rows[ascending]
+    found: list[pa.Array] = [pa.array([], pa.string())]
+    first = done = 0
+    for batch in arrow_batches(records, ["image"]):
+        until = int(np.searchsorted(wanted, first + len(batch)))
+        found.append(batch.column("image").take(pa.array(wanted[done:until] - first)))
+        first, done = first + len(batch), until
+    back = np.empty(len(rows), np.int64)
+    back[ascending] = np.arange(len(rows))
+    paths: list[str | None] = pa.concat_arrays(found).take(pa.array(back)).to_pylist()
+    return paths
 
 
-def picture_verdicts(
-    looks: Sequence[Fingerprint], limits: Limits, benchmarks: Sequence[Benchmarked]
-) -> list[Verdict | None]:
-    """Why each picture's Samples go: it is broken, too small, or a benchmark's."""
-    verdicts = [_broken(look, limits) for look in looks]
-    for benchmark in benchmarks:
-        whole = [n for n, verdict in enumerate(verdicts) if verdict is None]
-        alike = _alike([looks[n] for n in whole], benchmark)
-        for n, verdict in zip(whole, alike, strict=True):
-            verdicts[n] = verdict
-    return verdicts
+def write_screened(
+    path: Path, records: Path, offered: Candidates, drawn: Drawn, looks: Looks | None
+) -> dict[str, Any]:
+    """Write screened/<source>.arrow, one row a Sample; returns the figures of the stage.
 
-
-def _broken(look: Fingerprint, limits: Limits) -> Verdict | None:
-    if look.status != "ok":
-        problem = {"problem": look.problem} if look.problem else {}
-        return Verdict(_BROKEN[look.status], {"image": look.image, **problem})
-    size = (look.width or 0, look.height or 0)
-    if min(size) < limits.min_side_px:
-        return Verdict(Reason.IMAGE_TOO_SMALL, {"image": look.image, "size": list(size)})
-    return None
-
-
-def _alike(looks: Sequence[Fingerprint], benchmark: Benchmarked) -> list[Verdict | None]:
-    pack, most = benchmark
-    stored = np.array([look.phash or 0 for look in looks], np.uint64)
-    upright = np.array([look.phash_upright or look.phash or 0 for look in looks], np.uint64)
-    near = [nearest(hashes, pack.hashes) for hashes in (stored, upright)]
-    verdicts: list[Verdict | None] = []
-    for n, look in enumerate(looks):
-        evidence: dict[str, Any] = {"benchmark": pack.name, "image": look.image}
-        best = min(near, key=lambda found: found.distance_bits[n])
-        bits = int(best.distance_bits[n])
-        if look.sha256 in pack.sha256s:
-            same = {**evidence, "id": pack.sha256s[look.sha256], "sha256": look.sha256}
-            verdicts.append(Verdict(Reason.BENCHMARK_BYTES, same))
-        elif bits <= most:
-            twin = {**evidence, "id": pack.hash_ids[int(best.place[n])], "distance_bits": bits}
-            verdicts.append(Verdict(Reason.BENCHMARK_HASH, twin))
-        else:
-            verdicts.append(None)
-    return verdicts
-
-
-def write_screened(path: Path, offered: Candidates, drawn: Drawn) -> dict[str, Any]:
-    """Write screened/<source>.arrow, one row a Sample; returns the figures of the stage."""
-    refused = {**offered.refused, **drawn.refused}
-    total = len(offered.ids)
+    Its batches are those of the records file. `looks` is None where pictures were deferred.
+    """
+    fate = _fates(offered, drawn, looks)
+    subsets: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    first = 0
     with arrow_writer(path, SCREENED_SCHEMA) as writer:
-        for begin in range(0, total, _BATCH_ROWS):
-            rows = range(begin, min(begin + _BATCH_ROWS, total))
-            writer.write_batch(_screened_batch(rows, offered, refused, drawn.passed))
-    subsets = Counter(offered.subsets.take(pa.array(list(drawn.passed), pa.int64())).to_pylist())
-    reasons = Counter(verdict.reason.value for verdict in refused.values())
+        for batch in arrow_batches(records, ["id", "subset"]):
+            here = slice(first, first + len(batch))
+            verdicts = fate.verdicts(here, offered.pictures)
+            rows = _screened_batch(here, batch.column("id"), fate.kept[here], verdicts)
+            writer.write_batch(_with_looks(rows, offered.pictures[here], fate.kept[here], looks))
+            kept = batch.column("subset").filter(pa.array(fate.kept[here]))
+            subsets.update(kept.to_pylist())
+            reasons.update(v.reason.value for v in verdicts if v)
+            first += len(batch)
+    passed = len(drawn.passed)
     return {
-        "samples": total,
-        "passed": len(drawn.passed),
+        "samples": first,
+        "passed": passed,
         "dropped": dict(sorted(reasons.items())),
-        "held": total - len(drawn.passed) - len(refused),
+        "held": first - passed - sum(reasons.values()),
         "subsets": dict(sorted(subsets.items())),
         "excluded": _signs(offered.refused.values()),
     }
 
 
-def _signs(verdicts: Any) -> dict[str, dict[str, int]]:
+class _Fates(NamedTuple):
+    """Of each row whether it is kept, and whether its picture was looked at and refused."""
+
+    kept: npt.NDArray[np.bool_]
+    broken: npt.NDArray[np.bool_]
+    by_text: dict[int, Verdict]
+    by_picture: dict[int, Verdict]
+
+    def verdicts(self, here: slice, pictures: Names) -> list[Verdict | None]:
+        """Why each row of a stretch was dropped; None where it was not."""
+        return [
+            self.by_picture[int(pictures[row])] if self.broken[row] else self.by_text.get(row)
+            for row in range(here.start, here.stop)
+        ]
+
+
+def _fates(offered: Candidates, drawn: Drawn, looks: Looks | None) -> _Fates:
+    kept = np.zeros(len(offered.pictures), np.bool_)
+    kept[drawn.passed] = True
+    broken = np.zeros(len(offered.pictures), np.bool_)
+    broken[offered.order[: drawn.looked_at]] = True
+    broken &= ~kept
+    return _Fates(kept, broken, offered.refused, looks.refused if looks else {})
+
+
+def _screened_batch(
+    here: slice,
+    ids: pa.Array,
+    kept: npt.NDArray[np.bool_],
+    verdicts: Sequence[Verdict | None],
+) -> list[pa.Array]:
+    fates = [
+        (Outcome.KEPT, None) if k else (Outcome.DROPPED, v.reason) if v else _HELD
+        for k, v in zip(kept.tolist(), verdicts, strict=True)
+    ]
+    return [
+        pa.array(range(here.start, here.start + len(ids)), pa.int32()),
+        ids,
+        pa.array([outcome for outcome, _ in fates], pa.string()),
+        pa.array([reason for _, reason in fates], pa.string()),
+        pa.array([evidence_json(v.evidence) if v else None for v in verdicts], pa.string()),
+    ]
+
+
+_HELD = (Outcome.HELD, Reason.OVER_QUOTA)
+
+
+def _with_looks(
+    columns: list[pa.Array],
+    pictures: Names,
+    kept: npt.NDArray[np.bool_],
+    looks: Looks | None,
+) -> pa.RecordBatch:
+    """The columns with what is known of the kept rows' pictures."""
+    shown = kept & (pictures != 0)
+    size = len(pictures)
+    if looks is None or not shown.any():
+        known = [pa.nulls(size, SCREENED_SCHEMA.field(n).type) for n in SCREENED_SCHEMA.names[-3:]]
+    else:
+        known = looks.columns(pictures, shown)
+    return pa.RecordBatch.from_arrays([*columns, *known], schema=SCREENED_SCHEMA)
+
+
+def _signs(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
     """Of each exclusion: how many it took, and by how many only one of its two signs was borne."""
     signs: dict[str, dict[str, int]] = {}
     for reason, evidence in verdicts:
@@ -257,33 +263,3 @@ def _signs(verdicts: Any) -> dict[str, dict[str, int]]:
             figures["records"] += 1
             figures["disagreeing"] += evidence["image_prefix"] != evidence["prompt"]
     return signs
-
-
-def _screened_batch(
-    rows: range,
-    offered: Candidates,
-    refused: dict[int, Verdict],
-    passed: dict[int, Fingerprint | None],
-) -> pa.RecordBatch:
-    verdicts = [refused.get(row) for row in rows]
-    looks = [passed.get(row) for row in rows]
-    held = [v is None and row not in passed for row, v in zip(rows, verdicts, strict=True)]
-    outcomes = [
-        Outcome.DROPPED if v else Outcome.HELD if h else Outcome.KEPT
-        for v, h in zip(verdicts, held, strict=True)
-    ]
-    reasons = [
-        v.reason if v else Reason.OVER_QUOTA if h else None
-        for v, h in zip(verdicts, held, strict=True)
-    ]
-    columns = [
-        pa.array(rows, pa.int32()),
-        offered.ids.slice(rows.start, len(rows)),
-        pa.array(outcomes, pa.string()),
-        pa.array(reasons, pa.string()),
-        pa.array([evidence_json(v.evidence) if v else None for v in verdicts], pa.string()),
-        pa.array([look.sha256 if look else None for look in looks], pa.string()),
-        pa.array([look.width if look else None for look in looks], pa.int32()),
-        pa.array([look.height if look else None for look in looks], pa.int32()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SCREENED_SCHEMA)

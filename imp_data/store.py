@@ -115,21 +115,9 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 def arrow_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The batches of an Arrow IPC file, one at a time, with some columns or all of them."""
-    for number in range(batch_count(path)):
-        yield arrow_batch(path, number, columns)
-
-
-def batch_count(path: Path) -> int:
-    """How many batches an Arrow IPC file has."""
-    with _opened(path) as file:
-        count: int = file.num_record_batches
-        return count
-
-
-def arrow_batch(path: Path, number: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-    """One batch of an Arrow IPC file, by its number."""
     with _opened(path, columns) as file:
-        return file.get_batch(number)
+        for number in range(file.num_record_batches):
+            yield file.get_batch(number)
 
 
 @contextmanager

@@ -14,18 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.benchmarks import Pack
+from imp_data.fingerprints import fingerprint_table, write_fingerprints
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.ledger import Reason
+from imp_data.looks import Judge, read_looks
 from imp_data.manifest import Limits, Mixture
 from imp_data.sample import RECORD_SCHEMA
-from imp_data.screening import (
-    Benchmarked,
-    candidates,
-    draw,
-    picture_verdicts,
-    write_screened,
-)
+from imp_data.screening import candidates, draw, image_paths, write_screened
 from imp_data.store import arrow_batches, arrow_writer
+from imp_data.verdicts import Benchmarked, picture_verdicts
 
 PART = {"source": "photos", "quota": 1, "paper": 1, "group": "All"}
 CAPTIONS = {
@@ -100,8 +97,8 @@ def test_an_exclusion_takes_what_bears_either_sign_and_says_which(tmp_path: Path
         2: {"exclusion": "captions", "image_prefix": False, "prompt": True},
         4: {"exclusion": "captions", "image_prefix": False, "prompt": True},
     }
-    drawn = draw(offered, 9, None, Limits(), [])
-    figures = write_screened(tmp_path / "s.arrow", offered, drawn)
+    drawn = draw(offered.order, 9, lambda rows: np.ones(len(rows), np.bool_))
+    figures = write_screened(tmp_path / "s.arrow", path, offered, drawn, None)
     assert figures["excluded"] == {"captions": {"records": 4, "disagreeing": 3}}
     assert figures["dropped"] == {"excluded": 4}
 
@@ -149,8 +146,8 @@ def look(image: str, phash: int = 0xFFFF0000, **fields: Any) -> Fingerprint:
 
 
 def verdict_on(fingerprint: Fingerprint, most: int = 10) -> tuple[str, dict[str, Any]] | None:
-    (verdict,) = picture_verdicts([fingerprint], Limits(), [benchmarked(most)])
-    return None if verdict is None else (verdict.reason.value, verdict.evidence)
+    verdicts = picture_verdicts(fingerprint_table([fingerprint]), Limits(), [benchmarked(most)])
+    return (verdicts[0].reason.value, verdicts[0].evidence) if verdicts else None
 
 
 @pytest.mark.parametrize("status", ["missing", "empty", "undecodable", "truncated", "too_large"])
@@ -210,11 +207,12 @@ def drawn_ids(path: Path, rows: list[Any], quota: int) -> tuple[list[str], list[
     offered = candidates(mixture(**RULES), "photos", records(path, rows), [benchmarked()])
     opened: list[str] = []
 
-    def open_all(images: Sequence[str]) -> list[Fingerprint]:
+    def open_all(images: Sequence[str]) -> pa.Table:
         opened.extend(images)
-        return [seen(image) for image in images]
+        return fingerprint_table([seen(image) for image in images])
 
-    drawn = draw(offered, quota, open_all, Limits(), [benchmarked()])
+    judge = Judge(open_all, Limits(), [benchmarked()])
+    drawn = draw(offered.order, quota, lambda some: judge.passes(image_paths(path, some)))
     return sorted(rows[n][0] for n in drawn.passed), opened
 
 
@@ -237,7 +235,8 @@ def test_drawing_lazily_passes_what_screening_everything_first_would(
     )
     # No fewer pictures would have told as much: all up to the one that filled the quota.
     enough = next((k for k in range(len(passing)) if sum(passing[:k]) >= quota), len(passing))
-    assert opened == [rows[n][1] for n in in_order[:enough] if rows[n][1] is not None]
+    asked = [rows[n][1] for n in in_order[:enough] if rows[n][1] is not None]
+    assert opened == list(dict.fromkeys(asked))  # each picture once
 
 
 @given(st.lists(KINDS, max_size=20), st.integers(0, 12), st.randoms(use_true_random=False))
@@ -272,17 +271,50 @@ def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     path = records(tmp_path / "r", rows)
     offered = candidates(mixture(), "photos", path, [benchmarked()])
     first = next(n for n in offered.order.tolist() if n in (0, 3, 4))
-    one = draw(offered, 1, lambda images: [seen(i) for i in images], Limits(), [])
-    figures = write_screened(tmp_path / "s.arrow", offered, one)
+    write_fingerprints(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
+    looks = read_looks(tmp_path / "f", Limits(), [])
+    one = draw(offered.order, 1, lambda some: looks.passes(offered.pictures[some]))
+    figures = write_screened(tmp_path / "s.arrow", path, offered, one, looks)
     written = [row for b in arrow_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
     assert [(row["sample"], row["id"]) for row in written] == [
         (n, row[0]) for n, row in enumerate(rows)
     ]
     assert [n for n, row in enumerate(written) if row["outcome"] == "kept"] == [first]
     assert written[first]["reason"] is None
+    shown = [written[first][f"image_{name}"] for name in ("sha256", "width", "height")]
+    assert shown == ([None] * 3 if first == 4 else ["0" * 64, 40, 30])
     assert written[2]["reason"] == "benchmark_id"
     assert json.loads(written[2]["evidence"]) == {"benchmark": "quiz", "id": TWIN}
     held = [row["reason"] for row in written if row["outcome"] == "held"]
     assert held == ["over_quota"] * figures["held"]
     assert figures["samples"] == 5
     assert figures["passed"] + figures["held"] + sum(figures["dropped"].values()) == 5
+
+
+def test_the_pictures_of_rows_are_found_in_any_order(tmp_path: Path) -> None:
+    rows = [row_of(n, "text" if n == 4 else "good") for n in range(11)]
+    path = records(tmp_path / "r", rows)
+    wanted = np.array([9, 4, 0, 9, 10])
+    assert image_paths(path, wanted) == [rows[n][1] for n in wanted]
+
+
+def test_a_picture_that_was_not_looked_at_is_an_error(tmp_path: Path) -> None:
+    rows = [row_of(n, "good") for n in range(3)]
+    offered = candidates(mixture(), "photos", records(tmp_path / "r", rows), [])
+    write_fingerprints(tmp_path / "f", [seen("p/good0.png")])
+    looks = read_looks(tmp_path / "f", Limits(), [])
+    with pytest.raises(KeyError):
+        looks.passes(offered.pictures)
+
+
+def test_a_draw_asks_for_no_more_rows_than_places_are_left() -> None:
+    asked: list[list[int]] = []
+
+    def every_third_fails(rows: Any) -> Any:
+        asked.append(rows.tolist())
+        return rows % 3 != 0
+
+    drawn = draw(np.arange(20), 6, every_third_fails)
+    assert drawn.passed.tolist() == [1, 2, 4, 5, 7, 8]
+    assert asked == [[0, 1, 2, 3, 4, 5], [6, 7], [8]]
+    assert drawn.looked_at == 9

@@ -1,0 +1,90 @@
+"""Why a picture's Samples go: it is broken, too small, or a benchmark's."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imp_data.benchmarks import Pack
+from imp_data.images.match import Hashes, nearest
+from imp_data.ledger import Reason, Verdict
+from imp_data.manifest import Limits
+
+_BROKEN = {
+    "missing": Reason.IMAGE_MISSING,
+    "empty": Reason.IMAGE_EMPTY,
+    "undecodable": Reason.IMAGE_UNDECODABLE,
+    "truncated": Reason.IMAGE_TRUNCATED,
+    "too_large": Reason.IMAGE_TOO_LARGE,
+}
+
+
+class Benchmarked(NamedTuple):
+    """A benchmark's pack and the distance up to which a picture counts as one of its own."""
+
+    pack: Pack
+    max_distance_bits: int
+
+
+def picture_verdicts(
+    looks: pa.Table, limits: Limits, benchmarks: Sequence[Benchmarked]
+) -> dict[int, Verdict]:
+    """{row: why its Samples go} of a table of fingerprints; a row that is fine is left out."""
+    verdicts = _broken(looks, limits)
+    for benchmark in benchmarks:
+        whole = np.setdiff1d(np.arange(looks.num_rows), np.fromiter(verdicts, np.int64))
+        alike = _alike(looks.take(pa.array(whole)), benchmark)
+        verdicts.update((int(whole[row]), verdict) for row, verdict in alike.items())
+    return verdicts
+
+
+def _broken(looks: pa.Table, limits: Limits) -> dict[int, Verdict]:
+    side = pc.min_element_wise(looks["width"], looks["height"])
+    small = pc.fill_null(pc.less(side, limits.min_side_px), False)
+    suspect = pc.or_(pc.not_equal(looks["status"], "ok"), small)
+    rows = np.flatnonzero(suspect.to_numpy())
+    return {
+        row: _broken_verdict(look)
+        for row, look in zip(rows.tolist(), looks.take(pa.array(rows)).to_pylist(), strict=True)
+    }
+
+
+def _broken_verdict(look: dict[str, Any]) -> Verdict:
+    if look["status"] != "ok":
+        problem = {"problem": look["problem"]} if look["problem"] else {}
+        return Verdict(_BROKEN[look["status"]], {"image": look["image"], **problem})
+    size = [look["width"], look["height"]]
+    return Verdict(Reason.IMAGE_TOO_SMALL, {"image": look["image"], "size": size})
+
+
+def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
+    pack, most = benchmark
+    near = [nearest(hashes, pack.hashes) for hashes in _hashes(looks)]
+    distance = np.minimum(*(found.distance_bits for found in near))
+    same = pc.is_in(looks["sha256"], pa.array(list(pack.sha256s), pa.string())).to_numpy()
+    verdicts: dict[int, Verdict] = {}
+    for row in np.flatnonzero(same | (distance <= most)).tolist():
+        look = looks.slice(row, 1).to_pylist()[0]
+        evidence: dict[str, Any] = {"benchmark": pack.name, "image": look["image"]}
+        if same[row]:
+            sha256 = look["sha256"]
+            twin = {**evidence, "id": pack.sha256s[sha256], "sha256": sha256}
+            verdicts[row] = Verdict(Reason.BENCHMARK_BYTES, twin)
+        else:
+            best = min(near, key=lambda found: int(found.distance_bits[row]))
+            known = pack.hash_ids[int(best.place[row])]
+            twin = {**evidence, "id": known, "distance_bits": int(distance[row])}
+            verdicts[row] = Verdict(Reason.BENCHMARK_HASH, twin)
+    return verdicts
+
+
+def _hashes(looks: pa.Table) -> tuple[Hashes, Hashes]:
+    """As stored, and as the EXIF orientation turns the picture: a copy may be either."""
+    stored = looks["phash"]
+    upright = pc.coalesce(looks["phash_upright"], stored)
+    as_stored, as_turned = (
+        pc.fill_null(column, 0).to_numpy().astype(np.uint64) for column in (stored, upright)
+    )
+    return as_stored, as_turned
