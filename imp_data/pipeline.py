@@ -13,7 +13,6 @@ from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
-from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.fingerprints import Album, Earlier, fingerprint_writer
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import decoder
@@ -32,8 +31,8 @@ from imp_data.store import (
     read_stamp,
     run_stage,
     text_digest,
-    tree_digest,
 )
+from imp_data.upstream import raw_stage
 from imp_data.verdicts import Benchmarked
 
 _FIRST = "materialize it first, or run the whole job"
@@ -41,7 +40,7 @@ _FIRST = "materialize it first, or run the whole job"
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
-    "raw": code_digest("fetch"),
+    "raw": code_digest("upstream", "fetch", "download", "unpack"),
     "records": code_digest(*_EDGE, "records", "rules", "layouts"),
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
     "images": code_digest(*_EDGE, "screening", "looks", "verdicts", "fingerprints", "images"),
@@ -90,27 +89,9 @@ class Build:
 
         The files of a drawn world are pinned to what was drawn.
         """
-        folder, manifests = self.data.raw(name), self.published[name]
-        pins = self._pins(name)
-        files = {file.path: folder / file.path for m in manifests for file in m.files}
-        unpacked = self._unpacked(name)
-
-        def build() -> dict[str, Any]:
-            found: dict[str, str] = {}
-            for manifest in manifests:
-                pinned = _pinned(manifest, pins) if pins else manifest
-                found |= obtain(pinned, folder, mirrors_from_environment())
-            told = {path.relative_to(folder).as_posix(): tree_digest(path) for path in unpacked}
-            self._refuse_altered(name, found, told)
-            return {"files": dict(sorted(found.items())), "unpacked": told}
-
-        inputs = {
-            "code": CODE["raw"],
-            "manifest": model_digest(*manifests),
-            "pins": text_digest(*(f"{p} {s}" for p, s in sorted(pins.items()))),
-        }
-        outputs = [*files.values(), *unpacked]
-        return run_stage(self.data.stamp(f"raw/{name}"), inputs, outputs, build)
+        manifests, folder = self.published[name], self.data.raw(name)
+        stamp = self.data.stamp(f"raw/{name}")
+        return raw_stage(manifests, folder, stamp, self._pins(name), CODE["raw"])
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""
@@ -246,30 +227,6 @@ class Build:
         figures: dict[str, Any] = self._stamp_of(asset)["figures"]
         return figures
 
-    def _unpacked(self, name: str) -> list[Path]:
-        """The record files of a source that come out of an archive; of a glob, the folder."""
-        source = self.recipe.sources.get(name)
-        if source is None:
-            return []
-        published = {file.path for file in source.files}
-        patterns = [Path(p) for p in source.records if p not in published]
-        folder = self.data.raw(name)
-        return [folder / (p.parent if "*" in p.name else p) for p in patterns]
-
-    def _refuse_altered(self, name: str, files: dict[str, str], unpacked: dict[str, str]) -> None:
-        """UserError if what was unpacked from the same archives is not what it was."""
-        known = read_stamp(self.data.stamp(f"raw/{name}"))
-        before: dict[str, Any] = known["figures"] if known else {}
-        if before.get("files") != files:
-            return
-        for path, digest in unpacked.items():
-            if before.get("unpacked", {}).get(path, digest) != digest:
-                raise UserError(
-                    self.data.raw(name) / path,
-                    "was altered since it was unpacked",
-                    "delete it and run the same command again",
-                )
-
     def _earlier_fingerprints(self, source: str, pictures: str) -> Earlier | None:
         """Those of the last build, if the pictures and all that looks at them are the same."""
         known = read_stamp(self.data.stamp(f"images/{source}"))
@@ -349,12 +306,3 @@ class Build:
     def _digest_of(self, asset: str) -> str:
         digest: str = self._stamp_of(asset)["digest"]
         return digest
-
-
-def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
-    """The manifest with the digests of drawn files in the place of upstream's."""
-    files = tuple(
-        file.model_copy(update={"sha256": pins.get(file.path), "bytes": None})
-        for file in manifest.files
-    )
-    return manifest.model_copy(update={"files": files})
