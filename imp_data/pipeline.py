@@ -33,7 +33,7 @@ from imp_data.store import (
     text_digest,
 )
 from imp_data.upstream import raw_stage
-from imp_data.verdicts import Benchmarked
+from imp_data.verdicts import Benchmarked, benchmarked
 
 _FIRST = "materialize it first, or run the whole job"
 
@@ -263,7 +263,7 @@ class Build:
 
     def _benchmarked(self) -> list[Benchmarked]:
         return [
-            Benchmarked(
+            benchmarked(
                 read_pack(self.recipe.benchmarks[d.benchmark], self.data.benchmark(d.benchmark)),
                 d.max_distance_bits,
             )

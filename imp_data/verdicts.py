@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.benchmarks import Pack
-from imp_data.images.match import Hashes, nearest
+from imp_data.images.match import Hashes, Index, index, nearest_within
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Limits
 
@@ -22,10 +22,15 @@ _BROKEN = {
 
 
 class Benchmarked(NamedTuple):
-    """A benchmark's pack and the distance up to which a picture counts as one of its own."""
+    """A benchmark's pack, its hashes made ready for the distance up to which pictures match."""
 
     pack: Pack
-    max_distance_bits: int
+    near: Index
+
+
+def benchmarked(pack: Pack, max_distance_bits: int) -> Benchmarked:
+    """The pack of a benchmark that is to be kept out."""
+    return Benchmarked(pack, index(pack.hashes, max_distance_bits))
 
 
 def picture_verdicts(
@@ -60,12 +65,12 @@ def _broken_verdict(look: dict[str, Any]) -> Verdict:
 
 
 def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
-    pack, most = benchmark
-    near = [nearest(hashes, pack.hashes) for hashes in _hashes(looks)]
+    pack = benchmark.pack
+    near = [nearest_within(hashes, benchmark.near) for hashes in _hashes(looks)]
     distance = np.minimum(*(found.distance_bits for found in near))
     same = pc.is_in(looks["sha256"], pa.array(list(pack.sha256s), pa.string())).to_numpy()
     verdicts: dict[int, Verdict] = {}
-    for row in np.flatnonzero(same | (distance <= most)).tolist():
+    for row in np.flatnonzero(same | (distance <= benchmark.near.max_bits)).tolist():
         look = looks.slice(row, 1).to_pylist()[0]
         evidence: dict[str, Any] = {"benchmark": pack.name, "image": look["image"]}
         if same[row]:

@@ -22,7 +22,7 @@ from imp_data.manifest import Limits, Mixture
 from imp_data.sample import RECORD_SCHEMA
 from imp_data.screening import candidates, draw, image_paths, write_screened
 from imp_data.store import arrow_batches, arrow_writer
-from imp_data.verdicts import Benchmarked, picture_verdicts
+from imp_data.verdicts import Benchmarked, benchmarked, picture_verdicts
 
 PART = {"source": "photos", "quota": 1, "paper": 1, "group": "All"}
 CAPTIONS = {
@@ -37,7 +37,7 @@ TWIN, OTHER = "00000000000000aa", "02e3e418198427e7"
 LOOKS = {0xFF00: TWIN, 2**64 - 1: "00000000000000bb"}
 
 
-def benchmarked(most: int = 10) -> Benchmarked:
+def quiz(most: int = 10) -> Benchmarked:
     pack = Pack(
         name="quiz",
         ids=frozenset(LOOKS.values()),
@@ -46,7 +46,7 @@ def benchmarked(most: int = 10) -> Benchmarked:
         hashes=np.array(list(LOOKS), np.uint64),
         hash_ids=list(LOOKS.values()),
     )
-    return Benchmarked(pack, most)
+    return benchmarked(pack, most)
 
 
 def mixture(**fields: Any) -> Mixture:
@@ -75,7 +75,7 @@ def records(path: Path, rows: Sequence[tuple[str, str | None, str]], batch_rows:
 
 def refusals(path: Path, rows: Sequence[tuple[str, str | None, str]], **fields: Any) -> Any:
     """{row: (reason, evidence)} of what text alone refuses."""
-    offered = candidates(mixture(**fields), "photos", records(path, rows), [benchmarked()])
+    offered = candidates(mixture(**fields), "photos", records(path, rows), [quiz()])
     assert sorted([*offered.order.tolist(), *offered.refused]) == list(range(len(rows)))
     return {row: (v.reason, v.evidence) for row, v in offered.refused.items()}
 
@@ -146,7 +146,7 @@ def look(image: str, phash: int = 0xFFFF0000, **fields: Any) -> Fingerprint:
 
 
 def verdict_on(fingerprint: Fingerprint, most: int = 10) -> tuple[str, dict[str, Any]] | None:
-    verdicts = picture_verdicts(fingerprint_table([fingerprint]), Limits(), [benchmarked(most)])
+    verdicts = picture_verdicts(fingerprint_table([fingerprint]), Limits(), [quiz(most)])
     return (verdicts[0].reason.value, verdicts[0].evidence) if verdicts else None
 
 
@@ -204,14 +204,14 @@ RULES: Mapping[str, Any] = {"exclusions": [CAPTIONS], "exact_repeats": "drop"}
 
 def drawn_ids(path: Path, rows: list[Any], quota: int) -> tuple[list[str], list[str]]:
     """The ids that pass, sorted, and the pictures that were opened on the way."""
-    offered = candidates(mixture(**RULES), "photos", records(path, rows), [benchmarked()])
+    offered = candidates(mixture(**RULES), "photos", records(path, rows), [quiz()])
     opened: list[str] = []
 
     def open_all(images: Sequence[str]) -> pa.Table:
         opened.extend(images)
         return fingerprint_table([seen(image) for image in images])
 
-    judge = Judge(open_all, Limits(), [benchmarked()])
+    judge = Judge(open_all, Limits(), [quiz()])
     drawn = draw(offered.order, quota, lambda some: judge.passes(image_paths(path, some)))
     return sorted(rows[n][0] for n in drawn.passed), opened
 
@@ -269,7 +269,7 @@ def test_too_few_samples_give_all_they_have(tmp_path: Path) -> None:
 def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     rows = [row_of(n, kind) for n, kind in enumerate(["good", "broken", "named", "good", "text"])]
     path = records(tmp_path / "r", rows)
-    offered = candidates(mixture(), "photos", path, [benchmarked()])
+    offered = candidates(mixture(), "photos", path, [quiz()])
     first = next(n for n in offered.order.tolist() if n in (0, 3, 4))
     write_fingerprints(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
     looks = read_looks(tmp_path / "f", Limits(), [])

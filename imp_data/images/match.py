@@ -1,21 +1,45 @@
 """Exact search for pictures that look alike: Hamming distance of 64-bit hashes."""
 
+from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
 
 # Distances computed at once; keeps the working set within a core's cache.
 _BLOCK_PAIRS = 1 << 18
+_BANDS = 4
+BAND_BITS = 16
+# Further than this an index of 28,408 hashes takes hundreds of MiB; all pairs are compared then.
+_MOST_INDEXED_BITS = 11
+_NONE_NEAR = 255
 
 
 class Nearest(NamedTuple):
     """For each query the nearest reference: its distance in bits, and its place."""
 
     distance_bits: npt.NDArray[np.uint8]
-    place: npt.NDArray[np.int64]
+    place: Places
+
+
+class Band(NamedTuple):
+    """References by the keys near their own: those of key k are `places[bounds[k]:bounds[k+1]]`."""
+
+    number: int
+    places: npt.NDArray[np.int32]
+    bounds: Places
+
+
+class Index(NamedTuple):
+    """References made ready for `nearest_within`: 50 MiB for 28,408 of them at 10 bits."""
+
+    references: Hashes
+    max_bits: int
+    bands: tuple[Band, ...]
 
 
 def nearest(queries: Hashes, references: Hashes) -> Nearest:
@@ -23,7 +47,7 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
 
     Every pair is compared, so recall is 1 by construction. Without references the distance is 255.
     """
-    distance = np.full(len(queries), 255, np.uint8)
+    distance = np.full(len(queries), _NONE_NEAR, np.uint8)
     place = np.zeros(len(queries), np.int64)
     if not len(references):
         return Nearest(distance, place)
@@ -35,3 +59,84 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
         place[begin : begin + step] = best
         distance[begin : begin + step] = bits[np.arange(len(best)), best]
     return Nearest(distance, place)
+
+
+def index(references: Hashes, max_bits: int) -> Index:
+    """References laid out so that those within `max_bits` of a query are found without the rest."""
+    if max_bits > _MOST_INDEXED_BITS:
+        return Index(references, max_bits, ())
+    bands = [_band(references, n, radius) for n, radius in band_radii(max_bits)]
+    return Index(references, max_bits, tuple(bands))
+
+
+def _band(references: Hashes, number: int, radius: int) -> Band:
+    near = masks(radius)
+    keys = (band_keys(references, number)[:, None] ^ near).ravel()
+    # Stable, so that references of one key keep their order; on 16 bits it is a radix sort.
+    places = (np.argsort(keys, kind="stable") // len(near)).astype(np.int32)
+    return Band(number, places, key_bounds(keys))
+
+
+def nearest_within(queries: Hashes, index: Index) -> Nearest:
+    """As `nearest`, but only references within the index's distance count; 255 where none is."""
+    if index.max_bits > _MOST_INDEXED_BITS:
+        found = nearest(queries, index.references)
+        far = found.distance_bits > index.max_bits
+        found.distance_bits[far], found.place[far] = _NONE_NEAR, 0
+        return found
+    # Distance above place in one number: the least is the nearest, and of these the first.
+    best = np.full(len(queries), _NONE_NEAR << 32, np.int64)
+    for band in index.bands:
+        keys = band_keys(queries, band.number)
+        first, until = band.bounds[keys], band.bounds[keys.astype(np.int64) + 1]
+        for query, entry in runs(first, until - first):
+            place = band.places[entry]
+            bits = np.bitwise_count(queries[query] ^ index.references[place])
+            near = np.flatnonzero(bits <= index.max_bits)
+            ranked = (bits[near].astype(np.int64) << 32) | place[near]
+            np.minimum.at(best, query[near], ranked)
+    return Nearest((best >> 32).astype(np.uint8), best & 0xFFFFFFFF)
+
+
+def band_radii(max_bits: int) -> list[tuple[int, int]]:
+    """(band, radius): hashes within `max_bits` are within the radius in at least one of the bands.
+
+    A hash is four bands of 16 bits. Two that are further apart than its radius in every band
+    differ by sum(radius + 1) = max_bits + 1 bits or more. A band of radius -1 is not needed.
+    """
+    radii = [(max_bits + 1 + n) // _BANDS - 1 for n in range(_BANDS)]
+    return [(band, radius) for band, radius in enumerate(radii) if radius >= 0]
+
+
+def masks(radius: int) -> npt.NDArray[np.uint16]:
+    """All numbers of 16 bits of which no more than `radius` are set, 0 first."""
+    chosen = (c for n in range(radius + 1) for c in combinations(range(BAND_BITS), n))
+    return np.array([sum(1 << bit for bit in bits) for bits in chosen], np.uint16)
+
+
+def band_keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
+    """The 16 bits of each hash that are its key in that band."""
+    return (hashes >> np.uint64(BAND_BITS * band)).astype(np.uint16)
+
+
+def key_bounds(keys: npt.NDArray[np.uint16]) -> Places:
+    """Where in the sorted keys each key begins, and at last where all end: 65,537 places."""
+    counts = np.bincount(keys, minlength=1 << BAND_BITS)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
+
+def runs(first: Places, count: Places) -> Iterator[tuple[Places, Places]]:
+    """(row, entry) for each row's run of entries, as many rows at a time as fit in a block."""
+    ends = np.cumsum(count)
+    begin = 0
+    while begin < len(count):
+        done = ends[begin - 1] if begin else 0
+        until = max(int(np.searchsorted(ends, done + _BLOCK_PAIRS, "right")), begin + 1)
+        some = count[begin:until]
+        shift = first[begin:until] - (ends[begin:until] - some - done)
+        total = int(ends[until - 1] - done)
+        yield (
+            np.repeat(np.arange(begin, until), some),
+            np.repeat(shift, some) + np.arange(total),
+        )
+        begin = until
