@@ -1,7 +1,8 @@
 """The mixture stage: what was drawn, shuffled into Arrow shards, with its ledger and manifest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.arrow_dataset import write_index, write_shard
+from imp_data.engine import map_ordered
 from imp_data.ledger import Outcome
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
@@ -49,8 +51,9 @@ def build_mixture(
         total = sum(len(order.rows) for order in orders)
         shards = _write_shards(aside, shares, orders, total, shard_rows)
         parts = write_ledger(aside / "ledger.parquet", shares)
-        write_index(aside, shards, total)
-        manifest = _manifest(aside, parts, total, facts)
+        digests = {name: file_sha256(aside / name) for name in shards}
+        write_index(aside, digests, total)
+        manifest = _manifest(aside, parts, total, facts, digests)
         write_text(aside / "mixture.json", json_text(manifest))
     return manifest
 
@@ -97,9 +100,8 @@ def _write_shards(
             for table in _kept_tables(share, order):
                 _scatter(table, writers, shard_rows)
                 told.add(len(table))
-    for name in names:
-        _sort_heap(heaps / name, folder / name)
-        (heaps / name).unlink()
+    for _ in map_ordered(partial(_sort_heap, folder=folder), names):
+        pass
     heaps.rmdir()
     return names
 
@@ -113,7 +115,7 @@ def _kept_tables(share: Share, order: _Order) -> Iterator[pa.Table]:
         until = int(np.searchsorted(order.rows, first + len(batch)))
         within = order.rows[done:until] - first
         if len(within):
-            kept = batch.take(pa.array(within))
+            kept = batch if len(within) == len(batch) else batch.take(pa.array(within))
             span = slice(done, until)
             columns = [
                 *kept.columns,
@@ -147,24 +149,36 @@ def _scatter(table: pa.Table, writers: Sequence[Any], shard_rows: int) -> None:
     shards = table.column("place").to_numpy() // shard_rows
     order = np.argsort(shards, kind="stable")
     bounds = np.searchsorted(shards[order], np.arange(len(writers) + 1))
+    # One take for all shards, then slices: a take of nested text is what costs here.
+    sorted_rows = table.combine_chunks().take(pa.array(order))
     for writer, begin, end in zip(writers, bounds[:-1], bounds[1:], strict=True):
         if end > begin:
-            writer.write_table(table.take(pa.array(order[begin:end])))
+            writer.write_table(sorted_rows.slice(begin, end - begin))
 
 
-def _sort_heap(heap: Path, shard: Path) -> None:
+def _sort_heap(name: str, folder: Path) -> None:
+    """A heap's rows in the mixture's order, as a shard in its place."""
+    heap = folder / "heaps" / name
     with pa.OSFile(str(heap), "rb") as source:
-        table = pa.ipc.open_stream(source).read_all()
-    order = pc.sort_indices(table, [("place", "ascending")])
-    write_shard(shard, table.take(order).drop_columns("place"))
+        table = pa.ipc.open_stream(source).read_all().combine_chunks()
+    order = np.argsort(table.column("place").to_numpy(), kind="stable")
+    write_shard(folder / name, table.drop_columns("place").take(pa.array(order)))
+    heap.unlink()
 
 
 def _manifest(
-    folder: Path, parts: dict[str, dict[str, Any]], total: int, facts: dict[str, Any]
+    folder: Path,
+    parts: dict[str, dict[str, Any]],
+    total: int,
+    facts: dict[str, Any],
+    digests: Mapping[str, str],
 ) -> dict[str, Any]:
     """mixture.json: no times, no paths, so that equal inputs give equal bytes."""
     files = {
-        path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+        path.name: {
+            "sha256": digests.get(path.name) or file_sha256(path),
+            "bytes": path.stat().st_size,
+        }
         for path in sorted(folder.iterdir())
     }
     manifest = {**facts, "rows": total, "parts": _with(facts["parts"], parts), "files": files}

@@ -206,7 +206,8 @@ class Build:
                 for p in mixture.parts
             },
         }
-        return run_stage(self.data.stamp("mixture"), inputs, outputs, build)
+        stamp = self.data.stamp("mixture")
+        return run_stage(stamp, inputs, outputs, build, lambda figures: figures["digest"])
 
     def pictures_digest(self, source: str) -> str:
         """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""

@@ -110,7 +110,8 @@ def table_of(shard: Path) -> pa.Table:
 def sealed(folder: Path) -> list[str]:
     """What verify says of a mixture once every digest was made anew."""
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    write_index(folder, [n for n in FILES if n.endswith(".arrow")], manifest["rows"])
+    shards = {n: file_sha256(folder / n) for n in FILES if n.endswith(".arrow")}
+    write_index(folder, shards, manifest["rows"])
     for name in manifest["files"]:
         path = folder / name
         manifest["files"][name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
