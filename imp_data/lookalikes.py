@@ -14,7 +14,7 @@ from imp_data.errors import UserError
 from imp_data.fingerprints import check_decoder, fingerprints_of, write_fingerprints
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.match import Hashes, nearest
+from imp_data.images.match import Hashes, index, nearest_within
 from imp_data.manifest import Folder, Limits
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -76,7 +76,7 @@ def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]
     """
     names, hashes = _hashes(queries)
     known, looks = _hashes(references)
-    found = nearest(hashes, looks)
+    found = nearest_within(hashes, index(looks, max_distance_bits))
     near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
     alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
     best: dict[str, Pair] = {}

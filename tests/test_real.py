@@ -171,7 +171,7 @@ DIHEDRAL = {
     "1-original": 0,
     "2-rotate-90": 32,
     "3-rotate-180": 32,
-    "4-rotate-270": 28,
+    "4-rotate-270": 30,
     "5-flipx": 32,
     "6-flipy": 32,
     "7-flip-plus-1": 30,

@@ -35,8 +35,9 @@ SCHEMA = pa.schema(
 )
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
-# looks at 32x32. On photographs no bit of it differs from a full decode's, at a third of the time.
-_DECODED_SIDE_PX = 256
+# looks at 32x32. On crops of real photographs about one hash in eight then differs from a full
+# decode's, by 2 of 64 bits, and recall at 10 bits is the same (benchmarks/fingerprint.py).
+_DECODED_SIDE_PX = 120
 _EXIF_ORIENTATION = 0x0112
 # By EXIF orientation. ImageOps.exif_transpose would write the EXIF block anew, and fail where any
 # other tag in it is damaged.
@@ -76,9 +77,10 @@ class Fingerprint(NamedTuple):
 
 
 def decoder() -> str:
-    """The libraries a hash depends on; hashes by different ones are not to be compared."""
+    """What a hash depends on; hashes by different decoders are not to be compared."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
-    return f"Pillow {version('pillow')}, libjpeg {jpeg}, imagehash {version('imagehash')}"
+    libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, imagehash {version('imagehash')}"
+    return f"{libraries}, {_DECODED_SIDE_PX} px"
 
 
 def fingerprint(image: str, shelf: Shelf, limits: Limits) -> Fingerprint:

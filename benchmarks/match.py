@@ -1,0 +1,246 @@
+"""Exact Hamming search and self-join of 64-bit hashes at full size: ours, all pairs, faiss, numba.
+
+    python benchmarks/match.py                            (about two minutes)
+    python benchmarks/match.py --queries 100000 --self-join 100000
+
+faiss-cpu and numba are not the project's: rows of those not installed are left out. Each search has
+one thread. Hashes are random, as those of unrelated photographs nearly are; one query in twenty is
+planted near a reference, at every distance up to two bits beyond the limit.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imp_data.images.clusters import clusters, pairs
+from imp_data.images.match import Hashes, index, nearest, nearest_within
+
+# The slow ones run on this share of the queries, and their time is multiplied.
+_SHARE = 20
+_SAMPLE = 20_000
+_PIECE = 10_000
+
+
+def flipped(hashes: Hashes, bits: Any, generator: np.random.Generator) -> Hashes:
+    """Each hash with so many of its bits turned over."""
+    order = generator.random((len(hashes), 64)).argsort(axis=1)
+    turned = np.where(np.arange(64) < bits[:, None], np.uint64(1) << order.astype(np.uint64), 0)
+    return hashes ^ np.bitwise_xor.reduce(turned.astype(np.uint64), axis=1)
+
+
+def random_hashes(count: int, generator: np.random.Generator) -> Hashes:
+    return generator.integers(0, 2**64, count, dtype=np.uint64)
+
+
+def world(queries: int, references: int, bits: int) -> tuple[Hashes, Hashes]:
+    """Queries, of which every twentieth is near one of the references."""
+    generator = np.random.default_rng(3)
+    known, asked = random_hashes(references, generator), random_hashes(queries, generator)
+    near = generator.integers(0, references, len(asked[::20]))
+    distances = generator.integers(0, bits + 3, len(near))
+    asked[::20] = flipped(known[near], distances, generator)
+    return asked, known
+
+
+def by_faiss(known: Hashes) -> Callable[[Hashes], Any] | None:
+    try:
+        import faiss
+    except ImportError:
+        return None
+    faiss.omp_set_num_threads(1)
+    flat = faiss.IndexBinaryFlat(64)
+    flat.add(known.view(np.uint8).reshape(-1, 8))
+    return lambda asked: flat.search(asked.view(np.uint8).reshape(-1, 8), 1)[0][:, 0]
+
+
+def by_numba(known: Hashes) -> Callable[[Hashes], Any] | None:
+    try:
+        import numba
+        from numba.core import types
+        from numba.extending import intrinsic
+    except ImportError:
+        return None
+
+    @intrinsic
+    def popcount(_context: Any, value: Any) -> Any:
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            return builder.ctpop(arguments[0])
+
+        return types.uint64(types.uint64), generate
+
+    @numba.njit
+    def search(asked: Any, known: Any, out: Any) -> None:
+        for n in range(len(asked)):
+            least = np.uint64(255)
+            for m in range(len(known)):
+                # Without a branch, so that the compiler can use vectors.
+                least = min(least, popcount(asked[n] ^ known[m]))
+            out[n] = least
+
+    def run(asked: Hashes) -> Any:
+        out = np.zeros(len(asked), np.uint64)
+        search(asked, known, out)
+        return out
+
+    run(known[:2])
+    return run
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    found = work()
+    return time.perf_counter() - begun, found
+
+
+def matched(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each way to search, and recall against all pairs on a sample."""
+    asked, known = world(args.queries, args.references, args.bits)
+    some = asked[: max(len(asked) // _SHARE, 1)].copy()
+    share = len(asked) / len(some)
+    ready, made = seconds(lambda: index(known, args.bits))
+    ways: dict[str, Callable[[], Any]] = {"ours": lambda: nearest_within(asked, made)}
+    ways["numpy, all pairs"] = lambda: nearest(some, known).distance_bits
+    for name, make in (("faiss flat", by_faiss), ("numba, all pairs", by_numba)):
+        search = make(known)
+        if search:
+            ways[name] = lambda search=search: search(some)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    results: dict[str, Any] = {}
+    for _ in range(args.repeat):
+        for name, work in ways.items():
+            took, results[name] = seconds(work)
+            times[name].append(took * (1 if name == "ours" else share))
+    medians = {name: statistics.median(took) for name, took in times.items()}
+    medians["ours"] += ready
+    for name, found in results.items():
+        if name != "ours":
+            assert np.array_equal(found, results["numpy, all pairs"]), f"{name} finds otherwise"
+    return {
+        "queries": len(asked),
+        "references": len(known),
+        "bits": args.bits,
+        "index_seconds": round(ready, 3),
+        "seconds": {name: round(took, 2) for name, took in medians.items()},
+        "times_as_fast": {n: round(t / medians["ours"], 1) for n, t in medians.items()},
+        "extrapolated_from": len(some),
+        **recalled(asked, known, results["ours"], args.bits),
+    }
+
+
+def recalled(asked: Hashes, known: Hashes, found: Any, bits: int) -> dict[str, Any]:
+    """How many of the pairs within the distance, found by comparing all, are found: of a sample."""
+    step = max(len(asked) // _SAMPLE, 1)
+    sample = slice(None, None, step | 1)  # odd, so that planted and other queries are in it
+    every = nearest(asked[sample], known)
+    near = every.distance_bits <= bits
+    same = (found.distance_bits[sample] == every.distance_bits) & (
+        found.place[sample] == every.place
+    )
+    false = (~near & (found.distance_bits[sample] != 255)).sum()
+    return {
+        "sample": len(near),
+        "within": int(near.sum()),
+        "recall": float(same[near].mean()) if near.any() else 1.0,
+        "false": int(false),
+    }
+
+
+def peak_kib() -> int:
+    """Linux's own figure of this program: getrusage's has that of the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def joined(count: int, bits: int) -> dict[str, Any]:
+    """Seconds and memory of the self-join, in a process of its own, and its recall on a sample."""
+    command = [sys.executable, __file__, "--only-join", str(count), "--bits", str(bits)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    figures: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return figures
+
+
+def self_join(count: int, bits: int) -> dict[str, Any]:
+    generator = np.random.default_rng(4)
+    hashes = random_hashes(count, generator)
+    copies = count // 5
+    # A fifth are like another picture; one picture stands under a thousand names.
+    for begin in range(0, copies, _PIECE):  # in pieces, so that the peak is that of the join
+        piece = slice(begin, min(begin + _PIECE, copies))
+        like = hashes[count - copies + piece.start : count - copies + piece.stop]
+        hashes[piece] = flipped(like, generator.integers(0, bits + 3, len(like)), generator)
+    hashes[: min(1000, copies)] = hashes[-1]
+    before = peak_kib()
+    took, labels = seconds(lambda: clusters(hashes, bits))
+    peak = peak_kib()
+    sample = np.arange(0, count, max(count // 1000, 1))
+    near = [np.flatnonzero(np.bitwise_count(hashes ^ hashes[n]) <= bits) for n in sample]
+    together = sum(
+        int((labels[found] == labels[n]).sum()) for n, found in zip(sample, near, strict=True)
+    )
+    return {
+        "hashes": count,
+        "bits": bits,
+        "seconds": round(took, 2),
+        "clusters_of_several": int((np.bincount(labels) > 1).sum()),
+        "peak_mib_before": before >> 10,
+        "peak_mib": peak >> 10,
+        "sample_pairs": sum(map(len, near)) - len(sample),
+        "recall": (together - len(sample)) / (sum(map(len, near)) - len(sample)),
+        **pair_recall(hashes, bits),
+    }
+
+
+def pair_recall(hashes: Hashes, bits: int) -> dict[str, Any]:
+    """Of some planted pictures and their originals: pairs found, and pairs there are."""
+    half = min(_SAMPLE // 4, len(hashes) // 10)
+    copies = len(hashes) // 5
+    some = np.unique(np.concatenate([hashes[:copies][-half:], hashes[-half:]]))
+    found = sum(len(part.first) for part in pairs(some, bits))
+    there = (
+        int((np.bitwise_count(some[n] ^ some[n + 1 :]) <= bits).sum()) for n in range(len(some))
+    )
+    return {"pairs_found": found, "pairs_there": sum(there)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--queries", type=int, default=1_000_000)
+    parser.add_argument("--references", type=int, default=28_408)
+    parser.add_argument("--bits", type=int, default=10)
+    parser.add_argument("--self-join", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=3, help="interleaved runs; medians are told")
+    parser.add_argument("--only-join", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only_join:
+        print(json.dumps(self_join(args.only_join, args.bits)))
+        return
+    match = matched(args)
+    print(f"{match['queries']:,} queries, {match['references']:,} references, {args.bits} bits")
+    for name, took in match["seconds"].items():
+        note = "" if name == "ours" else f"  from {match['extrapolated_from']:,} queries"
+        print(f"  {name:18}{took:9.2f} s {match['times_as_fast'][name]:7.1f} x{note}")
+    print(f"  recall {match['recall']} of {match['within']:,} within, {match['false']} false")
+    joins = [joined(args.self_join, bits) for bits in sorted({4, args.bits})]
+    print(f"self-join of {args.self_join:,}")
+    for join in joins:
+        print(
+            f"  {join['bits']:2} bits {join['seconds']:9.2f} s, peak {join['peak_mib']} MiB "
+            f"({join['peak_mib_before']} before), {join['clusters_of_several']:,} clusters, "
+            f"recall {join['recall']} of {join['sample_pairs']:,}, "
+            f"pairs {join['pairs_found']:,} of {join['pairs_there']:,}"
+        )
+    print(json.dumps({"match": match, "self_join": joins}))
+
+
+if __name__ == "__main__":
+    main()

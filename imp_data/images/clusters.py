@@ -1,0 +1,115 @@
+"""Which of many pictures look alike among themselves: pairs of hashes, and what they connect."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imp_data.images.match import Hashes, Places, band_keys, band_radii, key_bounds, masks, runs
+
+# Unrelated pictures are 32 bits apart on average; beyond this bands no longer tell them apart.
+_MOST_BITS = 15
+# Pairs handed on at once; bounds memory where very many are alike.
+_MOST_AT_ONCE = 1 << 20
+
+
+class Pairs(NamedTuple):
+    """Places of two hashes that are near each other, the lesser place first, and how near."""
+
+    first: Places
+    second: Places
+    distance_bits: npt.NDArray[np.uint8]
+
+
+def clusters(hashes: Hashes, max_bits: int) -> Places:
+    """For each hash the place of the first that a chain of steps within `max_bits` leads to.
+
+    Equal hashes count once, so a picture that stands everywhere costs no more than any other.
+    """
+    distinct, which = np.unique(hashes, return_inverse=True)
+    labels = np.arange(len(distinct))
+    for found in pairs(distinct, max_bits):
+        labels = united(labels, found.first, found.second)
+    label = labels[which]
+    first = np.full(len(distinct), len(hashes))
+    np.minimum.at(first, label, np.arange(len(hashes)))
+    return first[label]
+
+
+def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
+    """Every pair of hashes within `max_bits`, each once, in no particular order.
+
+    Recall is 1 by construction: see `band_radii`. Memory: some 100 bytes a hash. Raises ValueError
+    where `max_bits` is more than 15.
+    """
+    if max_bits > _MOST_BITS:
+        raise ValueError(f"pairs of hashes are found up to {_MOST_BITS} bits, not {max_bits}")
+    bands = band_radii(max_bits)
+    waiting: list[Pairs] = []
+    for number in range(len(bands)):
+        for found in _pairs_of_band(hashes, bands[: number + 1], max_bits):
+            waiting.append(found)
+            if sum(len(some.first) for some in waiting) >= _MOST_AT_ONCE:
+                yield _joined(waiting)
+                waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(found: list[Pairs]) -> Pairs:
+    return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+
+def _pairs_of_band(hashes: Hashes, bands: list[tuple[int, int]], max_bits: int) -> Iterator[Pairs]:
+    """The pairs that the last of these bands finds and none before it."""
+    *earlier, (band, radius) = bands
+    keys = band_keys(hashes, band)
+    order = np.argsort(keys, kind="stable")
+    ordered, keys, bounds = hashes[order], keys[order], key_bounds(keys)
+    for mask in masks(radius):
+        other = keys ^ mask
+        # Two different keys meet once, from the lesser; within one key each meets those after it.
+        rows = np.flatnonzero(other > keys) if mask else np.arange(len(keys))
+        first = bounds[other[rows]] if mask else rows + 1
+        until = bounds[other[rows].astype(np.int64) + 1]
+        for row, entry in runs(first, until - first):
+            left, right = rows[row], entry
+            bits = np.bitwise_count(ordered[left] ^ ordered[right])
+            near = np.flatnonzero(bits <= max_bits)
+            left, right, bits = left[near], right[near], bits[near]
+            fresh = ~_found_by(earlier, ordered[left] ^ ordered[right])
+            one, two = order[left[fresh]], order[right[fresh]]
+            if len(one):
+                yield Pairs(np.minimum(one, two), np.maximum(one, two), bits[fresh])
+
+
+def _found_by(bands: list[tuple[int, int]], difference: Hashes) -> npt.NDArray[np.bool_]:
+    found = np.zeros(len(difference), np.bool_)
+    for band, radius in bands:
+        found |= np.bitwise_count(band_keys(difference, band)) <= radius
+    return found
+
+
+def united(labels: Places, left: Places, right: Places) -> Places:
+    """Labels after the things at `left` and `right` were joined: the least of each connected set.
+
+    Each label is the place of a thing that is its own label.
+    """
+    while True:
+        one, two = labels[left], labels[right]
+        apart = one != two
+        if not apart.any():
+            return labels
+        left, right, one, two = left[apart], right[apart], one[apart], two[apart]
+        labels = labels.copy()
+        np.minimum.at(labels, np.maximum(one, two), np.minimum(one, two))
+        labels = _followed(labels)
+
+
+def _followed(labels: Places) -> Places:
+    while True:
+        further = labels[labels]
+        if np.array_equal(further, labels):
+            return labels
+        labels = further
