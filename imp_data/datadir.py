@@ -47,4 +47,5 @@ class DataDir(NamedTuple):
 def data_dir(mixture: Mixture) -> DataDir:
     """IMP_DATA_DIR; where it is unset `data`, or `data/demo` for a drawn mixture."""
     default = "data/demo" if mixture.drawn else "data"
-    return DataDir(Path(os.environ.get("IMP_DATA_DIR", "").strip() or default))
+    # Absolute, since workers on other machines have other current folders.
+    return DataDir(Path(os.environ.get("IMP_DATA_DIR", "").strip() or default).absolute())

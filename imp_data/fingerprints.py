@@ -1,6 +1,6 @@
 """Fingerprint files: the pictures a draw asks for, each looked at once, written as they come."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ _BATCH_PICTURES = 32
 _ROW_GROUP = 1 << 15
 
 Names = npt.NDArray[np.uint64]
+Look = Callable[[Sequence[str]], list[Fingerprint]]
 
 
 def picture_names(images: Sequence[str | None]) -> Names:
@@ -110,7 +111,7 @@ class Album:
     def _made(self, images: Sequence[str]) -> pa.Table:
         pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
         tables = [fingerprint_table([])]
-        for rows in map_ordered(self._look, pieces):
+        for rows in map_ordered(self._look, pieces, on_crash=partial(_one_by_one, self._look)):
             tables.append(fingerprint_table(rows))
             self._told.add(len(rows))
         return pa.concat_tables(tables)
@@ -118,6 +119,16 @@ class Album:
 
 def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
     return [fingerprint(image, shelf, limits) for image in images]
+
+
+def _one_by_one(look: Look, images: Sequence[str]) -> list[Fingerprint]:
+    """A batch that crashes its process, picture by picture: one of them is the cause."""
+
+    def crashed(one: Sequence[str]) -> list[Fingerprint]:
+        return [Fingerprint(one[0], "undecodable", problem="crashes its decoder")]
+
+    alone = ([image] for image in images)
+    return [row for rows in map_ordered(look, alone, on_crash=crashed) for row in rows]
 
 
 def fingerprints_of(
@@ -128,7 +139,7 @@ def fingerprints_of(
     pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
     rows: list[Fingerprint] = []
     with progress(label, "pictures", len(images)) as told:
-        for some in map_ordered(look, pieces):
+        for some in map_ordered(look, pieces, on_crash=partial(_one_by_one, look)):
             rows += some
             told.add(len(some))
     return rows

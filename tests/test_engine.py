@@ -2,13 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from imp_data.engine import map_ordered, worker_count
 from imp_data.errors import UserError
+
+TESTS = Path(__file__).parent
 
 
 def square(number: int) -> int:
@@ -26,14 +32,50 @@ def refuse_three(number: int) -> int:
     return number
 
 
-def die_at_three(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+def end_process_at(number: int, these: set[int], end: signal.Signals = signal.SIGSEGV) -> int:
+    if number in these:
+        os.kill(os.getpid(), end)
     return number
+
+
+def end_process_once(number: int, marks: Path, end: signal.Signals) -> int:
+    """Threes end their process at the first attempt."""
+    mark = marks / str(number)
+    if number % 3 == 0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), end)
+    return number
+
+
+def exit_at_three(number: int) -> int:
+    if number == 3:
+        os._exit(7)
+    return number
+
+
+def refuse_when_again(number: int, marks: Path) -> int:
+    """Ends a process, and refuses in the next."""
+    if not (marks / "ended").exists():
+        (marks / "ended").touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    raise UserError("h.json", "is damaged", "mend it")
+
+
+def squares(numbers: list[int], these: set[int]) -> list[int]:
+    return [square(end_process_at(number, these)) for number in numbers]
 
 
 def own_process(number: int) -> int:
     return os.getpid()
+
+
+def own_process_after(number: int) -> int:
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def flat(batches: Iterable[list[int]]) -> list[int]:
+    return [number for batch in batches for number in batch]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -83,12 +125,93 @@ def test_an_error_among_the_pieces_comes_through_too(workers: int) -> None:
         list(map_ordered(square, pieces(), workers))
 
 
-def test_a_worker_that_is_killed_says_what_to_do_and_the_next_run_works() -> None:
-    with pytest.raises(UserError) as error:
-        list(map_ordered(die_at_three, range(10), 2))
-    assert error.value.problem == "was ended from outside, most often for want of memory"
-    assert "a smaller IMP_WORKERS" in error.value.remedy
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_a_worker_was_at_when_it_died_is_done_again(
+    workers: int, end: signal.Signals, tmp_path: Path
+) -> None:
+    work = partial(end_process_once, marks=tmp_path, end=end)
+    assert list(map_ordered(work, range(20), workers)) == list(range(20))
+    assert len(list(tmp_path.iterdir())) == 7
+
+
+def test_pieces_that_crash_every_process_cost_themselves_alone() -> None:
+    work = partial(end_process_at, these={0, 3, 4, 19})
+    results = list(map_ordered(work, range(20), 2, on_crash=lambda piece: -piece - 100))
+    lost = {0: -100, 3: -103, 4: -104, 19: -119}
+    assert results == [lost.get(n, n) for n in range(20)]
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
+
+
+def test_a_batch_that_crashes_can_be_done_again_one_by_one_by_on_crash() -> None:
+    work = partial(squares, these={5, 17})
+    batches = [list(range(n, n + 6)) for n in range(0, 24, 6)]
+
+    def one_by_one(batch: list[int]) -> list[int]:
+        ones = [[number] for number in batch]
+        return flat(map_ordered(work, ones, 2, on_crash=lambda one: [-1]))
+
+    results = flat(map_ordered(work, batches, 2, on_crash=one_by_one))
+    assert results == [-1 if n in {5, 17} else n * n for n in range(24)]
+
+
+def test_without_on_crash_a_piece_that_crashes_every_process_is_named() -> None:
+    results = map_ordered(partial(end_process_at, these={3}), range(10), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(UserError) as error:
+        next(results)
+    assert error.value.where == "piece of work 3"
+    assert error.value.problem == "it crashes each process that works on it (SIGSEGV)"
+    with pytest.raises(UserError, match=r"\(exit status 7\)"):
+        list(map_ordered(exit_at_three, range(10), 2))
+    assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
+
+
+def test_being_killed_from_outside_is_never_a_fact_about_the_piece() -> None:
+    work = partial(end_process_at, these={3}, end=signal.SIGKILL)
+    with pytest.raises(UserError) as error:
+        list(map_ordered(work, range(10), 2, on_crash=lambda piece: -1))
+    assert "from outside (SIGKILL), most often for want of memory" in error.value.problem
+    assert "a smaller IMP_WORKERS" in error.value.remedy
+
+
+def test_an_error_comes_through_from_a_second_attempt_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"h\.json: is damaged"):
+        list(map_ordered(partial(refuse_when_again, marks=tmp_path), [1], 2))
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_process_that_they_work_for(end: signal.Signals) -> None:
+    code = (
+        "from imp_data.engine import map_ordered; from test_engine import own_process_after\n"
+        "for pid in map_ordered(own_process_after, range(1000), 2): print(pid, flush=True)"
+    )
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    settings = {**os.environ, "PYTHONPATH": paths}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None and parent.stderr is not None
+        workers = {int(parent.stdout.readline()) for _ in range(8)}
+        parent.send_signal(end)
+        said = parent.stderr.read()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "ForkServerProcess" not in said
+
+
+@pytest.mark.parametrize("text", ["spark", "Ray", "local,ray"])
+def test_an_engine_that_does_not_exist_is_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMP_ENGINE", text)
+    with pytest.raises(UserError) as error:
+        map_ordered(square, [1], 1)
+    assert str(error.value).startswith(f"IMP_ENGINE: is {text!r}\n  What to do: set it to local")
 
 
 @pytest.mark.parametrize(("text", "count"), [("1", 1), (" 12 ", 12)])
@@ -100,13 +223,13 @@ def test_the_environment_sets_the_number_of_workers(
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
-def test_unset_means_every_core_this_process_may_use(
+def test_unset_means_every_core_this_process_may_use_and_two_at_least(
     text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("IMP_WORKERS", raising=False)
     if text is not None:
         monkeypatch.setenv("IMP_WORKERS", text)
-    assert worker_count() == len(os.sched_getaffinity(0))
+    assert worker_count() == max(len(os.sched_getaffinity(0)), 2)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "2.5", "many", "²", "1e3"])

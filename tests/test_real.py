@@ -1,7 +1,7 @@
 """Real records and pictures through the same code; with IMP_REAL_DATA=<folder that holds them>.
 
 The folder has what upstream's authors quote and what other projects test with (DESIGN of this
-project: `shared/real`): llava/, allava/, formats/, near_duplicates/.
+what it holds: llava/, allava/, formats/, near_duplicates/.
 """
 
 import json
