@@ -1,7 +1,7 @@
 """Real records and pictures through the same code; with IMP_REAL_DATA=<folder that holds them>.
 
-The folder has what upstream's authors quote and what other projects test with (DESIGN of this
-what it holds: llava/, allava/, formats/, near_duplicates/.
+The folder has what upstream's authors quote and what other projects test with, in llava/, allava/,
+formats/ and near_duplicates/.
 """
 
 import json
