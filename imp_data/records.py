@@ -101,21 +101,20 @@ class _Repeats:
 
     def occurrences(self, contents: npt.NDArray[np.uint64]) -> dict[int, int]:
         """{place in `contents`: how many times it has now stood}, for repeats alone."""
-        ordered = np.sort(contents)
-        again = np.isin(contents, np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
-        at = np.searchsorted(self._seen, contents)
-        again |= np.append(self._seen, np.uint64(0))[at] == contents if len(self._seen) else False
+        values, inverse, counts = np.unique(contents, return_inverse=True, return_counts=True)
+        # What stood before ascends, so that looking up a chunk costs little however much that is.
+        at = np.searchsorted(self._seen, values)
+        before = np.zeros(len(values), np.bool_)
+        inside = at < len(self._seen)
+        before[inside] = self._seen[at[inside]] == values[inside]
         found: dict[int, int] = {}
-        for place in np.flatnonzero(again).tolist():
+        for place in np.flatnonzero(before[inverse] | (counts[inverse] > 1)).tolist():
             content = int(contents[place])
-            known = np.searchsorted(self._seen, contents[place])
-            before = int(known < len(self._seen) and self._seen[known] == contents[place])
-            times = self._occurrences.get(content, before) + 1
+            times = self._occurrences.get(content, int(before[inverse[place]])) + 1
             self._occurrences[content] = times
             if times > 1:
                 found[place] = times
-        fresh = np.setdiff1d(ordered, self._seen)
-        self._seen = np.insert(self._seen, np.searchsorted(self._seen, fresh), fresh)
+        self._seen = np.insert(self._seen, at[~before], values[~before])
         self.count += len(found)
         return found
 
