@@ -17,7 +17,7 @@ from imp_data.fingerprints import Album, Earlier, fingerprint_writer
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import decoder
 from imp_data.looks import Judge, read_looks
-from imp_data.manifest import Published, Recipe, load_recipe, model_digest
+from imp_data.manifest import Decontamination, Published, Recipe, load_recipe, model_digest
 from imp_data.mixture import build_mixture, shard_names
 from imp_data.progress import progress
 from imp_data.records import build_records
@@ -58,6 +58,7 @@ class Build:
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         self.recipe = recipe
         self.data = data or data_dir(recipe.mixture)
+        self._packs: tuple[list[str], list[Benchmarked]] | None = None
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
@@ -263,13 +264,18 @@ class Build:
         return candidates(self.recipe.mixture, source, records, self._benchmarked())
 
     def _benchmarked(self) -> list[Benchmarked]:
-        return [
-            benchmarked(
-                read_pack(self.recipe.benchmarks[d.benchmark], self.data.benchmark(d.benchmark)),
-                d.max_distance_bits,
-            )
-            for d in self.recipe.mixture.decontaminate
-        ]
+        """The benchmarks' packs, made ready once and again when one of them has changed."""
+        names = [d.benchmark for d in self.recipe.mixture.decontaminate]
+        digests = [self._digest_of(f"benchmarks/{name}") for name in names]
+        if self._packs is None or self._packs[0] != digests:
+            ready = [self._pack(d) for d in self.recipe.mixture.decontaminate]
+            self._packs = (digests, ready)
+        return self._packs[1]
+
+    def _pack(self, kept_out: Decontamination) -> Benchmarked:
+        name = kept_out.benchmark
+        pack = read_pack(self.recipe.benchmarks[name], self.data.benchmark(name))
+        return benchmarked(pack, kept_out.max_distance_bits)
 
     def _draw_inputs(self, source: str) -> dict[str, str]:
         mixture = self.recipe.mixture
