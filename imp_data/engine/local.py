@@ -33,7 +33,8 @@ def map_locally(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int,
-    on_crash: Callable[[Piece], Result] | None,
+    on_crash: Callable[[Piece, Died], Result] | None,
+    seconds: int | None,
 ) -> Iterator[Result]:
     """See `map_ordered`."""
     if workers == 1:
@@ -48,7 +49,7 @@ def map_locally(
 
     try:
         for piece in pieces:
-            waiting.append((piece, threads.submit(_do, function, piece)))
+            waiting.append((piece, threads.submit(_do, function, piece, seconds)))
             if len(waiting) >= 2 * workers:
                 yield first()
         while waiting:
@@ -69,14 +70,16 @@ def _threads(workers: int) -> ThreadPoolExecutor:
 _own = local()
 
 
-def _do(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised | Died:
+def _do(
+    function: Callable[[Piece], Result], piece: Piece, seconds: int | None
+) -> Result | Raised | Died:
     """Run in one of the threads. If its process dies of it, a new one tries again."""
     if not hasattr(_own, "worker"):
         _own.worker = Worker()
-    outcome: Result | Raised | Died = _own.worker.do(function, piece)
-    if isinstance(outcome, Died):
+    outcome: Result | Raised | Died = _own.worker.do(function, piece, seconds)
+    if isinstance(outcome, Died) and not (outcome.too_long or outcome.stalled):
         _own.worker = Worker()
-        outcome = _own.worker.do(function, piece)
+        outcome = _own.worker.do(function, piece, seconds)
     if isinstance(outcome, Died):
         _own.worker = Worker()
     return outcome
