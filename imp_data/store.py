@@ -77,7 +77,7 @@ def writing_to(path: Path) -> Iterator[None]:
             raise
         raise UserError(
             error.filename or path,
-            f"cannot be written ({error.strerror or error})",
+            f"cannot be written ({os.strerror(error.errno)})",
             "make room or grant access, then run the same command again; finished stages are kept",
         ) from error
 
