@@ -107,7 +107,7 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     try:
         # What Pillow would warn of is in the fingerprint, or of no concern to a hash.
-        with warnings.catch_warnings(action="ignore"), _opened(data) as picture:
+        with warnings.catch_warnings(action="ignore"), opened(data) as picture:
             width, height = picture.size
             known = known._replace(
                 format=picture.format, mode=picture.mode, width=width, height=height
@@ -134,15 +134,20 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
         return known._replace(status="truncated" if cut else "undecodable", problem=problem)
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """The picture in these bytes, in whatever format Pillow knows by itself."""
     return Image.open(io.BytesIO(data), formats=_formats())
 
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that."""
+    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that.
+
+    Each is asked in turn whether the bytes are its own, so the most frequent stand first.
+    """
     Image.init()
-    return tuple(sorted(set(Image.OPEN) - {"EPS"}))
+    first = ("JPEG", "PNG")
+    return (*first, *sorted(set(Image.OPEN) - {*first, "EPS"}))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -155,11 +160,11 @@ def _orientation(picture: Image.Image) -> int:
 
 def phash(picture: Image.Image) -> int:
     """imagehash.phash as an unsigned 64-bit integer, first bit highest."""
-    bits = imagehash.phash(_eight_bits(picture)).hash
+    bits = imagehash.phash(eight_bits(picture)).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def eight_bits(picture: Image.Image) -> Image.Image:
     """16- and 32-bit greys scaled to 8 bits; Pillow's own conversion would clip them to white."""
     if not picture.mode.startswith(("I", "F")):
         return picture
