@@ -35,7 +35,7 @@ from imp_data.recall import both_looks, least_bits, rgb
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000
-_SIDES_PX = {"whole": _WHOLE_PX, "256": 256, "192": 192, "160": 160, "120": 120, "96": 96}
+_SIDES_PX = {"whole": _WHOLE_PX, "256": 256, "192": 192, "160": 160, "120": 120, "96": 96, "60": 60}
 _PEER = "imagehash"
 _NEAR = np.array([alteration.near for alteration in ALTERATIONS.values()])
 _ALIKE_BITS = 16
@@ -136,7 +136,7 @@ def wilson(found: int, of: int) -> list[float]:
     z, share = 1.959964, found / of
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z / (1 + z * z / of) * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return [round(max(middle - half, 0.0), 6), round(min(middle + half, 1.0), 6)]
+    return [round(max(middle - half, 0.0), 8), round(min(middle + half, 1.0), 8)]
 
 
 def tossed(one: int, other: int) -> float:
@@ -166,26 +166,30 @@ def figures_of(
             for a in range(copies.shape[1])
         )
         pairs = int(apart.sum()) * copies.shape[1]
-        gained, lost = (found & ~peer)[:, _NEAR], (peer & ~found)[:, _NEAR]
+        gained, lost = found & ~peer, peer & ~found
         balance = np.zeros(len(some))
-        np.add.at(
-            balance, np.unique(origins, return_inverse=True)[1], (gained.sum(1) - lost.sum(1))
-        )
+        of_origin = np.unique(origins, return_inverse=True)[1]
+        np.add.at(balance, of_origin, gained.sum(axis=1) - lost.sum(axis=1))
+        unaltered = least_bits(known[:, None, n], known[None, :, n]) <= bits
+        counts = dict(zip(ALTERATIONS, found.sum(axis=0).tolist(), strict=True))
         told[way] = {
-            "recall": {name: round(float(found[:, a].mean()), 4) for a, name in enumerate(ALTERATIONS)},
-            "found": {name: int(found[:, a].sum()) for a, name in enumerate(ALTERATIONS)},
+            "found": counts,
+            "recall": {name: round(count / len(some), 4) for name, count in counts.items()},
+            "interval": {name: wilson(count, len(some)) for name, count in counts.items()},
             "near": round(float(near.mean()), 5),
             "near_interval": wilson(int(near.sum()), near.size),
             "near_missed": int((~near).sum()),
-            "false": false,
-            "pairs": pairs,
-            "false_interval": wilson(false, pairs),
             "found_not_by_peer": int(gained.sum()),
             "by_peer_alone": int(lost.sum()),
             "chance": round(tossed(int(gained.sum()), int(lost.sum())), 4),
             "origins_better": int((balance > 0).sum()),
             "origins_worse": int((balance < 0).sum()),
-        }  # fmt: skip
+            "false": false,
+            "pairs": pairs,
+            "false_interval": wilson(false, pairs),
+            "unaltered_false": int((unaltered & apart).sum()) // 2,
+            "unaltered_pairs": int(apart.sum()) // 2,
+        }
     return told
 
 
@@ -209,6 +213,7 @@ def print_table(kind: str, told: dict[str, dict[str, Any]], count: int) -> None:
         "a million pairs, 95 %": lambda one: "–".join(
             f"{1e6 * end:.2f}" for end in one["false_interval"]
         ),
+        "false, unaltered": lambda one: f"{one['unaltered_false']} of {one['unaltered_pairs']:,}",
     }
     for name, cell in lines.items():
         print(f"| {name} | " + " | ".join(cell(told[way]) for way in ways) + " |")

@@ -1,5 +1,6 @@
 """How well altered copies are known again, told exactly where pictures are drawn."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from imp_data.images.alterations import ALTERATIONS, Alteration, altered
+from imp_data.checks import Finding, benchmark_checks
+from imp_data.images.alterations import ALTERATIONS, altered
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import Fingerprint, fingerprint
 from imp_data.manifest import Limits
@@ -158,21 +160,35 @@ def test_the_distance_of_pictures_is_that_of_their_nearest_looks() -> None:
     assert least_bits(one, others).tolist() == [1, 0]
 
 
-def test_the_mixture_tells_how_well_the_benchmark_s_pictures_are_known_again(
-    world: World,
-) -> None:
+def check(world: World, **rule: float) -> Finding:
+    """What the check `recall` finds where one picture is altered."""
+    rules = [{"benchmark": "quiz", "max_distance_bits": 10, **rule}]
+    build = world.build({"photos": 8}, decontaminate=rules)
+    run(build)
+    return next(c for c in benchmark_checks(build, "quiz") if c.name == "recall").find()
+
+
+def test_each_build_tells_how_well_the_benchmark_s_pictures_are_known_again(world: World) -> None:
     lay_album(world)
-    rule = {"benchmark": "quiz", "max_distance_bits": 10, "altered_pictures": 5}
-    build = world.build({"photos": 8}, decontaminate=[rule])
-    figures = run(build)["benchmarks/quiz"].figures
-    assert figures["altered"]["pictures"] == 1  # there is no more
-    assert set(figures["altered"]["bits"]) == set(ALTERATIONS)
+    found = check(world, min_recall=0.5)
+    assert (found.passed, found.problems) == (True, [])
+    assert (found.figures["PNG"], found.figures["mirrored"]) == (1.0, 0.0)
+    facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
+    altered = facts["benchmarks"][0]["altered"]
+    assert (altered["pictures"], altered["pairs"]) == (1, 0)  # it has no other picture
+    assert altered["near"] == found.figures["recall"]
 
 
-def test_a_change_that_hides_the_picture_is_told_as_such(tmp_path: Path) -> None:
-    rows, shelf = seen(tmp_path, PHOTOS)
-    black = Alteration(lambda picture: Image.new("RGB", picture.size), "PNG", {})
-    hidden = altered_looks((tmp_path / "0.png").read_bytes(), {"blackened": black})
-    assert least_bits(hidden[0], both_looks((tmp_path / "0.png").read_bytes())) > 10
-    assert len(rows) == len(PHOTOS)
-    assert shelf.images == tmp_path
+def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
+    lay_album(world)
+    # Within 0 bits not even a picture that was scaled is found every time.
+    found = check(world, max_distance_bits=0, min_recall=1)
+    assert found.problems == [f"recall on slight alterations: {found.figures['recall']}, 1.0 asked"]
+    assert not found.passed
+
+
+def test_where_nothing_is_to_be_altered_nothing_is_told(world: World) -> None:
+    lay_album(world)
+    assert check(world, altered_pictures=0) == Finding(True, {"measured": "no"}, [])
+    facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
+    assert facts["benchmarks"][0]["altered"] is None

@@ -15,8 +15,8 @@ _WORDS = "Photograph from the archive"
 class Alteration(NamedTuple):
     """A change, and the form in which the changed picture is saved.
 
-    `near`: the copy still looks like the original to a hash of coarse structure; others are tried
-    to show what such a hash does not see.
+    `near`: nine of ten such copies of photographs, and mostly all, are found within 10 bits
+    (benchmarks/recall.py). The others are tried to show what a hash of coarse structure misses.
     """
 
     change: Callable[[Image.Image], Image.Image]
@@ -133,14 +133,14 @@ ALTERATIONS: Mapping[str, Alteration] = {
     "grey": _changed(Image.Image.convert, "L"),
     "blurred": _changed(Image.Image.filter, ImageFilter.GaussianBlur(2)),
     "sharpened": _changed(Image.Image.filter, ImageFilter.UnsharpMask(2, 150)),
-    "black border of 2 %": _changed(_bordered, 0.02, "black"),
-    "white border of 5 %": _changed(_bordered, 0.05, "white"),
     "line of text": _changed(_captioned),
     "watermark": _changed(_watermarked),
     "turned 90°, EXIF turns it back": Alteration(
         partial(_turned, how=Image.Transpose.ROTATE_90),
         options={"quality": 90, "exif": _orientation(6)},
     ),
+    "black border of 2 %": _beyond(_bordered, 0.02, "black"),
+    "white border of 5 %": _beyond(_bordered, 0.05, "white"),
     "cropped by 10 %": _beyond(_cropped, 0.10),
     "tilted by 2°": _beyond(_tilted, 2),
     "mirrored": _beyond(_turned, Image.Transpose.FLIP_LEFT_RIGHT),
