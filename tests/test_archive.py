@@ -275,12 +275,24 @@ def test_pictures_beyond_four_gigabytes_are_read_in_place_in_little_memory(
         birds.read("birds/tit.png", MANY)
 
 
+def zipped_quickly(count: int) -> bytes:
+    """Empty members `<n>.png`, of which zipfile writes the directory alone."""
+    members = [zipfile.ZipInfo(f"{n}.png") for n in range(count)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member in members:
+            member.header_offset, member.CRC, member.compress_size = out.tell(), 0, 0
+            out.write(member.FileHeader())
+        archive.filelist, archive.start_dir, archive._didModify = members, out.tell(), True
+    return out.getvalue()
+
+
 def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_path: Path) -> None:
     count = 65_600
-    content = zipped({f"{n}.png": b"%d" % n for n in range(count)})
+    content = zipped_quickly(count)
     assert b"PK\6\6" in content  # the zip64 end of the directory
     birds = shelf(tmp_path, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
     for n in (0, 65_534, 65_535, 65_536, count - 1):
-        assert birds.read(f"birds/{n}.png", MANY) == b"%d" % n
+        assert birds.read(f"birds/{n}.png", MANY) == b""
     with pytest.raises(FileNotFoundError):
         birds.read(f"birds/{count}.png", MANY)
