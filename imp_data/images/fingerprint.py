@@ -35,9 +35,8 @@ SCHEMA = pa.schema(
 )
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
-# looks at 32x32. Of 40 real photographs 34 hashes then equal a full decode's, 5 differ by 2 of 64
-# bits and one by 4; from 160 on none does, at 0.7 of the speed (benchmarks/fingerprint.py --real).
-# Benchmark and mixture are hashed alike, so what is lost is exactness, not comparability.
+# looks at 32x32. The smallest at which altered copies are found as often as on a full decode;
+# at 96 px fewer are (benchmarks/recall.py, docs/decontamination.md).
 _DECODED_SIDE_PX = 120
 _EXIF_ORIENTATION = 0x0112
 # By EXIF orientation. ImageOps.exif_transpose would write the EXIF block anew, and fail where any
