@@ -29,7 +29,7 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
     )
     def screened() -> Result:
         result = build.screened(source)
-        path, passed = build.data.screened(source), result.figures["passed"]
+        path, passed = build.data.screened(build.name, source), result.figures["passed"]
         summary, told = _told(result.figures)
         return report(result, summary, told, checks, rows=passed, path=path)
 

@@ -163,7 +163,7 @@ def make_up_fingerprints(build: Build, source: str) -> None:
     pack = read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
     seen: set[int] = {0}
     rows: list[Fingerprint] = []
-    with fingerprint_writer(build.data.fingerprints(source)) as out:
+    with fingerprint_writer(build.data.fingerprints(build.name, source)) as out:
         for batch in arrow_batches(build.data.records(source), ["image"]):
             images = batch.column("image").to_pylist()
             for image, name in zip(images, picture_names(images).tolist(), strict=True):
@@ -174,9 +174,8 @@ def make_up_fingerprints(build: Build, source: str) -> None:
                 out.write_table(fingerprint_table(rows).cast(out.schema))
                 rows = []
         out.write_table(fingerprint_table(rows).cast(out.schema))
-    write_stamp(
-        build.data.stamp(f"images/{source}"), {"pictures": build.pictures_digest(source)}, "", {}
-    )
+    looked_at = {"pictures": build.pictures_digest(source)}
+    write_stamp(build.stamp(f"images/{source}"), looked_at, "", {})
 
 
 def made_up(image: str, name: int, chance: random.Random, references: Hashes) -> Fingerprint:

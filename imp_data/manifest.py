@@ -163,6 +163,21 @@ class Decontamination(Strict):
     expect_ids: Count | None = Field(None, description="instead of the benchmark's own")
 
 
+class NearDuplicates(Strict):
+    """What becomes of pictures that look alike within the mixture, and of answers that disagree."""
+
+    policy: Literal["report", "ignore"] = Field(
+        "report", description="`report` tells of them beside the mixture; nothing is taken out"
+    )
+    max_distance_bits: Annotated[int, Field(ge=0, le=15)] = Field(
+        4, description="Hamming distance of 64-bit hashes up to which two pictures look alike"
+    )
+    max_answer_words: Annotated[int, Field(gt=0)] = Field(
+        5, description="longer answers are not compared: few of them agree word for word"
+    )
+    listed: Count = Field(100, description="findings of each kind that are told in full")
+
+
 class Limits(Strict):
     """Bounds beyond which a record or a picture is refused."""
 
@@ -187,6 +202,12 @@ class Mixture(Strict):
     exclusions: tuple[Exclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()
+    # These two say how a mixture is made and what is told of it, not what is in it: no digest of
+    # the manifest has them.
+    near_duplicates: NearDuplicates = Field(NearDuplicates(), exclude=True)
+    engine: Literal["local", "ray"] = Field(
+        "local", exclude=True, description="what does the work; IMP_ENGINE overrides it"
+    )
     shard_rows: Annotated[int, Field(gt=0)] = 50_000
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
+from imp_data.engine import running_on
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fingerprints import Album, Earlier, fingerprint_writer
@@ -36,6 +38,8 @@ from imp_data.upstream import raw_stage
 from imp_data.verdicts import Benchmarked, benchmarked
 
 _FIRST = "materialize it first, or run the whole job"
+# What depends on a mixture's quotas and rules: mixtures in one data directory have each their own.
+_OWN = {"images", "screened", "mixture", "neighbours", "card"}
 
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
@@ -65,6 +69,11 @@ class Build:
         """The build that a mixture's manifest describes."""
         return cls(load_recipe(mixture_path))
 
+    @property
+    def name(self) -> str:
+        """The mixture's."""
+        return self.recipe.mixture.name
+
     @cached_property
     def published(self) -> dict[str, list[Published]]:
         """Manifests by the name of the raw folder their files share.
@@ -85,13 +94,18 @@ class Build:
         """Whether pictures are left for later."""
         return self.recipe.mixture.pictures == "deferred"
 
+    @property
+    def reports_neighbours(self) -> bool:
+        """Whether it is looked for what the mixture says twice."""
+        return self.recipe.mixture.near_duplicates.policy != "ignore"
+
     def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.
 
         The files of a drawn world are pinned to what was drawn.
         """
         manifests, folder = self.published[name], self.data.raw(name)
-        stamp = self.data.stamp(f"raw/{name}")
+        stamp = self.stamp(f"raw/{name}")
         return raw_stage(manifests, folder, stamp, self._pins(name), CODE["raw"])
 
     def records(self, source: str) -> StageResult:
@@ -106,9 +120,9 @@ class Build:
             "code": CODE["records"],
             "libraries": str(library_versions(*LIBRARIES)),
             "manifest": model_digest(manifest, limits),
-            "raw": self._digest_of(f"raw/{source}"),
+            "raw": self.digest_of(f"raw/{source}"),
         }
-        return run_stage(self.data.stamp(f"records/{source}"), inputs, outputs, build)
+        return self.stage(f"records/{source}", inputs, outputs, build)
 
     def benchmark(self, name: str) -> StageResult:
         """The ids and fingerprints of a benchmark's pictures."""
@@ -123,14 +137,14 @@ class Build:
             "code": CODE["benchmarks"],
             "decoder": decoder(),
             "manifest": model_digest(manifest, limits),
-            "raw": self._digest_of(f"raw/{name}"),
+            "raw": self.digest_of(f"raw/{name}"),
             "pictures": self._pictures_digest(manifest.pictures),
         }
-        return run_stage(self.data.stamp(f"benchmarks/{name}"), inputs, [out], build)
+        return self.stage(f"benchmarks/{name}", inputs, [out], build)
 
     def images(self, source: str) -> StageResult:
         """Fingerprints of the pictures that the draw reaches."""
-        out = self.data.fingerprints(source)
+        out = self.data.fingerprints(self.name, source)
         collections = self.recipe.sources[source].pictures
         pictures = self.pictures_digest(source)
 
@@ -151,17 +165,19 @@ class Build:
                 return {"pictures": sum(statuses.values()), "statuses": statuses}
 
         inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
-        return run_stage(self.data.stamp(f"images/{source}"), inputs, [out], build)
+        return self.stage(f"images/{source}", inputs, [out], build)
 
     def screened(self, source: str) -> StageResult:
         """Which Samples pass, which go and why, which are held back."""
-        out, limits = self.data.screened(source), self.recipe.mixture.limits
+        out, limits = self.data.screened(self.name, source), self.recipe.mixture.limits
 
         def build() -> dict[str, Any]:
             offered = self._candidates(source)
             looks = None
             if not self.deferred:
-                looks = read_looks(self.data.fingerprints(source), limits, self._benchmarked())
+                looks = read_looks(
+                    self.data.fingerprints(self.name, source), limits, self._benchmarked()
+                )
             passes = looks.passes if looks else lambda names: np.ones(len(names), np.bool_)
             try:
                 quota = self._quota(source)
@@ -174,9 +190,9 @@ class Build:
         inputs = {
             **self._draw_inputs(source),
             "code": CODE["screened"],
-            "images": self._digest_of(f"images/{source}"),
+            "images": self.digest_of(f"images/{source}"),
         }
-        return run_stage(self.data.stamp(f"screened/{source}"), inputs, [out], build)
+        return self.stage(f"screened/{source}", inputs, [out], build)
 
     def mixture(self) -> StageResult:
         """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
@@ -199,16 +215,30 @@ class Build:
         inputs = {
             "code": CODE["mixture"],
             "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
+            **{f"records/{p.source}": self.digest_of(f"records/{p.source}") for p in mixture.parts},
             **{
-                f"records/{p.source}": self._digest_of(f"records/{p.source}") for p in mixture.parts
-            },
-            **{
-                f"screened/{p.source}": self._digest_of(f"screened/{p.source}")
+                f"screened/{p.source}": self.digest_of(f"screened/{p.source}")
                 for p in mixture.parts
             },
         }
-        stamp = self.data.stamp("mixture")
-        return run_stage(stamp, inputs, outputs, build, lambda figures: figures["digest"])
+        return self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+
+    def stage(
+        self,
+        asset: str,
+        inputs: Mapping[str, str],
+        outputs: Sequence[Path],
+        build: Callable[[], dict[str, Any]],
+        digest_of: Callable[[dict[str, Any]], str] | None = None,
+    ) -> StageResult:
+        """`run_stage` of that asset, on the engine that the mixture names."""
+        with running_on(self.recipe.mixture.engine):
+            return run_stage(self.stamp(asset), inputs, outputs, build, digest_of)
+
+    def stamp(self, asset: str) -> Path:
+        """Where it stands what the asset was built from."""
+        own = asset.split("/")[0] in _OWN
+        return self.data.stamp(f"mixtures/{self.name}/{asset}" if own else asset)
 
     def pictures_digest(self, source: str) -> str:
         """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
@@ -230,14 +260,19 @@ class Build:
         return figures
 
     def _earlier_fingerprints(self, source: str, pictures: str) -> Earlier | None:
-        """Those of the last build, if the pictures and all that looks at them are the same."""
-        known = read_stamp(self.data.stamp(f"images/{source}"))
-        if known is None or known["inputs"].get("pictures") != pictures:
-            return None
-        try:
-            return Earlier(self.data.fingerprints(source))
-        except (pa.ArrowException, OSError):
-            return None  # gone or damaged: they are made again
+        """Those of the last build, or else of another mixture's, of the same pictures.
+
+        Also all that looks at pictures must be the same.
+        """
+        others = sorted({*self.data.mixture_names} - {self.name})
+        for mixture in (self.name, *others):
+            known = read_stamp(self.data.stamp(f"mixtures/{mixture}/images/{source}"))
+            if known is None or known["inputs"].get("pictures") != pictures:
+                continue
+            # Where the file is gone or damaged, they are looked for elsewhere or made again.
+            with suppress(pa.ArrowException, OSError):
+                return Earlier(self.data.fingerprints(mixture, source))
+        return None
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""
@@ -253,7 +288,7 @@ class Build:
             license=self.recipe.sources[source].license,
             records=self.data.records(source),
             ledger=self.data.ledger(source),
-            screened=self.data.screened(source),
+            screened=self.data.screened(self.name, source),
         )
 
     def _quota(self, source: str) -> int:
@@ -266,7 +301,7 @@ class Build:
     def _benchmarked(self) -> list[Benchmarked]:
         """The benchmarks' packs, made ready once and again when one of them has changed."""
         names = [d.benchmark for d in self.recipe.mixture.decontaminate]
-        digests = [self._digest_of(f"benchmarks/{name}") for name in names]
+        digests = [self.digest_of(f"benchmarks/{name}") for name in names]
         if self._packs is None or self._packs[0] != digests:
             ready = [self._pack(d) for d in self.recipe.mixture.decontaminate]
             self._packs = (digests, ready)
@@ -285,9 +320,9 @@ class Build:
             "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
             "pictures_are": mixture.pictures,
             "rules": model_digest(*rules),
-            "records": self._digest_of(f"records/{source}"),
+            "records": self.digest_of(f"records/{source}"),
             **{
-                f"benchmarks/{d.benchmark}": self._digest_of(f"benchmarks/{d.benchmark}")
+                f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")
                 for d in mixture.decontaminate
             },
         }
@@ -302,14 +337,15 @@ class Build:
             for place in (self.data.images / folder.path, self.data.raw(name) / folder.inside)
             if folder.file is None or place.is_relative_to(self.data.images)
         ]
-        return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *loose)
+        return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
 
     def _stamp_of(self, asset: str) -> dict[str, Any]:
-        stamp = read_stamp(self.data.stamp(asset))
+        stamp = read_stamp(self.stamp(asset))
         if stamp is None:
             raise UserError(asset, "has not been built", _FIRST)
         return stamp
 
-    def _digest_of(self, asset: str) -> str:
+    def digest_of(self, asset: str) -> str:
+        """The digest of what a stage's last finished run left."""
         digest: str = self._stamp_of(asset)["digest"]
         return digest

@@ -1,6 +1,5 @@
 """What a mixture says twice: pictures that look alike, and questions answered in two ways."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from imp_data.contradictions import contradictions
 from imp_data.errors import UserError
 from imp_data.exchanges import Mixture, Rows, normalised_answer, normalised_question
 from imp_data.fingerprints import picture_names
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
-from imp_data.neighbours import (
-    alike_pictures,
-    contradictions,
-    report,
-    same_pictures,
-    write_report,
-)
+from imp_data.likeness import alike_pictures, same_pictures
+from imp_data.neighbours import report
 
 HASHES = st.lists(st.integers(0, 31) | st.integers(0, 2**64 - 1), max_size=24)
 
@@ -178,7 +173,7 @@ def built(world: World) -> World:
 
 
 def told(world: World, **options: Any) -> dict[str, Any]:
-    files = [world.data.fingerprints(name) for name in ("first", "second")]
+    files = [world.data.fingerprints("small", name) for name in ("first", "second")]
     return report(world.data.mixture("small"), files, **options)
 
 
@@ -260,14 +255,6 @@ def test_the_same_mixture_gives_the_same_report(built: World) -> None:
     assert told(built) == told(built)
 
 
-def test_the_report_is_written_whole(built: World, tmp_path: Path) -> None:
-    out = tmp_path / "reports" / "neighbours.json"
-    files = [built.data.fingerprints(name) for name in ("first", "second")]
-    found = write_report(built.data.mixture("small"), files, out)
-    assert json.loads(out.read_text()) == found
-    assert [file.name for file in out.parent.iterdir()] == ["neighbours.json"]
-
-
 def test_without_fingerprints_bytes_and_questions_are_compared_all_the_same(built: World) -> None:
     found = report(built.data.mixture("small"), [])
     assert found["same_picture"] == told(built)["same_picture"]
@@ -276,7 +263,7 @@ def test_without_fingerprints_bytes_and_questions_are_compared_all_the_same(buil
 
 
 def test_hashes_of_another_decoder_are_refused(built: World, tmp_path: Path) -> None:
-    path = built.data.fingerprints("first")
+    path = built.data.fingerprints("small", "first")
     table = pq.read_table(path).replace_schema_metadata({"decoder": "another"})
     pq.write_table(table, tmp_path / "f.parquet")
     with pytest.raises(UserError):
@@ -286,7 +273,7 @@ def test_hashes_of_another_decoder_are_refused(built: World, tmp_path: Path) -> 
 def test_a_mixture_of_text_alone_has_no_neighbours(world: World) -> None:
     world.source("chats", [asked(name, None, (SPOKEN, name)) for name in ("yes", "no")])
     run(world.build({"chats": 2}))
-    found = report(world.data.mixture("small"), [world.data.fingerprints("chats")])
+    found = report(world.data.mixture("small"), [world.data.fingerprints("small", "chats")])
     assert (found["samples"], found["pictures"], found["contradictions"]["questions"]) == (2, 0, 0)
 
 

@@ -288,7 +288,7 @@ def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
     assert len(ledger) == len(ledger.unique(["source", "ordinal"])) == read
     assert build.figures("mixture")["rows"] == 1005
     for source in build.recipe.sources:
-        pictures = pl.read_parquet(build.data.fingerprints(source))["image"]
+        pictures = pl.read_parquet(build.data.fingerprints(build.name, source))["image"]
         assert pictures.is_unique().all()
 
 

@@ -2,15 +2,29 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from imp_data.engine.local import map_locally, worker_count
 from imp_data.errors import UserError
 
-__all__ = ["map_ordered", "worker_count"]
+__all__ = ["map_ordered", "running_on", "worker_count"]
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+
+_chosen = ContextVar("engine", default="local")
+
+
+@contextmanager
+def running_on(engine: str) -> Iterator[None]:
+    """What `map_ordered` runs on inside the block, and in this thread of control alone."""
+    token = _chosen.set(engine)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def map_ordered(
@@ -21,6 +35,8 @@ def map_ordered(
 ) -> Iterator[Result]:
     """`function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
 
+    Where IMP_ENGINE is unset it is that of `running_on`, and local outside of it.
+
     At most two pieces a worker are under way, so memory does not grow with the input. What a
     worker was at when it died, with its machine or alone, is done again elsewhere. A piece that
     ends every process it is given to is asked of `on_crash`, in this process; without that it is
@@ -29,7 +45,7 @@ def map_ordered(
     `workers` (or IMP_WORKERS) counts processes of this machine; a Ray cluster that is there
     already has its own number. One local worker means this process, which then crashes itself.
     """
-    engine = os.environ.get("IMP_ENGINE", "").strip() or "local"
+    engine = os.environ.get("IMP_ENGINE", "").strip() or _chosen.get()
     if engine == "local":
         return map_locally(function, pieces, workers or worker_count(), on_crash)
     if engine == "ray":
