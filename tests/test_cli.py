@@ -68,6 +68,7 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
+        (("neighbours",), ["FOLDER", "--fingerprints", "--json"]),
     ],
 )
 def test_help_lists_the_options(
@@ -79,7 +80,7 @@ def test_help_lists_the_options(
 
 
 def test_every_command_is_tested_here() -> None:
-    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match"}
+    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
     assert tested == COMMANDS
 
 
@@ -94,6 +95,7 @@ def test_every_command_is_tested_here() -> None:
         ("explore",),
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
+        ("neighbours",),
     ],
 )
 def test_a_command_used_wrongly_ends_with_status_two(

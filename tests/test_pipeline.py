@@ -28,7 +28,7 @@ from imp_data.checks import mixture_checks, screened_checks
 from imp_data.errors import UserError
 from imp_data.verify import verify
 
-AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "card"}
+AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "neighbours", "card"}
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_another_quota_rebuilds_its_source_and_the_mixture(laid: World) -> None:
 def test_other_records_rebuild_their_source_and_the_mixture(laid: World) -> None:
     laid.source("chats", [record("t9")], license="CC-BY-4.0")
     stages = {f"{stage}/chats" for stage in ("raw", "records", "images", "screened")}
-    assert again(laid) == {*stages, "mixture", "card"}
+    assert again(laid) == {*stages, "mixture", "neighbours", "card"}
     assert outcomes(laid, "chats") == {"t9": "kept"}
 
 
 def test_another_title_rebuilds_the_mixture_alone(laid: World) -> None:
-    assert again(laid, title="Another title") == {"mixture", "card"}
+    assert again(laid, title="Another title") == {"mixture", "neighbours", "card"}
 
 
 def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
@@ -90,7 +90,7 @@ def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
     laid.pictures("quiz", {"00000000000000cc.png": encoded(photo(5))})
     screened = {f"{stage}/{s}" for stage in ("images", "screened") for s in ALBUM_QUOTAS}
     raw = {"raw/quiz", "benchmarks/quiz"}
-    assert again(laid) == {*screened, *raw, "mixture", "card"}
+    assert again(laid) == {*screened, *raw, "mixture", "neighbours", "card"}
     fates = {"0", "1", "2", "3", "4", "6", "7"}
     assert {i for i, fate in outcomes(laid).items() if fate == "kept"} == fates
     assert outcomes(laid)["5"] == "dropped"
@@ -119,7 +119,11 @@ def test_a_picture_unpacked_by_hand_is_noticed(laid: World) -> None:
     unpacked.parent.mkdir(parents=True)
     unpacked.write_bytes(encoded(photo(55)))
     assert "images/photos" in again(laid, photos=9)
-    assert pl.read_parquet(laid.data.fingerprints("photos")).filter(status="missing").is_empty()
+    assert (
+        pl.read_parquet(laid.data.fingerprints("small", "photos"))
+        .filter(status="missing")
+        .is_empty()
+    )
 
 
 def test_an_archive_that_was_exchanged_is_looked_into_again(world: World) -> None:
@@ -162,10 +166,15 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        *("records/photos.arrow", "ledger/photos.parquet", "fingerprints/photos.parquet"),
-        *("benchmarks/quiz.parquet", "screened/photos.arrow", "mixtures/small/ledger.parquet"),
+        *("records/photos.arrow", "ledger/photos.parquet", "fingerprints/small/photos.parquet"),
+        *(
+            "benchmarks/quiz.parquet",
+            "screened/small/photos.arrow",
+            "mixtures/small/ledger.parquet",
+        ),
         *("mixtures/small/mixture.json", "mixtures/small/data-00001-of-00003.arrow"),
         *("mixtures/small/dataset_info.json", "mixtures/small/README.md"),
+        *("reports/small/neighbours.json", "reports/small/neighbours.md"),
     ],
 )
 def test_a_file_that_was_deleted_or_spoilt_is_built_again(

@@ -8,14 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from imp_data.engine import map_ordered
-from imp_data.images.match import Hashes, Places, band_keys, band_radii, key_bounds, masks, runs
+from imp_data.images.match import (
+    BAND_BITS,
+    Hashes,
+    Places,
+    band_keys,
+    band_radii,
+    key_bounds,
+    masks,
+    runs,
+)
 
 # Unrelated pictures are 32 bits apart on average; beyond this bands no longer tell them apart.
 _MOST_BITS = 15
 # Pairs handed on at once; bounds memory where very many are alike.
 _MOST_AT_ONCE = 1 << 20
-# Fewer hashes are compared sooner than they are handed to another process.
-_FEW = 1 << 16
+# Fewer comparisons are made sooner than hashes are handed to other processes: some 3 s of them.
+_FEW = 1 << 30
 # Bit patterns that one piece of work compares along: a second or so for a million hashes.
 _MASKS_A_PIECE = 16
 
@@ -44,7 +53,8 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
     labels = np.arange(len(distinct))
     link = partial(_links, hashes=distinct, max_bits=max_bits)
     pieces = _pieces(max_bits)
-    for left, right in map(link, pieces) if len(distinct) < _FEW else map_ordered(link, pieces):
+    compared = sum(len(piece.masks) for piece in pieces) * len(distinct) ** 2 >> BAND_BITS
+    for left, right in map(link, pieces) if compared < _FEW else map_ordered(link, pieces):
         labels = united(labels, left, right)
     label = labels[which]
     first = np.full(len(distinct), len(hashes))
