@@ -94,10 +94,10 @@ class World:
         }
         self.manifest("benchmarks", name, **{**stated, **fields})
 
-    def build(self, quotas: Mapping[str, int], **fields: Any) -> Build:
+    def build(self, quotas: Mapping[str, int], name: str = "small", **fields: Any) -> Build:
         parts = [{"source": s, "quota": q, "paper": q, "group": "All"} for s, q in quotas.items()]
         stated = {"title": "A small mixture", "seed": 7, "parts": parts, **fields}
-        return Build(load_recipe(self.manifest("mixtures", "small", **stated)), self.data)
+        return Build(load_recipe(self.manifest("mixtures", name, **stated)), self.data)
 
 
 def run(build: Build) -> dict[str, StageResult]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imp_data.contradictions import contradictions
+from imp_data.engine import map_ordered
 from imp_data.errors import UserError
 from imp_data.exchanges import Mixture, Rows, normalised_answer, normalised_question
 from imp_data.fingerprints import picture_names
@@ -57,6 +58,26 @@ def test_pairs_are_all_within_the_distance_each_once(
 def test_a_cluster_is_what_a_chain_of_near_pairs_connects(values: list[int], max_bits: int) -> None:
     found = clusters(np.array(values, np.uint64), max_bits)
     assert found.tolist() == connected(values, max_bits)
+
+
+def test_the_engine_s_workers_find_the_same_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    hashes = generator.integers(0, 2**64, 2000, dtype=np.uint64)
+    hashes[::3] ^= np.uint64(1) << generator.integers(0, 64, len(hashes[::3]), dtype=np.uint64)
+    hashes[1::2] = hashes[::2] ^ np.uint64(6)
+    alone = clusters(hashes, 10)
+    assert len(np.unique(alone)) < len(hashes)
+    monkeypatch.setattr(clusters_module, "_FEW", 0)
+    monkeypatch.setenv("IMP_WORKERS", "2")
+    asked: list[str] = []
+
+    def mapped(function: Any, pieces: Any) -> Any:
+        asked.extend(pieces)
+        return map_ordered(function, pieces)
+
+    monkeypatch.setattr(clusters_module, "map_ordered", mapped)
+    assert clusters(hashes, 10).tolist() == alone.tolist()
+    assert len(asked) == 2 + 9 + 9 + 9
 
 
 def test_a_hundred_thousand_equal_hashes_are_one_cluster_at_no_cost() -> None:

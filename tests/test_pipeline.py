@@ -2,9 +2,11 @@
 
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
@@ -67,6 +69,53 @@ def test_another_quota_rebuilds_its_source_and_the_mixture(laid: World) -> None:
     assert again(laid, photos=3) == AFTER_PHOTOS
     assert list(outcomes(laid).values()).count("kept") == 3
     assert again(laid, photos=3) == set()
+
+
+def test_the_mixture_names_the_engine_and_another_one_rebuilds_nothing(
+    laid: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IMP_ENGINE", raising=False)
+    asked: list[str] = []
+
+    def on_ray(function: Any, pieces: Any, workers: Any, on_crash: Any) -> Any:
+        asked.append(getattr(function, "func", function).__name__)
+        return map(function, pieces)
+
+    monkeypatch.setattr("imp_data.engine.ray.map_on_ray", on_ray)
+    assert again(laid, engine="ray") == set()
+    before = verified_digest(laid)
+    shutil.rmtree(laid.data.root / ".stamps")
+    assert len(again(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
+    assert {"process", "_fingerprints", "_sort_heap", "_read_shard"} == set(asked)
+    assert verified_digest(laid) == before
+    asked.clear()
+    assert again(laid, photos=3) == AFTER_PHOTOS and not asked
+
+
+def verified_digest(world: World) -> str:
+    folder = world.data.mixture("small")
+    assert verify(folder) == []
+    digest: str = orjson.loads((folder / "mixture.json").read_bytes())["digest"]
+    return digest
+
+
+def test_mixtures_built_in_turn_rebuild_nothing(laid: World) -> None:
+    """Two with other quotas and rules in one data directory."""
+    other = {"exclusions": [], "seed": 8}
+    first = laid.build(ALBUM_QUOTAS, **ALBUM_RULES)
+    second = laid.build({"photos": 3, "chats": 1}, name="other", **{**ALBUM_RULES, **other})
+    assert run(second)["mixture"].figures["rows"] == 4
+    for build in (first, second, first):
+        assert built(run(build)) == set()
+        assert verify(build.data.mixture(build.name)) == []
+
+
+def test_a_second_mixture_takes_over_what_is_known_of_pictures(laid: World) -> None:
+    for path in (laid.data.raw("photos") / "loose").iterdir():
+        spoil_unseen(path)
+    second = laid.build({**ALBUM_QUOTAS, "photos": 5}, name="other", **ALBUM_RULES)
+    assert run(second)["images/photos"].figures["statuses"].keys() <= {"ok", "missing", "truncated"}
+    assert second.figures("mixture")["parts"][0]["samples"] == 5
 
 
 def test_other_records_rebuild_their_source_and_the_mixture(laid: World) -> None:

@@ -259,9 +259,12 @@ def assert_same(one: Build, other: Build) -> None:
 
 
 def test_the_demo_has_the_same_digests_on_ray(
-    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path
+    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = with_world_of(drawn, tmp_path / "data")
+    monkeypatch.delenv("IMP_ENGINE")
+    recipe = with_world_of(drawn, tmp_path / "data").recipe
+    on_ray = recipe.mixture.model_copy(update={"engine": "ray"})
+    build = Build(recipe.model_copy(update={"mixture": on_ray}), DataDir(tmp_path / "data"))
     assert rebuild(build)["mixture"].built
     assert_same(build, local)
 
