@@ -237,7 +237,7 @@ def _descends(pid: int) -> bool:
 _COUNTS = ("rows", "samples", "pictures")
 
 
-def _elsewhere(function: Callable[..., None], *inputs: Any) -> None:
+def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
     """Call it in a process of its own, so that its memory is not counted."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=inputs)
     workers, os.environ["IMP_WORKERS"] = os.environ["IMP_WORKERS"], "1"
@@ -253,9 +253,9 @@ def rehearse(build: Build) -> dict[str, Any]:
     done: dict[str, Any] = {"rows": 0, "seconds": 0.0, "stages": {}}
     for asset, run in stages(build):
         if asset.startswith("images/"):
-            _elsewhere(make_up_fingerprints, build, asset.removeprefix("images/"))
+            elsewhere(make_up_fingerprints, build, asset.removeprefix("images/"))
         if asset == "benchmarks/textvqa":
-            _elsewhere(made_up_pack, build)
+            elsewhere(made_up_pack, build)
             continue
         begun = time.perf_counter()
         result = run()

@@ -64,7 +64,8 @@ def said_twice(folder: Path, figures: dict[str, Any]) -> str:
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     deferred = manifest["pictures"] == "deferred"
     template = _ENVIRONMENT.get_template("said_twice.md.j2")
-    text = template.render(f=figures, deferred=deferred, folder=_folder(manifest))
+    dropped = manifest["near_duplicates"] is not None
+    text = template.render(f=figures, deferred=deferred, dropped=dropped, folder=_folder(manifest))
     return _sealed(text, manifest)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imp_data.manifest import Exclusion, Part, Published, Recipe, model_digest
+from imp_data.manifest import Exclusion, Mixture, Part, Published, Recipe, model_digest
 from imp_data.store import library_versions
 
 # Libraries whose version may show in the bytes of a stage.
@@ -38,6 +38,7 @@ def mixture_facts(
             {**d.model_dump(), **figures(f"benchmarks/{d.benchmark}")}
             for d in mixture.decontaminate
         ],
+        "near_duplicates": _dropped_twins(mixture),
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
             "mixture": model_digest(mixture),
@@ -45,6 +46,12 @@ def mixture_facts(
         },
         "libraries": library_versions(*LIBRARIES, "pillow", "imagehash"),
     }
+
+
+def _dropped_twins(mixture: Mixture) -> dict[str, Any] | None:
+    """How alike pictures of one source were when one of them was dropped; None where none was."""
+    policy = mixture.near_duplicates
+    return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
 
 
 def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:

@@ -166,8 +166,11 @@ class Decontamination(Strict):
 class NearDuplicates(Strict):
     """What becomes of pictures that look alike within the mixture, and of answers that disagree."""
 
-    policy: Literal["report", "ignore"] = Field(
-        "report", description="`report` tells of them beside the mixture; nothing is taken out"
+    policy: Literal["report", "drop", "ignore"] = Field(
+        "report",
+        description="`report` tells of them beside the mixture, nothing is taken out; `drop` also "
+        "drops a Sample whose picture looks like one that its own source has kept before, in draw "
+        "order; another source's, or other conversations on the same picture, never count",
     )
     max_distance_bits: Annotated[int, Field(ge=0, le=15)] = Field(
         4, description="Hamming distance of 64-bit hashes up to which two pictures look alike"
@@ -219,6 +222,8 @@ class Mixture(Strict):
         strangers = sorted({e.source for e in self.exclusions} - set(names))
         if strangers:
             raise ValueError(f"exclusions: {', '.join(strangers)} is not among the parts")
+        if self.near_duplicates.policy == "drop" and self.pictures == "deferred":
+            raise ValueError("near_duplicates: pictures that are deferred cannot be compared")
         return self
 
 

@@ -34,6 +34,8 @@ from imp_data.store import (
     run_stage,
     text_digest,
 )
+from imp_data.twins import Twins
+from imp_data.unlike import Unlike
 from imp_data.upstream import raw_stage
 from imp_data.verdicts import Benchmarked, benchmarked
 
@@ -42,13 +44,14 @@ _FIRST = "materialize it first, or run the whole job"
 _OWN = {"images", "screened", "mixture", "neighbours", "card"}
 
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
+_LOOKS = ("screening", "looks", "twins", "verdicts", "images")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
     "raw": code_digest("upstream", "fetch", "download", "unpack"),
     "records": code_digest(*_EDGE, "records", "rules", "layouts"),
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
-    "images": code_digest(*_EDGE, "screening", "looks", "verdicts", "fingerprints", "images"),
-    "screened": code_digest(*_EDGE, "screening", "looks", "verdicts", "images"),
+    "images": code_digest(*_EDGE, *_LOOKS, "fingerprints"),
+    "screened": code_digest(*_EDGE, *_LOOKS, "unlike"),
     "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
 }
 
@@ -158,7 +161,7 @@ class Build:
                 limits, records = self.recipe.mixture.limits, self.data.records(source)
                 earlier = self._earlier_fingerprints(source, pictures)
                 album = Album(self.shelf(collections), limits, writer, told, earlier)
-                judge = Judge(album, limits, self._benchmarked())
+                judge = Judge(album, limits, self._benchmarked(), self._twins())
                 order = self._candidates(source).order
                 draw(order, self._quota(source), lambda r: judge.passes(image_paths(records, r)))
                 statuses = dict(sorted(album.statuses.items()))
@@ -170,21 +173,24 @@ class Build:
     def screened(self, source: str) -> StageResult:
         """Which Samples pass, which go and why, which are held back."""
         out, limits = self.data.screened(self.name, source), self.recipe.mixture.limits
+        fingerprints = self.data.fingerprints(self.name, source)
 
         def build() -> dict[str, Any]:
             offered = self._candidates(source)
-            looks = None
+            looks = unlike = None
             if not self.deferred:
-                looks = read_looks(
-                    self.data.fingerprints(self.name, source), limits, self._benchmarked()
-                )
-            passes = looks.passes if looks else lambda names: np.ones(len(names), np.bool_)
+                looks = read_looks(fingerprints, limits, self._benchmarked())
+            if looks and self._twin_bits is not None:
+                unlike = Unlike(looks, fingerprints, self._twin_bits)
+            seen = unlike or looks
+            passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
             try:
                 quota = self._quota(source)
                 drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
             except KeyError as unseen:
                 problem = f"is from before a change: it lacks {unseen.args[0]}"
                 raise UserError(f"images/{source}", problem, _FIRST) from None
+            looks = unlike.looks() if unlike else looks
             return write_screened(out, self.data.records(source), offered, drawn, looks)
 
         inputs = {
@@ -307,6 +313,15 @@ class Build:
             self._packs = (digests, ready)
         return self._packs[1]
 
+    @property
+    def _twin_bits(self) -> int | None:
+        """How alike two pictures of a source must be for one to go; None where none goes."""
+        policy = self.recipe.mixture.near_duplicates
+        return policy.max_distance_bits if policy.policy == "drop" else None
+
+    def _twins(self) -> Twins | None:
+        return None if self._twin_bits is None else Twins(self._twin_bits)
+
     def _pack(self, kept_out: Decontamination) -> Benchmarked:
         name = kept_out.benchmark
         pack = read_pack(self.recipe.benchmarks[name], self.data.benchmark(name))
@@ -320,6 +335,7 @@ class Build:
             "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
             "pictures_are": mixture.pictures,
             "rules": model_digest(*rules),
+            **({} if self._twin_bits is None else {"twins": f"within {self._twin_bits} bits"}),
             "records": self.digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")

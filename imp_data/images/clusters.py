@@ -72,6 +72,22 @@ def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
     return _gathered(some for piece in pieces for some in _pairs_of(piece, hashes, max_bits))
 
 
+def pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterator[Pairs]:
+    """Pairs of a query and a reference within `max_bits`: each of them, some several times."""
+    for band, radius in band_radii(max_bits):
+        keys, asked = band_keys(references, band), band_keys(queries, band)
+        order = np.argsort(keys, kind="stable")
+        bounds = key_bounds(keys)
+        for mask in masks(radius):
+            other = asked ^ mask
+            first, until = bounds[other], bounds[other.astype(np.int64) + 1]
+            for query, entry in runs(first, until - first):
+                reference = order[entry]
+                bits = np.bitwise_count(queries[query] ^ references[reference])
+                near = np.flatnonzero(bits <= max_bits)
+                yield Pairs(query[near], reference[near], bits[near])
+
+
 def _pieces(max_bits: int) -> list[Piece]:
     """The comparisons by which every pair within `max_bits` is found in just one piece."""
     if max_bits > _MOST_BITS:
