@@ -136,7 +136,7 @@ def summary(found: dict[str, Any]) -> str:
     """A report in one sentence."""
     told = figures(found)
     return (
-        f"{found['samples']:,} samples on {found['pictures']:,} pictures: "
+        f"{_counted(found['samples'], 'sample')} on {_counted(found['pictures'], 'picture')}: "
         f"{_counted(told['shared'], 'picture')} shared by sources, "
         f"{_counted(told['clusters'], 'cluster')} of look-alikes, "
         f"{_counted(told['contradictions'], 'question')} answered in different ways"

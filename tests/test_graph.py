@@ -13,7 +13,7 @@ import yaml
 
 from assets.definitions import DEMO, ROOT, graph
 from imp_data.datadir import DataDir
-from imp_data.manifest import load_recipe
+from imp_data.manifest import NearDuplicates, load_recipe
 from imp_data.pipeline import Build
 
 CAPTION = "Provide a one-sentence caption for the provided image.\nReference OCR token: STOP"
@@ -137,6 +137,16 @@ def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
     } == others
 
 
+def test_the_demo_has_54_assets_and_without_its_report_53(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 54
+    recipe = load_recipe(ROOT / DEMO)
+    ignore = NearDuplicates(policy="ignore")
+    mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
+    fewer = edges(graph(Build(recipe.model_copy(update={"mixture": mixture}))))
+    assert set(demo) - set(fewer) == {"neighbours"}
+    assert fewer["card"] == {"mixture"}
+
+
 def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> None:
     raw = {key for key in demo if key.startswith("raw/")}
     assert {"raw/dvqa", "raw/coco", "raw/textvqa"} <= raw
@@ -212,6 +222,9 @@ def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
     mixture = metadata(result, "mixture")
     assert mixture["dagster/row_count"] == 2
     assert [c.name for c in mixture["dagster/column_schema"].columns][:2] == ["id", "source"]
+    neighbours = metadata(result, "neighbours")
+    assert neighbours["summary"].startswith("2 samples on 0 pictures: 0 pictures shared")
+    assert "Pictures were deferred" in neighbours["not checked"]
     part, whole = mixture["parts"].records
     assert part.data["quota"] == 2 and part.data["dropped"] == 2
     assert whole.data == {**part.data, "part": "all"}
