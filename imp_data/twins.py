@@ -30,6 +30,9 @@ class Pictures(NamedTuple):
     def take(self, rows: Places | slice) -> "Pictures":
         return Pictures(*(column[rows] for column in self))
 
+    def followed_by(self, others: "Pictures") -> "Pictures":
+        return Pictures(*(np.concatenate(two) for two in zip(self, others, strict=True)))
+
 
 class Twin(NamedTuple):
     """The kept picture that a refused one looks like, the first in draw order, and how closely."""
@@ -56,13 +59,13 @@ class Twins:
 
     def _refused(self, fresh: Pictures) -> dict[int, Twin]:
         before = len(self._kept.names)
-        both = Pictures(*(np.concatenate(two) for two in zip(self._kept, fresh, strict=True)))
+        both = self._kept.followed_by(fresh)
         home = self._homes(fresh.hashes)
         rows = before + np.arange(len(home))
         apart = np.flatnonzero(both.digests[home] != fresh.digests)
         bits = _distances(fresh.hashes[apart], both.hashes[home[apart]])
         twins = both.names[home[apart]]
-        self._kept = both.take(np.flatnonzero(np.append(np.ones(before, np.bool_), home == rows)))
+        self._kept = self._kept.followed_by(fresh.take(np.flatnonzero(home == rows)))
         told = zip(apart.tolist(), twins.tolist(), bits.tolist(), strict=True)
         return {row: Twin(name, distance) for row, name, distance in told}
 
