@@ -25,7 +25,7 @@ SHOWN = st.lists(st.tuples(HASHES, HASHES, st.booleans()), max_size=30)
 
 def pictures(shown: list[tuple[int, int, bool]]) -> Pictures:
     """Pictures numbered from 1; bytes are equal where both hashes and the flag are."""
-    digests = [hash((stored, upright, flag)) % 2**64 for stored, upright, flag in shown]
+    digests = [shown.index(one) for one in shown]
     hashes = np.array([each[:2] for each in shown], np.uint64).reshape(-1, 2)
     names = np.arange(1, len(shown) + 1, dtype=np.uint64)
     return Pictures(names, np.array(digests, np.uint64), hashes)
