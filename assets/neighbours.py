@@ -22,7 +22,8 @@ def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
         after=["mixture", *(f"images/{source}" for source in build.recipe.sources)],
         kinds={"python", "json", "markdown"},
         description="Pictures that look alike within the mixture, by cluster and by sources, and "
-        "questions on one picture that are answered in different ways. Nothing is taken out.",
+        "questions on one picture that are answered in different ways. It tells, and takes nothing "
+        "out.",
         group="mixture",
         code=CODE,
     )

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import pyarrow as pa
 
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
+from imp_data.facts import LIBRARIES
 from imp_data.manifest import model_digest
 from imp_data.neighbours import report
 from imp_data.pipeline import Build
-from imp_data.store import StageResult, code_digest, json_text, write_text
+from imp_data.store import StageResult, code_digest, json_text, library_versions, write_text
 
 CODE = code_digest(
     *("reports", "neighbours", "likeness", "contradictions", "exchanges"),
@@ -43,6 +45,7 @@ def write_neighbours(build: Build) -> StageResult:
 
     inputs = {
         "code": CODE,
+        "libraries": str(library_versions(*LIBRARIES)),
         "mixture": build.digest_of("mixture"),
         "policy": model_digest(policy),
         **{f"images/{s}": build.digest_of(f"images/{s}") for s in build.recipe.sources},
@@ -71,13 +74,17 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     manifest = folder / "mixture.json"
     if not manifest.is_file():
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
-    sealed = orjson.loads(manifest.read_bytes())
-    built = DataDir(folder.absolute().parents[1]).reports(sealed["name"])
-    if not fingerprints and (built / _JSON).is_file():
-        found = stored(built)
-        if found["digest"] == sealed["digest"]:
-            return found
-    return report(folder, fingerprints)
+    try:
+        sealed = orjson.loads(manifest.read_bytes())
+        built = DataDir(folder.absolute().parent.parent).reports(sealed["name"])
+        if not fingerprints and (built / _JSON).is_file():
+            found = stored(built)
+            if found["digest"] == sealed["digest"]:
+                return found
+        return report(folder, fingerprints)
+    except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        remedy = "look what with `imp-data verify`, then build it or fetch it again"
+        raise UserError(folder, f"is not whole ({error})", remedy) from error
 
 
 def stored(folder: Path) -> dict[str, Any]:

@@ -140,3 +140,14 @@ def test_of_a_mixture_that_is_elsewhere_it_is_made_when_asked_for(
     assert neighbours(folder, files) == known
     with pytest.raises(UserError, match=r"holds no mixture\.json"):
         neighbours(tmp_path, [])
+
+
+@pytest.mark.parametrize("name", ["mixture.json", "state.json", "data-00000-of-00001.arrow"])
+def test_a_mixture_that_is_damaged_is_named(name: str, told: World, tmp_path: Path) -> None:
+    built_report(told)
+    folder = shutil.copytree(told.data.mixture("small"), tmp_path / "far" / "away" / "m")
+    for damaged in (b"spoilt", b"[]", b""):
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(UserError) as error:
+            neighbours(folder, [])
+        assert str(folder) in error.value.where
