@@ -5,7 +5,7 @@
 
 Rows have the sub-sources, turns and lengths of the real mixture, and random words. One picture in a
 hundred is like the one before it, one sample in a thousand answers another's question otherwise;
-the report must find just these. Prints seconds and the peak of each process; the last line is JSON.
+the report must find these. Prints seconds and the peak of each process; the last line is JSON.
 """
 
 import argparse
@@ -117,7 +117,8 @@ def measured(folder: Path, bits: int) -> dict[str, Any]:
         "contradicted_questions": said["questions"],
     }
     assert alike["clusters"] >= found["pictures"] // _ALIKE_EVERY - 1, "planted pictures are missed"
-    assert said["questions"] == len(range(2, found["samples"], _CONTRADICTED_EVERY))
+    # And a few more by chance, where random words ask a picture the same question again.
+    assert said["questions"] >= len(range(2, found["samples"], _CONTRADICTED_EVERY))
     return figures
 
 
