@@ -14,9 +14,10 @@ def card_asset(build: Build) -> dg.AssetsDefinition:
 
     @stage(
         "card",
-        after=["mixture"],
+        after=["mixture", *(["neighbours"] if build.reports_neighbours else [])],
         kinds={"python", "markdown"},
-        description="The dataset card: composition beside the paper's, losses, licences.",
+        description="The dataset card: composition beside the paper's, losses, licences, "
+        "what it says twice.",
         group="mixture",
         code=CODE,
     )

@@ -12,6 +12,7 @@ from assets.console import brief
 from assets.images import images_assets
 from assets.jobs import rebuild, weekly
 from assets.mixture import mixture_asset
+from assets.neighbours import neighbours_assets
 from assets.raw import raw_assets, world_assets
 from assets.records import records_assets
 from assets.screened import screened_assets
@@ -34,6 +35,7 @@ def graph(build: Build) -> dg.Definitions:
             *images_assets(build),
             *screened_assets(build),
             mixture_asset(build),
+            *neighbours_assets(build),
             card_asset(build),
         ],
         jobs=[rebuild],

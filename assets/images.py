@@ -28,7 +28,9 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
         pictures, statuses = result.figures["pictures"], result.figures["statuses"]
         told = {**counts("status", statuses, "pictures"), **columns(SCHEMA)}
         summary = "pictures deferred" if build.deferred else _summary(pictures, statuses)
-        return report(result, summary, told, rows=pictures, path=build.data.fingerprints(source))
+        return report(
+            result, summary, told, rows=pictures, path=build.data.fingerprints(build.name, source)
+        )
 
     return images
 

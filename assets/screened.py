@@ -29,7 +29,7 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
     )
     def screened() -> Result:
         result = build.screened(source)
-        path, passed = build.data.screened(source), result.figures["passed"]
+        path, passed = build.data.screened(build.name, source), result.figures["passed"]
         summary, told = _told(result.figures)
         return report(result, summary, told, checks, rows=passed, path=path)
 
@@ -49,6 +49,12 @@ def _description(build: Build, source: str) -> str:
         f"perceptual hash within {d.max_distance_bits} bits."
         for d in recipe.mixture.decontaminate
     ]
+    policy = recipe.mixture.near_duplicates
+    if policy.policy == "drop":
+        lines.append(
+            "- A picture that looks like one kept before it is dropped: perceptual hashes within "
+            f"{policy.max_distance_bits} bits."
+        )
     lines.append(f"- The quota is {recipe.part(source).quota:,} Samples.")
     return "\n".join(["Which Samples pass, which go and why, which are held back.\n", *lines])
 

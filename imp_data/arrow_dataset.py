@@ -75,7 +75,17 @@ def mixture_ids(folder: Path) -> Iterator[str]:
 
 def mixture_batches(folder: Path) -> Iterator[pa.RecordBatch]:
     """The batches of a mixture's shards, in its order."""
+    for shard in shard_files(folder):
+        yield from shard_batches(shard)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """A mixture's shards, in its order."""
     state = orjson.loads((folder / "state.json").read_bytes())
-    for file in state["_data_files"]:
-        with pa.OSFile(str(folder / file["filename"]), "rb") as source:
-            yield from pa.ipc.open_stream(source)
+    return [folder / file["filename"] for file in state["_data_files"]]
+
+
+def shard_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of one shard, one at a time."""
+    with pa.OSFile(str(path), "rb") as source:
+        yield from pa.ipc.open_stream(source)

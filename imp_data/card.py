@@ -13,9 +13,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imp_data.ledger import Reason, Repair
 from imp_data.pipeline import Build
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.store import StageResult, code_digest, run_stage, tree_digest, write_text
+from imp_data.store import (
+    StageResult,
+    code_digest,
+    json_text,
+    text_digest,
+    tree_digest,
+    write_text,
+)
 
 CODE = code_digest("card", "templates")
+# Ends the section on neighbours: its counts are not in mixture.json, by which a card is verified.
+_SEAL = "\n<!-- said twice, sealed: "
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
+)
 # Bounds of the Hub's size_categories (huggingface.co/docs/hub, datasets-cards).
 _SIZES = [
     (1_000, "n<1K"),
@@ -27,30 +39,55 @@ _SIZES = [
 
 
 def write_card(build: Build) -> StageResult:
-    """README.md beside the shards; built anew when mixture.json or the template has changed."""
-    folder = build.data.mixture(build.recipe.mixture.name)
+    """README.md beside the shards; built anew when what it tells of or the template has changed."""
+    folder = build.data.mixture(build.name)
     readme = folder / "README.md"
+    twice = build.figures("neighbours") if build.reports_neighbours else None
 
     def write() -> dict[str, Any]:
         text = card_text(folder)
+        if twice is not None:
+            text += said_twice(folder, twice)
         write_text(readme, text)
         return {"characters": len(text)}
 
-    inputs = {"code": CODE, "mixture": tree_digest(folder / "mixture.json")}
-    return run_stage(build.data.stamp("card"), inputs, [readme], write)
+    inputs = {
+        "code": CODE,
+        "mixture": tree_digest(folder / "mixture.json"),
+        "neighbours": text_digest(json_text(twice)),
+    }
+    return build.stage("card", inputs, [readme], write)
+
+
+def said_twice(folder: Path, figures: dict[str, Any]) -> str:
+    """The end of a card: what the report on the mixture's neighbours counts."""
+    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    deferred = manifest["pictures"] == "deferred"
+    template = _ENVIRONMENT.get_template("said_twice.md.j2")
+    dropped = manifest["near_duplicates"] is not None
+    text = template.render(f=figures, deferred=deferred, dropped=dropped, folder=_folder(manifest))
+    return _sealed(text, manifest)
+
+
+def _sealed(text: str, manifest: dict[str, Any]) -> str:
+    return f"{text}{_SEAL}{text_digest(manifest['digest'], text)[:16]} -->\n"
+
+
+def is_card(text: str, folder: Path) -> bool:
+    """Whether a card is that of the mixture in `folder`, with or without the end on neighbours."""
+    end = text.removeprefix(card_text(folder))
+    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    return end in {"", _sealed(end.rpartition(_SEAL)[0], manifest)}
 
 
 def card_text(folder: Path) -> str:
-    """The card of the mixture in `folder`, a pure function of its mixture.json."""
+    """The card of the mixture in `folder` as far as its mixture.json gives it."""
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     parts = manifest["parts"]
     outcomes = Counter[str]({"kept": 0, "held": 0, "dropped": 0})
     for part in parts:
         outcomes.update(part["outcomes"])
-    template = Environment(
-        loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
-    ).get_template("card.md.j2")
-    return template.render(
+    return _ENVIRONMENT.get_template("card.md.j2").render(
         m=manifest,
         metadata=yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True),
         paper_url=_paper_url(manifest["paper"]),
@@ -61,7 +98,7 @@ def card_text(folder: Path) -> str:
         repairs=_by_kind(parts, "repairs", Repair),
         unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
         rebuild=_rebuild_command(manifest),
-        folder=f"{'data/demo' if manifest['drawn'] else 'data'}/mixtures/{manifest['name']}",
+        folder=_folder(manifest),
     )
 
 
@@ -114,6 +151,10 @@ def _by_kind(
 
 def _paper_url(paper: str | None) -> str | None:
     return paper and f"https://arxiv.org/abs/{paper.removeprefix('arXiv:')}"
+
+
+def _folder(manifest: dict[str, Any]) -> str:
+    return f"{'data/demo' if manifest['drawn'] else 'data'}/mixtures/{manifest['name']}"
 
 
 def _rebuild_command(manifest: dict[str, Any]) -> str:

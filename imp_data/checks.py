@@ -151,7 +151,7 @@ def screened_checks(build: Build, source: str) -> list[Check]:
 def _screened_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"screened/{source}")
     outcomes: dict[str | None, int] = {}
-    for batch in arrow_batches(build.data.screened(source), ["outcome"]):
+    for batch in arrow_batches(build.data.screened(build.name, source), ["outcome"]):
         for entry in pc.value_counts(batch.column("outcome")).to_pylist():
             outcomes[entry["values"]] = outcomes.get(entry["values"], 0) + entry["counts"]
     samples = build.figures(f"records/{source}")["samples"]

@@ -4,12 +4,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from imp_data import __version__
 from imp_data.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     help="Instruction-tuning data for vision-language models, with an account of every record.",
@@ -145,6 +148,43 @@ def match(
     for pair in found:
         print(f"{pair.distance_bits:>2} bits  {pair.image}  looks like  {pair.reference}")
     print(f"{len(found):,} within {max_distance} bits", file=sys.stderr)
+
+
+@app.command()
+def neighbours(
+    folder: Folder,
+    fingerprints: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="F", help="Fingerprint files, to make the report anew with."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a mixture says twice: pictures that look alike, answers that disagree."""
+    from imp_data import reports
+
+    found = reports.neighbours(folder, fingerprints or [])
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(reports.summary(found), *found["not_checked"], sep="\n", markup=False)
+    for section in reports.sections(found):
+        if section.rows:
+            console.print(_table(*section))
+
+
+def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title, title_justify="left")
+    for column in header:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    return shown
 
 
 def _current_mixture() -> Path:

@@ -27,8 +27,9 @@ class DataDir(NamedTuple):
     def ledger(self, source: str) -> Path:
         return self.root / "ledger" / f"{source}.parquet"
 
-    def fingerprints(self, source: str) -> Path:
-        return self.root / "fingerprints" / f"{source}.parquet"
+    def fingerprints(self, mixture: str, source: str) -> Path:
+        """A mixture's own: which pictures are looked at depends on its quotas and rules."""
+        return self.root / "fingerprints" / mixture / f"{source}.parquet"
 
     def journal(self, source: str) -> Path:
         """Fingerprints of a stage that is under way."""
@@ -37,11 +38,20 @@ class DataDir(NamedTuple):
     def benchmark(self, name: str) -> Path:
         return self.root / "benchmarks" / f"{name}.parquet"
 
-    def screened(self, source: str) -> Path:
-        return self.root / "screened" / f"{source}.arrow"
+    def screened(self, mixture: str, source: str) -> Path:
+        return self.root / "screened" / mixture / f"{source}.arrow"
+
+    @property
+    def mixture_names(self) -> list[str]:
+        """Those of which a stage has been finished here."""
+        return sorted(path.name for path in (self.root / ".stamps" / "mixtures").glob("*"))
 
     def mixture(self, name: str) -> Path:
         return self.root / "mixtures" / name
+
+    def reports(self, name: str) -> Path:
+        """What is told of a mixture, beside it: its own folder is sealed by its digests."""
+        return self.root / "reports" / name
 
     def stamp(self, asset: str) -> Path:
         """What a finished stage was built from; beside the data, so that it moves with it."""

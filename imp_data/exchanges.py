@@ -1,6 +1,7 @@
 """The question-and-answer exchanges of a built mixture, in forms that can be compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.arrow_dataset import mixture_batches
+from imp_data.arrow_dataset import mixture_batches, shard_batches, shard_files
+from imp_data.engine import map_ordered
 from imp_data.fingerprints import Names, picture_names
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
 
@@ -47,13 +49,29 @@ class Mixture(NamedTuple):
 
 
 def read_mixture(folder: Path, max_answer_words: int | None) -> Mixture:
-    """One pass over the shards, some ten thousand Samples at a time."""
+    """One pass over the shards, each read by one of the engine's workers."""
+    parts = map_ordered(
+        partial(_read_shard, max_answer_words=max_answer_words), shard_files(folder)
+    )
+    origins: dict[tuple[str, str], int] = {}
+    columns, frames, first = [], [], 0
+    for rows, exchanges in parts:
+        number = [origins.setdefault(name, len(origins)) for name in rows.origins]
+        columns.append((rows.image, rows.sha256, np.array(number, np.int32)[rows.origin]))
+        frames.append(exchanges.with_columns(pl.col("row") + pl.lit(first, pl.Int32)))
+        first += len(rows.image)
+    image, sha256, origin = map(np.concatenate, zip(*columns, strict=True))
+    return Mixture(Rows(image, sha256, origin, tuple(origins)), pl.concat(frames))
+
+
+def _read_shard(path: Path, max_answer_words: int | None) -> Mixture:
+    """One shard's share of the mixture, its rows counted from 0; ten thousands at a time."""
     origins: dict[tuple[str, str], int] = {}
     columns: list[tuple[npt.NDArray[Any], ...]] = [
         (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32))
     ]
     frames = [_exchanges(pl.DataFrame(schema=_FRAME_SCHEMA), max_answer_words).select(_KEYS)]
-    for first, table in _tables(folder):
+    for first, table in _tables(shard_batches(path)):
         names = zip(table["source"].to_pylist(), table["subset"].to_pylist(), strict=True)
         origin = [origins.setdefault(name, len(origins)) for name in names]
         image, sha256 = picture_names(table["image"].to_pylist()), _digest_keys(table)
@@ -63,9 +81,9 @@ def read_mixture(folder: Path, max_answer_words: int | None) -> Mixture:
     return Mixture(Rows(image, sha256, code, tuple(origins)), pl.concat(frames))
 
 
-def _tables(folder: Path) -> Iterator[tuple[int, pa.Table]]:
-    """(number of its first Sample, table) of the mixture, in its order."""
-    batches = mixture_batches(folder)
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """(number of its first Sample, table) of some ten thousand Samples after the other."""
+    batches = iter(batches)
     first = 0
     while some := list(islice(batches, _BATCHES_AT_ONCE)):
         table = pa.Table.from_batches(some).select(_COLUMNS)
@@ -147,7 +165,7 @@ def texts_of(folder: Path, needed: set[int], max_answer_words: int | None) -> di
     """{row: id, image, and its exchanges by the hashes of question and answer} of some Samples."""
     wanted = np.array(sorted(needed), np.int64)
     texts: dict[int, Any] = {}
-    for first, table in _tables(folder):
+    for first, table in _tables(mixture_batches(folder)):
         rows = wanted[(wanted >= first) & (wanted < first + table.num_rows)]
         if not len(rows):
             continue

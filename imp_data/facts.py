@@ -3,7 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imp_data.manifest import Decontamination, Exclusion, Part, Published, Recipe, model_digest
+from imp_data.manifest import (
+    Decontamination,
+    Exclusion,
+    Mixture,
+    Part,
+    Published,
+    Recipe,
+    model_digest,
+)
 from imp_data.recall import recall_within
 from imp_data.store import library_versions
 
@@ -36,6 +44,7 @@ def mixture_facts(
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
         "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
+        "near_duplicates": _dropped_twins(mixture),
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
             "mixture": model_digest(mixture),
@@ -43,6 +52,12 @@ def mixture_facts(
         },
         "libraries": library_versions(*LIBRARIES, "pillow", "imagehash"),
     }
+
+
+def _dropped_twins(mixture: Mixture) -> dict[str, Any] | None:
+    """How alike pictures of one source were when one of them was dropped; None where none was."""
+    policy = mixture.near_duplicates
+    return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
 
 
 def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     BENCHMARK_ID = "benchmark_id", "The picture's file name carries a benchmark picture's id."
     BENCHMARK_BYTES = "benchmark_bytes", "The picture is a benchmark picture, byte for byte."
     BENCHMARK_HASH = "benchmark_hash", "The picture looks like a benchmark picture."
+    NEAR_DUPLICATE = "near_duplicate", "The picture looks like one its source has kept before."
     IMAGE_MISSING = "image_missing", "The picture is not there."
     IMAGE_EMPTY = "image_empty", "The picture's file has no bytes."
     IMAGE_UNDECODABLE = "image_undecodable", "The picture cannot be decoded."

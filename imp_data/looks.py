@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imp_data.fingerprints import Names, check_decoder, picture_names
 from imp_data.ledger import Verdict
 from imp_data.manifest import Limits
+from imp_data.twins import Pictures, Twins
 from imp_data.verdicts import Benchmarked, picture_verdicts
 
 _COLUMNS = [
@@ -26,13 +28,17 @@ Fingerprints = Callable[[Sequence[str]], pa.Table]
 class Judge:
     """Whether pictures pass, as they are asked for; each is looked at once.
 
-    Memory: 9 bytes a picture.
+    They must be asked for in draw order where `twins` are to go. Memory: 9 bytes a picture.
     """
 
     def __init__(
-        self, look: Fingerprints, limits: Limits, benchmarks: Sequence[Benchmarked]
+        self,
+        look: Fingerprints,
+        limits: Limits,
+        benchmarks: Sequence[Benchmarked],
+        twins: Twins | None = None,
     ) -> None:
-        self._look, self._limits, self._benchmarks = look, limits, benchmarks
+        self._look, self._limits, self._benchmarks, self._twins = look, limits, benchmarks, twins
         self._names = np.zeros(1, np.uint64)
         self._fine = np.ones(1, np.bool_)  # 0, text without a picture, passes
 
@@ -48,6 +54,10 @@ class Judge:
             fine = np.ones(len(asked), np.bool_)
             refused = picture_verdicts(table, self._limits, self._benchmarks)
             fine[np.fromiter(refused, np.int64)] = False
+            if self._twins is not None:
+                whole = np.flatnonzero(fine)
+                alike = self._twins.refused(pictures_of(table.take(pa.array(whole))))
+                fine[whole[np.fromiter(alike, np.int64)]] = False
             self._learn(names[places], fine)
         return self._fine[np.searchsorted(self._names, names)]
 
@@ -91,6 +101,16 @@ class Looks(NamedTuple):
         ]
         sides = [pa.array(side[places], mask=~shown) for side in (self.width, self.height)]
         return [pa.array(digests, pa.string()), *sides]
+
+
+def pictures_of(table: pa.Table) -> Pictures:
+    """Rows of a fingerprint file as `Twins` compares them; hashes are 0 where one is broken."""
+    stored = table["phash"]
+    upright = pc.coalesce(table["phash_upright"], stored)
+    hashes = [pc.fill_null(column, 0).to_numpy() for column in (stored, upright)]
+    begins = bytes.fromhex("".join((text or "0" * 16)[:16] for text in table["sha256"].to_pylist()))
+    names = picture_names(table["image"].to_pylist())
+    return Pictures(names, np.frombuffer(begins, ">u8").astype(np.uint64), np.stack(hashes, axis=1))
 
 
 def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> Looks:

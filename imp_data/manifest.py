@@ -169,6 +169,24 @@ class Decontamination(Strict):
     )
 
 
+class NearDuplicates(Strict):
+    """What becomes of pictures that look alike within the mixture, and of answers that disagree."""
+
+    policy: Literal["report", "drop", "ignore"] = Field(
+        "report",
+        description="`report` tells of them beside the mixture, nothing is taken out; `drop` also "
+        "drops a Sample whose picture looks like one that its own source has kept before, in draw "
+        "order; another source's, or other conversations on the same picture, never count",
+    )
+    max_distance_bits: Annotated[int, Field(ge=0, le=15)] = Field(
+        4, description="Hamming distance of 64-bit hashes up to which two pictures look alike"
+    )
+    max_answer_words: Annotated[int, Field(gt=0)] = Field(
+        5, description="longer answers are not compared: few of them agree word for word"
+    )
+    listed: Count = Field(100, description="findings of each kind that are told in full")
+
+
 class Limits(Strict):
     """Bounds beyond which a record or a picture is refused."""
 
@@ -196,6 +214,12 @@ class Mixture(Strict):
     exclusions: tuple[Exclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()
+    # These two say how a mixture is made and what is told of it, not what is in it: no digest of
+    # the manifest has them.
+    near_duplicates: NearDuplicates = Field(NearDuplicates(), exclude=True)
+    engine: Literal["local", "ray"] = Field(
+        "local", exclude=True, description="what does the work; IMP_ENGINE overrides it"
+    )
     shard_rows: Annotated[int, Field(gt=0)] = 50_000
 
     @model_validator(mode="after")
@@ -207,6 +231,8 @@ class Mixture(Strict):
         strangers = sorted({e.source for e in self.exclusions} - set(names))
         if strangers:
             raise ValueError(f"exclusions: {', '.join(strangers)} is not among the parts")
+        if self.near_duplicates.policy == "drop" and self.pictures == "deferred":
+            raise ValueError("near_duplicates: pictures that are deferred cannot be compared")
         return self
 
 

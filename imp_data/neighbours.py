@@ -4,36 +4,22 @@ A report and never a removal: one COCO picture rightly stands under many sources
 after `normalised_question` and `normalised_answer`, a conversation exchange by exchange.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from imp_data.exchanges import Mixture, Rows, read_mixture, texts_of
-from imp_data.fingerprints import Names, check_decoder, picture_names
-from imp_data.images.clusters import clusters, united
+from imp_data.contradictions import contradictions, told_in_full
+from imp_data.exchanges import Rows, read_mixture, texts_of
 from imp_data.images.match import Places
-from imp_data.store import json_text, write_text
+from imp_data.likeness import alike_pictures, same_pictures
 
 _MOST_IMAGES_SHOWN = 10
-_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
-
-
-def write_report(
-    folder: Path,
-    fingerprints: Sequence[Path],
-    out: Path,
-    max_bits: int = 4,
-    max_answer_words: int | None = 5,
-) -> dict[str, Any]:
-    """Write `report` to `out`, whole or not at all. Not into `folder`, whose files are sealed."""
-    found = report(folder, fingerprints, max_bits, max_answer_words)
-    write_text(out, json_text(found))
-    return found
+_DEFERRED = "Pictures were deferred, so the same picture is told by its path alone."
+_LOOKS_UNKNOWN = "Which pictures look alike is not known, for want of their fingerprints."
 
 
 def report(
@@ -48,6 +34,7 @@ def report(
     `fingerprints` are the files of the mixture's sources; pictures that none of them knows are
     compared by path and bytes alone. Answers of more words than `max_answer_words` are passed over.
     """
+    manifest = orjson.loads((folder / "mixture.json").read_bytes())
     mixture = read_mixture(folder, max_answer_words)
     picture = same_pictures(mixture.rows)
     cluster = alike_pictures(mixture.rows, picture, fingerprints, max_bits)
@@ -58,9 +45,12 @@ def report(
     needed = {row for some in shown for row in some["rows"]} | set(conflicts["row"].to_list())
     texts = texts_of(folder, needed, max_answer_words)
     return {
+        "mixture": manifest["name"],
+        "digest": manifest["digest"],
+        "not_checked": _not_checked(manifest, fingerprints),
         "samples": len(picture),
         "pictures": len(np.unique(picture[picture >= 0])),
-        "same_picture": {"by_sources": _shared(mixture.rows, picture)},
+        "same_picture": _same_figures(mixture.rows, picture),
         "alike": {
             "max_distance_bits": max_bits,
             **_alike_figures(mixture.rows, picture, cluster),
@@ -71,106 +61,40 @@ def report(
             "exchanges": len(mixture.exchanges),
             "questions": found["group"].n_unique(),
             "by_subsets": _disagreeing(found, mixture.rows.origins),
-            "listed": list(_conflicts(conflicts, texts)),
+            "listed": list(told_in_full(conflicts, texts)),
         },
     }
 
 
-def same_pictures(rows: Rows) -> Places:
-    """A number for each Sample's picture: equal where path or bytes are; -1 without a picture."""
-    paths, path = np.unique(rows.image, return_inverse=True)
-    digests, digest = np.unique(rows.sha256, return_inverse=True)
-    known = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0))
-    labels = np.arange(len(paths) + len(digests))
-    labels = united(labels, path[known], len(paths) + digest[known])
-    return np.where(rows.image == 0, -1, labels[path])
+def _not_checked(manifest: dict[str, Any], fingerprints: Sequence[Path]) -> list[str]:
+    deferred = [_DEFERRED] if manifest["pictures"] == "deferred" else []
+    return deferred + ([] if fingerprints else [_LOOKS_UNKNOWN])
 
 
-def alike_pictures(
-    rows: Rows, picture: Places, fingerprints: Sequence[Path], max_bits: int
-) -> Places:
-    """A number for each Sample's cluster of pictures within `max_bits`; -1 where no hash is known.
-
-    A picture counts as stored and as its EXIF orientation turns it: a copy may be either.
-    """
-    paths, row = np.unique(rows.image, return_index=True)
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.uint64))]
-    for file in fingerprints:
-        check_decoder(file, pq.read_schema(file))
-        for batch in pq.ParquetFile(file).iter_batches(columns=["image", "phash", "phash_upright"]):
-            names = picture_names(batch["image"].to_pylist())
-            place = np.searchsorted(paths, names).clip(max=max(len(paths) - 1, 0))
-            for column in (batch["phash"], batch["phash_upright"]):
-                hashed = column.is_valid().to_numpy(zero_copy_only=False)
-                hashed &= paths[place] == names if len(paths) else False
-                hashes = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)[hashed]
-                parts.append((picture[row[place[hashed]]], hashes.astype(np.uint64)))
-    owner, hashes = map(np.concatenate, zip(*parts, strict=True))
-    order = np.argsort(owner, kind="stable")
-    owner, hashes = owner[order], hashes[order]
-    same = np.flatnonzero(owner[1:] == owner[:-1])
-    labels = united(clusters(hashes, max_bits), same, same + 1)
-    if not len(owner):
-        return np.full(len(picture), -1)
-    entry = np.searchsorted(owner, picture).clip(max=len(owner) - 1)
-    return np.where(owner[entry] == picture, labels[entry], -1)
-
-
-def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
-    """row, origin, group, answer of exchanges on one picture and question that answer otherwise.
-
-    Those of one `group` belong together; groups are numbered by their first Samples.
-    """
-    exchanges = mixture.exchanges
-    suspect = _answered_otherwise(
-        exchanges["question"].to_numpy(),
-        exchanges["answer"].to_numpy(),
-        picture[exchanges["row"].to_numpy()],
-    )
-    few = exchanges[suspect]
-    row = few["row"].to_numpy()
-    asked = few.with_columns(
-        pl.Series("picture", picture[row]), pl.Series("origin", mixture.rows.origin[row])
-    )
-    key = ["picture", "question"]
-    split = asked.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
-    groups = (
-        split.filter(pl.col("answers") > 1)
-        .sort("row", "picture", "question")
-        .select(*key)
-        .with_row_index("group")
-    )
-    found = asked.join(groups, on=key).sort("group", "row", "answer")
-    return found.select("row", "origin", "group", "question", "answer")
-
-
-def _answered_otherwise(question: Names, answer: Names, picture: Places) -> Places:
-    """Exchanges that share picture and question with one of another answer, and hardly any more.
-
-    One sort of 64-bit names instead of groups of all exchanges, which take ten times the memory.
-    """
-    with np.errstate(over="ignore"):
-        key = question ^ (picture.astype(np.uint64) * _SCATTER)
-    order = np.lexsort((answer, key))
-    ranked, said = key[order], answer[order]
-    differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
-    return np.flatnonzero(np.isin(key, np.unique(ranked[1:][differs])))
-
-
-def _shared(rows: Rows, picture: Places) -> list[dict[str, Any]]:
+def _same_figures(rows: Rows, picture: Places) -> dict[str, Any]:
     """How many pictures two sources share; of one source, how many it holds under several paths."""
     held = pl.DataFrame({"group": picture, "source": _sources(rows), "member": rows.image})
-    return _by_pair(held.filter(pl.col("group") >= 0), "sources", "pictures")
+    held = held.filter(pl.col("group") >= 0)
+    return {"shared": _shared(held), "by_sources": _by_pair(held, "sources", "pictures")}
+
+
+def _shared(held: pl.DataFrame) -> int:
+    """How many groups have members of two sources or more."""
+    sources = held.group_by("group").agg(pl.col("source").n_unique())
+    return int((sources["source"] > 1).sum())
 
 
 def _alike_figures(rows: Rows, picture: Places, cluster: Places) -> dict[str, Any]:
     held = pl.DataFrame({"group": cluster, "source": _sources(rows), "member": picture})
     held = held.filter(pl.col("group") >= 0).unique()
     sizes = held.group_by("group").agg(pl.col("member").n_unique()).filter(pl.col("member") > 1)
+    by_size = sizes.group_by("member").len().sort("member")
     several = held.join(sizes, on="group", how="semi")
     return {
         "clusters": len(sizes),
         "pictures": int(sizes["member"].sum()),
+        "by_size": [{"pictures": size, "clusters": count} for size, count in by_size.iter_rows()],
+        "shared": _shared(several),
         "by_sources": _by_pair(several, "sources", "clusters"),
     }
 
@@ -224,16 +148,6 @@ def _largest(rows: Rows, picture: Places, cluster: Places, listed: int) -> list[
 
 
 def _shown(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
-    images = [texts[row]["image"] for row in cluster["rows"]]
-    return {"pictures": cluster["pictures"], "images": images}
-
-
-def _conflicts(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
-    """Each contradicted question with its picture, and the ids behind each of its answers."""
-    for group in found.partition_by("group", maintain_order=True):
-        answers: dict[str, list[str]] = {}
-        for row, question, answer in group.select("row", "question", "answer").iter_rows():
-            asked, told = texts[row]["exchanges"][question, answer]
-            answers.setdefault(told, []).append(texts[row]["id"])
-        image = texts[group["row"][0]]["image"]
-        yield {"image": image, "question": asked, "answers": dict(sorted(answers.items()))}
+    shown = [texts[row] for row in cluster["rows"]]
+    told = {"images": [one["image"] for one in shown], "ids": [one["id"] for one in shown]}
+    return {"pictures": cluster["pictures"], **told}

@@ -1,6 +1,6 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import orjson
 
 from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
+from imp_data.engine import running_on
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fingerprints import Album, fingerprint_writer
@@ -32,19 +33,24 @@ from imp_data.store import (
     run_stage,
     text_digest,
 )
+from imp_data.twins import Twins
+from imp_data.unlike import Unlike
 from imp_data.upstream import raw_stage
 from imp_data.verdicts import Benchmarked, benchmarked
 
 _FIRST = "materialize it first, or run the whole job"
+# What depends on a mixture's quotas and rules: mixtures in one data directory have each their own.
+_OWN = {"images", "screened", "mixture", "neighbours", "card"}
 
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
+_LOOKS = ("screening", "looks", "twins", "verdicts", "images")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
     "raw": code_digest("upstream", "fetch", "download", "unpack"),
     "records": code_digest(*_EDGE, "records", "rules", "layouts"),
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts", "recall"),
-    "images": code_digest(*_EDGE, "screening", "looks", "verdicts", "fingerprints", "images"),
-    "screened": code_digest(*_EDGE, "screening", "looks", "verdicts", "images"),
+    "images": code_digest(*_EDGE, *_LOOKS, "fingerprints"),
+    "screened": code_digest(*_EDGE, *_LOOKS, "unlike"),
     "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
 }
 
@@ -64,6 +70,11 @@ class Build:
     def of(cls, mixture_path: Path) -> "Build":
         """The build that a mixture's manifest describes."""
         return cls(load_recipe(mixture_path))
+
+    @property
+    def name(self) -> str:
+        """The mixture's."""
+        return self.recipe.mixture.name
 
     @cached_property
     def published(self) -> dict[str, list[Published]]:
@@ -85,13 +96,18 @@ class Build:
         """Whether pictures are left for later."""
         return self.recipe.mixture.pictures == "deferred"
 
+    @property
+    def reports_neighbours(self) -> bool:
+        """Whether it is looked for what the mixture says twice."""
+        return self.recipe.mixture.near_duplicates.policy != "ignore"
+
     def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.
 
         The files of a drawn world are pinned to what was drawn.
         """
         manifests, folder = self.published[name], self.data.raw(name)
-        stamp = self.data.stamp(f"raw/{name}")
+        stamp = self.stamp(f"raw/{name}")
         return raw_stage(manifests, folder, stamp, self._pins(name), CODE["raw"])
 
     def records(self, source: str) -> StageResult:
@@ -106,9 +122,9 @@ class Build:
             "code": CODE["records"],
             "libraries": str(library_versions(*LIBRARIES)),
             "manifest": model_digest(manifest, limits),
-            "raw": self._digest_of(f"raw/{source}"),
+            "raw": self.digest_of(f"raw/{source}"),
         }
-        return run_stage(self.data.stamp(f"records/{source}"), inputs, outputs, build)
+        return self.stage(f"records/{source}", inputs, outputs, build)
 
     def benchmark(self, name: str) -> StageResult:
         """The ids and fingerprints of a benchmark's pictures."""
@@ -125,14 +141,14 @@ class Build:
             "decoder": decoder(),
             "altered": str(altered),
             "manifest": model_digest(manifest, limits),
-            "raw": self._digest_of(f"raw/{name}"),
+            "raw": self.digest_of(f"raw/{name}"),
             "pictures": self._pictures_digest(manifest.pictures),
         }
-        return run_stage(self.data.stamp(f"benchmarks/{name}"), inputs, [out], build)
+        return self.stage(f"benchmarks/{name}", inputs, [out], build)
 
     def images(self, source: str) -> StageResult:
         """Fingerprints of the pictures that the draw reaches."""
-        out = self.data.fingerprints(source)
+        out = self.data.fingerprints(self.name, source)
         collections = self.recipe.sources[source].pictures
         pictures = self.pictures_digest(source)
 
@@ -147,39 +163,44 @@ class Build:
                 limits, records = self.recipe.mixture.limits, self.data.records(source)
                 earlier = self._earlier_fingerprints(source, pictures)
                 album = Album(self.shelf(collections), limits, writer, told, kept, earlier)
-                judge = Judge(album, limits, self._benchmarked())
+                judge = Judge(album, limits, self._benchmarked(), self._twins())
                 order = self._candidates(source).order
                 draw(order, self._quota(source), lambda r: judge.passes(image_paths(records, r)))
                 statuses = dict(sorted(album.statuses.items()))
                 return {"pictures": sum(statuses.values()), "statuses": statuses}
 
         inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
-        return run_stage(self.data.stamp(f"images/{source}"), inputs, [out], build)
+        return self.stage(f"images/{source}", inputs, [out], build)
 
     def screened(self, source: str) -> StageResult:
         """Which Samples pass, which go and why, which are held back."""
-        out, limits = self.data.screened(source), self.recipe.mixture.limits
+        out, limits = self.data.screened(self.name, source), self.recipe.mixture.limits
+        fingerprints = self.data.fingerprints(self.name, source)
 
         def build() -> dict[str, Any]:
             offered = self._candidates(source)
-            looks = None
+            looks = unlike = None
             if not self.deferred:
-                looks = read_looks(self.data.fingerprints(source), limits, self._benchmarked())
-            passes = looks.passes if looks else lambda names: np.ones(len(names), np.bool_)
+                looks = read_looks(fingerprints, limits, self._benchmarked())
+            if looks and self._twin_bits is not None:
+                unlike = Unlike(looks, fingerprints, self._twin_bits)
+            seen = unlike or looks
+            passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
             try:
                 quota = self._quota(source)
                 drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
             except KeyError as unseen:
                 problem = f"is from before a change: it lacks {unseen.args[0]}"
                 raise UserError(f"images/{source}", problem, _FIRST) from None
+            looks = unlike.looks() if unlike else looks
             return write_screened(out, self.data.records(source), offered, drawn, looks)
 
         inputs = {
             **self._draw_inputs(source),
             "code": CODE["screened"],
-            "images": self._digest_of(f"images/{source}"),
+            "images": self.digest_of(f"images/{source}"),
         }
-        return run_stage(self.data.stamp(f"screened/{source}"), inputs, [out], build)
+        return self.stage(f"screened/{source}", inputs, [out], build)
 
     def mixture(self) -> StageResult:
         """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
@@ -202,16 +223,30 @@ class Build:
         inputs = {
             "code": CODE["mixture"],
             "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
+            **{f"records/{p.source}": self.digest_of(f"records/{p.source}") for p in mixture.parts},
             **{
-                f"records/{p.source}": self._digest_of(f"records/{p.source}") for p in mixture.parts
-            },
-            **{
-                f"screened/{p.source}": self._digest_of(f"screened/{p.source}")
+                f"screened/{p.source}": self.digest_of(f"screened/{p.source}")
                 for p in mixture.parts
             },
         }
-        stamp = self.data.stamp("mixture")
-        return run_stage(stamp, inputs, outputs, build, lambda figures: figures["digest"])
+        return self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+
+    def stage(
+        self,
+        asset: str,
+        inputs: Mapping[str, str],
+        outputs: Sequence[Path],
+        build: Callable[[], dict[str, Any]],
+        digest_of: Callable[[dict[str, Any]], str] | None = None,
+    ) -> StageResult:
+        """`run_stage` of that asset, on the engine that the mixture names."""
+        with running_on(self.recipe.mixture.engine):
+            return run_stage(self.stamp(asset), inputs, outputs, build, digest_of)
+
+    def stamp(self, asset: str) -> Path:
+        """Where it stands what the asset was built from."""
+        own = asset.split("/")[0] in _OWN
+        return self.data.stamp(f"mixtures/{self.name}/{asset}" if own else asset)
 
     def pictures_digest(self, source: str) -> str:
         """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
@@ -233,10 +268,17 @@ class Build:
         return figures
 
     def _earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
-        """Those of the last build, if the pictures and all that looks at them are the same."""
-        known = read_stamp(self.data.stamp(f"images/{source}"))
-        same = known is not None and known["inputs"].get("pictures") == pictures
-        return [self.data.fingerprints(source)] if same else []
+        """Those of the last build, and of other mixtures', of the same pictures.
+
+        Also all that looks at pictures must be the same.
+        """
+        others = sorted({*self.data.mixture_names} - {self.name})
+        return [
+            self.data.fingerprints(mixture, source)
+            for mixture in (self.name, *others)
+            if (known := read_stamp(self.data.stamp(f"mixtures/{mixture}/images/{source}")))
+            and known["inputs"].get("pictures") == pictures
+        ]
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""
@@ -252,7 +294,7 @@ class Build:
             license=self.recipe.sources[source].license,
             records=self.data.records(source),
             ledger=self.data.ledger(source),
-            screened=self.data.screened(source),
+            screened=self.data.screened(self.name, source),
         )
 
     def _quota(self, source: str) -> int:
@@ -265,11 +307,20 @@ class Build:
     def _benchmarked(self) -> list[Benchmarked]:
         """The benchmarks' packs, made ready once and again when one of them has changed."""
         names = [d.benchmark for d in self.recipe.mixture.decontaminate]
-        digests = [self._digest_of(f"benchmarks/{name}") for name in names]
+        digests = [self.digest_of(f"benchmarks/{name}") for name in names]
         if self._packs is None or self._packs[0] != digests:
             ready = [self._pack(d) for d in self.recipe.mixture.decontaminate]
             self._packs = (digests, ready)
         return self._packs[1]
+
+    @property
+    def _twin_bits(self) -> int | None:
+        """How alike two pictures of a source must be for one to go; None where none goes."""
+        policy = self.recipe.mixture.near_duplicates
+        return policy.max_distance_bits if policy.policy == "drop" else None
+
+    def _twins(self) -> Twins | None:
+        return None if self._twin_bits is None else Twins(self._twin_bits)
 
     def _pack(self, kept_out: Decontamination) -> Benchmarked:
         name = kept_out.benchmark
@@ -284,9 +335,10 @@ class Build:
             "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
             "pictures_are": mixture.pictures,
             "rules": model_digest(*rules),
-            "records": self._digest_of(f"records/{source}"),
+            **({} if self._twin_bits is None else {"twins": f"within {self._twin_bits} bits"}),
+            "records": self.digest_of(f"records/{source}"),
             **{
-                f"benchmarks/{d.benchmark}": self._digest_of(f"benchmarks/{d.benchmark}")
+                f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")
                 for d in mixture.decontaminate
             },
         }
@@ -301,14 +353,15 @@ class Build:
             for place in (self.data.images / folder.path, self.data.raw(name) / folder.inside)
             if folder.file is None or place.is_relative_to(self.data.images)
         ]
-        return text_digest(*(self._digest_of(f"raw/{name}") for name in collections), *loose)
+        return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
 
     def _stamp_of(self, asset: str) -> dict[str, Any]:
-        stamp = read_stamp(self.data.stamp(asset))
+        stamp = read_stamp(self.stamp(asset))
         if stamp is None:
             raise UserError(asset, "has not been built", _FIRST)
         return stamp
 
-    def _digest_of(self, asset: str) -> str:
+    def digest_of(self, asset: str) -> str:
+        """The digest of what a stage's last finished run left."""
         digest: str = self._stamp_of(asset)["digest"]
         return digest

@@ -5,6 +5,7 @@ from functools import partial
 
 from imp_data.card import write_card
 from imp_data.pipeline import Build
+from imp_data.reports import write_neighbours
 from imp_data.store import StageResult
 
 
@@ -25,6 +26,8 @@ def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
         yield f"images/{source}", partial(build.images, source)
         yield f"screened/{source}", partial(build.screened, source)
     yield "mixture", build.mixture
+    if build.reports_neighbours:
+        yield "neighbours", partial(write_neighbours, build)
     yield "card", partial(write_card, build)
 
 

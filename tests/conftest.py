@@ -16,6 +16,7 @@ from imp_data.card import write_card
 from imp_data.datadir import DataDir
 from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
+from imp_data.reports import write_neighbours
 from imp_data.store import StageResult
 
 # Machines that run tests are busy; how long an example takes says nothing about the library.
@@ -93,10 +94,10 @@ class World:
         }
         self.manifest("benchmarks", name, **{**stated, **fields})
 
-    def build(self, quotas: Mapping[str, int], **fields: Any) -> Build:
+    def build(self, quotas: Mapping[str, int], name: str = "small", **fields: Any) -> Build:
         parts = [{"source": s, "quota": q, "paper": q, "group": "All"} for s, q in quotas.items()]
         stated = {"title": "A small mixture", "seed": 7, "parts": parts, **fields}
-        return Build(load_recipe(self.manifest("mixtures", "small", **stated)), self.data)
+        return Build(load_recipe(self.manifest("mixtures", name, **stated)), self.data)
 
 
 def run(build: Build) -> dict[str, StageResult]:
@@ -108,7 +109,10 @@ def run(build: Build) -> dict[str, StageResult]:
     for name in sources:
         done[f"images/{name}"] = build.images(name)
         done[f"screened/{name}"] = build.screened(name)
-    return {**done, "mixture": build.mixture(), "card": write_card(build)}
+    done["mixture"] = build.mixture()
+    if build.reports_neighbours:
+        done["neighbours"] = write_neighbours(build)
+    return {**done, "card": write_card(build)}
 
 
 def built(results: Mapping[str, StageResult]) -> set[str]:

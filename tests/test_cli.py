@@ -68,6 +68,7 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
+        (("neighbours",), ["FOLDER", "--fingerprints", "--json"]),
     ],
 )
 def test_help_lists_the_options(
@@ -79,7 +80,7 @@ def test_help_lists_the_options(
 
 
 def test_every_command_is_tested_here() -> None:
-    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match"}
+    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
     assert tested == COMMANDS
 
 
@@ -94,6 +95,7 @@ def test_every_command_is_tested_here() -> None:
         ("explore",),
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
+        ("neighbours",),
     ],
 )
 def test_a_command_used_wrongly_ends_with_status_two(
@@ -252,6 +254,31 @@ def test_fingerprint_and_match_name_the_file_they_cannot_use(
         assert ran.err.startswith(f"imp-data: {text}: ")
     gone = tmp_path / "gone.parquet"
     assert f"{gone}: is not there" in Ran(capsys, "match", gone, gone).err
+
+
+def test_neighbours_tells_what_a_mixture_says_twice(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.pictures("photos", {"1.png": encoded(photo(1))}, path="photos")
+    answers = [record(n, "photos/1.png", answer) for n, answer in enumerate(("A cat.", "A dog."))]
+    world.source("photos", answers, pictures=["photos"])
+    run(world.build({"photos": 2}))
+    folder = world.data.mixture("small")
+    ran = Ran(capsys, "neighbours", folder)
+    assert (ran.status, ran.err) == (0, "")
+    text = " ".join(ran.out.split())
+    assert text.startswith("2 samples on 1 picture: 0 pictures shared by sources, 0 clusters of")
+    assert "Contradictions" in text and "photos/1.png: what is it" in text
+    known = json.loads((world.data.reports("small") / "neighbours.json").read_text())
+    assert json.loads(Ran(capsys, "neighbours", folder, "--json").out) == known
+    copy = shutil.copytree(folder, tmp_path / "far" / "away" / "copy")
+    assert "Which pictures look alike is not known" in Ran(capsys, "neighbours", copy).out
+    file = world.data.fingerprints("small", "photos")
+    anew = Ran(capsys, "neighbours", copy, "--fingerprints", file, "--json")
+    assert json.loads(anew.out) == known
+    ran = Ran(capsys, "neighbours", tmp_path)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith(f"imp-data: {tmp_path}: holds no mixture.json")
 
 
 def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(

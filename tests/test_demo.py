@@ -21,6 +21,7 @@ from imp_data.errors import UserError
 from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
 from imp_data.rebuild import rebuild
+from imp_data.reports import stored
 from imp_data.store import tree_digest
 from imp_data.verify import verify
 
@@ -111,6 +112,24 @@ def test_only_what_was_planted_is_dropped(ledger: pl.DataFrame) -> None:
 
 def test_the_mixture_is_whole_and_unaltered(demo: Build) -> None:
     assert verify(demo.data.mixture("demo")) == []
+
+
+def test_the_report_names_the_planted_contradiction_and_look_alikes(
+    demo: Build, ledger: pl.DataFrame
+) -> None:
+    found = stored(demo.data.reports("demo"))
+    (conflict,) = found["contradictions"]["listed"]
+    assert conflict["question"] == "is it night or day"
+    what = "a question that another record answers otherwise"
+    (planted,) = [case.ordinal for case in PLANTED if case.what == what]
+    (row,) = ledger.filter(source="llava_665k", ordinal=planted).to_dicts()
+    assert conflict["answers"]["day"] == [row["id"]]
+    assert len(conflict["answers"]["night"]) == 1
+    assert found["alike"]["by_size"] == [
+        {"pictures": 2, "clusters": 4},
+        {"pictures": 3, "clusters": 1},
+    ]
+    assert found["same_picture"]["shared"] == 2
 
 
 def test_a_second_build_does_no_work(demo: Build) -> None:

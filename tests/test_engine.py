@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from imp_data.engine import Died, map_ordered, worker_count
+from imp_data.engine import Died, map_ordered, running_on, worker_count
 from imp_data.errors import UserError
 
 TESTS = Path(__file__).parent
@@ -202,6 +203,35 @@ def test_workers_end_with_the_process_that_they_work_for(end: signal.Signals) ->
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert "ForkServerProcess" not in said
+
+
+def on_ray(*args: object) -> Iterator[str]:
+    """In the place of Ray."""
+    return iter(["on Ray"])
+
+
+def test_the_engine_is_that_of_the_block_and_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMP_ENGINE", raising=False)
+    monkeypatch.setattr("imp_data.engine.ray.map_on_ray", on_ray)
+    with running_on("ray"):
+        assert list(map_ordered(square, [2], 1)) == ["on Ray"]
+        with running_on("local"):
+            assert list(map_ordered(square, [2], 1)) == [4]
+        with ThreadPoolExecutor(1) as elsewhere:
+            assert elsewhere.submit(lambda: list(map_ordered(square, [2], 1))).result() == [4]
+    with pytest.raises(ZeroDivisionError), running_on("ray"):
+        _ = 1 / 0
+    assert list(map_ordered(square, [2], 1)) == [4]
+
+
+def test_the_environment_overrides_the_engine_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imp_data.engine.ray.map_on_ray", on_ray)
+    monkeypatch.setenv("IMP_ENGINE", "local")
+    with running_on("ray"):
+        assert list(map_ordered(square, [2], 1)) == [4]
+    monkeypatch.setenv("IMP_ENGINE", "ray")
+    with running_on("local"):
+        assert list(map_ordered(square, [2], 1)) == ["on Ray"]
 
 
 @pytest.mark.parametrize("text", ["spark", "Ray", "local,ray"])

@@ -13,7 +13,7 @@ import yaml
 
 from assets.definitions import DEMO, ROOT, graph
 from imp_data.datadir import DataDir
-from imp_data.manifest import load_recipe
+from imp_data.manifest import NearDuplicates, load_recipe
 from imp_data.pipeline import Build
 
 CAPTION = "Provide a one-sentence caption for the provided image.\nReference OCR token: STOP"
@@ -131,10 +131,20 @@ SOURCES = [
 def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
     for box in ("raw", "records", "images", "screened"):
         assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
-    others = {"world", "benchmarks/textvqa", "mixture", "card"}
+    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"}
     assert {
         key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
     } == others
+
+
+def test_the_demo_has_54_assets_and_without_its_report_53(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 54
+    recipe = load_recipe(ROOT / DEMO)
+    ignore = NearDuplicates(policy="ignore")
+    mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
+    fewer = edges(graph(Build(recipe.model_copy(update={"mixture": mixture}))))
+    assert set(demo) - set(fewer) == {"neighbours"}
+    assert fewer["card"] == {"mixture"}
 
 
 def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> None:
@@ -151,7 +161,8 @@ def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
     assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | pictures
     assert demo["screened/ai2d"] == {"records/ai2d", "images/ai2d", "benchmarks/textvqa"}
     assert demo["mixture"] == {f"{box}/{s}" for box in ("records", "screened") for s in SOURCES}
-    assert demo["card"] == {"mixture"}
+    assert demo["neighbours"] == {"mixture", *(f"images/{source}" for source in SOURCES)}
+    assert demo["card"] == {"mixture", "neighbours"}
 
 
 def test_deferred_pictures_are_not_waited_for(tmp_path: Path) -> None:
@@ -167,7 +178,8 @@ def test_every_asset_says_what_it_is() -> None:
     for key in assets.get_all_asset_keys():
         node = assets.get(key)
         assert node.description and node.code_version and node.owners == ["team:data"], key
-        assert node.group_name == {"world": "raw", "card": "mixture"}.get(*key.path[:1] * 2)
+        shown_in = {"world": "raw", "card": "mixture", "neighbours": "mixture"}
+        assert node.group_name == shown_in.get(*key.path[:1] * 2)
         assert 1 <= len(node.kinds) <= 3
     dvqa = assets.get(dg.AssetKey(["records", "dvqa"]))
     assert dvqa.tags["layout"] == "dvqa" and dvqa.tags["license"]
@@ -210,10 +222,13 @@ def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
     mixture = metadata(result, "mixture")
     assert mixture["dagster/row_count"] == 2
     assert [c.name for c in mixture["dagster/column_schema"].columns][:2] == ["id", "source"]
+    neighbours = metadata(result, "neighbours")
+    assert neighbours["summary"].startswith("2 samples on 0 pictures: 0 pictures shared")
+    assert "Pictures were deferred" in neighbours["not checked"]
     part, whole = mixture["parts"].records
     assert part.data["quota"] == 2 and part.data["dropped"] == 2
     assert whole.data == {**part.data, "part": "all"}
-    digest = json.loads(world.data.stamp("mixture").read_text())["digest"]
+    digest = json.loads(world.data.stamp("mixtures/tiny/mixture").read_text())["digest"]
     assert (materialized(result)["mixture"].tags or {})["dagster/data_version"] == digest
 
 
@@ -222,13 +237,13 @@ def test_a_second_run_builds_nothing_and_says_so(
 ) -> None:
     first = world.rebuild()
     assert {metadata(first, key)["work"] for key in materialized(first)} == {"built"}
-    assert "6 assets: 6 built, 0 unchanged\n" in capfd.readouterr().err
+    assert "7 assets: 7 built, 0 unchanged\n" in capfd.readouterr().err
     second = world.rebuild()
     assert {metadata(second, key)["work"] for key in materialized(second)} == {"unchanged"}
     told = capfd.readouterr().err
     assert "records/chats" in told and "unchanged" in told
-    assert told.endswith("6 assets: 0 built, 6 unchanged; nothing had changed\n")
-    assert len(told.splitlines()) == 8, "one line an asset, one before and one after"
+    assert told.endswith("7 assets: 0 built, 7 unchanged; nothing had changed\n")
+    assert len(told.splitlines()) == 9, "one line an asset, one before and one after"
 
 
 def test_records_let_through_stop_the_mixture(
@@ -242,14 +257,14 @@ def test_records_let_through_stop_the_mixture(
     result = world.rebuild()
     assert not result.success
     assert "screened/chats" in materialized(result)
-    assert not {"mixture", "card"} & set(materialized(result))
+    assert not {"mixture", "neighbours", "card"} & set(materialized(result))
     assert not world.data.mixture("tiny").exists()
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert [check.check_name for check in failed] == ["exclusions_hold"]
     assert "textcaps let through: 22 found, 0 expected" in (failed[0].description or "")
     told = capfd.readouterr().err
     assert "check exclusions_hold: textcaps excluded: 0 found, 22 expected" in told
-    assert told.endswith("6 assets: 3 built, 0 unchanged, 1 failed, 2 not reached\n")
+    assert told.endswith("7 assets: 3 built, 0 unchanged, 1 failed, 3 not reached\n")
 
 
 def test_a_check_that_does_not_block_warns(world: World) -> None:
@@ -274,7 +289,7 @@ def test_what_a_person_must_mend_is_said_without_a_traceback(
     shown = capfd.readouterr().err
     assert "What to do: put each there" in shown
     assert "Traceback" not in shown and "Stack Trace" not in shown
-    assert shown.endswith("6 assets: 0 built, 0 unchanged, 1 failed, 5 not reached\n")
+    assert shown.endswith("7 assets: 0 built, 0 unchanged, 1 failed, 6 not reached\n")
 
 
 def loaded(code: str, cwd: Path, **environment: str) -> str:

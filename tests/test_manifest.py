@@ -12,7 +12,16 @@ from jsonschema import Draft202012Validator
 
 from imp_data.contracts import CONTRACTS, schema_path, schema_text, stale_schemas, write_schemas
 from imp_data.errors import UserError
-from imp_data.manifest import ROOMS, Limits, Mixture, Source, load, load_recipe, model_digest
+from imp_data.manifest import (
+    ROOMS,
+    Limits,
+    Mixture,
+    NearDuplicates,
+    Source,
+    load,
+    load_recipe,
+    model_digest,
+)
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
@@ -117,6 +126,7 @@ MIXTURE: dict[str, Any] = {
     "title": "A small mixture",
     "seed": 1,
     "parts": [{"source": "mine", "quota": 5, "paper": 0, "group": "Ours"}],
+    "near_duplicates": {},
 }
 EXCLUSION = dict.fromkeys(("image_prefix", "prompt", "subset", "because"), "text") | {
     "name": "some",
@@ -160,6 +170,9 @@ def written(folder: Path, room: str, document: Any) -> Path:
         ("mixtures", "seed", 2**63 - 1),
         ("mixtures", "pictures", "deferred"),
         ("mixtures", "limits", {"max_turns": 2}),
+        ("mixtures", "engine", "ray"),
+        ("mixtures", "near_duplicates", {"policy": "ignore"}),
+        ("mixtures", "near_duplicates", {"max_distance_bits": 15, "listed": 0}),
         ("mixtures", "decontaminate", [{"benchmark": "textvqa", "max_distance_bits": 31}]),
     ],
 )
@@ -197,6 +210,12 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
         ("mixtures", "parts", {}),
         ("mixtures", "seed", -1),
         ("mixtures", "seed", 2**63),
+        ("mixtures", "engine", "spark"),
+        ("mixtures", "near_duplicates.policy", False),  # what YAML makes of `off`
+        ("mixtures", "near_duplicates.policy", "remove"),
+        ("mixtures", "near_duplicates.max_distance_bits", 16),
+        ("mixtures", "near_duplicates.max_answer_words", 0),
+        ("mixtures", "near_duplicates.max_bits", 4),
         ("mixtures", "decontaminate", [{"benchmark": "textvqa", "max_distance_bits": 32}]),
         ("sources", "files.0.path", "/etc/passwd"),  # a path that leads elsewhere
         ("sources", "files.0.path", "../secret.json"),
@@ -286,6 +305,16 @@ def test_the_digest_of_a_manifest_is_of_what_it_says(tmp_path: Path) -> None:
     assert model_digest(load(path, Source)) == digest
     path.write_text(backwards.replace("MIT", "CC0-1.0"), encoding="utf-8")
     assert model_digest(load(path, Source)) != digest
+
+
+def test_what_is_told_of_a_mixture_and_what_makes_it_are_not_in_its_digest(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, "mixtures", MIXTURE), Mixture)
+    for place, value in {"engine": "ray", "near_duplicates": {"max_distance_bits": 9}}.items():
+        other = load(written(tmp_path, "mixtures", changed(MIXTURE, place, value)), Mixture)
+        assert other != plain
+        assert model_digest(other) == model_digest(plain)
+    narrow, wide = (NearDuplicates(max_distance_bits=bits) for bits in (4, 9))
+    assert model_digest(narrow) != model_digest(wide)
 
 
 # --- schemas ------------------------------------------------------------------------------------

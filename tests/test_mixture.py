@@ -188,7 +188,10 @@ def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[
     """The files of a mixture whose inputs come in record batches of so many rows."""
     shares = []
     for source in ("a", "b"):
-        stages = {"records": world.data.records(source), "screened": world.data.screened(source)}
+        stages = {
+            "records": world.data.records(source),
+            "screened": world.data.screened("small", source),
+        }
         for stage, path in stages.items():
             table = pa.Table.from_batches(list(arrow_batches(path))).combine_chunks()
             stages[stage] = folder / f"{source}.{stage}"

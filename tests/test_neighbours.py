@@ -1,6 +1,5 @@
 """What a mixture says twice: pictures that look alike, and questions answered in two ways."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from imp_data.contradictions import contradictions
+from imp_data.engine import map_ordered
 from imp_data.errors import UserError
 from imp_data.exchanges import Mixture, Rows, normalised_answer, normalised_question
 from imp_data.fingerprints import picture_names
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
-from imp_data.neighbours import (
-    alike_pictures,
-    contradictions,
-    report,
-    same_pictures,
-    write_report,
-)
+from imp_data.likeness import alike_pictures, same_pictures
+from imp_data.neighbours import report
 
 HASHES = st.lists(st.integers(0, 31) | st.integers(0, 2**64 - 1), max_size=24)
 
@@ -62,6 +58,26 @@ def test_pairs_are_all_within_the_distance_each_once(
 def test_a_cluster_is_what_a_chain_of_near_pairs_connects(values: list[int], max_bits: int) -> None:
     found = clusters(np.array(values, np.uint64), max_bits)
     assert found.tolist() == connected(values, max_bits)
+
+
+def test_the_engine_s_workers_find_the_same_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    hashes = generator.integers(0, 2**64, 2000, dtype=np.uint64)
+    hashes[::3] ^= np.uint64(1) << generator.integers(0, 64, len(hashes[::3]), dtype=np.uint64)
+    hashes[1::2] = hashes[::2] ^ np.uint64(6)
+    alone = clusters(hashes, 10)
+    assert len(np.unique(alone)) < len(hashes)
+    monkeypatch.setattr(clusters_module, "_FEW", 0)
+    monkeypatch.setenv("IMP_WORKERS", "2")
+    asked: list[str] = []
+
+    def mapped(function: Any, pieces: Any) -> Any:
+        asked.extend(pieces)
+        return map_ordered(function, pieces)
+
+    monkeypatch.setattr(clusters_module, "map_ordered", mapped)
+    assert clusters(hashes, 10).tolist() == alone.tolist()
+    assert len(asked) == 2 + 9 + 9 + 9
 
 
 def test_a_hundred_thousand_equal_hashes_are_one_cluster_at_no_cost() -> None:
@@ -178,7 +194,7 @@ def built(world: World) -> World:
 
 
 def told(world: World, **options: Any) -> dict[str, Any]:
-    files = [world.data.fingerprints(name) for name in ("first", "second")]
+    files = [world.data.fingerprints("small", name) for name in ("first", "second")]
     return report(world.data.mixture("small"), files, **options)
 
 
@@ -260,14 +276,6 @@ def test_the_same_mixture_gives_the_same_report(built: World) -> None:
     assert told(built) == told(built)
 
 
-def test_the_report_is_written_whole(built: World, tmp_path: Path) -> None:
-    out = tmp_path / "reports" / "neighbours.json"
-    files = [built.data.fingerprints(name) for name in ("first", "second")]
-    found = write_report(built.data.mixture("small"), files, out)
-    assert json.loads(out.read_text()) == found
-    assert [file.name for file in out.parent.iterdir()] == ["neighbours.json"]
-
-
 def test_without_fingerprints_bytes_and_questions_are_compared_all_the_same(built: World) -> None:
     found = report(built.data.mixture("small"), [])
     assert found["same_picture"] == told(built)["same_picture"]
@@ -276,7 +284,7 @@ def test_without_fingerprints_bytes_and_questions_are_compared_all_the_same(buil
 
 
 def test_hashes_of_another_decoder_are_refused(built: World, tmp_path: Path) -> None:
-    path = built.data.fingerprints("first")
+    path = built.data.fingerprints("small", "first")
     table = pq.read_table(path).replace_schema_metadata({"decoder": "another"})
     pq.write_table(table, tmp_path / "f.parquet")
     with pytest.raises(UserError):
@@ -286,7 +294,7 @@ def test_hashes_of_another_decoder_are_refused(built: World, tmp_path: Path) -> 
 def test_a_mixture_of_text_alone_has_no_neighbours(world: World) -> None:
     world.source("chats", [asked(name, None, (SPOKEN, name)) for name in ("yes", "no")])
     run(world.build({"chats": 2}))
-    found = report(world.data.mixture("small"), [world.data.fingerprints("chats")])
+    found = report(world.data.mixture("small"), [world.data.fingerprints("small", "chats")])
     assert (found["samples"], found["pictures"], found["contradictions"]["questions"]) == (2, 0, 0)
 
 

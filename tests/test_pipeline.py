@@ -2,9 +2,11 @@
 
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
@@ -28,7 +30,7 @@ from imp_data.checks import mixture_checks, screened_checks
 from imp_data.errors import UserError
 from imp_data.verify import verify
 
-AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "card"}
+AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "neighbours", "card"}
 
 
 @pytest.fixture
@@ -69,15 +71,62 @@ def test_another_quota_rebuilds_its_source_and_the_mixture(laid: World) -> None:
     assert again(laid, photos=3) == set()
 
 
+def test_the_mixture_names_the_engine_and_another_one_rebuilds_nothing(
+    laid: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IMP_ENGINE", raising=False)
+    asked: list[str] = []
+
+    def on_ray(function: Any, pieces: Any, workers: Any, on_crash: Any) -> Any:
+        asked.append(getattr(function, "func", function).__name__)
+        return map(function, pieces)
+
+    monkeypatch.setattr("imp_data.engine.ray.map_on_ray", on_ray)
+    assert again(laid, engine="ray") == set()
+    before = verified_digest(laid)
+    shutil.rmtree(laid.data.root / ".stamps")
+    assert len(again(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
+    assert {"process", "_fingerprints", "_sort_heap", "_read_shard"} == set(asked)
+    assert verified_digest(laid) == before
+    asked.clear()
+    assert again(laid, photos=3) == AFTER_PHOTOS and not asked
+
+
+def verified_digest(world: World) -> str:
+    folder = world.data.mixture("small")
+    assert verify(folder) == []
+    digest: str = orjson.loads((folder / "mixture.json").read_bytes())["digest"]
+    return digest
+
+
+def test_mixtures_built_in_turn_rebuild_nothing(laid: World) -> None:
+    """Two with other quotas and rules in one data directory."""
+    other = {"exclusions": [], "seed": 8}
+    first = laid.build(ALBUM_QUOTAS, **ALBUM_RULES)
+    second = laid.build({"photos": 3, "chats": 1}, name="other", **{**ALBUM_RULES, **other})
+    assert run(second)["mixture"].figures["rows"] == 4
+    for build in (first, second, first):
+        assert built(run(build)) == set()
+        assert verify(build.data.mixture(build.name)) == []
+
+
+def test_a_second_mixture_takes_over_what_is_known_of_pictures(laid: World) -> None:
+    for path in (laid.data.raw("photos") / "loose").iterdir():
+        spoil_unseen(path)
+    second = laid.build({**ALBUM_QUOTAS, "photos": 5}, name="other", **ALBUM_RULES)
+    assert run(second)["images/photos"].figures["statuses"].keys() <= {"ok", "missing", "truncated"}
+    assert second.figures("mixture")["parts"][0]["samples"] == 5
+
+
 def test_other_records_rebuild_their_source_and_the_mixture(laid: World) -> None:
     laid.source("chats", [record("t9")], license="CC-BY-4.0")
     stages = {f"{stage}/chats" for stage in ("raw", "records", "images", "screened")}
-    assert again(laid) == {*stages, "mixture", "card"}
+    assert again(laid) == {*stages, "mixture", "neighbours", "card"}
     assert outcomes(laid, "chats") == {"t9": "kept"}
 
 
 def test_another_title_rebuilds_the_mixture_alone(laid: World) -> None:
-    assert again(laid, title="Another title") == {"mixture", "card"}
+    assert again(laid, title="Another title") == {"mixture", "neighbours", "card"}
 
 
 def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
@@ -90,7 +139,7 @@ def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
     laid.pictures("quiz", {"00000000000000cc.png": encoded(photo(5))})
     screened = {f"{stage}/{s}" for stage in ("images", "screened") for s in ALBUM_QUOTAS}
     raw = {"raw/quiz", "benchmarks/quiz"}
-    assert again(laid) == {*screened, *raw, "mixture", "card"}
+    assert again(laid) == {*screened, *raw, "mixture", "neighbours", "card"}
     fates = {"0", "1", "2", "3", "4", "6", "7"}
     assert {i for i, fate in outcomes(laid).items() if fate == "kept"} == fates
     assert outcomes(laid)["5"] == "dropped"
@@ -119,7 +168,11 @@ def test_a_picture_unpacked_by_hand_is_noticed(laid: World) -> None:
     unpacked.parent.mkdir(parents=True)
     unpacked.write_bytes(encoded(photo(55)))
     assert "images/photos" in again(laid, photos=9)
-    assert pl.read_parquet(laid.data.fingerprints("photos")).filter(status="missing").is_empty()
+    assert (
+        pl.read_parquet(laid.data.fingerprints("small", "photos"))
+        .filter(status="missing")
+        .is_empty()
+    )
 
 
 def test_an_archive_that_was_exchanged_is_looked_into_again(world: World) -> None:
@@ -162,10 +215,15 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        *("records/photos.arrow", "ledger/photos.parquet", "fingerprints/photos.parquet"),
-        *("benchmarks/quiz.parquet", "screened/photos.arrow", "mixtures/small/ledger.parquet"),
+        *("records/photos.arrow", "ledger/photos.parquet", "fingerprints/small/photos.parquet"),
+        *(
+            "benchmarks/quiz.parquet",
+            "screened/small/photos.arrow",
+            "mixtures/small/ledger.parquet",
+        ),
         *("mixtures/small/mixture.json", "mixtures/small/data-00001-of-00003.arrow"),
         *("mixtures/small/dataset_info.json", "mixtures/small/README.md"),
+        *("reports/small/neighbours.json", "reports/small/neighbours.md"),
     ],
 )
 def test_a_file_that_was_deleted_or_spoilt_is_built_again(

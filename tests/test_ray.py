@@ -259,9 +259,12 @@ def assert_same(one: Build, other: Build) -> None:
 
 
 def test_the_demo_has_the_same_digests_on_ray(
-    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path
+    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = with_world_of(drawn, tmp_path / "data")
+    monkeypatch.delenv("IMP_ENGINE")
+    recipe = with_world_of(drawn, tmp_path / "data").recipe
+    on_ray = recipe.mixture.model_copy(update={"engine": "ray"})
+    build = Build(recipe.model_copy(update={"mixture": on_ray}), DataDir(tmp_path / "data"))
     assert rebuild(build)["mixture"].built
     assert_same(build, local)
 
@@ -288,7 +291,7 @@ def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
     assert len(ledger) == len(ledger.unique(["source", "ordinal"])) == read
     assert build.figures("mixture")["rows"] == 1005
     for source in build.recipe.sources:
-        pictures = pl.read_parquet(build.data.fingerprints(source))["image"]
+        pictures = pl.read_parquet(build.data.fingerprints(build.name, source))["image"]
         assert pictures.is_unique().all()
 
 

@@ -15,13 +15,14 @@ from imp_data.demo.faults import (
     talk_id,
     with_raw_newline,
 )
-from imp_data.demo.llava import coco_number, cover_exchanges, isbn, pictured
+from imp_data.demo.llava import coco_number, coco_path, cover_exchanges, isbn, pictured
 from imp_data.demo.planted import Case, indented
 from imp_data.ledger import Repair
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
 _BOOK = next(n for n in range(200, 300) if isbn(n).endswith("X"))
 _BOOK_PATH = f"ocr_vqa/images/{isbn(_BOOK)}.jpg"
+_NIGHT = 50
 _HUGE_ID = "98765432109876543210"
 # As many as the longest record of the real file has.
 _MOST_EXCHANGES = 275
@@ -38,6 +39,12 @@ def _leading_gpt(opening: str) -> bytes:
     record = talk("leading", talk_exchanges("leading", opening, 2))
     record["conversations"].insert(0, {"from": "gpt", "value": "Sure, ask me anything."})
     return indented(record)
+
+
+def _otherwise(opening: str) -> bytes:
+    """A clean record of VQAv2's says that it is night."""
+    exchanges = [*photo_exchanges(_NIGHT, opening)[:1], ("Is it night or day?", "Day")]
+    return indented(pictured(coco_id(_NIGHT), coco_path(_NIGHT), exchanges))
 
 
 def _raw_newline(opening: str) -> bytes:
@@ -147,6 +154,15 @@ _TEXTS: Final = (
         lambda opening: photo(328, f"{opening}Tell\x07 me\x1b: "),
         "llava_instruct",
         partial(photo_file, 328),
+    ),
+    Case(
+        "a question that another record answers otherwise",
+        coco_id(_NIGHT),
+        None,
+        "The texts alone do not tell who is right: both stay, and the report on neighbours has it.",
+        _otherwise,
+        "llava_instruct",
+        partial(photo_file, _NIGHT),
     ),
 )
 

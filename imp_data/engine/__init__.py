@@ -2,16 +2,30 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from imp_data.engine.local import map_locally, worker_count
 from imp_data.engine.worker import Died
 from imp_data.errors import UserError
 
-__all__ = ["Died", "engine_name", "map_ordered", "worker_count"]
+__all__ = ["Died", "engine_name", "map_ordered", "running_on", "worker_count"]
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+
+_chosen = ContextVar("engine", default="local")
+
+
+@contextmanager
+def running_on(engine: str) -> Iterator[None]:
+    """What `map_ordered` runs on inside the block, and in this thread of control alone."""
+    token = _chosen.set(engine)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def map_ordered(
@@ -22,6 +36,8 @@ def map_ordered(
     seconds: int | None = None,
 ) -> Iterator[Result]:
     """`function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
+
+    Where IMP_ENGINE is unset it is that of `running_on`, and local outside of it.
 
     At most two pieces a worker are under way, so memory does not grow with the input. What a
     worker was at when it died, with its machine or alone, is done again elsewhere. A piece that
@@ -40,8 +56,8 @@ def map_ordered(
 
 
 def engine_name() -> str:
-    """IMP_ENGINE: local or ray."""
-    engine = os.environ.get("IMP_ENGINE", "").strip() or "local"
+    """IMP_ENGINE, or where that is unset what `running_on` says: local or ray."""
+    engine = os.environ.get("IMP_ENGINE", "").strip() or _chosen.get()
     if engine not in ("local", "ray"):
         raise UserError("IMP_ENGINE", f"is {engine!r}", "set it to local or ray, or leave it unset")
     return engine

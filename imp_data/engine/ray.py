@@ -78,7 +78,9 @@ def _connect(workers: int | None) -> None:
         import ray
     except ImportError:
         raise UserError(
-            "IMP_ENGINE", "asks for Ray, which is not installed", "pip install 'imp-data[ray]'"
+            "IMP_ENGINE or the mixture's `engine`",
+            "asks for Ray, which is not installed",
+            "pip install 'imp-data[ray]'",
         ) from None
     if ray.is_initialized():
         return

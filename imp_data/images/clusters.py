@@ -1,17 +1,39 @@
 """Which of many pictures look alike among themselves: pairs of hashes, and what they connect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imp_data.images.match import Hashes, Places, band_keys, band_radii, key_bounds, masks, runs
+from imp_data.engine import map_ordered
+from imp_data.images.match import (
+    BAND_BITS,
+    Hashes,
+    Places,
+    band_keys,
+    band_radii,
+    key_bounds,
+    masks,
+    runs,
+)
 
 # Unrelated pictures are 32 bits apart on average; beyond this bands no longer tell them apart.
 _MOST_BITS = 15
 # Pairs handed on at once; bounds memory where very many are alike.
 _MOST_AT_ONCE = 1 << 20
+# Fewer comparisons are made sooner than hashes are handed to other processes: some 3 s of them.
+_FEW = 1 << 30
+# Bit patterns that one piece of work compares along: a second or so for a million hashes.
+_MASKS_A_PIECE = 16
+
+
+class Piece(NamedTuple):
+    """A share of all comparisons: some differences in the key of one band, the last of `bands`."""
+
+    bands: list[tuple[int, int]]
+    masks: npt.NDArray[np.uint16]
 
 
 class Pairs(NamedTuple):
@@ -29,8 +51,11 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
     """
     distinct, which = np.unique(hashes, return_inverse=True)
     labels = np.arange(len(distinct))
-    for found in pairs(distinct, max_bits):
-        labels = united(labels, found.first, found.second)
+    link = partial(_links, hashes=distinct, max_bits=max_bits)
+    pieces = _pieces(max_bits)
+    compared = sum(len(piece.masks) for piece in pieces) * len(distinct) ** 2 >> BAND_BITS
+    for left, right in map(link, pieces) if compared < _FEW else map_ordered(link, pieces):
+        labels = united(labels, left, right)
     label = labels[which]
     first = np.full(len(distinct), len(hashes))
     np.minimum.at(first, label, np.arange(len(hashes)))
@@ -43,16 +68,56 @@ def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
     Recall is 1 by construction: see `band_radii`. Memory: some 100 bytes a hash. Raises ValueError
     where `max_bits` is more than 15.
     """
+    pieces = _pieces(max_bits)
+    return _gathered(some for piece in pieces for some in _pairs_of(piece, hashes, max_bits))
+
+
+def pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterator[Pairs]:
+    """Pairs of a query and a reference within `max_bits`: each of them, some several times."""
+    for band, radius in band_radii(max_bits):
+        keys, asked = band_keys(references, band), band_keys(queries, band)
+        order = np.argsort(keys, kind="stable")
+        bounds = key_bounds(keys)
+        for mask in masks(radius):
+            other = asked ^ mask
+            first, until = bounds[other], bounds[other.astype(np.int64) + 1]
+            for query, entry in runs(first, until - first):
+                reference = order[entry]
+                bits = np.bitwise_count(queries[query] ^ references[reference])
+                near = np.flatnonzero(bits <= max_bits)
+                yield Pairs(query[near], reference[near], bits[near])
+
+
+def _pieces(max_bits: int) -> list[Piece]:
+    """The comparisons by which every pair within `max_bits` is found in just one piece."""
     if max_bits > _MOST_BITS:
         raise ValueError(f"pairs of hashes are found up to {_MOST_BITS} bits, not {max_bits}")
     bands = band_radii(max_bits)
+    every = [(bands[: n + 1], masks(radius)) for n, (_, radius) in enumerate(bands)]
+    return [
+        Piece(some, each[first : first + _MASKS_A_PIECE])
+        for some, each in every
+        for first in range(0, len(each), _MASKS_A_PIECE)
+    ]
+
+
+def _links(piece: Piece, hashes: Hashes, max_bits: int) -> tuple[Places, Places]:
+    """The hashes that a piece's pairs connect to an earlier one, and the first of those."""
+    labels = np.arange(len(hashes))
+    for found in _gathered(_pairs_of(piece, hashes, max_bits)):
+        labels = united(labels, found.first, found.second)
+    joined = np.flatnonzero(labels != np.arange(len(hashes)))
+    return joined, labels[joined]
+
+
+def _gathered(found: Iterable[Pairs]) -> Iterator[Pairs]:
+    """The same pairs, very many together."""
     waiting: list[Pairs] = []
-    for number in range(len(bands)):
-        for found in _pairs_of_band(hashes, bands[: number + 1], max_bits):
-            waiting.append(found)
-            if sum(len(some.first) for some in waiting) >= _MOST_AT_ONCE:
-                yield _joined(waiting)
-                waiting = []
+    for some in found:
+        waiting.append(some)
+        if sum(len(each.first) for each in waiting) >= _MOST_AT_ONCE:
+            yield _joined(waiting)
+            waiting = []
     if waiting:
         yield _joined(waiting)
 
@@ -61,13 +126,13 @@ def _joined(found: list[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
-def _pairs_of_band(hashes: Hashes, bands: list[tuple[int, int]], max_bits: int) -> Iterator[Pairs]:
-    """The pairs that the last of these bands finds and none before it."""
-    *earlier, (band, radius) = bands
+def _pairs_of(piece: Piece, hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
+    """The pairs that a piece's band finds along its masks, and no band before it."""
+    *earlier, (band, _) = piece.bands
     keys = band_keys(hashes, band)
     order = np.argsort(keys, kind="stable")
     ordered, keys, bounds = hashes[order], keys[order], key_bounds(keys)
-    for mask in masks(radius):
+    for mask in piece.masks:
         other = keys ^ mask
         # Two different keys meet once, from the lesser; within one key each meets those after it.
         rows = np.flatnonzero(other > keys) if mask else np.arange(len(keys))

@@ -1,0 +1,65 @@
+"""One question on one picture, answered in different ways."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from imp_data.exchanges import Mixture
+from imp_data.fingerprints import Names
+from imp_data.images.match import Places
+
+_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
+
+
+def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
+    """row, origin, group, answer of exchanges on one picture and question that answer otherwise.
+
+    Those of one `group` belong together; groups are numbered by their first Samples.
+    """
+    exchanges = mixture.exchanges
+    suspect = _answered_otherwise(
+        exchanges["question"].to_numpy(),
+        exchanges["answer"].to_numpy(),
+        picture[exchanges["row"].to_numpy()],
+    )
+    few = exchanges[suspect]
+    row = few["row"].to_numpy()
+    asked = few.with_columns(
+        pl.Series("picture", picture[row]), pl.Series("origin", mixture.rows.origin[row])
+    )
+    key = ["picture", "question"]
+    split = asked.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
+    groups = (
+        split.filter(pl.col("answers") > 1)
+        .sort("row", "picture", "question")
+        .select(*key)
+        .with_row_index("group")
+    )
+    found = asked.join(groups, on=key).sort("group", "row", "answer")
+    return found.select("row", "origin", "group", "question", "answer")
+
+
+def _answered_otherwise(question: Names, answer: Names, picture: Places) -> Places:
+    """Exchanges that share picture and question with one of another answer, and hardly any more.
+
+    One sort of 64-bit names instead of groups of all exchanges, which take ten times the memory.
+    """
+    with np.errstate(over="ignore"):
+        key = question ^ (picture.astype(np.uint64) * _SCATTER)
+    order = np.lexsort((answer, key))
+    ranked, said = key[order], answer[order]
+    differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
+    return np.flatnonzero(np.isin(key, np.unique(ranked[1:][differs])))
+
+
+def told_in_full(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
+    """Each contradicted question with its picture, and the ids behind each of its answers."""
+    for group in found.partition_by("group", maintain_order=True):
+        answers: dict[str, list[str]] = {}
+        for row, question, answer in group.select("row", "question", "answer").iter_rows():
+            asked, told = texts[row]["exchanges"][question, answer]
+            answers.setdefault(told, []).append(texts[row]["id"])
+        image = texts[group["row"][0]]["image"]
+        yield {"image": image, "question": asked, "answers": dict(sorted(answers.items()))}

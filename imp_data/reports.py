@@ -1,0 +1,168 @@
+"""The report beside a mixture on what it says twice: neighbours.json, and the same for people."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from imp_data.datadir import DataDir
+from imp_data.errors import UserError
+from imp_data.facts import LIBRARIES
+from imp_data.manifest import model_digest
+from imp_data.neighbours import report
+from imp_data.pipeline import Build
+from imp_data.store import StageResult, code_digest, json_text, library_versions, write_text
+
+CODE = code_digest(
+    *("reports", "neighbours", "likeness", "contradictions", "exchanges"),
+    *("arrow_dataset", "fingerprints", "images", "sample", "store"),
+)
+_JSON, _MARKDOWN = "neighbours.json", "neighbours.md"
+
+
+class Section(NamedTuple):
+    """A table with its title; no table where it has no rows."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def write_neighbours(build: Build) -> StageResult:
+    """The report on a finished mixture; made anew when it, its pictures or the policy changed."""
+    policy, folder = build.recipe.mixture.near_duplicates, build.data.mixture(build.name)
+    out = build.data.reports(build.name)
+
+    def write() -> dict[str, Any]:
+        files = [build.data.fingerprints(build.name, source) for source in build.recipe.sources]
+        limits = (policy.max_distance_bits, policy.max_answer_words, policy.listed)
+        found = report(folder, [] if build.deferred else files, *limits)
+        write_text(out / _JSON, json_text(found))
+        write_text(out / _MARKDOWN, markdown(found))
+        return figures(found)
+
+    inputs = {
+        "code": CODE,
+        "libraries": str(library_versions(*LIBRARIES)),
+        "mixture": build.digest_of("mixture"),
+        "policy": model_digest(policy),
+        **{f"images/{s}": build.digest_of(f"images/{s}") for s in build.recipe.sources},
+    }
+    return build.stage("neighbours", inputs, [out / _JSON, out / _MARKDOWN], write)
+
+
+def figures(found: dict[str, Any]) -> dict[str, Any]:
+    """What the card tells of a report: counts, and the limits they were counted with."""
+    return {
+        "shared": found["same_picture"]["shared"],
+        "max_distance_bits": found["alike"]["max_distance_bits"],
+        "clusters": found["alike"]["clusters"],
+        "pictures": found["alike"]["pictures"],
+        "clusters_shared": found["alike"]["shared"],
+        "max_answer_words": found["contradictions"]["max_answer_words"],
+        "contradictions": found["contradictions"]["questions"],
+    }
+
+
+def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
+    """The report that was built with the mixture in `folder`; else one that is made now.
+
+    It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
+    """
+    manifest = folder / "mixture.json"
+    if not manifest.is_file():
+        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
+    try:
+        sealed = orjson.loads(manifest.read_bytes())
+        built = DataDir(folder.absolute().parent.parent).reports(sealed["name"])
+        if not fingerprints and (built / _JSON).is_file():
+            found = stored(built)
+            if found["digest"] == sealed["digest"]:
+                return found
+        return report(folder, fingerprints)
+    except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        remedy = "look what with `imp-data verify`, then build it or fetch it again"
+        raise UserError(folder, f"is not whole ({error})", remedy) from error
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """The report in a folder of reports."""
+    found: dict[str, Any] = orjson.loads((folder / _JSON).read_bytes())
+    return found
+
+
+def sections(found: dict[str, Any]) -> Iterator[Section]:
+    """A report as tables."""
+    alike, said = found["alike"], found["contradictions"]
+    yield Section(
+        f"Pictures that look alike, within {alike['max_distance_bits']} of 64 bits",
+        ("pictures in a cluster", "clusters"),
+        [(f"{n['pictures']:,}", f"{n['clusters']:,}") for n in alike["by_size"]],
+    )
+    yield Section(
+        "Clusters that two sources share, or one has by itself",
+        ("sources", "clusters"),
+        [_pair(n["sources"], n["clusters"]) for n in alike["by_sources"]],
+    )
+    yield Section(
+        "Pictures that two sources share, or one has under several paths",
+        ("sources", "pictures"),
+        [_pair(n["sources"], n["pictures"]) for n in found["same_picture"]["by_sources"]],
+    )
+    yield Section(
+        "Questions on one picture that are answered in different ways",
+        ("subsets", "questions"),
+        [_pair(n["subsets"], n["questions"]) for n in said["by_subsets"]],
+    )
+    yield Section(
+        "Clusters, the largest first",
+        ("pictures", "such as"),
+        [(f"{c['pictures']:,}", ", ".join(c["images"])) for c in alike["listed"]],
+    )
+    yield Section(
+        "Contradictions",
+        ("picture and question", "answers, and the samples that give them"),
+        [(f"{c['image']}: {c['question']}", _answers(c["answers"])) for c in said["listed"]],
+    )
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A report as a page."""
+    lines = [f"# {found['mixture']}: what it says twice", "", summary(found), ""]
+    lines += [f"> {text}\n" for text in found["not_checked"]]
+    for title, header, rows in sections(found):
+        if rows:
+            lines += [f"## {title}", "", _line(header), _line(["---"] * len(header))]
+            lines += [*map(_line, rows), ""]
+    return "\n".join(lines)
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A report in one sentence."""
+    told = figures(found)
+    return (
+        f"{_counted(found['samples'], 'sample')} on {_counted(found['pictures'], 'picture')}: "
+        f"{_counted(told['shared'], 'picture')} shared by sources, "
+        f"{_counted(told['clusters'], 'cluster')} of look-alikes, "
+        f"{_counted(told['contradictions'], 'question')} answered in different ways"
+    )
+
+
+def _pair(names: list[str], count: int) -> tuple[str, str]:
+    one, other = names
+    return (one if one == other else f"{one}, {other}", f"{count:,}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _answers(answers: dict[str, list[str]]) -> str:
+    return "; ".join(f"{answer} ({', '.join(ids)})" for answer, ids in answers.items())
+
+
+def _line(cells: Sequence[str]) -> str:
+    escaped = (" ".join(cell.split()).replace("|", "&#124;") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
