@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.store import json_text, text_digest, write_text
+from imp_data.store import arrow_source, json_text, text_digest, write_text
 
 # datasets reads and writes batches of this many rows; it opens other sizes as well.
 _BATCH_ROWS = 1000
@@ -77,5 +77,5 @@ def mixture_batches(folder: Path) -> Iterator[pa.RecordBatch]:
     """The batches of a mixture's shards, in its order."""
     state = orjson.loads((folder / "state.json").read_bytes())
     for file in state["_data_files"]:
-        with pa.OSFile(str(folder / file["filename"]), "rb") as source:
+        with arrow_source(folder / file["filename"]) as source:
             yield from pa.ipc.open_stream(source)
