@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
@@ -127,16 +128,28 @@ def contents(paths: Iterable[Path]) -> Iterator[bytes]:
     return at_once(first_bytes, files)
 
 
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Kept, since ending a pool waits for its threads: never in what may run as garbage is freed."""
+    return ThreadPoolExecutor(_AT_ONCE, "store")
+
+
 def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function` of each in order, some under way: a store answers late, but many at a time."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        waiting: deque[Future[Result]] = deque()
+    """`function` of each in order, some under way: a store answers late, but many at a time.
+
+    `function` must not itself use this.
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
         for item in items:
-            waiting.append(threads.submit(function, item))
+            waiting.append(_threads().submit(function, item))
             if len(waiting) >= _AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def state_of(path: Path) -> State | None:
