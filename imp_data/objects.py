@@ -130,7 +130,7 @@ def contents(paths: Iterable[Path]) -> Iterator[bytes]:
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    """Kept, since ending a pool waits for its threads: never in what may run as garbage is freed."""
+    """Kept: ending a pool waits for its threads, which must not happen as garbage is freed."""
     return ThreadPoolExecutor(_AT_ONCE, "store")
 
 
