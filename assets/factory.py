@@ -10,6 +10,7 @@ from assets.tables import bullets, table
 from imp_data.checks import Check
 from imp_data.errors import UserError
 from imp_data.pipeline import CODE
+from imp_data.places import in_store
 from imp_data.store import StageResult
 
 Result = dg.MaterializeResult[Any]
@@ -58,7 +59,9 @@ def report(
     path: Path | None = None,
 ) -> Result:
     """What a stage left, as Dagster shows it; its checks are made here."""
-    where = {} if path is None else {"path": dg.MetadataValue.path(path.resolve())}
+    where = {}
+    if path is not None:
+        where["path"] = dg.MetadataValue.path(str(path if in_store(path) else path.resolve()))
     counted = {} if rows is None else {"dagster/row_count": rows}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(result.digest),

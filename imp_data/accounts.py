@@ -12,6 +12,8 @@ import pyarrow as pa
 from imp_data.arrow_dataset import mixture_batches
 from imp_data.errors import UserError
 from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
+from imp_data.objects import is_file
+from imp_data.store import parquet_rows
 
 _MOST_LIVES = 20
 
@@ -52,11 +54,12 @@ class Life(NamedTuple):
 def ledger_of(folder: Path) -> pl.LazyFrame:
     """A mixture's ledger. Raises UserError if the folder holds none."""
     path = folder / "ledger.parquet"
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
     with _readable(path):
-        pl.read_parquet_schema(path)
-    return pl.scan_parquet(path)
+        rows = parquet_rows(path)
+        rows.collect_schema()
+    return rows
 
 
 @contextmanager

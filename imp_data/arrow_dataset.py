@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.store import json_text, text_digest, write_text
+from imp_data.store import arrow_source, json_text, text_digest, write_text
 
 # datasets reads and writes batches of this many rows; it opens other sizes as well.
 _BATCH_ROWS = 1000
@@ -87,5 +87,5 @@ def shard_files(folder: Path) -> list[Path]:
 
 def shard_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The batches of one shard, one at a time."""
-    with pa.OSFile(str(path), "rb") as source:
+    with arrow_source(path) as source:
         yield from pa.ipc.open_stream(source)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.fingerprints import check_decoder, fingerprint_table, fingerprints_of
@@ -18,8 +17,9 @@ from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 from imp_data.manifest import Benchmark, Limits
+from imp_data.objects import opened
 from imp_data.recall import measured, sampled
-from imp_data.store import parquet_writer
+from imp_data.store import parquet_file, parquet_writer
 
 # A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
 PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
@@ -70,7 +70,7 @@ def build_benchmark(
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
     for name in benchmark.id_files:
         path = raw / name
-        with path.open("rb") as file:
+        with opened(path) as file:
             for spans in json_spans(path, key="data"):
                 for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
                     file.seek(start)
@@ -110,7 +110,7 @@ def _fingerprints(
 
 def read_pack(benchmark: Benchmark, path: Path) -> Pack:
     """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
-    table = pq.read_table(path, columns=["id", "sha256", "phash", "phash_upright"])
+    table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
     check_decoder(path, table.schema)
     looks = [
         (hash_, row["id"])
@@ -130,6 +130,6 @@ def read_pack(benchmark: Benchmark, path: Path) -> Pack:
 
 def pack_figures(path: Path) -> dict[str, Any]:
     """How many ids a pack has, and how many of their pictures it knows."""
-    table = pq.read_table(path, columns=["id", "status"])
+    table = parquet_file(path).read(["id", "status"])
     seen = table["status"].to_pylist().count("ok")
     return {"ids": table.num_rows, "fingerprinted": seen}

@@ -10,7 +10,7 @@ from imp_data.ledger import Outcome
 from imp_data.pipeline import Build
 from imp_data.recall import recall_within
 from imp_data.settlement import conservation_problems
-from imp_data.store import arrow_batches
+from imp_data.store import arrow_batches, parquet_rows
 
 
 class Finding(NamedTuple):
@@ -48,7 +48,7 @@ def records_checks(build: Build, source: str) -> list[Check]:
 
 def _records_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"records/{source}")
-    ledger = pl.scan_parquet(build.data.ledger(source))
+    ledger = parquet_rows(build.data.ledger(source))
     dropped = pl.col("outcome") == Outcome.DROPPED
     counted = (
         ledger.select(

@@ -10,6 +10,7 @@ import typer
 
 from imp_data import __version__
 from imp_data.errors import UserError
+from imp_data.places import place
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +23,8 @@ app = typer.Typer(
 )
 DEFAULT_MIXTURE = "manifests/mixtures/demo.yaml"
 
-Folder = Annotated[Path, typer.Argument(help="Folder of a mixture.", show_default=False)]
+# Text and not a Path, which would make one slash of the two in a URL.
+Folder = Annotated[str, typer.Argument(help="Folder of a mixture, or its URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 
@@ -39,14 +41,18 @@ def _version(
 def explain(
     identity: Annotated[str, typer.Argument(metavar="ID", help="An id or an upstream id.")],
     mixture: Annotated[
-        Path | None, typer.Option(help="Folder of a mixture; that of IMP_MIXTURE if left out.")
+        str | None,
+        typer.Option(
+            help="Folder of a mixture, or its URL; that of IMP_MIXTURE if left out.",
+            metavar="FOLDER",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell the life of one record: what was mended, where it went, and why."""
     from imp_data.accounts import explain as lives_of
 
-    folder = mixture or _current_mixture()
+    folder = place(mixture) if mixture else _current_mixture()
     lives = lives_of(folder, identity)
     if not lives:
         raise UserError(
@@ -65,29 +71,30 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
     from imp_data.verify import verify as problems_of
 
-    problems = problems_of(folder)
+    path = place(folder)
+    problems = problems_of(path)
     if as_json:
-        print(json.dumps({"mixture": str(folder), "sound": not problems, "problems": problems}))
+        print(json.dumps({"mixture": folder, "sound": not problems, "problems": problems}))
     elif not problems:
-        manifest = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
+        manifest = json.loads((path / "mixture.json").read_text(encoding="utf-8"))
         print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
     if problems:
         if not as_json:
-            print("\n".join(f"{folder / problem}" for problem in problems), file=sys.stderr)
+            print("\n".join(f"{path / problem}" for problem in problems), file=sys.stderr)
             print("What to do: build the mixture again, or fetch it again.", file=sys.stderr)
         raise typer.Exit(1)
 
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="Folder of a mixture.")],
-    new: Annotated[Path, typer.Argument(help="Folder of another build of it.")],
+    old: Folder,
+    new: Annotated[str, typer.Argument(help="That of another build of it.")],
     as_json: AsJson = False,
 ) -> None:
     """Tell what changed between two builds, by source and reason."""
     from imp_data.accounts import diff as changes_between
 
-    changes = changes_between(old, new)
+    changes = changes_between(place(old), place(new))
     if as_json:
         print(json.dumps(changes.to_dicts(), indent=2, ensure_ascii=False))
     elif changes.is_empty():
@@ -102,15 +109,18 @@ def diff(
 
 @app.command()
 def schemas(
-    folder: Annotated[Path, typer.Option(help="Where the schemas are.")] = Path("schemas"),
+    folder: Annotated[
+        str, typer.Option(help="Where the schemas are.", metavar="FOLDER")
+    ] = "schemas",
     check: Annotated[bool, typer.Option(help="Write nothing; fail if one is stale.")] = False,
 ) -> None:
     """Write the JSON Schemas of manifests, samples and the ledger."""
     from imp_data.contracts import schema_path, stale_schemas, write_schemas
 
-    stale = stale_schemas(folder) if check else write_schemas(folder)
+    path = place(folder)
+    stale = stale_schemas(path) if check else write_schemas(path)
     if check and stale:
-        files = ", ".join(str(schema_path(folder, name)) for name in stale)
+        files = ", ".join(str(schema_path(path, name)) for name in stale)
         raise UserError(files, "does not say what the models say", "run `imp-data schemas`")
     print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'none, all are fresh'}")
 
@@ -162,7 +172,7 @@ def neighbours(
     """Tell what a mixture says twice: pictures that look alike, answers that disagree."""
     from imp_data import reports
 
-    found = reports.neighbours(folder, fingerprints or [])
+    found = reports.neighbours(place(folder), fingerprints or [])
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return

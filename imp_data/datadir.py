@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imp_data.manifest import Mixture
+from imp_data.places import in_store, place
 
 
 class DataDir(NamedTuple):
@@ -14,7 +15,7 @@ class DataDir(NamedTuple):
 
     def raw(self, name: str) -> Path:
         """What upstream publishes under that name."""
-        return self.root / "raw" / name
+        return self.root / "raw" / name if name else self.root / "raw"
 
     @property
     def images(self) -> Path:
@@ -61,5 +62,6 @@ class DataDir(NamedTuple):
 def data_dir(mixture: Mixture) -> DataDir:
     """IMP_DATA_DIR; where it is unset `data`, or `data/demo` for a drawn mixture."""
     default = "data/demo" if mixture.drawn else "data"
+    root = place(os.environ.get("IMP_DATA_DIR", "").strip() or default)
     # Absolute, since workers on other machines have other current folders.
-    return DataDir(Path(os.environ.get("IMP_DATA_DIR", "").strip() or default).absolute())
+    return DataDir(root if in_store(root) else root.absolute())

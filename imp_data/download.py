@@ -13,8 +13,9 @@ import httpx
 
 from imp_data.errors import UserError
 from imp_data.manifest import File
+from imp_data.places import in_store, scratch
 from imp_data.progress import progress
-from imp_data.store import file_sha256
+from imp_data.store import file_sha256, move
 
 _HUGGING_FACE = "https://huggingface.co/"
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)
@@ -47,12 +48,13 @@ class Wanted(NamedTuple):
 
     @property
     def part(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.part")
+        whole = scratch(self.target) if in_store(self.target) else self.target
+        return whole.with_name(f".{whole.name}.part")
 
     @property
     def version(self) -> Path:
         """Holds the ETag or date of the whole that `part` is the beginning of."""
-        return self.target.with_name(f".{self.target.name}.part.version")
+        return self.part.with_name(f"{self.part.name}.version")
 
     def arrived_bytes(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -76,7 +78,7 @@ def verified(file: File, path: Path) -> str:
 
 def fetched(wanted: Wanted, addresses: Sequence[str]) -> str:
     """The sha256 of the file, put in place from the first address that has what is wanted."""
-    wanted.target.parent.mkdir(parents=True, exist_ok=True)
+    wanted.part.parent.mkdir(parents=True, exist_ok=True)
     troubles: list[str] = []
     for address in addresses:
         try:
@@ -84,7 +86,7 @@ def fetched(wanted: Wanted, addresses: Sequence[str]) -> str:
         except Refused as why:
             troubles.append(f"{address} {why}")
         else:
-            os.replace(wanted.part, wanted.target)
+            move(wanted.part, wanted.target)
             wanted.discard()
             return digest
     raise Refused("; ".join(troubles))

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from imp_data.download import ROOM, Refused, Wanted, fetched, verified
 from imp_data.errors import UserError
 from imp_data.manifest import Published
+from imp_data.objects import is_there
 from imp_data.unpack import ANEW, unpack
 
 _AGAIN = (
@@ -58,7 +59,7 @@ def obtain(published: Published, folder: Path, mirrors: Sequence[str] = ()) -> d
 
 def _digest_of(wanted: Wanted, addresses: Sequence[str]) -> str:
     """The sha256 of the file: verified where it is there already, else fetched."""
-    if not wanted.target.exists():
+    if not is_there(wanted.target):
         return fetched(wanted, addresses)
     try:
         return verified(wanted.file, wanted.target)

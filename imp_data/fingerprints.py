@@ -19,7 +19,7 @@ from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder, fingerprin
 from imp_data.journal import Journal
 from imp_data.manifest import Limits
 from imp_data.progress import Progress, progress
-from imp_data.store import parquet_writer
+from imp_data.store import parquet_file, parquet_writer
 
 _BATCH_PICTURES = 32
 _ROW_GROUP = 1 << 15
@@ -74,14 +74,14 @@ class Earlier:
 
 
 def _names_of_groups(path: Path) -> list[Names]:
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         check_decoder(path, file.schema_arrow)
         groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))
         return [picture_names(group.column("image").to_pylist()) for group in groups]
 
 
 def _group(path: Path, number: int) -> pa.Table:
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         return file.read_row_group(number).replace_schema_metadata(None)
 
 
@@ -143,7 +143,8 @@ def _looked_at(images: Sequence[str], shelf: Shelf, limits: Limits) -> Iterator[
 
 
 def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
-    return [fingerprint(image, shelf, limits) for image in images]
+    pictures = shelf.gathered(images, limits.max_image_bytes)
+    return [fingerprint(image, pictures, limits) for image in images]
 
 
 def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:
@@ -193,8 +194,9 @@ def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
 
 def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
     """{picture: fingerprint} of a file made by this machine's decoder."""
-    check_decoder(path, pq.read_schema(path))
-    return {row["image"]: Fingerprint(**row) for row in pq.read_table(path).to_pylist()}
+    file = parquet_file(path)
+    check_decoder(path, file.schema_arrow)
+    return {row["image"]: Fingerprint(**row) for row in file.read().to_pylist()}
 
 
 def check_decoder(path: Path, schema: pa.Schema) -> None:

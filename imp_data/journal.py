@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from imp_data.images.fingerprint import decoder
+from imp_data.places import in_store, scratch
 from imp_data.store import parquet_writer
 
 # Some seconds' work, and a small file.
@@ -40,6 +41,8 @@ def journal(folder: Path, pictures: str) -> Iterator[Journal]:
 
     What was left of other pictures, or by other code, is removed at once.
     """
+    if in_store(folder):
+        folder = scratch(folder)
     for other in folder.glob("*") if folder.is_dir() else ():
         if other.name != pictures:
             shutil.rmtree(other)

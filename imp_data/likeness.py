@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imp_data.exchanges import Rows
 from imp_data.fingerprints import check_decoder, picture_names
 from imp_data.images.clusters import clusters, united
 from imp_data.images.match import Places
+from imp_data.store import parquet_file
 
 
 def same_pictures(rows: Rows) -> Places:
@@ -33,8 +33,9 @@ def alike_pictures(
     paths, row = np.unique(rows.image, return_index=True)
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.uint64))]
     for file in fingerprints:
-        check_decoder(file, pq.read_schema(file))
-        for batch in pq.ParquetFile(file).iter_batches(columns=["image", "phash", "phash_upright"]):
+        opened = parquet_file(file)
+        check_decoder(file, opened.schema_arrow)
+        for batch in opened.iter_batches(columns=["image", "phash", "phash_upright"]):
             names = picture_names(batch["image"].to_pylist())
             place = np.searchsorted(paths, names).clip(max=max(len(paths) - 1, 0))
             for column in (batch["phash"], batch["phash_upright"]):

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imp_data.fingerprints import Names, check_decoder, picture_names
 from imp_data.ledger import Verdict
 from imp_data.manifest import Limits
+from imp_data.store import parquet_file
 from imp_data.twins import Pictures, Twins
 from imp_data.verdicts import Benchmarked, picture_verdicts
 
@@ -115,11 +115,12 @@ def pictures_of(table: pa.Table) -> Pictures:
 
 def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> Looks:
     """Judge every picture of a fingerprint file, some ten thousand at a time."""
-    check_decoder(path, pq.read_schema(path))
+    file = parquet_file(path)
+    check_decoder(path, file.schema_arrow)
     # The first row stands for text without a picture, which passes.
     parts = [_part(None, {})]
     refused: dict[int, Verdict] = {}
-    for batch in pq.ParquetFile(path).iter_batches(columns=_COLUMNS):
+    for batch in file.iter_batches(columns=_COLUMNS):
         table = pa.Table.from_batches([batch])
         verdicts = picture_verdicts(table, limits, benchmarks)
         part = _part(table, verdicts)

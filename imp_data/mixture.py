@@ -45,7 +45,7 @@ def build_mixture(
 
     `facts` are what the caller knows of the inputs; they become part of mixture.json.
     """
-    with written_aside(folder) as aside:
+    with written_aside(folder, last="mixture.json") as aside:
         aside.mkdir(parents=True)
         orders = _orders(shares, seed)
         total = sum(len(order.rows) for order in orders)

@@ -12,6 +12,7 @@ from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES
 from imp_data.manifest import model_digest
 from imp_data.neighbours import report
+from imp_data.objects import is_file
 from imp_data.pipeline import Build
 from imp_data.store import StageResult, code_digest, json_text, library_versions, write_text
 
@@ -72,12 +73,12 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
     """
     manifest = folder / "mixture.json"
-    if not manifest.is_file():
+    if not is_file(manifest):
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
     try:
         sealed = orjson.loads(manifest.read_bytes())
         built = DataDir(folder.absolute().parent.parent).reports(sealed["name"])
-        if not fingerprints and (built / _JSON).is_file():
+        if not fingerprints and is_file(built / _JSON):
             found = stored(built)
             if found["digest"] == sealed["digest"]:
                 return found

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from imp_data.arrow_dataset import mixture_ids
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Stage
-from imp_data.store import arrow_batches, parquet_writer, xxh3_keys
+from imp_data.store import arrow_batches, parquet_file, parquet_writer, xxh3_keys
 
 _BATCH_ROWS = 1 << 15
 
@@ -38,7 +37,7 @@ def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any
             counts: dict[str, Counter[str]] = {
                 name: Counter() for name in ("outcomes", "reasons", "repairs")
             }
-            for batch in pq.ParquetFile(share.ledger).iter_batches(_BATCH_ROWS):
+            for batch in parquet_file(share.ledger).iter_batches(_BATCH_ROWS):
                 rows = decisions.settle(batch)
                 writer.write_batch(rows)
                 counts["outcomes"].update(rows.column("outcome").to_pylist())
@@ -92,7 +91,7 @@ def conservation_problems(folder: Path) -> list[str]:
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     rows: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    ledger = pq.ParquetFile(folder / "ledger.parquet")
+    ledger = parquet_file(folder / "ledger.parquet")
     hashes: list[npt.NDArray[np.uint64]] = []
     for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
         rows.update(batch.column("source").to_pylist())

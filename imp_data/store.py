@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -16,14 +16,29 @@ import pyarrow.parquet as pq
 import xxhash
 
 from imp_data.errors import UserError
+from imp_data.objects import (
+    at_once,
+    check_writable,
+    first_bytes,
+    objects_below,
+    opened,
+    put,
+    put_folder,
+    removed,
+    state_of,
+)
+from imp_data.places import in_store, reached, scratch
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def file_sha256(path: Path) -> str:
     """The hex digest of a file's bytes, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def text_digest(*parts: str | bytes) -> str:
@@ -49,22 +64,21 @@ def _module_files(path: Path) -> list[Path]:
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it takes `path`'s place when whole.
+def written_aside(path: Path, last: str = "") -> Iterator[Path]:
+    """A path on this machine to write a file or a folder to; it takes `path`'s place when whole.
 
-    After an error or a kill `path` is as it was; leftovers go at the next attempt.
+    After an error or a kill `path` is as it was; leftovers go at the next attempt. Of a folder in
+    an object store, which takes one file after another, `last` names the file that comes last.
     """
-    aside = path.with_name(f".{path.name}.partial")
+    aside = scratch(path) if in_store(path) else path.with_name(f".{path.name}.partial")
     with writing_to(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove(aside)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            remove(aside)
             yield aside
-            if aside.is_dir() and path.exists():
-                _remove(path)
-            os.replace(aside, path)
+            move(aside, path, last)
         finally:
-            _remove(aside)
+            remove(aside)
 
 
 @contextmanager
@@ -82,8 +96,23 @@ def writing_to(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+def move(aside: Path, path: Path, last: str = "") -> None:
+    """Give a finished file or folder of this machine its place; see `written_aside`."""
+    if in_store(path):
+        put_folder(aside, path, last) if aside.is_dir() else put(aside, path)
+        remove(aside)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if aside.is_dir() and path.exists():
+        remove(path)
+    os.replace(aside, path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder of this machine, or an object, if it is there."""
+    if in_store(path):
+        removed(path)
+    elif path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -128,12 +157,32 @@ def arrow_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[
             yield file.get_batch(number)
 
 
+def arrow_source(path: Path) -> pa.NativeFile:
+    """A file as Arrow reads it."""
+    return pa.PythonFile(opened(path)) if in_store(path) else pa.OSFile(str(path), "rb")
+
+
+def parquet_file(path: Path) -> pq.ParquetFile:
+    """A Parquet file; of one in an object store only what is asked for is fetched."""
+    return pq.ParquetFile(opened(path) if in_store(path) else path)
+
+
+def parquet_rows(path: Path) -> "pl.LazyFrame":
+    """A Parquet file's rows; one in an object store is fetched as a whole."""
+    import polars as pl
+
+    if in_store(path) is None:
+        return pl.scan_parquet(path)
+    with opened(path) as file:
+        return pl.scan_parquet(file.read())
+
+
 @contextmanager
 def _opened(
     path: Path, columns: Sequence[str] | None = None
 ) -> Iterator[pa.ipc.RecordBatchFileReader]:
     try:
-        with pa.OSFile(str(path), "rb") as source:
+        with arrow_source(path) as source:
             options = pa.ipc.IpcReadOptions()
             if columns is not None:
                 names = pa.ipc.open_file(source).schema.names
@@ -168,14 +217,17 @@ def run_stage(
     """
     inputs = dict(sorted(inputs.items()))
     known = read_stamp(stamp)
-    if known and known["inputs"] == inputs and known["files"] == _states(outputs):
-        return StageResult(known["digest"], known["figures"], built=False)
-    figures = build()
-    if digest_of is None:
-        digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
-    else:
-        digest = digest_of(figures)
-    write_stamp(stamp, inputs, digest, figures, outputs)
+    with reached(stamp):
+        if known and known["inputs"] == inputs and known["files"] == _states(outputs):
+            return StageResult(known["digest"], known["figures"], built=False)
+        if in_store(stamp):
+            check_writable(stamp)
+        figures = build()
+        if digest_of is None:
+            digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
+        else:
+            digest = digest_of(figures)
+        write_stamp(stamp, inputs, digest, figures, outputs)
     return StageResult(digest, figures, built=True)
 
 
@@ -194,7 +246,8 @@ def write_stamp(
 def read_stamp(stamp: Path) -> dict[str, Any] | None:
     """What the last finished run of a stage left; None if there was none."""
     try:
-        record: dict[str, Any] = orjson.loads(stamp.read_bytes())
+        data = first_bytes(stamp) if in_store(stamp) else stamp.read_bytes()
+        record: dict[str, Any] = orjson.loads(data)
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
     return record if record.keys() >= {"inputs", "digest", "figures", "files"} else None
@@ -202,33 +255,46 @@ def read_stamp(stamp: Path) -> dict[str, Any] | None:
 
 def tree_digest(path: Path) -> str:
     """The digest of a file, or of a folder's file names and contents."""
-    if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.is_file())
-        return text_digest(
-            *(part for f in files for part in (f.relative_to(path).as_posix(), file_sha256(f)))
-        )
-    if not path.exists():
+    below = _below(path)
+    if list(below) == [""]:
+        return file_sha256(path)
+    if not below and (in_store(path) or not path.is_dir()):
         raise UserError(path, "is not there", "look whether its manifest names the right file")
-    return file_sha256(path)
+    files = [path / name for name in below]
+    digests = at_once(file_sha256, files) if in_store(path) else map(file_sha256, files)
+    return text_digest(*(part for pair in zip(below, digests, strict=True) for part in pair))
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file below a folder, by name."""
+    return {name: size for name, (size, _) in _below(folder).items()}
 
 
 def listing_digest(folder: Path) -> str:
-    """Digest of the names, sizes and times of change below a folder, none of which is opened."""
-    files = sorted(f for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else []
-    lines = (f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+    """Digest of the names, sizes and changes below a folder, none of which is opened."""
+    lines = (f"{n} {size} {change}" for n, (size, change) in _below(folder).items() if n)
     return text_digest(*lines)
 
 
+def _below(path: Path) -> dict[str, tuple[int, int | str]]:
+    """Size, and time or checksum of change, of a file ("") or all files below a folder, by name."""
+    if in_store(path):
+        state = state_of(path)
+        if state is None or state.change:
+            return {"": state} if state else {}
+        return dict(objects_below(path))
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = {f.relative_to(path).as_posix(): f.stat() for f in files if f.is_file()}
+    return {"" if n == "." else n: (stat.st_size, stat.st_mtime_ns) for n, stat in stats.items()}
+
+
 def _states(outputs: Sequence[Path]) -> list[list[Any]]:
-    """Name, size and time of change of each file: enough to notice that one was touched."""
-    files = sorted(f for o in outputs for f in ([o] if not o.is_dir() else o.rglob("*")))
+    """Name, size and change of each file: enough to notice that one was touched."""
     states: list[list[Any]] = []
-    for file in files:
-        if file.is_file():
-            stat = file.stat()
-            states.append([file.name, stat.st_size, stat.st_mtime_ns])
-        elif not file.exists():
-            states.append([file.name, None, None])
+    for output in outputs:
+        below = _below(output)
+        states += [[(output / name).name, *state] for name, state in below.items()]
+        states += [] if below else [[output.name, None, None]]
     return states
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from imp_data.fingerprints import Names, picture_names
 from imp_data.ledger import Reason, Verdict
 from imp_data.looks import Looks, pictures_of
+from imp_data.store import parquet_file
 from imp_data.twins import Pictures, Twin, Twins
 
 _COLUMNS = ["image", "sha256", "phash", "phash_upright"]
@@ -56,7 +56,7 @@ class Unlike:
 
 def _read(path: Path) -> Pictures:
     """All pictures of a fingerprint file, in ascending order of their names."""
-    batches = pq.ParquetFile(path).iter_batches(columns=_COLUMNS)
+    batches = parquet_file(path).iter_batches(columns=_COLUMNS)
     parts = [pictures_of(pa.Table.from_batches([batch])) for batch in batches]
     nothing = np.zeros(0, np.uint64)
     parts.append(Pictures(nothing, nothing, np.zeros((0, 2), np.uint64)))
@@ -67,7 +67,7 @@ def _read(path: Path) -> Pictures:
 def _paths(path: Path, names: Names) -> dict[int, str]:
     """{name: path} of some pictures of a fingerprint file."""
     found: dict[int, str] = {}
-    for batch in pq.ParquetFile(path).iter_batches(columns=["image"]):
+    for batch in parquet_file(path).iter_batches(columns=["image"]):
         images = batch.column("image").to_pylist()
         here = picture_names(images)
         for row in np.flatnonzero(np.isin(here, names)).tolist():

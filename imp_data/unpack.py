@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from imp_data.errors import UserError
-from imp_data.store import write_text, written_aside
+from imp_data.objects import at_once, is_there, opened, put_bytes
+from imp_data.places import in_store
+from imp_data.store import file_sizes, remove, write_text, written_aside
 
 ANEW = (
     "delete it and run the same command again; if upstream publishes it so now, the pinned "
@@ -25,7 +27,9 @@ _DAMAGED = (
     *(RuntimeError, ValueError, LookupError),  # encrypted, compressed as nobody knows, misnamed
 )
 _INSIDE = re.compile(r"(?![/\\])(?!(.*[/\\])?\.\.([/\\]|$))", re.DOTALL)
+_Member = tuple[str, IO[bytes]]
 _Members = Iterator[tuple[str, IO[bytes] | None]]
+_SMALL_BYTES = 4 << 20
 
 
 def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> None:
@@ -37,16 +41,16 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
     finished = "\n".join((digest, *globs))
     if _is_done(marker, finished, folder):
         return
-    marker.unlink(missing_ok=True)
+    remove(marker)
     names: list[str] = []
     try:
-        for name, content in _members(archive, globs):
-            names.append(name)
-            if content is None:
-                problem = f"member {name} is a link or a device, or leads out of the folder"
-                raise UserError(archive, problem, "do not trust this archive; get it elsewhere")
-            with content, written_aside(folder / name) as aside, aside.open("wb") as out:
-                shutil.copyfileobj(content, out)
+        members = _named(archive, globs, names)
+        if in_store(folder):
+            for _ in at_once(lambda member: put_bytes(*member), _small(members, folder)):
+                pass
+        else:
+            for name, content in members:
+                _lay(content, folder / name)
     except _DAMAGED as error:
         problem = f"is damaged at or after {names[-1] if names else 'its beginning'}: {error}"
         raise UserError(archive, problem, ANEW) from error
@@ -56,11 +60,40 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
     write_text(marker, "\n".join((finished, "", *names)))
 
 
+def _named(archive: Path, globs: Sequence[str], names: list[str]) -> Iterator[_Member]:
+    """The members, each added to `names` first. UserError where one is not safe to lay down."""
+    for name, content in _members(archive, globs):
+        names.append(name)
+        if content is None:
+            problem = f"member {name} is a link or a device, or leads out of the folder"
+            raise UserError(archive, problem, "do not trust this archive; get it elsewhere")
+        yield name, content
+
+
+def _lay(content: IO[bytes], path: Path, begun: bytes = b"") -> None:
+    with content, written_aside(path) as aside, aside.open("wb") as out:
+        out.write(begun)
+        shutil.copyfileobj(content, out)
+
+
+def _small(members: Iterator[_Member], folder: Path) -> Iterator[tuple[bytes, Path]]:
+    """Small members, to be put many at a time; large ones are put on the way."""
+    for name, content in members:
+        data = content.read(_SMALL_BYTES)
+        if len(data) == _SMALL_BYTES:
+            _lay(content, folder / name, data)
+        else:
+            content.close()
+            yield data, folder / name
+
+
 def _is_done(marker: Path, finished: str, folder: Path) -> bool:
-    if not marker.exists():
+    if not is_there(marker):
         return False
     told, _, names = marker.read_text().partition("\n\n")
-    return told == finished and all((folder / name).exists() for name in names.splitlines())
+    if told != finished or not in_store(folder):
+        return told == finished and all((folder / name).exists() for name in names.splitlines())
+    return file_sizes(folder).keys() >= set(names.splitlines())
 
 
 def _members(archive: Path, globs: Sequence[str]) -> _Members:
@@ -75,7 +108,7 @@ def _members(archive: Path, globs: Sequence[str]) -> _Members:
 
 
 def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
-    with zipfile.ZipFile(archive) as whole:
+    with opened(archive) as file, zipfile.ZipFile(file) as whole:
         for info in whole.infolist():
             if matches(info.filename) and not info.is_dir():
                 regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
@@ -84,7 +117,7 @@ def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
 
 
 def _tar_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
-    with tarfile.open(archive) as whole:
+    with opened(archive) as file, tarfile.open(fileobj=file) as whole:
         for info in whole:
             name = info.name.removeprefix("./")
             if matches(name) and not info.isdir():

@@ -20,13 +20,14 @@ def raw_stage(
     """
     files = {file.path: folder / file.path for m in manifests for file in m.files}
     unpacked = [path for m in manifests if isinstance(m, Source) for path in _unpacked(m, folder)]
+    outputs = [*files.values(), *unpacked]
 
     def build() -> dict[str, Any]:
         found: dict[str, str] = {}
         for manifest in manifests:
             pinned = _pinned(manifest, pins) if pins else manifest
             found |= obtain(pinned, folder, mirrors_from_environment())
-        told = {path.relative_to(folder).as_posix(): tree_digest(path) for path in unpacked}
+        told = {_below(folder, path): tree_digest(path) for path in unpacked}
         _refuse_altered(folder, stamp, found, told)
         return {"files": dict(sorted(found.items())), "unpacked": told}
 
@@ -35,7 +36,19 @@ def raw_stage(
         "manifest": model_digest(*manifests),
         "pins": text_digest(*(f"{path} {sha256}" for path, sha256 in sorted(pins.items()))),
     }
-    return run_stage(stamp, inputs, [*files.values(), *unpacked], build)
+
+    def digest_of(figures: dict[str, Any]) -> str:
+        """What reading all outputs once more would give."""
+        digests = [figures["files"][path] for path in files]
+        digests += [figures["unpacked"][_below(folder, path)] for path in unpacked]
+        names = [path.name for path in outputs]
+        return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
+
+    return run_stage(stamp, inputs, outputs, build, digest_of)
+
+
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
@@ -50,8 +63,8 @@ def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
 def _unpacked(source: Source, folder: Path) -> list[Path]:
     """The record files of a source that come out of an archive; of a glob, the folder."""
     published = {file.path for file in source.files}
-    patterns = [Path(p) for p in source.records if p not in published]
-    return [folder / (p.parent if "*" in p.name else p) for p in patterns]
+    patterns = [folder / p for p in source.records if p not in published]
+    return [p.parent if "*" in p.name else p for p in patterns]
 
 
 def _refuse_altered(

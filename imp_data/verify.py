@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from imp_data.card import is_card
 from imp_data.errors import UserError
 from imp_data.mixture import root_digest
+from imp_data.objects import is_file, is_there
+from imp_data.places import reached
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.settlement import conservation_problems
-from imp_data.store import file_sha256, json_text
+from imp_data.store import arrow_source, file_sha256, file_sizes, json_text
 
 _CARD = "README.md"
 
@@ -25,6 +27,11 @@ def verify(folder: Path) -> list[str]:
 
     Raises UserError if the folder holds no mixture.
     """
+    with reached(folder):
+        return _problems(folder)
+
+
+def _problems(folder: Path) -> list[str]:
     manifest = _manifest(folder)
     if isinstance(manifest, str):
         return [manifest]
@@ -38,14 +45,14 @@ def verify(folder: Path) -> list[str]:
     problems += conservation_problems(folder)
     problems += _composition_problems(manifest, counted)
     card = folder / _CARD
-    if card.exists() and not is_card(card.read_bytes().decode(errors="replace"), folder):
+    if is_there(card) and not is_card(card.read_bytes().decode(errors="replace"), folder):
         problems.append(f"{_CARD}: is not the card that mixture.json gives")
     return problems
 
 
 def _manifest(folder: Path) -> dict[str, Any] | str:
     path = folder / "mixture.json"
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
     try:
         text = path.read_bytes()
@@ -60,15 +67,15 @@ def _manifest(folder: Path) -> dict[str, Any] | str:
 def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(file, what is wrong) by presence, size and sha256."""
     stated = manifest["files"]
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    for name in sorted(there - set(stated) - {"mixture.json", _CARD}):
+    there = file_sizes(folder)
+    for name in sorted(there.keys() - set(stated) - {"mixture.json", _CARD}):
         yield name, "does not belong to this mixture"
     with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as told:
         for name, file in stated.items():
             if name not in there:
                 yield name, "is missing"
                 continue
-            size = (folder / name).stat().st_size
+            size = there[name]
             if size != file["bytes"]:
                 yield name, f"has {size:,} bytes instead of {file['bytes']:,}"
             elif file_sha256(folder / name) != file["sha256"]:
@@ -83,7 +90,7 @@ def _row_problems(
     shards = [name for name in manifest["files"] if name.endswith(".arrow")]
     with progress("verify", "samples", manifest["rows"]) as told:
         for name in shards:
-            with pa.OSFile(str(folder / name), "rb") as source:
+            with arrow_source(folder / name) as source:
                 reader = pa.ipc.open_stream(source)
                 if reader.schema != SAMPLE_SCHEMA:
                     yield f"{name}: its columns are not those of a Sample"

@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 from imp_data.errors import UserError
 from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
 from imp_data.manifest import Folder, Mixture, Pictures, Recipe
+from imp_data.places import place
+from imp_data.store import move
 
 PUBLISHED = {"title": "Any", "homepage": "https://example.org", "license": "CC0-1.0"}
 MANY = 1 << 20
+
+
+@pytest.fixture(params=["this machine", "an object store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An empty folder; that of a store lies in this process's memory."""
+    if request.param == "this machine":
+        return tmp_path
+    return place(f"memory://{tmp_path}")
 
 
 def zipped(members: Mapping[str, bytes], how: int = zipfile.ZIP_STORED) -> bytes:
@@ -62,37 +72,35 @@ def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
         ("raw/birds/b.tar", tarred({"./owl.png": b"owl"}), folder("birds", "b.tar")),
     ],
 )
-def test_a_picture_is_read_in_place(
-    place: str, content: bytes, home: Folder, tmp_path: Path
-) -> None:
-    birds = shelf(tmp_path, {place: content}, home)
+def test_a_picture_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
+    birds = shelf(root, {place: content}, home)
     assert birds.read("birds/owl.png", MANY) == b"owl"
     with pytest.raises(FileNotFoundError, match=r"birds/gone\.png"):
         birds.read("birds/gone.png", MANY)
 
 
-def test_an_unpacked_picture_is_taken_before_any_archive(tmp_path: Path) -> None:
+def test_an_unpacked_picture_is_taken_before_any_archive(root: Path) -> None:
     files = {"images/birds/owl.png": b"mine", "raw/birds/b.zip": zipped({"owl.png": b"theirs"})}
-    birds = shelf(tmp_path, files, folder("birds", "b.zip"))
+    birds = shelf(root, files, folder("birds", "b.zip"))
     assert birds.read("birds/owl.png", MANY) == b"mine"
 
 
-def test_a_path_no_folder_is_for_is_missing(tmp_path: Path) -> None:
-    birds = shelf(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+def test_a_path_no_folder_is_for_is_missing(root: Path) -> None:
+    birds = shelf(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     for stranger in ("birdsong/owl.png", "owl.png", "birds"):
         with pytest.raises(FileNotFoundError):
             birds.read(stranger, MANY)
 
 
-def test_a_name_too_long_for_any_file_is_missing(tmp_path: Path) -> None:
-    birds = shelf(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+def test_a_name_too_long_for_any_file_is_missing(root: Path) -> None:
+    birds = shelf(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     for endless in ("birds/" + "o" * 300 + ".png", "o" * 300, "birds/" + "o/" * 3000 + ".png"):
         with pytest.raises(FileNotFoundError):
             birds.read(endless, MANY)
 
 
 def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order(
-    tmp_path: Path,
+    root: Path,
 ) -> None:
     files = {
         "raw/birds/all/night/owl.png": b"from all",
@@ -114,15 +122,15 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
     part = {"source": "any", "quota": 1, "paper": 1, "group": "All"}
     mixture = Mixture(name="any", title="Any", seed=0, parts=(part,))
     recipe = Recipe(mixture=mixture, sources={}, pictures={"birds": stated}, benchmarks={})
-    birds = shelf(tmp_path, files)._replace(folders=recipe.folders(("birds",)))
+    birds = shelf(root, files)._replace(folders=recipe.folders(("birds",)))
     assert birds.read("birds/night/owl.png", MANY) == b"from night"
     assert birds.read("birds/day/jay.png", MANY) == b"first"
     assert birds.read("birds/day/tit.png", MANY) == b"only in second"
 
 
-def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(tmp_path: Path) -> None:
+def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path) -> None:
     homes = (folder("birds", "gone.zip"), folder("birds", "b.tar"))
-    birds = shelf(tmp_path, {"raw/birds/b.tar": tarred({"owl.png": b"owl"})}, *homes)
+    birds = shelf(root, {"raw/birds/b.tar": tarred({"owl.png": b"owl"})}, *homes)
     assert birds.read("birds/owl.png", MANY) == b"owl"
 
 
@@ -136,9 +144,9 @@ def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(tmp_path: 
     ],
 )
 def test_a_picture_of_more_bytes_than_the_limit_is_not_read(
-    place: str, content: bytes, file: str | None, tmp_path: Path
+    place: str, content: bytes, file: str | None, root: Path
 ) -> None:
-    birds = shelf(tmp_path, {place: content}, folder("birds", file))
+    birds = shelf(root, {place: content}, folder("birds", file))
     assert birds.read("birds/owl.png", 6) == b"123456"
     with pytest.raises(TooManyBytes):
         birds.read("birds/owl.png", 5)
@@ -149,13 +157,11 @@ def altered(content: bytes, place: int, byte: int) -> bytes:
 
 
 def test_a_member_that_does_not_unpack_is_damaged_and_its_neighbours_are_not(
-    tmp_path: Path,
+    root: Path,
 ) -> None:
     content = zipped({"owl.png": b"owl" * 50, "jay.png": b"jay"})
     place = content.index(b"owlowl")
-    birds = shelf(
-        tmp_path, {"raw/birds/b.zip": altered(content, place, 0)}, folder("birds", "b.zip")
-    )
+    birds = shelf(root, {"raw/birds/b.zip": altered(content, place, 0)}, folder("birds", "b.zip"))
     with pytest.raises(DamagedMember, match="CRC"):
         birds.read("birds/owl.png", MANY)
     assert birds.read("birds/jay.png", MANY) == b"jay"
@@ -166,12 +172,12 @@ def test_a_member_that_does_not_unpack_is_damaged_and_its_neighbours_are_not(
     [(8, 1), (10, 9), (10, 99)],
     ids=["under a password", "deflate64", "a method nobody knows"],
 )
-def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, tmp_path: Path) -> None:
+def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, root: Path) -> None:
     content = zipped({"owl.png": b"owl"})
     directory = content.index(b"PK\1\2")
     content = altered(content, directory + offset, value)
     content = altered(content, offset - 2, value)  # the same field before the member itself
-    birds = shelf(tmp_path, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    birds = shelf(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
     with pytest.raises(DamagedMember):
         birds.read("birds/owl.png", MANY)
 
@@ -189,21 +195,21 @@ def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, tmp_path
     ids=["cut zip", "no zip", "empty zip", "no tar", "empty tar", "tar with a damaged header"],
 )
 def test_an_archive_that_is_none_is_an_error_that_names_it(
-    name: str, content: bytes, tmp_path: Path
+    name: str, content: bytes, root: Path
 ) -> None:
-    birds = shelf(tmp_path, {f"raw/birds/{name}": content}, folder("birds", name))
+    birds = shelf(root, {f"raw/birds/{name}": content}, folder("birds", name))
     with pytest.raises(UserError, match="materialize its raw asset again") as error:
         birds.read("birds/owl.png", MANY)
-    assert error.value.where == str(tmp_path / "raw" / "birds" / name)
+    assert error.value.where == str(root / "raw" / "birds" / name)
 
 
-def test_an_archive_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
-    birds = shelf(tmp_path, {"raw/birds/b.zip": zipped({"owl.png": b"old"})})
+def test_an_archive_that_was_replaced_is_opened_anew(root: Path, tmp_path: Path) -> None:
+    birds = shelf(root, {"raw/birds/b.zip": zipped({"owl.png": b"old"})})
     birds = birds._replace(folders=(("birds", folder("birds", "b.zip")),))
     assert birds.read("birds/owl.png", MANY) == b"old"
     replacement = tmp_path / "replacement"
     replacement.write_bytes(zipped({"owl.png": b"newer"}))
-    replacement.replace(tmp_path / "raw" / "birds" / "b.zip")
+    move(replacement, root / "raw" / "birds" / "b.zip")
     assert birds.read("birds/owl.png", MANY) == b"newer"
 
 
@@ -211,15 +217,16 @@ TWO_BIRDS = {"owl.png": b"owl" * 20, "jay.png": b"jay"}
 ARCHIVES = {"b.zip": zipped(TWO_BIRDS, zipfile.ZIP_DEFLATED), "b.tar": tarred(TWO_BIRDS)}
 
 
+@pytest.mark.parametrize("there", ["", "memory://"], ids=["this machine", "an object store"])
 @pytest.mark.parametrize("name", ARCHIVES)
 @given(st.data())
 def test_whichever_byte_of_an_archive_is_altered_what_happens_has_a_name(
-    name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    name: str, there: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     content = ARCHIVES[name]
-    place = data.draw(st.integers(0, len(content.rstrip(b"\0")) - 1))
-    changed = altered(content, place, data.draw(st.integers(0, 255)))
-    root = tmp_path_factory.mktemp("altered")
+    spot = data.draw(st.integers(0, len(content.rstrip(b"\0")) - 1))
+    changed = altered(content, spot, data.draw(st.integers(0, 255)))
+    root = place(f"{there}{tmp_path_factory.mktemp('altered')}")
     birds = shelf(root, {f"raw/birds/{name}": changed}, folder("birds", name))
     try:
         found = birds.read("birds/owl.png", MANY)

@@ -196,7 +196,7 @@ def test_a_picture_that_may_not_be_read_stops_the_stage_and_is_not_called_broken
         os.chmod(folder, 0o755)
         root = Path(shutil.copytree(gallery.data.root, Path(folder) / "data"))
         build = build_at(manifest_of(gallery), root)
-        os.truncate(root / "fingerprints" / "photos.parquet", 0)
+        os.truncate(build.data.fingerprints(build.name, "photos"), 0)
         for path in (root, *root.rglob("*")):
             path.chmod(0o777)
         closed = root / "raw" / unreadable

@@ -20,6 +20,8 @@ from imp_data import download
 from imp_data.errors import UserError
 from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.manifest import File, Published
+from imp_data.places import place
+from imp_data.store import file_sizes
 
 BIRDS = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BIRDS).hexdigest()
@@ -172,6 +174,35 @@ def test_a_download_goes_on_where_a_killed_one_stopped(upstream: Upstream, tmp_p
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-"]
     assert names(tmp_path) == ["birds.bin"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in an object store, in memory, whose scratch is empty."""
+    monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "scratch"))
+    return place(f"memory://{tmp_path}/birds")
+
+
+def test_a_download_for_a_store_is_put_when_verified_and_goes_on_in_scratch(
+    upstream: Upstream, store: Path, tmp_path: Path
+) -> None:
+    upstream.tricks = [{"cut": 1000}, {"status": 403}]
+    with pytest.raises(UserError, match="answers HTTP 403"):
+        obtain(birds(stated(upstream)), store)
+    assert file_sizes(store) == {}
+    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == [None, "bytes=1000-", "bytes=1000-"]
+    assert (store / "birds.bin").read_bytes() == BIRDS
+    assert names(tmp_path / "scratch") == []
+    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert len(upstream.asked) == 3
+
+
+def test_a_spoiled_object_is_named_with_what_to_do(upstream: Upstream, store: Path) -> None:
+    (store / "birds.bin").write_bytes(BIRDS[:-1])
+    with pytest.raises(UserError, match="the manifest says 256,000") as error:
+        obtain(birds(stated(upstream)), store)
+    assert error.value.where == str(store / "birds.bin")
 
 
 def test_a_download_killed_after_its_last_byte_is_not_asked_for(
@@ -482,6 +513,27 @@ def test_an_archive_is_fetched_and_unpacked_in_one_go(upstream: Upstream, tmp_pa
     file = File(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
     obtain(birds(file), tmp_path / "raw")
     assert names(tmp_path / "raw") == [".b.zip.unpacked", "b.zip", "images/0.png"]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_members_of_an_archive_in_a_store_are_laid_beside_it(
+    name: str, pack: Any, store: Path, tmp_path: Path
+) -> None:
+    large = ("qa/large.json", os.urandom(5 << 20))
+    pack(tmp_path / name, *RECORDS, large)
+    (store / name).write_bytes((tmp_path / name).read_bytes())
+    obtain(here(name, "*.json", "qa/*"), store)
+    marker, laid = f".{name}.unpacked", ["qa/deep/val.json", "qa/large.json", "qa/train.json"]
+    assert sorted(file_sizes(store)) == sorted([marker, name, *laid])
+    assert (store / "qa/train.json").read_bytes() == b"[1]"
+    assert (store / "qa/large.json").read_bytes() == large[1]
+    (store / "qa/train.json").write_bytes(b"[mine]")
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
+    (store / "qa/deep/val.json").unlink()
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/train.json").read_bytes() == b"[1]"
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
 
 
 def test_a_finished_unpacking_is_not_done_again(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """The drawn world as a stage: its files take the place of what upstream publishes."""
 
-import os
 import shutil
 from pathlib import Path
 
 from imp_data.demo.world import draw_world
 from imp_data.errors import UserError
+from imp_data.objects import is_file, is_there
 from imp_data.pipeline import Build
+from imp_data.places import in_store, scratch
 from imp_data.progress import progress
 from imp_data.store import (
     StageResult,
     code_digest,
     file_sha256,
     library_versions,
+    move,
     read_stamp,
     text_digest,
     write_stamp,
@@ -33,9 +35,11 @@ def world(build: Build) -> StageResult:
     known = read_stamp(stamp)
     drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
     same_code = known is not None and known["inputs"] == inputs
-    if known and same_code and all((raw / path).is_file() for path in drawn_before):
+    if known and same_code and all(is_file(raw / path) for path in drawn_before):
         return StageResult(known["digest"], known["figures"], built=False)
     aside = raw / ".world.partial"
+    if in_store(raw):
+        aside = scratch(aside)
     shutil.rmtree(aside, ignore_errors=True)
     with writing_to(raw), progress("world", "folders") as told:
         draw_world(aside, lambda _: told.add(1))
@@ -45,7 +49,7 @@ def world(build: Build) -> StageResult:
         if path.is_file()
     }
     for path, sha256 in files.items():
-        if not (raw / path).exists() or not same_code:
+        if not is_there(raw / path) or not same_code:
             _put(aside / path, raw / path, sha256, drawn_before.get(path))
     shutil.rmtree(aside)
     digest = text_digest(*(part for item in files.items() for part in item))
@@ -56,12 +60,11 @@ def world(build: Build) -> StageResult:
 
 def _put(drawn: Path, target: Path, sha256: str, before: str | None) -> None:
     """Move a drawn file to its place, never over one that was not drawn."""
-    if target.exists() and file_sha256(target) not in {sha256, before}:
+    if is_there(target) and file_sha256(target) not in {sha256, before}:
         raise UserError(
             target,
             "stands where a drawn file belongs, but was not drawn so",
             "delete it if it is an altered drawing; if it is real data, set IMP_DATA_DIR to "
             "another folder for drawn mixtures",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(drawn, target)
+    move(drawn, target)

@@ -1,28 +1,26 @@
 """One picture's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
 
-import bz2
 import errno
-import lzma
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator
-from copy import copy
-from functools import lru_cache, partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
+from imp_data.images.gathered import Gathered
+from imp_data.images.members import DamagedMember, TooManyBytes, read_member
 from imp_data.manifest import Folder
+from imp_data.places import in_store
+
+__all__ = ["DamagedMember", "Pictures", "Shelf", "TooManyBytes"]
+
+_ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
 
 
-class DamagedMember(Exception):
-    """The archive has the picture, but its bytes do not unpack."""
+class Pictures(Protocol):
+    """Whatever gives pictures by the names that Samples have for them."""
 
-
-class TooManyBytes(Exception):
-    """The picture's file is larger than the limit."""
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """See Shelf."""
 
 
 class Shelf(NamedTuple):
@@ -42,8 +40,10 @@ class Shelf(NamedTuple):
         Raises FileNotFoundError where no place has it, DamagedMember, TooManyBytes; UserError if
         an archive is there but is none, or if what is there cannot be read.
         """
+        if in_store(self.raw):
+            return self.gathered([image], max_bytes).read(image, max_bytes)
         try:
-            for place, member in ((self.images, image), *self._places(image)):
+            for place, member in ((self.images, image), *self.places(image)):
                 data = _read(place, member, max_bytes)
                 if data is not None:
                     return data
@@ -52,7 +52,14 @@ class Shelf(NamedTuple):
             raise UserError(where, f"cannot be read ({why})", _ACCESS) from error
         raise FileNotFoundError(image)
 
-    def _places(self, image: str) -> Iterator[tuple[Path, str]]:
+    def gathered(self, images: Sequence[str], max_bytes: int) -> Pictures:
+        """What reads just these pictures, in this order: from a store some at a time."""
+        if in_store(self.raw):
+            return Gathered([(self.images, i, [*self.places(i)]) for i in images], max_bytes)
+        return self
+
+    def places(self, image: str) -> Iterator[tuple[Path, str]]:
+        """Where else than unpacked a picture may be: folder or archive, and its name in there."""
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):
                 member = image.removeprefix(folder.path + "/")
@@ -66,7 +73,9 @@ def _read(place: Path, member: str, max_bytes: int) -> bytes | None:
     if place.is_dir():
         path = place / member
         return _read_file(path, max_bytes) if _has(path) else None
-    return _read_member(place, member, max_bytes) if place.exists() else None
+    if not place.exists():
+        return None
+    return read_member(place, place.stat().st_mtime_ns, member, max_bytes)
 
 
 def _has(path: Path) -> bool:
@@ -82,92 +91,3 @@ def _read_file(path: Path, max_bytes: int) -> bytes:
     if path.stat().st_size > max_bytes:
         raise TooManyBytes
     return path.read_bytes()
-
-
-def _read_member(archive: Path, member: str, max_bytes: int) -> bytes | None:
-    stat = archive.stat()
-    if archive.suffix.lower() == ".zip":
-        return _read_zipped(_zip(archive, stat.st_mtime_ns), member, max_bytes)
-    place = _tar_places(archive, stat.st_mtime_ns).get(member)
-    if place is None:
-        return None
-    offset, size = place
-    if size > max_bytes:
-        raise TooManyBytes
-    with archive.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
-
-
-def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes | None:
-    try:
-        info = archive.getinfo(member)
-    except KeyError:
-        return None
-    if info.file_size > max_bytes:
-        raise TooManyBytes
-    try:
-        if info.compress_type == zipfile.ZIP_BZIP2:
-            return _bunzipped(archive, info)
-        # A stated size may lie: deflate gives no more than is asked for, LZMA all that it makes of
-        # the bytes taken in.
-        lzma_zipped = info.compress_type == zipfile.ZIP_LZMA
-        step = zipfile.ZipExtFile.MIN_READ_SIZE if lzma_zipped else info.file_size
-        with archive.open(info) as file:
-            return b"".join(iter(partial(file.read, step), b""))
-    except _DAMAGED as error:
-        if _of_the_disk(error):
-            raise
-        raise DamagedMember(str(error)) from error
-
-
-def _bunzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """As zipfile does it, but never more than the stated size: 40 bytes may hold 45 MB."""
-    packed = copy(info)
-    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
-    packed.CRC = None  # type: ignore[assignment]  # that of the unpacked bytes, compared below
-    data = bz2.BZ2Decompressor().decompress(archive.read(packed), info.file_size)
-    if zlib.crc32(data) != info.CRC:
-        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
-    return data
-
-
-def _of_the_disk(error: Exception) -> bool:
-    """Whether the bytes could not be had: no fact about them. EINVAL is an offset below zero."""
-    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
-
-
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error),
-    RuntimeError,  # encrypted, or compressed as nobody knows
-)
-_REMEDY = "delete it and materialize its raw asset again"
-_ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
-
-
-@lru_cache(maxsize=64)
-def _zip(path: Path, changed_ns: int) -> zipfile.ZipFile:
-    """Open once a process: reading a large zip's directory takes seconds."""
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
-        if _of_the_disk(error):
-            raise
-        raise UserError(path, f"is not a whole zip ({error})", _REMEDY) from error
-
-
-@lru_cache(maxsize=64)
-def _tar_places(path: Path, changed_ns: int) -> dict[str, tuple[int, int]]:
-    """{member: (offset of its data, size)} of an uncompressed tar."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            places = {
-                m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()
-            }
-            # tarfile takes a damaged header for the end of the archive.
-            archive.fileobj.seek(archive.offset)
-            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
-            return places
-    except tarfile.TarError as error:
-        raise UserError(path, f"is not a whole plain tar ({error})", _REMEDY) from error

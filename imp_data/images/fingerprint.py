@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
-from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
+from imp_data.images.archive import DamagedMember, Pictures, TooManyBytes
 from imp_data.manifest import Limits
 
 Status = Literal["ok", "missing", "empty", "undecodable", "truncated", "too_large"]
@@ -87,7 +87,7 @@ def decoder() -> str:
     return f"{libraries}, {_DECODED_SIDE_PX} px"
 
 
-def fingerprint(image: str, shelf: Shelf, limits: Limits) -> Fingerprint:
+def fingerprint(image: str, shelf: Pictures, limits: Limits) -> Fingerprint:
     """Read and look at one picture; whatever is wrong with it becomes its status."""
     try:
         data = shelf.read(image, limits.max_image_bytes)

@@ -5,7 +5,6 @@ gives up to two Samples: one on `images/`, one on `abc_images/`.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from imp_data.layouts.reading import (
 )
 from imp_data.ledger import Mend, Reason, Verdict
 from imp_data.manifest import Source
+from imp_data.objects import contents, is_file
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
 
 _CHUNK_FILES = 256
@@ -50,12 +50,12 @@ def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
     """Some hundred files at a time; `ordinals` has the first of each file's questions."""
     files = record_files(folder, source)
     held_out = folder / source.held_out if source.held_out else folder
-    if source.held_out and not held_out.is_file():
+    if source.held_out and not is_file(held_out):
         raise UserError(held_out, "is not there", f"materialize raw/{source.name} again")
     ordinal = 0
     for begin in range(0, len(files), _CHUNK_FILES):
         some = files[begin : begin + _CHUNK_FILES]
-        counts = [max(len(_questions(file.read_bytes())[0]), 1) for file in some]
+        counts = [max(len(_questions(data)[0]), 1) for data in contents(some)]
         ordinals = np.cumsum([ordinal, *counts])
         nothing = np.zeros(len(some), np.int64)
         yield Chunk((held_out, *some), nothing, nothing, nothing, nothing, ordinals[:-1])
@@ -84,11 +84,11 @@ def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
     held_out, *files = chunk.files
-    for file, ordinal in zip(files, chunk.ordinals.tolist(), strict=True):
-        data = file.read_bytes()
+    test = _held_out(held_out)
+    for data, ordinal in zip(contents(files), chunk.ordinals.tolist(), strict=True):
         questions, mends = _questions(data)
         rows = [
-            Row(ordinal + n, value, raw=orjson.dumps(value), file=str(held_out))
+            Row(ordinal + n, value, raw=orjson.dumps(value), file=_split(value, test))
             for n, value in enumerate(questions)
         ]
         lettered = [row for row in rows if row.value.get("abcLabel") is True]
@@ -97,7 +97,12 @@ def _groups(chunk: Chunk) -> Iterator[list[Row]]:
             rows[0].mends += mends
             yield from (group for group in (plain, lettered) if group)
         else:
-            yield [Row(ordinal, value=None, raw=data, file=str(held_out))]
+            yield [Row(ordinal, value=None, raw=data)]
+
+
+def _split(value: dict[str, Any], test: frozenset[str]) -> str:
+    image = value["imageName"]
+    return "test" if isinstance(image, str) and image in test else "train"
 
 
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
@@ -129,8 +134,7 @@ def _asked(row: Row) -> tuple[Row, str, str] | Refused:
     if isinstance(options, Verdict):
         return Refused(row, options)
     lines, letter = options
-    split = "test" if record["imageName"] in _held_out(Path(row.file)) else "train"
-    asked = Question(record["imageName"], record["question"], letter, split)
+    asked = Question(record["imageName"], record["question"], letter, split=row.file)
     problem = question_problem(asked)
     if problem:
         return Refused(row, problem)
@@ -156,15 +160,9 @@ def _options(record: _Record) -> tuple[str, str] | Verdict:
 
 def _held_out(path: Path) -> frozenset[str]:
     """Names of the pictures in the test split; none where the source holds nothing out."""
-    if not path.is_file():
+    if not is_file(path):
         return frozenset()
-    state = path.stat()
-    return _test_pictures(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _test_pictures(path: Path, size: int, changed: int) -> frozenset[str]:
-    """One number a line, no header; read once in each state of the file."""
+    # One number a line, no header.
     return frozenset(
         f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip()
     )

@@ -24,6 +24,7 @@ from imp_data.layouts.damage import (
     read_at,
     taken_up_again,
 )
+from imp_data.objects import opened
 
 WINDOW_BYTES = BLOCK_BYTES
 # Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
@@ -75,7 +76,7 @@ _REFETCH = "delete it and materialize its raw asset again"
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(_HEAD_BYTES)
     except FileNotFoundError:
         raise UserError(path, "is not there", "materialize its raw asset") from None
@@ -83,7 +84,7 @@ def _head(path: Path) -> bytes:
 
 def _line_spans(path: Path, position: int, window: int) -> Iterator[Spans]:
     line_start = position
-    with path.open("rb") as file:
+    with opened(path) as file:
         while block := read_at(file, position, window):
             newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + position
             starts = (
@@ -106,7 +107,7 @@ def _without_blank(file: BinaryIO, lines: Spans) -> Iterator[Spans]:
 
 
 def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> Iterator[Spans]:
-    with path.open("rb") as file:
+    with opened(path) as file:
         state = _State(begin, begin, depth=1, in_string=0, closed=False)
         opening = opening_of(read_at(file, begin, _HEAD_BYTES))
         while True:

@@ -15,6 +15,7 @@ from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
+from imp_data.objects import opened
 from imp_data.sample import Draft, Refused, Row
 
 CHUNK_ROWS = 2048
@@ -53,7 +54,7 @@ def record_files(folder: Path, source: Source) -> list[Path]:
     """The files that hold a source's records, in the manifest's order, globs sorted."""
     files: list[Path] = []
     for pattern in source.records:
-        found = sorted(folder.glob(pattern))
+        found = sorted(folder.glob(pattern), key=lambda file: file.parts)
         if not found:
             raise UserError(
                 folder / pattern, "is not there", f"materialize raw/{source.name} again"
@@ -113,12 +114,12 @@ def _index(
 ) -> tuple[Offsets, Offsets, Offsets, Any]:
     numbers, starts, ends, names = [], [], [], []
     for number, file in enumerate(files):
-        with file.open("rb") as opened:
+        with opened(file) as bytes_of:
             for spans in json_spans(file, key):
                 numbers.append(np.full(len(spans.starts), number))
                 starts.append(spans.starts)
                 ends.append(spans.ends)
-                names.append(_names(_slices(opened, spans.starts, spans.ends), picture_of, file))
+                names.append(_names(_slices(bytes_of, spans.starts, spans.ends), picture_of, file))
     empty = np.zeros(0, np.int64)
     return (
         np.concatenate([empty, *numbers]),
@@ -179,15 +180,13 @@ def id_of(row: Row, *fields: str) -> str | None:
 
 def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
     """The rows of a chunk by picture, each with its bytes, not yet parsed."""
-    opened = [file.open("rb") for file in chunk.files]
+    files = [opened(file) for file in chunk.files]
     try:
         group: list[Row] = []
         last = -1
-        contiguous = len(opened) == 1
+        contiguous = len(files) == 1
         slices = (
-            _slices(opened[0], chunk.starts, chunk.ends)
-            if contiguous
-            else _scattered(opened, chunk)
+            _slices(files[0], chunk.starts, chunk.ends) if contiguous else _scattered(files, chunk)
         )
         names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
         for raw, name, number, ordinal in zip(
@@ -201,7 +200,7 @@ def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
         if group:
             yield group
     finally:
-        for file in opened:
+        for file in files:
             file.close()
 
 

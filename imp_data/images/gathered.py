@@ -1,0 +1,80 @@
+"""Pictures of one batch, read from an object store some at a time."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from imp_data.errors import UserError
+from imp_data.images.members import DamagedMember, TooManyBytes, learn, read_member
+from imp_data.objects import at_once, first_bytes, state_of
+
+# The folder of unpacked pictures, a picture's name, and (place, name there) where else it may be.
+Asked = tuple[Path, str, list[tuple[Path, str]]]
+_NO_PICTURE = (FileNotFoundError, DamagedMember, TooManyBytes)
+_MOST_KEY_BYTES = 1024
+
+
+class Gathered:
+    """What is asked of a store before any picture: which places are there, and in what state."""
+
+    def __init__(self, asked: Sequence[Asked], max_bytes: int) -> None:
+        tops = {images / image.partition("/")[0] for images, image, _ in asked}
+        places = list(tops | {place for *_, places in asked for place, _ in places})
+        self._states = dict(zip(places, at_once(state_of, places), strict=True))
+        archives = [place for place in places if (state := self._states[place]) and state.change]
+        for _ in at_once(self._learn, archives):
+            pass
+        self._found = at_once(partial(self._outcome, max_bytes=max_bytes), asked)
+
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """The next picture's bytes: they are asked for in the order given. See Shelf.read."""
+        outcome = next(self._found)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _learn(self, archive: Path) -> None:
+        state = self._states[archive]
+        # One that is none is named when a picture is asked of it.
+        with suppress(UserError):
+            if state:
+                learn(archive, state)
+
+    def _outcome(self, asked: Asked, max_bytes: int) -> bytes | Exception:
+        images, image, places = asked
+        try:
+            if self._states[images / image.partition("/")[0]]:
+                data = _loose(images, image, max_bytes)
+                if data is not None:
+                    return data
+            for place, member in places:
+                data = self._from(place, member, max_bytes)
+                if data is not None:
+                    return data
+            raise FileNotFoundError(image)
+        except _NO_PICTURE as error:
+            return error
+
+    def _from(self, place: Path, member: str, max_bytes: int) -> bytes | None:
+        state = self._states[place]
+        if state is None:
+            return None
+        if state.change:
+            return read_member(place, state, member, max_bytes)
+        return _loose(place, member, max_bytes)
+
+
+def _loose(folder: Path, name: str, max_bytes: int) -> bytes | None:
+    """A loose picture; None if there is none."""
+    # As a folder of this machine would have it: `a//./b` is `a/b`.
+    path = folder / str(PurePosixPath(name))
+    if len(str(path).encode()) > _MOST_KEY_BYTES:
+        return None
+    try:
+        data = first_bytes(path, max_bytes + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > max_bytes:
+        raise TooManyBytes
+    return data
