@@ -90,17 +90,17 @@ def requests(server: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
     return asked
 
 
-# --- the demo as a whole ------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def far(server: str) -> Build:
-    """The demo, drawn and built in the store."""
+    """The demo, drawn and built in the store.
+
+    In a process of its own: workers that other tests have started know no credentials.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMP_DATA_DIR", f"{BUCKET}/some/demo")
-        build = Build.of(DEMO)
-    rebuild(build)
-    return build
+        patch.setenv("PYTHONPATH", str(TESTS.parent))
+        subprocess.run([sys.executable, "-c", REBUILD_DEMO, DEMO], check=True)
+        return Build.of(DEMO)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,17 @@ def near(far: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
     build = Build(load_recipe(DEMO), data)
     rebuild(build)
     return build
+
+
+REBUILD_DEMO = """
+import sys
+from pathlib import Path
+from imp_data.pipeline import Build
+from imp_data.rebuild import rebuild
+
+if __name__ == "__main__":
+    rebuild(Build.of(Path(sys.argv[1])))
+"""
 
 
 def digests(build: Build) -> dict[str, str]:
@@ -154,9 +165,6 @@ def test_the_mixture_opens_with_datasets(far: Build) -> None:
     from datasets import load_from_disk
 
     assert len(load_from_disk(str(far.data.mixture("demo")))) == 1005
-
-
-# --- a small build, and what can go wrong -------------------------------------------------------
 
 
 def small(root: Path, url: str) -> tuple[World, Build]:
@@ -294,9 +302,6 @@ def test_an_output_that_was_replaced_is_built_again(server: str, tmp_path: Path)
     assert built(run(build)) == {"screened/photos"}
 
 
-# --- errors -------------------------------------------------------------------------------------
-
-
 def refused(build: Build) -> UserError:
     with pytest.raises(UserError) as error:
         build.raw("chats")
@@ -381,9 +386,6 @@ def test_a_url_that_cannot_be_used_is_named(
     with pytest.raises(UserError, match=problem) as error:
         Build.of(DEMO)
     assert error.value.where == url
-
-
-# --- reading and writing ------------------------------------------------------------------------
 
 
 @given(
