@@ -64,13 +64,10 @@ class Template:
     def jinja(self) -> str:
         """The same as a chat template; pictures stand in front of their question's text."""
         text = _JINJA
-        for name in ("system", "before_system", "after_system", "before_question"):
-            text = text.replace(f"<<{name}>>", repr(getattr(self, name)))
-        for name in ("after_question", "assistant", "before_answer", "stop"):
-            text = text.replace(f"<<{name}>>", repr(getattr(self, name)))
-        return text.replace(
-            "<<question>>", "said(content)" if self.keeps_questions else "'<image>'"
-        )
+        for field in fields(self):
+            text = text.replace(f"<<{field.name}>>", repr(getattr(self, field.name)))
+        question = "said(content)" if self.keeps_questions else repr(IMAGE_TOKEN)
+        return text.replace("<<question>>", question)
 
     @property
     def _opening(self) -> str:
