@@ -37,5 +37,7 @@ class Batches:
     def __iter__(self) -> Iterator[list[Any]]:
         order = self._order(self._epoch)
         stride = self._per_device * self._devices
-        for start in range(self._device * self._per_device, self._steps * self._global_batch, stride):
+        for start in range(
+            self._device * self._per_device, self._steps * self._global_batch, stride
+        ):
             yield [order[n % len(order)] for n in range(start, start + self._per_device)]

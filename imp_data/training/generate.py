@@ -23,15 +23,11 @@ class Speaker:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._network: LlavaForConditionalGeneration = load(folder).to(self._device).eval()
 
-    def answer(
-        self, image: Image.Image | None, question: str, max_new_tokens: int = 256
-    ) -> str:
+    def answer(self, image: Image.Image | None, question: str, max_new_tokens: int = 256) -> str:
         """What the model says, up to the template's end; `question` is the text alone."""
         inputs = self._inputs(image, question)
         with torch.inference_mode():
-            ids = self._network.generate(
-                **inputs, max_new_tokens=max_new_tokens, do_sample=False
-            )
+            ids = self._network.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         said = ids[0, inputs["input_ids"].shape[1] :]
         return self._tokenizer.decode(said, skip_special_tokens=True).strip()
 

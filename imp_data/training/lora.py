@@ -1,6 +1,7 @@
 """Which weights a stage trains: LoRA beside the decoder's Linears, and the parts trained whole."""
 
 import re
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -21,7 +22,7 @@ _PROJECTOR = ".multi_modal_projector."
 def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
     """The network as the stage trains it: all else is frozen; what is trained is float32."""
     network.requires_grad_(False)
-    trained = get_peft_model(network, lora_config(stage.lora)) if stage.lora else network
+    trained = _adapted(network, stage.lora) if stage.lora else network
     wanted = re.compile("|".join(_PARTS[part] for part in stage.trains))
     unused = re.compile(unused_in_tower(network))
     for name, parameter in network.named_parameters():
@@ -29,6 +30,13 @@ def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
             parameter.requires_grad_(True)
             parameter.data = parameter.data.to(torch.float32)
     return trained
+
+
+def _adapted(network: LlavaForConditionalGeneration, lora: Lora) -> PeftModel:
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers 5.23 by a name that is on its way out.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+        return get_peft_model(network, lora_config(lora))
 
 
 def lora_config(lora: Lora) -> LoraConfig:

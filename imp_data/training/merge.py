@@ -31,7 +31,12 @@ def merge(run: Path, out: Path, precision: str | None = None) -> dict[str, Any]:
 
 def stage_folder(run: Path) -> Path:
     """The last finished stage of a run."""
-    for folder in (run, run / "adapter" / "outcome", run / "projector" / "outcome", run / "outcome"):
+    for folder in (
+        run,
+        run / "adapter" / "outcome",
+        run / "projector" / "outcome",
+        run / "outcome",
+    ):
         if (folder / FACTS).is_file():
             return folder
     raise UserError(

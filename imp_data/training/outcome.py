@@ -5,6 +5,7 @@ parts that this stage or the one before trained whole. Together with the pretrai
 the manifest names, or its seed, they are the model.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,11 @@ def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":
     network = build(model, tokenizer, model.seed, dtype)
     lay(network, earlier_weights(folder))
     if (folder / _ADAPTER).exists():
-        return Restored(model, tokenizer, PeftModel.from_pretrained(network, folder), facts)
+        with warnings.catch_warnings():
+            # As in lora.py.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
+            adapted = PeftModel.from_pretrained(network, folder)
+        return Restored(model, tokenizer, adapted, facts)
     return Restored(model, tokenizer, network, facts)
 
 

@@ -66,7 +66,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         for name in ("loss", "learning_rate", "grad_norm", "tokens_per_second"):
             if figures[name] is not None:
                 self._board.add_scalar(f"{self._label}/{name}", figures[name], state.global_step)
-        self._told.also = f"loss {figures['loss']:.3f}, {figures['tokens_per_second']:,.0f} tokens/s"
+        self._told.also = (
+            f"loss {figures['loss']:.3f}, {figures['tokens_per_second']:,.0f} tokens/s"
+        )
         self._told.add(1)
         if seconds - self._piped >= _PIPES_EVERY_SECONDS:
             self._piped = seconds

@@ -59,7 +59,10 @@ class ImpTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         ids = inputs.pop("ids", [])
-        self.tokens_seen += int(inputs["attention_mask"].sum())
+        # A packed batch has positions instead of a mask, 0 where an item begins and on padding.
+        self.tokens_seen += int(
+            inputs.get("attention_mask", inputs.get("position_ids")).ne(0).sum()
+        )
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -93,7 +96,9 @@ class ImpTrainer(Trainer):
     def _get_output_dir(self, trial: Any) -> str:
         return str(Path(self.args.output_dir) / _ASIDE)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         weights = state_dict or dict(self.model.named_parameters())
