@@ -1,4 +1,4 @@
-"""A small world to train in: pictures of one coloured shape, a question about each, a tiny model."""
+"""A small world to train in: pictures of one coloured shape, a question each, a tiny model."""
 
 from pathlib import Path
 from typing import Any

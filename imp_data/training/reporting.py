@@ -23,7 +23,7 @@ METRICS = "metrics.jsonl"
 _PIPES_EVERY_SECONDS = 30.0
 
 
-class Reporter(TrainerCallback):  # type: ignore[misc]
+class Reporter(TrainerCallback):
     """Follows a Trainer; `trainer` is set once there is one, since it must know its callbacks."""
 
     def __init__(self, label: str, folder: Path, out: TextIO | None = None) -> None:

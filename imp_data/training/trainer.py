@@ -25,6 +25,8 @@ _PEFT = "base_model.model."
 class ImpTrainer(Trainer):
     """`batches` says which rows each step takes; a batch's `ids` are for messages alone."""
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
         self._stage, self._batches = stage, batches
         self.tokens_seen = 0
@@ -60,9 +62,8 @@ class ImpTrainer(Trainer):
     ) -> torch.Tensor:
         ids = inputs.pop("ids", [])
         # A packed batch has positions instead of a mask, 0 where an item begins and on padding.
-        self.tokens_seen += int(
-            inputs.get("attention_mask", inputs.get("position_ids")).ne(0).sum()
-        )
+        mask = inputs["attention_mask" if "attention_mask" in inputs else "position_ids"]
+        self.tokens_seen += int(mask.ne(0).sum())
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError) as error:
