@@ -69,11 +69,11 @@ def merge(
 
 def _need_torch() -> None:
     try:
+        import torch  # noqa: I001 (first, since the others fail for want of it)
         import peft
-        import torch
-        import transformers  # noqa: F401
+        import transformers
     except ModuleNotFoundError as error:
         raise UserError(
             f"the library {error.name}", "is not installed", "pip install 'imp-data[train]'"
         ) from None
-    del peft, torch
+    del peft, torch, transformers

@@ -20,15 +20,20 @@ _PROJECTOR = ".multi_modal_projector."
 
 
 def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
-    """The network as the stage trains it: all else is frozen; what is trained is float32."""
+    """The network as the stage trains it: all else is frozen; what is trained is float32.
+
+    LoRA begins at random by the stage's seed, whatever was drawn before.
+    """
     network.requires_grad_(False)
-    trained = _adapted(network, stage.lora) if stage.lora else network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stage.seed)
+        trained = _adapted(network, stage.lora) if stage.lora else network
     wanted = re.compile("|".join(_PARTS[part] for part in stage.trains))
     unused = re.compile(unused_in_tower(network))
     for name, parameter in network.named_parameters():
-        if wanted.match(name) and "lora_" not in name and not unused.match(name):
-            parameter.requires_grad_(True)
+        if wanted.match(name) and "lora_" not in name:
             parameter.data = parameter.data.to(torch.float32)
+            parameter.requires_grad_(not unused.match(name))
     return trained
 
 
