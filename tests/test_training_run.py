@@ -20,7 +20,17 @@ from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from training_world import COLOURS, QUESTION, STAGE, STAGES, lay_shapes, manifest, model, shape
+from training_world import (
+    COLOURS,
+    LORA,
+    QUESTION,
+    STAGE,
+    STAGES,
+    lay_shapes,
+    manifest,
+    model,
+    shape,
+)
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, accumulation
@@ -37,6 +47,7 @@ from imp_data.training.trainer import ImpTrainer, parameter_groups
 
 torch.set_num_threads(1)
 SMALL = {"IMP_WORKERS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+ROOT = Path(__file__).parent.parent
 ADAPTER = {"adapter": STAGES["adapter"]}
 
 
@@ -195,6 +206,22 @@ def test_recomputing_activations_changes_no_loss(shapes: World, tmp_path: Path) 
     assert found[0] == found[1]
 
 
+def test_the_first_stage_learns_captions_and_passes_over_talks(
+    shapes: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = {**STAGE, "template": "plain", "sampler": "random", "save_steps": 100}
+    train(run_of(shapes, tmp_path, {"projector": stage}))
+    said = capsys.readouterr().out
+    assert "the template plain takes one caption of one picture" in said
+    told = json.loads((tmp_path / "projector/preflight.json").read_text())["together"]
+    assert (told["samples"], told["refused"]) == (22, 4)
+    # 18 pictures in steps of 4.
+    assert len(losses(tmp_path / "projector")) == 5
+    found = load_file(tmp_path / "projector/outcome/projector.safetensors")
+    assert len(found) == 4
+    assert not (tmp_path / "projector/outcome/whole.safetensors").exists()
+
+
 @pytest.mark.parametrize("sampler", ["random", "modality_length", "packed"])
 def test_each_sampler_trains(sampler: str, shapes: World, tmp_path: Path) -> None:
     stage = {**STAGES["projector"], "sampler": sampler, "epochs": 2, "save_steps": 100}
@@ -296,27 +323,46 @@ def test_a_folder_is_not_gone_on_with_by_another_recipe(finished: Path, shapes: 
 # --- several processes ----------------------------------------------------------------------------
 
 
-def test_two_processes_lose_what_one_does(shapes: World, tmp_path: Path) -> None:
-    stages = {"projector": {**STAGES["projector"], "save_steps": 100}}
-    train(run_of(shapes, tmp_path / "one", stages))
-    words = command(shapes, tmp_path / "two", stages, "--workers", "0")
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
-    done = launch([*torchrun, *words[1:]])
+# Without dropout, which each process draws for itself.
+FEW_SAVES = {
+    "projector": {**STAGES["projector"], "save_steps": 3},
+    "adapter": {**STAGES["adapter"], "save_steps": 3, "lora": {**LORA, "dropout": 0.0}},
+}
+
+
+@pytest.fixture(scope="module")
+def alone(shapes: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both stages by one process."""
+    out = tmp_path_factory.mktemp("alone")
+    train(run_of(shapes, out, FEW_SAVES))
+    return out
+
+
+def sharded(folder: Path) -> list[str]:
+    """The project's own settings for FSDP, for two processes without a GPU."""
+    settings = (ROOT / "deploy/accelerate/fsdp.yaml").read_text()
+    path = folder / "fsdp.yaml"
+    path.write_text(settings.replace("num_processes: 8", "num_processes: 2\nuse_cpu: true"))
+    return ["-m", "accelerate.commands.launch", "--config_file", str(path)]
+
+
+def replicated(folder: Path) -> list[str]:
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.mark.parametrize("launcher", [replicated, sharded], ids=["ddp", "fsdp"])
+def test_two_processes_lose_what_one_does(
+    launcher: Any, alone: Path, shapes: World, tmp_path: Path
+) -> None:
+    python, *words = command(shapes, tmp_path, FEW_SAVES, "--workers", "0")
+    done = launch([python, *launcher(tmp_path), *words])
     assert done.returncode == 0, done.stderr
-    alone, shared = losses(tmp_path / "one/projector"), losses(tmp_path / "two/projector")
-    assert shared == pytest.approx(alone, rel=1e-4)
-    weights = [
-        load_file(tmp_path / n / "projector/outcome/projector.safetensors") for n in ("one", "two")
-    ]
-    for name, weight in weights[0].items():
-        assert (weights[1][name] - weight).abs().max() < 1e-4
+    for stage in ("projector", "adapter"):
+        assert losses(tmp_path / stage) == pytest.approx(losses(alone / stage), rel=1e-4)
+        assert newest_whole(tmp_path / stage / "checkpoints") is not None
+        paths = [out / stage / "outcome/projector.safetensors" for out in (alone, tmp_path)]
+        one, two = (load_file(path) for path in paths)
+        assert all((one[name] - two[name]).abs().max() < 1e-4 for name in one)
 
 
 # --- failures -------------------------------------------------------------------------------------

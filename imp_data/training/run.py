@@ -1,6 +1,7 @@
 """A run: its stages in order, each begun, gone on with, or found finished."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from imp_data.training.dataset import Collator, Figures, MixtureDataset, PackedC
 from imp_data.training.lora import attach
 from imp_data.training.model_card import write_model_card
 from imp_data.training.model_folder import FACTS, facts_of
-from imp_data.training.outcome import PROJECTOR, WHOLE, earlier_weights, lay, write_outcome
+from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
 from imp_data.training.preflight import accepted, preflight, report_text
 from imp_data.training.reporting import dagster_session, read_metrics, report
 from imp_data.training.sampling import modality_length_order, packed, shuffled
@@ -72,7 +73,8 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     before = _before(run, name)
     _same_run(folder, _inputs(run, name, stage, corpus, before))
     if (outcome / FACTS).is_file():
-        print(f"{name}: {outcome} is finished")
+        if _is_first():
+            print(f"{name}: {outcome} is finished")
         return outcome
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
@@ -83,9 +85,11 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     weights = earlier_weights(before) if before else {}
     lay(network, weights)
     trained = attach(network, stage)
-    train_stage(job, args, trained, data)
+    trainer = train_stage(job, args, trained, data)
     if args.should_save:
         _finish(run, name, corpus, tokenizer, weights, folder)
+    # The next stage begins from what the first process has just written.
+    trainer.accelerator.wait_for_everyone()
     return outcome
 
 
@@ -121,13 +125,19 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
     """A folder is gone on with only by what began it."""
     path = folder / "run.json"
     if not path.exists():
-        write_text(path, json_text(inputs))
+        if _is_first():
+            write_text(path, json_text(inputs))
     elif path.read_text(encoding="utf-8") != json_text(inputs):
         raise UserError(
             folder,
             "holds a run of another recipe, mixture or number of steps",
             "name another --out, or delete the folder",
         )
+
+
+def _is_first() -> bool:
+    """Of the processes that torchrun or accelerate launched."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _tokenizer(run: Run, corpus: Corpus, before: Path | None) -> PreTrainedTokenizerBase:
@@ -237,6 +247,3 @@ def _finish(
     write_text(folder / "summary.json", json_text({"stage": name, **facts}))
     report({f"{name}_{k}": v for k, v in summary.items()})
     print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")
-
-
-__all__ = ["WHOLE", "Run", "train"]

@@ -18,7 +18,7 @@ from imp_data.training.batches import Batches, Order
 from imp_data.training.checkpoints import newest_whole
 from imp_data.training.lora import trained
 from imp_data.training.reporting import Reporter
-from imp_data.training.trainer import WEIGHTS, ImpTrainer, load_trained
+from imp_data.training.trainer import ImpTrainer
 
 # A weight in float32, and the two moments that AdamW keeps of it.
 _BYTES_PER_WEIGHT = 12
@@ -157,6 +157,3 @@ def _check_room(job: Job, network: nn.Module) -> None:
             f"{job.stage.keep_checkpoints + 1} checkpoints of {weights / 1e6:.1f}M weights",
             "make room, lower keep_checkpoints, or name another --out",
         )
-
-
-__all__ = ["WEIGHTS", "Data", "Job", "arguments", "load_trained", "train_stage"]
