@@ -10,6 +10,7 @@ import typer
 
 from imp_data import __version__
 from imp_data.errors import UserError
+from imp_data.training import cli as training
 
 app = typer.Typer(
     help="Instruction-tuning data for vision-language models, with an account of every record.",
@@ -145,6 +146,11 @@ def match(
     for pair in found:
         print(f"{pair.distance_bits:>2} bits  {pair.image}  looks like  {pair.reference}")
     print(f"{len(found):,} within {max_distance} bits", file=sys.stderr)
+
+
+# Typer reads their options; torch is imported when one of them runs.
+app.command()(training.train)
+app.command()(training.merge)
 
 
 def _current_mixture() -> Path:

@@ -160,6 +160,8 @@ class Stage(Strict):
     def _fields_agree(self) -> "Stage":
         if self.global_batch % self.per_device_batch:
             raise ValueError("global_batch: is no multiple of per_device_batch")
+        if self.lora and "language_model" in self.trains:
+            raise ValueError("lora: adapts a language model that `trains` already trains whole")
         if set(self.trains) != {"projector"} and not self.because:
             raise ValueError("because: say why `trains` names more than the projector")
         return self
@@ -198,6 +200,8 @@ class Model(Strict):
                     f"stages.{name}.lora.targets: {', '.join(sorted(strangers))} is no Linear of "
                     f"{self.language_model.architecture}; it has {', '.join(sorted(known))}"
                 )
+        if not self.planned:
+            raise ValueError("stages: there must be one at least")
         if self.tokenizer is None and self.language_model.weights is None:
             raise ValueError("tokenizer: a language model without weights brings none")
         if self.image_tokens >= self.max_length:
@@ -217,6 +221,11 @@ class Model(Strict):
             ("adapter", self.stages.adapter),
         ]
         return [(name, stage) for name, stage in stages if stage is not None]
+
+    @property
+    def seed(self) -> int:
+        """By which weights begin that are not pretrained."""
+        return self.planned[0][1].seed
 
 
 def load_model(path: Path) -> Model:

@@ -137,7 +137,7 @@ def _same_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: st
     for name in names:
         field = norm if name == "norm_eps" else name
         found = _rope(theirs, name) if name in _ROPE else getattr(theirs, field, None)
-        wanted = _rope(ours, name) if name in _ROPE else getattr(ours, field)
+        wanted = _rope(ours, name) if name in _ROPE else getattr(ours, field, None)
         if found != wanted:
             raise UserError(
                 f"{place}.config.{name}",

@@ -1,0 +1,79 @@
+"""`imp-data train` and `imp-data merge`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from imp_data.errors import UserError
+
+Precision = Literal["bf16", "fp16", "fp32"]
+
+
+def train(
+    manifest: Annotated[Path, typer.Argument(help="Manifest of a model.", show_default=False)],
+    mixture: Annotated[
+        list[Path],
+        typer.Option(help="Folder of a mixture; one for each that the manifest's stages name."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    stage: Annotated[
+        Literal["projector", "adapter", "all"], typer.Option(help="The stage to run.")
+    ] = "all",
+    projector: Annotated[
+        Path | None, typer.Option(help="Run whose projector the adapter stage begins from.")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Steps of each stage; the schedule ends there.", min=1)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that prepare batches.", min=0)
+    ] = None,
+) -> None:
+    """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
+    _need_torch()
+    from imp_data.recipes import load_model
+    from imp_data.training.corpus import opened
+    from imp_data.training.run import Run
+    from imp_data.training.run import train as run_stages
+
+    run_stages(
+        Run(
+            model=load_model(manifest),
+            manifests=manifest.absolute().parent.parent,
+            corpora=[opened(folder) for folder in mixture],
+            out=out,
+            stage=stage,
+            projector=projector,
+            max_steps=max_steps,
+            workers=min(4, (os.cpu_count() or 1) - 1) if workers is None else workers,
+        )
+    )
+
+
+def merge(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or of a stage's outcome.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the weights; the stage's if left out.")
+    ] = None,
+) -> None:
+    """Add LoRA to the weights: one folder that transformers loads."""
+    _need_torch()
+    from imp_data.training.merge import merge as merge_run
+
+    facts = merge_run(run, out, precision)
+    print(f"{out}: {facts['stage']} after {facts['steps']:,} steps")
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: I001 (first, since the others fail for want of it)
+        import peft
+        import transformers
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the library {error.name}", "is not installed", "pip install 'imp-data[train]'"
+        ) from None
+    del peft, torch, transformers
