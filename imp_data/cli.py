@@ -151,6 +151,7 @@ def match(
 # Typer reads their options; torch is imported when one of them runs.
 app.command()(training.train)
 app.command()(training.merge)
+app.command()(training.evaluate)
 
 
 def _current_mixture() -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import photo
 from PIL import Image
+from test_cli import Ran
 
 from imp_data.errors import UserError
 from imp_data.training.evaluate import Model, evaluate, rescore, scores_text
@@ -79,7 +80,9 @@ def test_textvqa(tmp_path: Path) -> None:
         "model_id": "imp",
         "metadata": {},
     }
-    assert rescore(tmp_path / "q.jsonl", "textvqa", annotations, tmp_path) == figures
+    answers = tmp_path / "answers.jsonl"
+    assert rescore(answers, tmp_path / "q.jsonl", "textvqa", annotations, tmp_path) == figures
+    assert json.loads((tmp_path / "scores.json").read_text())["benchmark"] == "textvqa"
     assert "accuracy" in scores_text(figures)
 
 
@@ -224,12 +227,31 @@ def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     questions = own(tmp_path)
     write_answers(tmp_path / "answers.jsonl", [Answer(7, "", "red")], "imp")
     with pytest.raises(UserError, match="1 answers are not those to these 3 questions"):
-        rescore(questions, "exact", None, tmp_path)
+        rescore(tmp_path / "answers.jsonl", questions, "exact", None, tmp_path)
 
 
 def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="question 0: its picture cannot be read"):
         evaluate(says("red"), "imp", own(tmp_path), tmp_path, "exact", None, tmp_path)
+
+
+def test_the_command_scores_answers_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, answers = own(tmp_path), tmp_path / "a.jsonl"
+    write_answers(answers, answers_to(questions, "red", "red", "3"), "imp")
+    given = ("evaluate", "--questions", questions, "--out", tmp_path / "out")
+    ran = Ran(capsys, *given, "--answers", answers)
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["questions", "3"],
+        ["accuracy", "66.67"],
+        ["colour.accuracy", "50.00"],
+        ["count.accuracy", "100.00"],
+    ]
+    assert (tmp_path / "out" / "scores.json").is_file()
+    ran = Ran(capsys, *given)
+    assert ran.status == 1
+    assert "name the folder of a model, or --answers FILE" in ran.err
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="IMP_REAL_DATA names no folder")

@@ -1,4 +1,4 @@
-"""`imp-data train` and `imp-data merge`."""
+"""`imp-data train`, `imp-data merge` and `imp-data evaluate`."""
 
 import os
 from pathlib import Path
@@ -65,6 +65,42 @@ def merge(
 
     facts = merge_run(run, out, precision)
     print(f"{out}: {facts['stage']} after {facts['steps']:,} steps")
+
+
+def evaluate(
+    questions: Annotated[Path, typer.Option(help="Questions, one JSON object a line.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for answers and scores.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="Folder of a merged model.", show_default=False)
+    ] = None,
+    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    benchmark: Annotated[
+        str, typer.Option(help="How to score: exact, textvqa, pope, scienceqa or mme.")
+    ] = "exact",
+    annotations: Annotated[
+        Path | None, typer.Option(help="The benchmark's own answers.", show_default=False)
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Score these answers; no model is asked.")
+    ] = None,
+    blind: Annotated[bool, typer.Option("--blind", help="Show grey for each picture.")] = False,
+) -> None:
+    """Ask a model a file of questions, and score its answers by the benchmark's own measure."""
+    from imp_data.training.evaluate import evaluate as ask
+    from imp_data.training.evaluate import rescore, scores_text
+
+    if answers is not None:
+        print(scores_text(rescore(answers, questions, benchmark, annotations, out)))
+        return
+    if model is None:
+        problem = "neither a model nor answers are named"
+        raise UserError("evaluate", problem, "name the folder of a model, or --answers FILE")
+    _ready()
+    from imp_data.training.generate import Speaker
+
+    say = Speaker(model).answer
+    figures = ask(say, model.name, questions, images, benchmark, annotations, out, blind)
+    print(scores_text(figures))
 
 
 def _ready() -> None:

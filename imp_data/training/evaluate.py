@@ -44,14 +44,16 @@ def evaluate(
     asked = read_questions(questions)
     # Before hours of answers, not after: do the annotations fit the questions?
     score(benchmark, asked, [Answer(q.id, q.text, "") for q in asked], annotations)
-    write_answers(out / "answers.jsonl", answered(model, asked, images, blind), name)
-    return rescore(questions, benchmark, annotations, out)
+    answers = out / "answers.jsonl"
+    write_answers(answers, answered(model, asked, images, blind), name)
+    return rescore(answers, questions, benchmark, annotations, out)
 
 
-def rescore(questions: Path, benchmark: str, annotations: Path | None, out: Path) -> Figures:
-    """The scores of the answers.jsonl that is in `out`, and scores.json beside it."""
-    answers = read_answers(out / "answers.jsonl")
-    figures = score(benchmark, read_questions(questions), answers, annotations)
+def rescore(
+    answers: Path, questions: Path, benchmark: str, annotations: Path | None, out: Path
+) -> Figures:
+    """The scores of a file of answers, ours or LLaVA's; scores.json goes to `out`."""
+    figures = score(benchmark, read_questions(questions), read_answers(answers), annotations)
     write_text(out / "scores.json", json_text({"benchmark": benchmark, **figures}))
     return figures
 

@@ -23,7 +23,9 @@ def preprocess(image: Image.Image, size: int, how: Preprocessing) -> Pixels:
     colours = image.convert("RGB")
     whole = _on_square(colours) if how == "pad" else colours
     resized = whole.resize((size, size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(_LEVELS[np.asarray(resized)].transpose(2, 0, 1))
+    colour_by_colour = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    # A table, and "clip" without a need for it: a quarter of the time of looking up by index.
+    return np.take(_LEVELS, colour_by_colour, mode="clip")
 
 
 def _on_square(image: Image.Image) -> Image.Image:
