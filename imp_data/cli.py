@@ -11,6 +11,7 @@ import typer
 from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.places import place
+from imp_data.training import cli as training
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -195,6 +196,10 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
+# Typer reads their options; torch is imported when one of them runs.
+app.command()(training.train)
+app.command()(training.merge)
+app.command()(training.evaluate)
 
 
 def _current_mixture() -> Path:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from imp_data.ledger import LedgerRow
 from imp_data.manifest import Benchmark, Mixture, Pictures, Source
+from imp_data.recipes import Model
 from imp_data.sample import Sample
 from imp_data.store import write_text
 
@@ -15,6 +16,7 @@ CONTRACTS: dict[str, type[BaseModel]] = {
     "pictures": Pictures,
     "benchmark": Benchmark,
     "mixture": Mixture,
+    "model": Model,
     "sample": Sample,
     "ledger": LedgerRow,
 }

@@ -289,7 +289,7 @@ def load(path: Path, model: type[Model]) -> Model:
         # because `quota: yes` is no number, as the JSON Schema says too.
         manifest = model.model_validate_json(json.dumps(content, default=str), strict=True)
     except ValidationError as error:
-        raise UserError(path, _problems(error), "mend the fields it names") from None
+        raise UserError(path, _problems(error, text), "mend the fields it names") from None
     name = getattr(manifest, "name", None)
     if name is not None and name != path.stem.replace("-", "_"):
         raise UserError(path, f"its name is {name}", f"call the file {name}.yaml or mend `name`")
@@ -323,8 +323,28 @@ def _neighbours(path: Path) -> str:
     return f"write it, or name one of {', '.join(there) or '(none there)'}"
 
 
-def _problems(error: ValidationError) -> str:
+def _problems(error: ValidationError, text: str) -> str:
+    """`line 7, files.0.bytes: Input should be …` for each; a field left out: its parent's line."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+
     def place(location: tuple[Any, ...]) -> str:
-        return ".".join(str(step) for step in location) or "(whole file)"
+        name = ".".join(str(step) for step in location) or "(whole file)"
+        return f"line {_line(root, location)}, {name}" if root else name
 
     return "; ".join(f"{place(e['loc'])}: {e['msg']}" for e in error.errors())
+
+
+def _line(node: yaml.Node, location: tuple[Any, ...]) -> int:
+    """The line of the field at `location`, or of the innermost one there that is written."""
+    line = node.start_mark.line + 1
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == step]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            found = [(value, value) for value in node.value[step : step + 1]]
+        else:
+            found = []
+        if not found:
+            break
+        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+    return line

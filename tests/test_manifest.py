@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 
 from imp_data.contracts import CONTRACTS, schema_path, schema_text, stale_schemas, write_schemas
 from imp_data.errors import UserError
+from imp_data.manifest import ROOMS as DATA_ROOMS
 from imp_data.manifest import (
-    ROOMS,
     Limits,
     Mixture,
     NearDuplicates,
@@ -22,11 +22,14 @@ from imp_data.manifest import (
     load_recipe,
     model_digest,
 )
+from imp_data.recipes import Model
 
 ROOT = Path(__file__).parent.parent
 MANIFESTS = ROOT / "manifests"
 SCHEMAS = ROOT / "schemas"
 FILES = sorted(MANIFESTS.glob("*/*.yaml"))
+ROOMS = {**DATA_ROOMS, "models": Model}
+PUBLISHED = [path for path in FILES if path.parent.name not in ("mixtures", "models")]
 MIXTURES = sorted((MANIFESTS / "mixtures").glob("*.yaml"))
 
 
@@ -80,7 +83,7 @@ def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
     assert (path.parent / said.group(1)).resolve() == schema_path(SCHEMAS, name)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "mixtures"], ids=called)
+@pytest.mark.parametrize("path", PUBLISHED, ids=called)
 def test_what_comes_from_the_hub_is_pinned_to_a_commit(path: Path) -> None:
     for file in load(path, ROOMS[path.parent.name]).files:
         if file.url and "huggingface.co/" in file.url:

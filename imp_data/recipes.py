@@ -1,0 +1,247 @@
+"""What a model's manifest may say: its parts, and how each stage of training treats them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imp_data.errors import UserError
+from imp_data.manifest import Name, Strict, load
+
+Size = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Architecture = Literal["phi", "qwen2", "phi3"]
+TemplateName = Literal["phi2", "qwen", "phi3", "plain"]
+Sampler = Literal["random", "modality_length", "packed"]
+Part = Literal["projector", "vision_tower", "language_model"]
+StageName = Literal["projector", "adapter"]
+Preprocessing = Literal["square", "pad"]
+
+# Every Linear outside projector and vision tower, the head included.
+LORA_TARGETS: dict[Architecture, frozenset[str]] = {
+    "phi": frozenset({"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2", "lm_head"}),
+    "qwen2": frozenset(
+        {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"}
+    ),
+    "phi3": frozenset({"qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"}),
+}
+
+
+class Weights(Strict):
+    """Where pretrained weights are; a model without them begins at random."""
+
+    hub: str | None = Field(
+        None, pattern=r"^[\w.-]+/[\w.-]+$", description="repository on huggingface.co"
+    )
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$", description="commit of `hub`")
+    folder: str | None = Field(None, description="or a folder, relative to the current one")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Weights":
+        if (self.hub is None) == (self.folder is None):
+            raise ValueError("give either `hub` with its `revision`, or `folder`")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("`hub` and `revision` go together: weights without a commit change")
+        return self
+
+
+class TextConfig(Strict):
+    """Shape of a decoder, by the names of transformers' configurations."""
+
+    vocab_size: Size | None = Field(None, description="rows; none: as many as the tokenizer needs")
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = Field(None, description="as many as heads if left out")
+    max_position_embeddings: Size
+    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    norm_eps: Rate
+    resid_pdrop: Share = 0.0
+    sliding_window: Size | None = None
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "TextConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+        if self.num_attention_heads % (self.num_key_value_heads or self.num_attention_heads):
+            raise ValueError("num_attention_heads: is no multiple of num_key_value_heads")
+        return self
+
+
+class LanguageModel(Strict):
+    """The decoder."""
+
+    architecture: Architecture
+    weights: Weights | None = None
+    config: TextConfig
+
+    @model_validator(mode="after")
+    def _config_suits(self) -> "LanguageModel":
+        # transformers would pass over these where an architecture has no use for them.
+        if self.architecture != "phi" and self.config.partial_rotary_factor != 1:
+            raise ValueError("config.partial_rotary_factor: belongs to the architecture phi alone")
+        if self.architecture != "phi3" and self.config.sliding_window:
+            raise ValueError("config.sliding_window: belongs to the architecture phi3 alone")
+        if self.architecture == "qwen2" and self.config.resid_pdrop:
+            raise ValueError("config.resid_pdrop: the architecture qwen2 has none")
+        return self
+
+
+class VisionConfig(Strict):
+    """Shape of a SigLIP tower."""
+
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Annotated[int, Field(ge=2)]
+    num_attention_heads: Size
+    patch_size: Size
+    pretrained_image_size: Size = Field(description="side of the pictures its weights are for, px")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "VisionConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+        return self
+
+
+class VisionTower(Strict):
+    """The picture's encoder, read at its last layer but one."""
+
+    weights: Weights | None = None
+    config: VisionConfig
+
+
+class Tokenizer(Strict):
+    """A byte-level BPE trained on the mixture, for a model without pretrained weights."""
+
+    vocab_size: Annotated[int, Field(ge=300)]
+
+
+class Lora(Strict):
+    """Low-rank adapters, without biases."""
+
+    r: Size
+    alpha: Size
+    dropout: Share
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="last names of the Linears outside projector and vision tower"
+    )
+
+
+class Stage(Strict):
+    """One run of training: on what, which weights, how fast, how long."""
+
+    mixture: Name = Field(description="the mixture it is trained on, by its manifest's name")
+    template: TemplateName | None = Field(None, description="instead of the model's own")
+    sampler: Sampler
+    trains: Annotated[tuple[Part, ...], Field(min_length=1)] = Field(
+        description="parts all of whose weights are trained"
+    )
+    because: str | None = Field(None, description="why more than the projector is trained whole")
+    lora: Lora | None = None
+    epochs: Size
+    global_batch: Size = Field(description="samples a step, whatever the number of devices")
+    per_device_batch: Size = Field(description="samples that one device takes at once")
+    learning_rate: Rate
+    projector_learning_rate: Rate | None = Field(None, description="learning_rate if left out")
+    warmup_ratio: Share
+    weight_decay: Share
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    precision: Literal["bf16", "fp16", "fp32"]
+    gradient_checkpointing: bool
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    save_steps: Size
+    keep_checkpoints: Size
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "Stage":
+        if self.global_batch % self.per_device_batch:
+            raise ValueError("global_batch: is no multiple of per_device_batch")
+        if self.lora and "language_model" in self.trains:
+            raise ValueError("lora: adapts a language model that `trains` already trains whole")
+        if set(self.trains) != {"projector"} and not self.because:
+            raise ValueError("because: say why `trains` names more than the projector")
+        return self
+
+
+class Stages(Strict):
+    """The stages in their order; one of them may be left out."""
+
+    projector: Stage | None = None
+    adapter: Stage | None = None
+
+
+class Model(Strict):
+    """A vision-language model and its recipe."""
+
+    name: Name
+    title: str
+    paper: str | None = Field(None, description="that the recipe is from: arXiv:<number>")
+    license: str = Field(description="of the trained weights: SPDX name, or the owner's own word")
+    unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
+    language_model: LanguageModel
+    vision_tower: VisionTower
+    tokenizer: Tokenizer | None = Field(None, description="none: that of the language model")
+    image_size: Size = Field(description="side of the square that a picture becomes, px")
+    image_preprocessing: Preprocessing
+    template: TemplateName
+    max_length: Size = Field(description="tokens of a sequence, the picture's included")
+    stages: Stages
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "Model":
+        known = LORA_TARGETS[self.language_model.architecture]
+        for name, stage in self.planned:
+            if stage.lora and (strangers := set(stage.lora.targets) - known):
+                raise ValueError(
+                    f"stages.{name}.lora.targets: {', '.join(sorted(strangers))} is no Linear of "
+                    f"{self.language_model.architecture}; it has {', '.join(sorted(known))}"
+                )
+        if not self.planned:
+            raise ValueError("stages: there must be one at least")
+        if self.tokenizer is None and self.language_model.weights is None:
+            raise ValueError("tokenizer: a language model without weights brings none")
+        if self.image_tokens >= self.max_length:
+            raise ValueError(f"max_length: the picture alone takes {self.image_tokens} tokens")
+        return self
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens a picture becomes."""
+        return (self.image_size // self.vision_tower.config.patch_size) ** 2
+
+    @property
+    def planned(self) -> list[tuple[StageName, Stage]]:
+        """The stages that the manifest has, in their order."""
+        stages: list[tuple[StageName, Stage | None]] = [
+            ("projector", self.stages.projector),
+            ("adapter", self.stages.adapter),
+        ]
+        return [(name, stage) for name, stage in stages if stage is not None]
+
+    @property
+    def seed(self) -> int:
+        """By which weights begin that are not pretrained."""
+        return self.planned[0][1].seed
+
+
+def load_model(path: Path) -> Model:
+    """Read a model's manifest. Raises UserError naming file, line, field, and what may stand."""
+    return load(path, Model)
+
+
+def accumulation(stage: Stage, devices: int) -> int:
+    """Batches that a device adds up before a step, so that all together make the global batch."""
+    at_once = stage.per_device_batch * devices
+    if stage.global_batch % at_once:
+        raise UserError(
+            "global_batch",
+            f"{stage.global_batch} is no multiple of per_device_batch {stage.per_device_batch} "
+            f"x {devices} devices = {at_once}",
+            "change the number of devices, or per_device_batch in the manifest to a number that "
+            f"divides {stage.global_batch / devices:g}; the global batch belongs to the recipe",
+        )
+    return stage.global_batch // at_once

@@ -1,0 +1,118 @@
+"""`imp-data train`, `imp-data merge` and `imp-data evaluate`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from imp_data.errors import UserError
+
+Precision = Literal["bf16", "fp16", "fp32"]
+
+
+def train(
+    manifest: Annotated[Path, typer.Argument(help="Manifest of a model.", show_default=False)],
+    mixture: Annotated[
+        list[Path],
+        typer.Option(help="Folder of a mixture; one for each that the manifest's stages name."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    stage: Annotated[
+        Literal["projector", "adapter", "all"], typer.Option(help="The stage to run.")
+    ] = "all",
+    projector: Annotated[
+        Path | None, typer.Option(help="Run whose projector the adapter stage begins from.")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Steps of each stage; the schedule ends there.", min=1)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that prepare batches.", min=0)
+    ] = None,
+) -> None:
+    """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
+    _ready()
+    from imp_data.recipes import load_model
+    from imp_data.training.corpus import opened
+    from imp_data.training.run import Run
+    from imp_data.training.run import train as run_stages
+
+    run_stages(
+        Run(
+            model=load_model(manifest),
+            manifests=manifest.absolute().parent.parent,
+            corpora=[opened(folder) for folder in mixture],
+            out=out,
+            stage=stage,
+            projector=projector,
+            max_steps=max_steps,
+            workers=min(4, (os.cpu_count() or 1) - 1) if workers is None else workers,
+        )
+    )
+
+
+def merge(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or of a stage's outcome.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    precision: Annotated[
+        Precision | None, typer.Option(help="Of the weights; the stage's if left out.")
+    ] = None,
+) -> None:
+    """Add LoRA to the weights: one folder that transformers loads."""
+    _ready()
+    from imp_data.training.merge import merge as merge_run
+
+    facts = merge_run(run, out, precision)
+    print(f"{out}: {facts['stage']} after {facts['steps']:,} steps")
+
+
+def evaluate(
+    questions: Annotated[Path, typer.Option(help="Questions, one JSON object a line.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for answers and scores.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="Folder of a merged model.", show_default=False)
+    ] = None,
+    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    benchmark: Annotated[
+        str, typer.Option(help="How to score: exact, textvqa, pope, scienceqa or mme.")
+    ] = "exact",
+    annotations: Annotated[
+        Path | None, typer.Option(help="The benchmark's own answers.", show_default=False)
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Score these answers; no model is asked.")
+    ] = None,
+    blind: Annotated[bool, typer.Option("--blind", help="Show grey for each picture.")] = False,
+) -> None:
+    """Ask a model a file of questions, and score its answers by the benchmark's own measure."""
+    from imp_data.training.evaluate import evaluate as ask
+    from imp_data.training.evaluate import rescore, scores_text
+
+    if answers is not None:
+        print(scores_text(rescore(answers, questions, benchmark, annotations, out)))
+        return
+    if model is None:
+        problem = "neither a model nor answers are named"
+        raise UserError("evaluate", problem, "name the folder of a model, or --answers FILE")
+    _ready()
+    from imp_data.training.generate import Speaker
+
+    say = Speaker(model).answer
+    figures = ask(say, model.name, questions, images, benchmark, annotations, out, blind)
+    print(scores_text(figures))
+
+
+def _ready() -> None:
+    """The libraries are there, and keep their own bars and notes to themselves."""
+    try:
+        import torch  # noqa: I001 (first, since the others fail for want of it)
+        import peft
+        import transformers
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the library {error.name}", "is not installed", "pip install 'imp-data[train]'"
+        ) from None
+    del peft, torch
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

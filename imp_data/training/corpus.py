@@ -1,0 +1,81 @@
+"""A mixture to train on: is it the one that is meant, is it whole, where are its pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from imp_data.datadir import DataDir
+from imp_data.errors import UserError
+from imp_data.images.archive import Shelf
+from imp_data.manifest import Pictures, load
+from imp_data.mixture import root_digest
+
+
+class Corpus(NamedTuple):
+    """A mixture's folder, and what its mixture.json says of it."""
+
+    folder: Path
+    name: str
+    rows: int
+    digest: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a model's card tells of it."""
+        return {"name": self.name, "rows": self.rows, "digest": self.digest}
+
+
+def opened(folder: Path) -> Corpus:
+    """The mixture in a folder. Raises UserError where it is none, or not as it was written.
+
+    mixture.json is held against its own digest and each file against its stated size: no byte of
+    the shards is read, which `imp-data verify` does.
+    """
+    path = folder / "mixture.json"
+    if not path.is_file():
+        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
+    try:
+        manifest = orjson.loads(path.read_bytes())
+        if root_digest(manifest) != manifest["digest"]:
+            raise UserError(path, "was altered: its digest is not that of its content", _AGAIN)
+        for name, file in manifest["files"].items():
+            if not (folder / name).is_file():
+                raise UserError(folder / name, "is missing", _AGAIN)
+            if (size := (folder / name).stat().st_size) != file["bytes"]:
+                raise UserError(
+                    folder / name, f"has {size:,} bytes instead of {file['bytes']:,}", _AGAIN
+                )
+        return Corpus(folder, manifest["name"], manifest["rows"], manifest["digest"])
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        raise UserError(path, "is damaged: it cannot be read", _AGAIN) from None
+
+
+_AGAIN = "look with `imp-data verify`, and build the mixture again"
+
+
+def chosen(corpora: Sequence[Corpus], name: str, stage: str) -> Corpus:
+    """The corpus that a stage's manifest names."""
+    for corpus in corpora:
+        if corpus.name == name:
+            return corpus
+    given = ", ".join(f"{c.folder} is {c.name}" for c in corpora) or "none is given"
+    raise UserError(
+        f"stages.{stage}.mixture",
+        f"the manifest names the mixture {name}; {given}",
+        f"give the folder of {name} with --mixture, or name another mixture in the manifest",
+    )
+
+
+def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:
+    """Where the mixture's pictures are: below its own data directory, in the folders and archives
+    that the manifests of pictures name."""
+    data = DataDir(corpus.folder.absolute().parent.parent)
+    folders = [
+        (path.stem, folder)
+        for path in sorted((manifests / "pictures").glob("*.yaml"))
+        for folder in load(path, Pictures).folders
+    ]
+    folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
+    return Shelf(data.images, data.raw(""), tuple(folders))

@@ -1,0 +1,216 @@
+"""A mixture as a model takes it: rows to tokens and pixels, and those to batches."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypedDict
+
+import numpy as np
+import torch
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from imp_data.errors import UserError
+from imp_data.images.archive import DamagedMember, TooManyBytes
+from imp_data.manifest import Limits
+from imp_data.sample import IMAGE_TOKEN
+from imp_data.training.encoding import IGNORED, Ids, Refused, encode
+from imp_data.training.pictures import Pixels, Preprocessing, preprocess
+from imp_data.training.shards import Shards
+from imp_data.training.templates import Template
+
+_COLUMNS = ("id", "image", "image_sha256", "conversations")
+_MAX_PNG_TEXT_BYTES = 64 * 1024 * 1024
+
+
+class Figures(NamedTuple):
+    """What a model's manifest says of its input."""
+
+    image_size: int
+    image_tokens: int
+    preprocessing: Preprocessing
+    max_length: int
+
+
+class Pictures(Protocol):
+    """Where pictures are read from: images.archive.Shelf, or whatever else has their bytes."""
+
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """The picture's file; FileNotFoundError, DamagedMember or TooManyBytes without it."""
+
+
+class Item(TypedDict):
+    """One Sample; without a picture its `pixel_values` are None."""
+
+    id: str
+    input_ids: Ids
+    labels: Ids
+    pixel_values: Pixels | None
+
+
+class MixtureDataset:
+    """A map-style Dataset over a mixture's folder, in its order; workers get a path, not rows.
+
+    A tuple of rows gives the list of their items, to be packed into one sequence.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pictures: Pictures,
+        tokenizer: Any,
+        template: Template,
+        figures: Figures,
+    ) -> None:
+        self.shards = Shards(folder)
+        self.tokenizer, self.template, self.figures = tokenizer, template, figures
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> Item | list[Item]:
+        """Raises UserError, which names the Sample, where it or its picture cannot be used."""
+        return [self.item(n) for n in index] if isinstance(index, tuple) else self.item(index)
+
+    def item(self, number: int) -> Item:
+        """One row's tokens and pixels."""
+        row = self.shards.row(number, _COLUMNS)
+        where, image, figures = f"sample {row['id']}", row["image"], self.figures
+        tokens = figures.image_tokens if image else 0
+        encoded = encode(
+            *(self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
+        )
+        if isinstance(encoded, Refused):
+            raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
+        pixels = None
+        if image:
+            data = _picture(self._pictures, image, row["image_sha256"], where)
+            picture = _decoded(data, image, where)
+            pixels = preprocess(picture, figures.image_size, figures.preprocessing)
+        return {
+            "id": row["id"],
+            "input_ids": encoded.input_ids,
+            "labels": encoded.labels,
+            "pixel_values": pixels,
+        }
+
+
+def _picture(pictures: Pictures, image: str, sha256: str | None, where: str) -> bytes:
+    """The bytes that the mixture was built with; a deferred mixture does not say which."""
+    try:
+        data = pictures.read(image, Limits().max_image_bytes)
+    except FileNotFoundError:
+        problem = f"its picture {image} is not where pictures are"
+        raise UserError(where, problem, _PUT_BACK) from None
+    except (DamagedMember, TooManyBytes) as error:
+        problem = f"its picture {image} cannot be read ({type(error).__name__} {error})"
+        raise UserError(where, problem, _PUT_BACK) from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        problem = f"its picture {image} is another one than the mixture was built with"
+        raise UserError(where, problem, _PUT_BACK)
+    return data
+
+
+_PUT_BACK = "put back the picture's file or its archive, or build the mixture again without it"
+
+
+def _decoded(data: bytes, image: str, where: str) -> Image.Image:
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
+    Image.MAX_IMAGE_PIXELS = None  # the build has held its own limit against every picture
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as picture:
+            return picture.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        problem = f"its picture {image} cannot be decoded ({error})"
+        raise UserError(where, problem, _PUT_BACK) from error
+
+
+class Collator:
+    """Items to a batch padded on the right to its longest."""
+
+    def __init__(self, tokenizer: Any, figures: Figures) -> None:
+        self._pad_id = int(tokenizer.pad_token_id)
+        self._image_id = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+        self._figures = figures
+
+    def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
+        """input_ids, labels, attention_mask, pixel_values of those with a picture, and the ids."""
+        rows = [(item["input_ids"], item["labels"]) for item in items]
+        sizes = [len(ids) for ids, _ in rows]
+        pixels = _pixels(items)
+        if pixels is None:
+            # Every process runs the vision tower and the projector at every step, as in the
+            # original; what they give here stands outside the text and is attended to by none.
+            pixels, held = self._nothing()
+            shortest = int(np.argmin(sizes))
+            rows[shortest] = _joined([rows[shortest], held])
+        input_ids, labels = self._padded(rows)
+        mask = torch.zeros_like(input_ids)
+        for row, size in zip(mask, sizes, strict=True):
+            row[:size] = 1
+        return {
+            "input_ids": input_ids,
+            "labels": labels,
+            "attention_mask": mask,
+            "pixel_values": pixels,
+            "ids": [item["id"] for item in items],
+        }
+
+    def _padded(self, rows: Sequence[tuple[Ids, Ids]]) -> tuple[torch.Tensor, torch.Tensor]:
+        shape = len(rows), max(len(ids) for ids, _ in rows)
+        input_ids, labels = torch.full(shape, self._pad_id), torch.full(shape, IGNORED)
+        for number, (ids, some) in enumerate(rows):
+            input_ids[number, : len(ids)] = torch.from_numpy(ids)
+            labels[number, : len(some)] = torch.from_numpy(some)
+        return input_ids, labels
+
+    def _nothing(self) -> tuple[torch.Tensor, tuple[Ids, Ids]]:
+        """A black picture, and the tokens that hold its place, none of which is learned."""
+        size, tokens = self._figures.image_size, self._figures.image_tokens
+        ids = np.full(tokens, self._image_id, np.int64)
+        return torch.zeros(1, 3, size, size), (ids, np.full(tokens, IGNORED, np.int64))
+
+
+class PackedCollator(Collator):
+    """Lists of items to a batch in which each list is one row.
+
+    `position_ids` begin anew with every item. That, no attention_mask and no cache, is by what
+    transformers (masking_utils.find_packed_sequence_indices) keeps the items of a row apart, under
+    eager, sdpa and flex attention; flash attention does so only where a batch is one row.
+    """
+
+    def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
+        """input_ids, labels, position_ids, pixel_values, use_cache=False, and the items' ids."""
+        rows = [[(item["input_ids"], item["labels"]) for item in items] for items in lists]
+        items = [item for some in lists for item in some]
+        pixels = _pixels(items)
+        if pixels is None:
+            pixels, held = self._nothing()
+            min(rows, key=lambda row: sum(len(ids) for ids, _ in row)).append(held)
+        input_ids, labels = self._padded([_joined(row) for row in rows])
+        positions = torch.zeros_like(input_ids)
+        for places, row in zip(positions, rows, strict=True):
+            steps = np.concatenate([np.arange(len(ids)) for ids, _ in row])
+            places[: len(steps)] = torch.from_numpy(steps)
+        # Nothing is learned where one item would foretell the next.
+        labels[positions == 0] = IGNORED
+        return {
+            "input_ids": input_ids,
+            "labels": labels,
+            "position_ids": positions,
+            "pixel_values": pixels,
+            "use_cache": False,
+            "ids": [item["id"] for item in items],
+        }
+
+
+def _pixels(items: Sequence[Item]) -> torch.Tensor | None:
+    """Of the items that have a picture, in their order; None if none has."""
+    shown = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
+    return torch.from_numpy(np.stack(shown)) if shown else None
+
+
+def _joined(pairs: Sequence[tuple[Ids, Ids]]) -> tuple[Ids, Ids]:
+    return np.concatenate([ids for ids, _ in pairs]), np.concatenate([some for _, some in pairs])

@@ -1,0 +1,103 @@
+"""A trained model's folder: weights, tokenizer, processor, chat template, imp.json.
+
+`load(folder)` opens it; so does `AutoModelForImageTextToText.from_pretrained(folder)`, for models
+on Phi-2 with `trust_remote_code=True` or after this module was imported.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from imp_data.errors import UserError
+from imp_data.recipes import Model
+from imp_data.store import json_text, write_text, written_aside
+from imp_data.training import architecture  # noqa: F401 (registers its classes)
+
+FACTS = "imp.json"
+
+
+def save(
+    network: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    jinja: str,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write the folder, whole or not at all; `facts` join what imp.json says of the model."""
+    with written_aside(folder) as aside:
+        network.save_pretrained(aside)
+        processor_of(model, tokenizer, jinja).save_pretrained(aside)
+        write_text(aside / FACTS, json_text({**described(model), **facts}))
+
+
+def described(model: Model) -> dict[str, Any]:
+    """What whoever feeds the model must know of it."""
+    return {
+        "name": model.name,
+        "title": model.title,
+        "license": model.license,
+        "architecture": model.language_model.architecture,
+        "template": model.template,
+        "image_size": model.image_size,
+        "image_tokens": model.image_tokens,
+        "preprocessing": model.image_preprocessing,
+        "max_length": model.max_length,
+    }
+
+
+def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
+    """transformers' processor for the model's pictures and chats."""
+    return LlavaProcessor(
+        image_processor=_image_processor(model),
+        tokenizer=tokenizer,
+        patch_size=model.vision_tower.config.patch_size,
+        vision_feature_select_strategy="full",
+        chat_template=jinja,
+    )
+
+
+def _image_processor(model: Model) -> Any:
+    side = {"height": model.image_size, "width": model.image_size}
+    normal = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    if model.image_preprocessing == "pad":
+        # The one of transformers' processors that pads to a square, on a canvas of the mean.
+        return LlavaImageProcessorPil(do_pad=True, do_center_crop=False, size=side, **normal)
+    return SiglipImageProcessorPil(size=side, **normal)
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
+    """The network that a merged model's folder holds."""
+    facts_of(folder)
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+
+
+def load_processor(folder: Path) -> LlavaProcessor:
+    """The processor that lies beside it."""
+    facts_of(folder)
+    return AutoProcessor.from_pretrained(folder, backend="pil")
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What imp.json says. Raises UserError where the folder holds no model of ours."""
+    try:
+        facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
+    except FileNotFoundError:
+        raise UserError(
+            folder, f"holds no model (no {FACTS})", "name a folder that `imp-data merge` wrote"
+        ) from None
+    except orjson.JSONDecodeError as error:
+        raise UserError(folder / FACTS, f"is damaged: {error}", "merge the run again") from None
+    return facts

@@ -1,0 +1,167 @@
+"""A run: its stages in order, each begun, gone on with, or found finished."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from imp_data.errors import UserError
+from imp_data.manifest import model_digest
+from imp_data.recipes import Model, Stage, StageName
+from imp_data.store import file_sha256, json_text, library_versions, write_text
+from imp_data.training.architecture import build
+from imp_data.training.corpus import Corpus, chosen, shelf_of
+from imp_data.training.curve import draw_curve
+from imp_data.training.lora import attach
+from imp_data.training.material import data_of, tokenizer_of
+from imp_data.training.model_card import write_model_card
+from imp_data.training.model_folder import FACTS, facts_of
+from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
+from imp_data.training.reporting import dagster_session, read_metrics, report
+from imp_data.training.stage import Job, arguments, train_stage
+from imp_data.training.templates import TEMPLATES
+from imp_data.training.trainer import WEIGHTS
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_LAST_STEPS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a user asks for: a manifest, mixtures, and where to put what comes of it."""
+
+    model: Model
+    manifests: Path
+    """The folder that holds `pictures/`, by which pictures are found."""
+    corpora: Sequence[Corpus]
+    out: Path
+    stage: StageName | Literal["all"] = "all"
+    projector: Path | None = None
+    """A finished projector stage of another run, to begin the adapter stage from."""
+    max_steps: int | None = None
+    workers: int = 4
+
+
+def train(run: Run) -> list[Path]:
+    """Run the stages that are asked for; returns the folder that each left."""
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    wanted = [(n, s) for n, s in run.model.planned if run.stage in ("all", n)]
+    if not wanted:
+        raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
+    # Before anything is built: a run that lacks a mixture says so at once.
+    corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
+    with dagster_session() if _is_first() else nullcontext():
+        return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
+
+
+def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+    folder = run.out / name
+    outcome = folder / "outcome"
+    before = _before(run, name)
+    _same_run(folder, _inputs(run, name, stage, corpus, before))
+    if (outcome / FACTS).is_file():
+        if _is_first():
+            print(f"{name}: {outcome} is finished")
+        return outcome
+    job = Job(name, stage, folder, run.max_steps, run.workers)
+    args = arguments(job)
+    with args.main_process_first(local=False):
+        tokenizer = tokenizer_of(run.model, corpus, before)
+        data = data_of(run.model, stage, corpus, tokenizer, shelf_of(corpus, run.manifests), folder)
+    network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
+    weights = earlier_weights(before) if before else {}
+    lay(network, weights)
+    trained = attach(network, stage)
+    trainer = train_stage(job, args, trained, data)
+    if args.should_save:
+        _finish(run, name, corpus, tokenizer, weights, folder)
+    # The next stage begins from what the first process has just written.
+    trainer.accelerator.wait_for_everyone()
+    return outcome
+
+
+def _before(run: Run, name: StageName) -> Path | None:
+    """What the stage begins from: the projector's outcome, of this run or of the one named."""
+    if name == "projector" or run.model.stages.projector is None:
+        return None
+    folder = run.projector or run.out / "projector" / "outcome"
+    folder = folder if (folder / FACTS).is_file() else folder / "projector" / "outcome"
+    if not (folder / FACTS).is_file():
+        raise UserError(
+            run.projector or run.out,
+            "holds no finished projector stage, from which the adapter's begins",
+            "run with --stage all or --stage projector first, or name a run with --projector",
+        )
+    return folder
+
+
+def _inputs(
+    run: Run, name: StageName, stage: Stage, corpus: Corpus, before: Path | None
+) -> dict[str, Any]:
+    parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
+    return {
+        "recipe": model_digest(parts, stage),
+        "mixture": corpus.digest,
+        "begins_from": file_sha256(before / PROJECTOR) if before else None,
+        "max_steps": run.max_steps,
+        "stage": name,
+    }
+
+
+def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """A folder is gone on with only by what began it."""
+    path = folder / "run.json"
+    if not path.exists():
+        if _is_first():
+            write_text(path, json_text(inputs))
+    elif path.read_text(encoding="utf-8") != json_text(inputs):
+        raise UserError(
+            folder,
+            "holds a run of another recipe, mixture or number of steps",
+            "name another --out, or delete the folder",
+        )
+
+
+def _is_first() -> bool:
+    """Of the processes that torchrun or accelerate launched."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _finish(
+    run: Run,
+    name: StageName,
+    corpus: Corpus,
+    tokenizer: PreTrainedTokenizerBase,
+    before: Mapping[str, torch.Tensor],
+    folder: Path,
+) -> None:
+    """What the run leaves, and what it tells."""
+    from safetensors.torch import load_file
+
+    metrics = read_metrics(folder)
+    last = [line["loss"] for line in metrics[-_LAST_STEPS:]]
+    facts = {
+        "mixture": corpus.facts,
+        "steps": metrics[-1]["step"],
+        "tokens": metrics[-1]["tokens"],
+        "loss": sum(last) / len(last),
+        "versions": library_versions("torch", "transformers", "peft", "accelerate"),
+    }
+    weights = {**before, **load_file(folder / WEIGHTS)}
+    template = TEMPLATES[run.model.template]
+    outcome = folder / "outcome"
+    write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts)
+    write_model_card(outcome, run.model, facts_of(outcome))
+    draw_curve(folder, f"{run.model.title}: {name}")
+    (folder / WEIGHTS).unlink()
+    summary = {k: facts[k] for k in ("steps", "tokens", "loss")}
+    write_text(folder / "summary.json", json_text({"stage": name, **facts}))
+    report({f"{name}_{k}": v for k, v in summary.items()})
+    print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")

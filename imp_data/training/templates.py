@@ -1,0 +1,152 @@
+"""How a conversation becomes text, and which parts of the text a model is to learn.
+
+The wording is Imp's, to the character (MILVLG/imp, imp_llava/conversation.py: phi2, qwen2, phi3,
+plain); what is learned are answers and their terminators.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from imp_data.sample import IMAGE_TOKEN
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+Turn = Mapping[str, str]
+
+
+class Segment(NamedTuple):
+    """A stretch of a conversation's text."""
+
+    text: str
+    learned: bool
+
+
+@dataclass(frozen=True)
+class Template:
+    """The words around the system's message, questions and answers.
+
+    `before_answer` is learned with the answer and its `stop`: of phi2's `ASSISTANT: word</s>` a
+    model sees `ASSISTANT:` and learns ` word</s>`.
+    """
+
+    name: str
+    system: str
+    before_question: str
+    after_question: str
+    before_answer: str
+    stop: str
+    before_system: str = ""
+    after_system: str = ""
+    assistant: str = ""
+    special: tuple[str, ...] = ()
+    keeps_questions: bool = True
+
+    def segments(self, conversation: Sequence[Turn]) -> list[Segment]:
+        """Prompts and answers in turn; the text of a Sample is theirs, one after the other."""
+        values = [turn["value"] for turn in conversation]
+        segments: list[Segment] = []
+        before = self._opening
+        for question, answer in zip(values[::2], values[1::2], strict=True):
+            segments.append(Segment(before + self._asked(question), learned=False))
+            segments.append(Segment(self.before_answer + answer + self.stop, learned=True))
+            before = ""
+        return segments
+
+    def prompt(self, question: str) -> str:
+        """What a model is given to answer; `question` holds `<image>` where a picture is shown."""
+        return self._opening + self._asked(question)
+
+    @property
+    def jinja(self) -> str:
+        """The same as a chat template; pictures stand in front of their question's text."""
+        text = _JINJA
+        for field in fields(self):
+            text = text.replace(f"<<{field.name}>>", repr(getattr(self, field.name)))
+        question = "said(content)" if self.keeps_questions else repr(IMAGE_TOKEN)
+        return text.replace("<<question>>", question)
+
+    @property
+    def _opening(self) -> str:
+        return self.before_system + self.system + self.after_system
+
+    def _asked(self, question: str) -> str:
+        kept = question if self.keeps_questions else IMAGE_TOKEN
+        return self.before_question + kept + self.after_question + self.assistant
+
+
+_JINJA = """\
+{%- macro said(content) -%}
+{%- if content is string -%}
+{{- content -}}
+{%- else -%}
+{%- for part in content if part['type'] == 'image' -%}{{- '<image>\\n' -}}{%- endfor -%}
+{%- for part in content if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}
+{%- endif -%}
+{%- endmacro -%}
+{%- set system = <<system>> -%}
+{%- if messages[0]['role'] == 'system' -%}
+{%- set system = said(messages[0]['content']) -%}
+{%- endif -%}
+{{- <<before_system>> + system + <<after_system>> -}}
+{%- for message in messages -%}
+{%- set content = message['content'] -%}
+{%- if message['role'] == 'user' -%}
+{{- <<before_question>> + <<question>> + <<after_question>> -}}
+{%- elif message['role'] == 'assistant' -%}
+{{- <<assistant>> + <<before_answer>> + said(content) + <<stop>> -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- <<assistant>> -}}{%- endif -%}
+"""
+
+TEMPLATES: dict[str, Template] = {
+    "phi2": Template(
+        name="phi2",
+        system=SYSTEM,
+        after_system=" ",
+        before_question="USER: ",
+        after_question=" ",
+        assistant="ASSISTANT:",
+        before_answer=" ",
+        stop="</s>",
+        special=("</s>",),
+    ),
+    "qwen": Template(
+        name="qwen",
+        before_system="<|im_start|>system\n",
+        system=SYSTEM,
+        after_system="<|im_end|>",
+        before_question="\n<|im_start|>user\n",
+        after_question="<|im_end|>",
+        assistant="\n<|im_start|>assistant\n",
+        before_answer="",
+        stop="<|im_end|>",
+        special=("<|im_start|>", "<|im_end|>"),
+    ),
+    "phi3": Template(
+        name="phi3",
+        before_system="<|system|>\n",
+        system=SYSTEM,
+        after_system="<|end|>",
+        before_question="\n<|user|>\n",
+        after_question="<|end|>",
+        assistant="\n<|assistant|>\n",
+        before_answer="",
+        stop="<|end|>",
+        special=("<|system|>", "<|end|>", "<|user|>", "<|assistant|>"),
+    ),
+    # Stage 1: the caption alone, whatever its question said.
+    "plain": Template(
+        name="plain",
+        system="",
+        before_question="",
+        after_question="",
+        before_answer="",
+        stop="\n",
+        keeps_questions=False,
+    ),
+}
