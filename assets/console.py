@@ -77,6 +77,8 @@ class Brief(logging.Handler):
         told, error = data.user_failure_data, data.error
         if told and told.description:
             self._line(_name(event), told.description, _RED)
+        elif error and error.cls_name == "DagsterExecutionInterruptedError":
+            self._line(_name(event), "interrupted; the same command goes on from here", _RED)
         elif error and error.cls_name == "DagsterAssetCheckFailedError":
             self._line(_name(event), "stops here: nothing below it is built", _RED)
         else:

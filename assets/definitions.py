@@ -17,6 +17,7 @@ from assets.records import records_assets
 from assets.screened import screened_assets
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
+from imp_data.settings import check_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "manifests/mixtures/demo.yaml"
@@ -46,7 +47,9 @@ def graph(build: Build) -> dg.Definitions:
 def named_mixture() -> Build:
     """The build that IMP_MIXTURE names, its path taken from the repository's root."""
     try:
-        return Build.of(ROOT / (os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+        build = Build.of(ROOT / (os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+        check_settings(build.recipe.mixture)
+        return build
     except UserError as error:
         # `dg` prints a click error as its message alone; a server shows it as any other.
         raise ClickException(str(error)) from None

@@ -30,6 +30,10 @@ class DataDir(NamedTuple):
     def fingerprints(self, source: str) -> Path:
         return self.root / "fingerprints" / f"{source}.parquet"
 
+    def journal(self, source: str) -> Path:
+        """Fingerprints of a stage that is under way."""
+        return self.root / "fingerprints" / f".{source}.journal"
+
     def benchmark(self, name: str) -> Path:
         return self.root / "benchmarks" / f"{name}.parquet"
 

@@ -1,7 +1,7 @@
 """Fingerprint files: the pictures a draw asks for, each looked at once, written as they come."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from imp_data.engine import map_ordered
+from imp_data.engine import Died, map_ordered
 from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder, fingerprint
+from imp_data.journal import Journal
 from imp_data.manifest import Limits
 from imp_data.progress import Progress, progress
 from imp_data.store import parquet_writer
@@ -37,22 +38,23 @@ def picture_names(images: Sequence[str | None]) -> Names:
 
 
 class Earlier:
-    """Fingerprints of an earlier build, found by picture at 16 bytes each, read when asked for."""
+    """Fingerprints of earlier runs, found by picture at 16 bytes each, read when asked for.
 
-    def __init__(self, path: Path) -> None:
-        check_decoder(path, pq.read_schema(path))
-        self._file = pq.ParquetFile(path)
-        names = [
-            picture_names(batch.column("image").to_pylist())
-            for batch in self._file.iter_batches(columns=["image"])
-        ]
-        all_names = np.concatenate([np.zeros(0, np.uint64), *names])
+    A file that is gone or damaged is passed over.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._groups: list[tuple[Path, int]] = []
+        names = [np.zeros(0, np.uint64)]
+        for path in paths:
+            with suppress(pa.ArrowException, OSError):
+                fresh = _names_of_groups(path)
+                names += fresh
+                self._groups += [(path, n) for n in range(len(fresh))]
+        all_names = np.concatenate(names)
         self._order = np.argsort(all_names, kind="stable")
         self._names = all_names[self._order]
-        sizes = [
-            self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)
-        ]
-        self._bounds = np.cumsum([0, *sizes])
+        self._bounds = np.cumsum([len(some) for some in names])
 
     def places(self, names: Names) -> npt.NDArray[np.int64]:
         """The row of each picture in the file; -1 where it is not there."""
@@ -63,18 +65,30 @@ class Earlier:
 
     def take(self, rows: npt.NDArray[np.int64]) -> pa.Table:
         """These rows of the file, in this order."""
-        groups = np.unique(np.searchsorted(self._bounds, rows, side="right") - 1)
-        table = self._file.read_row_groups(groups.tolist())
-        starts = np.cumsum([0, *(self._bounds[g + 1] - self._bounds[g] for g in groups)])
         group = np.searchsorted(self._bounds, rows, side="right") - 1
+        groups = np.unique(group)
+        table = pa.concat_tables(_group(*self._groups[n]) for n in groups.tolist())
+        starts = np.cumsum([0, *(self._bounds[g + 1] - self._bounds[g] for g in groups)])
         within = rows - self._bounds[group] + starts[np.searchsorted(groups, group)]
-        return table.take(pa.array(within)).replace_schema_metadata(None)
+        return table.take(pa.array(within))
+
+
+def _names_of_groups(path: Path) -> list[Names]:
+    with pq.ParquetFile(path) as file:
+        check_decoder(path, file.schema_arrow)
+        groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))
+        return [picture_names(group.column("image").to_pylist()) for group in groups]
+
+
+def _group(path: Path, number: int) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read_row_group(number).replace_schema_metadata(None)
 
 
 class Album:
     """Gives fingerprints of pictures, in the order asked, and writes them to a file.
 
-    A picture is to be asked for once. What an earlier build knows is not looked at again.
+    A picture is to be asked for once. What an earlier run knows is not looked at again.
     """
 
     def __init__(
@@ -83,24 +97,26 @@ class Album:
         limits: Limits,
         out: pq.ParquetWriter,
         told: Progress,
-        earlier: Earlier | None = None,
+        journal: Journal,
+        earlier: Sequence[Path] = (),
     ) -> None:
-        self._look = partial(_fingerprints, shelf=shelf, limits=limits)
-        self._out, self._told, self._earlier = out, told, earlier
+        self._shelf, self._limits = shelf, limits
+        self._out, self._told, self._journal = out, told, journal
+        self._earlier = Earlier([*earlier, *journal.files])
         self.statuses: dict[str, int] = {}
 
     def __call__(self, images: Sequence[str]) -> pa.Table:
         """One row a picture."""
-        known = np.full(len(images), -1)
-        if self._earlier is not None:
-            known = self._earlier.places(picture_names(images))
+        known = self._earlier.places(picture_names(images))
         made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
-        if self._earlier is not None and (known >= 0).any():
+        if (known >= 0).any():
             order = np.empty(len(images), np.int64)
             order[known < 0] = np.arange(made.num_rows)
             order[known >= 0] = np.arange(made.num_rows, len(images))
             both = [made, self._earlier.take(known[known >= 0])]
             made = pa.concat_tables(both).take(pa.array(order))
+        # In one piece, or the file's bytes would tell in how many pieces its rows were made.
+        made = made.combine_chunks()
         if made.num_rows:
             self._out.write_table(made.cast(self._out.schema), _ROW_GROUP)
         for counted in pc.value_counts(made.column("status").combine_chunks()).to_pylist():
@@ -109,37 +125,47 @@ class Album:
         return made
 
     def _made(self, images: Sequence[str]) -> pa.Table:
-        pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
         tables = [fingerprint_table([])]
-        for rows in map_ordered(self._look, pieces, on_crash=partial(_one_by_one, self._look)):
+        for rows in _looked_at(images, self._shelf, self._limits):
             tables.append(fingerprint_table(rows))
+            self._journal.add(tables[-1])
             self._told.add(len(rows))
         return pa.concat_tables(tables)
+
+
+def _looked_at(images: Sequence[str], shelf: Shelf, limits: Limits) -> Iterator[list[Fingerprint]]:
+    """Fingerprints, some at a time. Whatever a picture does to its decoder, it does to itself."""
+    look = partial(_fingerprints, shelf=shelf, limits=limits)
+    pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
+    seconds = limits.max_decode_seconds
+    alone = partial(_one_by_one, look, seconds)
+    return map_ordered(look, pieces, on_crash=alone, seconds=seconds)
 
 
 def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
     return [fingerprint(image, shelf, limits) for image in images]
 
 
-def _one_by_one(look: Look, images: Sequence[str]) -> list[Fingerprint]:
+def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:
     """A batch that crashes its process, picture by picture: one of them is the cause."""
 
-    def crashed(one: Sequence[str]) -> list[Fingerprint]:
-        return [Fingerprint(one[0], "undecodable", problem="crashes its decoder")]
+    def crashed(one: Sequence[str], how: Died) -> list[Fingerprint]:
+        endless = f"keeps its decoder busy for more than {seconds} s"
+        problem = endless if how.too_long else "crashes its decoder"
+        return [Fingerprint(one[0], "undecodable", problem=problem)]
 
     alone = ([image] for image in images)
-    return [row for rows in map_ordered(look, alone, on_crash=crashed) for row in rows]
+    looked = map_ordered(look, alone, on_crash=crashed, seconds=seconds)
+    return [row for rows in looked for row in rows]
 
 
 def fingerprints_of(
     label: str, images: Sequence[str], shelf: Shelf, limits: Limits
 ) -> list[Fingerprint]:
     """Fingerprints of a known list of pictures."""
-    look = partial(_fingerprints, shelf=shelf, limits=limits)
-    pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
     rows: list[Fingerprint] = []
     with progress(label, "pictures", len(images)) as told:
-        for some in map_ordered(look, pieces, on_crash=partial(_one_by_one, look)):
+        for some in _looked_at(images, shelf, limits):
             rows += some
             told.add(len(some))
     return rows

@@ -171,6 +171,9 @@ class Limits(Strict):
     min_side_px: Annotated[int, Field(gt=0)] = 8
     max_pixels: Annotated[int, Field(gt=0)] = 178_956_970
     max_image_bytes: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
+    max_decode_seconds: Annotated[int, Field(gt=0)] = Field(
+        300, description="that a picture may keep its decoder busy"
+    )
 
 
 class Mixture(Strict):

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 
 from imp_data.benchmarks import build_benchmark, read_pack
 from imp_data.datadir import DataDir, data_dir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
-from imp_data.fingerprints import Album, Earlier, fingerprint_writer
+from imp_data.fingerprints import Album, fingerprint_writer
 from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import decoder
+from imp_data.journal import journal
 from imp_data.looks import Judge, read_looks
 from imp_data.manifest import Decontamination, Published, Recipe, load_recipe, model_digest
 from imp_data.mixture import build_mixture, shard_names
@@ -136,6 +136,7 @@ class Build:
 
         def build() -> dict[str, Any]:
             with (
+                journal(self.data.journal(source), pictures) as kept,
                 fingerprint_writer(out) as writer,
                 progress(f"images/{source}", "pictures") as told,
             ):
@@ -143,7 +144,7 @@ class Build:
                     return {"pictures": 0, "statuses": {}, "deferred": True}
                 limits, records = self.recipe.mixture.limits, self.data.records(source)
                 earlier = self._earlier_fingerprints(source, pictures)
-                album = Album(self.shelf(collections), limits, writer, told, earlier)
+                album = Album(self.shelf(collections), limits, writer, told, kept, earlier)
                 judge = Judge(album, limits, self._benchmarked())
                 order = self._candidates(source).order
                 draw(order, self._quota(source), lambda r: judge.passes(image_paths(records, r)))
@@ -229,15 +230,11 @@ class Build:
         figures: dict[str, Any] = self._stamp_of(asset)["figures"]
         return figures
 
-    def _earlier_fingerprints(self, source: str, pictures: str) -> Earlier | None:
+    def _earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
         """Those of the last build, if the pictures and all that looks at them are the same."""
         known = read_stamp(self.data.stamp(f"images/{source}"))
-        if known is None or known["inputs"].get("pictures") != pictures:
-            return None
-        try:
-            return Earlier(self.data.fingerprints(source))
-        except (pa.ArrowException, OSError):
-            return None  # gone or damaged: they are made again
+        same = known is not None and known["inputs"].get("pictures") == pictures
+        return [self.data.fingerprints(source)] if same else []
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""

@@ -55,23 +55,31 @@ def written_aside(path: Path) -> Iterator[Path]:
     After an error or a kill `path` is as it was; leftovers go at the next attempt.
     """
     aside = path.with_name(f".{path.name}.partial")
+    with writing_to(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove(aside)
+            yield aside
+            if aside.is_dir() and path.exists():
+                _remove(path)
+            os.replace(aside, path)
+        finally:
+            _remove(aside)
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """A full disk, or one that may not be written to, is a UserError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(aside)
-        yield aside
-        if aside.is_dir() and path.exists():
-            _remove(path)
-        os.replace(aside, path)
+        yield
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
         raise UserError(
             error.filename or path,
-            f"cannot be written ({error.strerror or error})",
+            f"cannot be written ({os.strerror(error.errno)})",
             "make room or grant access, then run the same command again; finished stages are kept",
         ) from error
-    finally:
-        _remove(aside)
 
 
 def _remove(path: Path) -> None:

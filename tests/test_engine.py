@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imp_data.engine import map_ordered, worker_count
+from imp_data.engine import Died, map_ordered, worker_count
 from imp_data.errors import UserError
 
 TESTS = Path(__file__).parent
@@ -137,7 +137,7 @@ def test_what_a_worker_was_at_when_it_died_is_done_again(
 
 def test_pieces_that_crash_every_process_cost_themselves_alone() -> None:
     work = partial(end_process_at, these={0, 3, 4, 19})
-    results = list(map_ordered(work, range(20), 2, on_crash=lambda piece: -piece - 100))
+    results = list(map_ordered(work, range(20), 2, on_crash=lambda piece, _: -piece - 100))
     lost = {0: -100, 3: -103, 4: -104, 19: -119}
     assert results == [lost.get(n, n) for n in range(20)]
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
@@ -147,9 +147,9 @@ def test_a_batch_that_crashes_can_be_done_again_one_by_one_by_on_crash() -> None
     work = partial(squares, these={5, 17})
     batches = [list(range(n, n + 6)) for n in range(0, 24, 6)]
 
-    def one_by_one(batch: list[int]) -> list[int]:
+    def one_by_one(batch: list[int], how: Died) -> list[int]:
         ones = [[number] for number in batch]
-        return flat(map_ordered(work, ones, 2, on_crash=lambda one: [-1]))
+        return flat(map_ordered(work, ones, 2, on_crash=lambda one, _: [-1]))
 
     results = flat(map_ordered(work, batches, 2, on_crash=one_by_one))
     assert results == [-1 if n in {5, 17} else n * n for n in range(24)]
@@ -170,7 +170,7 @@ def test_without_on_crash_a_piece_that_crashes_every_process_is_named() -> None:
 def test_being_killed_from_outside_is_never_a_fact_about_the_piece() -> None:
     work = partial(end_process_at, these={3}, end=signal.SIGKILL)
     with pytest.raises(UserError) as error:
-        list(map_ordered(work, range(10), 2, on_crash=lambda piece: -1))
+        list(map_ordered(work, range(10), 2, on_crash=lambda piece, _: -1))
     assert "from outside (SIGKILL), most often for want of memory" in error.value.problem
     assert "a smaller IMP_WORKERS" in error.value.remedy
 

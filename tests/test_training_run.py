@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
+import dagster_pipes
 import numpy as np
 import torch
 from conftest import World
@@ -40,7 +41,7 @@ from imp_data.training.corpus import opened
 from imp_data.training.generate import Speaker
 from imp_data.training.lora import attach
 from imp_data.training.merge import merge
-from imp_data.training.reporting import read_metrics
+from imp_data.training.reporting import dagster_session, read_metrics, report
 from imp_data.training.run import Run, train
 from imp_data.training.stage import Job, arguments
 from imp_data.training.trainer import ImpTrainer, parameter_groups
@@ -545,6 +546,28 @@ def test_plain_lines_tell_step_loss_rate_and_time_left(shapes: World, tmp_path: 
     line = told.line()
     assert line.startswith("adapter: 3 of 12 steps, ")
     assert line.endswith(" left, loss 1.234, 5,400 tokens/s")
+
+
+def test_dagster_is_told_where_it_launched_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As dagster writes them for a process that it launches through Pipes.
+    nothing = dict.fromkeys(("partition_key", "partition_key_range", "partition_time_window"))
+    mappings = {"code_version_by_asset_key": {}, "provenance_by_asset_key": {}, "extras": {}}
+    run = {"asset_keys": ["model"], "run_id": "r", "job_name": "j", "retry_number": 0}
+    said = tmp_path / "messages"
+    context = dagster_pipes.encode_param({"data": {**nothing, **mappings, **run}})
+    report({"loss": 1.0})
+    monkeypatch.setenv("DAGSTER_PIPES_CONTEXT", context)
+    monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", dagster_pipes.encode_param({"path": str(said)}))
+    with dagster_session():
+        report({"loss": 1.5})
+    report({"loss": 2.0})
+    messages = [json.loads(line) for line in said.read_text().splitlines()]
+    assert [message["method"] for message in messages] == [
+        *("opened", "report_custom_message", "closed"),
+    ]
+    assert messages[1]["params"] == {"payload": {"loss": 1.5}}
 
 
 def test_the_card_names_the_mixtures_root_digest(finished: Path, shapes: World) -> None:

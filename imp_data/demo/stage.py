@@ -16,6 +16,7 @@ from imp_data.store import (
     read_stamp,
     text_digest,
     write_stamp,
+    writing_to,
 )
 
 CODE = code_digest("demo")
@@ -36,7 +37,7 @@ def world(build: Build) -> StageResult:
         return StageResult(known["digest"], known["figures"], built=False)
     aside = raw / ".world.partial"
     shutil.rmtree(aside, ignore_errors=True)
-    with progress("world", "folders") as told:
+    with writing_to(raw), progress("world", "folders") as told:
         draw_world(aside, lambda _: told.add(1))
     files = {
         path.relative_to(aside).as_posix(): file_sha256(path)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from imp_data.engine.local import map_locally, worker_count
+from imp_data.engine.worker import Died
 from imp_data.errors import UserError
 
-__all__ = ["map_ordered", "worker_count"]
+__all__ = ["Died", "engine_name", "map_ordered", "worker_count"]
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -17,23 +18,30 @@ def map_ordered(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int | None = None,
-    on_crash: Callable[[Piece], Result] | None = None,
+    on_crash: Callable[[Piece, Died], Result] | None = None,
+    seconds: int | None = None,
 ) -> Iterator[Result]:
     """`function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
 
     At most two pieces a worker are under way, so memory does not grow with the input. What a
     worker was at when it died, with its machine or alone, is done again elsewhere. A piece that
-    ends every process it is given to is asked of `on_crash`, in this process; without that it is
-    named in a UserError. An error that `function` raises comes through as it is.
+    ends every process it is given to, or keeps one busy for more than `seconds`, is asked of
+    `on_crash`, in this process; without that it is named in a UserError. An error that `function`
+    raises comes through as it is; want of memory is a UserError too.
 
     `workers` (or IMP_WORKERS) counts processes of this machine; a Ray cluster that is there
     already has its own number. One local worker means this process, which then crashes itself.
     """
-    engine = os.environ.get("IMP_ENGINE", "").strip() or "local"
-    if engine == "local":
-        return map_locally(function, pieces, workers or worker_count(), on_crash)
-    if engine == "ray":
-        from imp_data.engine.ray import map_on_ray
+    if engine_name() == "local":
+        return map_locally(function, pieces, workers or worker_count(), on_crash, seconds)
+    from imp_data.engine.ray import map_on_ray
 
-        return map_on_ray(function, pieces, workers, on_crash)
-    raise UserError("IMP_ENGINE", f"is {engine!r}", "set it to local or ray, or leave it unset")
+    return map_on_ray(function, pieces, workers, on_crash, seconds)
+
+
+def engine_name() -> str:
+    """IMP_ENGINE: local or ray."""
+    engine = os.environ.get("IMP_ENGINE", "").strip() or "local"
+    if engine not in ("local", "ray"):
+        raise UserError("IMP_ENGINE", f"is {engine!r}", "set it to local or ray, or leave it unset")
+    return engine

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from threading import local
+from threading import Event, local
 from typing import TypeVar
+from weakref import WeakSet
 
 from imp_data.engine.worker import Died, Raised, Worker, result_of
 from imp_data.errors import UserError
@@ -33,13 +34,14 @@ def map_locally(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int,
-    on_crash: Callable[[Piece], Result] | None,
+    on_crash: Callable[[Piece, Died], Result] | None,
+    seconds: int | None,
 ) -> Iterator[Result]:
     """See `map_ordered`."""
     if workers == 1:
         yield from map(function, pieces)
         return
-    threads = _threads(workers)
+    threads, interrupted = _threads(workers), Event()
     waiting: deque[tuple[Piece, Future[Result | Raised | Died]]] = deque()
 
     def first() -> Result:
@@ -48,11 +50,18 @@ def map_locally(
 
     try:
         for piece in pieces:
-            waiting.append((piece, threads.submit(_do, function, piece)))
+            waiting.append((piece, threads.submit(_do, function, piece, seconds, interrupted)))
             if len(waiting) >= 2 * workers:
                 yield first()
         while waiting:
             yield first()
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:  # Ctrl-C, and what Dagster makes of it: pieces may take long, or for ever
+        interrupted.set()
+        for worker in list(_workers):
+            worker.end()
+        raise
     finally:
         for _, future in waiting:
             future.cancel()
@@ -67,16 +76,27 @@ def _threads(workers: int) -> ThreadPoolExecutor:
 
 
 _own = local()
+_workers: WeakSet[Worker] = WeakSet()
 
 
-def _do(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised | Died:
+def _do(
+    function: Callable[[Piece], Result], piece: Piece, seconds: int | None, interrupted: Event
+) -> Result | Raised | Died:
     """Run in one of the threads. If its process dies of it, a new one tries again."""
+    outcome = _attempt(function, piece, seconds)
+    if isinstance(outcome, Died) and not (outcome.too_long or outcome.stalled):
+        outcome = outcome if interrupted.is_set() else _attempt(function, piece, seconds)
+    return outcome
+
+
+def _attempt(
+    function: Callable[[Piece], Result], piece: Piece, seconds: int | None
+) -> Result | Raised | Died:
+    """Done by this thread's process; if it dies, the thread has none until the next piece."""
     if not hasattr(_own, "worker"):
         _own.worker = Worker()
-    outcome: Result | Raised | Died = _own.worker.do(function, piece)
+        _workers.add(_own.worker)
+    outcome: Result | Raised | Died = _own.worker.do(function, piece, seconds)
     if isinstance(outcome, Died):
-        _own.worker = Worker()
-        outcome = _own.worker.do(function, piece)
-    if isinstance(outcome, Died):
-        _own.worker = Worker()
+        del _own.worker
     return outcome

@@ -12,7 +12,7 @@ from importlib.metadata import requires
 from typing import TypeVar
 
 from imp_data.engine.local import worker_count
-from imp_data.engine.worker import Died, Raised, Worker, attempt, result_of
+from imp_data.engine.worker import Died, Raised, Worker, attempt, result_of, working_at_most
 from imp_data.errors import UserError
 from imp_data.store import code_digest, library_versions
 
@@ -28,7 +28,8 @@ def map_on_ray(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int | None,
-    on_crash: Callable[[Piece], Result] | None,
+    on_crash: Callable[[Piece, Died], Result] | None,
+    seconds: int | None,
 ) -> Iterator[Result]:
     """See `map_ordered`."""
     _connect(workers)
@@ -52,7 +53,7 @@ def map_on_ray(
         try:
             outcome: Result | Raised | Died = ray.get(reference)
         except (NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError):
-            outcome = Worker().do(function, piece)  # here, where one sees how it ends
+            outcome = Worker().do(function, piece, seconds)  # here, where one sees how it ends
         except RayTaskError as error:
             why = " ".join(str(error.cause).split())
             raise UserError("a Ray worker", f"could not begin ({why})", _INSTALL) from error
@@ -60,7 +61,7 @@ def map_on_ray(
 
     try:
         for piece in pieces:
-            waiting.append((piece, task.remote(function, expected, piece)))
+            waiting.append((piece, task.remote(function, expected, piece, seconds)))
             # Asked each time, because nodes come and go.
             while len(waiting) >= 2 * max(1, int(ray.cluster_resources().get("CPU", 1))):
                 yield first()
@@ -113,12 +114,16 @@ def _name(function: Callable[..., object]) -> str:
 
 
 def _attempt_alike(
-    function: Callable[[Piece], Result], expected: dict[str, str], piece: Piece
+    function: Callable[[Piece], Result],
+    expected: dict[str, str],
+    piece: Piece,
+    seconds: int | None,
 ) -> Result | Raised:
     """Run on a node. Other versions there could give other bytes, and nobody would notice."""
     here = _software(tuple(name for name in expected if name not in _OWN))
     if here == expected:
-        return attempt(function, piece)
+        with working_at_most(seconds):
+            return attempt(function, piece)
     differing = [f"{n} {here[n]} in place of {expected[n]}" for n in here if here[n] != expected[n]]
     return Raised(
         UserError(f"Ray node {platform.node()}", f"it has {', '.join(differing)}", _INSTALL)

@@ -2,10 +2,11 @@
 
 import multiprocessing
 import pickle
+import resource
 import signal
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from threading import Lock
 from typing import NamedTuple, TypeVar
@@ -19,6 +20,12 @@ Result = TypeVar("Result")
 # nothing about the piece, and must not become a fact about it.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
 _SHOWN_CHARACTERS = 200
+_MEMORY = (
+    "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
+    "finished stages are kept"
+)
+# How many times its seconds of work a piece may take by the clock, on a busy machine.
+_PATIENCE = 10
 # multiprocessing forgets how a process ended where another thread starts one at that moment.
 _STARTING_OR_ENDING = Lock()
 
@@ -34,6 +41,16 @@ class Died(NamedTuple):
 
     exit_code: int
 
+    @property
+    def too_long(self) -> bool:
+        """Whether it had used up the seconds of work that a piece may take."""
+        return -self.exit_code == signal.SIGXCPU
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it was ended because neither a result came nor were its seconds used up."""
+        return -self.exit_code == signal.SIGALRM
+
 
 class Worker:
     """Starts a process, which ends with this object or with this object's process."""
@@ -48,17 +65,26 @@ class Worker:
             self._process.start()
         theirs.close()
 
-    def do(self, function: Callable[[Piece], Result], piece: Piece) -> Result | Raised | Died:
+    def do(
+        self, function: Callable[[Piece], Result], piece: Piece, seconds: int | None = None
+    ) -> Result | Raised | Died:
         """What came of one piece; after a Died this worker is of no more use."""
-        message = pickle.dumps((function, piece))
+        message = pickle.dumps((function, piece, seconds))
         try:
             self._pipe.send_bytes(message)
+            if seconds is not None and not self._pipe.poll(_PATIENCE * seconds):
+                self.end()
+                return Died(-signal.SIGALRM)
             outcome: Result | Raised = self._pipe.recv()
         except (EOFError, OSError):
             with _STARTING_OR_ENDING:
                 self._process.join()
             return Died(self._process.exitcode or 0)
         return outcome
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
 
 
 def _serve(pipe: Connection) -> None:
@@ -69,8 +95,30 @@ def _serve(pipe: Connection) -> None:
 
 
 def _unpack_and_do(message: bytes) -> object:
-    function, piece = pickle.loads(message)
-    return function(piece)
+    function, piece, seconds = pickle.loads(message)
+    with working_at_most(seconds):
+        return function(piece)
+
+
+@contextmanager
+def working_at_most(seconds: int | None) -> Iterator[None]:
+    """The kernel ends this process by SIGXCPU when the block has kept it busy for so long.
+
+    Seconds of work, not of the clock: a disk that does not answer is no fact about a piece.
+    """
+    if seconds is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
+    hard = before[1]
+    soft = until if hard == resource.RLIM_INFINITY else min(until, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised:
@@ -83,21 +131,29 @@ def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raise
 
 
 def result_of(
-    outcome: Result | Raised | Died, piece: Piece, on_crash: Callable[[Piece], Result] | None
+    outcome: Result | Raised | Died, piece: Piece, on_crash: Callable[[Piece, Died], Result] | None
 ) -> Result:
     """The result; what was raised is raised here; `on_crash` says what a crash comes to."""
-    if isinstance(outcome, Raised):
-        raise outcome.error
-    if not isinstance(outcome, Died):
+    if not isinstance(outcome, Raised | Died):
         return outcome
     where = f"piece of work {' '.join(repr(piece).split())[:_SHOWN_CHARACTERS]}"
+    if isinstance(outcome, Raised):
+        if isinstance(outcome.error, MemoryError):
+            raise UserError(where, "there was not memory enough for it", _MEMORY) from outcome.error
+        raise outcome.error
+    if outcome.stalled:
+        raise UserError(
+            where,
+            "no result came, and its process was hardly working, as when a disk does not answer",
+            "see that the data directory answers, and run the same command again; if it ends here "
+            "again, take out or mend what it names",
+        )
     if -outcome.exit_code in _FROM_OUTSIDE:
         raise UserError(
             where,
             f"two processes were ended over it from outside ({_name(outcome.exit_code)}), "
             "most often for want of memory",
-            "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
-            "finished stages are kept",
+            _MEMORY,
         )
     if on_crash is None:
         raise UserError(
@@ -105,7 +161,7 @@ def result_of(
             f"it crashes each process that works on it ({_name(outcome.exit_code)})",
             "take out or mend what it names, or report the crash; finished stages are kept",
         )
-    return on_crash(piece)
+    return on_crash(piece, outcome)
 
 
 def _name(exit_code: int) -> str:

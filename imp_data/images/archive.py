@@ -1,5 +1,6 @@
 """One picture's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
 
+import bz2
 import errno
 import lzma
 import struct
@@ -7,7 +8,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
+from copy import copy
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,19 +40,16 @@ class Shelf(NamedTuple):
         """The picture's bytes.
 
         Raises FileNotFoundError where no place has it, DamagedMember, TooManyBytes; UserError if
-        an archive is there but is none.
+        an archive is there but is none, or if what is there cannot be read.
         """
-        unpacked = self.images / image
-        if _has(unpacked):
-            return _read_file(unpacked, max_bytes)
-        for place, member in self._places(image):
-            if place.is_dir():
-                if _has(place / member):
-                    return _read_file(place / member, max_bytes)
-            elif place.exists():
-                data = _read_member(place, member, max_bytes)
+        try:
+            for place, member in ((self.images, image), *self._places(image)):
+                data = _read(place, member, max_bytes)
                 if data is not None:
                     return data
+        except OSError as error:
+            where, why = error.filename or place / member, error.strerror or error
+            raise UserError(where, f"cannot be read ({why})", _ACCESS) from error
         raise FileNotFoundError(image)
 
     def _places(self, image: str) -> Iterator[tuple[Path, str]]:
@@ -60,6 +59,14 @@ class Shelf(NamedTuple):
                 inside = f"{folder.inside}/{member}" if folder.inside else member
                 home = self.raw / collection
                 yield (home / folder.file if folder.file else home), inside
+
+
+def _read(place: Path, member: str, max_bytes: int) -> bytes | None:
+    """What the folder or archive has under that name; None where it has nothing."""
+    if place.is_dir():
+        path = place / member
+        return _read_file(path, max_bytes) if _has(path) else None
+    return _read_member(place, member, max_bytes) if place.exists() else None
 
 
 def _has(path: Path) -> bool:
@@ -100,16 +107,42 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
     if info.file_size > max_bytes:
         raise TooManyBytes
     try:
-        return archive.read(info)
+        if info.compress_type == zipfile.ZIP_BZIP2:
+            return _bunzipped(archive, info)
+        # A stated size may lie: deflate gives no more than is asked for, LZMA all that it makes of
+        # the bytes taken in.
+        lzma_zipped = info.compress_type == zipfile.ZIP_LZMA
+        step = zipfile.ZipExtFile.MIN_READ_SIZE if lzma_zipped else info.file_size
+        with archive.open(info) as file:
+            return b"".join(iter(partial(file.read, step), b""))
     except _DAMAGED as error:
+        if _of_the_disk(error):
+            raise
         raise DamagedMember(str(error)) from error
 
 
+def _bunzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """As zipfile does it, but never more than the stated size: 40 bytes may hold 45 MB."""
+    packed = copy(info)
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
+    packed.CRC = None  # type: ignore[assignment]  # that of the unpacked bytes, compared below
+    data = bz2.BZ2Decompressor().decompress(archive.read(packed), info.file_size)
+    if zlib.crc32(data) != info.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+    return data
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether the bytes could not be had: no fact about them. EINVAL is an offset below zero."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
 _DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error),
     RuntimeError,  # encrypted, or compressed as nobody knows
 )
 _REMEDY = "delete it and materialize its raw asset again"
+_ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
 
 
 @lru_cache(maxsize=64)
@@ -118,6 +151,8 @@ def _zip(path: Path, changed_ns: int) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
+        if _of_the_disk(error):
+            raise
         raise UserError(path, f"is not a whole zip ({error})", _REMEDY) from error
 
 

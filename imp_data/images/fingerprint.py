@@ -51,8 +51,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ICONS = (b"\0\0\1\0", b"icns")
+# What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
+_PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
 # Some real pictures carry large text chunks, which Pillow refuses at 1 MiB.
 _MAX_PNG_TEXT_BYTES = 64 << 20
+_ROWS_AT_ONCE = 256
 
 
 class Fingerprint(NamedTuple):
@@ -104,10 +108,9 @@ def fingerprint(image: str, shelf: Shelf, limits: Limits) -> Fingerprint:
 def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
     """`known` with what its bytes show when decoded."""
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     try:
         # What Pillow would warn of is in the fingerprint, or of no concern to a hash.
-        with warnings.catch_warnings(action="ignore"), _opened(data) as picture:
+        with warnings.catch_warnings(action="ignore"), _opened(data, limits.max_pixels) as picture:
             width, height = picture.size
             known = known._replace(
                 format=picture.format, mode=picture.mode, width=width, height=height
@@ -115,6 +118,7 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
             if width * height > limits.max_pixels:
                 problem = f"{width}x{height} is more than {limits.max_pixels} pixels"
                 return known._replace(status="too_large", problem=problem)
+            Image.MAX_IMAGE_PIXELS = limits.max_pixels  # of a picture within it
             orientation = _orientation(picture)
             picture.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
             picture.load()
@@ -126,6 +130,14 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
             )
     except UnidentifiedImageError:
         return known._replace(status="undecodable", problem="no picture format that Pillow knows")
+    except Image.DecompressionBombError:
+        problem = f"holds a picture of more than {limits.max_pixels} pixels"
+        return known._replace(status="too_large", problem=problem)
+    except MemoryError:
+        if not _has_memory_for(known):
+            raise  # with more memory the picture may be fine
+        problem = "asks for more memory than a picture of its size can need"
+        return known._replace(status="undecodable", problem=problem)
     except Exception as error:
         # Decoders raise whatever they meet in damaged bytes: OSError, SyntaxError, struct.error,
         # ValueError, zlib.error… Every one of them is a fact about this picture, not a fault here.
@@ -134,8 +146,19 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
         return known._replace(status="truncated" if cut else "undecodable", problem=problem)
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes, max_pixels: int) -> Image.Image:
+    # An icon decodes the picture within it already here; any other is checked before it decodes.
+    Image.MAX_IMAGE_PIXELS = max_pixels if data[:4] in _ICONS else None
     return Image.open(io.BytesIO(data), formats=_formats())
+
+
+def _has_memory_for(known: Fingerprint) -> bool:
+    """Whether as much could be had as the hungriest decoder takes; none of it is touched."""
+    try:
+        np.empty(_DECODER_BYTES + _PIXEL_BYTES * (known.width or 0) * (known.height or 0), np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1)
@@ -163,7 +186,11 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     """16- and 32-bit greys scaled to 8 bits; Pillow's own conversion would clip them to white."""
     if not picture.mode.startswith(("I", "F")):
         return picture
-    values = np.asarray(picture, dtype=np.float64)
+    values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255 / (high - low)) if high > low else values * 0
-    return Image.fromarray(scaled.astype(np.uint8))
+    scaled = np.zeros(values.shape, np.uint8)
+    if high > low:
+        for top in range(0, len(values), _ROWS_AT_ONCE):  # a float takes eight bytes
+            rows = values[top : top + _ROWS_AT_ONCE].astype(np.float64)
+            scaled[top : top + _ROWS_AT_ONCE] = (rows - low) * (255 / (high - low))
+    return Image.fromarray(scaled)

@@ -32,7 +32,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
-    _need_torch()
+    _ready()
     from imp_data.recipes import load_model
     from imp_data.training.corpus import opened
     from imp_data.training.run import Run
@@ -60,7 +60,7 @@ def merge(
     ] = None,
 ) -> None:
     """Add LoRA to the weights: one folder that transformers loads."""
-    _need_torch()
+    _ready()
     from imp_data.training.merge import merge as merge_run
 
     facts = merge_run(run, out, precision)
@@ -95,7 +95,7 @@ def evaluate(
     if model is None:
         problem = "neither a model nor answers are named"
         raise UserError("evaluate", problem, "name the folder of a model, or --answers FILE")
-    _need_torch()
+    _ready()
     from imp_data.training.generate import Speaker
 
     say = Speaker(model).answer
@@ -103,7 +103,8 @@ def evaluate(
     print(scores_text(figures))
 
 
-def _need_torch() -> None:
+def _ready() -> None:
+    """The libraries are there, and keep their own bars and notes to themselves."""
     try:
         import torch  # noqa: I001 (first, since the others fail for want of it)
         import peft
@@ -112,4 +113,6 @@ def _need_torch() -> None:
         raise UserError(
             f"the library {error.name}", "is not installed", "pip install 'imp-data[train]'"
         ) from None
-    del peft, torch, transformers
+    del peft, torch
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -115,8 +115,11 @@ def dagster_session() -> Iterator[None]:
 def report(figures: Mapping[str, Any]) -> None:
     """Tell Dagster how the run stands; nothing outside of a `dagster_session`."""
     pipes = sys.modules.get("dagster_pipes")
-    if pipes is not None and pipes.PipesContext.is_initialized():
-        pipes.PipesContext.get().report_custom_message(dict(figures))
+    if pipes is None or not pipes.PipesContext.is_initialized():
+        return
+    context = pipes.PipesContext.get()
+    if not context.is_closed:
+        context.report_custom_message(dict(figures))
 
 
 def _line(figures: Mapping[str, Any]) -> str:

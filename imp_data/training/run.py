@@ -3,35 +3,29 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import transformers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase
 
 from imp_data.errors import UserError
 from imp_data.manifest import model_digest
 from imp_data.recipes import Model, Stage, StageName
-from imp_data.sample import IMAGE_TOKEN
 from imp_data.store import file_sha256, json_text, library_versions, write_text
 from imp_data.training.architecture import build
 from imp_data.training.corpus import Corpus, chosen, shelf_of
 from imp_data.training.curve import draw_curve
-from imp_data.training.dataset import Collator, Figures, MixtureDataset, PackedCollator
 from imp_data.training.lora import attach
+from imp_data.training.material import data_of, tokenizer_of
 from imp_data.training.model_card import write_model_card
 from imp_data.training.model_folder import FACTS, facts_of
 from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
-from imp_data.training.preflight import accepted, preflight, report_text
 from imp_data.training.reporting import dagster_session, read_metrics, report
-from imp_data.training.sampling import modality_length_order, packed, shuffled
-from imp_data.training.shards import Shards
-from imp_data.training.stage import Data, Job, arguments, train_stage
+from imp_data.training.stage import Job, arguments, train_stage
 from imp_data.training.templates import TEMPLATES
-from imp_data.training.tokenizers import byte_level_bpe, prepared
 from imp_data.training.trainer import WEIGHTS
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -63,7 +57,7 @@ def train(run: Run) -> list[Path]:
         raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
     # Before anything is built: a run that lacks a mixture says so at once.
     corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
-    with dagster_session():
+    with dagster_session() if _is_first() else nullcontext():
         return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
 
 
@@ -79,8 +73,8 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
     with args.main_process_first(local=False):
-        tokenizer = _tokenizer(run, corpus, before)
-        data = _data(run, stage, corpus, tokenizer, folder, args)
+        tokenizer = tokenizer_of(run.model, corpus, before)
+        data = data_of(run.model, stage, corpus, tokenizer, shelf_of(corpus, run.manifests), folder)
     network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
     weights = earlier_weights(before) if before else {}
     lay(network, weights)
@@ -138,82 +132,6 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
 def _is_first() -> bool:
     """Of the processes that torchrun or accelerate launched."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _tokenizer(run: Run, corpus: Corpus, before: Path | None) -> PreTrainedTokenizerBase:
-    """That of the language model, or one trained on the mixture; ready for the model's chats."""
-    template = TEMPLATES[run.model.template]
-    if before:
-        return AutoTokenizer.from_pretrained(before)
-    weights = run.model.language_model.weights
-    if run.model.tokenizer is None and weights:
-        try:
-            found = AutoTokenizer.from_pretrained(
-                weights.hub or weights.folder, revision=weights.revision
-            )
-        except OSError as error:
-            raise UserError(
-                f"{run.model.name}, language_model.weights",
-                f"has no tokenizer that can be loaded: {str(error).strip()}",
-                "put tokenizer.json beside the weights",
-            ) from error
-        return prepared(found, template)
-    assert run.model.tokenizer is not None
-    rows = Shards(corpus.folder)
-    texts = (
-        turn["value"].replace(IMAGE_TOKEN, "")
-        for number in range(len(rows))
-        for turn in rows.row(number, ["conversations"])["conversations"]
-    )
-    return prepared(byte_level_bpe(texts, run.model.tokenizer.vocab_size), template)
-
-
-def _data(
-    run: Run,
-    stage: Stage,
-    corpus: Corpus,
-    tokenizer: PreTrainedTokenizerBase,
-    folder: Path,
-    args: TrainingArguments,
-) -> Data:
-    model = run.model
-    template = TEMPLATES[stage.template or model.template]
-    found = preflight(
-        corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
-    )
-    if args.should_save:
-        print(report_text(found.figures))
-    rows, lengths = accepted(folder)
-    if not len(rows):
-        raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
-    figures = Figures(
-        model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
-    )
-    pictures = shelf_of(corpus, run.manifests)
-    dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
-    collator = PackedCollator if stage.sampler == "packed" else Collator
-    order = order_of(stage, model.max_length, rows, lengths)
-    return Data(dataset, collator(tokenizer, figures), order)
-
-
-def order_of(stage: Stage, max_length: int, rows: Any, lengths: Any) -> Any:
-    """The epoch's order of rows (of bins, where they are packed) as a function of its number."""
-    if stage.sampler == "packed":
-        bins = [
-            tuple(int(rows[n]) for n in some) for some in packed(lengths, max_length, stage.seed)
-        ]
-        return partial(shuffled, bins, stage.seed)
-    if stage.sampler == "random":
-        return lambda epoch: rows[
-            np.random.default_rng([stage.seed, epoch]).permutation(len(rows))
-        ].tolist()
-    chunks = stage.global_batch // stage.per_device_batch
-
-    def order(epoch: int) -> list[int]:
-        places = modality_length_order(lengths, stage.per_device_batch, chunks, stage.seed, epoch)
-        return rows[places].tolist()
-
-    return order
 
 
 def _finish(

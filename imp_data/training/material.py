@@ -1,0 +1,102 @@
+"""What a stage learns from: a tokenizer, the mixture's rows, and their order."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from imp_data.errors import UserError
+from imp_data.recipes import Model, Stage
+from imp_data.sample import IMAGE_TOKEN
+from imp_data.training.corpus import Corpus
+from imp_data.training.dataset import (
+    Collator,
+    Figures,
+    MixtureDataset,
+    PackedCollator,
+    Pictures,
+)
+from imp_data.training.preflight import accepted, preflight, report_text
+from imp_data.training.sampling import modality_length_order, packed, shuffled
+from imp_data.training.shards import Shards
+from imp_data.training.stage import Data
+from imp_data.training.templates import TEMPLATES
+from imp_data.training.tokenizers import byte_level_bpe, prepared
+
+
+def tokenizer_of(model: Model, corpus: Corpus, before: Path | None) -> PreTrainedTokenizerBase:
+    """That of the stage before, of the language model, or one trained on the mixture; ready for
+    the model's chats."""
+    template = TEMPLATES[model.template]
+    if before:
+        return AutoTokenizer.from_pretrained(before)
+    weights = model.language_model.weights
+    if model.tokenizer is None and weights:
+        try:
+            found = AutoTokenizer.from_pretrained(
+                weights.hub or weights.folder, revision=weights.revision
+            )
+        except OSError as error:
+            raise UserError(
+                f"{model.name}, language_model.weights",
+                f"has no tokenizer that can be loaded: {str(error).strip()}",
+                "put tokenizer.json beside the weights",
+            ) from error
+        return prepared(found, template)
+    assert model.tokenizer is not None
+    rows = Shards(corpus.folder)
+    texts = (
+        turn["value"].replace(IMAGE_TOKEN, "")
+        for number in range(len(rows))
+        for turn in rows.row(number, ["conversations"])["conversations"]
+    )
+    return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
+
+
+def data_of(
+    model: Model,
+    stage: Stage,
+    corpus: Corpus,
+    tokenizer: PreTrainedTokenizerBase,
+    pictures: Pictures,
+    folder: Path,
+) -> Data:
+    """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""
+    template = TEMPLATES[stage.template or model.template]
+    found = preflight(
+        corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
+    )
+    if found.built:
+        print(report_text(found.figures))
+    rows, lengths = accepted(folder)
+    if not len(rows):
+        raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
+    figures = Figures(
+        model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
+    )
+    dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
+    collator = PackedCollator if stage.sampler == "packed" else Collator
+    order = order_of(stage, model.max_length, rows, lengths)
+    return Data(dataset, collator(tokenizer, figures), order)
+
+
+def order_of(stage: Stage, max_length: int, rows: Any, lengths: Any) -> Any:
+    """The epoch's order of rows (of bins, where they are packed) as a function of its number."""
+    if stage.sampler == "packed":
+        bins = [
+            tuple(int(rows[n]) for n in some) for some in packed(lengths, max_length, stage.seed)
+        ]
+        return partial(shuffled, bins, stage.seed)
+    if stage.sampler == "random":
+        return lambda epoch: rows[
+            np.random.default_rng([stage.seed, epoch]).permutation(len(rows))
+        ].tolist()
+    chunks = stage.global_batch // stage.per_device_batch
+
+    def order(epoch: int) -> list[int]:
+        places = modality_length_order(lengths, stage.per_device_batch, chunks, stage.seed, epoch)
+        return rows[places].tolist()
+
+    return order
