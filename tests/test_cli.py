@@ -68,6 +68,9 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
+        (("train",), ["MANIFEST", "--mixture", "--out", "-o", "--stage", "--max-steps"]),
+        (("merge",), ["RUN", "--out", "-o", "--precision"]),
+        (("evaluate",), ["[MODEL]", "--questions", "--out", "--benchmark", "--answers", "--blind"]),
     ],
 )
 def test_help_lists_the_options(
@@ -80,6 +83,7 @@ def test_help_lists_the_options(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match"}
+    tested |= {"train", "merge", "evaluate"}
     assert tested == COMMANDS
 
 
@@ -94,6 +98,9 @@ def test_every_command_is_tested_here() -> None:
         ("explore",),
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
+        ("train", "no-mixture"),
+        ("merge", "no-out"),
+        ("evaluate", "no-questions"),
     ],
 )
 def test_a_command_used_wrongly_ends_with_status_two(

@@ -87,7 +87,7 @@ def packed(lengths: Lengths, max_length: int, seed: int) -> list[tuple[int, ...]
     for row, size in zip(ordered.tolist(), sizes[ordered].tolist(), strict=True):
         fitting = rooms >> size
         if fitting:
-            room = size + 1 + 0*(fitting & -fitting).bit_length() - 1
+            room = size + (fitting & -fitting).bit_length() - 1
             place = by_room[room].pop()
             rooms ^= (not by_room[room]) << room
         else:
