@@ -18,6 +18,7 @@ from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 from imp_data.manifest import Benchmark, Limits
+from imp_data.recall import measured, sampled
 from imp_data.store import parquet_writer
 
 # A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
@@ -39,9 +40,17 @@ class Pack(NamedTuple):
 
 
 def build_benchmark(
-    benchmark: Benchmark, raw: Path, shelf: Shelf | None, limits: Limits, out: Path
+    benchmark: Benchmark,
+    raw: Path,
+    shelf: Shelf | None,
+    limits: Limits,
+    out: Path,
+    altered_pictures: int = 0,
 ) -> dict[str, Any]:
-    """Write benchmarks/<name>.parquet. Without a shelf the pack holds ids alone."""
+    """Write benchmarks/<name>.parquet. Without a shelf the pack holds ids alone.
+
+    So many of its pictures are altered in every known way, to see which copies are known again.
+    """
     ids = list(dict.fromkeys(_ids(benchmark, raw)))
     rows = [Fingerprint(image="", status="missing") for _ in ids]
     if shelf is not None:
@@ -50,8 +59,12 @@ def build_benchmark(
     schema = PACK_SCHEMA.with_metadata({"decoder": decoder()})
     with parquet_writer(out, schema) as writer:
         writer.write_table(table.cast(schema))
-    seen = sum(row.status == "ok" for row in rows)
-    return {"ids": len(ids), "fingerprinted": seen, "unseen": len(ids) - seen}
+    whole = [row for row in rows if row.status == "ok"]
+    figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
+    if shelf is None or not altered_pictures or not whole:
+        return figures
+    places = sampled([row.image for row in whole], altered_pictures)
+    return {**figures, "altered": measured(whole, places, shelf, limits)}
 
 
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
 from imp_data.pipeline import Build
+from imp_data.recall import recall_within
 from imp_data.settlement import conservation_problems
 from imp_data.store import arrow_batches
 
@@ -93,13 +94,31 @@ def benchmark_checks(build: Build, name: str) -> list[Check]:
             "complete",
             "All ids of the benchmark are known, and each one's picture unless deferred.",
             lambda: _benchmark_complete(build, name),
-        )
+        ),
+        Check(
+            "recall",
+            "Slightly altered copies of its pictures are known again as often as the mixture asks.",
+            lambda: _recall(build, name),
+            blocking=False,
+        ),
     ]
+
+
+def _recall(build: Build, name: str) -> Finding:
+    stated = build.recipe.decontamination(name)
+    altered = build.figures(f"benchmarks/{name}").get("altered")
+    if altered is None:
+        return Finding(True, {"measured": "no"}, [])
+    told = recall_within(altered, stated.max_distance_bits)
+    problems = []
+    if told["near"] < stated.min_recall:
+        problems = [f"recall on slight alterations: {told['near']}, {stated.min_recall} asked"]
+    return Finding(not problems, {"recall": told["near"], **told["recall"]}, problems)
 
 
 def _benchmark_complete(build: Build, name: str) -> Finding:
     figures = build.figures(f"benchmarks/{name}")
-    stated = next(d for d in build.recipe.mixture.decontaminate if d.benchmark == name)
+    stated = build.recipe.decontamination(name)
     expected = stated.expect_ids or build.recipe.benchmarks[name].expect_ids
     wanted: dict[str, tuple[int, int]] = {}
     if expected is not None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imp_data.manifest import Exclusion, Part, Published, Recipe, model_digest
+from imp_data.manifest import Decontamination, Exclusion, Part, Published, Recipe, model_digest
+from imp_data.recall import recall_within
 from imp_data.store import library_versions
 
 # Libraries whose version may show in the bytes of a stage.
@@ -34,10 +35,7 @@ def mixture_facts(
         "not_checked": _NOT_CHECKED if mixture.pictures == "deferred" else [],
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
-        "benchmarks": [
-            {**d.model_dump(), **figures(f"benchmarks/{d.benchmark}")}
-            for d in mixture.decontaminate
-        ],
+        "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
             "mixture": model_digest(mixture),
@@ -65,6 +63,13 @@ def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
         "subsets": screened["subsets"],
         "upstream_subsets": records["subsets"],
     }
+
+
+def _benchmark(kept_out: Decontamination, figures: Figures) -> dict[str, Any]:
+    counted = dict(figures(f"benchmarks/{kept_out.benchmark}"))
+    altered = counted.pop("altered", None)
+    told = altered and recall_within(altered, kept_out.max_distance_bits)
+    return {**kept_out.model_dump(), **counted, "altered": told}
 
 
 def _exclusion(exclusion: Exclusion, figures: Figures) -> dict[str, Any]:

@@ -161,6 +161,12 @@ class Decontamination(Strict):
         description="Hamming distance of 64-bit perceptual hashes up to which pictures match"
     )
     expect_ids: Count | None = Field(None, description="instead of the benchmark's own")
+    altered_pictures: Count = Field(
+        100, description="so many of its pictures are altered, to measure the matcher's recall"
+    )
+    min_recall: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.95, description="recall on slight alterations below which a check warns"
+    )
 
 
 class Limits(Strict):
@@ -215,6 +221,10 @@ class Recipe(Strict):
     def part(self, source: str) -> Part:
         """The mixture's part of that source."""
         return next(p for p in self.mixture.parts if p.source == source)
+
+    def decontamination(self, benchmark: str) -> Decontamination:
+        """What the mixture says of that benchmark."""
+        return next(d for d in self.mixture.decontaminate if d.benchmark == benchmark)
 
     def expect(self, source: str) -> Expect:
         """The counts that apply: the mixture's own where it states them, else the source's."""

@@ -42,7 +42,7 @@ _EDGE = ("errors", "manifest", "ledger", "sample", "store")
 CODE: dict[str, str] = {
     "raw": code_digest("upstream", "fetch", "download", "unpack"),
     "records": code_digest(*_EDGE, "records", "rules", "layouts"),
-    "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts"),
+    "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts", "recall"),
     "images": code_digest(*_EDGE, "screening", "looks", "verdicts", "fingerprints", "images"),
     "screened": code_digest(*_EDGE, "screening", "looks", "verdicts", "images"),
     "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
@@ -115,13 +115,15 @@ class Build:
         manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
         out = self.data.benchmark(name)
         shelf = None if self.deferred else self.shelf(manifest.pictures)
+        altered = self.recipe.decontamination(name).altered_pictures
 
         def build() -> dict[str, Any]:
-            return build_benchmark(manifest, self.data.raw(name), shelf, limits, out)
+            return build_benchmark(manifest, self.data.raw(name), shelf, limits, out, altered)
 
         inputs = {
             "code": CODE["benchmarks"],
             "decoder": decoder(),
+            "altered": str(altered),
             "manifest": model_digest(manifest, limits),
             "raw": self._digest_of(f"raw/{name}"),
             "pictures": self._pictures_digest(manifest.pictures),

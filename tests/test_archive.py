@@ -2,8 +2,9 @@
 
 import io
 import tarfile
+import tracemalloc
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,71 @@ def test_whichever_byte_of_an_archive_is_altered_what_happens_has_a_name(
         assert error.where == str(root / "raw" / "birds" / name)
     except (FileNotFoundError, DamagedMember, TooManyBytes):
         assert changed != content
+
+
+# Beyond what 32 bits can say, in a zip; and, from 8 GiB on, the octal digits of a tar's header.
+FAR = 9 << 30
+
+
+def far_zip(path: Path) -> None:
+    """Owl near the beginning, jay beyond: the hole between them takes no room on disk."""
+    with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("owl.png", b"owl")
+        archive.start_dir = FAR
+        archive.writestr("jay.png", b"jay")
+
+
+def far_tar(path: Path) -> None:
+    """The same, around a member that is a hole."""
+    with path.open("wb") as file:
+        file.write(tarred({"owl.png": b"owl"})[:1024])
+        hole = tarfile.TarInfo("hole.bin")
+        hole.size = FAR
+        file.write(hole.tobuf(tarfile.GNU_FORMAT))
+        file.seek(FAR, io.SEEK_CUR)
+        file.write(tarred({"jay.png": b"jay"}))
+
+
+@pytest.mark.parametrize(("name", "lay"), [("b.zip", far_zip), ("b.tar", far_tar)])
+def test_pictures_beyond_four_gigabytes_are_read_in_place_in_little_memory(
+    name: str, lay: Callable[[Path], None], tmp_path: Path
+) -> None:
+    birds = shelf(tmp_path, {f"raw/birds/{name}": b""}, folder("birds", name))
+    path = tmp_path / "raw" / "birds" / name
+    lay(path)
+    assert path.stat().st_size > FAR
+    if path.stat().st_blocks * 512 > MANY:
+        pytest.skip("this file system keeps no holes")
+    tracemalloc.start()
+    try:
+        assert birds.read("birds/owl.png", MANY) == b"owl"
+        assert birds.read("birds/jay.png", MANY) == b"jay"
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < MANY
+    with pytest.raises(FileNotFoundError):
+        birds.read("birds/tit.png", MANY)
+
+
+def zipped_quickly(count: int) -> bytes:
+    """Empty members `<n>.png`, of which zipfile writes the directory alone."""
+    members = [zipfile.ZipInfo(f"{n}.png") for n in range(count)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for member in members:
+            member.header_offset, member.CRC, member.compress_size = out.tell(), 0, 0
+            out.write(member.FileHeader())
+        archive.filelist, archive.start_dir, archive._didModify = members, out.tell(), True
+    return out.getvalue()
+
+
+def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_path: Path) -> None:
+    count = 65_600
+    content = zipped_quickly(count)
+    assert b"PK\6\6" in content  # the zip64 end of the directory
+    birds = shelf(tmp_path, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    for n in (0, 65_534, 65_535, 65_536, count - 1):
+        assert birds.read(f"birds/{n}.png", MANY) == b""
+    with pytest.raises(FileNotFoundError):
+        birds.read(f"birds/{count}.png", MANY)

@@ -12,6 +12,7 @@ from datasets import Features, load_dataset_builder, load_from_disk
 from huggingface_hub import DatasetCard
 
 from imp_data.card import card_text, metadata, write_card
+from imp_data.images.alterations import ALTERATIONS
 from imp_data.manifest import Mixture, load
 
 ROOT = Path(__file__).parent.parent
@@ -117,6 +118,14 @@ def test_what_was_kept_out_is_told(card: str) -> None:
     assert "* **quiz**: 1 pictures by id, 1 of them also by their bytes" in text
     assert "within 10 of 64 bits" in text
     assert "What was not checked" not in text
+
+
+def test_how_well_altered_copies_are_known_again_is_told(card: str) -> None:
+    told = card.partition("### How well quiz is known again")[2].partition("\n## ")[0]
+    assert "1 of its pictures were altered" in told
+    assert "Of 0 pairs of a\ncopy and another picture, 0 match" in told
+    rows = dict(line.strip("| ").split(" | ") for line in told.splitlines() if line[:2] == "| ")
+    assert (rows["PNG"], rows["mirrored"], len(rows)) == ("100.0", "0.0", len(ALTERATIONS) + 1)
 
 
 def test_deferred_pictures_are_told_at_once(world: World) -> None:

@@ -35,9 +35,8 @@ SCHEMA = pa.schema(
 )
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
-# looks at 32x32. Of 40 real photographs 34 hashes then equal a full decode's, 5 differ by 2 of 64
-# bits and one by 4; from 160 on none does, at 0.7 of the speed (benchmarks/fingerprint.py --real).
-# Benchmark and mixture are hashed alike, so what is lost is exactness, not comparability.
+# looks at 32x32. The smallest at which altered copies are found as often as on a full decode;
+# at 96 px fewer are (benchmarks/recall.py, docs/decontamination.md).
 _DECODED_SIDE_PX = 120
 _EXIF_ORIENTATION = 0x0112
 # By EXIF orientation. ImageOps.exif_transpose would write the EXIF block anew, and fail where any
@@ -110,7 +109,7 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
     try:
         # What Pillow would warn of is in the fingerprint, or of no concern to a hash.
-        with warnings.catch_warnings(action="ignore"), _opened(data, limits.max_pixels) as picture:
+        with warnings.catch_warnings(action="ignore"), opened(data, limits.max_pixels) as picture:
             width, height = picture.size
             known = known._replace(
                 format=picture.format, mode=picture.mode, width=width, height=height
@@ -146,7 +145,8 @@ def look(known: Fingerprint, data: bytes, limits: Limits) -> Fingerprint:
         return known._replace(status="truncated" if cut else "undecodable", problem=problem)
 
 
-def _opened(data: bytes, max_pixels: int) -> Image.Image:
+def opened(data: bytes, max_pixels: int) -> Image.Image:
+    """The picture in these bytes, in whatever format Pillow knows by itself."""
     # An icon decodes the picture within it already here; any other is checked before it decodes.
     Image.MAX_IMAGE_PIXELS = max_pixels if data[:4] in _ICONS else None
     return Image.open(io.BytesIO(data), formats=_formats())
@@ -163,9 +163,13 @@ def _has_memory_for(known: Fingerprint) -> bool:
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that."""
+    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that.
+
+    Each is asked in turn whether the bytes are its own, so the most frequent stand first.
+    """
     Image.init()
-    return tuple(sorted(set(Image.OPEN) - {"EPS"}))
+    first = ("JPEG", "PNG")
+    return (*first, *sorted(set(Image.OPEN) - {*first, "EPS"}))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -178,11 +182,11 @@ def _orientation(picture: Image.Image) -> int:
 
 def phash(picture: Image.Image) -> int:
     """imagehash.phash as an unsigned 64-bit integer, first bit highest."""
-    bits = imagehash.phash(_eight_bits(picture)).hash
+    bits = imagehash.phash(eight_bits(picture)).hash
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def eight_bits(picture: Image.Image) -> Image.Image:
     """16- and 32-bit greys scaled to 8 bits; Pillow's own conversion would clip them to white."""
     if not picture.mode.startswith(("I", "F")):
         return picture

@@ -1,0 +1,126 @@
+"""How well the matcher knows altered pictures again, and how often it takes others for them."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from PIL import Image
+
+from imp_data.engine import map_ordered
+from imp_data.images.alterations import ALTERATIONS, Alteration, altered
+from imp_data.images.archive import Shelf
+from imp_data.images.fingerprint import Fingerprint, eight_bits, look, opened
+from imp_data.images.match import Hashes
+from imp_data.manifest import Limits
+
+Bits = npt.NDArray[np.uint8]
+# Pairs further apart than the largest distance that a manifest may ask for are not told apart.
+_COUNTED_BITS = 32
+# Larger pictures are reduced before they are altered: that is how copies come, and bounds memory.
+_MOST_PX = 2_000
+
+
+def both_looks(data: bytes) -> Hashes:
+    """Of a whole picture the hash as stored and the hash upright, which are often the same."""
+    seen = look(Fingerprint("", "ok"), data, Limits())
+    if seen.status != "ok":
+        raise ValueError(f"no whole picture: {seen.status}, {seen.problem}")
+    return np.array(_both(seen), np.uint64)
+
+
+def altered_looks(data: bytes, alterations: Mapping[str, Alteration] = ALTERATIONS) -> Hashes:
+    """Both looks of an altered copy of a picture: one row an alteration, in their order."""
+    picture = rgb(data)
+    copies = (altered(picture, alteration) for alteration in alterations.values())
+    return np.stack([both_looks(copy) for copy in copies])
+
+
+def rgb(data: bytes) -> Image.Image:
+    """The picture as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
+    # What Pillow would warn of, fingerprints have said.
+    with warnings.catch_warnings(action="ignore"), opened(data, Limits().max_pixels) as picture:
+        plain = eight_bits(picture).convert("RGB")
+    plain.thumbnail((_MOST_PX, _MOST_PX))
+    plain.info = {}
+    return plain
+
+
+def least_bits(some: Hashes, others: Hashes) -> Bits:
+    """Distance of pictures' nearest looks; the last axis of either has a picture's looks."""
+    pairs = some[..., :, None] ^ others[..., None, :]
+    least: Bits = np.bitwise_count(pairs).min(axis=(-2, -1))
+    return least
+
+
+def measured(
+    rows: Sequence[Fingerprint], places: Sequence[int], shelf: Shelf, limits: Limits
+) -> dict[str, Any]:
+    """Figures of altered copies of the pictures at these places, against the looks of all rows.
+
+    `bits` counts, by alteration, copies by their distance from their own picture; `other` counts
+    pairs of a copy and another picture. Distances from 32 bits on are not told apart.
+    """
+    known = np.array([_both(row) for row in rows], np.uint64)
+    own = {name: np.zeros(_COUNTED_BITS + 1, np.int64) for name in ALTERATIONS}
+    other = np.zeros(_COUNTED_BITS + 1, np.int64)
+    images = [rows[place].image for place in places]
+    work = map_ordered(partial(_altered_looks, shelf=shelf, limits=limits), images)
+    for place, copies in zip(places, work, strict=True):
+        for name, copy in zip(ALTERATIONS, copies, strict=True):
+            bits = least_bits(copy, known).clip(max=_COUNTED_BITS)
+            own[name][bits[place]] += 1
+            other += np.bincount(np.delete(bits, place), minlength=_COUNTED_BITS + 1)
+    return {
+        "pictures": len(images),
+        "bits": {name: _counts(counted) for name, counted in own.items()},
+        "other": _counts(other),
+    }
+
+
+def _both(row: Fingerprint) -> tuple[int, int]:
+    stored = row.phash or 0
+    return stored, stored if row.phash_upright is None else row.phash_upright
+
+
+def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> Hashes:
+    return altered_looks(shelf.read(image, limits.max_image_bytes))
+
+
+def _counts(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
+    return {str(bits): int(histogram[bits]) for bits in np.flatnonzero(histogram)}
+
+
+def sampled(names: Sequence[str], most: int) -> list[int]:
+    """Places of so many names, drawn by what they are and not by where they stand."""
+    drawn = sorted(range(len(names)), key=lambda n: xxhash.xxh3_64_intdigest(names[n].encode()))
+    return sorted(drawn[:most])
+
+
+def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
+    """What `measured` counted, told for one distance up to which pictures match.
+
+    `near` is the recall over those alterations together that leave a picture's coarse structure as
+    it is; `false` of so many `pairs` are a copy and another picture that match.
+    """
+    bits, pictures = figures["bits"], figures["pictures"]
+    found = {name: _within(counts, max_bits) for name, counts in bits.items()}
+    near = [found[name] for name in bits if ALTERATIONS[name].near]
+    return {
+        "pictures": pictures,
+        "recall": {name: _share(count, pictures) for name, count in found.items()},
+        "near": _share(sum(near), pictures * len(near)),
+        "false": _within(figures["other"], max_bits),
+        "pairs": sum(figures["other"].values()),
+    }
+
+
+def _within(counts: Mapping[str, int], max_bits: int) -> int:
+    return sum(count for bits, count in counts.items() if int(bits) <= max_bits)
+
+
+def _share(count: int, of: int) -> float | None:
+    return round(count / of, 4) if of else None
