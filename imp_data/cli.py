@@ -196,6 +196,8 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
+
+
 # Typer reads their options; torch is imported when one of them runs.
 app.command()(training.train)
 app.command()(training.merge)
