@@ -10,6 +10,7 @@ import typer
 
 from imp_data import __version__
 from imp_data.errors import UserError
+from imp_data.mobile.cli import mount as mount_mobile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -185,6 +186,9 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
     for row in rows:
         shown.add_row(*map(Text, row))
     return shown
+
+
+mount_mobile(app)
 
 
 def _current_mixture() -> Path:

@@ -136,9 +136,9 @@ def save_model(
         "name": f"imp-tiny-{kind}",
         "template": "phi2",
         "image_size": SIZE,
-        "image_preprocessing": "square",
+        "preprocessing": "square",
         "mixture_digest": "ab" * 32,
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
     }
     (folder / "imp.json").write_text(json.dumps({**stated, **says}), encoding="utf-8")
     return folder

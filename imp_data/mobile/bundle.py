@@ -51,10 +51,10 @@ class Bundle(BaseModel):
     name: str
     architecture: str
     template: str | None
-    image_preprocessing: str
+    preprocessing: str
     trained_resolution: int
     mixture_digest: str | None
-    licence: str | None
+    license: str | None
     kv_bytes_per_token: int
     versions: dict[str, str]
     files: list[Exported]

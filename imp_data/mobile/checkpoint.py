@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,10 +31,9 @@ class Provenance(BaseModel):
 
     name: str = "imp"
     template: str | None = None
-    image_size: int | None = None
-    image_preprocessing: str = "square"
+    preprocessing: Literal["square", "pad"] = "square"
     mixture_digest: str | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,10 @@ def _config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads(path.read_bytes())
     text, vision = config.get("text_config", {}), config.get("vision_config", {})
     kind = text.get("model_type")
-    if config.get("model_type") != "llava" or kind not in ARCHITECTURES:
+    if config.get("model_type") not in {"llava", "imp"} or kind not in ARCHITECTURES:
         problem = f"model_type {config.get('model_type')!r} with language model {kind!r} is unknown"
         known = ", ".join(ARCHITECTURES)
-        raise UserError(path, problem, f"export a llava model whose text_config is one of {known}")
+        raise UserError(path, problem, f"export a model of ours, whose text_config is one of {known}")
     if vision.get("model_type") != "siglip_vision_model":
         problem = f"vision tower {vision.get('model_type')!r} is unknown"
         raise UserError(path, problem, "export a model whose vision tower is SigLIP's")

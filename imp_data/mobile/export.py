@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.bundle import Bundle, Exported, File, read_bundle
+from imp_data.mobile.bundle import Bundle, Exported, File
 from imp_data.mobile.checkpoint import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf_file import Metadata, Tensor, part_paths, write_gguf
 from imp_data.mobile.quantize import TEXT_BITS, VISION_BITS
@@ -52,10 +52,10 @@ def export(
         name=model.provenance.name,
         architecture=model.architecture,
         template=model.provenance.template,
-        image_preprocessing=model.provenance.image_preprocessing,
+        preprocessing=model.provenance.preprocessing,
         trained_resolution=model.image_size,
         mixture_digest=model.provenance.mixture_digest,
-        licence=model.provenance.licence,
+        license=model.provenance.license,
         kv_bytes_per_token=_kv_bytes(model),
         versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
         files=exported,
@@ -116,13 +116,10 @@ def _check_room(out: Path, nbytes: int) -> None:
 
 def _remove_old(out: Path) -> None:
     """An earlier export goes, its manifest first, so that no manifest speaks of what is gone."""
-    if not (out / "manifest.json").exists():
-        return
-    old = read_bundle(out)
-    (out / "manifest.json").unlink()
-    for exported in old.files:
-        for file in exported.files:
-            (out / file.name).unlink(missing_ok=True)
+    (out / "manifest.json").unlink(missing_ok=True)
+    for role in ("text", "vision"):
+        for file in out.glob(f"{role}-*.gguf"):
+            file.unlink()
 
 
 def _kv_bytes(model: Checkpoint) -> int:

@@ -23,7 +23,7 @@ def squared(picture: Image.Image, size: int, preprocessing: str = "square") -> I
         canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
         picture = canvas
     elif preprocessing != "square":
-        problem = f"image_preprocessing {preprocessing!r} is unknown"
+        problem = f"preprocessing {preprocessing!r} is unknown"
         raise UserError("imp.json", problem, "state square or pad")
     if picture.size == (size, size):
         return picture

@@ -126,10 +126,10 @@ def general_metadata(model: Checkpoint, precision: Precision, name: str) -> Meta
         "general.name": (name, string),
         "general.file_type": (int(FILE_TYPES[precision]), GGUFValueType.UINT32),
         "general.quantization_version": (2, GGUFValueType.UINT32),
-        "imp.image_preprocessing": (model.provenance.image_preprocessing, string),
+        "imp.preprocessing": (model.provenance.preprocessing, string),
     }
-    if model.provenance.licence:
-        found["general.license"] = (model.provenance.licence, string)
+    if model.provenance.license:
+        found["general.license"] = (model.provenance.license, string)
     if model.provenance.mixture_digest:
         found["imp.mixture_digest"] = (model.provenance.mixture_digest, string)
     return found
