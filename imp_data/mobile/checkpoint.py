@@ -82,11 +82,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     _refuse_lora_tensors(folder, stored)
     if not stored:
         raise UserError(folder, "holds no *.safetensors", "save the model with save_pretrained")
-    tensors = {_canonical(name): where for name, where in stored.items()}
+    tensors = {canonical(name): where for name, where in stored.items()}
     return Checkpoint(folder, config, _provenance(folder), tensors)
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
+    """A tensor's name however the model was saved: text.…, lm_head.…, vision.…, projector.…"""
     for pattern, part in _PARTS:
         if found := pattern.match(name):
             return part + name[found.end() :]

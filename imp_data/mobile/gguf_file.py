@@ -17,8 +17,9 @@ Metadata = Mapping[str, tuple[Any, GGUFValueType] | tuple[Any, GGUFValueType, GG
 
 
 class Tensor(NamedTuple):
-    """A tensor to write: GGUF's name, its shape, its type, and its rows in blocks."""
+    """A tensor to write: the checkpoint's name, GGUF's, its shape and type, its rows in blocks."""
 
+    source: str
     name: str
     shape: tuple[int, ...]
     kind: Kind

@@ -97,3 +97,15 @@ def encoded(block: Floats, kind: Kind) -> NDArray[np.generic]:
     from libgguf import quantize_rows
 
     return np.asarray(quantize_rows(block, kind))
+
+
+def rounded(rows: Floats, kind: Kind) -> Floats:
+    """Rows of float32 as they come back from this type; a last block is filled up with zeros."""
+    if kind in {Kind.F32, Kind.F16}:
+        return encoded(rows, kind).astype(np.float32)
+    from libgguf import dequantize_rows
+
+    length = rows.shape[1]
+    block = GGML_QUANT_SIZES[kind][0]
+    filled = np.pad(rows, ((0, 0), (0, -length % block)))
+    return np.asarray(dequantize_rows(encoded(filled, kind), kind))[:, :length]

@@ -15,10 +15,20 @@ from transformers import (
 )
 
 from imp_data.errors import UserError
-from imp_data.mobile.checkpoint import load_checkpoint
+from imp_data.mobile.checkpoint import Checkpoint, canonical, load_checkpoint
+from imp_data.mobile.quantize import VISION_OF, Kind, Precision, rounded
+from imp_data.mobile.text_gguf import text_tensors
+from imp_data.mobile.vision_gguf import vision_tensors
 from imp_data.mobile.weights import Floats
 
 IMAGE = "<image>"
+
+
+def _kinds(model: Checkpoint, precision: Precision) -> dict[str, Kind]:
+    """The type of each tensor in an export of this precision, by the checkpoint's name."""
+    tensors = text_tensors(model, precision)
+    tensors += vision_tensors(model, VISION_OF[precision], model.image_size)
+    return {tensor.source: tensor.kind for tensor in tensors}
 
 
 class _WithBias(LlavaForConditionalGeneration):
@@ -31,9 +41,13 @@ class _WithBias(LlavaForConditionalGeneration):
 
 
 class Reference:
-    """A model folder opened by transformers; nothing of it goes through the exporter."""
+    """A model folder opened by transformers; of the exporter it knows the types of tensors alone.
 
-    def __init__(self, folder: Path) -> None:
+    With a precision, its weights are rounded as that precision rounds them: what then remains
+    between it and llama.cpp is the rounding of activations, and any mistake of the export.
+    """
+
+    def __init__(self, folder: Path, precision: Precision | None = None) -> None:
         checkpoint = load_checkpoint(folder)
         self.preprocessing = checkpoint.provenance.preprocessing
         stated = {k: v for k, v in checkpoint.config.items() if k not in {"model_type", "auto_map"}}
@@ -47,9 +61,21 @@ class Reference:
             problem = f"transformers misses {', '.join(sorted(report['missing_keys']))}"
             raise UserError(folder, problem, "save the whole model again, every shard of it")
         self.model.eval()
+        if precision:
+            self._round(_kinds(checkpoint, precision))
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         self.trained_size = int(config.vision_config.image_size)
         self.patch = int(config.vision_config.patch_size)
+
+    @torch.no_grad()
+    def _round(self, kinds: dict[str, Kind]) -> None:
+        for name, weight in self.model.named_parameters():
+            kind = kinds.get(canonical(name), Kind.F32)
+            if kind is Kind.F32:
+                continue
+            # By rows, as they are stored: a large matrix must not be in memory three times.
+            for rows in weight.view(-1, weight.shape[-1]).split(4096):
+                rows.copy_(torch.from_numpy(rounded(rows.numpy(), kind)))
 
     def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
         """The whole prompt by the tokenizer's chat template, cut where the picture stands."""
@@ -74,10 +100,9 @@ class Reference:
     ) -> str:
         """PyTorch's own greedy answer of at most so many tokens."""
         said: list[int] = []
-        features = None if picture is None else self._features(self._pixels(picture, size), size)
-        ids = self._ids(tokens, size)
+        prompt = self._prompt(tokens, picture, size)
         while len(said) < most:
-            token = int(self._logits(ids + said, features, 1)[0].argmax())
+            token = int(self._logits(prompt, said)[-1].argmax())
             if token == self.tokenizer.eos_token_id:
                 break
             said.append(token)
@@ -91,26 +116,37 @@ class Reference:
         answer: Sequence[int],
     ) -> Floats:
         """(len(answer), vocabulary): log-probabilities at each place of this answer."""
-        features = None if picture is None else self._features(self._pixels(picture, size), size)
-        ids = self._ids(tokens, size) + list(answer)
-        logits = self._logits(ids, features, len(answer) + 1)[:-1]
+        logits = self._logits(self._prompt(tokens, picture, size), answer)[:-1]
         return np.asarray(torch.log_softmax(logits.double(), dim=-1).float().numpy())
 
-    def _ids(self, tokens: Sequence[Sequence[int]], size: int) -> list[int]:
-        """The pieces of a prompt, joined by as many `<image>` as the picture has patches."""
-        image = [self.model.config.image_token_index] * (size // self.patch) ** 2
-        ids = list(tokens[0])
-        for piece in tokens[1:]:
-            ids += image + list(piece)
-        return ids
+    @torch.no_grad()
+    def _logits(self, prompt: torch.Tensor, answer: Sequence[int]) -> torch.Tensor:
+        """(1 + len(answer), vocabulary): what is likely after the prompt and each token more."""
+        whole = torch.cat([prompt, self._embedded(answer)])[None]
+        logits: torch.Tensor = self.model(
+            inputs_embeds=whole, logits_to_keep=len(answer) + 1
+        ).logits
+        return logits[0]
 
     @torch.no_grad()
-    def _logits(self, ids: list[int], features: Any, last: int) -> torch.Tensor:
-        asked: dict[str, Any] = {"input_ids": torch.tensor([ids])}
-        if features is not None:
-            asked["mm_encoder_outputs"] = {"image": features}
-        logits: torch.Tensor = self.model(**asked, logits_to_keep=last).logits
-        return logits[0]
+    def _prompt(
+        self, tokens: Sequence[Sequence[int]], picture: Image.Image | None, size: int
+    ) -> torch.Tensor:
+        """Embeddings of a prompt, a picture's between its two pieces.
+
+        Joined here and not by transformers, which takes an `<image>` in an answer for a picture.
+        """
+        pieces = [self._embedded(piece) for piece in tokens]
+        if picture is not None:
+            features = self._features(self._pixels(picture, size), size)
+            pieces.insert(1, torch.cat(features.pooler_output))
+        return torch.cat(pieces)
+
+    def _embedded(self, tokens: Sequence[int]) -> torch.Tensor:
+        embedded: torch.Tensor = self.model.get_input_embeddings()(
+            torch.tensor(tokens, dtype=torch.long)
+        )
+        return embedded
 
     @torch.no_grad()
     def _features(self, pixels: torch.Tensor, size: int) -> Any:

@@ -177,11 +177,16 @@ def _parameters(text: Path, vision: Path, settings: Settings) -> Any:
 
 
 def _steps(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """llama.cpp leaves out tokens that end inside a character; the others are found in order."""
+    """llama.cpp gives a token that ends inside a character no entry: its bytes lead the next one's.
+
+    So an entry with more bytes than its token has belongs to a later place.
+    """
     place = 0
     for entry in probabilities:
+        likeliest = {one["id"]: one for one in entry["top_logprobs"]}
+        own = likeliest.get(entry["id"], entry)
+        place += len(entry["bytes"]) > len(own["bytes"])
         while place < len(tokens) and tokens[place] != entry["id"]:
             place += 1
-        logprobs = {one["id"]: one["logprob"] for one in entry["top_logprobs"]}
-        yield Step(place, entry["id"], logprobs)
+        yield Step(place, entry["id"], {i: one["logprob"] for i, one in likeliest.items()})
         place += 1

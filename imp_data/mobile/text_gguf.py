@@ -63,12 +63,12 @@ def text_tensors(model: Checkpoint, precision: Precision) -> list[Tensor]:
     if tied and _is_tied(model):
         del names["lm_head.weight"]
     found = []
-    for (_, name), stored in zip(names.items(), model.take(list(names)), strict=True):
+    for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
         is_matrix = len(stored.shape) == 2
         kind = Kind.F32
         if is_matrix:
             kind = text_kind(name, stored.shape[-1], precision, layers, tied)
-        found.append(Tensor(name, stored.shape, kind, stored.blocks))
+        found.append(Tensor(source, name, stored.shape, kind, stored.blocks))
     if model.architecture == "phi2":
         found.append(_output_bias(model))
     return found
@@ -97,12 +97,12 @@ def _output_bias(model: Checkpoint) -> Tensor:
     rows = model.take(["text.embed_tokens.weight"])[0].shape[0]
     stored = model.tensors.get("lm_head.bias")
     if stored:
-        return Tensor("output.bias", stored.shape, Kind.F32, stored.blocks)
+        return Tensor("lm_head.bias", "output.bias", stored.shape, Kind.F32, stored.blocks)
 
     def zeros() -> Iterator[Floats]:
         yield np.zeros((1, rows), np.float32)
 
-    return Tensor("output.bias", (rows,), Kind.F32, zeros)
+    return Tensor("lm_head.bias", "output.bias", (rows,), Kind.F32, zeros)
 
 
 def text_metadata(model: Checkpoint, precision: Precision) -> Metadata:

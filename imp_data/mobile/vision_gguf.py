@@ -34,13 +34,14 @@ def vision_tensors(model: Checkpoint, precision: Precision, size: int) -> list[T
     names = dict(_names(model.feature_layers))
     padded = feed_forward(model, precision)
     found = []
-    for (ours, name), stored in zip(names.items(), model.take(list(names)), strict=True):
-        if ours == _POSITIONS:
+    for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
+        if source == _POSITIONS:
             found.append(_position_tensor(model, stored, size))
-        elif ".mlp.fc" in ours:
-            found.append(_padded(name, stored, padded, precision))
+        elif ".mlp.fc" in source:
+            found.append(_padded(source, name, stored, padded, precision))
         else:
-            found.append(Tensor(name, stored.shape, _kind(stored.shape, precision), stored.blocks))
+            kind = _kind(stored.shape, precision)
+            found.append(Tensor(source, name, stored.shape, kind, stored.blocks))
     return found
 
 
@@ -76,7 +77,7 @@ def feed_forward(model: Checkpoint, precision: Precision) -> int:
     return width if precision is Precision.F16 else -(-width // _BLOCK) * _BLOCK
 
 
-def _padded(name: str, stored: Stored, width: int, precision: Precision) -> Tensor:
+def _padded(source: str, name: str, stored: Stored, width: int, precision: Precision) -> Tensor:
     """fc1 with more rows, fc2 with longer ones."""
     shape = list(stored.shape)
     grows = 1 if name.endswith("ffn_down.weight") else 0
@@ -84,10 +85,10 @@ def _padded(name: str, stored: Stored, width: int, precision: Precision) -> Tens
         shape[grows] = width
     kind = _kind(tuple(shape), precision)
     if tuple(shape) == stored.shape:
-        return Tensor(name, stored.shape, kind, stored.blocks)
+        return Tensor(source, name, stored.shape, kind, stored.blocks)
     longer = grows == 1 or len(shape) == 1
     blocks = partial(_longer_rows if longer else _more_rows, stored.blocks, width)
-    return Tensor(name, tuple(shape), kind, blocks)
+    return Tensor(source, name, tuple(shape), kind, blocks)
 
 
 def _longer_rows(blocks: Callable[[], Iterator[Floats]], width: int) -> Iterator[Floats]:
@@ -109,7 +110,8 @@ def _position_tensor(model: Checkpoint, stored: Stored, size: int) -> Tensor:
     def blocks() -> Iterator[Floats]:
         yield resized_positions(stored.whole(), side)
 
-    return Tensor("v.position_embd.weight", (side * side, stored.shape[1]), Kind.F32, blocks)
+    name = "v.position_embd.weight"
+    return Tensor(_POSITIONS, name, (side * side, stored.shape[1]), Kind.F32, blocks)
 
 
 def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metadata:
