@@ -10,7 +10,7 @@ async function main() {
     { type: 'image_url', image_url: { url: picture } },
     { type: 'text', text: 'What is it?' },
   ];
-  const asked = { messages: [{ role: 'user', content }], n_predict: 12, temperature: 0 };
+  const asked = { messages: [{ role: 'user', content }], n_predict: 4, temperature: 0 };
   const { text } = await context.completion(asked);
   console.log(JSON.stringify({ sees, text }));
   await context.release();
