@@ -1,11 +1,20 @@
-"""Tiny models in the form the trainer saves: real architectures, random weights, real tokenizers."""
+"""Tiny models in the form the trainer saves: real architectures and tokenizers, random weights."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import nn
 from transformers import (
     LlavaConfig,
@@ -34,6 +43,10 @@ PHI2_CHAT = (
 IM_CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PHI3_CHAT = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 SHARED = {
     "hidden_size": 64,
@@ -105,7 +118,7 @@ def random_model(kind: str, stock: bool = False, **changes: Any) -> LlavaForCond
 def byte_level_tokenizer(chat: str = PHI2_CHAT) -> PreTrainedTokenizerFast:
     """Byte-level BPE as GPT-2 cuts text; <image> is the embedding's last row.
 
-    Of the bytes those of ASCII alone, so that a random answer is text: every token a whole character.
+    Of the bytes those of ASCII alone: every token of a random answer is a whole character.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -128,6 +141,40 @@ def byte_level_tokenizer(chat: str = PHI2_CHAT) -> PreTrainedTokenizerFast:
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",
         chat_template=chat,
+    )
+
+
+def piece_tokenizer() -> PreTrainedTokenizerFast:
+    """BPE over pieces with ▁ and bytes for what it lacks, as Phi-3's: blanks after a special token
+    are stripped, a text begins with <s>."""
+    trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    trained.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    trained.train_from_iterator(SAYS, trainers.BpeTrainer(vocab_size=100, show_progress=False))
+    stated = json.loads(trained.to_str())
+    special = ["<unk>", "<s>", "</s>", "<|endoftext|>"]
+    first = [*special, *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces = sorted(stated["model"]["vocab"], key=lambda piece: stated["model"]["vocab"][piece])
+    vocabulary = dict.fromkeys([*first, *pieces])
+    stated["model"]["vocab"] = {piece: number for number, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer.from_str(json.dumps(stated))
+    tokenizer.add_special_tokens(special)
+    for text in ("<|user|>", "<|assistant|>", "<|end|>", "<image>"):
+        tokenizer.add_special_tokens([AddedToken(text, rstrip=True, normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="<|end|>",
+        unk_token="<unk>",
+        pad_token="<|endoftext|>",
+        chat_template=PHI3_CHAT,
     )
 
 

@@ -69,6 +69,11 @@ def plain(text: str) -> str:
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
         (("neighbours",), ["FOLDER", "--fingerprints", "--json"]),
+        (("export",), ["MODEL", "--out", "-o", "--bits", "--resolution", "--max-file"]),
+        (("parity",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("latency",), ["DIR", "--precision", "--runs", "--threads", "--json"]),
+        (("quality",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("bundle",), ["DIR", "--precision", "--resolution", "--max-file"]),
     ],
 )
 def test_help_lists_the_options(
@@ -81,7 +86,9 @@ def test_help_lists_the_options(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
-    assert tested == COMMANDS
+    # In test_mobile_*, where the extra is installed.
+    mobile = {"export", "parity", "latency", "quality", "bundle"}
+    assert tested | mobile == COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,9 @@ def test_every_command_is_tested_here() -> None:
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
         ("neighbours",),
+        ("export", "no-out"),
+        ("parity", "only-model"),
+        ("latency", "a", "--runs", "0"),
     ],
 )
 def test_a_command_used_wrongly_ends_with_status_two(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-for _needed in ("torch", "transformers", "gguf", "libgguf", "xllamacpp"):
-    pytest.importorskip(_needed, reason="the extra [mobile] is not installed")
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
 import torch
 from gguf import GGUFReader
@@ -266,7 +266,7 @@ def test_missing_tensors_are_named_together(model: Path, tmp_path: Path) -> None
     for name in [name for name in kept if "layers.1.mlp" in name and "language" in name]:
         del kept[name]
     save_file(kept, copy / "model.safetensors")
-    with pytest.raises(UserError, match=r"lacks 4 of the tensors.*text\.layers\.1\.mlp\.fc1\.weight"):
+    with pytest.raises(UserError, match=r"lacks 4 of the.*layers\.1\.mlp\.fc1\.weight"):
         export(copy, tmp_path / "out")
 
 
@@ -327,7 +327,7 @@ def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
 def test_a_disk_too_small_is_told_before_anything_is_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
     with pytest.raises(UserError, match=r"has 0\.0 GB free; the files take 0\.1 GB"):
         export(model, tmp_path / "out")

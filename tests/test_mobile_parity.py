@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-for _needed in ("torch", "transformers", "gguf", "libgguf", "xllamacpp"):
-    pytest.importorskip(_needed, reason="the extra [mobile] is not installed")
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
-from models import SIZE, byte_level_tokenizer, save_model
+from models import SIZE, byte_level_tokenizer, piece_tokenizer, save_model
 from PIL import Image
 
 from imp_data.mobile import gguf_file, runtime, text_gguf, vision_gguf
@@ -64,6 +64,18 @@ def test_every_precision_and_resolution_answers_as_pytorch_does(
 def test_a_model_saved_by_the_stock_class_answers_alike(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", "qwen2", stock=True)
     assert compared(model, tmp_path / "out").passed
+
+
+def test_a_tokenizer_of_pieces_as_phi_3_s_reads_alike(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", "phi3", tokenizer=piece_tokenizer())
+    out = tmp_path / "out"
+    report = compared(model, out)
+    assert report.passed, "\n".join(report.lines())
+    tokenizer = piece_tokenizer()
+    texts = ["What is it?", " two  blanks", "Zürich, 東京\nnext", "<|user|>\n hi<|end|>\n", "tree"]
+    with open_runtime(out, Precision.F16, SIZE, QUIET) as opened:
+        for text in texts:
+            assert opened.tokens((text,)) == [tokenizer(text)["input_ids"]], text
 
 
 def test_pictures_padded_in_training_are_padded_here(tmp_path: Path) -> None:
@@ -177,9 +189,7 @@ def test_any_lost_bias_is_found(
         def zeros(blocks: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
             return lambda: (np.zeros_like(block) for block in blocks())
 
-        spoilt = [
-            t._replace(blocks=zeros(t.blocks)) if t.name == name else t for t in tensors
-        ]
+        spoilt = [t._replace(blocks=zeros(t.blocks)) if t.name == name else t for t in tensors]
         part(path, architecture, metadata, spoilt, told)
 
     monkeypatch.setattr(gguf_file, "_write_part", losing)

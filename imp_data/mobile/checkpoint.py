@@ -106,7 +106,9 @@ def _config(folder: Path) -> dict[str, Any]:
     if config.get("model_type") not in {"llava", "imp"} or kind not in ARCHITECTURES:
         problem = f"model_type {config.get('model_type')!r} with language model {kind!r} is unknown"
         known = ", ".join(ARCHITECTURES)
-        raise UserError(path, problem, f"export a model of ours, whose text_config is one of {known}")
+        raise UserError(
+            path, problem, f"export a model of ours, whose text_config is one of {known}"
+        )
     if vision.get("model_type") != "siglip_vision_model":
         problem = f"vision tower {vision.get('model_type')!r} is unknown"
         raise UserError(path, problem, "export a model whose vision tower is SigLIP's")

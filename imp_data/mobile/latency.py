@@ -117,14 +117,17 @@ def latency(folder: Path, precisions: list[Precision], threads: int, runs: int) 
     bundle = read_bundle(folder)
     before = os.getloadavg()[0]
     rows = [
-        _row(bundle, Task(
-            folder=folder,
-            precision=precision,
-            resolution=resolution,
-            flash_attention=False,
-            threads=threads,
-            runs=runs,
-        ))
+        _row(
+            bundle,
+            Task(
+                folder=folder,
+                precision=precision,
+                resolution=resolution,
+                flash_attention=False,
+                threads=threads,
+                runs=runs,
+            ),
+        )
         for precision in precisions
         for resolution in bundle.resolutions
     ]

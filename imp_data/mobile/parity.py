@@ -27,9 +27,9 @@ class Tolerance(NamedTuple):
     most: float
 
 
-# PyTorch's weights are rounded as the file's are, so that a mistake shows at four bits as well as at
-# sixteen. What remains is F16 arithmetic (seen: mean below 0.001, at most 0.005), or activations in
-# eight bits (below 0.03 and 0.17); on random networks, which exaggerate.
+# PyTorch's weights are rounded as the file's are, so that a mistake shows at four bits as well as
+# at sixteen. What remains is F16 arithmetic (seen: mean below 0.001, at most 0.005), or activations
+# in eight bits (below 0.03 and 0.17); on random networks, which exaggerate.
 TOLERANCES = {
     Precision.F16: Tolerance(0.004, 0.03),
     Precision.Q8_0: Tolerance(0.08, 0.8),

@@ -34,9 +34,9 @@ def _weights(old: int, new: int) -> np.ndarray[tuple[int, int], np.dtype[np.floa
     return weights
 
 
-def _kernel(x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[
-    tuple[int], np.dtype[np.float64]
-]:
+def _kernel(
+    x: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     near = ((_A + 2) * x - (_A + 3)) * x * x + 1
     far = ((_A * x - 5 * _A) * x + 8 * _A) * x - 4 * _A
     return np.where(x <= 1, near, far)

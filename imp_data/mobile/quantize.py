@@ -1,6 +1,7 @@
 """Which GGML type each tensor takes at a precision, and its bytes in that type."""
 
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from imp_data.mobile.weights import Floats
 
-Kind = GGMLQuantizationType
+Kind: TypeAlias = GGMLQuantizationType
 
 
 class Precision(StrEnum):
@@ -20,7 +21,7 @@ class Precision(StrEnum):
     Q4_K_M = "Q4_K_M"
 
 
-# By bits, as `imp-data export --bits` takes them. The 4-bit vision tower goes with both 4-bit texts.
+# As `imp-data export --bits` takes them. The 4-bit vision tower goes with both 4-bit texts.
 TEXT_BITS = {16: [Precision.F16], 8: [Precision.Q8_0], 4: [Precision.Q4_0, Precision.Q4_K_M]}
 VISION_BITS = {16: Precision.F16, 8: Precision.Q8_0, 4: Precision.Q4_0}
 VISION_OF = {text: VISION_BITS[bits] for bits, texts in TEXT_BITS.items() for text in texts}

@@ -18,7 +18,7 @@ from imp_data.mobile.weights import Floats
 
 _BOTH = (".weight", ".bias")
 # Per architecture and layer: the checkpoint's name, GGUF's, and which of weight and bias it has.
-_LAYER = {
+_LAYER: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "phi2": [
         ("input_layernorm", "attn_norm", _BOTH),
         ("self_attn.q_proj", "attn_q", _BOTH),
@@ -48,7 +48,7 @@ _LAYER = {
         ("mlp.down_proj", "ffn_down", _BOTH[:1]),
     ],
 }
-_LAST = {
+_LAST: dict[str, tuple[str, tuple[str, ...]]] = {
     "phi2": ("final_layernorm", _BOTH),
     "qwen2": ("norm", _BOTH[:1]),
     "phi3": ("norm", _BOTH[:1]),

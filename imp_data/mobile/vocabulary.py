@@ -29,6 +29,7 @@ class Vocabulary(NamedTuple):
     merges: list[str]
     special: dict[str, int]
     add_bos: bool
+    add_space: bool
     strips_right: bool
 
     def metadata(self, chat_template: str) -> Metadata:
@@ -43,7 +44,7 @@ class Vocabulary(NamedTuple):
         if self.scores is not None:
             scores = (self.scores, GGUFValueType.ARRAY, GGUFValueType.FLOAT32)
             found["tokenizer.ggml.scores"] = scores
-            found["tokenizer.ggml.add_space_prefix"] = (False, GGUFValueType.BOOL)
+            found["tokenizer.ggml.add_space_prefix"] = (self.add_space, GGUFValueType.BOOL)
         else:
             found["tokenizer.ggml.merges"] = (self.merges, GGUFValueType.ARRAY, string)
         for role, token in self.special.items():
@@ -80,6 +81,7 @@ def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
         merges=merges,
         special=special,
         add_bos=_adds_bos(found.get("post_processor"), settings, special.get("bos")),
+        add_space=_adds_space(found.get("normalizer")),
         strips_right=any(token.get("rstrip") for token in added)
         and all(token in ids for token in _PHI3_TOKENS),
     )
@@ -151,6 +153,12 @@ def _adds_bos(post: dict[str, Any] | None, settings: dict[str, Any], bos: int | 
         if step.get("type") == "TemplateProcessing":
             return "SpecialToken" in step["single"][0]
     return bool(settings.get("add_bos_token"))
+
+
+def _adds_space(normalizer: dict[str, Any] | None) -> bool:
+    """Whether ▁ is put before a text that begins with a letter."""
+    steps = (normalizer or {}).get("normalizers") or [normalizer or {}]
+    return any(step.get("type") == "Prepend" for step in steps)
 
 
 def chat_template(folder: Path) -> str:
