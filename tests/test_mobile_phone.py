@@ -1,10 +1,12 @@
 """The folder for a phone holds what it needs, and the phone's own loader answers from it."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +75,29 @@ def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
     expected = answer(exported, Precision.Q4_0, SIZE // 2)
     assert expected
     assert answer(phone, Precision.Q4_0, SIZE // 2) == expected
+
+
+def test_its_address_speaks_the_openai_protocol(exported: Path) -> None:
+    from openai import OpenAI
+
+    picture = drawn_cases()[0].picture
+    assert picture is not None
+    with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
+        assert runtime.address.startswith("http://127.0.0.1:")
+        url = "data:image/png;base64," + base64.b64encode(runtime.file_of(picture)).decode()
+        content: Any = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": "\nWhat is it?"},
+        ]
+        with OpenAI(base_url=f"{runtime.address}/v1", api_key="none") as client:
+            reply = client.chat.completions.create(
+                model="imp",
+                messages=[{"role": "user", "content": content}],
+                max_tokens=12,
+                temperature=0,
+            )
+        prompt = runtime.prompt("What is it?", with_picture=True)
+        assert reply.choices[0].message.content == runtime.answer(prompt, picture, 12).text
 
 
 def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
