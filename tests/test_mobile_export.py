@@ -248,6 +248,7 @@ def changed(model: Path, out: Path, **changes: Any) -> Path:
         ({"model_type": "idefics"}, "model_type 'idefics'"),
         ({"text_config__qk_layernorm": True}, "text_config.qk_layernorm is set"),
         ({"text_config__rope_parameters": {"rope_type": "longrope"}}, "'longrope' is not exported"),
+        ({"text_config__num_attention_heads": 1}, "25 of a head's 64 numbers are rotated"),
         ({"vision_feature_layer": [-2, -5]}, r"vision_feature_layer is \[-2, -5\]"),
     ],
 )
@@ -390,3 +391,17 @@ def test_the_command_writes_and_refuses(
         main()
     assert ended.value.code == 1
     assert "'384x196' is no list of numbers" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    monkeypatch.setattr(sys, "argv", ["imp-data", "export", str(model), "-o", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "pip install 'imp-data[mobile]'" in capsys.readouterr().err

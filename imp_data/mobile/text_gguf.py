@@ -151,7 +151,7 @@ def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
     _refuse_unlike(model, config, rope)
     heads = int(config["num_attention_heads"])
     width = int(config["hidden_size"])
-    partial = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    rotary = _rotary(model, config, rope, width // heads)
     found: dict[str, int | float] = {
         "context_length": int(config["max_position_embeddings"]),
         "embedding_length": width,
@@ -163,13 +163,24 @@ def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
     }
     if architecture == "phi2":
         found["attention.layer_norm_epsilon"] = float(config["layer_norm_eps"])
-        found["rope.dimension_count"] = int(partial * width // heads)
+        found["rope.dimension_count"] = rotary
     else:
         found["attention.layer_norm_rms_epsilon"] = float(config["rms_norm_eps"])
     if architecture == "phi3":
-        found["rope.dimension_count"] = int(partial * width // heads)
+        found["rope.dimension_count"] = rotary
         found["attention.sliding_window"] = int(config.get("sliding_window") or 0)
     return found
+
+
+def _rotary(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any], head: int) -> int:
+    """How many numbers of a head are rotated; llama.cpp ends the process over an odd count."""
+    partial = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    rotated = int(partial * head)
+    if rotated % 2:
+        problem = f"text_config: {rotated} of a head's {head} numbers are rotated, an odd count"
+        remedy = "choose partial_rotary_factor so that their product is even"
+        raise UserError(model.folder / "config.json", problem, remedy)
+    return rotated
 
 
 def _refuse_unlike(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any]) -> None:
