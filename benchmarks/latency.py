@@ -50,11 +50,12 @@ VISION = {
 CHAT = "{% for m in messages %}USER: {{ m['content'] }} ASSISTANT:{% endfor %}"
 SHARD_BYTES = 1 << 30
 MEASURED = """
-import resource, sys
+import sys
 from pathlib import Path
 from imp_data.mobile.export import export
+from imp_data.mobile.stopwatch import peak_memory_bytes
 export(Path(sys.argv[1]), Path(sys.argv[2]), [int(b) for b in sys.argv[3].split(",")], [384, 196])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_memory_bytes())
 """
 
 

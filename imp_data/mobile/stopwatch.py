@@ -80,10 +80,21 @@ def measure(task: Task) -> Times:
         patches = int(warm.timings["prompt_n"]) - prompt.tokens
         whole = patches + task.prompt_tokens
         runs = [_run(runtime, prompt, picture, whole, task.answer_tokens) for _ in range(task.runs)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Times(runs=runs, picture_tokens=patches, load_s=load_s, peak_bytes=peak_memory_bytes())
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held.
+
+    Linux's ru_maxrss would also count what the process that started this one held.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(ln for ln in status.read_text().splitlines() if ln.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     # Kilobytes, but bytes on macOS.
-    peak *= 1 if sys.platform == "darwin" else 1024
-    return Times(runs=runs, picture_tokens=patches, load_s=load_s, peak_bytes=peak)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def _prompt(runtime: Runtime, tokens: int) -> Prompt:
