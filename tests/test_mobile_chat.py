@@ -147,6 +147,10 @@ def test_too_large_a_request_is_read_no_further(chat: httpx.Client, llama: Stand
     assert llama.asked == []
 
 
+def said(content: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content}], **fields}
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

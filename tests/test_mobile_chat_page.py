@@ -170,9 +170,10 @@ def test_a_picture_is_dropped_or_pasted(page: Page) -> None:
             canvas.toBlob((blob) => {
               const transfer = new DataTransfer();
               transfer.items.add(new File([blob], "drawn.png", { type: "image/png" }));
+              const common = { bubbles: true, cancelable: true };
               dispatchEvent(name === "drop"
-                ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
-                : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
+                ? new DragEvent("drop", { dataTransfer: transfer, ...common })
+                : new ClipboardEvent("paste", { clipboardData: transfer, ...common }));
             });
             """,
             event,
@@ -214,8 +215,8 @@ def test_it_can_be_handled_by_keyboard_and_read_by_a_screen_reader(page: Page) -
         """
         return [...document.querySelectorAll("button, textarea, img, nav, [role=log]")]
           .filter((e) => e.checkVisibility())
-          .filter((e) => !(e.getAttribute("aria-label") ?? e.getAttribute("alt") ?? e.textContent).trim()
-                         && e.getAttribute("alt") !== "")
+          .filter((e) => e.getAttribute("alt") !== "")
+          .filter((e) => !(e.ariaLabel ?? e.getAttribute("alt") ?? e.textContent).trim())
           .map((e) => e.outerHTML);
         """
     )

@@ -10,29 +10,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 # A field that is not here never reaches the server behind: some of its own fields read files.
-ALLOWED_FIELDS = frozenset(
-    [
-        "frequency_penalty",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "model",
-        "n_probs",
-        "presence_penalty",
-        "response_format",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_k",
-        "top_logprobs",
-        "top_p",
-        "min_p",
-        "repeat_penalty",
-    ]
-)
+_FIELDS = """
+    frequency_penalty logprobs max_completion_tokens max_tokens messages min_p model n_probs
+    presence_penalty repeat_penalty response_format seed stop stream stream_options temperature
+    top_k top_logprobs top_p
+"""
+ALLOWED_FIELDS = frozenset(_FIELDS.split())
 _ROLES = {"system", "user", "assistant"}
 _TYPES = {"image/jpeg", "image/png", "image/webp"}
 _FORMATS = ("JPEG", "PNG", "WEBP")
