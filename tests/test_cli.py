@@ -77,6 +77,7 @@ def plain(text: str) -> str:
         (("latency",), ["DIR", "--precision", "--runs", "--threads", "--json"]),
         (("quality",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
         (("bundle",), ["DIR", "--precision", "--resolution", "--max-file"]),
+        (("chat",), ["DIR", "--precision", "--resolution", "--host", "--port", "--token"]),
     ],
 )
 def test_help_lists_the_options(
@@ -91,7 +92,7 @@ def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
     # In test_training_* and test_mobile_*, where the extras are installed.
     training = {"train", "merge", "evaluate"}
-    mobile = {"export", "parity", "latency", "quality", "bundle"}
+    mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
     assert tested | training | mobile == COMMANDS
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from imp_data.mobile.chat.requests import REQUEST_BYTES
 from imp_data.mobile.chat.server import About, chat_app
 
-ABOUT = About(name="imp-tiny", image_size=56, license="Apache-2.0", mixture="9418671a")
+ABOUT = About("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
 
 
 def squared(picture: Image.Image) -> Image.Image:

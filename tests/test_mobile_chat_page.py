@@ -83,7 +83,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def address(llama: StandIn) -> Iterator[str]:
-    about = About("imp-tiny", 56, "Apache-2.0", "9418671a")
+    about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a")
     with served(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base
 

@@ -1,4 +1,4 @@
-"""`imp-data export`, `parity`, `latency`, `quality`, `bundle`: a model on its way to the phone."""
+"""`imp-data export`, `parity`, `latency`, `quality`, `bundle`, `chat`: on the way to the phone."""
 
 import os
 import sys
@@ -140,6 +140,34 @@ def bundle(
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
 
 
+def chat(
+    folder: ExportFolder,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of pictures in pixels; the largest if left out.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than loopback need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.", min=0, max=65535)] = 8080,
+    token: Annotated[
+        str | None, typer.Option(envvar="IMP_CHAT_TOKEN", help="Made up where one is needed.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Serve a chat page, and the OpenAI protocol, over an export."""
+    _need_extra()
+    from imp_data.mobile.bundle import read_bundle
+    from imp_data.mobile.chat.serving import serve
+
+    held = read_bundle(folder)
+    chosen = _precision(precision) if precision else held.precisions[-1]
+    size = resolution or held.resolutions[0]
+    serve(folder, chosen, size, host, port, token, _settings(threads))
+
+
 def _precision(word: str) -> "Precision":
     from imp_data.mobile.quantize import Precision
 
@@ -177,5 +205,5 @@ def _need_extra() -> None:
 
 def mount(app: typer.Typer) -> None:
     """Add these commands; nothing heavy is imported until one of them runs."""
-    for command in (export, parity, latency, quality, bundle):
+    for command in (export, parity, latency, quality, bundle, chat):
         app.command()(command)

@@ -42,10 +42,12 @@ _TIMEOUT = httpx.Timeout(10, read=600)
 
 
 class About(NamedTuple):
-    """What the page says of the model, and the side in pixels of its square pictures."""
+    """What the page says of the model, and how it squares pictures: the side in pixels, and
+    whether they are squeezed (`square`) or first padded (`pad`)."""
 
     name: str
     image_size: int
+    preprocessing: str
     license: str
     mixture: str
 

@@ -9,7 +9,7 @@ import { pictureOf, squared } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
 
-let side = 384; // of the model's square pictures; the server says which
+let sees = { image_size: 384, preprocessing: "square" }; // what the server says of the model
 let current = conversations.begun();
 let attached = null; // {picture, aspect} that goes with the next question
 let answering = null; // AbortController while the model speaks
@@ -94,7 +94,7 @@ function notice(text) {
 async function offered(file) {
   if (!file) return;
   try {
-    attach(await squared(file, side));
+    attach(await squared(file, sees.image_size, sees.preprocessing));
     say("Picture attached");
   } catch (error) {
     notice(error.message);
@@ -233,9 +233,9 @@ async function begin() {
   show();
   await list();
   try {
-    const about = await model.about();
-    side = about.image_size;
-    $("about").textContent = `${about.name}, pictures of ${side}×${side} pixels. Licence: ${about.license}.`;
+    sees = await model.about();
+    const side = sees.image_size;
+    $("about").textContent = `${sees.name}, pictures of ${side}×${side} pixels. Licence: ${sees.license}.`;
   } catch (error) {
     notice(plain(error));
   }

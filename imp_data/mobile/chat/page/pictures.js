@@ -8,10 +8,10 @@ export function pictureOf(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
 }
 
-// {picture: a PNG data URL of side x side pixels, aspect: width by height before}. The whole
-// picture is squeezed into it, as in training: neither padded nor cropped. Throws an Error with a
-// sentence for people.
-export async function squared(file, side) {
+// {picture: a PNG data URL of side x side pixels, aspect: width by height to show it in}. The
+// whole picture is in it, as in training: squeezed ("square"), or padded with grey first ("pad").
+// Throws an Error with a sentence for people.
+export async function squared(file, side, preprocessing) {
   if (!TYPES.test(file.type)) throw new Error(`${file.name || "This"} is not a picture I can read.`);
   if (file.size > MOST_BYTES) throw new Error("This picture is over 60 MB.");
   let bitmap;
@@ -21,10 +21,22 @@ export async function squared(file, side) {
   } catch {
     throw new Error(`${file.name || "This picture"} is damaged, or of a kind this browser cannot read.`);
   }
-  const aspect = bitmap.width / bitmap.height;
-  const canvas = shrunk(bitmap, side);
+  const whole = preprocessing === "pad" ? padded(bitmap) : bitmap;
+  const aspect = whole.width / whole.height;
+  const canvas = shrunk(whole, side);
   bitmap.close();
   return { picture: canvas.toDataURL("image/png"), aspect };
+}
+
+function padded(bitmap) {
+  const side = Math.max(bitmap.width, bitmap.height);
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "rgb(127 127 127)"; // as imp_data/mobile/pictures.py pads
+  context.fillRect(0, 0, side, side);
+  context.drawImage(bitmap, (side - bitmap.width) >> 1, (side - bitmap.height) >> 1);
+  return canvas;
 }
 
 // By halves while it is far larger, since one step of a canvas skips most pixels.
