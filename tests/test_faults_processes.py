@@ -227,8 +227,12 @@ def takes_all_memory(number: int) -> int:
     if number == 3:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + (64 << 20)
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-        return len(bytearray(1 << 30))
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+        try:
+            return len(bytearray(1 << 30))
+        finally:  # the process lives on, for other stages
+            resource.setrlimit(resource.RLIMIT_AS, before)
     return number
 
 
