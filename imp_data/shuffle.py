@@ -167,12 +167,23 @@ def _shards(
 
 def _put_together(shard: _Shard) -> str:
     """Write a shard; returns its sha256."""
-    write_shard_in_parts(shard.path, map(_in_order, shard.heaps))
+    write_shard_in_parts(shard.path, _parts(shard.heaps))
     return file_sha256(shard.path)
 
 
-def _in_order(heap: Sequence[tuple[Path, int]]) -> pa.Table:
-    batches = [batch for path, n in heap for batch in arrow_batches(path, span=(n, n + 1))]
-    table = pa.Table.from_batches(batches).combine_chunks()
-    order = np.argsort(table.column("place").to_numpy(), kind="stable")
-    return table.drop_columns("place").take(pa.array(order))
+def _parts(heaps: Sequence[Sequence[tuple[Path, int]]]) -> Iterator[pa.Table]:
+    """The rows of a shard in order, in tables of some heap's size.
+
+    The last batch of a heap is written together with the next heap: Arrow pads a slice with what
+    follows it in memory, and so a shard has the bytes of one written in one piece (as long as a
+    batch has 64 bytes or more in each column that is not empty).
+    """
+    held = _HEAP_SCHEMA.empty_table()
+    for number, heap in enumerate(heaps, start=1):
+        batches = [batch for path, n in heap for batch in arrow_batches(path, span=(n, n + 1))]
+        table = pa.concat_tables([held, pa.Table.from_batches(batches)]).combine_chunks()
+        order = np.argsort(table.column("place").to_numpy(), kind="stable")
+        ordered = table.take(pa.array(order))
+        ready = len(ordered) - (BATCH_ROWS if number < len(heaps) else 0)
+        yield ordered.slice(0, ready).drop_columns("place")
+        held = ordered.slice(ready)
