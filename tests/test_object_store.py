@@ -243,7 +243,7 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     # When it is whole, but nothing says yet that the stage is finished.
     assert rebuilt(manifest, url, 7) == -signal.SIGKILL
     assert verify(mixture) == []
-    assert built(rebuild(build)) == {"mixture", "card"}
+    assert built(rebuild(build)) == {"mixture", "neighbours", "card"}
     assert list(file_sizes(mixture)) == MIXTURE
     assert tree_digest(mixture) == tree_digest(album)
     # While another mixture takes its place.
