@@ -10,6 +10,7 @@ import typer
 
 from imp_data import __version__
 from imp_data.errors import UserError
+from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.places import place
 from imp_data.training import cli as training
 
@@ -198,10 +199,11 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
     return shown
 
 
-# Typer reads their options; torch is imported when one of them runs.
+# Typer reads their options; torch and llama.cpp are imported when one of them runs.
 app.command()(training.train)
 app.command()(training.merge)
 app.command()(training.evaluate)
+mount_mobile(app)
 
 
 def _current_mixture() -> Path:

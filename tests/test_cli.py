@@ -72,6 +72,12 @@ def plain(text: str) -> str:
         (("train",), ["MANIFEST", "--mixture", "--out", "--stage", "--projector", "--max-steps"]),
         (("merge",), ["RUN", "--out", "--precision"]),
         (("evaluate",), ["--questions", "--out", "--benchmark", "--blind"]),
+        (("export",), ["MODEL", "--out", "-o", "--bits", "--resolution", "--max-file"]),
+        (("parity",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("latency",), ["DIR", "--precision", "--runs", "--threads", "--json"]),
+        (("quality",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("bundle",), ["DIR", "--precision", "--resolution", "--max-file"]),
+        (("chat",), ["DIR", "--precision", "--resolution", "--host", "--port", "--token"]),
     ],
 )
 def test_help_lists_the_options(
@@ -84,8 +90,10 @@ def test_help_lists_the_options(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
-    elsewhere = {"train", "merge", "evaluate"}  # test_training_run.py, test_training_evaluate.py
-    assert tested | elsewhere == COMMANDS
+    # In test_training_* and test_mobile_*, where the extras are installed.
+    training = {"train", "merge", "evaluate"}
+    mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
+    assert tested | training | mobile == COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -100,6 +108,9 @@ def test_every_command_is_tested_here() -> None:
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
         ("neighbours",),
+        ("export", "no-out"),
+        ("parity", "only-model"),
+        ("latency", "a", "--runs", "0"),
     ],
 )
 def test_a_command_used_wrongly_ends_with_status_two(

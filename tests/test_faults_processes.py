@@ -66,7 +66,7 @@ def workers() -> set[int]:
     ("asset", "begun"),
     [
         ("records/photos", "records/.photos.arrow.partial"),
-        ("images/photos", "fingerprints/.photos.parquet.partial"),
+        ("images/photos", "fingerprints/small/.photos.parquet.partial"),
     ],
 )
 def test_workers_that_are_killed_cost_nothing(
@@ -151,9 +151,9 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
     deaths = apart(killed_in_every_stage, manifest_of(world), tmp_path / "killed")
     assert {Path(line).name for line in deaths} >= {
         *("photos.json", "quiz.json", "photos.arrow", "photos.parquet", "quiz.parquet"),
-        *("small", "mixture.json", "README.md", "card.json"),
+        *("small", "neighbours.json", "README.md", "card.json"),
     }
-    assert len(deaths) == len(set(deaths)) == 19
+    assert len(deaths) == len(set(deaths)) == 22
     again = build_at(manifest_of(world), tmp_path / "killed")
     assert digests(again) == whole
     assert [p.name for p in (tmp_path / "killed").rglob(".*") if p.name != ".stamps"] == []
@@ -355,4 +355,4 @@ def test_ctrl_c_ends_a_run_in_the_middle_of_a_picture_and_the_next_goes_on(
     again = launch(manifest_of(world), world.data.root, home)
     said, _ = again.communicate(timeout=100)
     assert again.returncode == 0
-    assert said.endswith("6 assets: 4 built, 2 unchanged\n")
+    assert said.endswith("7 assets: 5 built, 2 unchanged\n")

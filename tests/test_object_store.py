@@ -298,7 +298,7 @@ def test_a_flipped_byte_in_an_object_is_found(
 def test_an_output_that_was_replaced_is_built_again(server: str, tmp_path: Path) -> None:
     _, build = small(tmp_path, f"{BUCKET}/replaced")
     run(build)
-    build.data.screened("photos").write_bytes(b"something else")
+    build.data.screened("small", "photos").write_bytes(b"something else")
     assert built(run(build)) == {"screened/photos"}
 
 

@@ -1,0 +1,102 @@
+"""manifest.json of an export: its files, what each is, and whether they are whole."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from imp_data.errors import UserError
+from imp_data.mobile.quantize import VISION_OF, Precision
+
+_EXPORT_AGAIN = "export the model again (imp-data export)"
+
+
+class File(BaseModel):
+    """A file by its name beside the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Exported(BaseModel):
+    """The language model or the vision tower in one precision, in one file or in parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["text", "vision"]
+    precision: Precision
+    resolution: int | None = None
+    files: list[File]
+
+    @property
+    def stem(self) -> str:
+        """`text-Q4_0`, `vision-Q8_0-384`"""
+        parts = [self.role, self.precision.value, self.resolution]
+        return "-".join(str(part) for part in parts if part is not None)
+
+    @property
+    def bytes(self) -> int:
+        """All its parts together."""
+        return sum(file.bytes for file in self.files)
+
+
+class Bundle(BaseModel):
+    """What an export holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    architecture: str
+    template: str | None
+    preprocessing: str
+    trained_resolution: int
+    mixture_digest: str | None
+    license: str | None
+    kv_bytes_per_token: int
+    versions: dict[str, str]
+    files: list[Exported]
+    # Only of a phone's folder: memory that a conversation of 2,048 tokens takes.
+    minimum_memory_bytes: int | None = None
+
+    @property
+    def precisions(self) -> list[Precision]:
+        """Of the language model, the finest first."""
+        return [exported.precision for exported in self.files if exported.role == "text"]
+
+    @property
+    def resolutions(self) -> list[int]:
+        """In pixels, the largest first."""
+        found = {one.resolution for one in self.files if one.resolution is not None}
+        return sorted(found, reverse=True)
+
+    def text(self, precision: Precision) -> Exported:
+        """The language model in a precision."""
+        return self._one("text", precision, None)
+
+    def vision(self, precision: Precision, resolution: int) -> Exported:
+        """The vision tower that goes with a text of this precision."""
+        return self._one("vision", VISION_OF[precision], resolution)
+
+    def _one(self, role: str, precision: Precision, resolution: int | None) -> Exported:
+        for one in self.files:
+            if (one.role, one.precision, one.resolution) == (role, precision, resolution):
+                return one
+        held = ", ".join(exported.stem for exported in self.files)
+        told = f"{role} in {precision.value}" + (f" at {resolution} pixels" if resolution else "")
+        raise UserError("manifest.json", f"lists no {told}; there are {held}", _EXPORT_AGAIN)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The manifest of an export or of a phone's folder."""
+    path = folder / "manifest.json"
+    try:
+        return Bundle.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(path, f"{field}: {first['msg']}", _EXPORT_AGAIN) from error

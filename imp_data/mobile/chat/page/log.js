@@ -1,0 +1,75 @@
+// What was said, as articles of the log.
+
+const $ = (id) => document.getElementById(id);
+
+// `again` is called to have the last question answered anew, `idea` with a question that was
+// picked from the blank page.
+export function show(conversation, { again, idea }) {
+  const { title, turns } = conversation;
+  $("title").textContent = title || "New conversation";
+  document.title = title ? `${title} · ImpChat` : "ImpChat";
+  $("log").replaceChildren(...(turns.length ? turns.map((turn) => article(turn, again)) : [blank(idea)]));
+  toEnd();
+}
+
+function blank(idea) {
+  const node = $("blank").content.cloneNode(true);
+  for (const button of node.querySelectorAll(".ideas button")) {
+    button.onclick = () => idea(button.textContent);
+  }
+  return node;
+}
+
+function article(turn, again) {
+  const node = $("turn").content.firstElementChild.cloneNode(true);
+  node.className = turn.role;
+  node.querySelector("h2").textContent = turn.role === "user" ? "You" : "Imp";
+  if (turn.picture) {
+    const shown = node.querySelector(".shown");
+    shown.src = turn.picture;
+    shown.alt = "Picture that goes with the question";
+    shown.style.aspectRatio = turn.aspect ?? 1; // stretched back to what the person gave
+    shown.hidden = false;
+  }
+  fill(node, turn);
+  node.querySelector(".copy").onclick = (event) => copy(turn.text, event.currentTarget);
+  node.querySelector(".again").onclick = again;
+  return node;
+}
+
+// Bring the last article up to date with its turn; the view follows where it was at the end.
+export function refresh(turn) {
+  const log = $("log");
+  const following = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  fill(log.lastElementChild, turn);
+  if (following) toEnd();
+}
+
+function fill(node, turn) {
+  node.querySelector(".said").textContent = turn.text;
+  node.classList.toggle("waiting", Boolean(turn.waiting));
+  node.classList.toggle("failed", Boolean(turn.failed));
+  node.querySelector(".speed").textContent = told(turn);
+}
+
+function told({ speed, stopped, failed }) {
+  if (failed) return "";
+  const parts = stopped ? ["stopped"] : [];
+  if (speed?.tokensPerSecond) parts.push(`${speed.tokensPerSecond.toFixed(1)} tokens/s`);
+  if (speed) parts.push(`first after ${speed.secondsToFirst.toFixed(1)} s`);
+  return parts.join(" · ");
+}
+
+function toEnd() {
+  $("log").scrollTop = $("log").scrollHeight;
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Cannot copy";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 1500);
+}

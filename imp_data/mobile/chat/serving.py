@@ -1,0 +1,72 @@
+"""The chat over an export, until Ctrl-C: `imp-data chat DIR`."""
+
+import errno
+import secrets
+import socket
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from imp_data.errors import UserError
+from imp_data.mobile.bundle import Bundle
+from imp_data.mobile.chat.server import LOOPBACK, About, chat_app
+from imp_data.mobile.pictures import squared
+from imp_data.mobile.quantize import Precision
+from imp_data.mobile.runtime import Settings, open_runtime
+
+
+def serve(
+    folder: Path,
+    precision: Precision,
+    size: int,
+    host: str,
+    port: int,
+    token: str | None,
+    settings: Settings,
+) -> None:
+    """Load the model, print the page's address and serve it; returns after Ctrl-C.
+
+    Away from loopback everybody on the network can reach the port, so there a token is made up
+    where none is given. Raises UserError where `host` and `port` cannot be had.
+    """
+    listening = _listening(host, port)
+    if host not in LOOPBACK:
+        token = token or secrets.token_urlsafe(16)
+    with listening, open_runtime(folder, precision, size, settings) as runtime:
+        square = partial(squared, size=size, preprocessing=runtime.bundle.preprocessing)
+        app = chat_app(runtime.address, about(runtime.bundle, size), square, token)
+        print(f"ImpChat: {address(host, listening.getsockname()[1], token)}", flush=True)
+        print("Ctrl-C ends it.", flush=True)
+        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2)
+        with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has closed what was open
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def about(bundle: Bundle, size: int) -> About:
+    """What the page says of a model."""
+    return About(
+        name=bundle.name,
+        image_size=size,
+        preprocessing=bundle.preprocessing,
+        license=bundle.license or "not stated",
+        mixture=bundle.mixture_digest or "",
+    )
+
+
+def address(host: str, port: int, token: str | None) -> str:
+    """What to open in a browser. The token stands behind #, which no server is ever sent."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"#token={token}" if token else "")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        remedy = "choose another --port" if taken else "give --host an address of this machine"
+        problem = f"cannot be listened at ({error.strerror or error})"
+        raise UserError(f"{host}:{port}", problem, remedy) from error

@@ -1,0 +1,209 @@
+"""`imp-data export`, `parity`, `latency`, `quality`, `bundle`, `chat`: on the way to the phone."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imp_data.errors import UserError
+
+if TYPE_CHECKING:
+    from imp_data.mobile.quantize import Precision
+    from imp_data.mobile.runtime import Settings
+
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a merged model.")]
+ExportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Threads = Annotated[int | None, typer.Option(help="Of llama.cpp; all cores if left out.", min=1)]
+Pictures = Annotated[
+    list[Path] | None, typer.Option("--picture", help="Instead of the drawn pictures.")
+]
+Question = Annotated[str, typer.Option(help="What is asked about --picture.")]
+DESCRIBE = "Describe the picture."
+
+
+def export(
+    model: ModelFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    bits: Annotated[str, typer.Option(help="16, 8 and 4, with commas.")] = "16,8,4",
+    resolution: Annotated[
+        str | None, typer.Option(help="Sides of pictures in pixels; the model's if left out.")
+    ] = None,
+    max_file: Annotated[
+        float | None, typer.Option(help="GB that a file may have; larger ones become parts.")
+    ] = None,
+) -> None:
+    """Write a merged model as GGUF files for llama.cpp."""
+    _need_extra()
+    from imp_data.mobile.export import export as write
+
+    sizes = _numbers("--resolution", resolution) if resolution else None
+    limit = int(max_file * 1e9) if max_file else None
+    bundle = write(model, out, _numbers("--bits", bits), sizes, limit)
+    for one in bundle.files:
+        print(f"{one.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in one.files)}")
+    print(f"{out / 'manifest.json'}: {sum(one.bytes for one in bundle.files) / 1e9:,.2f} GB in all")
+
+
+def parity(
+    model: ModelFolder,
+    folder: ExportFolder,
+    picture: Pictures = None,
+    question: Question = DESCRIBE,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether an export answers as its model does; exit status 1 if it does not."""
+    _need_extra()
+    from imp_data.mobile.cases import drawn_cases, given_cases
+    from imp_data.mobile.parity import parity as compare
+    from imp_data.store import write_text
+
+    cases = given_cases(picture, question) if picture else drawn_cases()
+    report = compare(model, folder, cases, _settings(threads, exact=True))
+    text = report.model_dump_json(indent=2) + "\n"
+    write_text(folder / "parity.json", text)
+    print(text if as_json else "\n".join(report.lines()))
+    if not report.passed:
+        print(
+            "What to do: export again with this version; see the rows that differ.", file=sys.stderr
+        )
+        raise typer.Exit(1)
+
+
+def latency(
+    folder: ExportFolder,
+    precision: Annotated[
+        str | None, typer.Option(help="Such as Q4_0,Q4_K_M; all if left out.")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Of each; the median is told.", min=1)] = 3,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure an export on this machine by the paper's protocol."""
+    _need_extra()
+    from imp_data.mobile.bundle import read_bundle
+    from imp_data.mobile.latency import latency as measure
+    from imp_data.store import write_text
+
+    wanted = [_precision(word) for word in precision.split(",")] if precision else None
+    chosen = wanted or read_bundle(folder).precisions
+    report = measure(folder, chosen, threads or os.cpu_count() or 1, runs)
+    text = report.model_dump_json(indent=2) + "\n"
+    write_text(folder / "latency.json", text)
+    print(text if as_json else "\n".join(report.lines()))
+
+
+def quality(
+    model: ModelFolder,
+    folder: ExportFolder,
+    picture: Pictures = None,
+    question: Question = DESCRIBE,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
+    _need_extra()
+    from imp_data.mobile.cases import drawn_cases, given_cases
+    from imp_data.mobile.quality import chart_svg
+    from imp_data.mobile.quality import quality as compare
+    from imp_data.store import write_text
+
+    cases = given_cases(picture, question) if picture else drawn_cases()
+    report = compare(model, folder, cases, _settings(threads))
+    text = report.model_dump_json(indent=2) + "\n"
+    write_text(folder / "quality.json", text)
+    write_text(folder / "quality.svg", chart_svg(report))
+    print(text if as_json else "\n".join(report.lines()))
+
+
+def bundle(
+    folder: ExportFolder,
+    precision: Annotated[str, typer.Option(help="Of the language model.")] = "Q4_K_M",
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
+    ] = None,
+    max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
+) -> None:
+    """Write DIR/mobile, the folder for a phone."""
+    _need_extra()
+    from imp_data.mobile.bundle import read_bundle
+    from imp_data.mobile.phone import write_phone_bundle
+
+    size = resolution or read_bundle(folder).resolutions[-1]
+    limit = int(max_file * 1e9) if max_file else None
+    phone = write_phone_bundle(folder, _precision(precision), size, limit)
+    told = ", ".join(file.name for one in phone.files for file in one.files)
+    memory = (phone.minimum_memory_bytes or 0) / 1e9
+    print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
+
+
+def chat(
+    folder: ExportFolder,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of pictures in pixels; the largest if left out.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than loopback need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any that is free.", min=0, max=65535)] = 8080,
+    token: Annotated[
+        str | None, typer.Option(envvar="IMP_CHAT_TOKEN", help="Made up where one is needed.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Serve a chat page, and the OpenAI protocol, over an export."""
+    _need_extra()
+    from imp_data.mobile.bundle import read_bundle
+    from imp_data.mobile.chat.serving import serve
+
+    held = read_bundle(folder)
+    chosen = _precision(precision) if precision else held.precisions[-1]
+    size = resolution or held.resolutions[0]
+    serve(folder, chosen, size, host, port, token, _settings(threads))
+
+
+def _precision(word: str) -> "Precision":
+    from imp_data.mobile.quantize import Precision
+
+    try:
+        return Precision(word)
+    except ValueError as error:
+        known = ", ".join(Precision)
+        raise UserError("--precision", f"{word!r} is unknown", f"say one of {known}") from error
+
+
+def _settings(threads: int | None, exact: bool = False) -> "Settings":
+    from imp_data.mobile.runtime import Settings
+
+    return Settings(exact=exact, threads=threads or os.cpu_count() or 1)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(
+            option, f"{text!r} is no list of numbers", "say, for one, 384,196"
+        ) from error
+
+
+def _need_extra() -> None:
+    """Say which extra is missing instead of which module."""
+    try:
+        import gguf  # noqa: F401
+        import xllamacpp  # noqa: F401
+    except ImportError as error:
+        problem = f"needs the extra [mobile] ({error.name} is not installed)"
+        raise UserError("imp-data", problem, "pip install 'imp-data[mobile]'") from error
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands; nothing heavy is imported until one of them runs."""
+    for command in (export, parity, latency, quality, bundle, chat):
+        app.command()(command)

@@ -1,0 +1,199 @@
+"""What an export costs on this machine, by the protocol of the Imp paper's Table 4.
+
+`imp-data latency DIR`
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from imp_data.errors import UserError
+from imp_data.mobile.bundle import Bundle, read_bundle
+from imp_data.mobile.quantize import Precision
+from imp_data.mobile.stopwatch import Task, Times
+
+# Minutes of a clock, seconds, thousandths, millionths: how each line of llama.cpp's log begins.
+_STAMP = r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3})"
+_ENCODING = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
+_ENCODED = re.compile(rf"^{_STAMP} . .*decoding image batch 1/", re.M)
+
+
+class Spread(BaseModel):
+    """Median, least and most of several runs."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
+
+
+class Row(BaseModel):
+    """One precision at one resolution. Names as in the paper's Table 4."""
+
+    precision: Precision
+    vision_precision: Precision
+    resolution: int
+    flash_attention: bool
+    # Seconds of the probe without and with flash attention, by which it was chosen.
+    probed_s: dict[str, float]
+    picture_tokens: int
+    prompt_tokens: int
+    answer_tokens: int
+    t_ve_s: Spread
+    s_prompt: Spread
+    s_gen: Spread
+    t_total_s: Spread
+    predicted_s: float
+    size_bytes: int
+    peak_bytes: int
+
+    @property
+    def difference(self) -> float:
+        """Of the time predicted from the parts, as a share of the time measured."""
+        return self.predicted_s / self.t_total_s.median - 1
+
+
+class Paper(BaseModel):
+    """A row of Table 4: Imp-3B in 4 bits on a Snapdragon 8 Gen 3."""
+
+    resolution: int
+    t_ve_s: float
+    s_prompt: float
+    s_gen: float
+    t_total_s: float
+
+
+PAPER = [
+    Paper(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
+    Paper(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
+]
+
+
+class Report(BaseModel):
+    """Every configuration measured, and how busy the machine was."""
+
+    model: str
+    threads: int
+    runs: int
+    load_before: float
+    rows: list[Row]
+
+    def lines(self) -> Iterator[str]:
+        """A table for people: medians, least and most in brackets, the paper's rows below."""
+        yield (
+            f"{self.model}: {self.threads} threads, median of {self.runs} runs (least–most);"
+            f" load before {self.load_before:.1f}"
+        )
+        yield (
+            f"{'':<20} {'T_VE s':<20} {'S_prompt t/s':<24} {'S_gen t/s':<22} {'T_total s':<24}"
+            f" {'predicted':>16} {'size':>8} {'peak':>8}  flash"
+        )
+        for row in self.rows:
+            yield (
+                f"{row.precision.value + ' @' + str(row.resolution):<20} {row.t_ve_s!s:<20}"
+                f" {row.s_prompt!s:<24} {row.s_gen!s:<22} {row.t_total_s!s:<24}"
+                f" {row.predicted_s:>7.2f} ({row.difference:+.1%})"
+                f" {row.size_bytes / 1e9:>5.2f} GB {row.peak_bytes / 1e9:>5.2f} GB"
+                f"  {'on' if row.flash_attention else 'off'}"
+            )
+        for paper in PAPER:
+            name = f"paper, 4 bits @{paper.resolution}"
+            yield (
+                f"{name:<20} {paper.t_ve_s:<20} {paper.s_prompt:<24} {paper.s_gen:<22}"
+                f" {paper.t_total_s}"
+            )
+
+
+def latency(folder: Path, precisions: list[Precision], threads: int, runs: int) -> Report:
+    """Measure these precisions at every resolution of an export."""
+    bundle = read_bundle(folder)
+    before = os.getloadavg()[0]
+    rows = [
+        _row(
+            bundle,
+            Task(
+                folder=folder,
+                precision=precision,
+                resolution=resolution,
+                flash_attention=False,
+                threads=threads,
+                runs=runs,
+            ),
+        )
+        for precision in precisions
+        for resolution in bundle.resolutions
+    ]
+    return Report(model=bundle.name, threads=threads, runs=runs, load_before=before, rows=rows)
+
+
+def _row(bundle: Bundle, task: Task) -> Row:
+    probed = {}
+    for flash in (False, True):
+        probe = {"flash_attention": flash, "runs": 1, "answer_tokens": 16}
+        times, _ = _timed(task.model_copy(update=probe))
+        probed["on" if flash else "off"] = times.runs[0].total_s
+    flash = probed["on"] < probed["off"]
+    times, log = _timed(task.model_copy(update={"flash_attention": flash}))
+    # The first picture warmed the model up.
+    encoded = _encoding_seconds(task, log)[1:]
+    text, vision = bundle.text(task.precision), bundle.vision(task.precision, task.resolution)
+    s_prompt = _spread([run.text_prompt_tokens / run.text_prompt_s for run in times.runs])
+    s_gen = _spread([run.answer_tokens / run.answer_s for run in times.runs])
+    t_ve, last = _spread(encoded), times.runs[-1]
+    prompted = last.prompt_tokens / s_prompt.median
+    return Row(
+        precision=task.precision,
+        vision_precision=vision.precision,
+        resolution=task.resolution,
+        flash_attention=flash,
+        probed_s=probed,
+        picture_tokens=times.picture_tokens,
+        prompt_tokens=last.prompt_tokens - times.picture_tokens,
+        answer_tokens=last.answer_tokens,
+        t_ve_s=t_ve,
+        s_prompt=s_prompt,
+        s_gen=s_gen,
+        t_total_s=_spread([run.total_s for run in times.runs]),
+        predicted_s=t_ve.median + prompted + last.answer_tokens / s_gen.median,
+        size_bytes=text.bytes + vision.bytes,
+        peak_bytes=times.peak_bytes,
+    )
+
+
+def _timed(task: Task) -> tuple[Times, str]:
+    """The stopwatch's report and llama.cpp's log."""
+    command = [sys.executable, "-m", "imp_data.mobile.stopwatch", task.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, check=False)
+    log = done.stderr.decode(errors="replace")
+    if done.returncode:
+        last = "; ".join(log.strip().splitlines()[-3:])
+        remedy = "see whether the memory suffices, and export again if a file is damaged"
+        raise UserError(task.folder, f"could not be measured: {last}", remedy)
+    return Times.model_validate_json(done.stdout), log
+
+
+def _encoding_seconds(task: Task, log: str) -> list[float]:
+    """From llama.cpp's own clock: when it began to encode each picture and when it had it."""
+    begun = [_seconds(found) for found in _ENCODING.finditer(log)]
+    ended = [_seconds(found) for found in _ENCODED.finditer(log)]
+    if len(begun) != len(ended) or len(begun) != task.runs + 1:
+        problem = f"llama.cpp's log tells of {len(begun)} pictures of {task.runs + 1}"
+        raise UserError(task.folder, problem, "use the pinned version of xllamacpp")
+    return [end - begin for begin, end in zip(begun, ended, strict=True)]
+
+
+def _seconds(found: re.Match[str]) -> float:
+    minutes, seconds, thousandths, millionths = (int(part) for part in found.groups())
+    return 60 * minutes + seconds + thousandths / 1e3 + millionths / 1e6
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(median=statistics.median(values), least=min(values), most=max(values))

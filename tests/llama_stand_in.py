@@ -1,0 +1,65 @@
+"""What stands where llama.cpp's server would: it keeps what it was asked and answers slowly."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+ANSWER = "A red circle above a sign."
+
+
+class StandIn:
+    """Answers every question with ANSWER, word by word; `pause_s` lies between two words."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.said = 0
+        self.pause_s = 0.0
+        route = Route("/v1/chat/completions", self._answer, methods=["POST"])
+        self.app = Starlette(routes=[route])
+
+    async def _answer(self, request: Request) -> Response:
+        asked = await request.json()
+        self.asked.append(asked)
+        if not asked.get("stream"):
+            said = {"role": "assistant", "content": ANSWER}
+            return JSONResponse({"choices": [{"index": 0, "message": said}]})
+        return StreamingResponse(self._words(), media_type="text/event-stream")
+
+    async def _words(self) -> AsyncIterator[str]:
+        for word in ANSWER.split():
+            self.said += 1
+            yield _event({"choices": [{"delta": {"content": f" {word}"}}]})
+            await asyncio.sleep(self.pause_s)
+        yield _event({"choices": [{"delta": {}}], "timings": {"predicted_per_second": 12.8}})
+        yield "data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content)}\n\n"
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The base address on loopback at which an application is served."""
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)

@@ -1,0 +1,91 @@
+"""`imp-data chat` over a real export: a page, OpenAI's own client, a token off loopback."""
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
+
+from models import SIZE, save_model
+from openai import OpenAI
+
+from imp_data.mobile.cases import drawn_cases
+from imp_data.mobile.chat.serving import address
+from imp_data.mobile.export import export
+from imp_data.mobile.pictures import png
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chat")
+    export(save_model(folder / "model"), folder / "out", [16], [SIZE])
+    return folder / "out"
+
+
+@contextmanager
+def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`imp-data chat` in a process of its own, and the address that it prints."""
+    command = [sys.executable, "-m", "imp_data", "chat", *map(str, arguments), "--port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **piped) as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            said = process.stdout.readline()
+            assert said.startswith("ImpChat: "), process.stderr.read()
+            yield said.removeprefix("ImpChat: ").strip(), process
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        finally:
+            process.kill()
+
+
+def test_openais_client_asks_about_a_picture_and_ctrl_c_ends_it(exported: Path) -> None:
+    data = base64.b64encode(png(drawn_cases()[0].picture)).decode()
+    content = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+    ]
+    with chatting(exported, "--threads", "1") as (url, process):
+        assert "ImpChat" in httpx.get(url).text
+        assert httpx.get(f"{url}v1/about").json()["image_size"] == SIZE
+        client = OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0)
+        asked = {"role": "user", "content": content}
+        said = client.chat.completions.create(model="any", messages=[asked], max_tokens=6)  # type: ignore[list-item]
+        assert said.usage is not None and said.usage.completion_tokens in range(1, 7)
+        # The picture's tokens are in the prompt: it was not passed over.
+        assert said.usage.prompt_tokens > (SIZE // 14) ** 2
+    assert process.returncode == 0
+
+
+def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
+    with chatting(exported, "--host", "0.0.0.0", "--threads", "1") as (url, _):
+        page, _, token = url.partition("#token=")
+        models = page.replace("0.0.0.0", "127.0.0.1") + "v1/models"
+        assert len(token) >= 16
+        assert httpx.get(models).status_code == 401
+        allowed = httpx.get(models, headers={"Authorization": f"Bearer {token}"})
+        assert allowed.status_code == 200
+
+
+def test_the_token_stands_where_no_server_is_sent_it() -> None:
+    assert address("::1", 8080, None) == "http://[::1]:8080/"
+    assert address("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(exported: Path) -> None:
+    with chatting(exported, "--threads", "1") as (url, _):
+        port = url.rstrip("/").rsplit(":", 1)[1]
+        command = [sys.executable, "-m", "imp_data", "chat", str(exported), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].strip() == "What to do: choose another --port"

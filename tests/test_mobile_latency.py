@@ -1,0 +1,179 @@
+"""What an export costs: times from llama.cpp's own clock, and quality against size."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
+
+from models import SIZE, save_model
+
+from imp_data.errors import UserError
+from imp_data.mobile.cases import drawn_cases, given_cases
+from imp_data.mobile.export import export
+from imp_data.mobile.latency import PAPER, Report, Row, Spread, _encoding_seconds, latency
+from imp_data.mobile.quality import chart_svg, quality
+from imp_data.mobile.quantize import Precision
+from imp_data.mobile.runtime import Settings, open_runtime
+from imp_data.mobile.stopwatch import Task
+
+# As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    from imp_data.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    export(model, out, [4], [SIZE, SIZE // 2])
+    return out
+
+
+def test_the_protocol_is_the_paper_s(exported: Path) -> None:
+    report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
+    large, small = report.rows
+    assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
+    assert (large.picture_tokens, small.picture_tokens) == (16, 4)
+    assert (large.answer_tokens, small.answer_tokens) == (64, 64)
+    # Words that come to 41 tokens or a few more.
+    assert 41 <= large.prompt_tokens == small.prompt_tokens < 48
+    for row in report.rows:
+        assert 0 < row.t_ve_s.least <= row.t_ve_s.median <= row.t_ve_s.most < row.t_total_s.most
+        assert row.flash_attention == (row.probed_s["on"] < row.probed_s["off"])
+        assert row.vision_precision is Precision.Q4_0
+        sizes = [
+            (exported / name).stat().st_size
+            for name in ("text-Q4_0.gguf", f"vision-Q4_0-{row.resolution}.gguf")
+        ]
+        assert row.size_bytes == sum(sizes)
+        assert row.peak_bytes > row.size_bytes
+
+
+def test_the_total_of_the_paper_s_rows_follows_from_their_parts() -> None:
+    for paper, tokens in zip(PAPER, (729, 196), strict=True):
+        total = paper.t_ve_s + (tokens + 41) / paper.s_prompt + 64 / paper.s_gen
+        assert abs(total / paper.t_total_s - 1) < 0.02
+
+
+def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
+    one = Spread(median=2.0, least=1.5, most=4.0)
+    row = Row(
+        precision=Precision.Q4_0,
+        vision_precision=Precision.Q4_0,
+        resolution=196,
+        flash_attention=False,
+        probed_s={"on": 2, "off": 1},
+        picture_tokens=196,
+        prompt_tokens=41,
+        answer_tokens=64,
+        t_ve_s=one,
+        s_prompt=one,
+        s_gen=one,
+        t_total_s=Spread(median=10, least=9, most=11),
+        predicted_s=10.5,
+        size_bytes=1,
+        peak_bytes=1,
+    )
+    report = Report(model="m", threads=2, runs=3, load_before=0.1, rows=[row])
+    text = "\n".join(report.lines())
+    assert "10.50 (+5.0%)" in text
+    assert "2.00 (1.50–4.00)" in text
+    assert "70.12" in text
+
+
+LOG = """\
+0.01.000.500 I slot encode_mtmd_: id  0 | task 0 | encoding mtmd batch from idx = 3, n_chunks = 1
+0.01.002.000 D mtmd_batch_encode_impl: encoding batch with 1 entries and total 16 tokens
+{minutes}.03.250.500 I decoding image batch 1/1, n_tokens_batch = 16
+0.03.300.000 I image decoded (batch 1/1) in 1 ms
+"""
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [("0", 2.25), ("12", 722.25)])
+def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
+    task = Task(
+        folder=Path("x"),
+        precision=Precision.Q4_0,
+        resolution=56,
+        flash_attention=False,
+        threads=1,
+        runs=0,
+    )
+    found = _encoding_seconds(task, LOG.replace("{minutes}", minutes))
+    assert found == [pytest.approx(seconds)]
+    with pytest.raises(UserError, match="tells of 1 pictures of 2"):
+        _encoding_seconds(task.model_copy(update={"runs": 1}), LOG.replace("{minutes}", minutes))
+
+
+def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(exported, tmp_path / "copy"))
+    whole = (copy / "text-Q4_0.gguf").read_bytes()
+    (copy / "text-Q4_0.gguf").write_bytes(whole[: len(whole) // 2])
+    with (
+        pytest.raises(UserError, match="cannot load it"),
+        open_runtime(copy, Precision.Q4_0, SIZE, Settings(context=512, threads=1)),
+    ):
+        pass
+    with pytest.raises(UserError, match="could not be measured"):
+        latency(copy, [Precision.Q4_0], threads=1, runs=1)
+
+
+def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:
+    export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
+    report = quality(model, tmp_path, drawn_cases(), Settings(context=512, threads=1))
+    shifts = {(row.precision, row.resolution): row.mean_shift for row in report.rows}
+    assert len(shifts) == 6
+    for size in (SIZE, SIZE // 2):
+        finest = shifts[Precision.F16, size]
+        assert finest < 0.01 < shifts[Precision.Q4_K_M, size] < shifts[Precision.Q4_0, size]
+    assert all(0 <= row.equal_answers <= row.cases == 4 for row in report.rows)
+    svg = chart_svg(report)
+    assert svg.startswith("<svg")
+    assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
+
+
+def test_pictures_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
+    wide = drawn_cases()[0].picture
+    assert wide is not None
+    wide.save(tmp_path / "mine.png")
+    (case,) = given_cases([tmp_path / "mine.png"], "What is it?")
+    assert (case.name, case.picture and case.picture.size) == ("mine.png", (480, 160))
+    (tmp_path / "no.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"no\.png: is no picture"):
+        given_cases([tmp_path / "no.png"], "What is it?")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", ["imp-data", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_the_commands_measure_draw_and_bundle(
+    model: Path,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["latency", exported, "--precision", "Q4_K_M", "--runs", 1, "--threads", 1]
+    assert run(monkeypatch, *words) == 0
+    assert "paper, 4 bits @196" in capsys.readouterr().out
+    assert len(json.loads((exported / "latency.json").read_text())["rows"]) == 2
+    assert run(monkeypatch, "quality", model, exported, "--threads", 1) == 0
+    assert (exported / "quality.svg").read_text().startswith("<svg")
+    assert run(monkeypatch, "bundle", exported) == 0
+    assert "text-Q4_K_M.gguf, vision-Q4_0-28.gguf" in capsys.readouterr().out
+    assert run(monkeypatch, "bundle", exported, "--precision", "Q3") == 1
+    assert "'Q3' is unknown" in capsys.readouterr().err

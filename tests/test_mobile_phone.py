@@ -1,0 +1,162 @@
+"""The folder for a phone holds what it needs, and the phone's own loader answers from it."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
+
+from models import SIZE, save_model
+
+from imp_data.errors import UserError
+from imp_data.mobile.bundle import read_bundle
+from imp_data.mobile.cases import drawn_cases
+from imp_data.mobile.export import export
+from imp_data.mobile.phone import write_phone_bundle
+from imp_data.mobile.quantize import Precision
+from imp_data.mobile.runtime import Settings, open_runtime
+from imp_data.store import file_sha256
+
+QUIET = Settings(context=512, threads=1)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phone")
+    export(save_model(folder / "model"), folder / "out", [8, 4], [SIZE, SIZE // 2])
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def phone(exported: Path) -> Path:
+    write_phone_bundle(exported, Precision.Q4_0, SIZE // 2)
+    return exported / "mobile"
+
+
+def test_it_holds_two_models_a_manifest_a_licence_and_instructions(phone: Path) -> None:
+    names = ["LICENSE", "README.md", "manifest.json", "text-Q4_0.gguf", "vision-Q4_0-28.gguf"]
+    assert sorted(path.name for path in phone.iterdir()) == names
+    bundle = read_bundle(phone)
+    files = [file for one in bundle.files for file in one.files]
+    assert [file_sha256(phone / file.name) for file in files] == [file.sha256 for file in files]
+    assert bundle.mixture_digest == "ab" * 32
+    assert bundle.minimum_memory_bytes is not None
+    assert "Apache-2.0" in (phone / "LICENSE").read_text()
+
+
+def test_its_memory_is_weights_context_and_working_space(phone: Path) -> None:
+    bundle = read_bundle(phone)
+    # Keys and values of 2 layers, 64 numbers wide, in two bytes each.
+    assert bundle.kv_bytes_per_token == 2 * 2 * 64 * 2
+    weights = sum(one.bytes for one in bundle.files)
+    assert bundle.minimum_memory_bytes == weights + 2048 * 512 + (400 << 20)
+
+
+def test_its_instructions_name_its_files_and_size(phone: Path) -> None:
+    text = (phone / "README.md").read_text()
+    assert "-m text-Q4_0.gguf --mmproj vision-Q4_0-28.gguf" in text
+    assert "squeezed to 28 x 28 pixels" in text
+
+
+def answer(folder: Path, precision: Precision, size: int, most: int = 12) -> str:
+    with open_runtime(folder, precision, size, QUIET) as runtime:
+        prompt = runtime.prompt("What is it?", with_picture=True)
+        return runtime.answer(prompt, drawn_cases()[0].picture, most).text
+
+
+def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
+    expected = answer(exported, Precision.Q4_0, SIZE // 2)
+    assert expected
+    assert answer(phone, Precision.Q4_0, SIZE // 2) == expected
+
+
+def test_its_address_speaks_the_openai_protocol(exported: Path) -> None:
+    from openai import OpenAI
+
+    picture = drawn_cases()[0].picture
+    assert picture is not None
+    with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
+        assert runtime.address.startswith("http://127.0.0.1:")
+        url = "data:image/png;base64," + base64.b64encode(runtime.file_of(picture)).decode()
+        content: Any = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": "\nWhat is it?"},
+        ]
+        with OpenAI(base_url=f"{runtime.address}/v1", api_key="none") as client:
+            reply = client.chat.completions.create(
+                model="imp",
+                messages=[{"role": "user", "content": content}],
+                max_tokens=12,
+                temperature=0,
+            )
+        prompt = runtime.prompt("What is it?", with_picture=True)
+        assert reply.choices[0].message.content == runtime.answer(prompt, picture, 12).text
+
+
+def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
+    parts = save_model(tmp_path / "model")
+    bundle = export(parts, tmp_path / "out", [4], [SIZE // 2], max_bytes=40_000)
+    text = bundle.text(Precision.Q4_0)
+    assert [file.name for file in text.files] == [
+        f"text-Q4_0-{n:05d}-of-{len(text.files):05d}.gguf" for n in range(1, len(text.files) + 1)
+    ]
+    assert len(text.files) > 2
+    phone = write_phone_bundle(tmp_path / "out", Precision.Q4_0, SIZE // 2, max_bytes=60_000 << 2)
+    assert phone.text(Precision.Q4_0) == text
+    expected = answer(exported, Precision.Q4_0, SIZE // 2)
+    assert answer(tmp_path / "out" / "mobile", Precision.Q4_0, SIZE // 2) == expected
+
+
+def test_a_file_too_large_for_the_store_is_refused(exported: Path) -> None:
+    with pytest.raises(UserError, match=r"more than --max-file allows(.|\n)*its parts"):
+        write_phone_bundle(exported, Precision.Q8_0, SIZE, max_bytes=1000)
+
+
+def test_an_altered_file_is_refused(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "copy"))
+    with (copy / "text-Q8_0.gguf").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match="is not the file that manifest"):
+        write_phone_bundle(copy, Precision.Q8_0, SIZE)
+
+
+def test_a_precision_not_exported_is_told_with_those_that_are(exported: Path) -> None:
+    with pytest.raises(UserError, match="lists no text in F16; there are text-Q8_0"):
+        write_phone_bundle(exported, Precision.F16, SIZE)
+
+
+def has_llama_node() -> bool:
+    node = shutil.which("node")
+    check = ["-e", "require.resolve('@fugood/llama.node')"]
+    where = Path(__file__).parent
+    return (
+        bool(node)
+        and not subprocess.run(
+            [str(node), *check], capture_output=True, check=False, cwd=where
+        ).returncode
+    )
+
+
+@pytest.mark.skipif(not has_llama_node(), reason="node with @fugood/llama.node (NODE_PATH) needed")
+def test_the_desktop_twin_of_llama_rn_answers_alike_about_a_picture(
+    phone: Path, tmp_path: Path
+) -> None:
+    with open_runtime(phone, Precision.Q4_0, SIZE // 2, QUIET) as runtime:
+        picture = drawn_cases()[0].picture
+        assert picture is not None
+        (tmp_path / "picture.png").write_bytes(runtime.file_of(picture))
+    files = [phone / "text-Q4_0.gguf", phone / "vision-Q4_0-28.gguf", tmp_path / "picture.png"]
+    script = Path(__file__).parent / "llama_node.cjs"
+    told = subprocess.run(
+        ["node", script, *files], capture_output=True, text=True, check=True, env=os.environ
+    )
+    said = json.loads(told.stdout.splitlines()[-1])
+    # Two builds round activations differently: of random weights four tokens are safely equal.
+    assert said == {"sees": True, "text": answer(phone, Precision.Q4_0, SIZE // 2, most=4)}
