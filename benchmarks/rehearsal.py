@@ -11,12 +11,17 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scale
 
@@ -26,10 +31,11 @@ from imp_data.datadir import DataDir
 from imp_data.fingerprints import fingerprint_table, fingerprint_writer, picture_names
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.images.match import Hashes
+from imp_data.ledger import Outcome, Reason
 from imp_data.manifest import Benchmark, Expect, File, Recipe, load_recipe
 from imp_data.pipeline import Build
 from imp_data.rebuild import stages
-from imp_data.store import arrow_batches, write_stamp
+from imp_data.store import arrow_batches, write_stamp, xxh3_keys
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065
@@ -157,23 +163,26 @@ def rehearsal_recipe(size: float) -> Recipe:
 def make_up_fingerprints(build: Build, source: str) -> None:
     """Fingerprints of all pictures a source names, as if an earlier build had looked at them.
 
-    One in 2,000 is within 8 bits of a benchmark picture's, one in 1,000 is missing.
+    In draw order, as a build writes them. One in 2,000 is within 8 bits of a benchmark picture's,
+    one in 1,000 is missing.
     """
     chance = random.Random(source)
     pack = read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
-    seen: set[int] = {0}
-    rows: list[Fingerprint] = []
+    rows: dict[int, Fingerprint] = {}
+    names: list[int] = []
+    keys: list[int] = []
+    for batch in arrow_batches(build.data.records(source), ["id", "image"]):
+        images = batch.column("image").to_pylist()
+        names += picture_names(images).tolist()
+        keys += xxh3_keys(build.recipe.mixture.seed, batch.column("id").to_pylist())
+        for image, name in zip(images, names[-len(images) :], strict=True):
+            if image is not None and name not in rows:
+                rows[name] = made_up(image, name, chance, pack.hashes)
+    drawn = (rows.pop(names[row], None) for row in sorted(range(len(keys)), key=keys.__getitem__))
+    made = filter(None, drawn)
     with fingerprint_writer(build.data.fingerprints(build.name, source)) as out:
-        for batch in arrow_batches(build.data.records(source), ["image"]):
-            images = batch.column("image").to_pylist()
-            for image, name in zip(images, picture_names(images).tolist(), strict=True):
-                if name not in seen:
-                    seen.add(name)
-                    rows.append(made_up(image, name, chance, pack.hashes))
-            if len(rows) >= ROW_GROUP:
-                out.write_table(fingerprint_table(rows).cast(out.schema))
-                rows = []
-        out.write_table(fingerprint_table(rows).cast(out.schema))
+        while some := list(islice(made, ROW_GROUP)):
+            out.write_table(fingerprint_table(some).cast(out.schema))
     looked_at = {"pictures": build.pictures_digest(source)}
     write_stamp(build.stamp(f"images/{source}"), looked_at, "", {})
 
@@ -222,6 +231,20 @@ def peaks_mib() -> dict[str, float]:
     return peaks
 
 
+def cpu_seconds() -> float:
+    """Of this process and its living children together."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        pid = int(stat.parent.name)
+        if pid == os.getpid() or _descends(int(fields[1])):
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _descends(pid: int) -> bool:
     while pid > 1:
         if pid == os.getpid():
@@ -250,29 +273,109 @@ def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
 
 def rehearse(build: Build) -> dict[str, Any]:
     """Run every stage and print what it took; pictures and the benchmark are made up in between."""
-    done: dict[str, Any] = {"rows": 0, "seconds": 0.0, "stages": {}}
+    done: dict[str, Any] = {"rows": 0, "seconds": 0.0, "cpu_seconds": 0.0, "stages": {}}
     for asset, run in stages(build):
         if asset.startswith("images/"):
             elsewhere(make_up_fingerprints, build, asset.removeprefix("images/"))
         if asset == "benchmarks/textvqa":
             elsewhere(made_up_pack, build)
             continue
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), cpu_seconds()
         result = run()
-        seconds = time.perf_counter() - begun
+        seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
         rows = next((result.figures[k] for k in _COUNTS if k in result.figures), 0)
-        peak = max(peaks_mib().values())
-        # Records to mixture: the report on it is timed, but told apart.
-        done["seconds"] += 0 if asset == "neighbours" else seconds
         done["rows"] += rows if asset.startswith("records/") else 0
-        done["stages"][asset] = {"rows": rows, "seconds": round(seconds, 2), "mib": round(peak)}
-        if not asset.startswith("raw/"):
-            rate = f"{rows / seconds:,.0f}/s"
-            print(f"{asset:28}{rows:>12,} rows{seconds:9.2f} s{rate:>14}{peak:8.0f} MiB")
+        _tell(done, asset, rows, seconds, cpu)
         if asset == "mixture":
             done["digest"], done["samples"] = result.figures["digest"], result.figures["rows"]
+            begun, cpu = time.perf_counter(), cpu_seconds()
+            problems = {check.name: check.find().problems for check in mixture_checks(build)}
+            seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
+            _tell(done, "checks of the mixture", done["samples"], seconds, cpu)
+            print(
+                "".join(f"  {name}: {told or 'holds'}\n" for name, told in problems.items()), end=""
+            )
+            done["conserved"] = not problems["conserved"]
     done["peak_mib"] = round(max(peaks_mib().values()))
     return done
+
+
+def _tell(done: dict[str, Any], asset: str, rows: int, seconds: float, cpu: float) -> None:
+    peak = max(peaks_mib().values())
+    if asset != "neighbours":  # records to mixture: the report on it is timed, but told apart
+        done["seconds"] += seconds
+        done["cpu_seconds"] += cpu
+    told = {"rows": rows, "seconds": round(seconds, 2), "cpu": round(cpu, 2), "mib": round(peak)}
+    done["stages"][asset] = told
+    if not asset.startswith("raw/"):
+        rate = f"{rows / seconds:,.0f}/s"
+        print(f"{asset:28}{rows:>12,} rows{seconds:9.2f} s{cpu:8.2f} CPU{rate:>14}{peak:8.0f} MiB")
+
+
+def rebuilt(build: Build) -> tuple[list[str], float]:
+    """What a rebuild had to do again, and its seconds."""
+    begun = time.perf_counter()
+    runs = (pair for pair in stages(build) if not pair[0].startswith("benchmarks/"))
+    again = [asset for asset, run in runs if run().built]
+    return again, round(time.perf_counter() - begun, 2)
+
+
+def with_one_source_changed(build: Build) -> Build:
+    """The same build, but ChartQA's Samples no longer say which file they are from."""
+    recipe = build.recipe
+    changed = recipe.sources["chartqa"].model_copy(update={"subsets": "none"})
+    sources = {**recipe.sources, "chartqa": changed}
+    return Build(recipe.model_copy(update={"sources": sources}), build.data)
+
+
+def pictures_opened(build: Build) -> tuple[int, int]:
+    """References to pictures that the draws reached, and all there are."""
+    reached = total = 0
+    for source in build.recipe.sources:
+        records = arrow_batches(build.data.records(source), ["image"])
+        screened = arrow_batches(build.data.screened(build.name, source), ["outcome", "reason"])
+        for record, fate in zip(records, screened, strict=True):
+            shown = pc.is_valid(record.column("image"))
+            looked_at = pc.or_(
+                pc.equal(fate.column("outcome"), Outcome.KEPT),
+                pc.is_in(fate.column("reason"), pa.array(SEEN, pa.string())),
+            )
+            total += pc.sum(shown).as_py()
+            reached += pc.sum(pc.and_(shown, looked_at)).as_py()
+    return reached, total
+
+
+# Reasons that are known once a picture has been opened.
+SEEN = [r.value for r in Reason if r.name.startswith("IMAGE_")] + [
+    "benchmark_bytes",
+    "benchmark_hash",
+    "near_duplicate",
+]
+
+
+def smaller_run(asked: argparse.Namespace) -> dict[str, Any]:
+    """The figures of the same at the smaller scale, run by itself."""
+    options = ["--scale", str(asked.against), "--folder", str(asked.folder), "--against", "0"]
+    command = [sys.executable, __file__, *options, "--workers", asked.workers]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    figures: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return figures
+
+
+def compare_memory(figures: dict[str, Any], smaller: dict[str, Any]) -> None:
+    """Say whether memory stays the same: within 20 %."""
+    growth = figures["peak_mib"] / smaller["peak_mib"] - 1
+    added = (figures["peak_mib"] - smaller["peak_mib"]) * 2**20
+    each = added / (figures["rows"] - smaller["rows"])
+    figures["peak_growth"] = round(growth, 3)
+    print(
+        f"memory: {smaller['peak_mib']} MiB at {smaller['rows']:,} rows, {figures['peak_mib']} MiB "
+        f"at {figures['rows']:,}: {growth:+.0%}, {each:.0f} bytes a row; "
+        f"{'bounded' if growth <= MOST_GROWTH else 'NOT BOUNDED'} (20 % allowed)"
+    )
+
+
+MOST_GROWTH = 0.2
 
 
 def main() -> None:
@@ -280,26 +383,34 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the true size")
     parser.add_argument("--folder", type=Path, default=Path("data/rehearsal"))
     parser.add_argument("--workers", default="2")
+    parser.add_argument("--against", type=float, default=0.1, help="compare memory with this scale")
     asked = parser.parse_args()
     os.environ["IMP_WORKERS"] = asked.workers
+    smaller = smaller_run(asked) if 0 < asked.against < asked.scale else None
     data = DataDir(asked.folder / f"{asked.scale}")
     if not data.raw("textvqa").exists():
         begun = time.perf_counter()
         write_raw(data.raw(""), asked.scale)
         print(f"raw inputs written in {time.perf_counter() - begun:.0f} s (not counted)")
+    for left in set(data.root.iterdir()) - {data.raw("")}:
+        shutil.rmtree(left)
     build = Build(rehearsal_recipe(asked.scale), data)
     figures = rehearse(build)
-    found = {c.name: c.find().problems for c in mixture_checks(build)}
-    begun = time.perf_counter()
-    unchanged = [
-        asset for asset, run in stages(build) if not asset.startswith("benchmarks/") and run().built
-    ]
-    figures["unchanged_seconds"] = round(time.perf_counter() - begun, 2)
-    seconds, peak = figures["seconds"], figures["peak_mib"]
-    again = ", ".join(unchanged) or "nothing"
-    print(f"unchanged rebuild: {figures['unchanged_seconds']} s, built again: {again}")
-    print(f"checks: {found}")
-    print(f"together: {figures['rows']:,} rows in {seconds:.1f} s, {peak} MiB at most")
+    print(
+        f"together: {figures['rows']:,} rows in {figures['seconds']:.1f} s, "
+        f"{figures['cpu_seconds']:.1f} s of CPU, {figures['peak_mib']} MiB at most in any process"
+    )
+    figures["pictures_opened"], figures["pictures"] = pictures_opened(build)
+    print(f"pictures: {figures['pictures_opened']:,} of {figures['pictures']:,} references opened")
+    for what, again in (
+        ("unchanged", build),
+        ("one source changed", with_one_source_changed(build)),
+    ):
+        names, seconds = rebuilt(again)
+        figures[f"{what.replace(' ', '_')}_seconds"] = seconds
+        print(f"{what}: {seconds} s, built again: {', '.join(names) or 'nothing'}")
+    if smaller is not None:
+        compare_memory(figures, smaller)
     print(json.dumps(figures))
 
 

@@ -1,6 +1,6 @@
 """A mixture's folder as `datasets` reads it: shards in Arrow's stream format, and their index."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.store import arrow_source, json_text, text_digest, write_text
 
 # datasets reads and writes batches of this many rows; it opens other sizes as well.
-_BATCH_ROWS = 1000
+BATCH_ROWS = 1000
 # features as `datasets` writes them for SAMPLE_SCHEMA (datasets 5, features/features.py).
 _DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
 
@@ -37,8 +37,14 @@ def shard_schema() -> pa.Schema:
 
 def write_shard(path: Path, table: pa.Table) -> None:
     """One shard of a table in one piece, fresh from a take: its bytes depend on its rows alone."""
+    write_shard_in_parts(path, [table])
+
+
+def write_shard_in_parts(path: Path, tables: Iterable[pa.Table]) -> None:
+    """The same of tables of which all but the last have a multiple of BATCH_ROWS rows."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, shard_schema()) as writer:
-        writer.write_table(table.cast(shard_schema()), max_chunksize=_BATCH_ROWS)
+        for table in tables:
+            writer.write_table(table.cast(shard_schema()), max_chunksize=BATCH_ROWS)
 
 
 def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
@@ -67,16 +73,11 @@ def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
     write_text(folder / "dataset_info.json", json_text(info))
 
 
-def mixture_ids(folder: Path) -> Iterator[str]:
-    """The ids of a mixture's Samples, in its order."""
-    for batch in mixture_batches(folder):
-        yield from batch.column("id").to_pylist()
-
-
-def mixture_batches(folder: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of a mixture's shards, in its order."""
+def mixture_batches(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of a mixture's shards, in its order, with some columns or all of them."""
     for shard in shard_files(folder):
-        yield from shard_batches(shard)
+        for batch in shard_batches(shard):
+            yield batch if columns is None else batch.select(columns)
 
 
 def shard_files(folder: Path) -> list[Path]:

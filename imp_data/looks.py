@@ -93,14 +93,13 @@ class Looks(NamedTuple):
     def columns(self, names: Names, shown: npt.NDArray[np.bool_]) -> list[pa.Array]:
         """sha256, width and height of the pictures; null where they are not shown."""
         places = self._places(names)
-        texts = self.sha256[places].tobytes().hex()
-        wide = 2 * _SHA256_BYTES
-        digests = [
-            texts[n * wide : (n + 1) * wide] if show else None
-            for n, show in enumerate(shown.tolist())
-        ]
+        texts = self.sha256[places[shown]].tobytes().hex().encode()
+        bounds = np.zeros(len(shown) + 1, np.int32)
+        np.cumsum(shown * np.int32(2 * _SHA256_BYTES), out=bounds[1:])
+        valid = np.packbits(shown, bitorder="little")
+        buffers = map(pa.py_buffer, (bounds, texts, valid))
         sides = [pa.array(side[places], mask=~shown) for side in (self.width, self.height)]
-        return [pa.array(digests, pa.string()), *sides]
+        return [pa.StringArray.from_buffers(len(shown), *buffers), *sides]
 
 
 def pictures_of(table: pa.Table) -> Pictures:

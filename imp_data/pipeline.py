@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from imp_data.benchmarks import build_benchmark, read_pack
+from imp_data.candidates import Candidates, candidates
 from imp_data.datadir import DataDir, data_dir
 from imp_data.engine import running_on
 from imp_data.errors import UserError
@@ -19,11 +20,12 @@ from imp_data.images.fingerprint import decoder
 from imp_data.journal import journal
 from imp_data.looks import Judge, read_looks
 from imp_data.manifest import Decontamination, Published, Recipe, load_recipe, model_digest
-from imp_data.mixture import build_mixture, shard_names
+from imp_data.mixture import build_mixture
 from imp_data.progress import progress
 from imp_data.records import build_records
-from imp_data.screening import Candidates, candidates, draw, image_paths, write_screened
+from imp_data.screening import draw, image_paths, write_screened
 from imp_data.settlement import Share
+from imp_data.shuffle import shard_names
 from imp_data.store import (
     StageResult,
     code_digest,
@@ -43,15 +45,15 @@ _FIRST = "materialize it first, or run the whole job"
 _OWN = {"images", "screened", "mixture", "neighbours", "card"}
 
 _EDGE = ("errors", "manifest", "ledger", "sample", "store")
-_LOOKS = ("screening", "looks", "twins", "verdicts", "images")
+_DRAW = ("candidates", "screening", "looks", "twins", "verdicts", "images")
 # The modules whose text decides the bytes of a stage; their digest is its code version.
 CODE: dict[str, str] = {
     "raw": code_digest("upstream", "fetch", "download", "unpack"),
-    "records": code_digest(*_EDGE, "records", "rules", "layouts"),
+    "records": code_digest(*_EDGE, "records", "batches", "sieve", "rules", "layouts"),
     "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts", "recall"),
-    "images": code_digest(*_EDGE, *_LOOKS, "fingerprints"),
-    "screened": code_digest(*_EDGE, *_LOOKS, "unlike"),
-    "mixture": code_digest(*_EDGE, "mixture", "arrow_dataset", "settlement"),
+    "images": code_digest(*_EDGE, *_DRAW, "fingerprints"),
+    "screened": code_digest(*_EDGE, *_DRAW, "unlike"),
+    "mixture": code_digest(*_EDGE, "mixture", "shuffle", "arrow_dataset", "settlement"),
 }
 
 
@@ -65,6 +67,7 @@ class Build:
         self.recipe = recipe
         self.data = data or data_dir(recipe.mixture)
         self._packs: tuple[list[str], list[Benchmarked]] | None = None
+        self._offered: tuple[dict[str, str], Candidates] | None = None
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
@@ -301,8 +304,14 @@ class Build:
         return self.recipe.part(source).quota
 
     def _candidates(self, source: str) -> Candidates:
-        records = self.data.records(source)
-        return candidates(self.recipe.mixture, source, records, self._benchmarked())
+        """Those of the last source asked for are kept: two stages after one another need them."""
+        inputs = {"source": source, **self._draw_inputs(source)}
+        if self._offered is None or self._offered[0] != inputs:
+            self._offered = None  # before the next, so that there is never more than one
+            records = self.data.records(source)
+            found = candidates(self.recipe.mixture, source, records, self._benchmarked())
+            self._offered = (inputs, found)
+        return self._offered[1]
 
     def _benchmarked(self) -> list[Benchmarked]:
         """The benchmarks' packs, made ready once and again when one of them has changed."""

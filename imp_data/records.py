@@ -1,46 +1,25 @@
 """The records stage: upstream files in, validated Samples and a ledger row for every record out."""
 
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imp_data.batches import Batch, process
 from imp_data.engine import map_ordered
 from imp_data.layouts import LAYOUTS
-from imp_data.layouts.reading import Chunk
-from imp_data.ledger import (
-    RECORDS_LEDGER_SCHEMA,
-    REPAIR_TYPE,
-    Mend,
-    Outcome,
-    Stage,
-    Verdict,
-    evidence_json,
-)
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA
 from imp_data.manifest import Limits, Source
 from imp_data.progress import progress
-from imp_data.rules import judge
-from imp_data.sample import RECORD_SCHEMA, TURN_TYPE, Draft, Refused, Row, content_hash, sample_id
-from imp_data.store import arrow_writer, parquet_writer
+from imp_data.sample import RECORD_SCHEMA, sample_id
+from imp_data.store import arrow_writer, parquet_writer, value_counts
 
 _LEDGER_GROUP_ROWS = 1 << 17
-
-
-class Batch(NamedTuple):
-    """What one chunk became: Samples, their content hashes, and a ledger row an upstream record.
-
-    In `ledger` the column `sample` counts from the chunk's first Sample.
-    """
-
-    samples: pa.RecordBatch
-    contents: npt.NDArray[np.uint64]
-    ledger: pa.RecordBatch
 
 
 def build_records(
@@ -69,9 +48,9 @@ def build_records(
                 pending = []
             rows += len(account)
             samples += len(numbered)
-            subsets.update(_counts(numbered.column("subset")))
-            reasons.update(_counts(account.column("reason").drop_null()))
-            repairs.update(_counts(account.column("repairs").flatten().field("repair")))
+            subsets.update(value_counts(numbered.column("subset")))
+            reasons.update(value_counts(account.column("reason").drop_null()))
+            repairs.update(value_counts(account.column("repairs").flatten().field("repair")))
             told.add(len(account))
         if pending:
             ledger_out.write_table(pa.Table.from_batches(pending))
@@ -83,12 +62,6 @@ def build_records(
         "repaired": dict(sorted(repairs.items())),
         "exact_repeats": repeats.count,
     }
-
-
-def _counts(values: pa.Array) -> dict[str, int]:
-    counted = pc.value_counts(values)
-    names, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
-    return dict(zip(names, numbers, strict=True))
 
 
 class _Repeats:
@@ -140,105 +113,3 @@ def _numbered(
         pc.add(within, pa.scalar(first_sample, pa.int32())),
     )
     return samples, account
-
-
-def process(chunk: Chunk, source: Source, limits: Limits) -> Batch:
-    """Read, validate and judge one chunk; a pure function, run in any process."""
-    layout = LAYOUTS[source.layout]
-    drafts: list[Draft] = []
-    account = _Account(source.name)
-    for group in layout.groups(chunk):
-        for item in layout.assemble(group, source):
-            if isinstance(item, Refused):
-                account.dropped(item.row, item.verdict)
-                continue
-            verdict = judge(item, limits)
-            account.of_draft(item, verdict, len(drafts))
-            if verdict is None:
-                drafts.append(item)
-    contents = [content_hash(source.name, d.upstream_id, d.image, d.turns) for d in drafts]
-    return Batch(
-        _samples(source.name, drafts, contents), np.array(contents, np.uint64), account.batch()
-    )
-
-
-def _samples(source: str, drafts: list[Draft], contents: list[int]) -> pa.RecordBatch:
-    offsets = np.cumsum([0, *(len(draft.turns) for draft in drafts)])
-    turns = [turn for draft in drafts for turn in draft.turns]
-    values = pa.StructArray.from_arrays(
-        [
-            pa.array([speaker for speaker, _ in turns], pa.string()),
-            pa.array([value for _, value in turns], pa.string()),
-        ],
-        fields=list(TURN_TYPE),
-    )
-    columns = [
-        pa.array([sample_id(source, content) for content in contents], pa.string()),
-        pa.array([source] * len(drafts), pa.string()),
-        pa.array([draft.subset for draft in drafts], pa.string()),
-        pa.array([draft.image for draft in drafts], pa.string()),
-        pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values),
-        pa.array([draft.upstream_id for draft in drafts], pa.string()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
-
-
-class _Account:
-    """The ledger rows of a chunk, column by column."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._rows: list[Row] = []
-        self._verdicts: list[Verdict | None] = []
-        self._samples: list[int | None] = []
-
-    def dropped(self, row: Row, verdict: Verdict) -> None:
-        self._add(row, verdict, None)
-
-    def of_draft(self, draft: Draft, verdict: Verdict | None, sample: int) -> None:
-        """All rows of a Draft share its fate; what was mended in it is noted at its first row."""
-        draft.rows[0].mends += draft.mends
-        for row in draft.rows:
-            self._add(row, verdict, None if verdict else sample)
-
-    def _add(self, row: Row, verdict: Verdict | None, sample: int | None) -> None:
-        self._rows.append(row)
-        self._verdicts.append(verdict)
-        self._samples.append(sample)
-
-    def batch(self) -> pa.RecordBatch:
-        """In upstream order within the chunk."""
-        order = sorted(range(len(self._rows)), key=lambda n: self._rows[n].ordinal)
-        rows = [self._rows[n] for n in order]
-        verdicts = [self._verdicts[n] for n in order]
-        columns = [
-            pa.array([self._source] * len(rows), pa.string()),
-            pa.array([row.ordinal for row in rows], pa.int64()),
-            pa.array([_encodable(row.upstream_id) for row in rows], pa.string()),
-            pa.nulls(len(rows), pa.string()),
-            pa.array([Outcome.DROPPED if v else None for v in verdicts], pa.string()),
-            pa.array([Stage.RECORDS if v else None for v in verdicts], pa.string()),
-            pa.array([v.reason if v else None for v in verdicts], pa.string()),
-            pa.array([evidence_json(v.evidence) if v else None for v in verdicts], pa.string()),
-            _repairs([row.mends for row in rows]),
-            pa.array([self._samples[n] for n in order], pa.int32()),
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=RECORDS_LEDGER_SCHEMA)
-
-
-def _encodable(text: str | None) -> str | None:
-    return text if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _repairs(mends: list[list[Mend]]) -> pa.Array:
-    flat: Iterator[Mend] = (mend for some in mends for mend in some)
-    pairs = [(str(mend.repair), mend.before) for mend in flat]
-    values = pa.StructArray.from_arrays(
-        [
-            pa.array([p[0] for p in pairs], pa.string()),
-            pa.array([p[1] for p in pairs], pa.string()),
-        ],
-        fields=list(REPAIR_TYPE),
-    )
-    offsets = np.cumsum([0, *(len(some) for some in mends)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

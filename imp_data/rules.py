@@ -43,10 +43,14 @@ def move_token_to_front(draft: Draft) -> Mend | None:
         if speaker == "human" and IMAGE_TOKEN in value:
             if value.startswith(f"{IMAGE_TOKEN}\n") and value.count(IMAGE_TOKEN) == 1:
                 return None
-            moved = f"{IMAGE_TOKEN}\n{value.replace(IMAGE_TOKEN, '').strip()}"
-            draft.turns[number] = (speaker, moved)
+            draft.turns[number] = (speaker, with_token_first(value))
             return Mend(Repair.TOKEN_MOVED, value)
     return None
+
+
+def with_token_first(value: str) -> str:
+    """The text with `<image>` in front, once."""
+    return f"{IMAGE_TOKEN}\n{value.replace(IMAGE_TOKEN, '').strip()}"
 
 
 MENDS: tuple[Callable[[Draft], Mend | None], ...] = (
@@ -58,15 +62,17 @@ MENDS: tuple[Callable[[Draft], Mend | None], ...] = (
 
 def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
     """A path that is empty, absolute or climbs could read any file of the machine."""
-    path = draft.image
-    if path is None:
-        return None
+    if draft.image is not None and leads_outside(draft.image):
+        return Verdict(Reason.BAD_IMAGE_PATH, {"image": draft.image[:200]})
+    return None
+
+
+def leads_outside(path: str) -> bool:
+    """Whether a picture's path is empty, absolute, or climbs."""
     steps = path.replace("\\", "/").split("/")
     # An empty step: nothing at all, a slash at either end, or an absolute path behind a prefix.
     outside = "" in steps or ".." in steps or "\0" in path
-    if outside or (len(steps[0]) == 2 and steps[0][1] == ":"):
-        return Verdict(Reason.BAD_IMAGE_PATH, {"image": path[:200]})
-    return None
+    return outside or (len(steps[0]) == 2 and steps[0][1] == ":")
 
 
 def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
@@ -84,9 +90,14 @@ def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
 def values_say_something(draft: Draft, limits: Limits) -> Verdict | None:
     """No value that is empty once the picture's token and white space are gone."""
     for number, (_, value) in enumerate(draft.turns):
-        if not value.replace(IMAGE_TOKEN, "").strip():
+        if says_nothing(value):
             return Verdict(Reason.EMPTY_VALUE, {"turn": number})
     return None
+
+
+def says_nothing(value: str) -> bool:
+    """Whether there is nothing but the picture's token and white space."""
+    return not value.replace(IMAGE_TOKEN, "").strip()
 
 
 def token_matches_picture(draft: Draft, limits: Limits) -> Verdict | None:

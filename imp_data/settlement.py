@@ -11,9 +11,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.arrow_dataset import mixture_ids
+from imp_data.arrow_dataset import mixture_batches
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Stage
-from imp_data.store import arrow_batches, parquet_file, parquet_writer, xxh3_keys
+from imp_data.store import arrow_batches, parquet_file, parquet_writer, value_counts, xxh3_keys
 
 _BATCH_ROWS = 1 << 15
 
@@ -40,64 +40,85 @@ def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any
             for batch in parquet_file(share.ledger).iter_batches(_BATCH_ROWS):
                 rows = decisions.settle(batch)
                 writer.write_batch(rows)
-                counts["outcomes"].update(rows.column("outcome").to_pylist())
-                counts["reasons"].update(rows.column("reason").drop_null().to_pylist())
+                counts["outcomes"].update(value_counts(rows.column("outcome")))
+                counts["reasons"].update(value_counts(rows.column("reason").drop_null()))
                 repairs = rows.column("repairs").flatten().field("repair")
-                counts["repairs"].update(repairs.to_pylist())
+                counts["repairs"].update(value_counts(repairs))
             figures[share.source] = {name: dict(sorted(c.items())) for name, c in counts.items()}
             figures[share.source]["samples"] = decisions.kept
     return figures
 
 
 class _Decisions:
-    """What screening decided of each Sample row, to be told of the upstream rows in it."""
+    """What screening decided of each Sample row, to be told of the upstream rows in it.
+
+    Memory: 6 bytes a Sample, and the evidence.
+    """
 
     def __init__(self, screened: Path) -> None:
-        columns = ["outcome", "reason", "evidence"]
-        batches = list(arrow_batches(screened, columns))
-        self._table = pa.Table.from_batches(batches) if batches else None
-        outcomes = self._table.column("outcome") if self._table else pa.array([], pa.string())
-        self.kept = pc.sum(pc.equal(outcomes, Outcome.KEPT)).as_py() or 0
+        words: dict[str | None, int] = {}
+        codes: dict[str, list[npt.NDArray[np.uint8]]] = {"outcome": [], "reason": []}
+        evidence = [pa.array([], pa.string())]
+        for batch in arrow_batches(screened, [*codes, "evidence"]):
+            for name, some in codes.items():
+                some.append(_codes(batch.column(name), words))
+            evidence.append(batch.column("evidence"))
+        nothing = np.zeros(0, np.uint8)
+        self._codes = {name: np.concatenate([nothing, *some]) for name, some in codes.items()}
+        self._words = pa.array(list(words), pa.string())
+        self._evidence = pa.chunked_array(evidence).combine_chunks()
+        kept = words.get(Outcome.KEPT, len(words))
+        self.kept = int((self._codes["outcome"] == kept).sum())
 
     def settle(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Ledger rows with an outcome each: the records stage's own, or what screening decided."""
-        if self._table is None:
-            return batch.drop_columns("sample")
-        decided = self._table.take(batch.column("sample")).combine_chunks()
-        outcome = decided.column("outcome").combine_chunks()
-        stage = pc.if_else(
-            pc.equal(outcome, Outcome.DROPPED), Stage.SCREENED.value, Stage.MIXTURE.value
-        )
-        settled = {
-            "outcome": outcome,
-            "stage": stage,
-            "reason": decided.column("reason").combine_chunks(),
-            "evidence": decided.column("evidence").combine_chunks(),
-        }
+        sample = batch.column("sample")
+        without = sample.is_null().to_numpy(zero_copy_only=False)
+        rows = sample.fill_null(0).to_numpy()
+        told = {name: self._told(codes, rows, without) for name, codes in self._codes.items()}
+        stages = pc.equal(told["outcome"], Outcome.DROPPED.value)
+        told["stage"] = pc.if_else(stages, Stage.SCREENED.value, Stage.MIXTURE.value)
+        told["evidence"] = self._evidence.take(sample)
         columns = [
-            pc.coalesce(batch.column(name), settled[name].cast(pa.string()))
-            if name in settled
-            else batch.column(name)
+            pc.coalesce(batch.column(name), told[name]) if name in told else batch.column(name)
             for name in LEDGER_SCHEMA.names
         ]
         return pa.RecordBatch.from_arrays(columns, schema=LEDGER_SCHEMA)
+
+    def _told(
+        self,
+        codes: npt.NDArray[np.uint8],
+        rows: npt.NDArray[np.int32],
+        without: npt.NDArray[np.bool_],
+    ) -> pa.Array:
+        if without.all():
+            return pa.nulls(len(rows), pa.string())
+        return self._words.take(pa.array(codes[rows], mask=without))
+
+
+def _codes(texts: pa.StringArray, words: dict[str | None, int]) -> npt.NDArray[np.uint8]:
+    """Each text's number among the words, to which new ones are added."""
+    encoded = texts.dictionary_encode(null_encoding="encode")
+    numbers = [words.setdefault(word, len(words)) for word in encoded.dictionary.to_pylist()]
+    codes: npt.NDArray[np.uint8] = np.array(numbers, np.uint8)[encoded.indices.to_numpy()]
+    return codes
 
 
 def conservation_problems(folder: Path) -> list[str]:
     """Where a mixture's ledger fails to account for a record or a Sample; empty where it does not.
 
-    Compared are 64-bit hashes of ids, 8 bytes a Sample.
+    Compared are 64-bit hashes of ids, 16 bytes a Sample in all.
     """
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     rows: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     ledger = parquet_file(folder / "ledger.parquet")
-    hashes: list[npt.NDArray[np.uint64]] = []
+    hashes = bytearray()
     for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
-        rows.update(batch.column("source").to_pylist())
-        outcomes.update(batch.column("outcome").to_pylist())
+        rows.update(value_counts(batch.column("source")))
+        outcomes.update(value_counts(batch.column("outcome")))
         of_kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
-        hashes.append(np.array(xxh3_keys(0, of_kept.unique().to_pylist()), np.uint64))
+        hashes += _hashes(of_kept.unique())
     problems = [
         f"{part['source']}: {rows[part['source']]:,} ledger rows, {part['rows_read']:,} rows read"
         for part in manifest["parts"]
@@ -106,11 +127,25 @@ def conservation_problems(folder: Path) -> list[str]:
     strangers = sorted(str(o) for o in outcomes if o not in set(Outcome))
     if strangers:
         problems.append(f"ledger.parquet: outcomes that do not exist: {', '.join(strangers)}")
-    in_ledger = np.unique(np.concatenate([np.zeros(0, np.uint64), *hashes]))
-    in_shards = np.sort(np.array(xxh3_keys(0, list(mixture_ids(folder))), np.uint64))
+    in_ledger = np.frombuffer(hashes, np.uint64)
+    in_ledger.sort()
+    in_ledger = in_ledger[np.diff(in_ledger, prepend=in_ledger[:1] + 1) != 0]
+    in_shards = np.frombuffer(_shard_hashes(folder), np.uint64)
+    in_shards.sort()
     if not np.array_equal(in_ledger, in_shards):
         problems.append(
             f"kept ids: {len(in_ledger):,} in ledger.parquet, {len(in_shards):,} in the shards, "
             f"{len(np.intersect1d(in_ledger, in_shards)):,} in both"
         )
     return problems
+
+
+def _shard_hashes(folder: Path) -> bytearray:
+    hashes = bytearray()
+    for batch in mixture_batches(folder, ["id"]):
+        hashes += _hashes(batch.column("id"))
+    return hashes
+
+
+def _hashes(ids: pa.StringArray) -> bytes:
+    return np.array(xxh3_keys(0, ids.to_pylist()), np.uint64).tobytes()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -150,11 +151,22 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
-def arrow_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The batches of an Arrow IPC file, one at a time, with some columns or all of them."""
+def arrow_batches(
+    path: Path, columns: Sequence[str] | None = None, span: tuple[int, int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow IPC file, one at a time, with some columns or all of them.
+
+    `span` asks for those from a first to before a last number alone.
+    """
     with _opened(path, columns) as file:
-        for number in range(file.num_record_batches):
+        for number in range(*(span or (0, file.num_record_batches))):
             yield file.get_batch(number)
+
+
+def arrow_batch_count(path: Path) -> int:
+    """How many batches an Arrow IPC file has."""
+    with _opened(path) as file:
+        return int(file.num_record_batches)
 
 
 def arrow_source(path: Path) -> pa.NativeFile:
@@ -301,6 +313,13 @@ def _states(outputs: Sequence[Path]) -> list[list[Any]]:
 def library_versions(*names: str) -> dict[str, str]:
     """Installed versions of libraries that a stage's bytes depend on."""
     return {name: version(name) for name in names}
+
+
+def value_counts(values: pa.Array) -> dict[Any, int]:
+    """How often each value stands in a column."""
+    counted = pc.value_counts(values)
+    names, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    return dict(zip(names, numbers, strict=True))
 
 
 def xxh3_keys(seed: int, ids: Sequence[str]) -> list[int]:

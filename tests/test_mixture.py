@@ -15,9 +15,11 @@ from datasets import Features, List, Value, load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imp_data import shuffle
+from imp_data.arrow_dataset import write_shard, write_shard_in_parts
 from imp_data.ledger import LedgerRow
 from imp_data.mixture import build_mixture
-from imp_data.sample import Sample
+from imp_data.sample import SAMPLE_SCHEMA, Sample
 from imp_data.settlement import Share, conservation_problems
 from imp_data.store import arrow_batches, arrow_writer
 
@@ -213,6 +215,27 @@ def test_its_bytes_do_not_depend_on_the_record_batches_of_its_inputs(
         mixed(forty, tmp_path_factory.mktemp("m"), rows, shard_rows=25) for rows in (batch_rows, 40)
     )
     assert some == whole
+
+
+@pytest.mark.parametrize("heap_rows", [1000, 2000])
+def test_a_shard_put_together_heap_by_heap_has_the_bytes_of_one_in_one_piece(
+    heap_rows: int, tmp_path: Path
+) -> None:
+    texts = {f.name: [f"{f.name} {n}" for n in range(3500)] for f in SAMPLE_SCHEMA}
+    turns = [[{"from": "human", "value": f"{n}?"}] for n in range(3500)]
+    sizes = {"image_width": range(3500), "image_height": range(3500)}
+    rows = pa.table({**texts, "conversations": turns, **sizes}, schema=SAMPLE_SCHEMA)
+    placed = rows.append_column("place", pa.array(range(3500), pa.int32()))
+    heaps = []
+    for begin in range(0, 3500, heap_rows):
+        heaps.append([(tmp_path / f"{begin}", 0)])
+        some = placed.slice(begin, heap_rows)
+        shuffled = some.take(pa.array(range(len(some))[::-1])).combine_chunks()
+        with arrow_writer(tmp_path / f"{begin}", placed.schema) as writer:
+            writer.write_table(shuffled)
+    write_shard_in_parts(tmp_path / "parts", shuffle._parts(heaps))
+    write_shard(tmp_path / "whole", rows.take(pa.array(range(3500))))
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 @pytest.mark.parametrize("shard_rows", [1, 7, 59, 60, 61, 1000])

@@ -183,6 +183,25 @@ def test_a_build_in_memory_has_the_bytes_of_one_on_disk(album: Path, tmp_path: P
     assert built(run(build)) == set()
 
 
+@pytest.mark.usefixtures("one_worker")
+def test_shards_on_their_way_to_a_store_are_put_together_on_the_machine_that_has_them(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    def on_ray(function: Any, pieces: Any, *_: Any) -> Any:
+        asked.add(getattr(function, "func", function).__name__)
+        return map(function, pieces)
+
+    monkeypatch.setattr("imp_data.engine.ray.map_on_ray", on_ray)
+    monkeypatch.setenv("IMP_ENGINE", "ray")
+    _, build = small(tmp_path, "memory://elsewhere")
+    rebuild(build)
+    assert asked >= {"process", "_offered", "_read_shard"}
+    assert not asked & {"_scatter", "_put_together"}
+    assert tree_digest(build.data.mixture("small")) == tree_digest(album)
+
+
 def test_a_file_url_is_a_folder_of_this_machine(tmp_path: Path) -> None:
     assert place(f"file://{tmp_path}") == tmp_path
 

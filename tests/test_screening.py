@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.benchmarks import Pack
+from imp_data.candidates import candidates
 from imp_data.fingerprints import fingerprint_table, write_fingerprints
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.ledger import Reason
 from imp_data.looks import Judge, read_looks
 from imp_data.manifest import Limits, Mixture
 from imp_data.sample import RECORD_SCHEMA
-from imp_data.screening import candidates, draw, image_paths, write_screened
+from imp_data.screening import draw, image_paths, write_screened
 from imp_data.store import arrow_batches, arrow_writer
 from imp_data.verdicts import Benchmarked, benchmarked, picture_verdicts
 

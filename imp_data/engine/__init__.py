@@ -34,6 +34,7 @@ def map_ordered(
     workers: int | None = None,
     on_crash: Callable[[Piece, Died], Result] | None = None,
     seconds: int | None = None,
+    here: bool = False,
 ) -> Iterator[Result]:
     """`function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
 
@@ -47,8 +48,9 @@ def map_ordered(
 
     `workers` (or IMP_WORKERS) counts processes of this machine; a Ray cluster that is there
     already has its own number. One local worker means this process, which then crashes itself.
+    Work on files that only this machine has is done `here`, whatever the engine.
     """
-    if engine_name() == "local":
+    if here or engine_name() == "local":
         return map_locally(function, pieces, workers or worker_count(), on_crash, seconds)
     from imp_data.engine.ray import map_on_ray
 

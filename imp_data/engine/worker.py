@@ -58,7 +58,8 @@ class Worker:
     def __init__(self) -> None:
         # Not a fork: Dagster's process has threads, whose locks a fork would copy shut.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["imp_data.records", "imp_data.fingerprints"])
+        # pandas too: pyarrow imports it, where it is installed, when it makes its first array.
+        context.set_forkserver_preload(["imp_data.records", "imp_data.fingerprints", "pandas"])
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _STARTING_OR_ENDING:

@@ -15,7 +15,8 @@ from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
 from imp_data.layouts.parsing import parse
-from imp_data.layouts.questions import Question, joined, question_problem
+from imp_data.layouts.plain_questions import Question
+from imp_data.layouts.questions import joined, question_problem
 from imp_data.layouts.reading import (
     Chunk,
     Layout,

@@ -5,7 +5,8 @@ People and the generator asked about some of the same charts; those questions be
 
 from typing_extensions import TypedDict
 
-from imp_data.layouts.questions import Question, question_layout
+from imp_data.layouts.plain_questions import Question
+from imp_data.layouts.questions import question_layout
 
 
 class _Record(TypedDict):
@@ -23,4 +24,6 @@ def _question(record: _Record) -> Question:
     )
 
 
-LAYOUT = question_layout(_Record, identity="imgname", picture="imgname", read=_question)
+LAYOUT = question_layout(
+    _Record, identity="imgname", picture="imgname", read=_question, texts=("query", "label")
+)

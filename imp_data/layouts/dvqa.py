@@ -2,7 +2,8 @@
 
 from typing_extensions import TypedDict
 
-from imp_data.layouts.questions import Question, question_layout
+from imp_data.layouts.plain_questions import Question
+from imp_data.layouts.questions import question_layout
 
 
 class _Record(TypedDict):
@@ -21,4 +22,6 @@ def _question(record: _Record) -> Question:
     )
 
 
-LAYOUT = question_layout(_Record, identity="question_id", picture="image", read=_question)
+LAYOUT = question_layout(
+    _Record, identity="question_id", picture="image", read=_question, texts=("question", "answer")
+)

@@ -2,7 +2,8 @@
 
 from typing_extensions import TypedDict
 
-from imp_data.layouts.questions import Question, question_layout
+from imp_data.layouts.plain_questions import Question
+from imp_data.layouts.questions import question_layout
 
 
 class _Record(TypedDict):

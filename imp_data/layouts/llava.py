@@ -2,14 +2,21 @@
 
 import re
 from collections.abc import Iterator
-from typing import NotRequired
+from itertools import chain
+from types import NoneType
+from typing import Any, NotRequired
 
+import numpy as np
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from imp_data.layouts.damage import Offsets
+from imp_data.layouts.plain import MISREAD, Plain, fits, loaded
 from imp_data.layouts.reading import (
+    Chunk,
     Layout,
     chunk_groups,
+    elements,
     id_of,
     read_rows,
     record_files,
@@ -40,13 +47,6 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         yield row if isinstance(row, Refused) else _draft(row, source)
 
 
-LAYOUT = Layout(
-    chunks=lambda folder, source: single_chunks(record_files(folder, source)),
-    groups=chunk_groups,
-    assemble=_assemble,
-)
-
-
 def _draft(row: Row, source: Source) -> Draft | Refused:
     row.upstream_id = id_of(row, "id", "idx")
     record = validated(_ADAPTER, row)
@@ -58,6 +58,70 @@ def _draft(row: Row, source: Source) -> Draft | Refused:
     subset = subset_of(source.subsets, image, question)
     where = source.image_prefix + image if image else image
     return Draft([row], row.upstream_id or "", subset, where, turns)
+
+
+def _plain(chunk: Chunk, source: Source) -> Plain:
+    """Records of the layout's form in which human and gpt alternate."""
+    records = loaded(list(elements(chunk)))
+    try:
+        return _side_by_side(records, np.arange(len(records)), len(records), source)
+    except MISREAD:
+        rows = [row for row, record in enumerate(records) if _is_plain(record)]
+        some = [records[row] for row in rows]
+        return _side_by_side(some, np.array(rows, np.int64), len(records), source)
+
+
+def _is_plain(record: Any) -> bool:
+    if not fits(_ADAPTER, record):
+        return False
+    speakers = [turn["from"] for turn in record["conversations"]]
+    return bool(speakers) and speakers == ["human", "gpt"] * (len(speakers) // 2)
+
+
+def _side_by_side(records: list[Any], rows: Offsets, size: int, source: Source) -> Plain:
+    """These records as Drafts; an error of MISREAD if one of them is not plain."""
+    counts = np.array([len(record["conversations"]) for record in records], np.int64)
+    turns = list(chain.from_iterable(record["conversations"] for record in records))
+    texts = [turn["value"] for turn in turns]
+    images = [record.get("image") for record in records]
+    ids = [_identity(record) for record in records]
+    alternating = [turn["from"] for turn in turns] == ["human", "gpt"] * (len(turns) // 2)
+    if not (alternating and (counts > 0).all() and (counts % 2 == 0).all()):
+        raise TypeError("human and gpt do not alternate")
+    if not ({*map(type, texts)} <= {str} and {*map(type, images)} <= {str, NoneType}):
+        raise TypeError("not text")
+    draft_of, row_ids = np.full(size, -1), list[str | None]([None]) * size
+    draft_of[rows] = np.arange(len(rows))
+    for row, identity in zip(rows.tolist(), ids, strict=True):
+        row_ids[row] = identity
+    firsts = (np.cumsum(counts) - counts).tolist()
+    return Plain(
+        draft_of,
+        row_ids,
+        [identity or "" for identity in ids],
+        [
+            subset_of(source.subsets, image, texts[first])
+            for image, first in zip(images, firsts, strict=True)
+        ],
+        [source.image_prefix + image if image else image for image in images],
+        counts,
+        texts,
+    )
+
+
+def _identity(record: dict[str, Any]) -> str | None:
+    named = [record[field] for field in ("id", "idx") if field in record]
+    if not {*map(type, named)} <= {str, int}:
+        raise TypeError("no id")
+    return str(named[0]) if named else None
+
+
+LAYOUT = Layout(
+    chunks=lambda folder, source: single_chunks(record_files(folder, source)),
+    groups=chunk_groups,
+    assemble=_assemble,
+    plain=_plain,
+)
 
 
 def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:

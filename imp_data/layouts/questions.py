@@ -1,32 +1,29 @@
 """Questions on one picture, joined to one conversation as LLaVA writes its own."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from imp_data.layouts.grouping import grouped_chunks
+from imp_data.layouts.plain_questions import (
+    Fields,
+    Question,
+    file_subset,
+    opened_with_picture,
+    plain_questions,
+)
 from imp_data.layouts.reading import (
     Layout,
     chunk_groups,
-    grouped_chunks,
     id_of,
     read_rows,
     record_files,
-    text_field,
     validated,
 )
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, Draft, Refused, Row
-
-
-class Question(NamedTuple):
-    """One upstream row of a question-answering dataset, in our words."""
-
-    image: str
-    question: str
-    answer: str
-    split: str = "train"
 
 
 def question_layout(
@@ -36,14 +33,18 @@ def question_layout(
     picture: str,
     read: Callable[[Any], Question],
     key: str | None = None,
+    texts: tuple[str, str] | None = None,
 ) -> Layout:
     """A layout whose rows are questions with short answers, one Draft a picture.
 
     `record` is the TypedDict of a row, `identity` and `picture` its fields that name the row and
     the picture, `key` the field of the file's outermost object that holds the rows, if it is not
-    an array itself.
+    an array itself. `texts` names the fields of question and answer where `read` takes them, and
+    the picture, just as they are: such rows are read faster.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
+    many: TypeAdapter[Any] = TypeAdapter(list[record])
+    fields = Fields(adapter, many, identity, read, texts, question_problem)
 
     def assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         asked: list[tuple[Row, Question]] = []
@@ -61,11 +62,10 @@ def question_layout(
             yield _draft(asked, source)
 
     return Layout(
-        chunks=lambda folder, source: grouped_chunks(
-            record_files(folder, source), text_field(picture), key
-        ),
+        chunks=lambda folder, source: grouped_chunks(record_files(folder, source), picture, key),
         groups=chunk_groups,
         assemble=assemble,
+        plain=lambda chunk, source: plain_questions(chunk, source, fields),
     )
 
 
@@ -97,15 +97,10 @@ def _draft(asked: Sequence[tuple[Row, Question]], source: Source) -> Draft:
     return joined(
         [(row, question.question, question.answer) for row, question in asked],
         upstream_id=image,
-        subset=_file_subset(asked[0][0]) if source.subsets == "file" else "",
+        subset=file_subset(asked[0][0].file) if source.subsets == "file" else "",
         image=source.image_prefix + image,
         suffix=SHORT_ANSWER_SUFFIX,
     )
-
-
-def _file_subset(row: Row) -> str:
-    """`human` for a row of train_human.json."""
-    return row.file.removesuffix(".json").rsplit("_", 1)[-1]
 
 
 def joined(
@@ -124,6 +119,6 @@ def joined(
     turns: list[tuple[str, str]] = []
     for number, (_, question, answer) in enumerate(exchanges):
         text = question.strip()
-        turns.append(("human", text if number else f"{IMAGE_TOKEN}\n{text}{suffix}"))
+        turns.append(("human", text if number else opened_with_picture(text, suffix)))
         turns.append(("gpt", answer.strip()))
     return Draft([row for row, _, _ in exchanges], upstream_id, subset, image, turns)

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
-import xxhash
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.layouts.damage import Offsets, Spans
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse, parse_exactly
+from imp_data.layouts.plain import Plain
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
 from imp_data.objects import opened
@@ -42,12 +41,14 @@ class Layout(NamedTuple):
 
     `chunks` cuts what stands in a source's raw folder into pieces of work, cheap to send to
     another process; `groups` reads a piece and gives the records that belong on one picture;
-    `assemble` makes Drafts of a group.
+    `assemble` makes Drafts of a group. `plain`, where a layout has it, makes of most groups at once
+    what these two make of each.
     """
 
     chunks: Callable[[Path, Source], Iterator[Chunk]]
     groups: Callable[[Chunk], Iterator[list[Row]]]
     assemble: Callable[[list[Row], Source], Iterable[Draft | Refused]]
+    plain: Callable[[Chunk, Source], Plain] | None = None
 
 
 def record_files(folder: Path, source: Source) -> list[Path]:
@@ -89,75 +90,6 @@ def _regular(spans: Iterator[Spans], size: int) -> Iterator[Spans]:
         yield kept
 
 
-def grouped_chunks(
-    files: Sequence[Path],
-    picture_of: Callable[[Any], str | None],
-    key: str | None = None,
-    size: int = CHUNK_ROWS,
-) -> Iterator[Chunk]:
-    """Chunks in which all records on one picture stand together, pictures in upstream order.
-
-    A first pass keeps 8 bytes of a picture's name and 20 of a record's place. Records without a
-    readable picture stay alone.
-    """
-    numbers, starts, ends, names = _index(files, picture_of, key)
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first[inverse], kind="stable")
-    groups = first[inverse][order]
-    for begin, end in _cuts(groups, size):
-        here = order[begin:end]
-        yield Chunk(tuple(files), numbers[here], starts[here], ends[here], groups[begin:end], here)
-
-
-def _index(
-    files: Sequence[Path], picture_of: Callable[[Any], str | None], key: str | None
-) -> tuple[Offsets, Offsets, Offsets, Any]:
-    numbers, starts, ends, names = [], [], [], []
-    for number, file in enumerate(files):
-        with opened(file) as bytes_of:
-            for spans in json_spans(file, key):
-                numbers.append(np.full(len(spans.starts), number))
-                starts.append(spans.starts)
-                ends.append(spans.ends)
-                names.append(_names(_slices(bytes_of, spans.starts, spans.ends), picture_of, file))
-    empty = np.zeros(0, np.int64)
-    return (
-        np.concatenate([empty, *numbers]),
-        np.concatenate([empty, *starts]),
-        np.concatenate([empty, *ends]),
-        np.concatenate([np.zeros(0, np.uint64), *names]),
-    )
-
-
-def _names(elements: Iterator[bytes], picture_of: Callable[[Any], str | None], file: Path) -> Any:
-    """xxh3 of each element's picture; of the element itself where it names none."""
-    hashes = []
-    for element in elements:
-        picture = _picture(element, picture_of)
-        alone = picture is None
-        text = element + str(file).encode() if picture is None else picture.encode()
-        hashes.append(xxhash.xxh3_64_intdigest(text, seed=int(alone)))
-    return np.array(hashes, np.uint64)
-
-
-def _picture(element: bytes, picture_of: Callable[[Any], str | None]) -> str | None:
-    try:
-        return picture_of(orjson.loads(element))
-    except orjson.JSONDecodeError:
-        parsed = parse(element)
-        return None if isinstance(parsed, Verdict) else picture_of(parsed[0])
-
-
-def _cuts(groups: Offsets, size: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at least `size` records, or the rest, that never part a group."""
-    bounds = np.append(np.flatnonzero(np.diff(groups)) + 1, len(groups))
-    begin = 0
-    while begin < len(groups):
-        end = int(bounds[min(int(np.searchsorted(bounds, begin + size)), len(bounds) - 1)])
-        yield begin, end
-        begin = end
-
-
 def text_field(name: str) -> Callable[[Any], str | None]:
     """A function that gives an object's text field, or None."""
 
@@ -180,31 +112,35 @@ def id_of(row: Row, *fields: str) -> str | None:
 
 def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
     """The rows of a chunk by picture, each with its bytes, not yet parsed."""
+    group: list[Row] = []
+    last = -1
+    names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
+    for raw, name, number, ordinal in zip(
+        elements(chunk), names, chunk.groups.tolist(), chunk.ordinals.tolist(), strict=True
+    ):
+        if number != last and group:
+            yield group
+            group = []
+        last = number
+        group.append(Row(ordinal, value=None, raw=raw, file=name))
+    if group:
+        yield group
+
+
+def elements(chunk: Chunk) -> Iterator[bytes]:
+    """The bytes of each row of a chunk."""
     files = [opened(file) for file in chunk.files]
     try:
-        group: list[Row] = []
-        last = -1
-        contiguous = len(files) == 1
-        slices = (
-            _slices(files[0], chunk.starts, chunk.ends) if contiguous else _scattered(files, chunk)
-        )
-        names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
-        for raw, name, number, ordinal in zip(
-            slices, names, chunk.groups.tolist(), chunk.ordinals.tolist(), strict=True
-        ):
-            if number != last and group:
-                yield group
-                group = []
-            last = number
-            group.append(Row(ordinal, value=None, raw=raw, file=name))
-        if group:
-            yield group
+        if len(files) == 1:
+            yield from slices(files[0], chunk.starts, chunk.ends)
+        else:
+            yield from _scattered(files, chunk)
     finally:
         for file in files:
             file.close()
 
 
-def _slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
+def slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
     """The bytes of each span; spans that follow one another closely are read at once."""
     gaps = np.flatnonzero((starts[1:] - ends[:-1] < 0) | (starts[1:] - ends[:-1] > 65536)) + 1
     for begin, end in zip([0, *gaps.tolist()], [*gaps.tolist(), len(starts)], strict=True):

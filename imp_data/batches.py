@@ -1,0 +1,279 @@
+"""What one chunk of records becomes: validated Samples, and a ledger row for every record."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from imp_data.layouts import LAYOUTS
+from imp_data.layouts.plain import Plain
+from imp_data.layouts.reading import Chunk
+from imp_data.ledger import (
+    LEDGER_SCHEMA,
+    REPAIR_TYPE,
+    Mend,
+    Outcome,
+    Repair,
+    Stage,
+    Verdict,
+    evidence_json,
+)
+from imp_data.manifest import Limits, Source
+from imp_data.rules import judge
+from imp_data.sample import RECORD_SCHEMA, TURN_TYPE, Draft, Refused, Row, content_hash, sample_id
+from imp_data.sieve import sifted
+
+Ints = npt.NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """What one chunk became: Samples, their content hashes, and a ledger row an upstream record.
+
+    In `ledger` the column `sample` counts from the chunk's first Sample.
+    """
+
+    samples: pa.RecordBatch
+    contents: npt.NDArray[np.uint64]
+    ledger: pa.RecordBatch
+
+
+class _Part(NamedTuple):
+    """A Batch of some of a chunk's rows, and the ordinal of the first row of each Sample.
+
+    `sample` is the column of that name in the ledger, -1 for a row that is in none.
+    """
+
+    samples: pa.RecordBatch
+    contents: npt.NDArray[np.uint64]
+    first_rows: Ints
+    ledger: pa.RecordBatch
+    sample: Ints
+
+
+def process(chunk: Chunk, source: Source, limits: Limits) -> Batch:
+    """Read, validate and judge one chunk; a pure function, run in any process.
+
+    Most records are read side by side and pass as they are; the others are read one by one.
+    """
+    with _without_collector():
+        return _processed(chunk, source, limits)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Parsed JSON has no cycles, but so many objects that the search for them takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _processed(chunk: Chunk, source: Source, limits: Limits) -> Batch:
+    layout = LAYOUTS[source.layout]
+    if layout.plain is None:
+        return _whole([_one_by_one(chunk, source, limits)], None)
+    plain = layout.plain(chunk, source)
+    fine, passed = _side_by_side(plain, chunk.ordinals, source.name, limits)
+    if passed.all():
+        return _whole([fine], chunk.ordinals)
+    left = Chunk(chunk.files, *(column[~passed] for column in chunk[1:]))
+    return _whole([fine, _one_by_one(left, source, limits)], chunk.ordinals)
+
+
+def _whole(parts: list[_Part], ordinals: Ints | None) -> Batch:
+    """The parts as one: Samples in the order of the chunk's rows, the ledger in upstream's."""
+    samples = _concatenated([part.samples for part in parts])
+    contents = np.concatenate([part.contents for part in parts])
+    ledger = _concatenated([part.ledger for part in parts])
+    begins = np.cumsum([0, *(len(part.contents) for part in parts)])[:-1]
+    number = np.concatenate(
+        [np.where(p.sample < 0, -1, p.sample + b) for p, b in zip(parts, begins, strict=True)]
+    )
+    if ordinals is not None and len(parts) > 1:
+        order = np.argsort(_places(ordinals, np.concatenate([p.first_rows for p in parts])))
+        samples, contents = samples.take(pa.array(order)), contents[order]
+        rank = np.append(np.empty(len(order), np.int64), -1)  # where -1 stays
+        rank[order] = np.arange(len(order))
+        number = rank[number]
+    upstream = ledger.column("ordinal").to_numpy()
+    if (np.diff(upstream) < 0).any():
+        order = np.argsort(upstream)
+        ledger, number = ledger.take(pa.array(order)), number[order]
+    sample = pa.array(number.astype(np.int32), mask=number < 0)
+    return Batch(samples, contents, ledger.append_column("sample", sample))
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)  # which would copy
+
+
+def _places(ordinals: Ints, wanted: Ints) -> Ints:
+    """Where in the chunk the rows of these ordinals are."""
+    order = np.argsort(ordinals)
+    return order[np.searchsorted(ordinals[order], wanted)]
+
+
+def _side_by_side(
+    plain: Plain, ordinals: Ints, source: str, limits: Limits
+) -> tuple[_Part, npt.NDArray[np.bool_]]:
+    """The Drafts that pass as they are, and which rows of the chunk these are made of."""
+    texts, doubtful, moved = sifted(plain, limits)
+    pairs = list(zip(cycle(("human", "gpt")), plain.texts, strict=False))
+    ends = np.cumsum(plain.counts).tolist()
+    contents = [
+        content_hash(source, identity, image, pairs[begin:end])
+        for identity, image, begin, end in zip(
+            plain.upstream_ids, plain.images, [0, *ends], ends, strict=False
+        )
+    ]
+    turns = pa.StructArray.from_arrays([_alternating(len(texts)), texts], fields=list(TURN_TYPE))
+    columns = (plain.upstream_ids, plain.subsets, plain.images)
+    samples = _samples(source, contents, *columns, np.array([0, *ends]), turns)
+    hashes = np.array(contents, np.uint64)
+
+    kept = np.append(~doubtful, False)  # for -1, the row without a Draft
+    rows = np.flatnonzero(kept[plain.draft_of])
+    number = (np.cumsum(kept) - 1)[plain.draft_of[rows]]
+    begins = np.flatnonzero(np.diff(number, prepend=-1))
+    mends = [list[Mend]()] * len(rows)
+    for row, draft in zip(begins.tolist(), np.flatnonzero(kept).tolist(), strict=True):
+        if draft in moved:
+            mends[row] = [Mend(Repair.TOKEN_MOVED, moved[draft])]
+    ids = [plain.row_ids[row] for row in rows.tolist()]
+    ledger = _ledger(source, ordinals[rows], ids, [None] * len(rows), mends)
+    if doubtful.any():
+        samples, hashes = samples.filter(pa.array(~doubtful)), hashes[~doubtful]
+    part = _Part(samples, hashes, ordinals[rows[begins]], ledger, number)
+    return part, kept[plain.draft_of]
+
+
+def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
+    """Read group by group and judged by rule after rule."""
+    layout = LAYOUTS[source.layout]
+    drafts: list[Draft] = []
+    account = _Account()
+    for group in layout.groups(chunk):
+        for item in layout.assemble(group, source):
+            if isinstance(item, Refused):
+                account.dropped(item.row, item.verdict)
+                continue
+            verdict = judge(item, limits)
+            account.of_draft(item, verdict, len(drafts))
+            if verdict is None:
+                drafts.append(item)
+    contents = [content_hash(source.name, d.upstream_id, d.image, d.turns) for d in drafts]
+    turns = [turn for draft in drafts for turn in draft.turns]
+    sides = [pa.array([turn[side] for turn in turns], pa.string()) for side in (0, 1)]
+    samples = _samples(
+        source.name,
+        contents,
+        [draft.upstream_id for draft in drafts],
+        [draft.subset for draft in drafts],
+        [draft.image for draft in drafts],
+        np.cumsum([0, *(len(draft.turns) for draft in drafts)]),
+        pa.StructArray.from_arrays(sides, fields=list(TURN_TYPE)),
+    )
+    first_rows = np.array([draft.rows[0].ordinal for draft in drafts], np.int64)
+    hashes = np.array(contents, np.uint64)
+    return _Part(samples, hashes, first_rows, *account.ledger(source.name))
+
+
+def _alternating(turns: int) -> pa.StringArray:
+    """human, gpt, human, gpt…"""
+    bounds = np.arange(turns + 1, dtype=np.int32) * 4
+    bounds[1::2] += 1
+    data = b"humangpt" * (turns // 2)
+    return pa.StringArray.from_buffers(turns, pa.py_buffer(bounds), pa.py_buffer(data))
+
+
+def _samples(
+    source: str,
+    contents: list[int],
+    upstream_ids: Sequence[str],
+    subsets: Sequence[str],
+    images: Sequence[str | None],
+    bounds: Ints,
+    turns: pa.StructArray,
+) -> pa.RecordBatch:
+    columns = [
+        pa.array([sample_id(source, content) for content in contents], pa.string()),
+        pa.array([source] * len(contents), pa.string()),
+        pa.array(subsets, pa.string()),
+        pa.array(images, pa.string()),
+        pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), turns),
+        pa.array(upstream_ids, pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
+
+
+class _Account:
+    """The ledger rows of records read one by one."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._verdicts: list[Verdict | None] = []
+        self._samples: list[int] = []
+
+    def dropped(self, row: Row, verdict: Verdict) -> None:
+        self._add(row, verdict, -1)
+
+    def of_draft(self, draft: Draft, verdict: Verdict | None, sample: int) -> None:
+        """All rows of a Draft share its fate; what was mended in it is noted at its first row."""
+        draft.rows[0].mends += draft.mends
+        for row in draft.rows:
+            self._add(row, verdict, -1 if verdict else sample)
+
+    def _add(self, row: Row, verdict: Verdict | None, sample: int) -> None:
+        self._rows.append(row)
+        self._verdicts.append(verdict)
+        self._samples.append(sample)
+
+    def ledger(self, source: str) -> tuple[pa.RecordBatch, Ints]:
+        """The rows, and of each the Sample it went into."""
+        ordinals = np.array([row.ordinal for row in self._rows], np.int64)
+        ids = [_encodable(row.upstream_id) for row in self._rows]
+        mends = [row.mends for row in self._rows]
+        ledger = _ledger(source, ordinals, ids, self._verdicts, mends)
+        return ledger, np.array(self._samples, np.int64)
+
+
+def _ledger(
+    source: str,
+    ordinals: Ints,
+    ids: Sequence[str | None],
+    verdicts: Sequence[Verdict | None],
+    mends: Sequence[list[Mend]],
+) -> pa.RecordBatch:
+    """The columns but for `sample`."""
+    columns = [
+        pa.array([source] * len(ids), pa.string()),
+        pa.array(ordinals, pa.int64()),
+        pa.array(ids, pa.string()),
+        pa.nulls(len(ids), pa.string()),
+        pa.array([Outcome.DROPPED if v else None for v in verdicts], pa.string()),
+        pa.array([Stage.RECORDS if v else None for v in verdicts], pa.string()),
+        pa.array([v.reason if v else None for v in verdicts], pa.string()),
+        pa.array([evidence_json(v.evidence) if v else None for v in verdicts], pa.string()),
+        _repairs(mends),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=LEDGER_SCHEMA)
+
+
+def _encodable(text: str | None) -> str | None:
+    return text if text is None else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _repairs(mends: Sequence[list[Mend]]) -> pa.Array:
+    pairs = [(str(mend.repair), mend.before) for some in mends for mend in some]
+    sides = [pa.array([pair[side] for pair in pairs], pa.string()) for side in (0, 1)]
+    values = pa.StructArray.from_arrays(sides, fields=list(REPAIR_TYPE))
+    bounds = np.cumsum([0, *map(len, mends)])
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values)
