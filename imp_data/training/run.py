@@ -73,7 +73,7 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
     with args.main_process_first(local=False):
-        tokenizer = tokenizer_of(run.model, corpus, before)
+        tokenizer = tokenizer_of(run.model, run.corpora, before)
         data = data_of(run.model, stage, corpus, tokenizer, shelf_of(corpus, run.manifests), folder)
     network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
     weights = earlier_weights(before) if before else {}
@@ -112,7 +112,12 @@ def _inputs(
         "begins_from": file_sha256(before / PROJECTOR) if before else None,
         "max_steps": run.max_steps,
         "stage": name,
+        **({"tokenizer": [c.digest for c in run.corpora]} if _trains_tokenizer(run, before) else {}),
     }
+
+
+def _trains_tokenizer(run: Run, before: Path | None) -> bool:
+    return run.model.tokenizer is not None and before is None
 
 
 def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
