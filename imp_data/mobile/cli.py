@@ -121,7 +121,9 @@ def quality(
 
 def bundle(
     folder: ExportFolder,
-    precision: Annotated[str, typer.Option(help="Of the language model.")] = "Q4_K_M",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+    ] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
     ] = None,
@@ -132,9 +134,10 @@ def bundle(
     from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.phone import write_phone_bundle
 
-    size = resolution or read_bundle(folder).resolutions[-1]
+    held = read_bundle(folder)
+    chosen = _precision(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    phone = write_phone_bundle(folder, _precision(precision), size, limit)
+    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
