@@ -5,8 +5,8 @@ import dagster as dg
 rebuild = dg.define_asset_job(
     "rebuild",
     selection=dg.AssetSelection.all(),
-    description="The whole mixture, from upstream's files to the card, and the model that it names; what is "
-    "unchanged is kept.",
+    description="The whole mixture, from upstream's files to the card, and the model that its "
+    "manifest names; what is unchanged is kept.",
     executor_def=dg.in_process_executor,
     config={"loggers": {"brief": {}}},
 )

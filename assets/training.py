@@ -1,4 +1,4 @@
-"""projector, adapter, model: what a mixture's model becomes, by the command line, stage by stage."""
+"""projector, adapter, model: what becomes of a mixture's model, each by the command line."""
 
 import base64
 from collections.abc import Mapping
@@ -97,7 +97,7 @@ def _model(plan: Plan) -> dg.AssetsDefinition:
         code=CODE,
     )
     def model() -> Result:
-        result = plan.merge(lambda words: launch(command_line(words)) and None)
+        result = plan.merge(lambda words: launch(command_line(words)))
         return report(result, size(result.figures["bytes"]), {}, path=plan.merged)
 
     return model
@@ -114,7 +114,7 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
         code=EVIDENCE,
     )
     def evidence() -> Result:
-        result = gather(plan, lambda words: launch(command_line(words)) and None)
+        result = gather(plan, lambda words: launch(command_line(words)))
         rows = result.figures["kinds"]
         told = {"right answers, percent": table(rows)}
         return report(result, scores_text(rows), told, path=plan.folder / "evidence")

@@ -1,4 +1,4 @@
-"""Questions on cards that are in no mixture, in the form in which `imp-data evaluate` reads them."""
+"""Questions on cards that are in no mixture, in the form that `imp-data evaluate` reads."""
 
 import json
 import shutil

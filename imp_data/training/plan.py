@@ -25,7 +25,7 @@ from imp_data.store import (
 )
 
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.
-Command = Callable[[Sequence[str]], None]
+Command = Callable[[Sequence[str]], object]
 
 CODE = code_digest("training", "recipes", "sample")
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")

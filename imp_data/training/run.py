@@ -106,18 +106,16 @@ def _inputs(
     run: Run, name: StageName, stage: Stage, corpus: Corpus, before: Path | None
 ) -> dict[str, Any]:
     parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
+    # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
+    read = run.corpora if run.model.tokenizer and before is None else []
     return {
         "recipe": model_digest(parts, stage),
         "mixture": corpus.digest,
         "begins_from": file_sha256(before / PROJECTOR) if before else None,
         "max_steps": run.max_steps,
         "stage": name,
-        **({"tokenizer": [c.digest for c in run.corpora]} if _trains_tokenizer(run, before) else {}),
+        "tokenizer": [corpus.digest for corpus in read],
     }
-
-
-def _trains_tokenizer(run: Run, before: Path | None) -> bool:
-    return run.model.tokenizer is not None and before is None
 
 
 def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
