@@ -12,6 +12,7 @@ from assets.console import brief
 from assets.images import images_assets
 from assets.jobs import curate, rebuild, weekly
 from assets.mixture import mixture_asset
+from assets.mobile import mobile_assets
 from assets.neighbours import neighbours_assets
 from assets.raw import raw_assets, world_assets
 from assets.records import records_assets
@@ -39,6 +40,7 @@ def graph(build: Build) -> dg.Definitions:
             *neighbours_assets(build),
             card_asset(build),
             *training_assets(build),
+            *mobile_assets(build),
         ],
         jobs=[rebuild, curate],
         schedules=[weekly],

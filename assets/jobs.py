@@ -13,7 +13,7 @@ rebuild = dg.define_asset_job(
 
 curate = dg.define_asset_job(
     "curate",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training", "mobile"),
     description="The mixture and its card alone: no model is trained on it, no torch is needed.",
     executor_def=dg.in_process_executor,
     config={"loggers": {"brief": {}}},

@@ -129,19 +129,20 @@ SOURCES = [
 
 
 TRAINING = {"mixtures/demo_cards", "projector", "adapter", "model", "evidence"}
+MOBILE = {"gguf", "quality", "phone"}
 
 
 def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
     for box in ("raw", "records", "images", "screened"):
         assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
-    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING
+    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING | MOBILE
     assert {
         key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
     } == others
 
 
-def test_the_demo_has_59_assets_and_without_its_report_58(demo: dict[str, set[str]]) -> None:
-    assert len(demo) == 59
+def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 62
     recipe = load_recipe(ROOT / DEMO)
     ignore = NearDuplicates(policy="ignore")
     mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
@@ -183,6 +184,7 @@ def test_every_asset_says_what_it_is() -> None:
         assert node.description and node.code_version and node.owners == ["team:data"], key
         shown_in = {"world": "raw", "card": "mixture", "neighbours": "mixture"}
         shown_in |= {name.split("/")[0]: "training" for name in TRAINING}
+        shown_in |= dict.fromkeys(MOBILE, "mobile")
         assert node.group_name == shown_in.get(*key.path[:1] * 2)
         assert 1 <= len(node.kinds) <= 3
     dvqa = assets.get(dg.AssetKey(["records", "dvqa"]))
@@ -197,6 +199,8 @@ def test_a_model_hangs_on_its_mixtures_and_each_stage_on_the_one_before(
     assert demo["projector"] == {"mixture", "mixtures/demo_cards"}
     assert demo["adapter"] == {"mixture", "mixtures/demo_cards", "projector"}
     assert (demo["model"], demo["evidence"]) == ({"adapter"}, {"model"})
+    assert (demo["gguf"], demo["phone"]) == ({"model"}, {"gguf"})
+    assert demo["quality"] == {"gguf", "evidence"}
 
 
 def test_the_job_curate_stops_before_the_model() -> None:
@@ -207,7 +211,7 @@ def test_the_job_curate_stops_before_the_model() -> None:
         }
         for name in ("rebuild", "curate")
     }
-    assert assets["rebuild"] - assets["curate"] == TRAINING
+    assert assets["rebuild"] - assets["curate"] == TRAINING | MOBILE
 
 
 def test_the_weekly_schedule_is_off() -> None:
@@ -338,7 +342,8 @@ def loaded(code: str, cwd: Path, **environment: str) -> str:
 
 
 def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
-    heavy = "{'datasets', 'openai', 'torch', 'transformers', 'peft', 'ray', 'imp_data.demo.world'}"
+    heavy = ("datasets", "openai", "torch", "transformers", "peft", "gguf", "xllamacpp", "ray")
+    heavy = {*heavy, "imp_data.demo.world"}
     code = f"import sys, assets.definitions; print(sorted({heavy} & set(sys.modules)))"
     assert loaded(code, tmp_path) == "[]"
 
@@ -346,7 +351,7 @@ def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
 def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
     code = "from assets.definitions import defs; print(len(list(defs.assets)))"
     named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
-    drawn = {"world", *TRAINING}
+    drawn = {"world", *TRAINING, *MOBILE}
     assert int(named) == int(loaded(code, tmp_path)) - len(drawn), "no world, and no model"
 
 

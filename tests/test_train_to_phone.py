@@ -33,6 +33,7 @@ torch.set_num_threads(1)
 QUIET = Settings(context=512, threads=1, exact=True)
 KINDS: list[tuple[Architecture, str]] = [("phi", "phi2"), ("qwen2", "qwen"), ("phi3", "phi3")]
 SIZE = MODEL["image_size"]
+QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
 
 
 @pytest.fixture(scope="module")

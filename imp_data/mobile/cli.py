@@ -101,18 +101,24 @@ def quality(
     folder: ExportFolder,
     picture: Pictures = None,
     question: Question = DESCRIBE,
+    questions: Annotated[
+        Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
+    ] = None,
+    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
     _need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
+    from imp_data.mobile.exam import Exam
     from imp_data.mobile.quality import chart_svg
     from imp_data.mobile.quality import quality as compare
     from imp_data.store import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
-    report = compare(model, folder, cases, _settings(threads))
+    exam = Exam(questions, images) if questions else None
+    report = compare(model, folder, cases, _settings(threads), exam)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
