@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,27 +22,29 @@ def launch(command: Sequence[str]) -> dict[str, Any]:
 
     PipesSubprocessClient does the same, but keeps no line of what a command that fails has said.
     """
-    context = dg.AssetExecutionContext.get()
+    context = dg.AssetExecutionContext.get().op_execution_context
     injector, reader = dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
-    with dg.open_pipes_session(context, injector, reader) as session:
-        _run(command, session.get_bootstrap_env_vars())
+    with warnings.catch_warnings():
+        # Dagster 1.13 warns of a property that is new, and that it asks for itself.
+        warnings.filterwarnings("ignore", message=".*expected_writer_count")
+        with dg.open_pipes_session(context, injector, reader) as session:
+            _run(command, session.get_bootstrap_env_vars())
     return {k: v for message in session.get_custom_messages() for k, v in message.items()}
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
-    process = subprocess.Popen(
-        command, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True
-    )
     said: deque[str] = deque(maxlen=_LINES_KEPT)
-    try:
-        for line in process.stderr or ():
-            sys.stderr.write(line)
-            said.append(line)
-        process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        process.wait(_SECONDS_TO_END)
-        raise
+    with subprocess.Popen(
+        command, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            for line in process.stderr or ():
+                sys.stderr.write(line)
+                said.append(line)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            process.wait(_SECONDS_TO_END)
+            raise
     if process.returncode:
         raise _failure(command, process.returncode, list(said))
 

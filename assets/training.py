@@ -15,7 +15,7 @@ from imp_data.pipeline import Build
 from imp_data.rebuild import rebuild
 from imp_data.recipes import Stage, StageName
 from imp_data.training.evidence import CODE as EVIDENCE
-from imp_data.training.evidence import gather, scores_text
+from imp_data.training.evidence import gather
 from imp_data.training.plan import CODE, Plan, command_line, trained_on
 
 GROUP = "training"
@@ -117,7 +117,8 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
         result = gather(plan, lambda words: launch(command_line(words)))
         rows = result.figures["kinds"]
         told = {"right answers, percent": table(rows)}
-        return report(result, scores_text(rows), told, path=plan.folder / "evidence")
+        said = [f"{r['question']} {r['seeing']:.0f} % (blind {r['blind']:.0f})" for r in rows]
+        return report(result, ", ".join(said), told, path=plan.folder / "evidence")
 
     return evidence
 

@@ -1,4 +1,4 @@
-"""Cards: a sign with one large word above a row of equal things, and short questions on them.
+"""Cards with one large word, or with a sign above a row of equal things, and questions on them.
 
 What a photograph is to a grown model, a card is to one that begins at random: it says on 112 x 112
 pixels, which take a fifth of a millisecond to draw, what colours, numbers and words look like.
@@ -17,73 +17,42 @@ from imp_data.demo.questions import WRITTEN, Exchange
 from imp_data.demo.sprites import draw_sprite
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
-# A dozen of the demo's plain words: so few that a small model learns to read them by their look.
+# A dozen of the demo's plain words, short ones, so that each letter covers several patches.
 WORDS: Final = (
-    *("apple", "bread", "camel", "daisy", "eagle", "forest"),
-    *("guitar", "honey", "island", "jacket", "kitten", "lemon"),
+    *("barn", "bell", "elm", "fox", "goat", "ivy", "lion", "mint", "oak", "owl", "plum", "rose"),
 )
 KINDS: Final = ("ball", "car", "house", "tree", "cup", "duck")
-SIDE_PX: Final = 112
-_MOST, _SLOT_PX, _WORD_PX, _FACE_PX = 4, 28, 92, 40
-
-
 # As many as a small model needs in order to tell what is asked of them by seeing alone.
 COUNT: Final = 2500
-
-
-class Card(NamedTuple):
-    """A card and what can be seen on it."""
-
-    image: Image.Image
-    word: str
-    sign_colour: str
-    kind: str
-    colour: str
-    number: int
+_SIDE_PX: Final = 112
+_MOST, _SLOT_PX, _THING_PX, _WORD_PX, _FACE_PX = 4, 28, 26, 92, 40
+_SIGN: Final = (3, 4, 108, 52)
 
 
 class Asked(NamedTuple):
-    """A question on a card, of the kind `colour`, `count` or `word`."""
+    """A question, its answer, and the kind it is of: `colour`, `count` or `word`."""
 
     kind: str
     exchange: Exchange
 
 
-def card(*name: str | int) -> Card:
-    """The card that belongs to a name."""
-    rng = seeded("card", *name)
-    ground = mixed(WHITE, (rng.randrange(256), rng.randrange(256), rng.randrange(256)), 0.25)
-    image = Image.new("RGB", (SIDE_PX, SIDE_PX), ground)
-    drawn = Card(
-        image=image,
-        word=rng.choice(WORDS),
-        sign_colour=rng.choice(list(COLOURS)),
-        kind=rng.choice(KINDS),
-        # White things are hard to tell from the ground.
-        colour=rng.choice([colour for colour in COLOURS if colour != "white"]),
-        number=rng.randint(1, _MOST),
-    )
-    _draw_sign(drawn, rng.randint(-2, 2), rng.randint(-2, 2))
-    for slot in rng.sample(range(_MOST), drawn.number):
-        thing = _thing(drawn.kind, drawn.colour, rng.choice((22, 24, 26)))
-        left = _SLOT_PX * slot + rng.randint(0, _SLOT_PX - thing.width)
-        image.paste(thing, (left, 106 - thing.height - rng.randint(0, 22)), thing)
-    return drawn
+class Card(NamedTuple):
+    """A picture, and what is asked of it in the words in which scenes are asked of."""
+
+    image: Image.Image
+    asked: tuple[Asked, ...]
 
 
-def asked_of(drawn: Card, rng: random.Random) -> list[Asked]:
-    """What is asked of a card, in the words in which scenes are asked of, shuffled."""
-    things = f"{drawn.kind}s"
-    whose = f"is the {drawn.kind}" if drawn.number == 1 else f"are the {things}"
-    many = rng.choice((f"How many {things} are in the picture?", f"How many {things} are there?"))
-    found = [
-        Asked("colour", ("What color is the sign?", drawn.sign_colour)),
-        Asked("colour", (f"What color {whose}?", drawn.colour)),
-        Asked("count", (many, str(drawn.number))),
-        Asked("word", (rng.choice(WRITTEN), drawn.word)),
-    ]
-    rng.shuffle(found)
-    return found
+def card(group: str, number: int) -> Card:
+    """The card of that number in a group; every third shows a word."""
+    rng = seeded("card", group, number)
+    tint = rng.randrange(256), rng.randrange(256), rng.randrange(256)
+    image = Image.new("RGB", (_SIDE_PX, _SIDE_PX), mixed(WHITE, tint, 0.25))
+    return (_counting if number % 3 else _reading)(rng, image)
+
+
+def card_file(drawn: Card) -> bytes:
+    return encoded(drawn.image, "PNG")
 
 
 def records() -> list[Record]:
@@ -92,31 +61,50 @@ def records() -> list[Record]:
         pictured(
             str(number),
             f"{number}.png",
-            [asked.exchange for asked in asked_of(card(number), seeded("asked", number))],
+            [asked.exchange for asked in card("cards", number).asked],
             suffix=SHORT_ANSWER_SUFFIX,
         )
         for number in range(COUNT)
     ]
 
 
-def card_file(drawn: Card) -> bytes:
-    return encoded(drawn.image, "PNG")
+def _reading(rng: random.Random, image: Image.Image) -> Card:
+    """A white sign with a word, always in one place: it is known by its look as a whole."""
+    word = rng.choice(WORDS)
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle(_SIGN, 4, WHITE, BLACK)
+    face = fitting_font(word.upper(), _WORD_PX, _FACE_PX)
+    draw.text((56, 28), word.upper(), BLACK, face, anchor="mm")
+    return Card(image, (Asked("word", (rng.choice(WRITTEN), word)),))
 
 
-def _draw_sign(drawn: Card, right: int, down: int) -> None:
-    """A coloured board with a white plate that bears the word, moved a little."""
-    draw, colour = ImageDraw.Draw(drawn.image), COLOURS[drawn.sign_colour]
-    board = (3 + right, 4 + down, 108 + right, 52 + down)
-    draw.rounded_rectangle(board, 4, colour, mixed(colour, BLACK, 0.4))
-    draw.rectangle((8 + right, 10 + down, 103 + right, 46 + down), WHITE)
-    word = drawn.word.upper()
-    face = fitting_font(word, _WORD_PX, _FACE_PX)
-    draw.text((56 + right, 28 + down), word, BLACK, face, anchor="mm")
+def _counting(rng: random.Random, image: Image.Image) -> Card:
+    """An empty sign of one colour; below it one to four things of one kind and colour."""
+    sign, kind, number = rng.choice(list(COLOURS)), rng.choice(KINDS), rng.randint(1, _MOST)
+    # White things are hard to tell from the ground.
+    colour = rng.choice([colour for colour in COLOURS if colour != "white"])
+    ImageDraw.Draw(image).rounded_rectangle(
+        _SIGN, 4, COLOURS[sign], mixed(COLOURS[sign], BLACK, 0.4)
+    )
+    thing = _thing(kind, colour)
+    for slot in rng.sample(range(_MOST), number):
+        left = _SLOT_PX * slot + rng.randint(0, _SLOT_PX - thing.width)
+        image.paste(thing, (left, 106 - thing.height - rng.randint(0, 12)), thing)
+    things = f"{kind}s"
+    whose = f"is the {kind}" if number == 1 else f"are the {things}"
+    many = rng.choice((f"How many {things} are in the picture?", f"How many {things} are there?"))
+    asked = [
+        Asked("colour", ("What color is the sign?", sign)),
+        Asked("colour", (f"What color {whose}?", colour)),
+        Asked("count", (many, str(number))),
+    ]
+    rng.shuffle(asked)
+    return Card(image, tuple(asked))
 
 
 @cache
-def _thing(kind: str, colour: str, height_px: int) -> Image.Image:
-    sprite = draw_sprite(kind, COLOURS[colour], height_px, 0.0, (1, 1, 1))
+def _thing(kind: str, colour: str) -> Image.Image:
+    sprite = draw_sprite(kind, COLOURS[colour], _THING_PX, 0.0, (1, 1, 1))
     widest = _SLOT_PX - 1
     if sprite.width <= widest:
         return sprite

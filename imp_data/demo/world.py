@@ -243,7 +243,7 @@ def _draw_documents(raw: Path) -> None:
 
 
 def _draw_cards(raw: Path) -> None:
-    members = {f"{n}.png": cards.card_file(cards.card(n)) for n in range(cards.COUNT)}
+    members = {f"{n}.png": cards.card_file(cards.card("cards", n)) for n in range(cards.COUNT)}
     write_zip(raw / "cards" / "images.zip", members)
     write_file(raw / "cards" / "cards.json", json_bytes(cards.records()))
 

@@ -9,7 +9,7 @@ import orjson
 from imp_data.demo.held_out import KINDS, held_out
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
-from imp_data.store import StageResult, code_digest, file_sha256, library_versions
+from imp_data.store import StageResult, code_digest, file_sha256, library_versions, write_text
 from imp_data.training.plan import Command, Plan
 from imp_data.training.shards import Shards
 
@@ -38,20 +38,22 @@ def gather(plan: Plan, command: Command) -> StageResult:
         for way, more in (("seeing", []), ("blind", ["--blind"])):
             asked = ["--questions", str(folder / "questions.jsonl"), "--images", str(folder)]
             command(["evaluate", str(plan.merged), *asked, "--out", str(folder / way), *more])
-        return {"kinds": _rows(folder), "pictures": len(pictures)}
+        rows = _rows(folder)
+        write_text(folder / "scores.txt", scores_text(rows))
+        return {"kinds": rows, "pictures": len(pictures)}
 
-    outputs = [folder / name for name in ("questions.jsonl", "seeing", "blind")]
+    outputs = [folder / name for name in ("questions.jsonl", "seeing", "blind", "scores.txt")]
     return build.stage(f"models/{plan.model.name}/evidence", inputs, outputs, ask)
 
 
 def scores_text(rows: list[dict[str, Any]]) -> str:
-    """The figures as a small table, for the console."""
-    head = f"{'right answers, %':<18}{'questions':>10}{'seeing':>8}{'blind':>8}"
+    """The figures as a small table for the console."""
+    head = f"{'held-out questions':<20}{'asked':>6}{'seeing':>10}{'blind':>10}"
     lines = [
-        f"{row['question']:<18}{row['questions']:>10}{row['seeing']:>8.1f}{row['blind']:>8.1f}"
+        f"{row['question']:<20}{row['questions']:>6}{row['seeing']:>8.0f} %{row['blind']:>8.0f} %"
         for row in rows
     ]
-    return "\n".join(["held-out pictures", head, *lines])
+    return "\n".join([head, *lines, ""])
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
