@@ -1,5 +1,5 @@
-# make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, and a tiny
-#                 model trained on it
+# make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, a tiny
+#                 model trained on it, and its files for llama.cpp, held against PyTorch
 # make demo-data  the same without the model, and without torch
 # make test       the tests
 # make ui         the Dagster UI on loopback
@@ -23,20 +23,21 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.train: $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train]"
+$(VENV)/.model: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,mobile]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[dev,ray,server,s3,train]"
+		-e ".[dev,ray,server,s3,train,mobile]"
 	touch $@
 
 demo demo-data: export IMP_MIXTURE = manifests/mixtures/demo.yaml
-demo: $(VENV)/.train
+demo: $(VENV)/.model
 	@dg launch --job rebuild
 	@imp-data verify $${IMP_DATA_DIR:-data/demo}/mixtures/demo
 	@cat $${IMP_DATA_DIR:-data/demo}/models/imp_tiny/evidence/scores.txt
+	@cat $${IMP_DATA_DIR:-data/demo}/models/imp_tiny/gguf/parity.txt
 
 demo-data: setup
 	@dg launch --job curate
