@@ -1,5 +1,6 @@
 """What the trainer merges goes to the phone as it is: the two were written apart, and meet here."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, lay_shapes, m
 
 from imp_data.mobile.bundle import Bundle
 from imp_data.mobile.cases import drawn_cases
+from imp_data.mobile.exam import Exam
 from imp_data.mobile.export import export
 from imp_data.mobile.parity import parity
 from imp_data.mobile.phone import write_phone_bundle
+from imp_data.mobile.quality import chart_svg, quality
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
 from imp_data.recipes import LORA_TARGETS, Architecture
@@ -126,3 +129,26 @@ def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered)
             picture = shape(colour, number).crop((0, 0, 64, 40))
             said = runtime.answer(runtime.prompt(QUESTION, True), picture, 8).text
             assert said.strip() == speaker.answer(picture, QUESTION, max_new_tokens=8)
+
+
+def test_right_answers_are_counted_of_every_file_and_of_pytorch(
+    delivered: Delivered, tmp_path: Path
+) -> None:
+    speaker, rows = Speaker(delivered.merged), []
+    for number, colour in enumerate(COLOURS.values()):
+        picture = shape(colour, number)
+        picture.save(tmp_path / f"{number}.png")
+        # What it says itself counts as right, but of the last: there nothing does.
+        answer = speaker.answer(picture, QUESTION, max_new_tokens=32) if number < 3 else "no shape"
+        rows.append({"question_id": number, "image": f"{number}.png", "text": QUESTION})
+        rows[-1]["answer"] = answer
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    exam = Exam(questions, tmp_path)
+    report = quality(delivered.merged, delivered.out, drawn_cases()[:1], QUIET, exam)
+    assert report.pytorch[SIZE] == 75
+    (finest,) = [r for r in report.rows if (r.precision, r.resolution) == (Precision.F16, SIZE)]
+    assert finest.score == 75
+    assert all(row.score is not None for row in report.rows)
+    assert any("PyTorch" in line and "75.0 %" in line for line in report.lines())
+    assert "right answers" in chart_svg(report)
