@@ -1,8 +1,10 @@
-# make demo    the whole build at one-thousandth scale, on pictures drawn on the spot
-# make test    the tests
-# make ui      the Dagster UI on loopback
-# make build   the mixture that IMP_MIXTURE names
-# make lint    formatting, types, floors, schemas
+# make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, a tiny
+#                 model trained on it, and its files for llama.cpp, held against PyTorch
+# make demo-data  the same without the model, and without torch
+# make test       the tests
+# make ui         the Dagster UI on loopback
+# make build      the mixture that IMP_MIXTURE names
+# make lint       formatting, types, floors, schemas
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +14,7 @@ export DAGSTER_HOME := $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup demo build test ui lint clean
+.PHONY: setup demo demo-data build test ui lint clean
 
 setup: $(VENV)/.core
 
@@ -21,13 +23,24 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ray,server]"
+$(VENV)/.model: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,mobile]"
 	touch $@
 
-demo: export IMP_MIXTURE = manifests/mixtures/demo.yaml
-demo: setup
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e ".[dev,ray,server,s3,train,mobile]"
+	touch $@
+
+demo demo-data: export IMP_MIXTURE = manifests/mixtures/demo.yaml
+demo: $(VENV)/.model
 	@dg launch --job rebuild
+	@imp-data verify $${IMP_DATA_DIR:-data/demo}/mixtures/demo
+	@cat $${IMP_DATA_DIR:-data/demo}/models/imp_tiny/evidence/scores.txt
+	@cat $${IMP_DATA_DIR:-data/demo}/models/imp_tiny/gguf/parity.txt
+
+demo-data: setup
+	@dg launch --job curate
 	@imp-data verify $${IMP_DATA_DIR:-data/demo}/mixtures/demo
 
 build: setup

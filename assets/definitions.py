@@ -10,12 +10,14 @@ from assets.benchmarks import benchmark_assets
 from assets.card import card_asset
 from assets.console import brief
 from assets.images import images_assets
-from assets.jobs import rebuild, weekly
+from assets.jobs import curate, rebuild, weekly
 from assets.mixture import mixture_asset
+from assets.mobile import mobile_assets
 from assets.neighbours import neighbours_assets
 from assets.raw import raw_assets, world_assets
 from assets.records import records_assets
 from assets.screened import screened_assets
+from assets.training import training_assets
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
 from imp_data.settings import check_settings
@@ -37,8 +39,10 @@ def graph(build: Build) -> dg.Definitions:
             mixture_asset(build),
             *neighbours_assets(build),
             card_asset(build),
+            *training_assets(build),
+            *mobile_assets(build),
         ],
-        jobs=[rebuild],
+        jobs=[rebuild, curate],
         schedules=[weekly],
         loggers={"brief": brief},
         # Steps do their heavy work in worker processes of their own; one more a step costs 2 s.

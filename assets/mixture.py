@@ -36,11 +36,13 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
 
 
 def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Samples beside the quota and the paper's figure; then what became of upstream's rows."""
+    """Samples beside the quota and the paper's figure, if there is a paper; then what became of
+    upstream's rows."""
+    stated = [name for name in ("paper", "quota", "samples") if parts[0].get(name) is not None]
     rows = [
         {
             "part": part["source"],
-            **{name: part[name] for name in ("paper", "quota", "samples")},
+            **{name: part[name] or 0 for name in stated},
             "rows read": part["rows_read"],
             **{o.value: part["outcomes"].get(o, 0) for o in Outcome},
         }

@@ -54,6 +54,10 @@ class DataDir(NamedTuple):
         """What is told of a mixture, beside it: its own folder is sealed by its digests."""
         return self.root / "reports" / name
 
+    def model(self, name: str) -> Path:
+        """The runs of a model's stages, and the model that came of them."""
+        return self.root / "models" / name
+
     def stamp(self, asset: str) -> Path:
         """What a finished stage was built from; beside the data, so that it moves with it."""
         return self.root / ".stamps" / f"{asset}.json"

@@ -214,11 +214,17 @@ class Mixture(Strict):
     exclusions: tuple[Exclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()
-    # These two say how a mixture is made and what is told of it, not what is in it: no digest of
-    # the manifest has them.
+    # These three say how a mixture is made and what is done with it, not what is in it: no digest
+    # of the manifest has them.
     near_duplicates: NearDuplicates = Field(NearDuplicates(), exclude=True)
     engine: Literal["local", "ray"] = Field(
         "local", exclude=True, description="what does the work; IMP_ENGINE overrides it"
+    )
+    model: str | None = Field(
+        None,
+        exclude=True,
+        pattern=r"^[a-z0-9_-]+$",
+        description="the model to be trained on it: a file of manifests/models/, without .yaml",
     )
     shard_rows: Annotated[int, Field(gt=0)] = 50_000
 
@@ -243,6 +249,7 @@ class Recipe(Strict):
     sources: dict[str, Source]
     pictures: dict[str, Pictures]
     benchmarks: dict[str, Benchmark]
+    rooms: Path = Field(Path("manifests"), description="the folder that all these stand in")
 
     def part(self, source: str) -> Part:
         """The mixture's part of that source."""
@@ -310,7 +317,9 @@ def load_recipe(mixture_path: Path) -> Recipe:
     named = {n for s in sources.values() for n in s.pictures}
     named |= {n for b in benchmarks.values() for n in b.pictures}
     pictures = {n: load(rooms / "pictures" / f"{n}.yaml", Pictures) for n in sorted(named)}
-    return Recipe(mixture=mixture, sources=sources, pictures=pictures, benchmarks=benchmarks)
+    return Recipe(
+        mixture=mixture, sources=sources, pictures=pictures, benchmarks=benchmarks, rooms=rooms
+    )
 
 
 def model_digest(*models: BaseModel) -> str:

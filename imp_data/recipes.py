@@ -174,6 +174,15 @@ class Stages(Strict):
     adapter: Stage | None = None
 
 
+class Export(Strict):
+    """The files that llama.cpp gets of a trained model."""
+
+    bits: Annotated[tuple[Literal[16, 8, 4], ...], Field(min_length=1)] = (16, 8, 4)
+    resolutions: Annotated[tuple[Size, ...], Field(min_length=1)] | None = Field(
+        None, description="sides of pictures, px; image_size alone if left out"
+    )
+
+
 class Model(Strict):
     """A vision-language model and its recipe."""
 
@@ -190,6 +199,8 @@ class Model(Strict):
     template: TemplateName
     max_length: Size = Field(description="tokens of a sequence, the picture's included")
     stages: Stages
+    # What is written of a trained model changes no weight of it: no digest of the manifest has it.
+    export: Export = Field(Export(), exclude=True)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "Model":
@@ -206,6 +217,10 @@ class Model(Strict):
             raise ValueError("tokenizer: a language model without weights brings none")
         if self.image_tokens >= self.max_length:
             raise ValueError(f"max_length: the picture alone takes {self.image_tokens} tokens")
+        least, most = self.vision_tower.config.patch_size, 4 * self.image_size
+        for size in self.export.resolutions or ():
+            if not least <= size <= most:
+                raise ValueError(f"export.resolutions: {size} is not between {least} and {most}")
         return self
 
     @property

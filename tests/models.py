@@ -190,7 +190,7 @@ def save_model(
         "template": "phi2",
         "image_size": SIZE,
         "preprocessing": "square",
-        "mixture_digest": "ab" * 32,
+        "mixture": {"name": "small", "rows": 22, "digest": "ab" * 32},
         "license": "Apache-2.0",
     }
     (folder / "imp.json").write_text(json.dumps({**stated, **says}), encoding="utf-8")

@@ -26,7 +26,8 @@ from imp_data.manifest import Published, load_recipe
 from imp_data.records import build_records
 from imp_data.store import arrow_batches, tree_digest, xxh3_keys
 
-RECIPE = load_recipe(Path(__file__).parent.parent / "manifests" / "mixtures" / "demo.yaml")
+MIXTURES = Path(__file__).parent.parent / "manifests" / "mixtures"
+RECIPE = load_recipe(MIXTURES / "demo.yaml")
 # ShareGPT4V's COCO pictures end before 218, planted ones begin at 300.
 COCO_PLACES = [*range(218), *range(300, 360)]
 VG_PLACES = [*range(110), 300, 340, 341]
@@ -55,7 +56,8 @@ class Reading(NamedTuple):
 
 
 def published() -> list[Published]:
-    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.pictures)
+    cards = load_recipe(MIXTURES / "demo-cards.yaml")
+    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.pictures, cards.sources, cards.pictures)
     return [manifest for room in rooms for manifest in room.values()]
 
 

@@ -128,17 +128,21 @@ SOURCES = [
 ]
 
 
+TRAINING = {"mixtures/demo_cards", "projector", "adapter", "model", "evidence"}
+MOBILE = {"gguf", "quality", "phone"}
+
+
 def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
     for box in ("raw", "records", "images", "screened"):
         assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
-    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"}
+    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING | MOBILE
     assert {
         key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
     } == others
 
 
-def test_the_demo_has_54_assets_and_without_its_report_53(demo: dict[str, set[str]]) -> None:
-    assert len(demo) == 54
+def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 62
     recipe = load_recipe(ROOT / DEMO)
     ignore = NearDuplicates(policy="ignore")
     mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
@@ -179,11 +183,35 @@ def test_every_asset_says_what_it_is() -> None:
         node = assets.get(key)
         assert node.description and node.code_version and node.owners == ["team:data"], key
         shown_in = {"world": "raw", "card": "mixture", "neighbours": "mixture"}
+        shown_in |= {name.split("/")[0]: "training" for name in TRAINING}
+        shown_in |= dict.fromkeys(MOBILE, "mobile")
         assert node.group_name == shown_in.get(*key.path[:1] * 2)
         assert 1 <= len(node.kinds) <= 3
     dvqa = assets.get(dg.AssetKey(["records", "dvqa"]))
     assert dvqa.tags["layout"] == "dvqa" and dvqa.tags["license"]
     assert "https://" in (dvqa.description or "")
+
+
+def test_a_model_hangs_on_its_mixtures_and_each_stage_on_the_one_before(
+    demo: dict[str, set[str]],
+) -> None:
+    assert demo["mixtures/demo_cards"] == {"world"}
+    assert demo["projector"] == {"mixture", "mixtures/demo_cards"}
+    assert demo["adapter"] == {"mixture", "mixtures/demo_cards", "projector"}
+    assert (demo["model"], demo["evidence"]) == ({"adapter"}, {"model"})
+    assert (demo["gguf"], demo["phone"]) == ({"model"}, {"gguf"})
+    assert demo["quality"] == {"gguf", "evidence"}
+
+
+def test_the_job_curate_stops_before_the_model() -> None:
+    defs = graph(Build.of(ROOT / DEMO))
+    assets = {
+        name: {
+            k.to_user_string() for k in defs.resolve_job_def(name).asset_layer.executable_asset_keys
+        }
+        for name in ("rebuild", "curate")
+    }
+    assert assets["rebuild"] - assets["curate"] == TRAINING | MOBILE
 
 
 def test_the_weekly_schedule_is_off() -> None:
@@ -230,6 +258,13 @@ def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
     assert whole.data == {**part.data, "part": "all"}
     digest = json.loads(world.data.stamp("mixtures/tiny/mixture").read_text())["digest"]
     assert (materialized(result)["mixture"].tags or {})["dagster/data_version"] == digest
+
+
+def test_a_mixture_without_a_paper_has_no_column_for_it(world: World) -> None:
+    parts = [{"source": "chats", "quota": 2, "group": "all"}]
+    world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
+    part, _ = metadata(world.rebuild(), "mixture")["parts"].records
+    assert list(part.data)[:3] == ["part", "quota", "samples"]
 
 
 def test_a_second_run_builds_nothing_and_says_so(
@@ -307,7 +342,8 @@ def loaded(code: str, cwd: Path, **environment: str) -> str:
 
 
 def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
-    heavy = "{'datasets', 'openai', 'torch', 'transformers', 'ray', 'imp_data.demo.world'}"
+    heavy = ("datasets", "openai", "torch", "transformers", "peft", "gguf", "xllamacpp", "ray")
+    heavy = {*heavy, "imp_data.demo.world"}
     code = f"import sys, assets.definitions; print(sorted({heavy} & set(sys.modules)))"
     assert loaded(code, tmp_path) == "[]"
 
@@ -315,7 +351,8 @@ def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
 def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
     code = "from assets.definitions import defs; print(len(list(defs.assets)))"
     named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
-    assert int(named) == int(loaded(code, tmp_path)) - 1, "all but the drawn world"
+    drawn = {"world", *TRAINING, *MOBILE}
+    assert int(named) == int(loaded(code, tmp_path)) - len(drawn), "no world, and no model"
 
 
 def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Path) -> None:
@@ -331,5 +368,5 @@ def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Pa
     )
     assert done.returncode == 1
     assert "imp-2m.yaml: there is no such manifest" in done.stderr
-    assert "What to do: write it, or name one of demo, imp-1m" in done.stderr
+    assert "What to do: write it, or name one of demo, demo-cards, imp-1m" in done.stderr
     assert "Traceback" not in done.stderr

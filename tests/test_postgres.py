@@ -85,21 +85,21 @@ def home(
     yield folder
 
 
-def test_the_demos_rebuild_job_runs_on_it(home: Path, tmp_path: Path) -> None:
+def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
     from dagster_postgres import PostgresEventLogStorage
 
     dg_command = Path(sys.executable).with_name("dg")
     settings = {**os.environ, "IMP_DATA_DIR": str(tmp_path / "data")}
     settings.pop("IMP_MIXTURE", None)
     settings["PATH"] = f"{dg_command.parent}{os.pathsep}{settings['PATH']}"
-    command = [dg_command, "launch", "--job", "rebuild"]
+    command = [dg_command, "launch", "--job", "curate"]
     launched = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert launched.returncode == 0, launched.stdout + launched.stderr
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
         (run,) = instance.get_runs()
-        assert (run.job_name, run.status) == ("rebuild", dg.DagsterRunStatus.SUCCESS)
+        assert (run.job_name, run.status) == ("curate", dg.DagsterRunStatus.SUCCESS)
         keys = {key.to_user_string() for key in instance.get_asset_keys()}
         assert {"world", "records/dvqa", "images/dvqa", "screened/dvqa", "mixture"} <= keys
         for key in keys:

@@ -34,7 +34,7 @@ _KNOWLEDGE: Final = {
     "tent": ("What do people do at night in this thing?", "sleep"),
     "duck": ("What does this animal have on its skin?", "feathers"),
 }
-_WRITTEN: Final = (
+WRITTEN: Final = (
     "What word is on the sign?",
     "What does the sign say?",
     "What is written on the sign?",
@@ -67,7 +67,7 @@ def short_exchanges(scene: Scene, rng: random.Random) -> list[Exchange]:
     where = rng.choice(("picture", "photo", "image"))
     found = [
         (rng.choice(("What color is the sign?", "The sign is what color?")), scene.sign_colour),
-        (rng.choice(_WRITTEN), scene.word.lower()),
+        (rng.choice(WRITTEN), scene.word.lower()),
         (rng.choice(("What kind of place is this?", "Where are we?")), PLACES[scene.ground]),
         ("Is it night or day?", "night" if scene.sky == "night" else "day"),
         (f"How many signs are in the {where}?", "1"),
@@ -126,7 +126,7 @@ def long_exchanges(scene: Scene, rng: random.Random) -> list[Exchange]:
     sign = f"The {scene.sign_colour} sign"
     labels = names(scene)
     found = [
-        (rng.choice(_WRITTEN), f'{sign} says "{scene.word}" in capital letters.'),
+        (rng.choice(WRITTEN), f'{sign} says "{scene.word}" in capital letters.'),
         (
             rng.choice(("Where was this photo taken?", "Where does the scene take place?")),
             f"The photo was taken {GROUND_PHRASES[scene.ground]}.",

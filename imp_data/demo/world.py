@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from imp_data.demo import allava, captions, documents, lessons, llava, plots, textvqa, trouble
+from imp_data.demo import (
+    allava,
+    captions,
+    cards,
+    documents,
+    lessons,
+    llava,
+    plots,
+    textvqa,
+    trouble,
+)
 from imp_data.demo import trouble_annotated as annotated
 from imp_data.demo import trouble_questions as troubled
 from imp_data.demo.album import forget
@@ -232,6 +242,12 @@ def _draw_documents(raw: Path) -> None:
     write_tar_gz(archive, documents.infographic_files())
 
 
+def _draw_cards(raw: Path) -> None:
+    members = {f"{n}.png": cards.card_file(cards.card("cards", n)) for n in range(cards.COUNT)}
+    write_zip(raw / "cards" / "images.zip", members)
+    write_file(raw / "cards" / "cards.json", json_bytes(cards.records()))
+
+
 def _asked(place: int) -> dict[str, lessons.Row]:
     return {**lessons.questions(place), **troubled.ai2d(place)}
 
@@ -262,4 +278,5 @@ _FOLDERS: Final[dict[str, Callable[[Path], None]]] = {
     "ChartQA": _draw_chartqa,
     "DocVQA, InfographicVQA": _draw_documents,
     "AI2D": _draw_ai2d,
+    "Cards": _draw_cards,
 }

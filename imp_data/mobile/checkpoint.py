@@ -24,6 +24,14 @@ _VISION_TARGET = re.compile(r"vision_tower|vision_model|out_proj")
 _MERGE_FIRST = "merge the adapter into the model first (imp-data merge), then export what it writes"
 
 
+class Mixture(BaseModel):
+    """The mixture that a model learned from, as imp.json tells it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    digest: str
+
+
 class Provenance(BaseModel):
     """imp.json beside the weights: what the model is called and what it learned from."""
 
@@ -32,8 +40,13 @@ class Provenance(BaseModel):
     name: str = "imp"
     template: str | None = None
     preprocessing: Literal["square", "pad"] = "square"
-    mixture_digest: str | None = None
+    mixture: Mixture | None = None
     license: str | None = None
+
+    @property
+    def mixture_digest(self) -> str | None:
+        """The root digest of the mixture's files."""
+        return self.mixture.digest if self.mixture else None
 
 
 @dataclass(frozen=True)

@@ -101,18 +101,24 @@ def quality(
     folder: ExportFolder,
     picture: Pictures = None,
     question: Question = DESCRIBE,
+    questions: Annotated[
+        Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
+    ] = None,
+    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
     _need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
+    from imp_data.mobile.exam import Exam
     from imp_data.mobile.quality import chart_svg
     from imp_data.mobile.quality import quality as compare
     from imp_data.store import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
-    report = compare(model, folder, cases, _settings(threads))
+    exam = Exam(questions, images) if questions else None
+    report = compare(model, folder, cases, _settings(threads), exam)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
@@ -121,7 +127,9 @@ def quality(
 
 def bundle(
     folder: ExportFolder,
-    precision: Annotated[str, typer.Option(help="Of the language model.")] = "Q4_K_M",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+    ] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
     ] = None,
@@ -132,9 +140,10 @@ def bundle(
     from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.phone import write_phone_bundle
 
-    size = resolution or read_bundle(folder).resolutions[-1]
+    held = read_bundle(folder)
+    chosen = _precision(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    phone = write_phone_bundle(folder, _precision(precision), size, limit)
+    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")

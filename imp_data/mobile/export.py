@@ -115,8 +115,12 @@ def _check_room(out: Path, nbytes: int) -> None:
 
 
 def _remove_old(out: Path) -> None:
-    """An earlier export goes, its manifest first, so that no manifest speaks of what is gone."""
+    """An earlier export goes, its manifest first, so that no manifest speaks of what is gone; and
+    with it what was measured on it."""
     (out / "manifest.json").unlink(missing_ok=True)
+    for measured in ("parity", "latency", "quality"):
+        for file in out.glob(f"{measured}.*"):
+            file.unlink()
     for role in ("text", "vision"):
         for file in out.glob(f"{role}-*.gguf"):
             file.unlink()

@@ -106,7 +106,8 @@ class Reference:
             if token == self.tokenizer.eos_token_id:
                 break
             said.append(token)
-        return str(self.tokenizer.decode(said))
+        # llama.cpp tells no special tokens either.
+        return str(self.tokenizer.decode(said, skip_special_tokens=True))
 
     def logprobs(
         self,

@@ -1,5 +1,6 @@
 """What a stage learns from: a tokenizer, the mixture's rows, and their order."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ from imp_data.training.preflight import accepted, preflight, report_text
 from imp_data.training.sampling import modality_length_order, packed, shuffled
 from imp_data.training.shards import Shards
 from imp_data.training.stage import Data
-from imp_data.training.templates import TEMPLATES
+from imp_data.training.templates import TEMPLATES, Template
 from imp_data.training.tokenizers import byte_level_bpe, prepared
 
 
-def tokenizer_of(model: Model, corpus: Corpus, before: Path | None) -> PreTrainedTokenizerBase:
-    """That of the stage before, of the language model, or one trained on the mixture; ready for
-    the model's chats."""
+def tokenizer_of(
+    model: Model, corpora: Sequence[Corpus], before: Path | None
+) -> PreTrainedTokenizerBase:
+    """That of the stage before, of the language model, or one trained on all mixtures that are
+    given; ready for the model's chats."""
     template = TEMPLATES[model.template]
     if before:
         return AutoTokenizer.from_pretrained(before)
@@ -46,13 +49,17 @@ def tokenizer_of(model: Model, corpus: Corpus, before: Path | None) -> PreTraine
             ) from error
         return prepared(found, template)
     assert model.tokenizer is not None
-    rows = Shards(corpus.folder)
-    texts = (
-        turn["value"].replace(IMAGE_TOKEN, "")
-        for number in range(len(rows))
-        for turn in rows.row(number, ["conversations"])["conversations"]
-    )
+    texts = (text for corpus in corpora for text in _texts(corpus, template))
     return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
+
+
+def _texts(corpus: Corpus, template: Template) -> Iterator[str]:
+    """Its conversations as a model reads them: the template's own words are the commonest."""
+    rows = Shards(corpus.folder)
+    for number in range(len(rows)):
+        turns = rows.row(number, ["conversations"])["conversations"]
+        for segment in template.segments(turns):
+            yield from segment.text.removesuffix(template.stop).split(IMAGE_TOKEN)
 
 
 def data_of(

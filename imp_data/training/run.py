@@ -73,7 +73,7 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
     with args.main_process_first(local=False):
-        tokenizer = tokenizer_of(run.model, corpus, before)
+        tokenizer = tokenizer_of(run.model, run.corpora, before)
         data = data_of(run.model, stage, corpus, tokenizer, shelf_of(corpus, run.manifests), folder)
     network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
     weights = earlier_weights(before) if before else {}
@@ -106,12 +106,15 @@ def _inputs(
     run: Run, name: StageName, stage: Stage, corpus: Corpus, before: Path | None
 ) -> dict[str, Any]:
     parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
+    # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
+    read = run.corpora if run.model.tokenizer and before is None else []
     return {
         "recipe": model_digest(parts, stage),
         "mixture": corpus.digest,
         "begins_from": file_sha256(before / PROJECTOR) if before else None,
         "max_steps": run.max_steps,
         "stage": name,
+        "tokenizer": [corpus.digest for corpus in read],
     }
 
 

@@ -1,0 +1,135 @@
+"""projector, adapter, model: what becomes of a mixture's model, each by the command line."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import orjson
+
+from assets.factory import Result, report, stage
+from assets.launch import launch
+from assets.tables import counted, size, table
+from imp_data.pipeline import Build
+from imp_data.rebuild import rebuild
+from imp_data.recipes import Stage, StageName
+from imp_data.training.evidence import CODE as EVIDENCE
+from imp_data.training.evidence import gather
+from imp_data.training.plan import CODE, Plan, command_line, trained_on
+
+GROUP = "training"
+_POINTS = 20
+
+
+def training_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """The stages of the model that the mixture's manifest names; none where it names none."""
+    plan = Plan.of(build)
+    if plan is None:
+        return []
+    mixtures = [_mixture(plan, other) for other in plan.other_mixtures]
+    evidence = [_evidence(plan)] if build.recipe.mixture.drawn else []
+    return [*mixtures, *_stages(plan), _model(plan), *evidence]
+
+
+def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
+    """Another mixture that a stage is trained on, built as a whole."""
+
+    @stage(
+        *("mixtures", other.name),
+        after=["world"] if other.recipe.mixture.drawn else [],
+        kinds={"python", "arrow", "huggingface"},
+        description=f"**{other.recipe.mixture.title}**: what {plan.model.title} is trained on "
+        "first. All its stages in one; IMP_MIXTURE shows them as a graph.",
+        group=GROUP,
+        code=CODE,
+    )
+    def mixture() -> Result:
+        result = rebuild(other)["mixture"]
+        rows = result.figures["rows"]
+        return report(
+            result, counted(rows, "row"), {}, rows=rows, path=other.data.mixture(other.name)
+        )
+
+    return mixture
+
+
+def _stages(plan: Plan) -> list[dg.AssetsDefinition]:
+    """Each below the mixtures and the stage before."""
+    above = ["mixture", *(f"mixtures/{other.name}" for other in plan.other_mixtures)]
+    names = [name for name, _ in plan.model.planned]
+    return [
+        _stage(plan, name, recipe, [*above, *names[max(0, number - 1) : number]])
+        for number, (name, recipe) in enumerate(plan.model.planned)
+    ]
+
+
+def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.AssetsDefinition:
+    run = plan.folder / name
+
+    @stage(
+        name,
+        after=after,
+        kinds={"python", "pytorch"},
+        description=trained_on(recipe, plan),
+        group=GROUP,
+        code=CODE,
+    )
+    def trained() -> Result:
+        reported: dict[str, Any] = {}
+        result = plan.train(name, lambda words: reported.update(launch(command_line(words))))
+        done = result.figures
+        summary = f"{counted(done['steps'], 'step')}, loss {done['loss']:.3f}"
+        numbers = {"steps": done["steps"], "loss": done["loss"], "tokens": done["tokens"]}
+        return report(result, summary, {**numbers, **_curve(run), **reported}, path=run / "outcome")
+
+    return trained
+
+
+def _model(plan: Plan) -> dg.AssetsDefinition:
+    @stage(
+        "model",
+        after=[plan.model.planned[-1][0]],
+        kinds={"python", "pytorch", "huggingface"},
+        description=f"**{plan.model.title}**: LoRA added to the weights, in one folder that "
+        "transformers loads.",
+        group=GROUP,
+        code=CODE,
+    )
+    def model() -> Result:
+        result = plan.merge(lambda words: launch(command_line(words)))
+        return report(result, size(result.figures["bytes"]), {}, path=plan.merged)
+
+    return model
+
+
+def _evidence(plan: Plan) -> dg.AssetsDefinition:
+    @stage(
+        "evidence",
+        after=["model"],
+        kinds={"python", "pytorch"},
+        description="Does it see? Questions on pictures drawn anew, answered with the picture and "
+        "with grey in its place.",
+        group=GROUP,
+        code=EVIDENCE,
+    )
+    def evidence() -> Result:
+        result = gather(plan, lambda words: launch(command_line(words)))
+        rows = result.figures["kinds"]
+        told = {"right answers, percent": table(rows)}
+        said = [f"{r['question']} {r['seeing']:.0f} % (blind {r['blind']:.0f})" for r in rows]
+        return report(result, ", ".join(said), told, path=plan.folder / "evidence")
+
+    return evidence
+
+
+def _curve(run: Path) -> Mapping[str, Any]:
+    """The loss as a chart and as some numbers."""
+    lines = [orjson.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
+    shown = lines[:: max(1, len(lines) // _POINTS)]
+    chart = base64.b64encode((run / "loss.svg").read_bytes()).decode()
+    return {
+        "loss curve": dg.MetadataValue.md(f"![loss by step](data:image/svg+xml;base64,{chart})"),
+        "loss by step": table([{"step": p["step"], "loss": p["loss"]} for p in shown]),
+        "interactive chart": dg.MetadataValue.path(str((run / "loss.html").resolve())),
+    }

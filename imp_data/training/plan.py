@@ -1,0 +1,163 @@
+"""What the model of a mixture needs done, as command lines with their stamps: no torch here."""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from imp_data.errors import UserError
+from imp_data.manifest import load_recipe, model_digest
+from imp_data.pipeline import Build
+from imp_data.places import in_store
+from imp_data.recipes import Model, Stage, StageName, load_model
+from imp_data.store import (
+    StageResult,
+    code_digest,
+    json_text,
+    library_versions,
+    text_digest,
+    tree_digest,
+    write_text,
+)
+
+# Runs an `imp-data` command, given by its words; raises UserError where it fails.
+Command = Callable[[Sequence[str]], object]
+
+CODE = code_digest("training", "recipes", "sample")
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+
+
+class Plan:
+    """A mixture's model: its stages in order, and the mixtures that they are trained on."""
+
+    def __init__(self, build: Build, manifest: Path) -> None:
+        self.build, self.manifest = build, manifest
+        self.model: Model = load_model(manifest)
+        self.folder = build.data.model(self.model.name)
+
+    @classmethod
+    def of(cls, build: Build) -> "Plan | None":
+        """The plan of the model that the mixture's manifest names, if it names one."""
+        name = build.recipe.mixture.model
+        return cls(build, build.recipe.rooms / "models" / f"{name}.yaml") if name else None
+
+    @property
+    def other_mixtures(self) -> list[Build]:
+        """Builds of the mixtures, beside the one at hand, that stages are trained on."""
+        names = dict.fromkeys(stage.mixture for _, stage in self.model.planned)
+        return [self._other(name) for name in names if name != self.build.name]
+
+    @property
+    def merged(self) -> Path:
+        """The folder of the finished model."""
+        return self.folder / "merged"
+
+    def train(self, name: StageName, command: Command) -> StageResult:
+        """One stage of training; a run of it that was cut short is gone on with."""
+        run, outcome = self.folder / name, self.folder / name / "outcome"
+        inputs = self._inputs(name)
+
+        def build() -> dict[str, Any]:
+            self.check_ready()
+            _make_way(run, inputs)
+            words = [w for b in self._builds for w in ("--mixture", str(b.data.mixture(b.name)))]
+            place = ["--out", str(self.folder), "--stage", name]
+            command(["train", str(self.manifest), *words, *place])
+            summary: dict[str, Any] = orjson.loads((run / "summary.json").read_bytes())
+            return summary
+
+        return self.build.stage(
+            self._asset(name), inputs, [outcome], build, lambda _: tree_digest(outcome)
+        )
+
+    def merge(self, command: Command) -> StageResult:
+        """The last stage's outcome as one folder that transformers loads."""
+        last = self.model.planned[-1][0]
+        inputs = {"code": CODE, "stage": self.build.digest_of(self._asset(last)), **_versions()}
+
+        def build() -> dict[str, Any]:
+            self.check_ready()
+            command(["merge", str(self.folder / last / "outcome"), "--out", str(self.merged)])
+            return {"bytes": sum(f.stat().st_size for f in self.merged.rglob("*") if f.is_file())}
+
+        return self.build.stage(self._asset("merged"), inputs, [self.merged], build)
+
+    def check_ready(self) -> None:
+        """Raises UserError where nothing could be trained here."""
+        for library in _LIBRARIES:
+            if find_spec(library) is None:
+                raise UserError(
+                    f"the library {library}, with which {self.model.title} is trained",
+                    "is not installed",
+                    "pip install 'imp-data[train]'; the mixture alone is built by the job curate",
+                )
+        if in_store(self.build.data.root):
+            raise UserError(
+                "IMP_DATA_DIR",
+                f"is {self.build.data.root}, but training maps a mixture's files into memory",
+                "copy the mixture and its pictures to a folder and name that; the mixture alone "
+                "is built by the job curate",
+            )
+
+    @property
+    def _builds(self) -> list[Build]:
+        return [*self.other_mixtures, self.build]
+
+    def _asset(self, name: str) -> str:
+        return f"models/{self.model.name}/{name}"
+
+    def _inputs(self, name: StageName) -> dict[str, str]:
+        """All that a stage depends on: recipe, mixtures, the stage before, code and libraries."""
+        stages = [stage for _, stage in self.model.planned]
+        number = [planned for planned, _ in self.model.planned].index(name)
+        parts = self.model.model_copy(update={"stages": type(self.model.stages)()})
+        before = self.model.planned[number - 1][0] if number else None
+        # All mixtures, since a tokenizer that is trained is trained on all.
+        return {
+            "code": CODE,
+            "recipe": model_digest(parts, *stages[: number + 1]),
+            **{f"mixtures/{b.name}": b.digest_of("mixture") for b in self._builds},
+            **({"before": self.build.digest_of(self._asset(before))} if before else {}),
+            **_versions(),
+        }
+
+    def _other(self, name: str) -> Build:
+        rooms = self.build.recipe.rooms
+        found = [p for p in rooms.glob("mixtures/*.yaml") if p.stem.replace("-", "_") == name]
+        if not found:
+            raise UserError(
+                self.manifest,
+                f"a stage is trained on the mixture {name}, of which there is no manifest",
+                f"write {rooms / 'mixtures' / name}.yaml, or name another mixture",
+            )
+        return Build(load_recipe(found[0]), self.build.data)
+
+
+def command_line(words: Sequence[str]) -> list[str]:
+    """An `imp-data` command as this interpreter runs it."""
+    return [sys.executable, "-m", "imp_data", *words]
+
+
+def trained_on(stage: Stage, plan: Plan) -> str:
+    """What a stage does, in a sentence."""
+    adapts = f", LoRA of rank {stage.lora.r} beside the decoder" if stage.lora else ""
+    parts = ", ".join(part.replace("_", " ") for part in stage.trains)
+    return f"{plan.model.title}: trains {parts}{adapts}, on the mixture {stage.mixture}."
+
+
+def _make_way(run: Path, inputs: dict[str, str]) -> None:
+    """Remove a run that was begun from other inputs; one begun from these is gone on with."""
+    begun, digest = run / "begun.json", text_digest(json_text(inputs))
+    if not begun.is_file() or begun.read_text(encoding="utf-8") != digest:
+        shutil.rmtree(run, ignore_errors=True)
+        write_text(begun, digest)
+
+
+def _versions() -> dict[str, str]:
+    """Without the extra none are known; then a stage that was finished elsewhere is not run."""
+    known = [library for library in _LIBRARIES if find_spec(library)]
+    return {"libraries": str(library_versions(*known))}

@@ -1,0 +1,158 @@
+"""A mixture's model in the graph goes on to the phone: once, with proof, and no further without."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from conftest import World
+from training_world import lay_shapes, manifest
+
+from assets.mobile import mobile_assets
+from imp_data.errors import UserError
+from imp_data.manifest import model_digest
+from imp_data.mobile import delivery
+from imp_data.mobile.delivery import gguf_folder, pack, problems, prove, weigh, write_files
+from imp_data.recipes import load_model
+from imp_data.training.plan import Plan
+
+WITH_LLAMA_CPP = pytest.mark.skipif(
+    not (find_spec("xllamacpp") and find_spec("transformers")),
+    reason="pip install 'imp-data[mobile]'",
+)
+SIZE = 56
+STAGES = (write_files, prove, weigh, pack)
+
+
+@pytest.fixture
+def plan(world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan whose model is merged: a random one, for the graph does not ask how it learned."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    lay_shapes(world, 6)
+    manifest(world, export={"bits": [16]}, image_size=SIZE)
+    return planned(world)
+
+
+def planned(world: World) -> Plan:
+    found = Plan.of(world.build({"shapes": 8}, model="small"))
+    assert found is not None
+    return found
+
+
+def merged(plan: Plan, **says: Any) -> None:
+    """The stage `model`, finished."""
+    from models import save_model
+
+    def build() -> dict[str, Any]:
+        save_model(plan.merged, **says)
+        return {}
+
+    plan.build.stage("models/small/merged", says, [plan.merged], build)
+
+
+def command(words: Sequence[str]) -> None:
+    """An `imp-data` command in this process, which has loaded torch already."""
+    from imp_data.cli import app
+
+    if app(list(words), standalone_mode=False):
+        raise UserError(" ".join(words), "ended with status 1", "see above")
+
+
+@WITH_LLAMA_CPP
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_each_stage_is_run_once_and_again_from_where_something_changed(
+    plan: Plan, world: World
+) -> None:
+    merged(plan)
+    assert [stage(plan, command).built for stage in STAGES] == [True] * 4
+    folder = gguf_folder(plan)
+    files = {"text-F16.gguf", f"vision-F16-{SIZE}.gguf", "manifest.json", "parity.json"}
+    files |= {"parity.txt", "quality.json", "quality.svg", "mobile"}
+    assert {path.name for path in folder.iterdir()} == files
+    assert [stage(plan, command).built for stage in STAGES] == [False] * 4
+    (folder / "text-F16.gguf").unlink()
+    assert write_files(plan, command).built, "a file that is gone is written again"
+    # The same bytes as before; what was measured on them went with them.
+    assert [stage(plan, command).built for stage in (prove, pack)] == [True, False]
+    manifest(world, export={"bits": [16], "resolutions": [SIZE, 28]}, image_size=SIZE)
+    assert write_files(planned(world), command).built
+
+
+@WITH_LLAMA_CPP
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_answers_otherwise_is_told_and_goes_no_further(
+    plan: Plan, capfd: pytest.CaptureFixture[str]
+) -> None:
+    merged(plan)
+    passed, told = materialized(plan)
+    assert passed and set(told) == {"gguf", "quality", "phone"}
+    assert "F16     answers equal to PyTorch's: " in told["gguf"]["summary"]
+    assert told["phone"]["path"].endswith("gguf/mobile")
+    assert "data:image/svg+xml;base64," in told["quality"]["chart"]
+    lose_a_bias(plan.merged)
+    (gguf_folder(plan) / "parity.json").unlink()
+    capfd.readouterr()
+    passed, told = materialized(plan)
+    assert not passed and set(told) == {"gguf"}, "nothing below it is built"
+    assert "F16     answers DIFFERENT from PyTorch's: " in told["gguf"]["summary"]
+    found = problems(prove(plan, command).figures["rows"])
+    assert f"F16 at {SIZE} px: tall: mean shift above 0.004" in found
+
+
+def test_without_its_libraries_no_file_is_written_and_it_is_said_what_to_install(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan.build.stage("models/small/merged", {}, [], dict)
+    monkeypatch.setattr(delivery, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as raised:
+        write_files(plan, command)
+    assert str(raised.value).startswith("the library gguf, with which A small model goes to the")
+    assert "pip install 'imp-data[mobile]'" in raised.value.remedy
+
+
+def test_what_is_exported_is_no_part_of_the_recipe(plan: Plan, world: World) -> None:
+    before = model_digest(load_model(plan.manifest))
+    manifest(world, export={"bits": [8, 4], "resolutions": [28]}, image_size=SIZE)
+    assert model_digest(load_model(plan.manifest)) == before
+
+
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        ({"bits": [5]}, "export.bits.0"),
+        ({"resolutions": [13]}, "export.resolutions: 13 is not between 14 and 224"),
+        ({"resolutions": []}, "export.resolutions"),
+        ({"pixels": [28]}, "export.pixels"),
+    ],
+)
+def test_a_wrong_export_is_named_in_the_manifest(
+    world: World, export: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(UserError, match=r"small\.yaml") as raised:
+        load_model(manifest(world, export=export, image_size=SIZE))
+    assert problem in str(raised.value)
+
+
+def lose_a_bias(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.bias"].zero_()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def materialized(plan: Plan) -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Whether all was well, and metadata by asset of what was materialized."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(mobile_assets(plan.build), instance=instance, raise_on_error=False)
+    made = [
+        event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+    ]
+    found = {
+        m.asset_key.to_user_string(): {name: v.value for name, v in m.metadata.items()}
+        for m in made
+    }
+    return result.success, found

@@ -1,0 +1,81 @@
+"""Does the demo's model see? Cards it never saw, asked of with the picture and with grey."""
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from imp_data.datadir import DataDir
+from imp_data.demo.cards import COUNT, WORDS, card, card_file
+from imp_data.demo.held_out import held_out
+from imp_data.demo.ink import COLOURS
+from imp_data.manifest import load_recipe
+from imp_data.pipeline import Build
+from imp_data.rebuild import rebuild
+from imp_data.training.evidence import gather
+from imp_data.training.plan import Plan, command_line
+
+DEMO = Path(__file__).parents[1] / "manifests" / "mixtures" / "demo.yaml"
+WITH_TORCH = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")
+
+
+def questions(folder: Path) -> list[dict[str, str]]:
+    lines = (folder / "questions.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_held_out_questions_are_on_pictures_that_nothing_was_trained_on(tmp_path: Path) -> None:
+    pictures = held_out(tmp_path)
+    assert len(pictures) == 90
+    trained_on = {sha256(card_file(card("cards", n))).digest() for n in range(COUNT)}
+    assert not trained_on & {sha256(p.read_bytes()).digest() for p in pictures}
+
+
+def test_a_question_does_not_tell_its_answer(tmp_path: Path) -> None:
+    held_out(tmp_path)
+    rows = questions(tmp_path)
+    assert Counter(row["category"] for row in rows) == {"colour": 120, "count": 60, "word": 30}
+    answers = {*COLOURS, *WORDS, *"1234"}
+    for row in rows:
+        assert row["answer"] in answers
+        assert row["answer"] not in row["text"].lower().replace("?", " ").split()
+
+
+def test_answers_are_spread_so_that_guessing_does_not_pay(tmp_path: Path) -> None:
+    held_out(tmp_path)
+    rows = questions(tmp_path)
+    for kind, most in (("colour", 0.25), ("count", 0.45), ("word", 0.3)):
+        said = Counter(row["answer"] for row in rows if row["category"] == kind)
+        assert max(said.values()) < most * said.total()
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
+    """The demo with its mixtures built, and nothing trained yet."""
+    build = Build(load_recipe(DEMO), DataDir(tmp_path))
+    found = Plan.of(build)
+    assert found
+    for each in (build, *found.other_mixtures):
+        rebuild(each)
+    yield found
+
+
+def run(words: Sequence[str]) -> None:
+    subprocess.run(command_line(words), check=True, capture_output=True, timeout=1800)
+
+
+@WITH_TORCH
+def test_the_demos_model_learns_to_see(plan: Plan) -> None:
+    """Both stages as the manifest has them: two to three minutes on two idle cores."""
+    for name, _ in plan.model.planned:
+        plan.train(name, run)
+    plan.merge(run)
+    found = {row["question"]: row for row in gather(plan, run).figures["kinds"]}
+    assert found["colour"]["seeing"] > 80 > 40 > found["colour"]["blind"]
+    assert found["count"]["seeing"] > 50 > 40 > found["count"]["blind"]
+    assert found["word"]["seeing"] > 60 > 30 > found["word"]["blind"]
