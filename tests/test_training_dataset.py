@@ -239,7 +239,8 @@ def network(architecture: str, attention: str) -> Any:
 
 
 def logits(model: Any, batch: dict[str, Any], **changed: Any) -> Any:
-    given = {name: value for name, value in batch.items() if name not in {"ids", "labels"}}
+    of_the_loss = {"ids", "labels", "logits_to_keep", "shift_labels"}
+    given = {name: value for name, value in batch.items() if name not in of_the_loss}
     with torch.no_grad():
         return model(**{**given, **changed}).logits
 
@@ -279,15 +280,37 @@ def test_the_black_picture_changes_nothing_but_reaches_the_projector(
     model = network("phi", "sdpa")
     given = [ITEMS[0], ITEMS[3]] if collator is Collator else [[ITEMS[0]], [ITEMS[3]]]
     batch = collator(tokenizer, FIGURES)(given)  # type: ignore[arg-type]
-    batch.pop("ids")
-    found = model(**batch)
+    found = logits(model, batch)
     for row, one in enumerate((ITEMS[0], ITEMS[3])):
         ids = torch.from_numpy(one["input_ids"])[None]
         alone = model(input_ids=ids).logits[0]
-        assert (found.logits[row, : ids.shape[1]] - alone).abs().max() < 1e-5
-    found.loss.backward()
+        assert (found[row, : ids.shape[1]] - alone).abs().max() < 1e-5
+    batch.pop("ids")
+    model(**batch).loss.backward()
     for parameter in model.model.multi_modal_projector.parameters():
         assert parameter.grad is not None and not parameter.grad.any()
+
+
+@pytest.mark.parametrize("collator", [Collator, PackedCollator])
+def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
+    collator: type[Collator], tokenizer: Any
+) -> None:
+    model = network("phi", "sdpa")
+    given = ITEMS if collator is Collator else [ITEMS[:3], ITEMS[3:]]
+    batch = collator(tokenizer, FIGURES)(given)  # type: ignore[arg-type]
+    batch.pop("ids")
+    found = model(**batch)
+    assert found.logits.shape == (5, 320)
+    assert batch["shift_labels"].tolist() == [9, 12, 9, 3, 19]
+    of_all = model(**{**batch, "logits_to_keep": 0, "shift_labels": None})
+    assert of_all.logits.shape[:2] == batch["input_ids"].shape
+    assert abs(found.loss.item() - of_all.loss.item()) < 1e-6
+    found.loss.backward()
+    cut = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    of_all.loss.backward()
+    whole = [p.grad for p in model.parameters() if p.grad is not None]
+    assert max((a - b).abs().max().item() for a, b in zip(cut, whole, strict=True)) < 1e-6
 
 
 def test_a_mixture_that_was_moved_is_still_read(

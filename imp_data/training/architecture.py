@@ -94,6 +94,7 @@ def _text_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> Any:
         vocab_size=rows,
         **_shape(stated),
         **{decoder.norm: stated.norm_eps},
+        hidden_act=decoder.activation,
         tie_word_embeddings=False,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -136,7 +136,7 @@ class Collator:
         self._figures = figures
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """input_ids, labels, attention_mask, pixel_values of those with a picture, and the ids."""
+        """input_ids, what is learned, attention_mask, pixel_values of those with a picture, ids."""
         rows = [(item["input_ids"], item["labels"]) for item in items]
         sizes = [len(ids) for ids, _ in rows]
         pixels = _pixels(items)
@@ -152,7 +152,7 @@ class Collator:
             row[:size] = 1
         return {
             "input_ids": input_ids,
-            "labels": labels,
+            **_learned(labels),
             "attention_mask": mask,
             "pixel_values": pixels,
             "ids": [item["id"] for item in items],
@@ -182,7 +182,7 @@ class PackedCollator(Collator):
     """
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
-        """input_ids, labels, position_ids, pixel_values, use_cache=False, and the items' ids."""
+        """input_ids, what is learned, position_ids, pixel_values, use_cache=False, items' ids."""
         rows = [[(item["input_ids"], item["labels"]) for item in items] for items in lists]
         items = [item for some in lists for item in some]
         pixels = _pixels(items)
@@ -198,12 +198,24 @@ class PackedCollator(Collator):
         labels[positions == 0] = IGNORED
         return {
             "input_ids": input_ids,
-            "labels": labels,
+            **_learned(labels),
             "position_ids": positions,
             "pixel_values": pixels,
             "use_cache": False,
             "ids": [item["id"] for item in items],
         }
+
+
+def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The labels, where logits are needed for them, and the token that is learned at each place.
+
+    An answer is a small part of a sequence with a picture, and the head is a model's widest layer:
+    logits of all tokens would be most of a step's memory.
+    """
+    following = labels.roll(-1, 1)
+    following[:, -1] = IGNORED
+    learned = following.ne(IGNORED)
+    return {"labels": labels, "logits_to_keep": learned, "shift_labels": following[learned]}
 
 
 def _pixels(items: Sequence[Item]) -> torch.Tensor | None:

@@ -32,12 +32,15 @@ class Decoder:
     model: type[Any]
     norm: str
     """What its configuration calls `norm_eps`."""
+    activation: str
+    """By transformers' name for it."""
 
 
 DECODERS = {
-    "phi": Decoder(PhiConfig, PhiForCausalLM, "layer_norm_eps"),
-    "qwen2": Decoder(Qwen2Config, Qwen2ForCausalLM, "rms_norm_eps"),
-    "phi3": Decoder(Phi3Config, Phi3ForCausalLM, "rms_norm_eps"),
+    # `gelu_new`, which is its default, computes the same in seven kernels instead of one.
+    "phi": Decoder(PhiConfig, PhiForCausalLM, "layer_norm_eps", "gelu_pytorch_tanh"),
+    "qwen2": Decoder(Qwen2Config, Qwen2ForCausalLM, "rms_norm_eps", "silu"),
+    "phi3": Decoder(Phi3Config, Phi3ForCausalLM, "rms_norm_eps", "silu"),
 }
 # Left to the manifest where weights are loaded: no tensor depends on it.
 _FREE_FIELDS = {"max_position_embeddings"}

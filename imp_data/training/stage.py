@@ -65,7 +65,7 @@ def arguments(job: Job) -> TrainingArguments:
         warmup_steps=stage.warmup_ratio,
         weight_decay=stage.weight_decay,
         max_grad_norm=stage.max_grad_norm,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         bf16=stage.precision == "bf16",
         fp16=stage.precision == "fp16",
         activation_checkpointing=stage.gradient_checkpointing,
