@@ -163,7 +163,7 @@ def test_without_on_crash_a_piece_that_crashes_every_process_is_named() -> None:
         next(results)
     assert error.value.where == "piece of work 3"
     assert error.value.problem == "it crashes each process that works on it (SIGSEGV)"
-    with pytest.raises(UserError, match=r"\(exit status 7\)"):
+    with pytest.raises(UserError, match=r"\(exit status 7\)\n.*begin below `if __name__"):
         list(map_ordered(exit_at_three, range(10), 2))
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
 

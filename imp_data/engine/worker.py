@@ -24,6 +24,9 @@ _MEMORY = (
     "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
     "finished stages are kept"
 )
+_CRASHES = "take out or mend what it names, or report the crash; finished stages are kept"
+# A process that multiprocessing starts imports the script again.
+_OWN_SCRIPT = f'in a script of your own, begin below `if __name__ == "__main__":`; else {_CRASHES}'
 # How many times its seconds of work a piece may take by the clock, on a busy machine.
 _PATIENCE = 10
 # multiprocessing forgets how a process ended where another thread starts one at that moment.
@@ -160,7 +163,7 @@ def result_of(
         raise UserError(
             where,
             f"it crashes each process that works on it ({_name(outcome.exit_code)})",
-            "take out or mend what it names, or report the crash; finished stages are kept",
+            _OWN_SCRIPT if outcome.exit_code > 0 else _CRASHES,
         )
     return on_crash(piece, outcome)
 
