@@ -1,0 +1,104 @@
+"""What others publish: files, collections of pictures, sources, benchmarks."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imp_data.manifest.strict import Count, Name, RelativePath, Sha256, Strict
+
+
+class File(Strict):
+    """One file as upstream publishes it."""
+
+    path: RelativePath = Field(description="below data/raw/<name>/")
+    url: str | None = Field(None, description="where it is fetched from, with a pinned revision")
+    bytes: Count | None = None
+    sha256: Sha256 | None = None
+    by_hand: str | None = Field(None, description="how a person gets it where no address serves it")
+    unpack: tuple[str, ...] = Field(
+        (), description="members of this zip or tar to lay beside it, as globs; others stay inside"
+    )
+
+    @model_validator(mode="after")
+    def _obtainable(self) -> "File":
+        if self.url is None and self.by_hand is None:
+            raise ValueError(f"{self.path}: give `url`, or say in `by_hand` how a person gets it")
+        return self
+
+
+class Published(Strict):
+    """What every upstream publication has: a name, its origin, its licence, its files."""
+
+    name: Name
+    title: str
+    homepage: str
+    license: str = Field(description="SPDX name, or upstream's own word")
+    license_note: str | None = None
+    unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
+    files: tuple[File, ...] = ()
+
+
+class Folder(Strict):
+    """Where pictures are whose paths begin with `path`."""
+
+    path: RelativePath = Field(description="what a Sample's image path begins with")
+    file: RelativePath | None = Field(
+        None, description="zip or plain tar in data/raw/<name>/; none where files are unpacked"
+    )
+    inside: str = Field("", description="the folder in that archive, or below data/raw/<name>/")
+
+
+class Pictures(Published):
+    """A collection of pictures that one or several sources draw upon."""
+
+    folders: Annotated[tuple[Folder, ...], Field(min_length=1)]
+
+
+LayoutName = Literal["llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"]
+SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
+
+
+class Expect(Strict):
+    """Counts that the pinned revision has; a blocking check compares them."""
+
+    rows: Count | None = Field(None, description="upstream rows read")
+    subsets: dict[str, Count] = Field({}, description="Samples of each subset, before screening")
+
+
+class Source(Published):
+    """One upstream dataset of instructions."""
+
+    layout: LayoutName
+    records: Annotated[tuple[RelativePath, ...], Field(min_length=1)] = Field(
+        description="files that hold the records, in order; or globs of them, sorted"
+    )
+    subsets: SubsetRule = Field("none", description="how the finer origin of a record is told")
+    image_prefix: str = Field("", description="put before each picture path of upstream")
+    pictures: tuple[Name, ...] = Field((), description="collections its pictures are in")
+    prompts: tuple[str, ...] = Field((), description="questions to choose from for bare captions")
+    held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _captions_have_prompts(self) -> "Source":
+        if self.layout == "laion_gpt4v" and not self.prompts:
+            raise ValueError("prompts: a layout of bare captions needs at least one question")
+        return self
+
+
+class Benchmark(Published):
+    """A benchmark whose pictures must not be trained on."""
+
+    id_files: tuple[RelativePath, ...] = Field(
+        description='files whose {"data": [{"image_id": …}]} list the ids'
+    )
+    id_pattern: str = Field(description="regular expression that finds candidates in a file name")
+    pictures: tuple[Name, ...] = Field(description="collections that hold its pictures")
+    picture_paths: tuple[str, ...] = Field(description="where a picture is, with {id} in its place")
+    expect_ids: Count | None = None
+
+    @model_validator(mode="after")
+    def _lists_are_published(self) -> "Benchmark":
+        if strangers := sorted(set(self.id_files) - {file.path for file in self.files}):
+            raise ValueError(f"id_files: {', '.join(strangers)} is not among `files`")
+        return self
