@@ -140,7 +140,7 @@ def recipe(setting: Setting) -> Seen:
     """The plain loop."""
     stage, network = setting.stage, network_of(setting)
     if stage.gradient_checkpointing:
-        plain(network).gradient_checkpointing_enable({"use_reentrant": False})
+        plain(network).activation_checkpointing_enable({"use_reentrant": False})
     network.train()
     optimizer = torch.optim.AdamW(parameter_groups(network, stage), betas=(0.9, 0.999))
     batches = iter(recipe_loader(setting))

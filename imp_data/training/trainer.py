@@ -31,6 +31,7 @@ class ImpTrainer(Trainer):
     def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
         self._stage, self._batches = stage, batches
         self._tokens = 0
+        self._step_ids: list[str] = []
         super().__init__(**options)
         # Told before anything wraps or shards the network.
         self._names = {name for name, _ in trained(self.model)}
@@ -63,6 +64,7 @@ class ImpTrainer(Trainer):
     ) -> torch.Tensor:
         ids = inputs.pop("ids", [])
         self._tokens += inputs.pop("tokens")
+        self._step_ids += ids
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -74,6 +76,16 @@ class ImpTrainer(Trainer):
         if not math.isfinite(loss.item()):
             raise self._failure(ids, f"the loss is {loss.item()}", _FINITE_LOSS)
         return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        ids, self._step_ids = self._step_ids, []
+        scaler = self.accelerator.scaler
+        # fp16's scaler passes over a step that overflows and tries half the scale; DeepSpeed's too.
+        given_up = scaler.get_scale() < 1 if scaler else not self.is_deepspeed_enabled
+        if given_up and not math.isfinite(norm):
+            raise self._failure(ids, f"the gradient is {float(norm)}", _FINITE_LOSS)
+        return norm
 
     def tokens_seen(self) -> int:
         """Since the run began, by all devices; each of them must ask."""
