@@ -183,11 +183,11 @@ def feed(
     batches: Iterator[Any] = iter(loader)
     for _ in range(20):
         next(batches)
-    begun, busy = time.perf_counter(), _cpu_seconds()
+    begun, busy = time.perf_counter(), cpu_seconds()
     for _ in range(count // PER_DEVICE):
         held.append(next(batches)[1])
     seconds = time.perf_counter() - begun
-    spent = _cpu_seconds() - busy
+    spent = cpu_seconds() - busy
     return {
         "samples_per_s": count / seconds,
         "samples_per_cpu_s": count / spent,
@@ -195,7 +195,7 @@ def feed(
     }
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this process and the children it has."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0

@@ -94,7 +94,7 @@ def test_a_gradient_that_is_no_number_at_any_scale_names_the_steps_samples(
 
     monkeypatch.setattr(ImpTrainer, "compute_loss", steep)
     scaled["scale"] = 4.0
-    with pytest.raises(UserError, match="the gradient is (nan|inf) on the batch of ") as error:
+    with pytest.raises(UserError, match=r"the gradient is (nan|inf) on the batch of ") as error:
         run_of(shapes, tmp_path, epochs=8, precision=precision)
     # In fp16 the scales 4, 2 and 1 are tried first.
     assert error.value.where == ("step 4" if precision == "fp16" else "step 1")

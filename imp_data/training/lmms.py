@@ -2,9 +2,9 @@
 
     python -m lmms_eval --model imp --model_args pretrained=DIR --tasks gqa,pope --batch_size 1
 
-lmms-eval, installed beside imp-data, finds it by the entry point `lmms_eval.models`. It answers as it
-does for `imp-data evaluate`: of one picture, with the likeliest token each time, whatever sampling a
-task asks for.
+lmms-eval, installed beside imp-data, finds it by the entry point `lmms_eval.models`. Its answers
+are those that `imp-data evaluate` has: on one picture, the likeliest token each time, whatever
+sampling a task asks for.
 """
 
 import os
