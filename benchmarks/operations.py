@@ -2,10 +2,11 @@
 
 An addition and a multiplication are two. What a model needs is counted as in PaLM, appendix B
 (arXiv:2204.02311): 2 a weight and token forward, 4 backward, of attention 12 x width x length a
-token and layer, whether causal or not, and no recomputation. Three things are less, or else, here:
+token and layer, whether causal or not, and no recomputation. Four things are less, or else, here:
 
 * A frozen weight has no gradient of its own: 2 forward, 2 backward (that of its input). LoRA's
   matrices and the projector's second layer have 6; its first, whose input needs no gradient, 4.
+* The head is needed where a token is learned, and nowhere else.
 * The vision tower runs forward alone, and its last layer is not read: 2 a weight of all but that.
 * A length is a sample's own: what is computed on padding, or between packed samples, is no need.
 """
@@ -17,25 +18,27 @@ import numpy as np
 
 
 class Cost(NamedTuple):
-    """Of a step on a sample of n tokens: linear x n + squared x n², and its picture's."""
+    """Of a step on a sample of n tokens, m of them learned, and of its picture:
+    linear x n + squared x n² + head x m + picture."""
 
     linear: int
     squared: int
+    head: int
     picture: int
 
-    def needed(self, lengths: Any) -> float:
+    def needed(self, lengths: Any, learned: Any) -> float:
         """By samples of these lengths, which are negative where there is no picture."""
         sizes = np.abs(lengths).astype(np.float64)
-        pictures = int((np.asarray(lengths) > 0).sum())
-        return float(
-            self.linear * sizes.sum() + self.squared * (sizes**2).sum() + self.picture * pictures
-        )
+        body = self.linear * sizes.sum() + self.squared * (sizes**2).sum()
+        return float(body + self.head * learned.sum() + self.picture * (lengths > 0).sum())
 
-    def computed(self, widths: Iterable[Sequence[int]], pictures: int) -> float:
-        """By batches of rows of these widths, each row as wide as its batch's widest."""
+    def computed(self, widths: Iterable[Sequence[int]], heads: int, pictures: int) -> float:
+        """By batches of rows of these widths, each row as wide as its batch's widest; `heads`
+        tokens go through the head, all if it is 0."""
         each = [(len(some), max(some)) for some in widths]
         rows = sum(count * (self.linear * width + self.squared * width**2) for count, width in each)
-        return float(rows + self.picture * pictures)
+        tokens = heads or sum(count * width for count, width in each)
+        return float(rows + self.head * tokens + self.picture * pictures)
 
 
 def cost_of(network: Any) -> Cost:
@@ -45,7 +48,9 @@ def cost_of(network: Any) -> Cost:
     base = plain(network)
     text, vision = base.config.text_config, base.config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
-    decoder = [p for n, p in base.named_parameters() if _in_decoder(n) and p.ndim == 2]
+    decoder = {n: p for n, p in base.named_parameters() if _in_decoder(n) and p.ndim == 2}
+    each = {name: (6 if p.requires_grad else 4) * p.numel() for name, p in decoder.items()}
+    head = sum(count for name, count in each.items() if "lm_head" in name)
     read = vision.num_hidden_layers - 1
     unread = f"encoder.layers.{read}."
     tower = sum(
@@ -63,8 +68,9 @@ def cost_of(network: Any) -> Cost:
     )
     attention = 4 * read * vision.hidden_size * patches
     return Cost(
-        linear=sum((6 if p.requires_grad else 4) * p.numel() for p in decoder),
+        linear=sum(each.values()) - head,
         squared=12 * text.num_hidden_layers * text.hidden_size,
+        head=head,
         picture=patches * (2 * tower + attention + 4 * first + 6 * second),
     )
 

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 import loader
 import numpy as np
 import operations
+import polars as pl
 import torch
 from recipe import Recipe, apart, recipe_order, spliced
 from torch import nn
@@ -59,6 +60,7 @@ class Setting(NamedTuple):
     tokenizer: Any
     rows: Any
     lengths: Any
+    learned: Any
     words: Any
     cost: operations.Cost
     steps: int = 0
@@ -148,7 +150,8 @@ def needed(setting: Setting, order: Any) -> float:
     """Operations that the timed steps of an order of rows need."""
     size = setting.stage.global_batch
     rows = order[WARM * size : (WARM + setting.steps) * size]
-    return setting.cost.needed(setting.lengths[np.searchsorted(setting.rows, rows)])
+    places = np.searchsorted(setting.rows, rows)
+    return setting.cost.needed(setting.lengths[places], setting.learned[places])
 
 
 def recipe(setting: Setting) -> Seen:
@@ -213,11 +216,16 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     cost, lengths, per, whole = setting.cost, setting.lengths, 4, 4 * DEVICES * 4
     sizes, shown = np.abs(lengths), int((lengths > 0).sum())
 
-    def told(batches: list[list[int]], pictures: int) -> dict[str, float]:
+    heads = int(setting.learned.sum())
+
+    def told(
+        batches: list[list[int]], heads: int = heads, pictures: int = shown
+    ) -> dict[str, float]:
         computed = sum(len(some) * max(some) for some in batches)
+        needed = cost.needed(lengths, setting.learned)
         return {
             "padding": 1 - float(sizes.sum()) / computed,
-            "operations": cost.computed(batches, pictures) / cost.needed(lengths),
+            "operations": cost.computed(batches, heads, pictures) / needed,
         }
 
     chance = random_order(len(lengths), 1, 0).tolist()
@@ -234,11 +242,14 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     guessed = recipe_order(setting.words, per, chunks, 1)
     exact = modality_length_order(lengths, per, chunks, 1, 0)
     found = {
-        "random": told(padded(chance), shown),
-        # There the black picture of a text alone is encoded like any other.
-        "modality_length, recipe": told([sizes[some].tolist() for some in guessed], len(lengths)),
-        "modality_length": told(padded(exact), shown),
-        "packed": told(widths, shown),
+        "random": told(padded(chance)),
+        # There the black picture of a text alone is encoded like any other, and every token has
+        # its logits.
+        "modality_length, recipe": told(
+            [sizes[some].tolist() for some in guessed], heads=0, pictures=len(lengths)
+        ),
+        "modality_length": told(padded(exact)),
+        "packed": told(widths),
     }
     found["packed"]["samples_a_row"] = len(lengths) / sum(map(len, widths))
     return found
@@ -281,11 +292,12 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
     limits = (model.image_tokens, model.max_length)
     preflight(folder, tokenizer, loader.PHI2, *limits, folder)
     kept, lengths = accepted(folder)
+    learned = pl.read_parquet(folder / "preflight.parquet")["learned"].to_numpy()[kept]
     words = np.array([loader.guessed_length(made[row]) for row in kept])
     stage = stage_of(model, 4)
     with torch.device("meta"):
         cost = operations.cost_of(attach(build(model, tokenizer), stage))
-    return Setting(model, stage, folder, shelf, tokenizer, kept, lengths, words, cost)
+    return Setting(model, stage, folder, shelf, tokenizer, kept, lengths, learned, words, cost)
 
 
 def measured(setting: Setting, rounds: int) -> dict[str, Seen]:
@@ -349,7 +361,7 @@ def main() -> None:
     model = shape(asked.shape)
     setting = lay(asked.folder, asked.rows, asked.shape, model)
     figures: dict[str, Any] = {"shape": asked.shape, "orders": orders(setting)}
-    each = setting.cost.needed(setting.lengths) / len(setting.lengths)
+    each = setting.cost.needed(setting.lengths, setting.learned) / len(setting.lengths)
     mean = float(np.abs(setting.lengths).mean())
     print(f"{asked.shape}: {mean:,.0f} tokens and {each / 1e12:.3f}e12 operations a sample")
     print(f"{'order':<28}{'padding':>9}{'computed / needed':>19}")
