@@ -213,16 +213,18 @@ def recipe_loader(setting: Setting) -> Any:
 
 def orders(setting: Setting) -> dict[str, dict[str, float]]:
     """What an epoch computes beyond what it needs, by order, on the recipe's 8 devices of 4."""
-    cost, lengths, per, whole = setting.cost, setting.lengths, 4, 4 * DEVICES * 4
+    per, whole, cost = 4, 4 * DEVICES * 4, setting.cost
+    # Whole steps alone: the last one of an epoch is filled up.
+    keep = slice(len(setting.lengths) // whole * whole)
+    lengths, learned, words = (x[keep] for x in (setting.lengths, setting.learned, setting.words))
     sizes, shown = np.abs(lengths), int((lengths > 0).sum())
-
-    heads = int(setting.learned.sum())
+    heads = int(learned.sum())
 
     def told(
         batches: list[list[int]], heads: int = heads, pictures: int = shown
     ) -> dict[str, float]:
         computed = sum(len(some) * max(some) for some in batches)
-        needed = cost.needed(lengths, setting.learned)
+        needed = cost.needed(lengths, learned)
         return {
             "padding": 1 - float(sizes.sum()) / computed,
             "operations": cost.computed(batches, heads, pictures) / needed,
@@ -239,7 +241,7 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     def padded(order: list[int]) -> list[list[int]]:
         return [sizes[order[n : n + per]].tolist() for n in range(0, len(order), per)]
 
-    guessed = recipe_order(setting.words, per, chunks, 1)
+    guessed = recipe_order(words, per, chunks, 1)
     exact = modality_length_order(lengths, per, chunks, 1, 0)
     found = {
         "random": told(padded(chance)),
