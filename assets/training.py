@@ -20,6 +20,7 @@ from imp_data.training.plan import CODE, Plan, command_line, trained_on
 
 GROUP = "training"
 _POINTS = 20
+_COLUMNS = ("step", "loss", "learning_rate", "tokens_per_second")
 
 
 def training_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -79,9 +80,11 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
         reported: dict[str, Any] = {}
         result = plan.train(name, lambda words: reported.update(launch(command_line(words))))
         done = result.figures
-        summary = f"{counted(done['steps'], 'step')}, loss {done['loss']:.3f}"
-        numbers = {"steps": done["steps"], "loss": done["loss"], "tokens": done["tokens"]}
-        return report(result, summary, {**numbers, **_curve(run), **reported}, path=run / "outcome")
+        first, told = _curve(run)
+        summary = f"{counted(done['steps'], 'step')}, loss {first:.3f} to {done['loss']:.3f}"
+        numbers = {"loss": round(done["loss"], 4), **{n: done[n] for n in ("steps", "tokens")}}
+        newest = {n: _rounded(value) for n, value in reported.items()}
+        return report(result, summary, {**told, **numbers, **newest}, path=run / "outcome")
 
     return trained
 
@@ -123,13 +126,17 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
     return evidence
 
 
-def _curve(run: Path) -> Mapping[str, Any]:
-    """The loss as a chart and as some numbers."""
+def _curve(run: Path) -> tuple[float, Mapping[str, Any]]:
+    """The first step's loss, and all as a chart and as some numbers."""
     lines = [orjson.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
     shown = lines[:: max(1, len(lines) // _POINTS)]
     chart = base64.b64encode((run / "loss.svg").read_bytes()).decode()
-    return {
+    return lines[0]["loss"], {
         "loss curve": dg.MetadataValue.md(f"![loss by step](data:image/svg+xml;base64,{chart})"),
-        "loss by step": table([{"step": p["step"], "loss": p["loss"]} for p in shown]),
         "interactive chart": dg.MetadataValue.path(str((run / "loss.html").resolve())),
+        "loss by step": table([{n: _rounded(p[n]) for n in _COLUMNS} for p in shown]),
     }
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -10,7 +10,6 @@ line is one JSON object.
 """
 
 import argparse
-import copy
 import hashlib
 import json
 import os
@@ -27,18 +26,20 @@ import numpy as np
 import pyarrow as pa
 import scale
 from PIL import Image
+from recipe import Recipe
 
 from imp_data.arrow_dataset import write_index, write_shard
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Folder
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.training.sampling import modality_length_order, packed, padding_share, shuffled
+from imp_data.training.batches import Packing, steps_of
+from imp_data.training.sampling import modality_length_order, padding_share, random_order
 from imp_data.training.templates import TEMPLATES
 from imp_data.training.tokenizers import byte_level_bpe, prepared
 
 PHI2, IMAGE_TOKENS, MAX_LENGTH, SIDE = TEMPLATES["phi2"], 729, 3072, 384
 # Imp's: 4 samples a device, 8 devices, 4 batches a step.
-PER_DEVICE, CHUNKS = 4, 32
+PER_DEVICE, DEVICES, CHUNKS = 4, 8, 32
 PICTURES = 400
 # (samples, exchanges from-to, characters of question and answer), beside scale.MIX665K.
 OTHERS = [
@@ -118,67 +119,31 @@ def lay(folder: Path, made: list[dict[str, Any]]) -> Shelf:
 
 
 def padding(lengths: Any, words: Any) -> dict[str, float]:
-    """Share of padding in what is computed, and tokens a row, by order."""
-
-    def dealt(order: list[Any]) -> list[list[Any]]:
-        return [order[n : n + PER_DEVICE] for n in range(0, len(order), PER_DEVICE)]
+    """Share of padding in what is computed, and samples a row, by order."""
+    whole = PER_DEVICE * CHUNKS
 
     def single(order: list[int]) -> list[list[Any]]:
-        return dealt([(n,) for n in order])
+        return [[(r,) for r in order[n : n + PER_DEVICE]] for n in range(0, len(order), PER_DEVICE)]
 
+    chance = random_order(len(lengths), 1, 0).tolist()
     begun = time.perf_counter()
-    bins = packed(lengths, MAX_LENGTH, 1)
+    packing = Packing(lengths, MAX_LENGTH)
+    deal = packing.deal(packing.parts([chance], whole, PER_DEVICE, DEVICES))
+    packed = [some for rows in steps_of(chance, whole) for some in deal(rows)]
     seconds = time.perf_counter() - begun
     begun = time.perf_counter()
     exact = modality_length_order(lengths, PER_DEVICE, CHUNKS, 1, 0)
     exact_seconds = time.perf_counter() - begun
     guessed = modality_length_order(words, PER_DEVICE, CHUNKS, 1, 0)
-    random_order = np.random.default_rng(1).permutation(len(lengths)).tolist()
     return {
-        "random": padding_share(lengths, single(random_order)),
+        "random": padding_share(lengths, single(chance)),
         "modality_length, words": padding_share(lengths, single(guessed)),
         "modality_length, tokens": padding_share(lengths, single(exact)),
-        "packed": padding_share(lengths, dealt(shuffled(bins, 1, 0))),
-        "samples_a_bin": len(lengths) / len(bins),
-        "filled": float(np.abs(lengths).sum() / (len(bins) * MAX_LENGTH)),
+        "packed": padding_share(lengths, packed),
+        "samples_a_row": len(lengths) / sum(map(len, packed)),
         "packing_seconds": seconds,
         "ordering_seconds": exact_seconds,
     }
-
-
-class Recipe:
-    """The recipe's dataset: rows as Python objects, rounds tokenized again, HF's processor."""
-
-    def __init__(self, path: Path, shelf: Shelf, tokenizer: Any) -> None:
-        from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-
-        self.rows = json.loads(path.read_bytes())
-        self.shelf, self.tokenizer = shelf, tokenizer
-        size, half = {"height": SIDE, "width": SIDE}, [0.5, 0.5, 0.5]
-        self.processor = SiglipImageProcessorPil(size=size, image_mean=half, image_std=half)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> Any:
-        import torch
-
-        row = self.rows[number]
-        turns = copy.deepcopy(row["conversations"])
-        pixels = np.zeros((3, SIDE, SIDE), np.float32)
-        if row["image"]:
-            picture = Image.open(BytesIO(self.shelf.read(row["image"], 1 << 30))).convert("RGB")
-            pixels = self.processor(picture)["pixel_values"][0]
-        segments = PHI2.segments(turns)
-        ids = self._ids("".join(segment.text for segment in segments))
-        for prompt, answer in zip(segments[::2], segments[1::2], strict=True):
-            self._ids(prompt.text + answer.text)
-            self._ids(prompt.text)
-        return torch.tensor(ids), torch.from_numpy(np.asarray(pixels))
-
-    def _ids(self, text: str) -> list[int]:
-        chunks = [self.tokenizer(chunk).input_ids for chunk in text.split("<image>")]
-        return [token for chunk in chunks for token in chunk]
 
 
 def private_mib() -> float:
@@ -218,11 +183,11 @@ def feed(
     batches: Iterator[Any] = iter(loader)
     for _ in range(20):
         next(batches)
-    begun, busy = time.perf_counter(), _cpu_seconds()
+    begun, busy = time.perf_counter(), cpu_seconds()
     for _ in range(count // PER_DEVICE):
         held.append(next(batches)[1])
     seconds = time.perf_counter() - begun
-    spent = _cpu_seconds() - busy
+    spent = cpu_seconds() - busy
     return {
         "samples_per_s": count / seconds,
         "samples_per_cpu_s": count / spent,
@@ -230,7 +195,7 @@ def feed(
     }
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this process and the children it has."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0
@@ -256,7 +221,7 @@ def main() -> None:
 
     made = records(asked.rows)
     shelf = lay(asked.folder, made)
-    words = np.array([_guessed_length(record) for record in made])
+    words = np.array([guessed_length(record) for record in made])
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
     tokenizer = prepared(byte_level_bpe(texts, 8000), PHI2)
     begun = time.perf_counter()
@@ -275,7 +240,7 @@ def main() -> None:
         del made
         sizes = Figures(SIDE, IMAGE_TOKENS, "square", MAX_LENGTH)
         ours = MixtureDataset(asked.folder, shelf, tokenizer, PHI2, sizes)
-        recipe = Recipe(asked.folder / "llava.json", shelf, tokenizer)
+        recipe = Recipe(asked.folder / "llava.json", shelf, tokenizer, SIDE)
         figures["loader"] = {}
         for workers in (1, 2):
             for name, dataset, collate in (
@@ -289,7 +254,7 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def _guessed_length(record: dict[str, Any]) -> int:
+def guessed_length(record: dict[str, Any]) -> int:
     """As train.py guesses it: words, and 700 for a picture."""
     words = sum(len(turn["value"].split()) for turn in record["conversations"])
     return words + 700 if "image" in record else -words

@@ -144,7 +144,10 @@ class Stage(Strict):
     lora: Lora | None = None
     epochs: Size
     global_batch: Size = Field(description="samples a step, whatever the number of devices")
-    per_device_batch: Size = Field(description="samples that one device takes at once")
+    per_device_batch: Size = Field(
+        description="rows that one device takes at once: samples, or with `packed` sequences of up "
+        "to max_length"
+    )
     learning_rate: Rate
     projector_learning_rate: Rate | None = Field(None, description="learning_rate if left out")
     warmup_ratio: Share
@@ -158,7 +161,7 @@ class Stage(Strict):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "Stage":
-        if self.global_batch % self.per_device_batch:
+        if self.sampler != "packed" and self.global_batch % self.per_device_batch:
             raise ValueError("global_batch: is no multiple of per_device_batch")
         if self.lora and "language_model" in self.trains:
             raise ValueError("lora: adapts a language model that `trains` already trains whole")

@@ -53,11 +53,7 @@ def test_the_figures_are_those_of_the_originals_scripts(name: str) -> None:
     assert set(second.lora.targets) == LORA_TARGETS[model.language_model.architecture]
     assert (second.learning_rate, second.projector_learning_rate) == (2e-4, 2e-5)
     assert (second.epochs, second.global_batch, second.per_device_batch) == (2, 128, 4)
-    assert (second.sampler, second.trains, second.gradient_checkpointing) == (
-        "modality_length",
-        ("projector",),
-        True,
-    )
+    assert (second.trains, second.gradient_checkpointing) == (("projector",), True)
     # scripts/pretrain.sh
     assert (first.learning_rate, first.epochs, first.global_batch) == (1e-3, 1, 256)
     assert (first.template, first.trains, first.lora) == ("plain", ("projector",), None)
@@ -66,6 +62,20 @@ def test_the_figures_are_those_of_the_originals_scripts(name: str) -> None:
         assert stage.precision == "fp16"
     assert (model.image_size, model.image_tokens, model.max_length) == (384, 729, 3072)
     assert model.image_preprocessing == "square"
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_samples_are_packed_and_one_line_gives_the_originals_sampler(
+    name: str, tmp_path: Path
+) -> None:
+    path = MANIFESTS / f"{name}.yaml"
+    text = path.read_text(encoding="utf-8")
+    adapter = load_model(path).stages.adapter
+    assert adapter is not None and adapter.sampler == "packed"
+    assert text.count("\n    sampler: packed\n") == 1
+    (tmp_path / path.name).write_text(text.replace("sampler: packed", "sampler: modality_length"))
+    original = load_model(tmp_path / path.name).stages.adapter
+    assert original == adapter.model_copy(update={"sampler": "modality_length"})
 
 
 @pytest.mark.parametrize(

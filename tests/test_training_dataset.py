@@ -196,6 +196,7 @@ def test_a_batch_is_as_wide_as_its_longest_and_has_the_pictures_there_are(tokeni
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0, 0], [1] * 7]
     assert batch["pixel_values"].shape == (1, 3, 28, 28)
     assert batch["ids"] == ["some/5", "some/7"]
+    assert batch["tokens"] == 10
 
 
 def test_text_alone_brings_a_black_picture_that_nothing_attends_to(tokenizer: Any) -> None:
@@ -214,6 +215,7 @@ def test_packed_rows_count_their_positions_anew_with_every_item(tokenizer: Any) 
     assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 5, 6], [0, 1, *[0] * 8]]
     assert "attention_mask" not in batch and batch["use_cache"] is False
     assert batch["ids"] == ["some/5", "some/7", "some/3"]
+    assert batch["tokens"] == 12
 
 
 def network(architecture: str, attention: str) -> Any:
@@ -239,8 +241,8 @@ def network(architecture: str, attention: str) -> Any:
 
 
 def logits(model: Any, batch: dict[str, Any], **changed: Any) -> Any:
-    of_the_loss = {"ids", "labels", "logits_to_keep", "shift_labels"}
-    given = {name: value for name, value in batch.items() if name not in of_the_loss}
+    unseen = {"ids", "tokens", "labels", "logits_to_keep", "shift_labels"}
+    given = {name: value for name, value in batch.items() if name not in unseen}
     with torch.no_grad():
         return model(**{**given, **changed}).logits
 
@@ -285,7 +287,7 @@ def test_the_black_picture_changes_nothing_but_reaches_the_projector(
         ids = torch.from_numpy(one["input_ids"])[None]
         alone = model(input_ids=ids).logits[0]
         assert (found[row, : ids.shape[1]] - alone).abs().max() < 1e-5
-    batch.pop("ids")
+    batch = {name: value for name, value in batch.items() if name not in {"ids", "tokens"}}
     model(**batch).loss.backward()
     for parameter in model.model.multi_modal_projector.parameters():
         assert parameter.grad is not None and not parameter.grad.any()
@@ -298,7 +300,7 @@ def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
     model = network("phi", "sdpa")
     given = ITEMS if collator is Collator else [ITEMS[:3], ITEMS[3:]]
     batch = collator(tokenizer, FIGURES)(given)  # type: ignore[arg-type]
-    batch.pop("ids")
+    batch = {name: value for name, value in batch.items() if name not in {"ids", "tokens"}}
     found = model(**batch)
     assert found.logits.shape == (5, 320)
     assert batch["shift_labels"].tolist() == [9, 12, 9, 3, 19]

@@ -35,7 +35,7 @@ from training_world import (
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, accumulation
-from imp_data.training.batches import Batches
+from imp_data.training.batches import Batches, in_turn
 from imp_data.training.checkpoints import newest_whole, publish, torn
 from imp_data.training.corpus import opened
 from imp_data.training.generate import Speaker
@@ -95,6 +95,10 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_metrics(folder)]
 
 
+def tokens(folder: Path) -> list[int]:
+    return [line["tokens"] for line in read_metrics(folder)]
+
+
 # --- the global batch -----------------------------------------------------------------------------
 
 
@@ -120,7 +124,7 @@ def test_each_step_takes_the_same_rows_on_any_number_of_devices(
         return np.random.default_rng(number).permutation(rows).tolist()
 
     def steps(devices: int) -> list[list[int]]:
-        parts = [Batches(order, 8, 2, devices, device) for device in range(devices)]
+        parts = [Batches(order, 8, 4, in_turn(2), devices, n) for n in range(devices)]
         for part in parts:
             part.set_epoch(epoch)
         dealt = [list(part) for part in parts]
@@ -231,6 +235,28 @@ def test_each_sampler_trains(sampler: str, shapes: World, tmp_path: Path) -> Non
     assert found[-1] < found[0]
 
 
+def test_a_packed_step_learns_what_the_same_samples_teach_unpacked(
+    shapes: World, tmp_path: Path
+) -> None:
+    found = []
+    for sampler in ("random", "packed"):
+        stage = {**STAGES["projector"], "sampler": sampler, "epochs": 2, "save_steps": 100}
+        train(run_of(shapes, tmp_path / sampler, {"projector": stage}))
+        found.append(read_metrics(tmp_path / sampler / "projector"))
+    plain, packed = found
+    assert len(plain) == len(packed) == 12
+    for one, other in zip(plain, packed, strict=True):
+        assert one["tokens"] == other["tokens"]
+        # The gradient's length: AdamW would hide a gradient of another scale.
+        for name in ("loss", "grad_norm", "learning_rate"):
+            assert other[name] == pytest.approx(one[name], rel=1e-4)
+    weights = [
+        load_file(tmp_path / sampler / "projector/outcome/whole.safetensors")
+        for sampler in ("random", "packed")
+    ]
+    assert all((weights[0][name] - weights[1][name]).abs().max() < 1e-4 for name in weights[0])
+
+
 # --- resumption -----------------------------------------------------------------------------------
 
 
@@ -248,7 +274,7 @@ def killed_at(command: Sequence[str], metrics: Path, step: int) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-LONG = {"adapter": {**STAGES["adapter"], "epochs": 6, "save_steps": 4}}
+LONG = {"adapter": {**STAGES["adapter"], "sampler": "packed", "epochs": 6, "save_steps": 4}}
 
 
 def test_a_killed_run_goes_on_bit_for_bit(shapes: World, tmp_path: Path) -> None:
@@ -327,7 +353,12 @@ def test_a_folder_is_not_gone_on_with_by_another_recipe(finished: Path, shapes: 
 # Without dropout, which each process draws for itself.
 FEW_SAVES = {
     "projector": {**STAGES["projector"], "save_steps": 3},
-    "adapter": {**STAGES["adapter"], "save_steps": 3, "lora": {**LORA, "dropout": 0.0}},
+    "adapter": {
+        **STAGES["adapter"],
+        "sampler": "packed",
+        "save_steps": 3,
+        "lora": {**LORA, "dropout": 0.0},
+    },
 }
 
 
@@ -360,6 +391,7 @@ def test_two_processes_lose_what_one_does(
     assert done.returncode == 0, done.stderr
     for stage in ("projector", "adapter"):
         assert losses(tmp_path / stage) == pytest.approx(losses(alone / stage), rel=1e-4)
+        assert tokens(tmp_path / stage) == tokens(alone / stage)
         assert newest_whole(tmp_path / stage / "checkpoints") is not None
         paths = [out / stage / "outcome/projector.safetensors" for out in (alone, tmp_path)]
         one, two = (load_file(path) for path in paths)

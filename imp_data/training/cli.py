@@ -24,6 +24,10 @@ def train(
     projector: Annotated[
         Path | None, typer.Option(help="Run whose projector the adapter stage begins from.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures, or of parquet files that hold them."),
+    ] = None,
     max_steps: Annotated[
         int | None, typer.Option(help="Steps of each stage; the schedule ends there.", min=1)
     ] = None,
@@ -46,6 +50,7 @@ def train(
             out=out,
             stage=stage,
             projector=projector,
+            pictures=pictures,
             max_steps=max_steps,
             workers=min(4, (os.cpu_count() or 1) - 1) if workers is None else workers,
         )

@@ -11,6 +11,7 @@ from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Pictures, load
 from imp_data.mixture import root_digest
+from imp_data.training.release import Release
 
 
 class Corpus(NamedTuple):
@@ -66,6 +67,17 @@ def chosen(corpora: Sequence[Corpus], name: str, stage: str) -> Corpus:
         f"the manifest names the mixture {name}; {given}",
         f"give the folder of {name} with --mixture, or name another mixture in the manifest",
     )
+
+
+def pictures_of(corpus: Corpus, manifests: Path, place: Path | None) -> Shelf | Release:
+    """What reads the mixture's pictures: where it was built, or in the folder that is named, as
+    files or in parquet files."""
+    if place is None:
+        return shelf_of(corpus, manifests)
+    if not place.is_dir():
+        raise UserError(place, "is no folder", "name one with pictures, or with parquet files")
+    held = next(place.rglob("*.parquet"), None)
+    return Release(place) if held else Shelf(place, place, ())
 
 
 def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:

@@ -136,7 +136,8 @@ class Collator:
         self._figures = figures
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """input_ids, what is learned, attention_mask, pixel_values of those with a picture, ids."""
+        """input_ids, what is learned, attention_mask, pixel_values of those with a picture; for the
+        account the items' ids and their tokens."""
         rows = [(item["input_ids"], item["labels"]) for item in items]
         sizes = [len(ids) for ids, _ in rows]
         pixels = _pixels(items)
@@ -155,7 +156,7 @@ class Collator:
             **_learned(labels),
             "attention_mask": mask,
             "pixel_values": pixels,
-            "ids": [item["id"] for item in items],
+            **_account(items),
         }
 
     def _padded(self, rows: Sequence[tuple[Ids, Ids]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,7 +183,8 @@ class PackedCollator(Collator):
     """
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
-        """input_ids, what is learned, position_ids, pixel_values, use_cache=False, items' ids."""
+        """input_ids, what is learned, position_ids, pixel_values, use_cache=False; for the account
+        the items' ids and their tokens."""
         rows = [[(item["input_ids"], item["labels"]) for item in items] for items in lists]
         items = [item for some in lists for item in some]
         pixels = _pixels(items)
@@ -202,7 +204,7 @@ class PackedCollator(Collator):
             "position_ids": positions,
             "pixel_values": pixels,
             "use_cache": False,
-            "ids": [item["id"] for item in items],
+            **_account(items),
         }
 
 
@@ -216,6 +218,14 @@ def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     following[:, -1] = IGNORED
     learned = following.ne(IGNORED)
     return {"labels": labels, "logits_to_keep": learned, "shift_labels": following[learned]}
+
+
+def _account(items: Sequence[Item]) -> dict[str, Any]:
+    """What is said of a batch, and not given to the network: padding is no token."""
+    return {
+        "ids": [item["id"] for item in items],
+        "tokens": sum(len(item["input_ids"]) for item in items),
+    }
 
 
 def _pixels(items: Sequence[Item]) -> torch.Tensor | None:

@@ -17,10 +17,10 @@ from imp_data.training.templates import TEMPLATES
 class Speaker:
     """A loaded model that answers, always with its likeliest token."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: torch.device | None = None) -> None:
         self._facts = facts_of(folder)
         self._tokenizer = load_processor(folder).tokenizer
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network: LlavaForConditionalGeneration = load(folder).to(self._device).eval()
 
     def answer(self, image: Image.Image | None, question: str, max_new_tokens: int = 256) -> str:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from imp_data.errors import UserError
 from imp_data.recipes import Model, Stage
 from imp_data.sample import IMAGE_TOKEN
+from imp_data.training.batches import Packing
 from imp_data.training.corpus import Corpus
 from imp_data.training.dataset import (
     Collator,
@@ -20,11 +21,13 @@ from imp_data.training.dataset import (
     Pictures,
 )
 from imp_data.training.preflight import accepted, preflight, report_text
-from imp_data.training.sampling import modality_length_order, packed, shuffled
+from imp_data.training.sampling import Lengths, modality_length_order, random_order
 from imp_data.training.shards import Shards
 from imp_data.training.stage import Data
 from imp_data.training.templates import TEMPLATES, Template
 from imp_data.training.tokenizers import byte_level_bpe, prepared
+
+Rows = npt.NDArray[np.int64]
 
 
 def tokenizer_of(
@@ -84,26 +87,19 @@ def data_of(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
     dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
-    collator = PackedCollator if stage.sampler == "packed" else Collator
-    order = order_of(stage, model.max_length, rows, lengths)
-    return Data(dataset, collator(tokenizer, figures), order)
+    order = partial(_order, stage, rows, lengths)
+    if stage.sampler != "packed":
+        return Data(dataset, Collator(tokenizer, figures), order)
+    by_row = np.zeros(len(dataset), np.int64)
+    by_row[rows] = lengths
+    packing = Packing(by_row, model.max_length)
+    return Data(dataset, PackedCollator(tokenizer, figures), order, packing)
 
 
-def order_of(stage: Stage, max_length: int, rows: Any, lengths: Any) -> Any:
-    """The epoch's order of rows (of bins, where they are packed) as a function of its number."""
-    if stage.sampler == "packed":
-        bins = [
-            tuple(int(rows[n]) for n in some) for some in packed(lengths, max_length, stage.seed)
-        ]
-        return partial(shuffled, bins, stage.seed)
-    if stage.sampler == "random":
-        return lambda epoch: rows[
-            np.random.default_rng([stage.seed, epoch]).permutation(len(rows))
-        ].tolist()
-    chunks = stage.global_batch // stage.per_device_batch
-
-    def order(epoch: int) -> list[int]:
-        places = modality_length_order(lengths, stage.per_device_batch, chunks, stage.seed, epoch)
+def _order(stage: Stage, rows: Rows, lengths: Lengths, epoch: int) -> list[int]:
+    """The rows of an epoch. What is packed comes as it comes to the sampler `random`."""
+    if stage.sampler == "modality_length":
+        batch, chunks = stage.per_device_batch, stage.global_batch // stage.per_device_batch
+        places = modality_length_order(lengths, batch, chunks, stage.seed, epoch)
         return rows[places].tolist()
-
-    return order
+    return rows[random_order(len(rows), stage.seed, epoch)].tolist()

@@ -46,11 +46,12 @@ class Reporter(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         """After every step, since every step is logged."""
-        if not state.is_world_process_zero or "loss" not in (logs or {}):
+        if "loss" not in (logs or {}):
+            return
+        tokens = self.trainer.tokens_seen()
+        if not state.is_world_process_zero:
             return
         seconds = time.monotonic() - self._begun
-        # Every device takes batches of like length; this one's tokens stand for all.
-        tokens = self.trainer.tokens_seen * args.world_size
         figures = {
             "step": state.global_step,
             "epoch": state.epoch,

@@ -16,7 +16,7 @@ from imp_data.manifest import model_digest
 from imp_data.recipes import Model, Stage, StageName
 from imp_data.store import file_sha256, json_text, library_versions, write_text
 from imp_data.training.architecture import build
-from imp_data.training.corpus import Corpus, chosen, shelf_of
+from imp_data.training.corpus import Corpus, chosen, pictures_of
 from imp_data.training.curve import draw_curve
 from imp_data.training.lora import attach
 from imp_data.training.material import data_of, tokenizer_of
@@ -44,6 +44,8 @@ class Run:
     stage: StageName | Literal["all"] = "all"
     projector: Path | None = None
     """A finished projector stage of another run, to begin the adapter stage from."""
+    pictures: Path | None = None
+    """Where pictures are, if not where the mixture was built."""
     max_steps: int | None = None
     workers: int = 4
 
@@ -74,7 +76,8 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     args = arguments(job)
     with args.main_process_first(local=False):
         tokenizer = tokenizer_of(run.model, run.corpora, before)
-        data = data_of(run.model, stage, corpus, tokenizer, shelf_of(corpus, run.manifests), folder)
+        pictures = pictures_of(corpus, run.manifests, run.pictures)
+        data = data_of(run.model, stage, corpus, tokenizer, pictures, folder)
     network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
     weights = earlier_weights(before) if before else {}
     lay(network, weights)

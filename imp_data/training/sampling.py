@@ -4,12 +4,18 @@ Lengths are tokens, exact, as preflight counts them; those of text alone are neg
 follows from seed and epoch alone.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Lengths = npt.NDArray[np.int64]
+
+
+def random_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """By chance alone."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def modality_length_order(
@@ -71,18 +77,16 @@ def _dealt(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int
     return dealt
 
 
-def packed(lengths: Lengths, max_length: int, seed: int) -> list[tuple[int, ...]]:
-    """Rows to be trained on as one sequence each, of at most `max_length` tokens.
+def packed(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
+    """Rows that are to be one sequence each, of at most `max_length` tokens.
 
-    Best fit, longest first; rows of one length meet at random. Which rows stand together stays the
-    same over the epochs, so that each epoch has as many steps.
+    Best fit, longest first; of rows of one length the earlier.
     """
     sizes = np.abs(lengths)
-    shuffled = np.random.default_rng(seed).permutation(len(sizes))
-    ordered = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    ordered = np.argsort(-sizes, kind="stable")
     bins: list[list[int]] = []
     # Bins by the room that is left in them; a bit says where there are any.
-    by_room: list[list[int]] = [[] for _ in range(max_length + 1)]
+    by_room: defaultdict[int, list[int]] = defaultdict(list)
     rooms = 0
     for row, size in zip(ordered.tolist(), sizes[ordered].tolist(), strict=True):
         fitting = rooms >> size
@@ -97,11 +101,6 @@ def packed(lengths: Lengths, max_length: int, seed: int) -> list[tuple[int, ...]
         by_room[room - size].append(place)
         rooms |= 1 << (room - size)
     return [tuple(some) for some in bins]
-
-
-def shuffled(items: Sequence[tuple[int, ...]], seed: int, epoch: int) -> list[tuple[int, ...]]:
-    """Bins in an epoch's order."""
-    return [items[n] for n in np.random.default_rng([seed, epoch]).permutation(len(items))]
 
 
 def padding_share(lengths: Lengths, batches: Sequence[Sequence[tuple[int, ...]]]) -> float:

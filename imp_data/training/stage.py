@@ -14,7 +14,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, StageName, accumulation
-from imp_data.training.batches import Batches, Order
+from imp_data.training.batches import Batches, Order, Packing, in_turn
 from imp_data.training.checkpoints import newest_whole
 from imp_data.training.lora import trained
 from imp_data.training.reporting import Reporter
@@ -39,11 +39,13 @@ class Job(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What a stage learns from: items, what makes a batch of them, and their order by epoch."""
+    """What a stage learns from: items, what makes a batch of them, their order by epoch, and how
+    they are packed, if they are."""
 
     dataset: Dataset[Any]
     collate: Callable[[list[Any]], dict[str, Any]]
     order: Order
+    packing: Packing | None = None
 
 
 def arguments(job: Job) -> TrainingArguments:
@@ -91,7 +93,8 @@ def arguments(job: Job) -> TrainingArguments:
             f"one process sees {args.n_gpu} GPUs",
             f"launch one process a GPU: torchrun --nproc-per-node {args.n_gpu} -m imp_data train …",
         )
-    args.gradient_accumulation_steps = accumulation(stage, args.world_size)
+    if stage.sampler != "packed":
+        args.gradient_accumulation_steps = accumulation(stage, args.world_size)
     return args
 
 
@@ -99,9 +102,11 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     """Train to the end, from the newest whole checkpoint if there is one."""
     _check_room(job, network)
     reporter = Reporter(job.name, job.folder)
+    batches = batches_of(job, data, args)
+    args.gradient_accumulation_steps = batches.accumulation
     trainer = ImpTrainer(
         stage=job.stage,
-        batches=batches_of(job.stage, data.order, args),
+        batches=batches,
         model=network,
         args=args,
         train_dataset=data.dataset,
@@ -125,11 +130,31 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     return trainer
 
 
-def batches_of(stage: Stage, order: Order, args: TrainingArguments) -> Batches:
+def batches_of(job: Job, data: Data, args: TrainingArguments) -> Batches:
     """This process's batches."""
-    return Batches(
-        order, stage.global_batch, stage.per_device_batch, args.world_size, args.process_index
+    stage, devices = job.stage, args.world_size
+    parts, deal = stage.global_batch // stage.per_device_batch, in_turn(stage.per_device_batch)
+    if data.packing:
+        parts = _packed_parts(job, data, data.packing, devices)
+        deal = data.packing.deal(parts)
+    return Batches(data.order, stage.global_batch, parts, deal, devices, args.process_index)
+
+
+def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
+    """Batches that every step of the run is dealt to."""
+    stage = job.stage
+    steps = -(-len(data.order(0)) // stage.global_batch)
+    epochs = -(-job.max_steps // steps) if job.max_steps else stage.epochs
+    parts = packing.parts(
+        *(map(data.order, range(epochs)), stage.global_batch, stage.per_device_batch, devices)
     )
+    if parts > stage.global_batch:
+        raise UserError(
+            "global_batch",
+            f"{stage.global_batch} samples are too few for {devices} devices, packed",
+            "take fewer devices; the global batch belongs to the recipe",
+        )
+    return parts
 
 
 def _several() -> bool:

@@ -23,13 +23,15 @@ _PEFT = "base_model.model."
 
 
 class ImpTrainer(Trainer):
-    """`batches` says which rows each step takes; a batch's `ids` are for messages alone."""
+    """`batches` says which rows each step takes; a batch's `ids` and `tokens` are for what is told
+    of it alone."""
 
     optimizer: torch.optim.Optimizer | None
 
     def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
         self._stage, self._batches = stage, batches
-        self.tokens_seen = 0
+        self._tokens = 0
+        self._step_ids: list[str] = []
         super().__init__(**options)
         # Told before anything wraps or shards the network.
         self._names = {name for name, _ in trained(self.model)}
@@ -61,9 +63,8 @@ class ImpTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         ids = inputs.pop("ids", [])
-        # A packed batch has positions instead of a mask, 0 where an item begins and on padding.
-        mask = inputs["attention_mask" if "attention_mask" in inputs else "position_ids"]
-        self.tokens_seen += int(mask.ne(0).sum())
+        self._tokens += inputs.pop("tokens")
+        self._step_ids += ids
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -75,6 +76,21 @@ class ImpTrainer(Trainer):
         if not math.isfinite(loss.item()):
             raise self._failure(ids, f"the loss is {loss.item()}", _FINITE_LOSS)
         return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        ids, self._step_ids = self._step_ids, []
+        scaler = self.accelerator.scaler
+        # fp16's scaler passes over a step that overflows and tries half the scale; DeepSpeed's too.
+        given_up = scaler.get_scale() < 1 if scaler else not self.is_deepspeed_enabled
+        if given_up and not math.isfinite(norm):
+            raise self._failure(ids, f"the gradient is {float(norm)}", _FINITE_LOSS)
+        return norm
+
+    def tokens_seen(self) -> int:
+        """Since the run began, by all devices; each of them must ask."""
+        mine = torch.tensor(self._tokens, device=self.args.device)
+        return int(self.accelerator.reduce(mine, reduction="sum"))
 
     def _failure(self, ids: list[str], problem: str, remedy: str) -> UserError:
         shown = ", ".join(ids) or "(unknown)"

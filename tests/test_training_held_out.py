@@ -1,0 +1,65 @@
+"""The evidence of learning is on pictures that no mixture holds, or there is none."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import orjson
+import pytest
+from conftest import World, run
+from training_world import manifest
+
+from imp_data.demo.cards import card, card_file
+from imp_data.errors import UserError
+from imp_data.training.evidence import gather
+from imp_data.training.plan import Plan
+
+pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")
+
+
+def plan_of(world: World, cards: Sequence[tuple[str, int]]) -> Plan:
+    """A model that is trained, as far as its stamps tell, on a mixture of these cards."""
+    files = {f"{n}.png": card_file(card(*one)) for n, one in enumerate(cards)}
+    world.pictures("cards", files, path="cards")
+    records = [
+        {
+            "id": n,
+            "image": f"cards/{name}",
+            "conversations": [
+                {"from": "human", "value": f"<image>\nWhat is on card {n}?"},
+                {"from": "gpt", "value": "A sign."},
+            ],
+        }
+        for n, name in enumerate(files)
+    ]
+    world.source("cards", records, pictures=["cards"])
+    manifest(world)
+    build = world.build({"cards": len(cards)}, model="small")
+    run(build)
+    plan = Plan.of(build)
+    assert plan is not None
+    stamp = build.stamp("models/small/merged")
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_bytes(orjson.dumps({"inputs": {}, "digest": "d", "figures": {}, "files": {}}))
+    return plan
+
+
+class Asked(Exception):
+    """The model was asked."""
+
+
+def ask(words: Sequence[str]) -> None:
+    raise Asked
+
+
+def test_a_held_out_picture_in_a_mixture_is_refused_whatever_it_is_called_there(
+    world: World,
+) -> None:
+    plan = plan_of(world, [("cards", 0), ("held out", 3), ("cards", 1)])
+    with pytest.raises(UserError, match="1 pictures stand in the mixture"):
+        gather(plan, ask)
+
+
+def test_where_none_is_in_a_mixture_the_model_is_asked(world: World) -> None:
+    plan = plan_of(world, [("cards", 0), ("cards", 1)])
+    with pytest.raises(Asked):
+        gather(plan, ask)
