@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
 pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
-from models import SIZE, save_model
+from models import SHARED, SIZE, TEXTS, save_model
+from transformers import Qwen2Config
 
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import read_bundle
@@ -22,6 +25,7 @@ from imp_data.mobile.export import export
 from imp_data.mobile.phone import write_phone_bundle
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
+from imp_data.mobile.stopwatch import Task, Times
 from imp_data.store import file_sha256
 
 QUIET = Settings(context=512, threads=1)
@@ -51,12 +55,37 @@ def test_it_holds_two_models_a_manifest_a_licence_and_instructions(phone: Path) 
     assert "Apache-2.0" in (phone / "LICENSE").read_text()
 
 
-def test_its_memory_is_weights_context_and_working_space(phone: Path) -> None:
-    bundle = read_bundle(phone)
-    # Keys and values of 2 layers, 64 numbers wide, in two bytes each.
-    assert bundle.kv_bytes_per_token == 2 * 2 * 64 * 2
-    weights = sum(one.bytes for one in bundle.files)
-    assert bundle.minimum_memory_bytes == weights + 2048 * 512 + (400 << 20)
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose weights, keys and values, and buffers each take some tens of MB."""
+    shape = {**SHARED, "hidden_size": 512, "num_hidden_layers": 4, "max_position_embeddings": 4096}
+    folder = tmp_path_factory.mktemp("larger")
+    with pytest.MonkeyPatch.context() as patch:
+        kind = partial(Qwen2Config, **shape, intermediate_size=5504, num_key_value_heads=4)
+        patch.setitem(TEXTS, "qwen2", kind)
+        export(save_model(folder / "model", "qwen2", image_size=384), folder / "out", [8, 4])
+    return folder / "out"
+
+
+@pytest.mark.parametrize("precision", [Precision.Q8_0, Precision.Q4_0])
+def test_its_memory_is_what_a_conversation_was_seen_to_take(
+    larger: Path, precision: Precision
+) -> None:
+    write_phone_bundle(larger, precision, 384)
+    stated = read_bundle(larger / "mobile").minimum_memory_bytes
+    task = Task(
+        folder=larger / "mobile",
+        precision=precision,
+        resolution=384,
+        flash_attention=False,
+        threads=1,
+        runs=1,
+        answer_tokens=2,
+    )
+    command = [sys.executable, "-m", "imp_data.mobile.stopwatch", task.model_dump_json()]
+    told = subprocess.run(command, capture_output=True, check=True)
+    seen = Times.model_validate_json(told.stdout).peak_bytes
+    assert seen == pytest.approx(stated, rel=0.1)
 
 
 def test_its_instructions_name_its_files_and_size(phone: Path) -> None:

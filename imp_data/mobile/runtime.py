@@ -32,6 +32,8 @@ class Settings:
     exact: bool = False
     port: int = 0
     verbosity: int = _LOG_ERRORS
+    # MiB for conversations left for another, which are then gone on with at once.
+    kept_mib: int = 0
 
 
 class Step(NamedTuple):
@@ -143,7 +145,7 @@ def open_runtime(
         if not path.exists():
             raise UserError(path, "is not there", "export the model again (imp-data export)")
     try:
-        server = xllamacpp.Server(_parameters(text, vision, settings))
+        server = xllamacpp.Server(_parameters(text, vision, precision, settings))
     except Exception as error:
         # The binding's own exceptions, a plain one among them.
         problem = f"llama.cpp cannot load it with {vision.name} ({error})"
@@ -157,11 +159,11 @@ def open_runtime(
         del server
 
 
-def _parameters(text: Path, vision: Path, settings: Settings) -> Any:
+def _parameters(text: Path, vision: Path, precision: Precision, settings: Settings) -> Any:
     import xllamacpp
 
     found = xllamacpp.CommonParams()
-    found.verbosity = settings.verbosity
+    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
     found.model.path, found.mmproj.path = str(text), str(vision)
     found.n_ctx, found.n_parallel = settings.context, 1
     found.port, found.ui, found.warmup = settings.port, False, False
@@ -171,6 +173,9 @@ def _parameters(text: Path, vision: Path, settings: Settings) -> Any:
     found.flash_attn_type = on if settings.flash_attention else off
     # As many as there are: no measuring of a device's memory, no silent smaller context.
     found.fit_params = False
+    if precision is not Precision.F16:
+        # Mapped, a matrix laid out anew for the processor would be in memory twice.
+        found.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     if settings.exact:
         found.cache_type_k = found.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     return found
