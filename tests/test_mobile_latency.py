@@ -83,7 +83,7 @@ def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
         size_bytes=1,
         peak_bytes=1,
     )
-    report = Report(model="m", threads=2, runs=3, load_before=0.1, rows=[row])
+    report = Report(model="m", runtime="r", threads=2, runs=3, load_before=0.1, rows=[row])
     text = "\n".join(report.lines())
     assert "10.50 (+5.0%)" in text
     assert "2.00 (1.50–4.00)" in text

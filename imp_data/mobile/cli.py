@@ -83,6 +83,10 @@ def latency(
     ] = None,
     runs: Annotated[int, typer.Option(help="Of each; the median is told.", min=1)] = 3,
     threads: Threads = None,
+    server: Annotated[
+        Path | None,
+        typer.Option(help="A llama-server built for this machine; the wheel's if left out."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an export on this machine by the paper's protocol."""
@@ -93,7 +97,7 @@ def latency(
 
     wanted = [_precision(word) for word in precision.split(",")] if precision else None
     chosen = wanted or read_bundle(folder).precisions
-    report = measure(folder, chosen, threads or os.cpu_count() or 1, runs)
+    report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "latency.json", text)
     print(text if as_json else "\n".join(report.lines()))
@@ -136,6 +140,10 @@ def bundle(
     resolution: Annotated[
         int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
     ] = None,
+    vision: Annotated[
+        str | None,
+        typer.Option(help="Precision of the vision tower; of the same bits if left out."),
+    ] = None,
     max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
 ) -> None:
     """Write DIR/mobile, the folder for a phone."""
@@ -146,7 +154,8 @@ def bundle(
     held = read_bundle(folder)
     chosen = _precision(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit)
+    tower = _precision(vision, "--vision") if vision else None
+    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit, tower)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
@@ -181,14 +190,14 @@ def chat(
     serve(folder, chosen, size, host, port, token, settings)
 
 
-def _precision(word: str) -> "Precision":
+def _precision(word: str, option: str = "--precision") -> "Precision":
     from imp_data.mobile.quantize import Precision
 
     try:
         return Precision(word)
     except ValueError as error:
         known = ", ".join(Precision)
-        raise UserError("--precision", f"{word!r} is unknown", f"say one of {known}") from error
+        raise UserError(option, f"{word!r} is unknown", f"say one of {known}") from error
 
 
 def _settings(threads: int | None, exact: bool = False) -> "Settings":

@@ -9,12 +9,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import Bundle, read_bundle
+from imp_data.mobile.native import native_version
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.stopwatch import Task, Times
 
@@ -81,6 +83,8 @@ class Report(BaseModel):
     """Every configuration measured, and how busy the machine was."""
 
     model: str
+    # What ran it: the wheel or a llama-server, with its version.
+    runtime: str
     threads: int
     runs: int
     load_before: float
@@ -89,7 +93,7 @@ class Report(BaseModel):
     def lines(self) -> Iterator[str]:
         """A table for people: medians, least and most in brackets, the paper's rows below."""
         yield (
-            f"{self.model}: {self.threads} threads, median of {self.runs} runs (least–most);"
+            f"{self.model} in {self.runtime}: {self.threads} threads, median of {self.runs} runs (least–most);"
             f" load before {self.load_before:.1f}"
         )
         yield (
@@ -112,8 +116,10 @@ class Report(BaseModel):
             )
 
 
-def latency(folder: Path, precisions: list[Precision], threads: int, runs: int) -> Report:
-    """Measure these precisions at every resolution of an export."""
+def latency(
+    folder: Path, precisions: list[Precision], threads: int, runs: int, server: Path | None = None
+) -> Report:
+    """Measure these precisions at every resolution of an export, by the wheel or by `server`."""
     bundle = read_bundle(folder)
     before = os.getloadavg()[0]
     rows = [
@@ -126,12 +132,20 @@ def latency(folder: Path, precisions: list[Precision], threads: int, runs: int) 
                 flash_attention=False,
                 threads=threads,
                 runs=runs,
+                server=server,
             ),
         )
         for precision in precisions
         for resolution in bundle.resolutions
     ]
-    return Report(model=bundle.name, threads=threads, runs=runs, load_before=before, rows=rows)
+    return Report(
+        model=bundle.name,
+        runtime=native_version(server) if server else f"xllamacpp {version('xllamacpp')}",
+        threads=threads,
+        runs=runs,
+        load_before=before,
+        rows=rows,
+    )
 
 
 def _row(bundle: Bundle, task: Task) -> Row:

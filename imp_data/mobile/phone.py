@@ -18,11 +18,15 @@ from imp_data.store import file_sha256, json_text, write_text, written_aside
 
 
 def write_phone_bundle(
-    export: Path, precision: Precision, resolution: int, max_bytes: int | None = None
+    export: Path,
+    precision: Precision,
+    resolution: int,
+    max_bytes: int | None = None,
+    vision: Precision | None = None,
 ) -> Bundle:
     """Write `export`/mobile, whole or not at all: files, manifest.json, LICENSE, README.md."""
     bundle = read_bundle(export)
-    chosen = [bundle.text(precision), bundle.vision(precision, resolution)]
+    chosen = [bundle.text(precision), bundle.vision(precision, resolution, vision)]
     for one in chosen:
         _check(export, one, max_bytes)
     needed = minimum_memory(export, bundle, *chosen)
