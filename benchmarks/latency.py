@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from imp_data.mobile.bundle import read_bundle
-from imp_data.mobile.latency import PAPER, Report, latency
+from imp_data.mobile.latency import latency
+from imp_data.mobile.latency_report import PAPER, Report
 
 TEXT = {
     "model_type": "phi",

@@ -15,7 +15,8 @@ from models import SIZE, save_model
 from imp_data.errors import UserError
 from imp_data.mobile.cases import drawn_cases, given_cases
 from imp_data.mobile.export import export
-from imp_data.mobile.latency import PAPER, Report, Row, Spread, _encoding_seconds, latency
+from imp_data.mobile.latency import _encoding_seconds, latency
+from imp_data.mobile.latency_report import PAPER, Report, Row, Spread
 from imp_data.mobile.quality import chart_svg, quality
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime

@@ -131,7 +131,7 @@ def tower_shape() -> dict[str, Any]:
 def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Path) -> None:
     merged, bundle = trained_at_196(world, tmp_path)
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])
-    # The tower was frozen: what is trained with is what was interpolated, and so is what is shipped.
+    # The tower was frozen: it trained with what was interpolated, and that is shipped.
     pretrained = tower().embeddings.position_embedding.weight.detach().numpy()
     assert np.abs(table_of(merged) - resized_positions(pretrained, 14)).max() < 1e-6
     shipped = exported_table(tmp_path / "out" / "vision-F16-196.gguf")

@@ -142,7 +142,7 @@ def bundle(
     ] = None,
     vision: Annotated[
         str | None,
-        typer.Option(help="Precision of the vision tower; of the same bits if left out."),
+        typer.Option(help="Of the vision tower; of the same bits if left out."),
     ] = None,
     max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
 ) -> None:

@@ -29,7 +29,7 @@ def minimum_memory(folder: Path, bundle: Bundle, text: Exported, vision: Exporte
 
 
 def _text_buffer(path: Path) -> int:
-    """A batch on its way through a layer: either the attention's scores or the feed-forward part."""
+    """A batch on its way through a layer: the attention's scores, or the feed-forward part."""
     file = GGUFReader(path)
     kind = _value(file, "general.architecture")
     width = _value(file, f"{kind}.embedding_length")
