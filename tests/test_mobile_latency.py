@@ -17,7 +17,8 @@ from imp_data.mobile.cases import drawn_cases, given_cases
 from imp_data.mobile.export import export
 from imp_data.mobile.latency import _encoding_seconds, latency
 from imp_data.mobile.latency_report import PAPER, Report, Row, Spread
-from imp_data.mobile.quality import chart_svg, quality
+from imp_data.mobile.quality import quality
+from imp_data.mobile.quality_chart import chart_svg
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
 from imp_data.mobile.stopwatch import Task

@@ -112,6 +112,9 @@ def quality(
         Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
     ] = None,
     images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    towers: Annotated[
+        bool, typer.Option("--towers", help="Each text with every vision tower of more bits too.")
+    ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,13 +122,13 @@ def quality(
     _need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
     from imp_data.mobile.exam import Exam
-    from imp_data.mobile.quality import chart_svg
     from imp_data.mobile.quality import quality as compare
+    from imp_data.mobile.quality_chart import chart_svg
     from imp_data.store import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
     exam = Exam(questions, images) if questions else None
-    report = compare(model, folder, cases, _settings(threads), exam)
+    report = compare(model, folder, cases, _settings(threads), exam, towers)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
