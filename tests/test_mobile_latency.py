@@ -145,6 +145,17 @@ def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_
     assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
 
 
+def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: Path) -> None:
+    export(model, tmp_path, [16, 4], [SIZE])
+    settings = Settings(context=512, threads=1)
+    report = quality(model, tmp_path, drawn_cases(), settings, towers=True)
+    rows = {row.label: row for row in report.rows}
+    assert list(rows) == ["F16", "Q4_0 + F16", "Q4_0", "Q4_K_M + F16", "Q4_K_M"]
+    assert rows["Q4_0 + F16"].size_bytes > rows["Q4_0"].size_bytes
+    assert rows["F16"].mean_shift < rows["Q4_0 + F16"].mean_shift < rows["Q4_0"].mean_shift
+    assert "Q4_K_M + F16" in chart_svg(report)
+
+
 def test_pictures_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
     wide = drawn_cases()[0].picture
     assert wide is not None

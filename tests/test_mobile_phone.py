@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,19 @@ def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
     expected = answer(exported, Precision.Q4_0, SIZE // 2)
     assert expected
     assert answer(phone, Precision.Q4_0, SIZE // 2) == expected
+
+
+def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(exported, tmp_path / "out"))
+    write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.Q8_0)
+    assert (out / "mobile" / f"vision-Q8_0-{SIZE}.gguf").exists()
+    finer = replace(QUIET, vision=Precision.Q8_0)
+    with open_runtime(out, Precision.Q4_0, SIZE, finer) as runtime:
+        prompt = runtime.prompt("What is it?", with_picture=True)
+        expected = runtime.answer(prompt, drawn_cases()[0].picture, 12).text
+    assert answer(out / "mobile", Precision.Q4_0, SIZE) == expected
+    with pytest.raises(UserError, match="lists no vision in F16 at 56 pixels; there are"):
+        write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.F16)
 
 
 def test_its_address_speaks_the_openai_protocol(exported: Path) -> None:

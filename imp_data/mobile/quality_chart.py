@@ -33,16 +33,21 @@ def chart_svg(report: Report) -> str:
         subtitle=f"against PyTorch's unrounded weights; the paper: 4 bits cost {PAPER_POINTS}"
         " points of its average",
     )
-    chart = alt.hconcat(*parts, title=title, spacing=36).configure_view(stroke=None)
+    # Beside each other as long as a page is wide enough.
+    together = alt.hconcat if len(order) <= 5 else alt.vconcat
+    chart = together(*parts, title=title, spacing=36).configure_view(stroke=None)
     return str(vl_convert.vegalite_to_svg(chart.to_dict()))
 
 
 def _files(report: Report) -> dict[str, str]:
     """What stands below the axis: the precision and, in a second line, the size of its files."""
     sizes: dict[str, int] = {}
+    texts: dict[str, int] = {}
     for row in report.rows:
         sizes[row.label] = max(row.size_bytes, sizes.get(row.label, 0))
-    ordered = sorted(sizes, key=lambda label: -sizes[label])
+        texts[row.precision] = max(row.size_bytes, texts.get(row.precision, 0))
+    # Those of one text together.
+    ordered = sorted(sizes, key=lambda label: (-texts[label.split()[0]], -sizes[label]))
     return {label: f"{label}|{_size(sizes[label])}" for label in ordered}
 
 
@@ -95,4 +100,6 @@ def _part(
         shape=alt.Shape("pictures:N", scale=alt.Scale(domain=sizes), legend=legend),
     )
     drawn = base.mark_line(opacity=0.4) + base.mark_point(filled=True, size=70, opacity=1)
+    if field == "right":
+        drawn += base.mark_text(dy=-11, fontSize=9).encode(text=alt.Text("right:Q", format=".1%"))
     return drawn.properties(width=80 * len(order), height=240)
