@@ -178,6 +178,25 @@ def test_a_precision_not_exported_is_told_with_those_that_are(exported: Path) ->
         write_phone_bundle(exported, Precision.F16, SIZE)
 
 
+@pytest.mark.skipif(not shutil.which("llama-mtmd-cli"), reason="llama-mtmd-cli on PATH needed")
+def test_the_instructions_for_llama_cpp_run_as_they_stand(phone: Path, tmp_path: Path) -> None:
+    picture = drawn_cases()[0].picture
+    assert picture is not None
+    folder = Path(shutil.copytree(phone, tmp_path / "mobile"))
+    squared(picture, SIZE // 2).save(folder / "picture.png")
+    code = (folder / "README.md").read_text().split("```sh\n")[1]
+    command, _server = code.split("```")[0].split("llama-server")
+    told = subprocess.run(
+        ["bash", "-c", f"{command.strip()} -n 4 --threads 1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+    )
+    expected = answer(phone, Precision.Q4_0, SIZE // 2, "Describe the picture.", most=4)
+    assert expected and told.stdout.strip().startswith(expected.strip())
+
+
 def has_llama_node() -> bool:
     node = shutil.which("node")
     check = ["-e", "require.resolve('@fugood/llama.node')"]

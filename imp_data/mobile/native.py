@@ -1,6 +1,7 @@
 """llama.cpp as it was built for this machine: its `llama-server`, a process of its own."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -89,4 +90,6 @@ def _await(server: Path, process: "subprocess.Popen[bytes]", http: httpx.Client)
         except httpx.TransportError:
             pass  # it does not listen yet
         time.sleep(0.05)
-    raise UserError(server, f"ended with status {process.returncode}; see its log", _REMEDY)
+    code = process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    raise UserError(server, f"{how}; see its log", _REMEDY)
