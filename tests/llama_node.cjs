@@ -1,19 +1,20 @@
-// Asks the desktop twin of llama.rn about a picture: node llama_node.cjs TEXT.gguf VISION.gguf PICTURE.png
+// Runs the instructions for llama.rn in its desktop twin: node llama_node.cjs README.md PICTURE.png
+const fs = require('fs');
+const path = require('path');
 const { loadModel } = require('@fugood/llama.node');
 
 async function main() {
-  const [model, mmproj, picture] = process.argv.slice(2);
-  const context = await loadModel({ model, n_ctx: 512, n_threads: 1, flash_attn_type: 'off' });
-  const sees = await context.initMultimodal({ path: mmproj, use_gpu: false });
-  // It joins picture and text by a newline itself; llama.cpp's server does not.
-  const content = [
-    { type: 'image_url', image_url: { url: picture } },
-    { type: 'text', text: 'What is it?' },
-  ];
-  const asked = { messages: [{ role: 'user', content }], n_predict: 4, temperature: 0 };
-  const { text } = await context.completion(asked);
-  console.log(JSON.stringify({ sees, text }));
-  await context.release();
+  const [readme, squaredPicture] = process.argv.slice(2);
+  const [, code] = fs.readFileSync(readme, 'utf8').match(/```js\n([^]*?)```/);
+  // The twin calls it otherwise; nothing else differs.
+  const lines = code.replace(/^import .*'llama\.rn'$/m, '');
+  if (lines === code) throw new Error(`${readme} imports nothing from llama.rn`);
+  const run = new Function(
+    'initLlama', 'folder', 'squaredPicture',
+    `return (async () => { ${lines}\nawait context.release(); return text })()`,
+  );
+  const text = await run(loadModel, path.dirname(path.resolve(readme)), squaredPicture);
+  console.log(JSON.stringify({ text }));
 }
 
 main().catch((error) => { console.error(error); process.exit(1); });

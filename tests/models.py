@@ -53,7 +53,7 @@ SHARED = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "vocab_size": VOCABULARY,
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 1024,
     "bos_token_id": None,
     "eos_token_id": 1,
     "pad_token_id": 0,
@@ -90,10 +90,12 @@ def vision_config(**changes: Any) -> SiglipVisionConfig:
     return SiglipVisionConfig(**{**stated, **changes})
 
 
-def random_model(kind: str, stock: bool = False, **changes: Any) -> LlavaForConditionalGeneration:
+def random_model(
+    kind: str, stock: bool = False, image_size: int = SIZE, **changes: Any
+) -> LlavaForConditionalGeneration:
     """A model whose every tensor matters: biases and norms are random too, features are large."""
-    text, vision = TEXTS[kind](), vision_config()
-    side = SIZE // 14
+    text, vision = TEXTS[kind](), vision_config(image_size=image_size)
+    side = image_size // 14
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -179,16 +181,21 @@ def piece_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_model(
-    folder: Path, kind: str = "phi", stock: bool = False, tokenizer: Any = None, **says: Any
+    folder: Path,
+    kind: str = "phi",
+    stock: bool = False,
+    tokenizer: Any = None,
+    image_size: int = SIZE,
+    **says: Any,
 ) -> Path:
     """The folder as save_pretrained leaves it, imp.json beside it."""
-    random_model(kind, stock).save_pretrained(folder)
+    random_model(kind, stock, image_size).save_pretrained(folder)
     chat = PHI2_CHAT if kind == "phi" else IM_CHAT
     (tokenizer or byte_level_tokenizer(chat)).save_pretrained(folder)
     stated = {
         "name": f"imp-tiny-{kind}",
         "template": "phi2",
-        "image_size": SIZE,
+        "image_size": image_size,
         "preprocessing": "square",
         "mixture": {"name": "small", "rows": 22, "digest": "ab" * 32},
         "license": "Apache-2.0",

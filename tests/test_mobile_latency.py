@@ -15,8 +15,10 @@ from models import SIZE, save_model
 from imp_data.errors import UserError
 from imp_data.mobile.cases import drawn_cases, given_cases
 from imp_data.mobile.export import export
-from imp_data.mobile.latency import PAPER, Report, Row, Spread, _encoding_seconds, latency
-from imp_data.mobile.quality import chart_svg, quality
+from imp_data.mobile.latency import _encoding_seconds, latency
+from imp_data.mobile.latency_report import PAPER, Report, Row, Spread
+from imp_data.mobile.quality import quality
+from imp_data.mobile.quality_chart import chart_svg
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
 from imp_data.mobile.stopwatch import Task
@@ -83,7 +85,7 @@ def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
         size_bytes=1,
         peak_bytes=1,
     )
-    report = Report(model="m", threads=2, runs=3, load_before=0.1, rows=[row])
+    report = Report(model="m", runtime="r", threads=2, runs=3, load_before=0.1, rows=[row])
     text = "\n".join(report.lines())
     assert "10.50 (+5.0%)" in text
     assert "2.00 (1.50–4.00)" in text
@@ -141,6 +143,17 @@ def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_
     svg = chart_svg(report)
     assert svg.startswith("<svg")
     assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
+
+
+def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: Path) -> None:
+    export(model, tmp_path, [16, 4], [SIZE])
+    settings = Settings(context=512, threads=1)
+    report = quality(model, tmp_path, drawn_cases(), settings, towers=True)
+    rows = {row.label: row for row in report.rows}
+    assert list(rows) == ["F16", "Q4_0 + F16", "Q4_0", "Q4_K_M + F16", "Q4_K_M"]
+    assert rows["Q4_0 + F16"].size_bytes > rows["Q4_0"].size_bytes
+    assert rows["F16"].mean_shift < rows["Q4_0 + F16"].mean_shift < rows["Q4_0"].mean_shift
+    assert "Q4_K_M + F16" in chart_svg(report)
 
 
 def test_pictures_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:

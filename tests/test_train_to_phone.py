@@ -19,7 +19,8 @@ from imp_data.mobile.exam import Exam
 from imp_data.mobile.export import export
 from imp_data.mobile.parity import parity
 from imp_data.mobile.phone import write_phone_bundle
-from imp_data.mobile.quality import chart_svg, quality
+from imp_data.mobile.quality import quality
+from imp_data.mobile.quality_chart import chart_svg
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
 from imp_data.recipes import LORA_TARGETS, Architecture

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.mobile.quantize import VISION_OF, Precision
+from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
 
 _EXPORT_AGAIN = "export the model again (imp-data export)"
 
@@ -76,9 +76,21 @@ class Bundle(BaseModel):
         """The language model in a precision."""
         return self._one("text", precision, None)
 
-    def vision(self, precision: Precision, resolution: int) -> Exported:
-        """The vision tower that goes with a text of this precision."""
-        return self._one("vision", VISION_OF[precision], resolution)
+    def vision(
+        self, precision: Precision, resolution: int, own: Precision | None = None
+    ) -> Exported:
+        """The vision tower that goes with a text of this precision: the `own` precision asked for,
+        or that of the same bits; where there is but one, as in a phone's folder, that one."""
+        there = [one for one in self.files if (one.role, one.resolution) == ("vision", resolution)]
+        if own is None and len(there) == 1:
+            return there[0]
+        return self._one("vision", own or VISION_OF[precision], resolution)
+
+    def towers(self, precision: Precision) -> list[Precision]:
+        """Precisions of the tower to be had with a text, none of fewer bits; its own last."""
+        held = {one.precision for one in self.files if one.role == "vision"}
+        order = list(VISION_BITS.values())
+        return [one for one in order[: order.index(VISION_OF[precision]) + 1] if one in held]
 
     def _one(self, role: str, precision: Precision, resolution: int | None) -> Exported:
         for one in self.files:

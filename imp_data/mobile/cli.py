@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,8 @@ Pictures = Annotated[
 ]
 Question = Annotated[str, typer.Option(help="What is asked about --picture.")]
 DESCRIBE = "Describe the picture."
+# A conversation of Imp-3B's about a picture of 384 pixels takes some 240.
+_KEPT_MIB = 1024
 
 
 def export(
@@ -80,6 +83,10 @@ def latency(
     ] = None,
     runs: Annotated[int, typer.Option(help="Of each; the median is told.", min=1)] = 3,
     threads: Threads = None,
+    server: Annotated[
+        Path | None,
+        typer.Option(help="A llama-server built for this machine; the wheel's if left out."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an export on this machine by the paper's protocol."""
@@ -90,7 +97,7 @@ def latency(
 
     wanted = [_precision(word) for word in precision.split(",")] if precision else None
     chosen = wanted or read_bundle(folder).precisions
-    report = measure(folder, chosen, threads or os.cpu_count() or 1, runs)
+    report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "latency.json", text)
     print(text if as_json else "\n".join(report.lines()))
@@ -105,6 +112,9 @@ def quality(
         Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
     ] = None,
     images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    towers: Annotated[
+        bool, typer.Option("--towers", help="Each text with every vision tower of more bits too.")
+    ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,13 +122,13 @@ def quality(
     _need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
     from imp_data.mobile.exam import Exam
-    from imp_data.mobile.quality import chart_svg
     from imp_data.mobile.quality import quality as compare
+    from imp_data.mobile.quality_chart import chart_svg
     from imp_data.store import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
     exam = Exam(questions, images) if questions else None
-    report = compare(model, folder, cases, _settings(threads), exam)
+    report = compare(model, folder, cases, _settings(threads), exam, towers)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
@@ -133,6 +143,10 @@ def bundle(
     resolution: Annotated[
         int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
     ] = None,
+    vision: Annotated[
+        str | None,
+        typer.Option(help="Of the vision tower; of the same bits if left out."),
+    ] = None,
     max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
 ) -> None:
     """Write DIR/mobile, the folder for a phone."""
@@ -143,7 +157,8 @@ def bundle(
     held = read_bundle(folder)
     chosen = _precision(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit)
+    tower = _precision(vision, "--vision") if vision else None
+    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit, tower)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
@@ -174,17 +189,18 @@ def chat(
     held = read_bundle(folder)
     chosen = _precision(precision) if precision else held.precisions[-1]
     size = resolution or held.resolutions[0]
-    serve(folder, chosen, size, host, port, token, _settings(threads))
+    settings = replace(_settings(threads), kept_mib=_KEPT_MIB)
+    serve(folder, chosen, size, host, port, token, settings)
 
 
-def _precision(word: str) -> "Precision":
+def _precision(word: str, option: str = "--precision") -> "Precision":
     from imp_data.mobile.quantize import Precision
 
     try:
         return Precision(word)
     except ValueError as error:
         known = ", ".join(Precision)
-        raise UserError("--precision", f"{word!r} is unknown", f"say one of {known}") from error
+        raise UserError(option, f"{word!r} is unknown", f"say one of {known}") from error
 
 
 def _settings(threads: int | None, exact: bool = False) -> "Settings":

@@ -11,25 +11,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import Bundle, Exported, read_bundle
+from imp_data.mobile.memory import minimum_memory
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import CONTEXT
 from imp_data.store import file_sha256, json_text, write_text, written_aside
 
-# llama.cpp's working memory beside weights and context, as seen with Imp-3B.
-_WORKING_BYTES = 400 << 20
-
 
 def write_phone_bundle(
-    export: Path, precision: Precision, resolution: int, max_bytes: int | None = None
+    export: Path,
+    precision: Precision,
+    resolution: int,
+    max_bytes: int | None = None,
+    vision: Precision | None = None,
 ) -> Bundle:
     """Write `export`/mobile, whole or not at all: files, manifest.json, LICENSE, README.md."""
     bundle = read_bundle(export)
-    chosen = [bundle.text(precision), bundle.vision(precision, resolution)]
+    chosen = [bundle.text(precision), bundle.vision(precision, resolution, vision)]
     for one in chosen:
         _check(export, one, max_bytes)
-    phone = bundle.model_copy(
-        update={"files": chosen, "minimum_memory_bytes": minimum_memory(bundle, chosen)}
-    )
+    needed = minimum_memory(export, bundle, *chosen)
+    phone = bundle.model_copy(update={"files": chosen, "minimum_memory_bytes": needed})
     with written_aside(export / "mobile") as aside:
         aside.mkdir()
         for file in (file for one in chosen for file in one.files):
@@ -38,11 +39,6 @@ def write_phone_bundle(
         write_text(aside / "README.md", _readme(phone))
         write_text(aside / "manifest.json", json_text(phone.model_dump(mode="json")))
     return phone
-
-
-def minimum_memory(bundle: Bundle, chosen: list[Exported]) -> int:
-    """Weights, keys and values of a whole context, and llama.cpp's working memory."""
-    return sum(one.bytes for one in chosen) + CONTEXT * bundle.kv_bytes_per_token + _WORKING_BYTES
 
 
 def _check(export: Path, one: Exported, max_bytes: int | None) -> None:

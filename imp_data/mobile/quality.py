@@ -4,28 +4,29 @@
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
-from imp_data.mobile.bundle import read_bundle
+from imp_data.mobile.bundle import Bundle, read_bundle
 from imp_data.mobile.cases import Case
 from imp_data.mobile.exam import Exam, by_llama_cpp, by_pytorch
 from imp_data.mobile.parity import TOKENS, compare
-from imp_data.mobile.quantize import Precision
+from imp_data.mobile.quantize import VISION_OF, Precision
 from imp_data.mobile.reference import Reference
 from imp_data.mobile.runtime import Runtime, Settings, open_runtime
 
 # The paper's Table 4: what four bits cost Imp-3B on its average of benchmarks.
 PAPER_POINTS = 0.2
-_PYTORCH = "PyTorch"
+PYTORCH = "PyTorch"
 
 
 class Row(BaseModel):
     """One precision at one resolution, against PyTorch's unrounded weights at that resolution."""
 
     precision: Precision
+    vision_precision: Precision
     resolution: int
     size_bytes: int
     cases: int
@@ -34,6 +35,12 @@ class Row(BaseModel):
     most_shift: float
     # Right answers to the questions given, in percent.
     score: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The text's precision, and the tower's where it has more bits."""
+        own = self.vision_precision is VISION_OF[self.precision]
+        return self.precision.value + ("" if own else f" + {self.vision_precision.value}")
 
 
 class Report(BaseModel):
@@ -47,15 +54,15 @@ class Report(BaseModel):
     def lines(self) -> Iterator[str]:
         """A table for people."""
         yield (
-            f"{'precision':<9} {'size':>4} {'MB':>9}  {'equal answers':>13} {'mean shift':>10}"
+            f"{'precision':<14} {'size':>4} {'MB':>9}  {'equal answers':>13} {'mean shift':>10}"
             f"{'  right answers' if self.pytorch else ''}"
         )
         for size, right in self.pytorch.items():
-            yield f"{_PYTORCH:<9} {size:>4}{right:>51.1f} %"
+            yield f"{PYTORCH:<14} {size:>4}{right:>51.1f} %"
         for row in self.rows:
             equal = f"{row.equal_answers} of {row.cases}"
             yield (
-                f"{row.precision.value:<9} {row.resolution:>4} {row.size_bytes / 1e6:>9,.1f}"
+                f"{row.label:<14} {row.resolution:>4} {row.size_bytes / 1e6:>9,.1f}"
                 f"  {equal:>13} {row.mean_shift:>10.4f}"
                 f"{'' if row.score is None else f'{row.score:>13.1f} %'}"
             )
@@ -68,37 +75,50 @@ def quality(
     cases: Sequence[Case],
     settings: Settings,
     exam: Exam | None = None,
+    towers: bool = False,
 ) -> Report:
-    """Ask PyTorch once and every precision and resolution the same."""
+    """Ask PyTorch once and every precision and resolution the same.
+
+    With `towers` each text also with every vision tower of more bits.
+    """
     bundle, reference = read_bundle(export), Reference(folder)
     rows, right = [], {}
     for size in bundle.resolutions:
         expected = [_expected(reference, case, size) for case in cases]
         if exam:
             right[size] = exam.score(by_pytorch(reference, size))
-        for precision in bundle.precisions:
-            with open_runtime(export, precision, size, settings) as runtime:
-                row = _row(reference, runtime, precision, cases, expected)
+        for precision, vision in _pairs(bundle, towers):
+            given = replace(settings, vision=vision)
+            with open_runtime(export, precision, size, given) as runtime:
+                row = _row(reference, runtime, (precision, vision), cases, expected)
                 score = exam.score(by_llama_cpp(runtime)) if exam else None
             rows.append(row.model_copy(update={"score": score}))
     return Report(model=bundle.name, rows=rows, pytorch=right)
 
 
+def _pairs(bundle: Bundle, towers: bool) -> Iterator[tuple[Precision, Precision]]:
+    """A text's precision and its tower's."""
+    for precision in bundle.precisions:
+        for vision in bundle.towers(precision)[0 if towers else -1 :]:
+            yield precision, vision
+
+
 def _row(
     reference: Reference,
     runtime: Runtime,
-    precision: Precision,
+    pair: tuple[Precision, Precision],
     cases: Sequence[Case],
     expected: Sequence[str],
 ) -> Row:
-    bundle, size = runtime.bundle, runtime.size
+    (precision, vision), bundle, size = pair, runtime.bundle, runtime.size
     compared = [compare(reference, runtime, precision, case) for case in cases]
     said = [_said(runtime, case) for case in cases]
     equal = (ours.strip() == theirs.strip() for ours, theirs in zip(expected, said, strict=True))
     return Row(
         precision=precision,
+        vision_precision=vision,
         resolution=size,
-        size_bytes=bundle.text(precision).bytes + bundle.vision(precision, size).bytes,
+        size_bytes=bundle.text(precision).bytes + bundle.vision(precision, size, vision).bytes,
         cases=len(cases),
         equal_answers=sum(equal),
         mean_shift=sum(row.mean_shift for row in compared) / len(compared),
@@ -114,65 +134,3 @@ def _said(runtime: Runtime, case: Case) -> str:
 def _expected(reference: Reference, case: Case, size: int) -> str:
     tokens = reference.tokens(reference.prompt(case.question, case.picture is not None))
     return reference.answer(tokens, case.picture, size, TOKENS)
-
-
-def chart_svg(report: Report) -> str:
-    """Shift, answers kept and right answers by precision, a colour for each resolution."""
-    import altair as alt
-    import vl_convert
-
-    shift = alt.Y("shift:Q", title="mean shift of log-probability, nats")
-    base = _bars(report, _values(report))
-    # The text without its own colour, so that it can be read in the page's.
-    sizes = base.mark_text(dy=-6, fontSize=9).encode(
-        y=shift, text="size:N", color=alt.value("#555")
-    )
-    parts = [(base.mark_bar().encode(y=shift) + sizes).properties(width=420)]
-    parts.append(base.mark_bar().encode(y=_share("equal", "answers kept")).properties(width=260))
-    if report.pytorch:
-        right = _bars(report, _right(report)).mark_bar()
-        parts.append(right.encode(y=_share("right", "right answers")).properties(width=320))
-    chart = alt.hconcat(*parts, title=f"{report.model}: what a smaller file costs")
-    # A shared one would have the first part's width in all of them.
-    chart = chart.resolve_scale(xOffset="independent")
-    return str(vl_convert.vegalite_to_svg(chart.to_dict()))
-
-
-def _bars(report: Report, values: list[dict[str, Any]]) -> Any:
-    import altair as alt
-
-    order = [_PYTORCH, *(precision.value for precision in Precision)]
-    sizes = [f"{size} px" for size in sorted({row.resolution for row in report.rows}, reverse=True)]
-    return alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("precision:N", sort=order, title=None, axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("pictures:N", sort=sizes),
-        color=alt.Color("pictures:N", sort=sizes, title="pictures"),
-    )
-
-
-def _share(field: str, title: str) -> Any:
-    import altair as alt
-
-    return alt.Y(f"{field}:Q", title=title, axis=alt.Axis(format="%")).scale(domain=[0, 1])
-
-
-def _values(report: Report) -> list[dict[str, Any]]:
-    return [
-        {
-            "precision": row.precision.value,
-            "pictures": f"{row.resolution} px",
-            "shift": row.mean_shift,
-            "equal": row.equal_answers / row.cases,
-            "size": f"{row.size_bytes / 1e6:,.3g} MB",
-        }
-        for row in report.rows
-    ]
-
-
-def _right(report: Report) -> list[dict[str, Any]]:
-    scores = [(_PYTORCH, size, score) for size, score in report.pytorch.items()]
-    scores += [(row.precision.value, row.resolution, row.score or 0) for row in report.rows]
-    return [
-        {"precision": precision, "pictures": f"{size} px", "right": score / 100}
-        for precision, size, score in scores
-    ]

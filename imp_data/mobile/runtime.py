@@ -32,6 +32,10 @@ class Settings:
     exact: bool = False
     port: int = 0
     verbosity: int = _LOG_ERRORS
+    # Of the vision tower; that of the same bits as the text if left out.
+    vision: Precision | None = None
+    # MiB for conversations left for another, which are then gone on with at once.
+    kept_mib: int = 0
 
 
 class Step(NamedTuple):
@@ -52,11 +56,14 @@ class Reply(NamedTuple):
 
 
 class Runtime:
-    """A model that answers; `address` speaks the OpenAI protocol as long as it is open."""
+    """A model that answers; `address` speaks the OpenAI protocol as long as it is open, and `pid`
+    is the process that holds it."""
 
-    def __init__(self, address: str, bundle: Bundle, size: int, http: httpx.Client) -> None:
+    def __init__(
+        self, address: str, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
+    ) -> None:
         self.address, self.bundle, self.size = address, bundle, size
-        self._http = http
+        self.pid, self._http = pid or os.getpid(), http
         self._marker: str = self._get("/props")["media_marker"]
 
     def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
@@ -137,13 +144,9 @@ def open_runtime(
 
     settings = settings or Settings()
     bundle = read_bundle(folder)
-    text = folder / bundle.text(precision).files[0].name
-    vision = folder / bundle.vision(precision, size).files[0].name
-    for path in (text, vision):
-        if not path.exists():
-            raise UserError(path, "is not there", "export the model again (imp-data export)")
+    text, vision = model_files(folder, bundle, precision, size, settings)
     try:
-        server = xllamacpp.Server(_parameters(text, vision, settings))
+        server = xllamacpp.Server(_parameters(text, vision, precision, settings))
     except Exception as error:
         # The binding's own exceptions, a plain one among them.
         problem = f"llama.cpp cannot load it with {vision.name} ({error})"
@@ -157,11 +160,23 @@ def open_runtime(
         del server
 
 
-def _parameters(text: Path, vision: Path, settings: Settings) -> Any:
+def model_files(
+    folder: Path, bundle: Bundle, precision: Precision, size: int, settings: Settings
+) -> tuple[Path, Path]:
+    """The language model (of several parts the first) and the vision tower."""
+    chosen = bundle.text(precision), bundle.vision(precision, size, settings.vision)
+    text, vision = (folder / one.files[0].name for one in chosen)
+    for path in (text, vision):
+        if not path.exists():
+            raise UserError(path, "is not there", "export the model again (imp-data export)")
+    return text, vision
+
+
+def _parameters(text: Path, vision: Path, precision: Precision, settings: Settings) -> Any:
     import xllamacpp
 
     found = xllamacpp.CommonParams()
-    found.verbosity = settings.verbosity
+    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
     found.model.path, found.mmproj.path = str(text), str(vision)
     found.n_ctx, found.n_parallel = settings.context, 1
     found.port, found.ui, found.warmup = settings.port, False, False
@@ -171,6 +186,9 @@ def _parameters(text: Path, vision: Path, settings: Settings) -> Any:
     found.flash_attn_type = on if settings.flash_attention else off
     # As many as there are: no measuring of a device's memory, no silent smaller context.
     found.fit_params = False
+    if precision is not Precision.F16:
+        # Mapped, a matrix laid out anew for the processor would be in memory twice.
+        found.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     if settings.exact:
         found.cache_type_k = found.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     return found

@@ -7,6 +7,7 @@ stdout, llama.cpp's log to stderr.
 import resource
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from imp_data.mobile.cases import drawn_cases
+from imp_data.mobile.native import open_native
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Runtime, Settings, open_runtime
 
@@ -32,6 +34,8 @@ class Task(BaseModel):
     flash_attention: bool
     threads: int
     runs: int
+    # A llama-server built for this machine; that of the wheel if left out.
+    server: Path | None = None
     prompt_tokens: int = 41
     answer_tokens: int = 64
 
@@ -67,10 +71,7 @@ class Prompt(NamedTuple):
 def measure(task: Task) -> Times:
     """Load the model once, warm it up, run the protocol."""
     begun = time.perf_counter()
-    settings = Settings(
-        threads=task.threads, flash_attention=task.flash_attention, verbosity=_TRACE
-    )
-    with open_runtime(task.folder, task.precision, task.resolution, settings) as runtime:
+    with _opened(task) as runtime:
         load_s = time.perf_counter() - begun
         picture = drawn_cases()[0].picture
         assert picture is not None
@@ -80,15 +81,24 @@ def measure(task: Task) -> Times:
         patches = int(warm.timings["prompt_n"]) - prompt.tokens
         whole = patches + task.prompt_tokens
         runs = [_run(runtime, prompt, picture, whole, task.answer_tokens) for _ in range(task.runs)]
-    return Times(runs=runs, picture_tokens=patches, load_s=load_s, peak_bytes=peak_memory_bytes())
+        peak = peak_memory_bytes(runtime.pid)
+    return Times(runs=runs, picture_tokens=patches, load_s=load_s, peak_bytes=peak)
 
 
-def peak_memory_bytes() -> int:
-    """The most memory this process has held.
+def _opened(task: Task) -> AbstractContextManager[Runtime]:
+    settings = Settings(
+        threads=task.threads, flash_attention=task.flash_attention, verbosity=_TRACE
+    )
+    model = (task.folder, task.precision, task.resolution, settings)
+    return open_native(task.server, *model) if task.server else open_runtime(*model)
+
+
+def peak_memory_bytes(pid: int | None = None) -> int:
+    """The most memory that a process has held; this one if none is named.
 
     Linux's ru_maxrss would also count what the process that started this one held.
     """
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         line = next(ln for ln in status.read_text().splitlines() if ln.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024

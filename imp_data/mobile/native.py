@@ -1,0 +1,95 @@
+"""llama.cpp as it was built for this machine: its `llama-server`, a process of its own."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from imp_data.errors import UserError
+from imp_data.mobile.bundle import read_bundle
+from imp_data.mobile.quantize import Precision
+from imp_data.mobile.runtime import Runtime, Settings, model_files
+
+_LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def open_native(
+    server: Path, folder: Path, precision: Precision, size: int, settings: Settings
+) -> Iterator[Runtime]:
+    """Like `open_runtime`, with that program; its log goes to stderr, its process is `pid`."""
+    bundle = read_bundle(folder)
+    text, vision = model_files(folder, bundle, precision, size, settings)
+    with socket.create_server((_LOOPBACK, 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(server), *_arguments(text, vision, precision, settings), "--port", str(port)]
+    try:
+        process = subprocess.Popen(command, stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
+    address = f"http://{_LOOPBACK}:{port}"
+    try:
+        with httpx.Client(base_url=address, timeout=3600) as http:
+            _await(server, process, http)
+            yield Runtime(address, bundle, size, http, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def native_version(server: Path) -> str:
+    """What it says of itself: `llama-server 11434 (…)`."""
+    try:
+        done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
+    found = _VERSION.search(done.stdout + done.stderr)
+    return f"{server.name} {found[1] if found else 'of unknown version'}"
+
+
+_VERSION = re.compile(r"^version: (.+)", re.M)
+_REMEDY = "name a llama-server of llama.cpp b11434 or later, or leave it out for the wheel's"
+
+
+def _arguments(text: Path, vision: Path, precision: Precision, settings: Settings) -> list[str]:
+    """As `open_runtime` sets them; the log as it is written there."""
+    threads, flash = str(settings.threads), "on" if settings.flash_attention else "off"
+    stated = {
+        "--model": text,
+        "--mmproj": vision,
+        "--ctx-size": settings.context,
+        "--parallel": 1,
+        "--threads": threads,
+        "--threads-batch": threads,
+        "--flash-attn": flash,
+        "--load-mode": "auto" if precision is Precision.F16 else "none",
+        "--cache-ram": settings.kept_mib,
+        "--fit": "off",
+        "--host": _LOOPBACK,
+        "--log-verbosity": settings.verbosity,
+    }
+    if settings.exact:
+        stated |= {"--cache-type-k": "f32", "--cache-type-v": "f32"}
+    flags = ["--no-warmup", "--no-ui", "--log-prefix", "--log-timestamps"]
+    return [str(word) for pair in stated.items() for word in pair] + flags
+
+
+def _await(server: Path, process: "subprocess.Popen[bytes]", http: httpx.Client) -> None:
+    """Until it has loaded the model."""
+    while process.poll() is None:
+        try:
+            if http.get("/health").is_success:
+                return
+        except httpx.TransportError:
+            pass  # it does not listen yet
+        time.sleep(0.05)
+    code = process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    raise UserError(server, f"{how}; see its log", _REMEDY)
