@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from imp_data.engine.messages import receive, send
 from imp_data.errors import UserError
+from imp_data.memory import give_back
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -91,6 +92,7 @@ class Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
+    give_back()
     with suppress(EOFError, OSError):
         while True:
             send(pipe, attempt(_unpack_and_do, pipe.recv_bytes()))
