@@ -114,7 +114,10 @@ def read_pack(benchmark: Benchmark, path: Path) -> Pack:
     check_decoder(path, table.schema)
     ids, sha256s, *hashes = (table[name].to_pylist() for name in table.column_names)
     looks = [
-        (look, i) for i, *both in zip(ids, *hashes, strict=True) for look in both if look is not None
+        (look, i)
+        for i, *both in zip(ids, *hashes, strict=True)
+        for look in both
+        if look is not None
     ]
     return Pack(
         name=benchmark.name,

@@ -47,7 +47,8 @@ class Judge:
         """For each picture whether its Samples may stay."""
         names = picture_names(images)
         fresh, first = np.unique(names, return_index=True)
-        unknown = ~np.isin(fresh, self._names)
+        at = np.searchsorted(self._names, fresh).clip(max=len(self._names) - 1)
+        unknown = self._names[at] != fresh
         places = np.sort(first[unknown])  # in the order asked, so that files do not depend on names
         if len(places):
             asked = [image for image in (images[n] for n in places.tolist()) if image is not None]

@@ -1,12 +1,11 @@
 """What a process has freed goes back to the system, so that one stage's peak is not kept for all.
 
-By default Arrow's pool and glibc's heaps keep most of it, for each thread by itself.
+By default glibc's heaps keep much of it, for each thread by itself. Arrow, whose own pool keeps
+more, is told in this package's `__init__` to ask glibc.
 """
 
 import ctypes
 from functools import cache
-
-import pyarrow as pa
 
 _LARGE_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 22
@@ -17,10 +16,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 @cache
 def give_back() -> None:
-    """Set this process's allocators so; what holds memory already is left as it is."""
-    pa.set_memory_pool(pa.system_memory_pool())
+    """Set this process's allocator so; what it holds already is left as it is."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # glibc's; other systems have other ways
+    if mallopt is not None:  # other systems have other ways
         mallopt(_ARENA_MAX, _HEAPS)
         mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)

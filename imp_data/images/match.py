@@ -11,7 +11,7 @@ Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 # Distances computed at once; keeps the working set within a core's cache.
-_BLOCK_PAIRS = 1 << 18
+_BLOCK_PAIRS = 1 << 15
 _BANDS = 4
 BAND_BITS = 16
 # Further than this an index of 28,408 hashes takes hundreds of MiB; all pairs are compared then.
