@@ -6,6 +6,8 @@ Raw inputs have the published counts and shapes, fingerprints are made up (no pi
 opened), some pictures look like TextVQA's. The last line is one JSON object.
 """
 
+import imp_data  # isort: skip # noqa: F401  # before pyarrow, which it tells whom to ask for memory
+
 import argparse
 import json
 import multiprocessing

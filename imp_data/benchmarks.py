@@ -112,18 +112,19 @@ def read_pack(benchmark: Benchmark, path: Path) -> Pack:
     """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
     table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
     check_decoder(path, table.schema)
+    ids, sha256s, *hashes = (table[name].to_pylist() for name in table.column_names)
     looks = [
-        (hash_, row["id"])
-        for row in table.to_pylist()
-        for hash_ in (row["phash"], row["phash_upright"])
-        if hash_ is not None
+        (look, i)
+        for i, *both in zip(ids, *hashes, strict=True)
+        for look in both
+        if look is not None
     ]
     return Pack(
         name=benchmark.name,
-        ids=frozenset(table["id"].to_pylist()),
+        ids=frozenset(ids),
         id_pattern=re.compile(benchmark.id_pattern),
-        sha256s={r["sha256"]: r["id"] for r in table.to_pylist() if r["sha256"]},
-        hashes=np.array([hash_ for hash_, _ in looks], np.uint64),
+        sha256s={sha256: i for sha256, i in zip(sha256s, ids, strict=True) if sha256},
+        hashes=np.array([look for look, _ in looks], np.uint64),
         hash_ids=[i for _, i in looks],
     )
 

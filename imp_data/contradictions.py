@@ -10,6 +10,7 @@ from imp_data.exchanges import Mixture
 from imp_data.fingerprints import Names
 from imp_data.images.match import Places
 
+_AT_ONCE = 1 << 17
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
@@ -18,16 +19,17 @@ def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
 
     Those of one `group` belong together; groups are numbered by their first Samples.
     """
-    exchanges = mixture.exchanges
-    suspect = _answered_otherwise(
-        exchanges["question"].to_numpy(),
-        exchanges["answer"].to_numpy(),
-        picture[exchanges["row"].to_numpy()],
-    )
-    few = exchanges[suspect]
-    row = few["row"].to_numpy()
-    asked = few.with_columns(
-        pl.Series("picture", picture[row]), pl.Series("origin", mixture.rows.origin[row])
+    row, question, answer = mixture.exchanges
+    suspect = _answered_otherwise(question, answer, picture[row])
+    row = row[suspect]
+    asked = pl.DataFrame(
+        {
+            "row": row,
+            "question": question[suspect],
+            "answer": answer[suspect],
+            "picture": picture[row],
+            "origin": mixture.rows.origin[row],
+        }
     )
     key = ["picture", "question"]
     split = asked.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
@@ -44,14 +46,20 @@ def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
 def _answered_otherwise(question: Names, answer: Names, picture: Places) -> Places:
     """Exchanges that share picture and question with one of another answer, and hardly any more.
 
-    One sort of 64-bit names instead of groups of all exchanges, which take ten times the memory.
+    Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a twentieth of
+    the memory.
     """
     with np.errstate(over="ignore"):
         key = question ^ (picture.astype(np.uint64) * _SCATTER)
-    order = np.lexsort((answer, key))
-    ranked, said = key[order], answer[order]
-    differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
-    return np.flatnonzero(np.isin(key, np.unique(ranked[1:][differs])))
+    shares = len(key) // _AT_ONCE + 1
+    found = [np.zeros(0, np.int64)]
+    for share in range(shares):
+        some = np.flatnonzero(key % np.uint64(shares) == share)
+        order = some[np.lexsort((answer[some], key[some]))]
+        ranked, said = key[order], answer[order]
+        differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
+        found.append(some[np.isin(key[some], np.unique(ranked[1:][differs]))])
+    return np.sort(np.concatenate(found))
 
 
 def told_in_full(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
 
 _COLUMNS = ["id", "source", "subset", "image", "image_sha256", "conversations"]
 # Batches of a shard have 1,000 rows; this many are looked at together.
-_BATCHES_AT_ONCE = 32
+_BATCHES_AT_ONCE = 8
 _KEY_HEX = 16
 # Many phrases are right for one region, and no two people draw the same box.
 _BOX = r"\[\s*\d*\.\d+(\s*,\s*\d*\.\d+){3}\s*\]"
@@ -38,14 +38,19 @@ class Rows(NamedTuple):
     origins: tuple[tuple[str, str], ...]
 
 
-class Mixture(NamedTuple):
-    """A mixture in memory: 20 bytes a Sample and 24 an exchange that is compared.
+class Exchanges(NamedTuple):
+    """Exchanges that are compared: the Sample each is of, and the hashes of its texts."""
 
-    `exchanges` has the columns row, question, answer; the last two are hashes of the texts.
-    """
+    row: npt.NDArray[np.int32]
+    question: Names
+    answer: Names
+
+
+class Mixture(NamedTuple):
+    """A mixture in memory: 20 bytes a Sample and 20 an exchange that is compared."""
 
     rows: Rows
-    exchanges: pl.DataFrame
+    exchanges: Exchanges
 
 
 def read_mixture(folder: Path, max_answer_words: int | None) -> Mixture:
@@ -54,14 +59,23 @@ def read_mixture(folder: Path, max_answer_words: int | None) -> Mixture:
         partial(_read_shard, max_answer_words=max_answer_words), shard_files(folder)
     )
     origins: dict[tuple[str, str], int] = {}
-    columns, frames, first = [], [], 0
-    for rows, exchanges in parts:
+    image, sha256, origin = bytearray(), bytearray(), bytearray()
+    row, question, answer = bytearray(), bytearray(), bytearray()
+    for rows, said in parts:
+        first = len(image) // 8
         number = [origins.setdefault(name, len(origins)) for name in rows.origins]
-        columns.append((rows.image, rows.sha256, np.array(number, np.int32)[rows.origin]))
-        frames.append(exchanges.with_columns(pl.col("row") + pl.lit(first, pl.Int32)))
-        first += len(rows.image)
-    image, sha256, origin = map(np.concatenate, zip(*columns, strict=True))
-    return Mixture(Rows(image, sha256, origin, tuple(origins)), pl.concat(frames))
+        image += rows.image.tobytes()
+        sha256 += rows.sha256.tobytes()
+        origin += np.array(number, np.int32)[rows.origin].tobytes()
+        row += (said.row + np.int32(first)).tobytes()
+        question += said.question.tobytes()
+        answer += said.answer.tobytes()
+    kept = Rows(_names(image), _names(sha256), np.frombuffer(origin, np.int32), tuple(origins))
+    return Mixture(kept, Exchanges(np.frombuffer(row, np.int32), _names(question), _names(answer)))
+
+
+def _names(data: bytearray) -> Names:
+    return np.frombuffer(data, np.uint64)
 
 
 def _read_shard(path: Path, max_answer_words: int | None) -> Mixture:
@@ -78,7 +92,8 @@ def _read_shard(path: Path, max_answer_words: int | None) -> Mixture:
         columns.append((image, sha256, np.array(origin, np.int32)))
         frames.append(_exchanges(_frame(table, first), max_answer_words).select(_KEYS))
     image, sha256, code = map(np.concatenate, zip(*columns, strict=True))
-    return Mixture(Rows(image, sha256, code, tuple(origins)), pl.concat(frames))
+    keys = (pl.concat(frames).get_column(name).to_numpy() for name in Exchanges._fields)
+    return Mixture(Rows(image, sha256, code, tuple(origins)), Exchanges(*keys))
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:

@@ -16,10 +16,10 @@ from imp_data.store import parquet_file
 def same_pictures(rows: Rows) -> Places:
     """A number for each Sample's picture: equal where path or bytes are; -1 without a picture."""
     paths, path = np.unique(rows.image, return_inverse=True)
-    digests, digest = np.unique(rows.sha256, return_inverse=True)
-    known = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0))
-    labels = np.arange(len(paths) + len(digests))
-    labels = united(labels, path[known], len(paths) + digest[known])
+    order = np.argsort(rows.sha256, kind="stable")
+    order = order[(rows.sha256[order] != 0) & (rows.image[order] != 0)]
+    same = np.flatnonzero(np.diff(rows.sha256[order]) == 0)  # each with the next
+    labels = united(np.arange(len(paths)), path[order[same]], path[order[same + 1]])
     return np.where(rows.image == 0, -1, labels[path])
 
 

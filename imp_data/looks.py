@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ _COLUMNS = [
     *("image", "status", "sha256", "width", "height", "phash", "phash_upright", "problem"),
 ]
 _SHA256_BYTES = 32
+_BATCH_ROWS = 1 << 14
 
 # Gives a table of fingerprints, one row a picture, in the order asked.
 Fingerprints = Callable[[Sequence[str]], pa.Table]
@@ -46,7 +47,8 @@ class Judge:
         """For each picture whether its Samples may stay."""
         names = picture_names(images)
         fresh, first = np.unique(names, return_index=True)
-        unknown = ~np.isin(fresh, self._names)
+        at = np.searchsorted(self._names, fresh).clip(max=len(self._names) - 1)
+        unknown = self._names[at] != fresh
         places = np.sort(first[unknown])  # in the order asked, so that files do not depend on names
         if len(places):
             asked = [image for image in (images[n] for n in places.tolist()) if image is not None]
@@ -68,12 +70,14 @@ class Judge:
 
 
 class Looks(NamedTuple):
-    """All pictures of a fingerprint file, judged: 53 bytes each, in ascending order of `names`.
+    """All pictures of a fingerprint file, judged: 53 bytes each.
 
-    `refused` has the verdicts on those that do not pass, by name.
+    `names` ascend; picture n of them is row `rows[n]` of the other columns. `refused` has the
+    verdicts on those that do not pass, by name.
     """
 
     names: Names
+    rows: npt.NDArray[np.int32]
     sha256: npt.NDArray[np.uint8]
     width: npt.NDArray[np.int32]
     height: npt.NDArray[np.int32]
@@ -85,20 +89,20 @@ class Looks(NamedTuple):
         places = self._places(names)
         if not (self.names[places] == names).all():
             raise KeyError("a picture that was not looked at")
-        return self.fine[places]
+        return self.fine[self.rows[places]]
 
     def _places(self, names: Names) -> npt.NDArray[np.intp]:
         return np.searchsorted(self.names, names).clip(max=len(self.names) - 1)
 
     def columns(self, names: Names, shown: npt.NDArray[np.bool_]) -> list[pa.Array]:
         """sha256, width and height of the pictures; null where they are not shown."""
-        places = self._places(names)
-        texts = self.sha256[places[shown]].tobytes().hex().encode()
+        rows = self.rows[self._places(names)]
+        texts = self.sha256[rows[shown]].tobytes().hex().encode()
         bounds = np.zeros(len(shown) + 1, np.int32)
         np.cumsum(shown * np.int32(2 * _SHA256_BYTES), out=bounds[1:])
         valid = np.packbits(shown, bitorder="little")
         buffers = map(pa.py_buffer, (bounds, texts, valid))
-        sides = [pa.array(side[places], mask=~shown) for side in (self.width, self.height)]
+        sides = [pa.array(side[rows], mask=~shown) for side in (self.width, self.height)]
         return [pa.StringArray.from_buffers(len(shown), *buffers), *sides]
 
 
@@ -117,32 +121,27 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
     file = parquet_file(path)
     check_decoder(path, file.schema_arrow)
     # The first row stands for text without a picture, which passes.
-    parts = [_part(None, {})]
+    count = 1 + file.metadata.num_rows
+    names, fine = np.zeros(count, np.uint64), np.ones(count, np.bool_)
+    sha256 = np.zeros((count, _SHA256_BYTES), np.uint8)
+    width, height = np.zeros((2, count), np.int32)
     refused: dict[int, Verdict] = {}
-    for batch in file.iter_batches(columns=_COLUMNS):
-        table = pa.Table.from_batches([batch])
-        verdicts = picture_verdicts(table, limits, benchmarks)
-        part = _part(table, verdicts)
-        refused.update((int(part[0][row]), verdict) for row, verdict in verdicts.items())
-        parts.append(part)
-    names, sha256, width, height, fine = map(np.concatenate, zip(*parts, strict=True))
-    order = np.argsort(names, kind="stable")
-    return Looks(names[order], sha256[order], width[order], height[order], fine[order], refused)
+    row = 1
+    for batch in file.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
+        here, row = slice(row, row + len(batch)), row + len(batch)
+        names[here] = picture_names(batch["image"].to_pylist())
+        sha256[here] = _digests(batch["sha256"])
+        width[here], height[here] = (batch[n].fill_null(0) for n in ("width", "height"))
+        verdicts = picture_verdicts(pa.Table.from_batches([batch]), limits, benchmarks)
+        for place, verdict in verdicts.items():
+            fine[here.start + place] = False
+            refused[int(names[here.start + place])] = verdict
+    order = np.argsort(names, kind="stable").astype(np.int32)
+    return Looks(names[order], order, sha256, width, height, fine, refused)
 
 
-def _part(table: pa.Table | None, verdicts: dict[int, Verdict]) -> tuple[npt.NDArray[Any], ...]:
-    """names, sha256, width, height, fine of some pictures."""
-    if table is None:
-        side = np.zeros(1, np.int32)
-        digest = np.zeros((1, _SHA256_BYTES), np.uint8)
-        return np.zeros(1, np.uint64), digest, side, side, np.ones(1, np.bool_)
+def _digests(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
+    """32 bytes each; zeros where one is null."""
     zeros = "0" * 2 * _SHA256_BYTES
-    digests = bytes.fromhex("".join(d or zeros for d in table["sha256"].to_pylist()))
-    fine = np.ones(table.num_rows, np.bool_)
-    fine[np.fromiter(verdicts, np.int64)] = False
-    return (
-        picture_names(table["image"].to_pylist()),
-        np.frombuffer(digests, np.uint8).reshape(-1, _SHA256_BYTES),
-        *(table[side].fill_null(0).to_numpy() for side in ("width", "height")),
-        fine,
-    )
+    whole = bytes.fromhex("".join(text or zeros for text in texts.to_pylist()))
+    return np.frombuffer(whole, np.uint8).reshape(-1, _SHA256_BYTES)

@@ -4,11 +4,13 @@ A report and never a removal: one COCO picture rightly stands under many sources
 after `normalised_question` and `normalised_answer`, a conversation exchange by exchange.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
 
@@ -18,6 +20,7 @@ from imp_data.images.match import Places
 from imp_data.likeness import alike_pictures, same_pictures
 
 _MOST_IMAGES_SHOWN = 10
+_ROWS_AT_ONCE = 1 << 16
 _DEFERRED = "Pictures were deferred, so the same picture is told by its path alone."
 _LOOKS_UNKNOWN = "Which pictures look alike is not known, for want of their fingerprints."
 
@@ -58,7 +61,7 @@ def report(
         },
         "contradictions": {
             "max_answer_words": max_answer_words,
-            "exchanges": len(mixture.exchanges),
+            "exchanges": len(mixture.exchanges.row),
             "questions": found["group"].n_unique(),
             "by_subsets": _disagreeing(found, mixture.rows.origins),
             "listed": list(told_in_full(conflicts, texts)),
@@ -73,9 +76,46 @@ def _not_checked(manifest: dict[str, Any], fingerprints: Sequence[Path]) -> list
 
 def _same_figures(rows: Rows, picture: Places) -> dict[str, Any]:
     """How many pictures two sources share; of one source, how many it holds under several paths."""
-    held = pl.DataFrame({"group": picture, "source": _sources(rows), "member": rows.image})
-    held = held.filter(pl.col("group") >= 0)
-    return {"shared": _shared(held), "by_sources": _by_pair(held, "sources", "pictures")}
+    shared, pairs = 0, [_NO_PAIRS]
+    for held in _by_group(picture, rows.image, rows):
+        shared += _shared(held)
+        pairs.append(_meeting(held))
+    return {"shared": shared, "by_sources": _by_pair(pairs, "sources", "pictures")}
+
+
+def _alike_figures(rows: Rows, picture: Places, cluster: Places) -> dict[str, Any]:
+    shared, pairs, by_size = 0, [_NO_PAIRS], Counter[int]()
+    for held in _by_group(cluster, picture, rows):
+        sizes = held.group_by("group").agg(pl.col("member").n_unique())
+        sizes = sizes.filter(pl.col("member") > 1)
+        by_size.update(sizes["member"].to_list())
+        several = held.join(sizes, on="group", how="semi")
+        shared += _shared(several)
+        pairs.append(_meeting(several))
+    return {
+        "clusters": by_size.total(),
+        "pictures": sum(size * count for size, count in by_size.items()),
+        "by_size": [{"pictures": size, "clusters": by_size[size]} for size in sorted(by_size)],
+        "shared": shared,
+        "by_sources": _by_pair(pairs, "sources", "clusters"),
+    }
+
+
+def _by_group(group: Places, member: npt.NDArray[Any], rows: Rows) -> Iterator[pl.DataFrame]:
+    """group, member, source and row of Samples, all of a group together, some groups at a time.
+
+    Without those in group -1.
+    """
+    names = pl.Series([source for source, _ in rows.origins], dtype=pl.String)
+    order = np.argsort(group, kind="stable")
+    begin = int(np.searchsorted(group, 0, sorter=order))
+    while begin < len(order):
+        last = group[order[min(begin + _ROWS_AT_ONCE, len(order)) - 1]]
+        until = int(np.searchsorted(group, last, "right", sorter=order))
+        some = order[begin:until]
+        columns = {"group": group[some], "member": member[some], "row": some.astype(np.int32)}
+        yield pl.DataFrame({**columns, "source": names.gather(rows.origin[some])})
+        begin = until
 
 
 def _shared(held: pl.DataFrame) -> int:
@@ -84,35 +124,22 @@ def _shared(held: pl.DataFrame) -> int:
     return int((sources["source"] > 1).sum())
 
 
-def _alike_figures(rows: Rows, picture: Places, cluster: Places) -> dict[str, Any]:
-    held = pl.DataFrame({"group": cluster, "source": _sources(rows), "member": picture})
-    held = held.filter(pl.col("group") >= 0).unique()
-    sizes = held.group_by("group").agg(pl.col("member").n_unique()).filter(pl.col("member") > 1)
-    by_size = sizes.group_by("member").len().sort("member")
-    several = held.join(sizes, on="group", how="semi")
-    return {
-        "clusters": len(sizes),
-        "pictures": int(sizes["member"].sum()),
-        "by_size": [{"pictures": size, "clusters": count} for size, count in by_size.iter_rows()],
-        "shared": _shared(several),
-        "by_sources": _by_pair(several, "sources", "clusters"),
-    }
-
-
-def _sources(rows: Rows) -> pl.Series:
-    names = pl.Series([source for source, _ in rows.origins] or [""], dtype=pl.Categorical)
-    return names.gather(rows.origin)
-
-
-def _by_pair(held: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any]]:
-    """In how many groups two sources meet; of one source, in how many it has several members."""
-    members = held.unique().with_columns(pl.col("source").cast(pl.String))
-    each = members.group_by("group", "source").agg(pl.len().alias("members"))
+def _meeting(held: pl.DataFrame) -> pl.DataFrame:
+    """How often two sources meet in a group; or one source, if it has several members there."""
+    each = held.group_by("group", "source").agg(pl.col("member").n_unique())
     meeting = each.join(each, on="group").filter(
         (pl.col("source") < pl.col("source_right"))
-        | ((pl.col("source") == pl.col("source_right")) & (pl.col("members") > 1))
+        | ((pl.col("source") == pl.col("source_right")) & (pl.col("member") > 1))
     )
-    return _counted(meeting, "source", "source_right", pair, counted)
+    return meeting.group_by("source", "source_right").agg(pl.len().cast(pl.Int64).alias("count"))
+
+
+_NO_PAIRS = pl.DataFrame(schema={"source": pl.String, "source_right": pl.String, "count": pl.Int64})
+
+
+def _by_pair(pairs: Sequence[pl.DataFrame], pair: str, counted: str) -> list[dict[str, Any]]:
+    counts = pl.concat(pairs).group_by("source", "source_right").agg(pl.sum("count"))
+    return _ranked(counts, pair, counted)
 
 
 def _disagreeing(found: pl.DataFrame, origins: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -123,28 +150,31 @@ def _disagreeing(found: pl.DataFrame, origins: Sequence[tuple[str, str]]) -> lis
         pl.col("answer") != pl.col("answer_right"), pl.col("source") <= pl.col("source_right")
     )
     pairs = against.select("group", "source", "source_right").unique()
-    return _counted(pairs, "source", "source_right", "subsets", "questions")
+    counts = pairs.group_by("source", "source_right").agg(pl.len().alias("count"))
+    return _ranked(counts, "subsets", "questions")
 
 
-def _counted(
-    meeting: pl.DataFrame, one: str, other: str, pair: str, counted: str
-) -> list[dict[str, Any]]:
-    counts = meeting.group_by(one, other).agg(pl.len().alias("count"))
-    ranked = counts.sort("count", one, other, descending=[True, False, False])
-    return [{pair: [a, b], counted: count} for a, b, count in ranked.iter_rows()]
+def _ranked(counts: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any]]:
+    columns = ["count", "source", "source_right"]
+    ranked = counts.select(columns).sort(columns, descending=[True, False, False])
+    return [{pair: [a, b], counted: count} for count, a, b in ranked.iter_rows()]
 
 
 def _largest(rows: Rows, picture: Places, cluster: Places, listed: int) -> list[dict[str, Any]]:
     """The clusters with most pictures: how many, and a Sample of each of the first few."""
-    samples = pl.DataFrame({"cluster": cluster, "picture": picture}).with_row_index("row")
-    first = samples.filter(pl.col("cluster") >= 0).group_by("cluster", "picture").agg(pl.min("row"))
-    sizes = first.group_by("cluster").agg(
-        pl.len().alias("pictures"), pl.col("row").sort().head(_MOST_IMAGES_SHOWN).alias("rows")
-    )
-    ranked = sizes.filter(pl.col("pictures") > 1).sort(
-        pl.col("pictures"), pl.col("rows").list.first(), descending=[True, False]
-    )
-    return ranked.head(listed).select("pictures", "rows").to_dicts()
+    largest = pl.DataFrame(schema={"pictures": pl.UInt32, "rows": pl.List(pl.Int32)})
+    for held in _by_group(cluster, picture, rows):
+        first = held.group_by("group", "member").agg(pl.min("row"))
+        sizes = first.group_by("group").agg(
+            pl.len().alias("pictures"), pl.col("row").sort().head(_MOST_IMAGES_SHOWN).alias("rows")
+        )
+        several = sizes.filter(pl.col("pictures") > 1).select("pictures", "rows")
+        largest = (
+            pl.concat([largest, several.cast(largest.schema)])
+            .sort(pl.col("pictures"), pl.col("rows").list.first(), descending=[True, False])
+            .head(listed)
+        )
+    return largest.to_dicts()
 
 
 def _shown(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from imp_data.sample import RECORD_SCHEMA, sample_id
 from imp_data.store import arrow_writer, parquet_writer, value_counts
 
 _LEDGER_GROUP_ROWS = 1 << 17
+_MOST_RECENT = 1 << 16
+
+Mask = npt.NDArray[np.bool_]
 
 
 def build_records(
@@ -69,17 +72,14 @@ class _Repeats:
 
     def __init__(self) -> None:
         self.count = 0
-        self._seen = np.zeros(0, np.uint64)
+        # Ascending. What is new goes into the short one, so that adding it costs little.
+        self._seen = self._recent = np.zeros(0, np.uint64)
         self._occurrences: dict[int, int] = {}
 
     def occurrences(self, contents: npt.NDArray[np.uint64]) -> dict[int, int]:
         """{place in `contents`: how many times it has now stood}, for repeats alone."""
         values, inverse, counts = np.unique(contents, return_inverse=True, return_counts=True)
-        # What stood before ascends, so that looking up a chunk costs little however much that is.
-        at = np.searchsorted(self._seen, values)
-        before = np.zeros(len(values), np.bool_)
-        inside = at < len(self._seen)
-        before[inside] = self._seen[at[inside]] == values[inside]
+        before = _stands_in(self._seen, values) | _stands_in(self._recent, values)
         found: dict[int, int] = {}
         for place in np.flatnonzero(before[inverse] | (counts[inverse] > 1)).tolist():
             content = int(contents[place])
@@ -87,9 +87,22 @@ class _Repeats:
             self._occurrences[content] = times
             if times > 1:
                 found[place] = times
-        self._seen = np.insert(self._seen, at[~before], values[~before])
+        self._remember(values[~before])
         self.count += len(found)
         return found
+
+    def _remember(self, values: npt.NDArray[np.uint64]) -> None:
+        self._recent = np.append(self._recent, values)
+        self._recent.sort()
+        if len(self._recent) > _MOST_RECENT:
+            self._seen = np.append(self._seen, self._recent)
+            self._seen.sort(kind="stable")  # which merges what is in order already
+            self._recent = self._recent[:0]
+
+
+def _stands_in(known: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> Mask:
+    at = np.searchsorted(known, values).clip(max=max(len(known) - 1, 0))
+    return known[at] == values if len(known) else np.zeros(len(values), np.bool_)
 
 
 def _numbered(

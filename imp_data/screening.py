@@ -59,7 +59,7 @@ def draw(order: Rows, quota: int, passes: Callable[[Rows], npt.NDArray[np.bool_]
         passed.append(fine)
         position += len(rows)
         left -= len(fine)
-    return Drawn(np.concatenate([np.zeros(0, np.int64), *passed]), position)
+    return Drawn(np.concatenate([order[:0], *passed]), position)
 
 
 def image_paths(records: Path, rows: Rows) -> list[str | None]:
@@ -127,7 +127,7 @@ def _fates(
         looked_at = offered.order[: drawn.looked_at]
         for row in looked_at[~kept[looked_at]].tolist():
             refused[row] = looks.refused[int(offered.pictures[row])]
-    rows = np.sort(np.fromiter(refused, np.int64, len(refused)))
+    rows = np.sort(np.fromiter(refused, np.int32, len(refused)))
     return kept, _Refused(rows, [refused[row] for row in rows.tolist()])
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from imp_data.errors import UserError
+from imp_data.memory import give_back
 from imp_data.objects import (
     at_once,
     check_writable,
@@ -227,6 +228,7 @@ def run_stage(
     where it agrees with inputs and files the work was finished; after a kill it cannot agree.
     `digest_of` takes the outputs' digest from the figures, where the build knows it already.
     """
+    give_back()
     inputs = dict(sorted(inputs.items()))
     known = read_stamp(stamp)
     with reached(stamp):

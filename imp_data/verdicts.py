@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.benchmarks import Pack
-from imp_data.images.match import Hashes, Index, index, nearest_within
+from imp_data.images.match import Hashes, Index, Nearest, index, nearest_within
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Limits
 
@@ -66,8 +66,7 @@ def _broken_verdict(look: dict[str, Any]) -> Verdict:
 
 def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
     pack = benchmark.pack
-    near = [nearest_within(hashes, benchmark.near) for hashes in _hashes(looks)]
-    distance = np.minimum(*(found.distance_bits for found in near))
+    distance, place = _nearest(looks, benchmark.near)
     same = pc.is_in(looks["sha256"], pa.array(list(pack.sha256s), pa.string())).to_numpy()
     verdicts: dict[int, Verdict] = {}
     for row in np.flatnonzero(same | (distance <= benchmark.near.max_bits)).tolist():
@@ -78,18 +77,23 @@ def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
             twin = {**evidence, "id": pack.sha256s[sha256], "sha256": sha256}
             verdicts[row] = Verdict(Reason.BENCHMARK_BYTES, twin)
         else:
-            best = min(near, key=lambda found: int(found.distance_bits[row]))
-            known = pack.hash_ids[int(best.place[row])]
+            known = pack.hash_ids[int(place[row])]
             twin = {**evidence, "id": known, "distance_bits": int(distance[row])}
             verdicts[row] = Verdict(Reason.BENCHMARK_HASH, twin)
     return verdicts
 
 
-def _hashes(looks: pa.Table) -> tuple[Hashes, Hashes]:
-    """As stored, and as the EXIF orientation turns the picture: a copy may be either."""
-    stored = looks["phash"]
-    upright = pc.coalesce(looks["phash_upright"], stored)
-    as_stored, as_turned = (
-        pc.fill_null(column, 0).to_numpy().astype(np.uint64) for column in (stored, upright)
-    )
-    return as_stored, as_turned
+def _nearest(looks: pa.Table, references: Index) -> Nearest:
+    """As stored, or as the EXIF orientation turns the picture: a copy may be either."""
+    nearest = nearest_within(_hashes(looks["phash"]), references)
+    turned = np.flatnonzero(looks["phash_upright"].is_valid().to_numpy())
+    upright = nearest_within(_hashes(looks["phash_upright"].take(pa.array(turned))), references)
+    nearer = upright.distance_bits < nearest.distance_bits[turned]
+    nearest.distance_bits[turned[nearer]] = upright.distance_bits[nearer]
+    nearest.place[turned[nearer]] = upright.place[nearer]
+    return nearest
+
+
+def _hashes(column: pa.ChunkedArray) -> Hashes:
+    hashes: Hashes = pc.fill_null(column, 0).to_numpy().astype(np.uint64)
+    return hashes

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
+from imp_data.layouts.elements import _scan as scan
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.ledger import Mend, Reason, Repair, Verdict
@@ -204,6 +205,46 @@ def test_after_damage_the_next_element_is_found_across_the_edge_of_a_block(
     parts[1] = opened + b"x" * ((4 << 20) + past_the_edge - len(opened) - 2) + b'"}'
     found = elements(tmp_path / "f.json", b"[" + b", ".join(parts) + b"]")
     assert [value["id"] for value in readable(found)] == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+@in_one_folder
+@given(
+    st.lists(st.tuples(texts, st.lists(texts, max_size=2)), min_size=1, max_size=6),
+    st.sampled_from([b",", b", ", b",\n", b" , "]),
+    st.sampled_from([b"", b'{"id": 1', b"null", b'"{', b'{"v": "", "id": 0}', b"\xff", b", "]),
+    st.integers(0, 6),
+    windows,
+)
+def test_elements_found_by_the_seams_between_them_are_those_that_a_scan_finds(
+    tmp_path: Path,
+    contents: list[Any],
+    between: bytes,
+    odd: bytes,
+    place: int,
+    window: int,
+) -> None:
+    records = [{"id": n, "v": text, "more": more} for n, (text, more) in enumerate(contents)]
+    parts = [json.dumps(record, ensure_ascii=False).encode() for record in records]
+    data = b"[" + between.join([*parts[:place], odd, *parts[place:]]) + b"]"
+    found = elements(tmp_path / "f.json", data, window=window)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imp_data.layouts.elements.seam_of", lambda head, opening: None)
+        assert elements(tmp_path / "f.json", data, window=window) == found
+
+
+def test_where_all_is_json_nothing_but_the_last_element_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[bytes] = []
+
+    def remembered(block: bytes, state: Any) -> Any:
+        scanned.append(block)
+        return scan(block, state)
+
+    monkeypatch.setattr("imp_data.layouts.elements._scan", remembered)
+    parts = ten_elements()
+    assert elements(tmp_path / "f.json", b"[" + b", ".join(parts) + b"]", window=100)
+    assert b"".join(scanned) == b" " + parts[-1] + b"]"
 
 
 def insertions(*pieces: bytes) -> st.SearchStrategy[Any]:

@@ -1,6 +1,7 @@
 """One pure function over many pieces, in processes: order, errors, a worker that dies."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,11 +9,18 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imp_data.engine import Died, map_ordered, running_on, worker_count
+from imp_data.engine.messages import receive, send
 from imp_data.errors import UserError
 
 TESTS = Path(__file__).parent
@@ -89,6 +97,39 @@ def test_results_come_in_the_order_of_the_pieces(workers: int) -> None:
 def test_one_worker_means_this_process_and_more_mean_others() -> None:
     assert set(map_ordered(own_process, range(3), 1)) == {os.getpid()}
     assert os.getpid() not in set(map_ordered(own_process, range(8), 2))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 7, 4095, 1 << 16, 300_001]), max_size=4))
+def test_arrays_of_any_size_cross_a_pipe_as_they_are(sizes: list[int]) -> None:
+    ours, theirs = Pipe()
+    sent = [np.arange(size, dtype=np.uint8) for size in sizes]
+    sender = Thread(target=send, args=(theirs, {"arrays": sent, "text": pa.array(["é", None])}))
+    sender.start()
+    found = receive(ours)
+    sender.join()
+    assert found["text"].to_pylist() == ["é", None]
+    for one, other in zip(found["arrays"], sent, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_pipe_that_closes_within_an_array_says_so() -> None:
+    ours, theirs = Pipe()
+    theirs.send_bytes(pickle.dumps((pickle.dumps(None), [100])))
+    os.write(theirs.fileno(), b"only this")
+    theirs.close()
+    with pytest.raises(EOFError):
+        receive(ours)
+
+
+@pytest.mark.parametrize("first", ["imp_data.cli", "assets.definitions", "imp_data.records"])
+def test_arrow_asks_the_system_for_memory_and_gives_it_back(first: str) -> None:
+    asked = f"import {first}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    env = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
+    told = subprocess.run(
+        [sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "system\n"
 
 
 def test_no_more_than_two_pieces_a_worker_are_under_way() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from imp_data.contradictions import contradictions
 from imp_data.engine import map_ordered
 from imp_data.errors import UserError
-from imp_data.exchanges import Mixture, Rows, normalised_answer, normalised_question
+from imp_data.exchanges import Exchanges, Mixture, Rows, normalised_answer, normalised_question
 from imp_data.fingerprints import picture_names
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
@@ -233,21 +233,19 @@ def test_one_question_on_one_picture_with_two_answers_is_a_contradiction(built: 
 SAID = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), max_size=30)
 
 
-@given(SAID)
+@given(SAID, st.integers(1, 30))
 def test_every_exchange_that_another_contradicts_is_found_and_no_other(
-    said: list[tuple[int, int, int]],
+    said: list[tuple[int, int, int]], at_once: int
 ) -> None:
     picture, question, answer = np.array(said, np.int64).reshape(-1, 3).T
-    exchanges = pl.DataFrame(
-        {
-            "row": pl.Series(range(len(said)), dtype=pl.Int32),
-            "question": question.astype(np.uint64),
-            "answer": answer.astype(np.uint64),
-        }
+    exchanges = Exchanges(
+        np.arange(len(said), dtype=np.int32), question.astype(np.uint64), answer.astype(np.uint64)
     )
     names = np.zeros(len(said), np.uint64)
     rows = Rows(names, names, np.zeros(len(said), np.int32), (("s", ""),))
-    found = contradictions(Mixture(rows, exchanges), picture)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imp_data.contradictions._AT_ONCE", at_once)
+        found = contradictions(Mixture(rows, exchanges), picture)
     expected = [
         n
         for n, (p, q, a) in enumerate(said)
@@ -270,6 +268,16 @@ def test_a_limit_on_what_is_listed_changes_no_count(built: World) -> None:
         every[kind].pop("listed")
         few[kind].pop("listed")
     assert few == every
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5])
+def test_groups_looked_at_some_at_a_time_give_the_same_report(
+    rows_at_once: int, built: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = told(built, max_bits=6)
+    assert whole["alike"]["clusters"] > 1 and whole["same_picture"]["by_sources"]
+    monkeypatch.setattr("imp_data.neighbours._ROWS_AT_ONCE", rows_at_once)
+    assert told(built, max_bits=6) == whole
 
 
 def test_the_same_mixture_gives_the_same_report(built: World) -> None:

@@ -11,7 +11,9 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
+from imp_data.engine.messages import receive, send
 from imp_data.errors import UserError
+from imp_data.memory import give_back
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -79,7 +81,7 @@ class Worker:
             if seconds is not None and not self._pipe.poll(_PATIENCE * seconds):
                 self.end()
                 return Died(-signal.SIGALRM)
-            outcome: Result | Raised = self._pipe.recv()
+            outcome: Result | Raised = receive(self._pipe)
         except (EOFError, OSError):
             with _STARTING_OR_ENDING:
                 self._process.join()
@@ -93,9 +95,10 @@ class Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
+    give_back()
     with suppress(EOFError, OSError):
         while True:
-            pipe.send(attempt(_unpack_and_do, pipe.recv_bytes()))
+            send(pipe, attempt(_unpack_and_do, pipe.recv_bytes()))
 
 
 def _unpack_and_do(message: bytes) -> object:

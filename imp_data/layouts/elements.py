@@ -1,10 +1,10 @@
-"""The elements of a JSON file, found without parsing them, so that a bad one costs only itself.
+"""The elements of a JSON file, found so that a bad one costs only itself.
 
-A window of bytes is classified by one table look-up; strings, nesting and the commas between
-elements follow from running sums. The scan looks at structure alone: invalid UTF-8, NaN, lone
-surrogates and raw newlines are the business of whoever parses an element. Where quotes or
-brackets do not balance, the scan takes up again at the next text that begins as the file's
-elements do.
+Where every element of a window is JSON, `seams` tells them apart. Elsewhere a window of bytes is
+classified by one table look-up; strings, nesting and the commas between elements follow from
+running sums. The scan looks at structure alone: invalid UTF-8, NaN, lone surrogates and raw
+newlines are the business of whoever parses an element. Where quotes or brackets do not balance,
+the scan takes up again at the next text that begins as the file's elements do.
 """
 
 import re
@@ -24,6 +24,7 @@ from imp_data.layouts.damage import (
     read_at,
     taken_up_again,
 )
+from imp_data.layouts.seams import seam_of, sound_spans
 from imp_data.objects import opened
 
 WINDOW_BYTES = BLOCK_BYTES
@@ -48,6 +49,10 @@ class _State(NamedTuple):
     depth: int
     in_string: int
     closed: bool
+
+
+def _before(element: int) -> _State:
+    return _State(element, element, depth=1, in_string=0, closed=False)
 
 
 def json_spans(path: Path, key: str | None = None, window: int = WINDOW_BYTES) -> Iterator[Spans]:
@@ -108,9 +113,13 @@ def _without_blank(file: BinaryIO, lines: Spans) -> Iterator[Spans]:
 
 def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> Iterator[Spans]:
     with opened(path) as file:
-        state = _State(begin, begin, depth=1, in_string=0, closed=False)
-        opening = opening_of(read_at(file, begin, _HEAD_BYTES))
+        state, head = _before(begin), read_at(file, begin, _HEAD_BYTES)
+        opening = opening_of(head)
+        seam = seam_of(head, opening)
         while True:
+            for sound in sound_spans(file, state.element_start, window, seam):
+                yield sound
+                state = _before(int(sound.ends[-1]) + 1)
             block = _read_whole_escapes(file, state.position, window)
             spans, after = _scan(block, state)
             lost = lost_at(file, spans, opening)
@@ -138,7 +147,7 @@ def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> 
                 yield broken
             if resume is None:
                 return
-            state = _State(resume, resume, depth=1, in_string=0, closed=False)
+            state = _before(resume)
 
 
 def _without_empty_end(file: BinaryIO, spans: Spans) -> Spans:
