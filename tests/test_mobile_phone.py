@@ -154,6 +154,7 @@ def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
         f"text-Q4_0-{n:05d}-of-{len(text.files):05d}.gguf" for n in range(1, len(text.files) + 1)
     ]
     assert len(text.files) > 2
+    assert all(file.bytes <= 40_000 for file in text.files)
     phone = write_phone_bundle(tmp_path / "out", Precision.Q4_0, SIZE // 2, max_bytes=60_000 << 2)
     assert phone.text(Precision.Q4_0) == text
     expected = answer(exported, Precision.Q4_0, SIZE // 2)

@@ -32,9 +32,8 @@ class Tensor(NamedTuple):
         return int(np.prod(self.shape)) // row * row_bytes(self.kind, row)
 
 
-def part_paths(path: Path, tensors: Sequence[Tensor], max_bytes: int | None) -> list[Path]:
-    """The files it will be written to: one, or parts named as llama.cpp's gguf-split names them."""
-    count = len(_parts(tensors, max_bytes))
+def _part_paths(path: Path, count: int) -> list[Path]:
+    """The files it is written to: one, or parts named as llama.cpp's gguf-split names them."""
     if count == 1:
         return [path]
     return [path.with_name(f"{path.stem}-{i + 1:05d}-of-{count:05d}.gguf") for i in range(count)]
@@ -48,9 +47,13 @@ def write_gguf(
     max_bytes: int | None,
     told: Progress,
 ) -> list[Path]:
-    """Write the file, or its parts each of at most `max_bytes` of tensors; the paths written."""
-    paths = part_paths(path, tensors, max_bytes)
-    for number, (file, part) in enumerate(zip(paths, _parts(tensors, max_bytes), strict=True)):
+    """Write the file, or its parts each of at most `max_bytes`; the paths written.
+
+    A tensor is in one part: one larger than `max_bytes` makes a part as large as itself.
+    """
+    parts = _parts(metadata, tensors, max_bytes)
+    paths = _part_paths(path, len(parts))
+    for number, (file, part) in enumerate(zip(paths, parts, strict=True)):
         entries: dict[str, Any] = dict(metadata) if number == 0 else {}
         if len(paths) > 1:
             entries["split.no"] = (number, GGUFValueType.UINT16)
@@ -61,16 +64,33 @@ def write_gguf(
     return paths
 
 
-def _parts(tensors: Sequence[Tensor], max_bytes: int | None) -> list[list[Tensor]]:
+def _parts(
+    metadata: Metadata, tensors: Sequence[Tensor], max_bytes: int | None
+) -> list[list[Tensor]]:
+    """The first part also holds the metadata, vocabulary and all."""
     parts: list[list[Tensor]] = [[]]
-    filled = 0
+    filled = _HEADER_BYTES + sum(len(key) + _stored_bytes(of[0]) for key, of in metadata.items())
     for tensor in tensors:
-        if max_bytes and parts[-1] and filled + tensor.nbytes > max_bytes:
+        taken = tensor.nbytes + len(tensor.name) + _INFO_BYTES
+        if max_bytes and parts[-1] and filled + taken > max_bytes:
             parts.append([])
-            filled = 0
+            filled = _HEADER_BYTES
         parts[-1].append(tensor)
-        filled += tensor.nbytes
+        filled += taken
     return parts
+
+
+# Counts and what tells of the parts; a tensor's shape, type and place, and its padding.
+_HEADER_BYTES, _INFO_BYTES = 512, 128
+
+
+def _stored_bytes(value: Any) -> int:
+    """Of a value among the metadata, at most: lengths and types stand before what they are of."""
+    if isinstance(value, str):
+        return 16 + len(value.encode())
+    if isinstance(value, list):
+        return 24 + sum(map(_stored_bytes, value))
+    return 16
 
 
 def _write_part(
