@@ -67,7 +67,9 @@ def arguments(job: Job) -> TrainingArguments:
         warmup_steps=stage.warmup_ratio,
         weight_decay=stage.weight_decay,
         max_grad_norm=stage.max_grad_norm,
-        optim="adamw_torch_fused",
+        # accelerate 1.15 takes no notice of the steps that fp16's scaler has a fused kernel pass
+        # over, and the schedule would run ahead.
+        optim="adamw_torch" if stage.precision == "fp16" else "adamw_torch_fused",
         bf16=stage.precision == "bf16",
         fp16=stage.precision == "fp16",
         activation_checkpointing=stage.gradient_checkpointing,
