@@ -23,8 +23,8 @@ from imp_data.images.match import (
 _MOST_BITS = 15
 # Pairs handed on at once; bounds memory where very many are alike.
 _MOST_AT_ONCE = 1 << 20
-# Fewer comparisons are made sooner than hashes are handed to other processes: some 3 s of them.
-_FEW = 1 << 30
+# Fewer comparisons are made sooner than hashes are handed to other processes.
+_FEW = 1 << 26
 # Bit patterns that one piece of work compares along: a second or so for a million hashes.
 _MASKS_A_PIECE = 16
 
