@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from imp_data.exchanges import Rows
-from imp_data.fingerprints import check_decoder, picture_names
+from imp_data.fingerprints import Names, check_decoder, picture_names
 from imp_data.images.clusters import clusters, united
 from imp_data.images.match import Hashes, Places
 from imp_data.store import parquet_file
@@ -17,12 +18,22 @@ _BATCH_ROWS = 1 << 14
 
 def same_pictures(rows: Rows) -> Places:
     """A number for each Sample's picture: equal where path or bytes are; -1 without a picture."""
-    paths, path = np.unique(rows.image, return_inverse=True)
-    order = np.argsort(rows.sha256, kind="stable")
-    order = order[(rows.sha256[order] != 0) & (rows.image[order] != 0)]
-    same = np.flatnonzero(np.diff(rows.sha256[order]) == 0)  # each with the next
-    labels = united(np.arange(len(paths)), path[order[same]], path[order[same + 1]])
+    count, path = _numbered(rows.image)
+    order = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0)).astype(np.int32)
+    order = order[np.argsort(rows.sha256[order], kind="stable")]
+    digests = rows.sha256[order]
+    same = np.flatnonzero(digests[1:] == digests[:-1])  # each with the next
+    labels = united(np.arange(count), path[order[same]], path[order[same + 1]])
     return np.where(rows.image == 0, -1, labels[path])
+
+
+def _numbered(names: Names) -> tuple[int, npt.NDArray[np.int32]]:
+    """How many names differ, and the rank of each; np.unique would take twice the memory."""
+    ranked = np.sort(names)
+    fresh = np.ones(len(ranked), np.bool_)
+    np.not_equal(ranked[1:], ranked[:-1], out=fresh[1:])
+    ranked = ranked[fresh]
+    return len(ranked), np.searchsorted(ranked, names).astype(np.int32)
 
 
 def alike_pictures(

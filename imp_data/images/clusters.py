@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ _MOST_AT_ONCE = 1 << 20
 _FEW = 1 << 26
 # Bit patterns that one piece of work compares along: a second or so for a million hashes.
 _MASKS_A_PIECE = 16
+
+
+Ints = npt.NDArray[np.signedinteger[Any]]
 
 
 class Piece(NamedTuple):
@@ -156,7 +159,7 @@ def _found_by(bands: list[tuple[int, int]], difference: Hashes) -> npt.NDArray[n
     return found
 
 
-def united(labels: Places, left: Places, right: Places) -> Places:
+def united(labels: Places, left: Ints, right: Ints) -> Places:
     """Labels after the things at `left` and `right` were joined: the least of each connected set.
 
     Each label is the place of a thing that is its own label.
