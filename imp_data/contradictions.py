@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from imp_data.exchanges import Mixture
+from imp_data.exchanges import Exchanges, Rows
 from imp_data.fingerprints import Names
 from imp_data.images.match import Places
 
@@ -14,21 +14,20 @@ _AT_ONCE = 1 << 17
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
-def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
+def contradictions(exchanges: Exchanges, rows: Rows, picture: Places) -> pl.DataFrame:
     """row, origin, group, answer of exchanges on one picture and question that answer otherwise.
 
     Those of one `group` belong together; groups are numbered by their first Samples.
     """
-    row, question, answer = mixture.exchanges
-    suspect = _answered_otherwise(question, answer, picture[row])
-    row = row[suspect]
+    suspect = _answered_otherwise(exchanges, picture)
+    row, question, answer = (column[suspect] for column in exchanges)
     asked = pl.DataFrame(
         {
             "row": row,
-            "question": question[suspect],
-            "answer": answer[suspect],
+            "question": question,
+            "answer": answer,
             "picture": picture[row],
-            "origin": mixture.rows.origin[row],
+            "origin": rows.origin[row],
         }
     )
     key = ["picture", "question"]
@@ -43,23 +42,34 @@ def contradictions(mixture: Mixture, picture: Places) -> pl.DataFrame:
     return found.select("row", "origin", "group", "question", "answer")
 
 
-def _answered_otherwise(question: Names, answer: Names, picture: Places) -> Places:
+def _answered_otherwise(exchanges: Exchanges, picture: Places) -> Places:
     """Exchanges that share picture and question with one of another answer, and hardly any more.
 
-    Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a twentieth of
+    Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a hundredth of
     the memory.
     """
-    with np.errstate(over="ignore"):
-        key = question ^ (picture.astype(np.uint64) * _SCATTER)
-    shares = len(key) // _AT_ONCE + 1
+    size = len(exchanges.row)
+    shares = size // _AT_ONCE + 1
+    share = np.empty(size, np.uint16)
+    for begin in range(0, size, _AT_ONCE):
+        some = slice(begin, begin + _AT_ONCE)
+        share[some] = _keys(exchanges, picture, some) % np.uint64(shares)
     found = [np.zeros(0, np.int64)]
-    for share in range(shares):
-        some = np.flatnonzero(key % np.uint64(shares) == share)
-        order = some[np.lexsort((answer[some], key[some]))]
+    for number in range(shares):
+        rows = np.flatnonzero(share == number)
+        key, answer = _keys(exchanges, picture, rows), exchanges.answer[rows]
+        order = np.lexsort((answer, key))
         ranked, said = key[order], answer[order]
         differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
-        found.append(some[np.isin(key[some], np.unique(ranked[1:][differs]))])
+        found.append(rows[np.isin(key, np.unique(ranked[1:][differs]))])
     return np.sort(np.concatenate(found))
+
+
+def _keys(exchanges: Exchanges, picture: Places, some: Places | slice) -> Names:
+    """Equal where picture and question are, and hardly ever elsewhere."""
+    with np.errstate(over="ignore"):
+        scattered = picture[exchanges.row[some]].astype(np.uint64) * _SCATTER
+    return exchanges.question[some] ^ scattered
 
 
 def told_in_full(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:

@@ -38,11 +38,12 @@ def report(
     compared by path and bytes alone. Answers of more words than `max_answer_words` are passed over.
     """
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    mixture = read_mixture(folder, max_answer_words)
-    picture = same_pictures(mixture.rows)
-    cluster = alike_pictures(mixture.rows, picture, fingerprints, max_bits)
-    found = contradictions(mixture, picture)
-    shown = _largest(mixture.rows, picture, cluster, listed)
+    rows, exchanges = read_mixture(folder, max_answer_words)
+    picture, compared = same_pictures(rows), len(exchanges.row)
+    found = contradictions(exchanges, rows, picture)
+    del exchanges  # before the next that takes memory
+    cluster = alike_pictures(rows, picture, fingerprints, max_bits)
+    shown = _largest(rows, picture, cluster, listed)
     told = found.select("group").unique().sort("group").head(listed)
     conflicts = found.join(told, on="group", how="semi")
     needed = {row for some in shown for row in some["rows"]} | set(conflicts["row"].to_list())
@@ -53,17 +54,17 @@ def report(
         "not_checked": _not_checked(manifest, fingerprints),
         "samples": len(picture),
         "pictures": len(np.unique(picture[picture >= 0])),
-        "same_picture": _same_figures(mixture.rows, picture),
+        "same_picture": _same_figures(rows, picture),
         "alike": {
             "max_distance_bits": max_bits,
-            **_alike_figures(mixture.rows, picture, cluster),
+            **_alike_figures(rows, picture, cluster),
             "listed": [_shown(some, texts) for some in shown],
         },
         "contradictions": {
             "max_answer_words": max_answer_words,
-            "exchanges": len(mixture.exchanges.row),
+            "exchanges": compared,
             "questions": found["group"].n_unique(),
-            "by_subsets": _disagreeing(found, mixture.rows.origins),
+            "by_subsets": _disagreeing(found, rows.origins),
             "listed": list(told_in_full(conflicts, texts)),
         },
     }

@@ -215,6 +215,7 @@ class Build:
         facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:
+            self._packs = self._offered = None  # which this stage has no use for
             shares = [self._share(part.source) for part in mixture.parts]
             manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
             return {

@@ -52,21 +52,25 @@ def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any
 class _Decisions:
     """What screening decided of each Sample row, to be told of the upstream rows in it.
 
-    Memory: 6 bytes a Sample, and the evidence.
+    Memory: 2 bytes a Sample; the evidence, and 8 bytes for each that there is.
     """
 
     def __init__(self, screened: Path) -> None:
         words: dict[str | None, int] = {}
         codes: dict[str, list[npt.NDArray[np.uint8]]] = {"outcome": [], "reason": []}
-        evidence = [pa.array([], pa.string())]
+        evidence, witnessed, first = [pa.array([], pa.string())], [np.zeros(0, np.int64)], 0
         for batch in arrow_batches(screened, [*codes, "evidence"]):
             for name, some in codes.items():
                 some.append(_codes(batch.column(name), words))
-            evidence.append(batch.column("evidence"))
+            told = np.flatnonzero(batch.column("evidence").is_valid())
+            evidence.append(batch.column("evidence").take(pa.array(told)))
+            witnessed.append(first + told)
+            first += len(batch)
         nothing = np.zeros(0, np.uint8)
         self._codes = {name: np.concatenate([nothing, *some]) for name, some in codes.items()}
         self._words = pa.array(list(words), pa.string())
-        self._evidence = pa.chunked_array(evidence).combine_chunks()
+        self._evidence = pa.concat_arrays(evidence)
+        self._witnessed = np.concatenate([*witnessed, [np.iinfo(np.int64).max]])
         kept = words.get(Outcome.KEPT, len(words))
         self.kept = int((self._codes["outcome"] == kept).sum())
 
@@ -78,7 +82,9 @@ class _Decisions:
         told = {name: self._told(codes, rows, without) for name, codes in self._codes.items()}
         stages = pc.equal(told["outcome"], Outcome.DROPPED.value)
         told["stage"] = pc.if_else(stages, Stage.SCREENED.value, Stage.MIXTURE.value)
-        told["evidence"] = self._evidence.take(sample)
+        at = np.searchsorted(self._witnessed, rows)
+        unseen = without | (self._witnessed[at] != rows)
+        told["evidence"] = self._evidence.take(pa.array(at, mask=unseen))
         columns = [
             pc.coalesce(batch.column(name), told[name]) if name in told else batch.column(name)
             for name in LEDGER_SCHEMA.names

@@ -15,7 +15,7 @@ from PIL import Image
 from imp_data.contradictions import contradictions
 from imp_data.engine import map_ordered
 from imp_data.errors import UserError
-from imp_data.exchanges import Exchanges, Mixture, Rows, normalised_answer, normalised_question
+from imp_data.exchanges import Exchanges, Rows, normalised_answer, normalised_question
 from imp_data.fingerprints import picture_names
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
@@ -245,7 +245,7 @@ def test_every_exchange_that_another_contradicts_is_found_and_no_other(
     rows = Rows(names, names, np.zeros(len(said), np.int32), (("s", ""),))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imp_data.contradictions._AT_ONCE", at_once)
-        found = contradictions(Mixture(rows, exchanges), picture)
+        found = contradictions(exchanges, rows, picture)
     expected = [
         n
         for n, (p, q, a) in enumerate(said)

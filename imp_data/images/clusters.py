@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,13 @@ from imp_data.images.match import (
 _MOST_BITS = 15
 # Pairs handed on at once; bounds memory where very many are alike.
 _MOST_AT_ONCE = 1 << 20
-# Fewer comparisons are made sooner than hashes are handed to other processes: some 3 s of them.
-_FEW = 1 << 30
+# Fewer comparisons are made sooner than hashes are handed to other processes.
+_FEW = 1 << 26
 # Bit patterns that one piece of work compares along: a second or so for a million hashes.
 _MASKS_A_PIECE = 16
+
+
+Ints = npt.NDArray[np.signedinteger[Any]]
 
 
 class Piece(NamedTuple):
@@ -156,7 +159,7 @@ def _found_by(bands: list[tuple[int, int]], difference: Hashes) -> npt.NDArray[n
     return found
 
 
-def united(labels: Places, left: Places, right: Places) -> Places:
+def united(labels: Places, left: Ints, right: Ints) -> Places:
     """Labels after the things at `left` and `right` were joined: the least of each connected set.
 
     Each label is the place of a thing that is its own label.
