@@ -71,7 +71,7 @@ def run(words: Sequence[str]) -> None:
 
 @WITH_TORCH
 def test_the_demos_model_learns_to_see(plan: Plan) -> None:
-    """Both stages as the manifest has them: two to three minutes on two idle cores."""
+    """Both stages as the manifest has them: some three minutes on two cores."""
     for name, _ in plan.model.planned:
         plan.train(name, run)
     plan.merge(run)
