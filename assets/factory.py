@@ -9,8 +9,8 @@ import dagster as dg
 from assets.tables import bullets, table
 from imp_data.checks import Check
 from imp_data.errors import UserError
-from imp_data.pipeline import CODE
 from imp_data.places import in_store
+from imp_data.stamps import CODE
 from imp_data.store import StageResult
 
 Result = dg.MaterializeResult[Any]

@@ -216,7 +216,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_200, help="timed samples")
     parser.add_argument("--only", choices=["padding"], help="measure this alone")
     asked = parser.parse_args()
-    from imp_data.training.dataset import Collator, Figures, MixtureDataset
+    from imp_data.training.collating import Collator
+    from imp_data.training.dataset import Figures, MixtureDataset
     from imp_data.training.preflight import accepted, preflight, report_text
 
     made = records(asked.rows)

@@ -10,25 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from imp_data.entries import Entries, Ints, ledger_rows
 from imp_data.layouts import LAYOUTS
 from imp_data.layouts.plain import Plain
 from imp_data.layouts.reading import Chunk
-from imp_data.ledger import (
-    LEDGER_SCHEMA,
-    REPAIR_TYPE,
-    Mend,
-    Outcome,
-    Repair,
-    Stage,
-    Verdict,
-    evidence_json,
-)
+from imp_data.ledger import Mend, Repair
 from imp_data.manifest import Limits, Source
 from imp_data.rules import judge
-from imp_data.sample import RECORD_SCHEMA, TURN_TYPE, Draft, Refused, Row, content_hash, sample_id
+from imp_data.sample import RECORD_SCHEMA, TURN_TYPE, Draft, Refused, content_hash, sample_id
 from imp_data.sieve import sifted
-
-Ints = npt.NDArray[np.int64]
 
 
 class Batch(NamedTuple):
@@ -148,7 +138,7 @@ def _side_by_side(
         if draft in moved:
             mends[row] = [Mend(Repair.TOKEN_MOVED, moved[draft])]
     ids = [plain.row_ids[row] for row in rows.tolist()]
-    ledger = _ledger(source, ordinals[rows], ids, [None] * len(rows), mends)
+    ledger = ledger_rows(source, ordinals[rows], ids, [None] * len(rows), mends)
     if doubtful.any():
         samples, hashes = samples.filter(pa.array(~doubtful)), hashes[~doubtful]
     part = _Part(samples, hashes, ordinals[rows[begins]], ledger, number)
@@ -159,7 +149,7 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
     """Read group by group and judged by rule after rule."""
     layout = LAYOUTS[source.layout]
     drafts: list[Draft] = []
-    account = _Account()
+    account = Entries()
     for group in layout.groups(chunk):
         for item in layout.assemble(group, source):
             if isinstance(item, Refused):
@@ -212,68 +202,3 @@ def _samples(
         pa.array(upstream_ids, pa.string()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
-
-
-class _Account:
-    """The ledger rows of records read one by one."""
-
-    def __init__(self) -> None:
-        self._rows: list[Row] = []
-        self._verdicts: list[Verdict | None] = []
-        self._samples: list[int] = []
-
-    def dropped(self, row: Row, verdict: Verdict) -> None:
-        self._add(row, verdict, -1)
-
-    def of_draft(self, draft: Draft, verdict: Verdict | None, sample: int) -> None:
-        """All rows of a Draft share its fate; what was mended in it is noted at its first row."""
-        draft.rows[0].mends += draft.mends
-        for row in draft.rows:
-            self._add(row, verdict, -1 if verdict else sample)
-
-    def _add(self, row: Row, verdict: Verdict | None, sample: int) -> None:
-        self._rows.append(row)
-        self._verdicts.append(verdict)
-        self._samples.append(sample)
-
-    def ledger(self, source: str) -> tuple[pa.RecordBatch, Ints]:
-        """The rows, and of each the Sample it went into."""
-        ordinals = np.array([row.ordinal for row in self._rows], np.int64)
-        ids = [_encodable(row.upstream_id) for row in self._rows]
-        mends = [row.mends for row in self._rows]
-        ledger = _ledger(source, ordinals, ids, self._verdicts, mends)
-        return ledger, np.array(self._samples, np.int64)
-
-
-def _ledger(
-    source: str,
-    ordinals: Ints,
-    ids: Sequence[str | None],
-    verdicts: Sequence[Verdict | None],
-    mends: Sequence[list[Mend]],
-) -> pa.RecordBatch:
-    """The columns but for `sample`."""
-    columns = [
-        pa.array([source] * len(ids), pa.string()),
-        pa.array(ordinals, pa.int64()),
-        pa.array(ids, pa.string()),
-        pa.nulls(len(ids), pa.string()),
-        pa.array([Outcome.DROPPED if v else None for v in verdicts], pa.string()),
-        pa.array([Stage.RECORDS if v else None for v in verdicts], pa.string()),
-        pa.array([v.reason if v else None for v in verdicts], pa.string()),
-        pa.array([evidence_json(v.evidence) if v else None for v in verdicts], pa.string()),
-        _repairs(mends),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=LEDGER_SCHEMA)
-
-
-def _encodable(text: str | None) -> str | None:
-    return text if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _repairs(mends: Sequence[list[Mend]]) -> pa.Array:
-    pairs = [(str(mend.repair), mend.before) for some in mends for mend in some]
-    sides = [pa.array([pair[side] for pair in pairs], pa.string()) for side in (0, 1)]
-    values = pa.StructArray.from_arrays(sides, fields=list(REPAIR_TYPE))
-    bounds = np.cumsum([0, *map(len, mends)])
-    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values)

@@ -17,7 +17,7 @@ from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 from imp_data.manifest import Benchmark, Limits
-from imp_data.objects import opened
+from imp_data.ranges import opened
 from imp_data.recall import measured, sampled
 from imp_data.store import parquet_file, parquet_writer
 

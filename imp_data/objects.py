@@ -1,34 +1,18 @@
-"""Objects of a store: read by ranges, listed with their states, put whole."""
+"""Objects of a store: listed with their states, put whole, removed."""
 
-import errno
-import io
-import os
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from imp_data.at_once import at_once
 from imp_data.errors import UserError
-from imp_data.places import in_store, reached
+from imp_data.places import in_store, reached, there
 
-if TYPE_CHECKING:
-    from upath import UPath
-
-BLOCK_BYTES = 4 << 20
-_BLOCKS_KEPT = 4
-_AT_ONCE = 16
-_WHOLE = 1 << 40
 # What stores say of an object's content or its last change, the surest first.
 _CHANGES = (
     *("ETag", "etag", "md5Hash", "content_md5", "checksum", "crc32c"),
     *("LastModified", "last_modified", "mtime", "modificationTime", "updated", "created"),
 )
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class State(NamedTuple):
@@ -38,126 +22,12 @@ class State(NamedTuple):
     change: str
 
 
-def _there(path: Path) -> "UPath":
-    there = in_store(path)
-    assert there is not None, f"{path} is on this machine"
-    return there
-
-
-class ObjectFile(io.RawIOBase):
-    """An object's bytes by ranges, in blocks of which the last few are kept."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._position = path, 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        with reached(path):
-            self._size = int(_there(path).fs.info(_there(path).path)["size"])
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = (0, self._position, self._size)[whence] + offset
-        if position < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._position = position
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        if self._position >= self._size:
-            return 0
-        piece = self._at_hand(self._position)[: len(buffer)]
-        buffer[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
-
-    def _at_hand(self, position: int) -> memoryview:
-        """Some bytes from a position on, at least one."""
-        number, within = divmod(position, BLOCK_BYTES)
-        block = self._blocks.pop(number, None)
-        if block is None:
-            begin = number * BLOCK_BYTES
-            block = piece_of(self._path, begin, min(begin + BLOCK_BYTES, self._size))
-        self._blocks[number] = block
-        while len(self._blocks) > _BLOCKS_KEPT:
-            self._blocks.popitem(last=False)
-        return memoryview(block)[within:]
-
-
-def opened(path: Path) -> BinaryIO:
-    """A file to read and seek in; an object is fetched by ranges, never as a whole."""
-    if in_store(path) is None:
-        return path.open("rb")
-    return io.BufferedReader(ObjectFile(path))
-
-
-def piece_of(path: Path, start: int, end: int) -> bytes:
-    """Bytes of an object from `start` up to `end`, or up to its own end."""
-    there = _there(path)
-    with reached(path):
-        data: bytes = there.fs.cat_file(there.path, start=start, end=end)
-        return data
-
-
-def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
-    """The first bytes of an object, by one request."""
-    there = _there(path)
-    with reached(path):
-        try:
-            data: bytes = there.fs.cat_file(there.path, start=0, end=most)
-            return data
-        except FileNotFoundError:
-            raise
-        except OSError:
-            if there.fs.info(there.path)["size"]:
-                raise
-            return b""  # stores refuse any range of nothing
-
-
-def contents(paths: Iterable[Path]) -> Iterator[bytes]:
-    """The bytes of files, one after another; objects are fetched some at a time."""
-    files = list(paths)
-    if not files or in_store(files[0]) is None:
-        return (file.read_bytes() for file in files)
-    return at_once(first_bytes, files)
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    """Kept: ending a pool waits for its threads, which must not happen as garbage is freed."""
-    return ThreadPoolExecutor(_AT_ONCE, "store")
-
-
-def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function` of each in order, some under way: a store answers late, but many at a time.
-
-    `function` must not itself use this.
-    """
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(_threads().submit(function, item))
-            if len(waiting) >= _AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def state_of(path: Path) -> State | None:
     """The state of an object, of size 0 and "" for a folder; None if there is neither."""
-    there = _there(path)
+    found = there(path)
     try:
         with reached(path):
-            return _state(there.fs.info(there.path))
+            return _state(found.fs.info(found.path))
     except FileNotFoundError:
         return None
 
@@ -177,11 +47,11 @@ def is_file(path: Path) -> bool:
 
 def objects_below(path: Path) -> dict[str, State]:
     """State by relative name of every object below a folder, sorted as paths are."""
-    there = _there(path)
+    found = there(path)
     with reached(path):
-        found = there.fs.find(there.path, detail=True)
-    begin = len(there.path.rstrip("/")) + 1
-    named = {name[begin:]: _state(info) for name, info in found.items() if len(name) > begin}
+        infos = found.fs.find(found.path, detail=True)
+    begin = len(found.path.rstrip("/")) + 1
+    named = {name[begin:]: _state(info) for name, info in infos.items() if len(name) > begin}
     return {name: named[name] for name in sorted(named, key=lambda n: PurePosixPath(n).parts)}
 
 
@@ -194,20 +64,20 @@ def _state(info: dict[str, Any]) -> State:
 
 def put(file: Path, target: Path) -> None:
     """Make an object of a file; it appears when it is whole."""
-    there = _there(target)
+    found = there(target)
     try:
         with reached(target):
-            there.fs.put_file(str(file), there.path)
+            found.fs.put_file(str(file), found.path)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
 
 def put_bytes(data: bytes, target: Path) -> None:
     """Make an object of these bytes."""
-    there = _there(target)
+    found = there(target)
     try:
         with reached(target):
-            there.fs.pipe_file(there.path, data)
+            found.fs.pipe_file(found.path, data)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
@@ -237,9 +107,9 @@ def put_folder(folder: Path, target: Path, last: str) -> None:
 
 def removed(path: Path) -> None:
     """Remove one object, if it is there."""
-    there = _there(path)
+    found = there(path)
     with suppress(FileNotFoundError), reached(path):
-        there.fs.rm_file(there.path)
+        found.fs.rm_file(found.path)
 
 
 def check_writable(path: Path) -> None:

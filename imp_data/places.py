@@ -1,7 +1,7 @@
 """Where files lie: on this machine, or in an object store that fsspec reaches by URL.
 
-A place on this machine is a pathlib.Path. One in a store is a UPath, which has a Path's methods
-and passes for one; what would be slow or unsafe by those alone is in imp_data.objects.
+A place on this machine is a pathlib.Path. One in a store is a UPath, which has a Path's methods and
+passes for one; what would be slow or unsafe by those alone is in imp_data.objects and .ranges.
 """
 
 import hashlib
@@ -58,6 +58,13 @@ def _lacking(url: str, error: ImportError) -> UserError:
 def in_store(path: Path) -> "UPath | None":
     """The path as one in a store; None if it is on this machine."""
     return None if isinstance(path, Path) else path
+
+
+def there(path: Path) -> "UPath":
+    """`path`, of which the caller knows that it is in an object store."""
+    found = in_store(path)
+    assert found is not None, f"{path} is on this machine"
+    return found
 
 
 @contextmanager

@@ -33,7 +33,8 @@ class Progress:
         rate = self.done / max(time.monotonic() - self._begun, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
         left = f", {_span((self.total - self.done) / rate)} left" if self.total and rate else ""
-        return f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.0f}/s{left}"
+        speed = f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{_span(1 / rate)} each"
+        return f"{self.label}: {self.done:,}{of} {self.unit}, {speed}{left}"
 
     def _say(self, line: str) -> None:
         if self._on_terminal:

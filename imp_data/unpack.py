@@ -13,9 +13,11 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
+from imp_data.at_once import at_once
 from imp_data.errors import UserError
-from imp_data.objects import at_once, is_there, opened, put_bytes
+from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
+from imp_data.ranges import opened
 from imp_data.store import file_sizes, remove, write_text, written_aside
 
 ANEW = (

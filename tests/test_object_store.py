@@ -20,14 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import Ran
 
-from imp_data import objects
+from imp_data import ranges
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
 from imp_data.manifest import Folder, load_recipe
-from imp_data.objects import opened, put_folder
+from imp_data.objects import put_folder
 from imp_data.pipeline import Build
 from imp_data.places import place, scratch
+from imp_data.ranges import opened
 from imp_data.rebuild import rebuild
 from imp_data.store import file_sizes, tree_digest, write_text, written_aside
 from imp_data.verify import verify
@@ -417,7 +418,7 @@ def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
     path = place("memory://pieces/object")
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "BLOCK_BYTES", 7)
+        patch.setattr(ranges, "BLOCK_BYTES", 7)
         with opened(path) as there, io.BytesIO(data) as here:
             for position, size in moves:
                 assert there.seek(position) == here.seek(position)
@@ -445,7 +446,7 @@ def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
     sizes = [int(end) - int(start) for start, end in (r[6:].split("-") for r in ranges)]
     # Five pictures, and the end of the zip with its directory.
     assert len(ranges) == 6
-    assert sum(sizes) < 5 * 301_000 + objects.BLOCK_BYTES
+    assert sum(sizes) < 5 * 301_000 + ranges.BLOCK_BYTES
 
 
 def test_what_is_wrong_with_a_picture_is_told_apart_from_a_store_that_fails(

@@ -36,6 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         (100, 100_000, 10, "records/dvqa: 100 of 100,000 rows, 10/s, 2 h 46 min left"),
         (1_000, 1_000, 10, "records/dvqa: 1,000 of 1,000 rows, 100/s, 0 s left"),
         (1_100, 1_000, 10, "records/dvqa: 1,100 of 1,000 rows, 110/s, 0 s left"),
+        (2, 4, 300, "records/dvqa: 2 of 4 rows, 2 min 30 s each, 5 min 0 s left"),
         (0, 1_000, 10, "records/dvqa: 0 of 1,000 rows, 0/s"),
         (500, None, 10, "records/dvqa: 500 rows, 50/s"),
     ],

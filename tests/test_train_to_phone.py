@@ -23,7 +23,8 @@ from imp_data.mobile.quality import quality
 from imp_data.mobile.quality_chart import chart_svg
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
-from imp_data.recipes import LORA_TARGETS, Architecture
+from imp_data.parts import Architecture
+from imp_data.recipes import LORA_TARGETS
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.corpus import Corpus, opened
 from imp_data.training.encoding import Encoded, encode_prompt

@@ -23,7 +23,8 @@ from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
-from imp_data.training.dataset import Collator, Figures, Item, MixtureDataset, PackedCollator
+from imp_data.training.collating import Collator, PackedCollator
+from imp_data.training.dataset import Figures, Item, MixtureDataset
 from imp_data.training.encoding import Encoded, encode
 from imp_data.training.pictures import preprocess
 from imp_data.training.shards import Shards

@@ -55,6 +55,40 @@ def test_what_datasets_writes_is_read(tmp_path: Path) -> None:
     assert Release(tmp_path).read("a/0.png", LIMIT) == b"some"
 
 
+def lay_pushed(path: Path, pictures: dict[str, bytes], beside: bool = False) -> None:
+    """What `Dataset.push_to_hub` uploads: of a picture's name only the file's is left."""
+    import datasets
+
+    named = [{"image": name} for name in pictures] if beside else [{}] * len(pictures)
+    held = [{"picture": {"bytes": data, "path": name}} for name, data in pictures.items()]
+    rows = [{**name, **picture} for name, picture in zip(named, held, strict=True)]
+    names = {"image": datasets.Value("string")} if beside else {}
+    features = datasets.Features({**names, "picture": datasets.Image()})
+    table = datasets.Dataset.from_list(rows, features=features).data.table
+    pushed = datasets.table.embed_table_storage(table)
+    assert [p["path"] for p in pushed["picture"].to_pylist()] == [Path(n).name for n in pictures]
+    pq.write_table(pushed, path)
+
+
+def test_what_is_pushed_to_the_hub_is_found_by_the_files_names(tmp_path: Path) -> None:
+    lay_pushed(tmp_path / "0.parquet", {"a/0.png": b"some", "a/1.png": b"other"})
+    lay_pushed(tmp_path / "1.parquet", {"a/0.png": b"some"})
+    release = Release(tmp_path)
+    assert [release.read(f"a/{n}.png", LIMIT) for n in range(2)] == [b"some", b"other"]
+
+
+def test_two_pictures_of_one_files_name_are_told_apart_by_names_beside_them(tmp_path: Path) -> None:
+    pictures = {"a/0.png": b"some", "b/0.png": b"other"}
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "named").mkdir()
+    lay_pushed(tmp_path / "bare/0.parquet", pictures)
+    lay_pushed(tmp_path / "named/0.parquet", pictures, beside=True)
+    with pytest.raises(UserError, match=r"bare: 2 pictures are called 0\.png\n.*\(b/0\.png\)"):
+        Release(tmp_path / "bare").read("b/0.png", LIMIT)
+    release = Release(tmp_path / "named")
+    assert {name: release.read(name, LIMIT) for name in pictures} == pictures
+
+
 def test_a_picture_without_bytes_is_not_there(tmp_path: Path) -> None:
     lay(tmp_path / "0.parquet", {"a/0.png": None, "a/1.png": b"some"})
     with pytest.raises(FileNotFoundError):

@@ -5,9 +5,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from imp_data.at_once import at_once
 from imp_data.errors import UserError
 from imp_data.images.members import DamagedMember, TooManyBytes, learn, read_member
-from imp_data.objects import at_once, first_bytes, state_of
+from imp_data.objects import state_of
+from imp_data.ranges import first_bytes
 
 # The folder of unpacked pictures, a picture's name, and (place, name there) where else it may be.
 Asked = tuple[Path, str, list[tuple[Path, str]]]

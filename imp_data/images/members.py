@@ -17,8 +17,9 @@ from threading import local
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.objects import ObjectFile, State, opened, piece_of
+from imp_data.objects import State
 from imp_data.places import in_store
+from imp_data.ranges import ObjectFile, opened, piece_of
 
 
 class DamagedMember(Exception):

@@ -27,7 +27,8 @@ from imp_data.layouts.reading import (
 )
 from imp_data.ledger import Mend, Reason, Verdict
 from imp_data.manifest import Source
-from imp_data.objects import contents, is_file
+from imp_data.objects import is_file
+from imp_data.ranges import contents
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
 
 _CHUNK_FILES = 256

@@ -25,7 +25,7 @@ from imp_data.layouts.damage import (
     taken_up_again,
 )
 from imp_data.layouts.seams import seam_of, sound_spans
-from imp_data.objects import opened
+from imp_data.ranges import opened
 
 WINDOW_BYTES = BLOCK_BYTES
 # Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.

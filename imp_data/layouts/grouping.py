@@ -16,7 +16,7 @@ from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse
 from imp_data.layouts.reading import CHUNK_ROWS, Chunk, slices, text_field
 from imp_data.ledger import Verdict
-from imp_data.objects import opened
+from imp_data.ranges import opened
 
 
 class _Index(NamedTuple):

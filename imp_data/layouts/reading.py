@@ -14,7 +14,7 @@ from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.layouts.plain import Plain
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
-from imp_data.objects import opened
+from imp_data.ranges import opened
 from imp_data.sample import Draft, Refused, Row
 
 CHUNK_ROWS = 2048

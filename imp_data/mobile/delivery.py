@@ -12,7 +12,7 @@ from imp_data.manifest import model_digest
 from imp_data.store import StageResult, code_digest, library_versions, write_text
 from imp_data.training.plan import Command, Plan
 
-CODE = code_digest("mobile", "recipes", "training")
+CODE = code_digest("mobile", "recipes", "parts", "training")
 _LIBRARIES = ("gguf", "libgguf", "xllamacpp", "torch", "transformers")
 
 

@@ -17,7 +17,10 @@ from imp_data.mobile.latency_report import Report, Row, Spread
 from imp_data.mobile.native import native_version
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.stopwatch import Task, Times
+from imp_data.progress import progress
 
+# Of an answer, to choose between attention with and without flash.
+_PROBED_TOKENS = 16
 # Minutes of a clock, seconds, thousandths, millionths: how each line of llama.cpp's log begins.
 _STAMP = r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3})"
 _ENCODING = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
@@ -30,10 +33,11 @@ def latency(
     """Measure these precisions at every resolution of an export, by the wheel or by `server`."""
     bundle = read_bundle(folder)
     before = os.getloadavg()[0]
-    rows = [
-        _row(
-            bundle,
-            Task(
+    settings = [(p, size) for p in precisions for size in bundle.resolutions]
+    rows = []
+    with progress("latency", "configurations", len(settings)) as told:
+        for precision, resolution in settings:
+            task = Task(
                 folder=folder,
                 precision=precision,
                 resolution=resolution,
@@ -41,11 +45,9 @@ def latency(
                 threads=threads,
                 runs=runs,
                 server=server,
-            ),
-        )
-        for precision in precisions
-        for resolution in bundle.resolutions
-    ]
+            )
+            rows.append(_row(bundle, task))
+            told.add(1)
     return Report(
         model=bundle.name,
         runtime=native_version(server) if server else f"xllamacpp {version('xllamacpp')}",
@@ -59,9 +61,11 @@ def latency(
 def _row(bundle: Bundle, task: Task) -> Row:
     probed = {}
     for flash in (False, True):
-        probe = {"flash_attention": flash, "runs": 1, "answer_tokens": 16}
-        times, _ = _timed(task.model_copy(update=probe))
-        probed["on" if flash else "off"] = times.runs[0].total_s
+        probe = {"flash_attention": flash, "runs": 1, "answer_tokens": _PROBED_TOKENS}
+        run = _timed(task.model_copy(update=probe))[0].runs[0]
+        # It may be faster at the prompt and slower at the answer.
+        left = (task.answer_tokens - run.answer_tokens) * run.answer_s / run.answer_tokens
+        probed["on" if flash else "off"] = run.total_s + left
     flash = probed["on"] < probed["off"]
     times, log = _timed(task.model_copy(update={"flash_attention": flash}))
     # The first picture warmed the model up.

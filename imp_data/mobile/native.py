@@ -1,5 +1,6 @@
 """llama.cpp as it was built for this machine: its `llama-server`, a process of its own."""
 
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ import httpx
 
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import read_bundle
+from imp_data.mobile.pages import TUNABLES
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Runtime, Settings, model_files
 
@@ -31,7 +33,9 @@ def open_native(
         port = free.getsockname()[1]
     command = [str(server), *_arguments(text, vision, precision, settings), "--port", str(port)]
     try:
-        process = subprocess.Popen(command, stdout=sys.stderr, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**os.environ, **TUNABLES}
+        )
     except OSError as error:
         raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
     address = f"http://{_LOOPBACK}:{port}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import Bundle, read_bundle
+from imp_data.mobile.pages import huge_pages
 from imp_data.mobile.pictures import png, squared
 from imp_data.mobile.quantize import Precision
 
@@ -146,7 +147,8 @@ def open_runtime(
     bundle = read_bundle(folder)
     text, vision = model_files(folder, bundle, precision, size, settings)
     try:
-        server = xllamacpp.Server(_parameters(text, vision, precision, settings))
+        with huge_pages():
+            server = xllamacpp.Server(_parameters(text, vision, precision, settings))
     except Exception as error:
         # The binding's own exceptions, a plain one among them.
         problem = f"llama.cpp cannot load it with {vision.name} ({error})"

@@ -15,7 +15,8 @@ from transformers import (
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 from imp_data.errors import UserError
-from imp_data.recipes import Model, TextConfig
+from imp_data.parts import TextConfig
+from imp_data.recipes import Model
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.modeling_imp import ImpConfig, ImpForConditionalGeneration
 from imp_data.training.pretrained import DECODERS, decoder_of, tower_of, vision_config

@@ -13,7 +13,7 @@ from imp_data.store import StageResult, code_digest, file_sha256, library_versio
 from imp_data.training.plan import Command, Plan
 from imp_data.training.shards import Shards
 
-CODE = code_digest("training", "recipes", "sample", "demo")
+CODE = code_digest("training", "recipes", "parts", "sample", "demo")
 
 
 def gather(plan: Plan, command: Command) -> StageResult:

@@ -12,14 +12,9 @@ from imp_data.errors import UserError
 from imp_data.recipes import Model, Stage
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.batches import Packing
+from imp_data.training.collating import Collator, PackedCollator
 from imp_data.training.corpus import Corpus
-from imp_data.training.dataset import (
-    Collator,
-    Figures,
-    MixtureDataset,
-    PackedCollator,
-    Pictures,
-)
+from imp_data.training.dataset import Figures, MixtureDataset, Pictures
 from imp_data.training.preflight import accepted, preflight, report_text
 from imp_data.training.sampling import Lengths, modality_length_order, random_order
 from imp_data.training.shards import Shards

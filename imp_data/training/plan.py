@@ -27,7 +27,7 @@ from imp_data.store import (
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.
 Command = Callable[[Sequence[str]], object]
 
-CODE = code_digest("training", "recipes", "sample")
+CODE = code_digest("training", "recipes", "parts", "sample")
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 
 

@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from imp_data.errors import UserError
-from imp_data.recipes import Model, TextConfig, Weights
+from imp_data.parts import TextConfig, Weights
+from imp_data.recipes import Model
 
 
 @dataclasses.dataclass(frozen=True)

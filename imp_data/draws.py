@@ -1,0 +1,114 @@
+"""What decides which Samples a mixture draws from a source, made ready once for two stages."""
+
+from pathlib import Path
+
+from imp_data.benchmarks import read_pack
+from imp_data.candidates import Candidates, candidates
+from imp_data.datadir import DataDir
+from imp_data.images.archive import Shelf
+from imp_data.images.fingerprint import decoder
+from imp_data.manifest import Decontamination, Recipe, model_digest
+from imp_data.stamps import CODE, Stamps
+from imp_data.store import listing_digest, read_stamp, text_digest
+from imp_data.twins import Twins
+from imp_data.verdicts import Benchmarked, benchmarked
+
+
+class Draws(Stamps):
+    """The candidates of a source, the benchmarks kept out, and where pictures are."""
+
+    def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
+        super().__init__(recipe, data)
+        self._packs: tuple[list[str], list[Benchmarked]] | None = None
+        self._offered: tuple[dict[str, str], Candidates] | None = None
+
+    def shelf(self, collections: tuple[str, ...]) -> Shelf:
+        """Where the pictures of these collections are."""
+        folders = self.recipe.folders(collections)
+        return Shelf(self.data.images, self.data.raw(""), folders)
+
+    def pictures_digest(self, source: str) -> str:
+        """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
+        return text_digest(
+            self._pictures_digest(self.recipe.sources[source].pictures),
+            model_digest(self.recipe.mixture.limits),
+            CODE["images"],
+            decoder(),
+        )
+
+    def _pictures_digest(self, collections: tuple[str, ...]) -> str:
+        """Digest of what the pictures of these collections are; loose ones by their listing."""
+        if self.deferred:
+            return "deferred"
+        loose = [
+            listing_digest(place)
+            for name, folder in self.recipe.folders(collections)
+            for place in (self.data.images / folder.path, self.data.raw(name) / folder.inside)
+            if folder.file is None or place.is_relative_to(self.data.images)
+        ]
+        return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
+
+    def _earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
+        """Those of the last build, and of other mixtures', of the same pictures.
+
+        Also all that looks at pictures must be the same.
+        """
+        others = sorted({*self.data.mixture_names} - {self.name})
+        return [
+            self.data.fingerprints(mixture, source)
+            for mixture in (self.name, *others)
+            if (known := read_stamp(self.data.stamp(f"mixtures/{mixture}/images/{source}")))
+            and known["inputs"].get("pictures") == pictures
+        ]
+
+    def _quota(self, source: str) -> int:
+        return self.recipe.part(source).quota
+
+    def _candidates(self, source: str) -> Candidates:
+        """Those of the last source asked for are kept: two stages after one another need them."""
+        inputs = {"source": source, **self._draw_inputs(source)}
+        if self._offered is None or self._offered[0] != inputs:
+            self._offered = None  # before the next, so that there is never more than one
+            records = self.data.records(source)
+            found = candidates(self.recipe.mixture, source, records, self._benchmarked())
+            self._offered = (inputs, found)
+        return self._offered[1]
+
+    def _benchmarked(self) -> list[Benchmarked]:
+        """The benchmarks' packs, made ready once and again when one of them has changed."""
+        names = [d.benchmark for d in self.recipe.mixture.decontaminate]
+        digests = [self.digest_of(f"benchmarks/{name}") for name in names]
+        if self._packs is None or self._packs[0] != digests:
+            ready = [self._pack(d) for d in self.recipe.mixture.decontaminate]
+            self._packs = (digests, ready)
+        return self._packs[1]
+
+    def _pack(self, kept_out: Decontamination) -> Benchmarked:
+        name = kept_out.benchmark
+        pack = read_pack(self.recipe.benchmarks[name], self.data.benchmark(name))
+        return benchmarked(pack, kept_out.max_distance_bits)
+
+    @property
+    def _twin_bits(self) -> int | None:
+        """How alike two pictures of a source must be for one to go; None where none goes."""
+        policy = self.recipe.mixture.near_duplicates
+        return policy.max_distance_bits if policy.policy == "drop" else None
+
+    def _twins(self) -> Twins | None:
+        return None if self._twin_bits is None else Twins(self._twin_bits)
+
+    def _draw_inputs(self, source: str) -> dict[str, str]:
+        mixture = self.recipe.mixture
+        exclusions = [e for e in mixture.exclusions if e.source == source]
+        rules = (mixture.limits, *exclusions, *mixture.decontaminate)
+        return {
+            "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
+            "pictures_are": mixture.pictures,
+            "rules": model_digest(*rules),
+            **({} if self._twin_bits is None else {"twins": f"within {self._twin_bits} bits"}),
+            "records": self.digest_of(f"records/{source}"),
+            **{
+                f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")
+                for d in mixture.decontaminate
+            },
+        }

@@ -1,0 +1,83 @@
+"""What every stage of a build has: its place, its stamp, and the digests of what it goes by."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imp_data.datadir import DataDir, data_dir
+from imp_data.engine import running_on
+from imp_data.errors import UserError
+from imp_data.manifest import Recipe
+from imp_data.store import StageResult, code_digest, read_stamp, run_stage
+
+FIRST = "materialize it first, or run the whole job"
+# What depends on a mixture's quotas and rules: mixtures in one data directory have each their own.
+_OWN = {"images", "screened", "mixture", "neighbours", "card"}
+
+_EDGE = ("errors", "manifest", "ledger", "sample", "store")
+_DRAW = ("candidates", "screening", "looks", "twins", "verdicts", "images")
+# The modules whose text decides the bytes of a stage; their digest is its code version.
+CODE: dict[str, str] = {
+    "raw": code_digest("upstream", "fetch", "download", "unpack"),
+    "records": code_digest(*_EDGE, "records", "batches", "entries", "sieve", "rules", "layouts"),
+    "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts", "recall"),
+    "images": code_digest(*_EDGE, *_DRAW, "fingerprints"),
+    "screened": code_digest(*_EDGE, *_DRAW, "unlike"),
+    "mixture": code_digest(*_EDGE, "mixture", "shuffle", "arrow_dataset", "settlement"),
+}
+
+
+class Stamps:
+    """A mixture's recipe, the data directory that it is built in, and what was built there."""
+
+    def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
+        self.recipe = recipe
+        self.data = data or data_dir(recipe.mixture)
+
+    @property
+    def name(self) -> str:
+        """The mixture's."""
+        return self.recipe.mixture.name
+
+    @property
+    def deferred(self) -> bool:
+        """Whether pictures are left for later."""
+        return self.recipe.mixture.pictures == "deferred"
+
+    @property
+    def reports_neighbours(self) -> bool:
+        """Whether it is looked for what the mixture says twice."""
+        return self.recipe.mixture.near_duplicates.policy != "ignore"
+
+    def stage(
+        self,
+        asset: str,
+        inputs: Mapping[str, str],
+        outputs: Sequence[Path],
+        build: Callable[[], dict[str, Any]],
+        digest_of: Callable[[dict[str, Any]], str] | None = None,
+    ) -> StageResult:
+        """`run_stage` of that asset, on the engine that the mixture names."""
+        with running_on(self.recipe.mixture.engine):
+            return run_stage(self.stamp(asset), inputs, outputs, build, digest_of)
+
+    def stamp(self, asset: str) -> Path:
+        """Where it stands what the asset was built from."""
+        own = asset.split("/")[0] in _OWN
+        return self.data.stamp(f"mixtures/{self.name}/{asset}" if own else asset)
+
+    def figures(self, asset: str) -> dict[str, Any]:
+        """The figures of a stage's last finished run."""
+        figures: dict[str, Any] = self._stamp_of(asset)["figures"]
+        return figures
+
+    def digest_of(self, asset: str) -> str:
+        """The digest of what a stage's last finished run left."""
+        digest: str = self._stamp_of(asset)["digest"]
+        return digest
+
+    def _stamp_of(self, asset: str) -> dict[str, Any]:
+        stamp = read_stamp(self.stamp(asset))
+        if stamp is None:
+            raise UserError(asset, "has not been built", FIRST)
+        return stamp
