@@ -188,5 +188,10 @@ def test_the_commands_measure_draw_and_bundle(
     assert (exported / "quality.svg").read_text().startswith("<svg")
     assert run(monkeypatch, "bundle", exported) == 0
     assert "text-Q4_K_M.gguf, vision-Q4_0-28.gguf" in capsys.readouterr().out
+    # What goes to the phone stays as it is; what was measured of it stands beside it.
+    laid = sorted(path.name for path in (exported / "mobile").iterdir())
+    assert run(monkeypatch, "latency", exported / "mobile", "--runs", 1, "--threads", 1) == 0
+    assert sorted(path.name for path in (exported / "mobile").iterdir()) == laid
+    assert len(json.loads((exported / "mobile-latency.json").read_text())["rows"]) == 1
     assert run(monkeypatch, "bundle", exported, "--precision", "Q3") == 1
     assert "'Q3' is unknown" in capsys.readouterr().err

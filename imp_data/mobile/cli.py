@@ -4,24 +4,23 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from imp_data.errors import UserError
+from imp_data.mobile.options import (
+    AsJson,
+    ExportFolder,
+    ModelFolder,
+    Pictures,
+    Question,
+    Threads,
+    need_extra,
+    numbers_of,
+    precision_of,
+    settings_of,
+)
 
-if TYPE_CHECKING:
-    from imp_data.mobile.quantize import Precision
-    from imp_data.mobile.runtime import Settings
-
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a merged model.")]
-ExportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-Threads = Annotated[int | None, typer.Option(help="Of llama.cpp; all cores if left out.", min=1)]
-Pictures = Annotated[
-    list[Path] | None, typer.Option("--picture", help="Instead of the drawn pictures.")
-]
-Question = Annotated[str, typer.Option(help="What is asked about --picture.")]
 DESCRIBE = "Describe the picture."
 # A conversation of Imp-3B's about a picture of 384 pixels takes some 240.
 _KEPT_MIB = 1024
@@ -39,12 +38,12 @@ def export(
     ] = None,
 ) -> None:
     """Write a merged model as GGUF files for llama.cpp."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.export import export as write
 
-    sizes = _numbers("--resolution", resolution) if resolution else None
+    sizes = numbers_of("--resolution", resolution) if resolution else None
     limit = int(max_file * 1e9) if max_file else None
-    bundle = write(model, out, _numbers("--bits", bits), sizes, limit)
+    bundle = write(model, out, numbers_of("--bits", bits), sizes, limit)
     for one in bundle.files:
         print(f"{one.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in one.files)}")
     print(f"{out / 'manifest.json'}: {sum(one.bytes for one in bundle.files) / 1e9:,.2f} GB in all")
@@ -59,13 +58,13 @@ def parity(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether an export answers as its model does; exit status 1 if it does not."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
     from imp_data.mobile.parity import parity as compare
     from imp_data.store import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
-    report = compare(model, folder, cases, _settings(threads, exact=True))
+    report = compare(model, folder, cases, settings_of(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
     print(text if as_json else "\n".join(report.lines()))
@@ -90,16 +89,19 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Measure an export on this machine by the paper's protocol."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.latency import latency as measure
     from imp_data.store import write_text
 
-    wanted = [_precision(word) for word in precision.split(",")] if precision else None
-    chosen = wanted or read_bundle(folder).precisions
+    held = read_bundle(folder)
+    wanted = [precision_of(word) for word in precision.split(",")] if precision else None
+    chosen = wanted or held.precisions
     report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
     text = report.model_dump_json(indent=2) + "\n"
-    write_text(folder / "latency.json", text)
+    # A phone's folder is passed on as it is, so what is said of it stands beside it.
+    beside = folder.absolute().with_name(f"{folder.absolute().name}-latency.json")
+    write_text(beside if held.minimum_memory_bytes else folder / "latency.json", text)
     print(text if as_json else "\n".join(report.lines()))
 
 
@@ -119,7 +121,7 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.cases import drawn_cases, given_cases
     from imp_data.mobile.exam import Exam
     from imp_data.mobile.quality import quality as compare
@@ -128,7 +130,7 @@ def quality(
 
     cases = given_cases(picture, question) if picture else drawn_cases()
     exam = Exam(questions, images) if questions else None
-    report = compare(model, folder, cases, _settings(threads), exam, towers)
+    report = compare(model, folder, cases, settings_of(threads), exam, towers)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
@@ -150,14 +152,14 @@ def bundle(
     max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
 ) -> None:
     """Write DIR/mobile, the folder for a phone."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.phone import write_phone_bundle
 
     held = read_bundle(folder)
-    chosen = _precision(precision) if precision else held.precisions[-1]
+    chosen = precision_of(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    tower = _precision(vision, "--vision") if vision else None
+    tower = precision_of(vision, "--vision") if vision else None
     phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit, tower)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
@@ -182,50 +184,15 @@ def chat(
     threads: Threads = None,
 ) -> None:
     """Serve a chat page, and the OpenAI protocol, over an export."""
-    _need_extra()
+    need_extra()
     from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.chat.serving import serve
 
     held = read_bundle(folder)
-    chosen = _precision(precision) if precision else held.precisions[-1]
+    chosen = precision_of(precision) if precision else held.precisions[-1]
     size = resolution or held.resolutions[0]
-    settings = replace(_settings(threads), kept_mib=_KEPT_MIB)
+    settings = replace(settings_of(threads), kept_mib=_KEPT_MIB)
     serve(folder, chosen, size, host, port, token, settings)
-
-
-def _precision(word: str, option: str = "--precision") -> "Precision":
-    from imp_data.mobile.quantize import Precision
-
-    try:
-        return Precision(word)
-    except ValueError as error:
-        known = ", ".join(Precision)
-        raise UserError(option, f"{word!r} is unknown", f"say one of {known}") from error
-
-
-def _settings(threads: int | None, exact: bool = False) -> "Settings":
-    from imp_data.mobile.runtime import Settings
-
-    return Settings(exact=exact, threads=threads or os.cpu_count() or 1)
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UserError(
-            option, f"{text!r} is no list of numbers", "say, for one, 384,196"
-        ) from error
-
-
-def _need_extra() -> None:
-    """Say which extra is missing instead of which module."""
-    try:
-        import gguf  # noqa: F401
-        import xllamacpp  # noqa: F401
-    except ImportError as error:
-        problem = f"needs the extra [mobile] ({error.name} is not installed)"
-        raise UserError("imp-data", problem, "pip install 'imp-data[mobile]'") from error
 
 
 def mount(app: typer.Typer) -> None:
