@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +34,11 @@ from training_world import (
     model,
     shape,
 )
+from transformers.integrations.deepspeed import (
+    is_deepspeed_zero3_enabled,
+    set_hf_deepspeed_config,
+    unset_hf_deepspeed_config,
+)
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, accumulation
@@ -43,7 +50,7 @@ from imp_data.training.lora import attach
 from imp_data.training.merge import merge
 from imp_data.training.reporting import dagster_session, read_metrics, report
 from imp_data.training.run import Run, train
-from imp_data.training.stage import Job, arguments
+from imp_data.training.stage import Job, arguments, whole_weights
 from imp_data.training.trainer import ImpTrainer, parameter_groups
 
 torch.set_num_threads(1)
@@ -370,19 +377,31 @@ def alone(shapes: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def sharded(folder: Path) -> list[str]:
+def sharded(folder: Path, settings: str = "fsdp.yaml") -> list[str]:
     """The project's own settings for FSDP, for two processes without a GPU."""
-    settings = (ROOT / "deploy/accelerate/fsdp.yaml").read_text()
-    path = folder / "fsdp.yaml"
-    path.write_text(settings.replace("num_processes: 8", "num_processes: 2\nuse_cpu: true"))
+    text = (ROOT / "deploy/accelerate" / settings).read_text()
+    path = folder / settings
+    path.write_text(text.replace("num_processes: 8", "num_processes: 2\nuse_cpu: true"))
     return ["-m", "accelerate.commands.launch", "--config_file", str(path)]
+
+
+def partitioned(folder: Path) -> list[str]:
+    """The same for ZeRO 3."""
+    return sharded(folder, "zero3.yaml")
 
 
 def replicated(folder: Path) -> list[str]:
     return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-@pytest.mark.parametrize("launcher", [replicated, sharded], ids=["ddp", "fsdp"])
+NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed")
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [replicated, sharded, pytest.param(partitioned, marks=NEEDS_DEEPSPEED)],
+    ids=["ddp", "fsdp", "zero3"],
+)
 def test_two_processes_lose_what_one_does(
     launcher: Any, alone: Path, shapes: World, tmp_path: Path
 ) -> None:
@@ -396,6 +415,21 @@ def test_two_processes_lose_what_one_does(
         paths = [out / stage / "outcome/projector.safetensors" for out in (alone, tmp_path)]
         one, two = (load_file(path) for path in paths)
         assert all((one[name] - two[name]).abs().max() < 1e-4 for name in one)
+
+
+def test_a_network_is_built_whole_that_zero_3_will_cut() -> None:
+    class Zero3:
+        def is_zero3(self) -> bool:
+            return True
+
+    settings = Zero3()
+    set_hf_deepspeed_config(settings)
+    try:
+        with whole_weights(SimpleNamespace(hf_deepspeed_config=settings)):  # type: ignore[arg-type]
+            assert not is_deepspeed_zero3_enabled()
+        assert is_deepspeed_zero3_enabled()
+    finally:
+        unset_hf_deepspeed_config()
 
 
 # --- failures -------------------------------------------------------------------------------------

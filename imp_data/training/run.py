@@ -24,7 +24,7 @@ from imp_data.training.model_card import write_model_card
 from imp_data.training.model_folder import FACTS, facts_of
 from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
 from imp_data.training.reporting import dagster_session, read_metrics, report
-from imp_data.training.stage import Job, arguments, train_stage
+from imp_data.training.stage import Job, arguments, train_stage, whole_weights
 from imp_data.training.templates import TEMPLATES
 from imp_data.training.trainer import WEIGHTS
 
@@ -78,10 +78,11 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
         tokenizer = tokenizer_of(run.model, run.corpora, before)
         pictures = pictures_of(corpus, run.manifests, run.pictures)
         data = data_of(run.model, stage, corpus, tokenizer, pictures, folder)
-    network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
     weights = earlier_weights(before) if before else {}
-    lay(network, weights)
-    trained = attach(network, stage)
+    with whole_weights(args):
+        network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
+        lay(network, weights)
+        trained = attach(network, stage)
     trainer = train_stage(job, args, trained, data)
     if args.should_save:
         _finish(run, name, corpus, tokenizer, weights, folder)

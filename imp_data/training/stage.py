@@ -3,7 +3,8 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, ProgressCallback, TrainingArguments
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, StageName, accumulation
@@ -98,6 +100,22 @@ def arguments(job: Job) -> TrainingArguments:
     if stage.sampler != "packed":
         args.gradient_accumulation_steps = accumulation(stage, args.world_size)
     return args
+
+
+@contextmanager
+def whole_weights(args: TrainingArguments) -> Iterator[None]:
+    """In the block a network is built whole also where ZeRO 3 will cut it.
+
+    transformers takes the settings for a wish to cut each part as it is made, and its own
+    initialisation of a vision tower does not know such parts.
+    """
+    settings = getattr(args, "hf_deepspeed_config", None)
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if settings is not None:
+            set_hf_deepspeed_config(settings)
 
 
 def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Data) -> ImpTrainer:
