@@ -442,10 +442,10 @@ def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
     pictures = birds.gathered(asked, 1 << 20)
     for name in asked:
         assert pictures.read(name, 1 << 20) == rng_bytes[name.removeprefix("birds/")]
-    ranges = [fields["Range"] for method, fields in requests if method == "get_object"]
-    sizes = [int(end) - int(start) for start, end in (r[6:].split("-") for r in ranges)]
+    asked_for = [fields["Range"] for method, fields in requests if method == "get_object"]
+    sizes = [int(end) - int(start) for start, end in (r[6:].split("-") for r in asked_for)]
     # Five pictures, and the end of the zip with its directory.
-    assert len(ranges) == 6
+    assert len(asked_for) == 6
     assert sum(sizes) < 5 * 301_000 + ranges.BLOCK_BYTES
 
 
