@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from torch import nn
 from transformers import (
@@ -54,6 +55,7 @@ class Reference:
         config = LlavaConfig(**stated)
         has_bias = "lm_head.bias" in checkpoint.tensors
         kind = _WithBias if has_bias else LlavaForConditionalGeneration
+        transformers.logging.disable_progress_bar()
         self.model, report = kind.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True
         )
