@@ -25,7 +25,7 @@ class Row(BaseModel):
     vision_precision: Precision
     resolution: int
     flash_attention: bool
-    # Seconds of the probe without and with flash attention, by which it was chosen.
+    # Seconds without and with flash attention, foretold from a shorter answer: the less was chosen.
     probed_s: dict[str, float]
     picture_tokens: int
     prompt_tokens: int

@@ -34,7 +34,7 @@ def open_native(
     command = [str(server), *_arguments(text, vision, precision, settings), "--port", str(port)]
     try:
         process = subprocess.Popen(
-            command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**os.environ, **TUNABLES}
+            command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**TUNABLES, **os.environ}
         )
     except OSError as error:
         raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
