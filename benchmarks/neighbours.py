@@ -25,9 +25,9 @@ from scale import captions, mix665k
 from imp_data.arrow_dataset import write_index, write_shard
 from imp_data.fingerprints import fingerprint_table, fingerprint_writer, picture_names
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.mixture import shard_names
 from imp_data.neighbours import report
 from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.shuffle import shard_names
 from imp_data.store import json_text
 
 _SHARD_ROWS = 50_000
