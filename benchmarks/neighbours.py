@@ -1,6 +1,6 @@
 """The report on near-duplicates and contradictions over a made-up mixture of true size.
 
-    python benchmarks/neighbours.py                       (a million rows, some three minutes)
+    python benchmarks/neighbours.py                       (a million rows, under a minute)
     python benchmarks/neighbours.py --scale 0.1
 
 Rows have the sub-sources, turns and lengths of the real mixture, and random words. One picture in a

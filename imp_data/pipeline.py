@@ -1,7 +1,5 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
-from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from imp_data.fingerprints import Album, fingerprint_writer
 from imp_data.images.fingerprint import decoder
 from imp_data.journal import journal
 from imp_data.looks import Judge, read_looks
-from imp_data.manifest import Published, load_recipe, model_digest
+from imp_data.manifest import load_recipe, model_digest
 from imp_data.mixture import build_mixture
 from imp_data.progress import progress
 from imp_data.records import build_records
@@ -39,21 +37,6 @@ class Build(Draws):
     def of(cls, mixture_path: Path) -> "Build":
         """The build that a mixture's manifest describes."""
         return cls(load_recipe(mixture_path))
-
-    @cached_property
-    def published(self) -> dict[str, list[Published]]:
-        """Manifests by the name of the raw folder their files share.
-
-        Where pictures are deferred, collections are left out.
-        """
-        recipe, by_name = self.recipe, dict[str, list[Published]]()
-        rooms: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
-        if not self.deferred:
-            rooms.append(recipe.pictures)
-        for room in rooms:
-            for name, manifest in room.items():
-                by_name.setdefault(name, []).append(manifest)
-        return dict(sorted(by_name.items()))
 
     def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.

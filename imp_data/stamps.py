@@ -1,13 +1,14 @@
 """What every stage of a build has: its place, its stamp, and the digests of what it goes by."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from imp_data.datadir import DataDir, data_dir
 from imp_data.engine import running_on
 from imp_data.errors import UserError
-from imp_data.manifest import Recipe
+from imp_data.manifest import Published, Recipe
 from imp_data.store import StageResult, code_digest, read_stamp, run_stage
 
 FIRST = "materialize it first, or run the whole job"
@@ -48,6 +49,21 @@ class Stamps:
     def reports_neighbours(self) -> bool:
         """Whether it is looked for what the mixture says twice."""
         return self.recipe.mixture.near_duplicates.policy != "ignore"
+
+    @cached_property
+    def published(self) -> dict[str, list[Published]]:
+        """Manifests by the name of the raw folder their files share.
+
+        Where pictures are deferred, collections are left out.
+        """
+        recipe, by_name = self.recipe, dict[str, list[Published]]()
+        rooms: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
+        if not self.deferred:
+            rooms.append(recipe.pictures)
+        for room in rooms:
+            for name, manifest in room.items():
+                by_name.setdefault(name, []).append(manifest)
+        return dict(sorted(by_name.items()))
 
     def stage(
         self,

@@ -43,7 +43,7 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> Any:
             self.accelerator.native_amp = True
             self.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=begins["scale"])
 
-    monkeypatch.setattr(stages, "_check_precision", lambda job: None)
+    monkeypatch.setattr(stages, "check_precision", lambda name, precision: None)
     monkeypatch.setattr(ImpTrainer, "create_accelerator_and_postprocess", create)
     return begins
 

@@ -45,12 +45,13 @@ from imp_data.recipes import Stage, accumulation
 from imp_data.training.batches import Batches, in_turn
 from imp_data.training.checkpoints import newest_whole, publish, torn
 from imp_data.training.corpus import opened
+from imp_data.training.devices import whole_weights
 from imp_data.training.generate import Speaker
 from imp_data.training.lora import attach
 from imp_data.training.merge import merge
 from imp_data.training.reporting import dagster_session, read_metrics, report
 from imp_data.training.run import Run, train
-from imp_data.training.stage import Job, arguments, whole_weights
+from imp_data.training.stage import Job, arguments
 from imp_data.training.trainer import ImpTrainer, parameter_groups
 
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -16,6 +16,7 @@ from imp_data.mobile.bundle import Bundle, read_bundle
 from imp_data.mobile.pages import huge_pages
 from imp_data.mobile.pictures import png, squared
 from imp_data.mobile.quantize import Precision
+from imp_data.mobile.replies import Reply, steps_of
 
 # Context in tokens: a picture's 729 and a conversation of some length.
 CONTEXT = 2048
@@ -37,23 +38,6 @@ class Settings:
     vision: Precision | None = None
     # MiB for conversations left for another, which are then gone on with at once.
     kept_mib: int = 0
-
-
-class Step(NamedTuple):
-    """A generated token and the log-probabilities of the likeliest ones at its place."""
-
-    place: int
-    token: int
-    logprobs: dict[int, float]
-
-
-class Reply(NamedTuple):
-    """What was generated, and how long it took, as llama.cpp tells it."""
-
-    text: str
-    tokens: list[int]
-    steps: list[Step]
-    timings: dict[str, float]
 
 
 class Runtime:
@@ -110,7 +94,7 @@ class Runtime:
             asked["prompt"] = {"prompt_string": asked["prompt"], "multimodal_data": [data]}
         found = self._post("/completion", asked)
         probabilities = found.get("completion_probabilities") or []
-        steps = list(_steps(found["tokens"], probabilities))
+        steps = list(steps_of(found["tokens"], probabilities))
         return Reply(found["content"], found["tokens"], steps, found["timings"])
 
     def file_of(self, picture: Image.Image) -> bytes:
@@ -194,19 +178,3 @@ def _parameters(text: Path, vision: Path, precision: Precision, settings: Settin
     if settings.exact:
         found.cache_type_k = found.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     return found
-
-
-def _steps(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """llama.cpp gives a token that ends inside a character no entry: its bytes lead the next one's.
-
-    So an entry with more bytes than its token has belongs to a later place.
-    """
-    place = 0
-    for entry in probabilities:
-        likeliest = {one["id"]: one for one in entry["top_logprobs"]}
-        own = likeliest.get(entry["id"], entry)
-        place += len(entry["bytes"]) > len(own["bytes"])
-        while place < len(tokens) and tokens[place] != entry["id"]:
-            place += 1
-        yield Step(place, entry["id"], {i: one["logprob"] for i, one in likeliest.items()})
-        place += 1

@@ -18,13 +18,14 @@ from imp_data.store import file_sha256, json_text, library_versions, write_text
 from imp_data.training.architecture import build
 from imp_data.training.corpus import Corpus, chosen, pictures_of
 from imp_data.training.curve import draw_curve
+from imp_data.training.devices import whole_weights
 from imp_data.training.lora import attach
 from imp_data.training.material import data_of, tokenizer_of
 from imp_data.training.model_card import write_model_card
 from imp_data.training.model_folder import FACTS, facts_of
 from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
 from imp_data.training.reporting import dagster_session, read_metrics, report
-from imp_data.training.stage import Job, arguments, train_stage, whole_weights
+from imp_data.training.stage import Job, arguments, train_stage
 from imp_data.training.templates import TEMPLATES
 from imp_data.training.trainer import WEIGHTS
 

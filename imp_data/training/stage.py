@@ -1,10 +1,8 @@
 """One stage as transformers' Trainer runs it: arguments, room on disk, resumption."""
 
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, ProgressCallback, TrainingArguments
-from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, StageName, accumulation
 from imp_data.training.batches import Batches, Order, Packing, in_turn
 from imp_data.training.checkpoints import newest_whole
+from imp_data.training.devices import check_precision, several
 from imp_data.training.lora import trained
 from imp_data.training.reporting import Reporter
 from imp_data.training.trainer import ImpTrainer
@@ -57,7 +55,7 @@ def arguments(job: Job) -> TrainingArguments:
     not divide the global batch.
     """
     stage = job.stage
-    _check_precision(job)
+    check_precision(job.name, stage.precision)
     args = TrainingArguments(
         output_dir=str(job.checkpoints),
         per_device_train_batch_size=stage.per_device_batch,
@@ -88,7 +86,7 @@ def arguments(job: Job) -> TrainingArguments:
         report_to="none",
         use_cpu=not torch.cuda.is_available(),
         # Named only where there are several: naming it alone makes accelerate look for the others.
-        ddp_backend="gloo" if _several() and not torch.cuda.is_available() else None,
+        ddp_backend="gloo" if several() and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False,
     )
     if args.n_gpu > 1:
@@ -100,22 +98,6 @@ def arguments(job: Job) -> TrainingArguments:
     if stage.sampler != "packed":
         args.gradient_accumulation_steps = accumulation(stage, args.world_size)
     return args
-
-
-@contextmanager
-def whole_weights(args: TrainingArguments) -> Iterator[None]:
-    """In the block a network is built whole also where ZeRO 3 will cut it.
-
-    transformers takes the settings for a wish to cut each part as it is made, and its own
-    initialisation of a vision tower does not know such parts.
-    """
-    settings = getattr(args, "hf_deepspeed_config", None)
-    unset_hf_deepspeed_config()
-    try:
-        yield
-    finally:
-        if settings is not None:
-            set_hf_deepspeed_config(settings)
 
 
 def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Data) -> ImpTrainer:
@@ -175,18 +157,6 @@ def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
             "take fewer devices; the global batch belongs to the recipe",
         )
     return parts
-
-
-def _several() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def _check_precision(job: Job) -> None:
-    wanted, where = job.stage.precision, f"stages.{job.name}.precision"
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise UserError(where, "fp16 needs a GPU", "write bf16 or fp32 into the manifest")
-    if wanted == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported(False):
-        raise UserError(where, "this GPU has no bf16", "write fp16 into the manifest")
 
 
 def _check_room(job: Job, network: nn.Module) -> None:
