@@ -24,8 +24,8 @@ class Reply(NamedTuple):
 def steps_of(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
     """The tokens of an answer with what llama.cpp tells of them.
 
-    It gives a token that ends inside a character no entry: its bytes lead the next one's. So an entry
-    with more bytes than its token has belongs to a later place.
+    It gives a token that ends inside a character no entry: its bytes lead the next one's. So an
+    entry with more bytes than its token has belongs to a later place.
     """
     place = 0
     for entry in probabilities:
