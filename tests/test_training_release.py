@@ -89,6 +89,13 @@ def test_two_pictures_of_one_files_name_are_told_apart_by_names_beside_them(tmp_
     assert {name: release.read(name, LIMIT) for name in pictures} == pictures
 
 
+def test_a_file_s_name_stands_for_no_other_picture_where_names_are_whole(tmp_path: Path) -> None:
+    lay(tmp_path / "0.parquet", {"0.png": b"some", "a/1.png": b"other"})
+    assert Release(tmp_path).read("0.png", LIMIT) == b"some"
+    with pytest.raises(FileNotFoundError):
+        Release(tmp_path).read("a/0.png", LIMIT)
+
+
 def test_a_picture_without_bytes_is_not_there(tmp_path: Path) -> None:
     lay(tmp_path / "0.parquet", {"a/0.png": None, "a/1.png": b"some"})
     with pytest.raises(FileNotFoundError):

@@ -13,6 +13,9 @@ from imp_data.errors import UserError
 from imp_data.images.archive import TooManyBytes
 
 
+_TEXT = (pa.string(), pa.large_string())
+
+
 class Columns(NamedTuple):
     """Where a file has its pictures, and where their names."""
 
@@ -34,7 +37,7 @@ class Release:
     A file has a column of {bytes, path}, as datasets.Image keeps pictures. A picture's name
     (`coco/train2017/000000033471.jpg`) stands beside it in the column `image`, where that is a
     text, or as its `path`. Where `path` is the name of a file alone, which is what
-    `Dataset.push_to_hub` leaves of it, the file's name finds the picture.
+    `Dataset.push_to_hub` leaves of all of them, the file's name finds the picture.
     Of the names 20 bytes each are kept in memory. A picture costs the reading of its row group, so
     these should be small.
     """
@@ -43,6 +46,7 @@ class Release:
         self.folder = folder
         self._paths = sorted(folder.rglob("*.parquet"))
         self._open()
+        self._bare = True
         found = [place for n in range(len(self._paths)) for place in self._names(n)]
         keys = np.array([key for key, _ in found], np.uint64)
         order = np.argsort(keys, kind="stable")
@@ -55,7 +59,9 @@ class Release:
         Raises FileNotFoundError where no row has it, TooManyBytes, and UserError where a file's
         name is all that is known and two pictures have it.
         """
-        places = self._found(image)[:1] or self._found(PurePosixPath(image).name)
+        places = self._found(image)[:1]
+        if not places and self._bare:
+            places = self._found(PurePosixPath(image).name)
         pictures = {data for place in places if (data := self._bytes(place)) is not None}
         if not pictures:
             raise FileNotFoundError(image)
@@ -107,6 +113,7 @@ class Release:
             names = opened.read_row_group(group, [column]).flatten().column(column)
             for row, name in enumerate(names.to_pylist()):
                 if name:
+                    self._bare = self._bare and "/" not in name
                     yield _key(name), Place(file, group, row)
 
 
@@ -115,7 +122,7 @@ def _key(name: str) -> int:
 
 
 def _columns(path: Path, schema: pa.Schema) -> Columns:
-    text = pa.types.is_string(schema.field("image").type) if "image" in schema.names else False
+    text = "image" in schema.names and schema.field("image").type in _TEXT
     for field in schema:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {f.name for f in field.type}:
             return Columns(field.name, "image" if text else f"{field.name}.path")
