@@ -127,8 +127,19 @@ def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: P
         open_runtime(copy, Precision.Q4_0, SIZE, Settings(context=512, threads=1)),
     ):
         pass
-    with pytest.raises(UserError, match="could not be measured"):
+    with pytest.raises(UserError, match=r"text-Q4_0\.gguf: llama\.cpp cannot load it"):
         latency(copy, [Precision.Q4_0], threads=1, runs=1)
+
+
+def test_a_server_that_ends_at_once_is_named_and_its_log_shown(
+    exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = tmp_path / "llama-server"
+    server.write_text("#!/bin/sh\necho 'error: unknown option' >&2\nexit 1\n")
+    server.chmod(0o755)
+    with pytest.raises(UserError, match="llama-server: ended with status 1; see its log"):
+        latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
+    assert "error: unknown option" in capfd.readouterr().err
 
 
 def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:

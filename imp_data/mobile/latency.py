@@ -3,6 +3,7 @@
 `imp-data latency DIR`
 """
 
+import json
 import os
 import re
 import statistics
@@ -16,11 +17,13 @@ from imp_data.mobile.bundle import Bundle, read_bundle
 from imp_data.mobile.latency_report import Report, Row, Spread
 from imp_data.mobile.native import native_version
 from imp_data.mobile.quantize import Precision
-from imp_data.mobile.stopwatch import Task, Times
+from imp_data.mobile.stopwatch import REFUSED, Task, Times
 from imp_data.progress import progress
 
 # Of an answer, to choose between attention with and without flash.
 _PROBED_TOKENS = 16
+# Of llama.cpp's log, where it ends in an error.
+_LOG_LINES = 20
 # Minutes of a clock, seconds, thousandths, millionths: how each line of llama.cpp's log begins.
 _STAMP = r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3})"
 _ENCODING = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
@@ -99,6 +102,9 @@ def _timed(task: Task) -> tuple[Times, str]:
     command = [sys.executable, "-m", "imp_data.mobile.stopwatch", task.model_dump_json()]
     done = subprocess.run(command, capture_output=True, check=False)
     log = done.stderr.decode(errors="replace")
+    if done.returncode == REFUSED:
+        sys.stderr.write("\n".join(log.splitlines()[-_LOG_LINES:]) + "\n")
+        raise UserError(*json.loads(done.stdout))
     if done.returncode:
         last = "; ".join(log.strip().splitlines()[-3:])
         remedy = "see whether the memory suffices, and export again if a file is damaged"

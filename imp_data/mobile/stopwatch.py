@@ -4,6 +4,7 @@ Run by imp_data.mobile.latency: `python -m imp_data.mobile.stopwatch '{"folder":
 stdout, llama.cpp's log to stderr.
 """
 
+import json
 import resource
 import sys
 import time
@@ -14,11 +15,14 @@ from typing import NamedTuple
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from imp_data.errors import UserError
 from imp_data.mobile.cases import drawn_cases
 from imp_data.mobile.native import open_native
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Runtime, Settings, open_runtime
 
+# Exit status of a process that printed a UserError's parts.
+REFUSED = 3
 # Level of llama.cpp's log at which it says when it encodes a picture.
 _TRACE = 5
 
@@ -143,4 +147,8 @@ def _text_of(runtime: Runtime, tokens: int) -> str:
 
 
 if __name__ == "__main__":
-    print(measure(Task.model_validate_json(sys.argv[1])).model_dump_json())
+    try:
+        print(measure(Task.model_validate_json(sys.argv[1])).model_dump_json())
+    except UserError as error:
+        print(json.dumps([error.where, error.problem, error.remedy]))
+        sys.exit(REFUSED)

@@ -12,7 +12,6 @@ import xxhash
 from imp_data.errors import UserError
 from imp_data.images.archive import TooManyBytes
 
-
 _TEXT = (pa.string(), pa.large_string())
 
 
