@@ -23,7 +23,7 @@ def draw_curve(folder: Path, title: str) -> list[Path]:
     y = alt.Y("loss:Q", title="loss")
     steps = base.mark_line(opacity=0.35, color=_BLUE).encode(y=y)
     mean = base.mark_line(color=_BLUE, strokeWidth=2).encode(y=alt.Y("mean:Q", title="loss"))
-    scale = alt.Axis(format=".0e", tickCount=3)
+    scale = alt.Axis(format=".1e", tickCount=3)
     rate = base.mark_line(color=_GREY).encode(y=alt.Y("rate:Q", title="rate", axis=scale))
     chart = alt.vconcat(
         (steps + mean).properties(width=640, height=300), rate.properties(width=640, height=60)
