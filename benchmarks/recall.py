@@ -29,13 +29,13 @@ import numpy as np
 from fingerprint import photo_like
 from PIL import Image, ImageOps
 
-from imp_data.images import fingerprint as ours
+from imp_data.images import decoding
 from imp_data.images.alterations import ALTERATIONS, altered
 from imp_data.recall import both_looks, least_bits, rgb
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000
-_SIDES_PX = {"whole": _WHOLE_PX, "256": 256, "192": 192, "160": 160, "120": 120, "96": 96, "60": 60}
+_SIDES_PX = {"whole": _WHOLE_PX, **{str(side): side for side in (240, 120, 96, 60, 32)}}
 _PEER = "imagehash"
 _NEAR = np.array([alteration.near for alteration in ALTERATIONS.values()])
 _ALIKE_BITS = 16
@@ -113,7 +113,7 @@ def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Both looks of a picture in every way: one row a way."""
     rows = []
     for side in _SIDES_PX.values():
-        ours._DECODED_SIDE_PX = side
+        decoding._DECODED_SIDE_PX = side
         rows.append(both_looks(data))
     with Image.open(io.BytesIO(data)) as picture:
         pair = [int(str(imagehash.phash(picture)), 16)] * 2
@@ -236,7 +236,7 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers, context) as pool:
         seen = list(pool.map(looked_at, some, chunksize=2))
     known, copies = (np.stack([one[n] for one in seen]) for n in (0, 1))
-    figures: dict[str, Any] = {"bits": args.bits, "decoder": ours.decoder(), "kinds": {}}
+    figures: dict[str, Any] = {"bits": args.bits, "decoder": decoding.decoder(), "kinds": {}}
     rooms = {"photographs and crops": {"photograph", "crop"}, "drawn": {"drawn"}}
     for room, kinds in rooms.items():
         places = [n for n, one in enumerate(some) if one.kind in kinds]

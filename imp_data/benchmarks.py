@@ -11,7 +11,8 @@ import pyarrow as pa
 from imp_data.errors import UserError
 from imp_data.fingerprints import check_decoder, fingerprint_table, fingerprints_of
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder
+from imp_data.images.decoding import decoder
+from imp_data.images.fingerprint import SCHEMA, Fingerprint
 from imp_data.images.match import Hashes
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse

@@ -6,7 +6,7 @@ from imp_data.benchmarks import read_pack
 from imp_data.candidates import Candidates, candidates
 from imp_data.datadir import DataDir
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import decoder
+from imp_data.images.decoding import decoder
 from imp_data.manifest import Decontamination, Recipe, model_digest
 from imp_data.stamps import CODE, Stamps
 from imp_data.store import listing_digest, read_stamp, text_digest

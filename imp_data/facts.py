@@ -50,7 +50,7 @@ def mixture_facts(
             "mixture": model_digest(mixture),
             "files": {name: figures(f"raw/{name}")["files"] for name in published},
         },
-        "libraries": library_versions(*LIBRARIES, "pillow", "imagehash"),
+        "libraries": library_versions(*LIBRARIES, "pillow", "simplejpeg", "imagehash"),
     }
 
 

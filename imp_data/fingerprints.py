@@ -15,7 +15,8 @@ import xxhash
 from imp_data.engine import Died, map_ordered
 from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import SCHEMA, Fingerprint, decoder, fingerprint
+from imp_data.images.decoding import decoder
+from imp_data.images.fingerprint import SCHEMA, Fingerprint, fingerprints
 from imp_data.journal import Journal
 from imp_data.manifest import Limits
 from imp_data.progress import Progress, progress
@@ -144,7 +145,7 @@ def _looked_at(images: Sequence[str], shelf: Shelf, limits: Limits) -> Iterator[
 
 def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
     pictures = shelf.gathered(images, limits.max_image_bytes)
-    return [fingerprint(image, pictures, limits) for image in images]
+    return fingerprints(images, pictures, limits)
 
 
 def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from imp_data.images.fingerprint import decoder
+from imp_data.images.decoding import decoder
 from imp_data.places import in_store, scratch
 from imp_data.store import parquet_writer
 

@@ -11,7 +11,7 @@ from imp_data.draws import Draws
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.fingerprints import Album, fingerprint_writer
-from imp_data.images.fingerprint import decoder
+from imp_data.images.decoding import decoder
 from imp_data.journal import journal
 from imp_data.looks import Judge, read_looks
 from imp_data.manifest import load_recipe, model_digest

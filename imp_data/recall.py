@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import imagehash
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -13,8 +14,10 @@ from PIL import Image
 from imp_data.engine import map_ordered
 from imp_data.images.alterations import ALTERATIONS, Alteration, altered
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import Fingerprint, eight_bits, look, opened
+from imp_data.images.decoding import opened
+from imp_data.images.fingerprint import Fingerprint, look
 from imp_data.images.match import Hashes
+from imp_data.images.phash import eight_bits
 from imp_data.manifest import Limits
 
 Bits = npt.NDArray[np.uint8]
@@ -26,7 +29,7 @@ _MOST_PX = 2_000
 
 def both_looks(data: bytes) -> Hashes:
     """Of a whole picture the hash as stored and the hash upright, which are often the same."""
-    seen = look(Fingerprint("", "ok"), data, Limits())
+    seen = look(data, Limits())
     if seen.status != "ok":
         raise ValueError(f"no whole picture: {seen.status}, {seen.problem}")
     return np.array(_both(seen), np.uint64)
@@ -62,14 +65,17 @@ def measured(
     """Figures of altered copies of the pictures at these places, against the looks of all rows.
 
     `bits` counts, by alteration, copies by their distance from their own picture; `other` counts
-    pairs of a copy and another picture. Distances from 32 bits on are not told apart.
+    pairs of a copy and another picture; `imagehash` counts the pictures by how far our hash of them
+    is from imagehash's. Distances from 32 bits on are not told apart.
     """
     known = np.array([_both(row) for row in rows], np.uint64)
     own = {name: np.zeros(_COUNTED_BITS + 1, np.int64) for name in ALTERATIONS}
     other = np.zeros(_COUNTED_BITS + 1, np.int64)
+    peer = np.zeros(_COUNTED_BITS + 1, np.int64)
     images = [rows[place].image for place in places]
     work = map_ordered(partial(_altered_looks, shelf=shelf, limits=limits), images)
-    for place, copies in zip(places, work, strict=True):
+    for place, (copies, its_hash) in zip(places, work, strict=True):
+        peer[min((int(known[place, 0]) ^ its_hash).bit_count(), _COUNTED_BITS)] += 1
         for name, copy in zip(ALTERATIONS, copies, strict=True):
             bits = least_bits(copy, known).clip(max=_COUNTED_BITS)
             own[name][bits[place]] += 1
@@ -78,6 +84,7 @@ def measured(
         "pictures": len(images),
         "bits": {name: _counts(counted) for name, counted in own.items()},
         "other": _counts(other),
+        "imagehash": _counts(peer),
     }
 
 
@@ -86,8 +93,15 @@ def _both(row: Fingerprint) -> tuple[int, int]:
     return stored, stored if row.phash_upright is None else row.phash_upright
 
 
-def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> Hashes:
-    return altered_looks(shelf.read(image, limits.max_image_bytes))
+def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> tuple[Hashes, int]:
+    data = shelf.read(image, limits.max_image_bytes)
+    return altered_looks(data), imagehash_of(data)
+
+
+def imagehash_of(data: bytes) -> int:
+    """imagehash's own hash of a whole picture as stored, decoded at full scale."""
+    with warnings.catch_warnings(action="ignore"), opened(data, Limits().max_pixels) as picture:
+        return int(str(imagehash.phash(eight_bits(picture))), 16)
 
 
 def _counts(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
@@ -104,7 +118,8 @@ def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
     """What `measured` counted, told for one distance up to which pictures match.
 
     `near` is the recall over those alterations together that leave a picture's coarse structure as
-    it is; `false` of so many `pairs` are a copy and another picture that match.
+    it is; `false` of so many `pairs` are a copy and another picture that match. `imagehash_bits` is
+    how far at most our hashes are from imagehash's.
     """
     bits, pictures = figures["bits"], figures["pictures"]
     found = {name: _within(counts, max_bits) for name, counts in bits.items()}
@@ -115,6 +130,7 @@ def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
         "near": _share(sum(near), pictures * len(near)),
         "false": _within(figures["other"], max_bits),
         "pairs": sum(figures["other"].values()),
+        "imagehash_bits": max(map(int, figures["imagehash"])),
     }
 
 

@@ -1,6 +1,7 @@
 """A picture's bytes are found wherever it lies: unpacked, in a folder, in a zip, in a tar."""
 
 import io
+import os
 import tarfile
 import tracemalloc
 import zipfile
@@ -97,6 +98,17 @@ def test_a_name_too_long_for_any_file_is_missing(root: Path) -> None:
     for endless in ("birds/" + "o" * 300 + ".png", "o" * 300, "birds/" + "o/" * 3000 + ".png"):
         with pytest.raises(FileNotFoundError):
             birds.read(endless, MANY)
+
+
+def test_what_is_no_file_is_no_picture(tmp_path: Path) -> None:
+    birds = shelf(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+    home = tmp_path / "raw" / "birds"
+    (home / "nest.png").mkdir()
+    os.mkfifo(home / "pipe.png")  # nothing will ever come out of it
+    (home / "loop.png").symlink_to(home / "loop.png")
+    for name in ("nest.png", "pipe.png", "loop.png", "owl.png/feather.png", "nul\0.png"):
+        with pytest.raises(FileNotFoundError):
+            birds.read(f"birds/{name}", MANY)
 
 
 def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order(

@@ -148,9 +148,10 @@ BRIDGE = "near_duplicates/bridge-mods/aaa-orig.jpg"
 # The second number is what each modification of the photo moves its hash by, in bits.
 MODIFIED = {
     **{name: 0 for name in ("aaa-orig", "blur-a-little", "blur-a-lot", "high-contrast")},
-    **{name: 0 for name in ("high-saturation", "sharpen-a-little", "shrink-a-little")},
+    **{name: 0 for name in ("high-saturation", "shrink-a-little")},
     **{name: 0 for name in ("shrink-a-lot", "square-128x128", "square-256x256")},
     "square-512x512": 0,
+    "sharpen-a-little": 2,
     "sharpen-a-lot": 4,
 }
 
@@ -171,7 +172,7 @@ DIHEDRAL = {
     "1-original": 0,
     "2-rotate-90": 32,
     "3-rotate-180": 32,
-    "4-rotate-270": 30,
+    "4-rotate-270": 28,
     "5-flipx": 32,
     "6-flipy": 32,
     "7-flip-plus-1": 30,

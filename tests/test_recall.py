@@ -113,6 +113,7 @@ def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_pa
     assert figures["pictures"] == 3
     assert list(figures["bits"]) == list(ALTERATIONS)
     assert figures["bits"]["PNG"] == {"0": 3}
+    assert figures["imagehash"] == {"0": 3}
     told = recall_within(figures, 10)
     assert told["recall"]["PNG"] == 1.0
     assert told["recall"]["JPEG, quality 70"] == 1.0
@@ -132,13 +133,15 @@ def test_another_picture_that_is_the_same_counts_as_a_false_match(tmp_path: Path
 
 def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
     bits = {"PNG": {"0": 3, "10": 1}, "grey": {"4": 1, "11": 2, "32": 1}, "mirrored": {"30": 4}}
-    figures = {"pictures": 4, "bits": bits, "other": {"9": 2, "10": 1, "11": 5, "32": 92}}
+    other = {"9": 2, "10": 1, "11": 5, "32": 92}
+    figures = {"pictures": 4, "bits": bits, "other": other, "imagehash": {"0": 3, "2": 1}}
     assert recall_within(figures, 10) == {
         "pictures": 4,
         "recall": {"PNG": 1.0, "grey": 0.25, "mirrored": 0.0},
         "near": 0.625,  # mirrored pictures are tried, and not promised
         "false": 3,
         "pairs": 100,
+        "imagehash_bits": 2,
     }
     assert recall_within(figures, 0)["recall"] == {"PNG": 0.75, "grey": 0.0, "mirrored": 0.0}
 

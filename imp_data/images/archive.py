@@ -1,8 +1,11 @@
 """One picture's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
 
 import errno
+import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
@@ -13,6 +16,8 @@ from imp_data.places import in_store
 
 __all__ = ["DamagedMember", "Pictures", "Shelf", "TooManyBytes"]
 
+# Of a name that no file can have, links that lead round, sockets.
+_NO_FILE = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
 _ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
 
 
@@ -43,7 +48,7 @@ class Shelf(NamedTuple):
         if in_store(self.raw):
             return self.gathered([image], max_bytes).read(image, max_bytes)
         try:
-            for place, member in ((self.images, image), *self.places(image)):
+            for place, member in chain([(self.images, image)], self.places(image)):
                 data = _read(place, member, max_bytes)
                 if data is not None:
                     return data
@@ -70,24 +75,30 @@ class Shelf(NamedTuple):
 
 def _read(place: Path, member: str, max_bytes: int) -> bytes | None:
     """What the folder or archive has under that name; None where it has nothing."""
-    if place.is_dir():
-        path = place / member
-        return _read_file(path, max_bytes) if _has(path) else None
-    if not place.exists():
-        return None
-    return read_member(place, place.stat().st_mtime_ns, member, max_bytes)
-
-
-def _has(path: Path) -> bool:
     try:
-        return path.is_file()
+        return _read_file(f"{place}/{member}", max_bytes)
+    except NotADirectoryError:  # an archive, or a name below a picture
+        state = place.stat()
+        is_archive = S_ISREG(state.st_mode)
+        return read_member(place, state.st_mtime_ns, member, max_bytes) if is_archive else None
+    except (FileNotFoundError, IsADirectoryError, ValueError):
+        return None
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in _NO_FILE:
             raise
-        return False  # a name no file can have
+        return None
 
 
-def _read_file(path: Path, max_bytes: int) -> bytes:
-    if path.stat().st_size > max_bytes:
-        raise TooManyBytes
-    return path.read_bytes()
+def _at_once(path: str, flags: int) -> int:
+    """Nothing is waited for: a pipe has no end to write to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read_file(path: str, max_bytes: int) -> bytes | None:
+    with open(path, "rb", 0, opener=_at_once) as file:
+        state = os.fstat(file.fileno())
+        if not S_ISREG(state.st_mode):
+            return None
+        if state.st_size > max_bytes:
+            raise TooManyBytes
+        return file.read()

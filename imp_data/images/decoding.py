@@ -1,0 +1,93 @@
+"""Pictures' bytes made into pixels: JPEGs by libjpeg-turbo at a reduced scale, others by Pillow."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib.metadata import version
+
+import numpy as np
+import simplejpeg
+from PIL import Image, PngImagePlugin, features
+
+from imp_data.images.phash import Frequencies, frequencies, strips
+
+# A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
+# looks at 32x32. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
+# (benchmarks/recall.py, docs/decontamination.md).
+_DECODED_SIDE_PX = 60
+_EXIF_ORIENTATION = 0x0112
+_ICONS = (b"\0\0\1\0", b"icns")
+# What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
+_PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
+# Some real pictures carry large text chunks, which Pillow refuses at 1 MiB.
+_MAX_PNG_TEXT_BYTES = 64 << 20
+
+
+def decoder() -> str:
+    """What a hash depends on; hashes by different decoders are not to be compared."""
+    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, simplejpeg {version('simplejpeg')}"
+    return f"{libraries}, {_DECODED_SIDE_PX} px, phash in one step"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What Pillow would warn of is in the fingerprint, or of no concern to a hash."""
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def opened(data: bytes, max_pixels: int) -> Image.Image:
+    """The picture in these bytes, in whatever format Pillow knows by itself."""
+    # An icon decodes the picture within it already here; any other is checked before it decodes.
+    Image.MAX_IMAGE_PIXELS = max_pixels if data[:4] in _ICONS else None
+    return Image.open(io.BytesIO(data), formats=_formats())
+
+
+def lowest_frequencies(picture: Image.Image, data: bytes) -> Frequencies:
+    """What a picture's hash is made of; `data` are the bytes it was opened from.
+
+    Raises whatever its decoder raises.
+    """
+    draft = picture.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
+    size = picture.size
+    extent = draft[1][2:] if draft else size
+    if picture.format == "JPEG" and picture.mode == "L":
+        # The same pixels as by Pillow, in less time. What it has anything to say against, Pillow
+        # reads all the same, or refuses in its own words.
+        with suppress(ValueError):
+            grey = simplejpeg.decode_jpeg(data, "GRAY", min_width=size[0], min_height=size[1])
+            return frequencies([grey[:, :, 0]], size, extent)
+    return frequencies(strips(picture), size, extent)
+
+
+def has_memory_for(width: int, height: int) -> bool:
+    """Whether as much could be had as the hungriest decoder takes; none of it is touched."""
+    try:
+        np.empty(_DECODER_BYTES + _PIXEL_BYTES * width * height, np.uint8)
+    except MemoryError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that.
+
+    Each is asked in turn whether the bytes are its own, so the most frequent stand first.
+    """
+    Image.init()
+    first = ("JPEG", "PNG")
+    return (*first, *sorted(set(Image.OPEN) - {*first, "EPS"}))
+
+
+def orientation_of(picture: Image.Image) -> int:
+    """Its EXIF orientation, 1 to 8; 1 where it says none."""
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError):
+        return 1  # a damaged EXIF block says nothing, and harms nothing
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

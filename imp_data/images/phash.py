@@ -1,0 +1,116 @@
+"""imagehash's perceptual hash, by the shortest way from a picture's pixels to its 64 bits.
+
+`imagehash.phash` (imagehash 4.3.2) scales the picture in grey to 32x32 by Lanczos' filter, takes
+the cosine transform, and asks of the 8x8 lowest frequencies which are above their median. Both
+steps are linear: here one matrix for the columns and one for the rows do them together. Nothing is
+rounded to 8 bits in between, by which a hash may differ from imagehash's in two bits of the 64
+(counted in benchmarks/fingerprint.py).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+Frequencies = npt.NDArray[np.float64]
+
+_SIDE_PX, _LOWEST = 32, 8
+_COSINES = np.cos(np.pi / 2 / _SIDE_PX * np.outer(np.arange(_LOWEST), 2 * np.arange(_SIDE_PX) + 1))
+_LANCZOS_LOBES = 3
+_ROWS_AT_ONCE = 256
+# Of a unit; one step of grey in all pixels of 32x32 makes a thousand units.
+_PARTS = 1024
+# By EXIF orientation, how a picture comes upright: are its rows reversed, are its columns, and are
+# rows then exchanged with columns.
+_UPRIGHT = {
+    2: (False, True, False),
+    3: (True, True, False),
+    4: (True, False, False),
+    5: (False, False, True),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (False, True, True),
+}
+
+
+def frequencies(
+    strips: Iterable[Pixels], size: tuple[int, int], extent: tuple[float, float]
+) -> Frequencies:
+    """The lowest frequencies, float64[8, 8], of a grey picture given in strips of its rows.
+
+    `size` is (width, height) in pixels; `extent` is how much of them is picture, where the last
+    column or row of a reduced one stands for less than a pixel.
+    """
+    (width, height), (across, down) = size, extent
+    of_columns, of_rows = _matrix(width, across).T, _matrix(height, down)
+    lowest, top = np.zeros((_LOWEST, _LOWEST)), 0
+    for strip in strips:
+        lowest += of_rows[:, top : top + len(strip)] @ (strip @ of_columns)
+        top += len(strip)
+    return lowest
+
+
+@lru_cache(maxsize=256)
+def _matrix(length: int, extent: float) -> npt.NDArray[np.float64]:
+    """What makes lowest frequencies, float64[8, length], of a row of pixels.
+
+    The weights are Pillow's (src/libImaging/Resample.c, precompute_coeffs).
+    """
+    step = extent / _SIDE_PX
+    centres = step * (np.arange(_SIDE_PX)[:, None] + 0.5)
+    away = (np.arange(length) + 0.5 - centres) / max(step, 1)
+    weights = np.sinc(away) * np.sinc(away / _LANCZOS_LOBES) * (abs(away) < _LANCZOS_LOBES)
+    matrix: npt.NDArray[np.float64] = _COSINES @ (weights / weights.sum(axis=1, keepdims=True))
+    return matrix
+
+
+def upright(stored: Frequencies, orientation: int) -> Frequencies:
+    """The frequencies of the picture turned as an EXIF orientation from 2 to 8 says.
+
+    Reversing a signal changes the sign of every other of its frequencies.
+    """
+    rows, columns, exchanged = _UPRIGHT[orientation]
+    signs = np.where(np.arange(_LOWEST) % 2, -1, 1)
+    turned = stored * (signs[:, None] if rows else 1) * (signs if columns else 1)
+    return turned.T if exchanged else turned
+
+
+def phashes(some: Sequence[Frequencies]) -> list[int]:
+    """The hash of each, an unsigned 64-bit integer, first bit highest."""
+    if not some:
+        return []
+    # In drawings and on empty pages frequencies are equal. What machines round in the last places
+    # of a double would decide there, were it not rounded off here.
+    lowest = np.rint(np.stack(some) * _PARTS).reshape(len(some), _LOWEST**2)
+    ordered = np.sort(lowest, axis=1)
+    middle = ordered[:, _LOWEST**2 // 2 - 1] + ordered[:, _LOWEST**2 // 2]
+    bits = np.packbits(2 * lowest > middle[:, None], axis=1)
+    found: list[int] = bits.view(">u8")[:, 0].tolist()
+    return found
+
+
+def strips(picture: Image.Image) -> Iterator[Pixels]:
+    """A picture in 8-bit grey, some rows at a time: as numbers they take more memory."""
+    eight = eight_bits(picture)
+    grey = eight if eight.mode == "L" else eight.convert("L")
+    for top in range(0, grey.height, _ROWS_AT_ONCE):
+        rows = grey.crop((0, top, grey.width, min(top + _ROWS_AT_ONCE, grey.height)))
+        yield np.asarray(rows)
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """16- and 32-bit greys scaled to 8 bits; Pillow's own conversion would clip them to white."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values: npt.NDArray[Any] = np.asarray(picture)
+    low, high = float(values.min()), float(values.max())
+    scaled = np.zeros(values.shape, np.uint8)
+    if high > low:
+        for top in range(0, len(values), _ROWS_AT_ONCE):  # a float takes eight bytes
+            rows = values[top : top + _ROWS_AT_ONCE].astype(np.float64)
+            scaled[top : top + _ROWS_AT_ONCE] = (rows - low) * (255 / (high - low))
+    return Image.fromarray(scaled)
