@@ -26,7 +26,7 @@ from PIL import Image
 from imp_data.demo.album import scene
 from imp_data.fingerprints import fingerprint_table, fingerprint_writer
 from imp_data.images.archive import Shelf
-from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.fingerprint import Fingerprint, fingerprints
 from imp_data.images.match import band_radii, index, masks, nearest_within
 from imp_data.manifest import Limits
 
@@ -95,8 +95,8 @@ def measured(plan: argparse.Namespace) -> Rates:
         images = draw(folder)
         shelf, limits = Shelf(folder, folder, ()), Limits()
         rows: list[Fingerprint] = []
-        fingerprint(images[0], shelf, limits)  # libraries are loaded once a worker, not a picture
-        looking = seconds(lambda: rows.extend(fingerprint(i, shelf, limits) for i in images))
+        fingerprints(images[:1], shelf, limits)  # libraries are loaded once a worker, not a picture
+        looking = seconds(lambda: rows.extend(fingerprints(images, shelf, limits)))
         worker_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gathering, row_bytes = gather(rows * 200, folder / "rows.parquet")
     numbers = np.random.default_rng(1)

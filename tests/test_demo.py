@@ -126,8 +126,8 @@ def test_the_report_names_the_planted_contradiction_and_look_alikes(
     assert conflict["answers"]["day"] == [row["id"]]
     assert len(conflict["answers"]["night"]) == 1
     assert found["alike"]["by_size"] == [
-        {"pictures": 2, "clusters": 4},
-        {"pictures": 3, "clusters": 1},
+        {"pictures": 2, "clusters": 3},
+        {"pictures": 3, "clusters": 2},
     ]
     assert found["same_picture"]["shared"] == 2
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 
@@ -18,7 +19,7 @@ from PIL import Image
 from imp_data import fingerprints, journal
 from imp_data.engine import map_ordered
 from imp_data.errors import UserError
-from imp_data.images.archive import Shelf
+from imp_data.images.archive import Pictures, Shelf
 from imp_data.images.fingerprint import Fingerprint, fingerprint
 from imp_data.manifest import Limits
 from imp_data.pipeline import Build
@@ -160,17 +161,17 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
 
 
 def die_after(manifest: Path, root: Path, pictures: int) -> None:
-    """Killed as it looks at the first picture after so many."""
-    build, looked = build_at(manifest, root), fingerprints.fingerprint
+    """Killed as it looks at the first batch that goes beyond so many."""
+    build, looked = build_at(manifest, root), fingerprints.fingerprints
 
-    def dying(image: str, shelf: Shelf, limits: Limits) -> Fingerprint:
+    def dying(images: Sequence[str], shelf: Pictures, limits: Limits) -> list[Fingerprint]:
         nonlocal pictures
-        pictures -= 1
+        pictures -= len(images)
         if pictures < 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return looked(image, shelf, limits)
+        return looked(images, shelf, limits)
 
-    fingerprints.fingerprint = dying
+    fingerprints.fingerprints = dying
     build.images("photos")
 
 
