@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from imp_data.exchanges import Exchanges, Rows
+from imp_data.exchanges import Exchanges, Groups, Rows
 from imp_data.fingerprints import Names
 from imp_data.images.match import Places
 
@@ -14,7 +14,7 @@ _AT_ONCE = 1 << 17
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
-def contradictions(exchanges: Exchanges, rows: Rows, picture: Places) -> pl.DataFrame:
+def contradictions(exchanges: Exchanges, rows: Rows, picture: Groups) -> pl.DataFrame:
     """row, origin, group, answer of exchanges on one picture and question that answer otherwise.
 
     Those of one `group` belong together; groups are numbered by their first Samples.
@@ -42,7 +42,7 @@ def contradictions(exchanges: Exchanges, rows: Rows, picture: Places) -> pl.Data
     return found.select("row", "origin", "group", "question", "answer")
 
 
-def _answered_otherwise(exchanges: Exchanges, picture: Places) -> Places:
+def _answered_otherwise(exchanges: Exchanges, picture: Groups) -> Places:
     """Exchanges that share picture and question with one of another answer, and hardly any more.
 
     Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a hundredth of
@@ -65,7 +65,7 @@ def _answered_otherwise(exchanges: Exchanges, picture: Places) -> Places:
     return np.sort(np.concatenate(found))
 
 
-def _keys(exchanges: Exchanges, picture: Places, some: Places | slice) -> Names:
+def _keys(exchanges: Exchanges, picture: Groups, some: Places | slice) -> Names:
     """Equal where picture and question are, and hardly ever elsewhere."""
     with np.errstate(over="ignore"):
         scattered = picture[exchanges.row[some]].astype(np.uint64) * _SCATTER

@@ -26,6 +26,10 @@ _BOX = r"\[\s*\d*\.\d+(\s*,\s*\d*\.\d+){3}\s*\]"
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
+# A number for each Sample: of its picture, of a cluster of pictures; -1 where it has none.
+Groups = npt.NDArray[np.int32]
+
+
 class Rows(NamedTuple):
     """What is remembered of each Sample: its picture's path and bytes as 64-bit names, its origin.
 

@@ -15,10 +15,11 @@ import orjson
 import polars as pl
 
 from imp_data.contradictions import contradictions, told_in_full
-from imp_data.exchanges import Rows, read_mixture, texts_of
-from imp_data.images.match import Places
-from imp_data.likeness import alike_pictures, same_pictures
+from imp_data.exchanges import Groups, Rows, read_mixture, texts_of
+from imp_data.likeness import alike_pictures, hashes_of, same_pictures
+from imp_data.memory import give_back
 
+_NO_NAMES = np.zeros(0, np.uint64)
 _MOST_IMAGES_SHOWN = 10
 _ROWS_AT_ONCE = 1 << 16
 _DEFERRED = "Pictures were deferred, so the same picture is told by its path alone."
@@ -40,9 +41,17 @@ def report(
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     rows, exchanges = read_mixture(folder, max_answer_words)
     picture, compared = same_pictures(rows), len(exchanges.row)
+    # What is no longer needed goes before the next that takes memory.
     found = contradictions(exchanges, rows, picture)
-    del exchanges  # before the next that takes memory
-    cluster = alike_pictures(rows, picture, fingerprints, max_bits)
+    del exchanges
+    same = _same_figures(rows, picture)
+    give_back()
+    hashed = hashes_of(rows, picture, fingerprints)
+    rows = rows._replace(image=_NO_NAMES, sha256=_NO_NAMES)
+    give_back()
+    cluster = alike_pictures(picture, hashed, max_bits)
+    del hashed
+    give_back()
     shown = _largest(rows, picture, cluster, listed)
     told = found.select("group").unique().sort("group").head(listed)
     conflicts = found.join(told, on="group", how="semi")
@@ -54,7 +63,7 @@ def report(
         "not_checked": _not_checked(manifest, fingerprints),
         "samples": len(picture),
         "pictures": len(np.unique(picture[picture >= 0])),
-        "same_picture": _same_figures(rows, picture),
+        "same_picture": same,
         "alike": {
             "max_distance_bits": max_bits,
             **_alike_figures(rows, picture, cluster),
@@ -75,7 +84,7 @@ def _not_checked(manifest: dict[str, Any], fingerprints: Sequence[Path]) -> list
     return deferred + ([] if fingerprints else [_LOOKS_UNKNOWN])
 
 
-def _same_figures(rows: Rows, picture: Places) -> dict[str, Any]:
+def _same_figures(rows: Rows, picture: Groups) -> dict[str, Any]:
     """How many pictures two sources share; of one source, how many it holds under several paths."""
     shared, pairs = 0, [_NO_PAIRS]
     for held in _by_group(picture, rows.image, rows):
@@ -84,7 +93,7 @@ def _same_figures(rows: Rows, picture: Places) -> dict[str, Any]:
     return {"shared": shared, "by_sources": _by_pair(pairs, "sources", "pictures")}
 
 
-def _alike_figures(rows: Rows, picture: Places, cluster: Places) -> dict[str, Any]:
+def _alike_figures(rows: Rows, picture: Groups, cluster: Groups) -> dict[str, Any]:
     shared, pairs, by_size = 0, [_NO_PAIRS], Counter[int]()
     for held in _by_group(cluster, picture, rows):
         sizes = held.group_by("group").agg(pl.col("member").n_unique())
@@ -102,7 +111,7 @@ def _alike_figures(rows: Rows, picture: Places, cluster: Places) -> dict[str, An
     }
 
 
-def _by_group(group: Places, member: npt.NDArray[Any], rows: Rows) -> Iterator[pl.DataFrame]:
+def _by_group(group: Groups, member: npt.NDArray[Any], rows: Rows) -> Iterator[pl.DataFrame]:
     """group, member, source and row of Samples, all of a group together, some groups at a time.
 
     Without those in group -1.
@@ -161,7 +170,7 @@ def _ranked(counts: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any
     return [{pair: [a, b], counted: count} for count, a, b in ranked.iter_rows()]
 
 
-def _largest(rows: Rows, picture: Places, cluster: Places, listed: int) -> list[dict[str, Any]]:
+def _largest(rows: Rows, picture: Groups, cluster: Groups, listed: int) -> list[dict[str, Any]]:
     """The clusters with most pictures: how many, and a Sample of each of the first few."""
     largest = pl.DataFrame(schema={"pictures": pl.UInt32, "rows": pl.List(pl.Int32)})
     for held in _by_group(cluster, picture, rows):

@@ -19,7 +19,7 @@ from imp_data.exchanges import Exchanges, Rows, normalised_answer, normalised_qu
 from imp_data.fingerprints import picture_names
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
-from imp_data.likeness import alike_pictures, same_pictures
+from imp_data.likeness import alike_pictures, hashes_of, same_pictures
 from imp_data.neighbours import report
 
 HASHES = st.lists(st.integers(0, 31) | st.integers(0, 2**64 - 1), max_size=24)
@@ -309,4 +309,5 @@ def test_a_mixture_of_text_alone_has_no_neighbours(world: World) -> None:
 def test_pictures_no_file_knows_belong_to_no_cluster() -> None:
     names = picture_names(["a", None])
     rows = Rows(names, np.zeros(2, np.uint64), np.zeros(2, np.int32), (("s", ""),))
-    assert alike_pictures(rows, same_pictures(rows), [], 4).tolist() == [-1, -1]
+    picture = same_pictures(rows)
+    assert alike_pictures(picture, hashes_of(rows, picture, []), 4).tolist() == [-1, -1]

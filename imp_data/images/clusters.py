@@ -52,7 +52,7 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
 
     Equal hashes count once, so a picture that stands everywhere costs no more than any other.
     """
-    distinct, which = np.unique(hashes, return_inverse=True)
+    distinct, which = ranked(hashes)
     labels = np.arange(len(distinct))
     link = partial(_links, hashes=distinct, max_bits=max_bits)
     pieces = _pieces(max_bits)
@@ -63,6 +63,15 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
     first = np.full(len(distinct), len(hashes))
     np.minimum.at(first, label, np.arange(len(hashes)))
     return first[label]
+
+
+def ranked(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
+    """The distinct values in order, and which of them each is; in half of np.unique's memory."""
+    ordered = np.sort(values)
+    fresh = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    distinct = ordered[fresh]
+    return distinct, np.searchsorted(distinct, values).astype(np.int32)
 
 
 def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:

@@ -35,7 +35,6 @@ def run_stage(
     where it agrees with inputs and files the work was finished; after a kill it cannot agree.
     `digest_of` takes the outputs' digest from the figures, where the build knows it already.
     """
-    give_back()
     inputs = dict(sorted(inputs.items()))
     known = read_stamp(stamp)
     with reached(stamp):
@@ -43,6 +42,7 @@ def run_stage(
             return StageResult(known["digest"], known["figures"], built=False)
         if in_store(stamp):
             check_writable(stamp)
+        give_back()
         figures = build()
         if digest_of is None:
             digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
