@@ -27,17 +27,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scale
 
 from imp_data.benchmarks import PACK_SCHEMA, read_pack
-from imp_data.checks import mixture_checks
+from imp_data.checks import mixture_checks, records_checks, screened_checks
 from imp_data.datadir import DataDir
 from imp_data.fingerprints import fingerprint_table, fingerprint_writer, picture_names
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.match import Hashes
+from imp_data.images.match import Hashes, index, nearest_within
 from imp_data.ledger import Outcome, Reason
 from imp_data.manifest import Benchmark, Expect, File, Recipe, load_recipe
 from imp_data.pipeline import Build
@@ -53,6 +54,7 @@ DOCVQA_PICTURES, DOCVQA_QUESTIONS = 10_194, 39_463
 INFOGRAPHIC_PICTURES, INFOGRAPHIC_QUESTIONS = 4_406, 23_946
 AI2D_PICTURES, AI2D_QUESTIONS = 3_247, 12_413
 TEXTVQA_PICTURES = 28_408
+MATCH_BITS, FARTHEST = 10, 2**64 - 1
 
 
 def write_raw(raw: Path, size: float) -> None:
@@ -144,7 +146,12 @@ def rehearsal_recipe(size: float) -> Recipe:
     recipe = load_recipe(MANIFEST)
     sources = {
         name: source.model_copy(
-            update={"files": (), "records": RECORDS[name], "held_out": None, "expect": Expect()}
+            update={
+                "files": (),
+                "records": RECORDS[name],
+                "held_out": None,
+                "expect": composition(size) if name == "llava_665k" else Expect(),
+            }
         )
         for name, source in recipe.sources.items()
     }
@@ -167,12 +174,20 @@ def rehearsal_recipe(size: float) -> Recipe:
     )
 
 
+def composition(size: float) -> Expect:
+    """How many records of each sub-source the made-up mix has; at true size, as published."""
+    published = load_recipe(MANIFEST).sources["llava_665k"].expect
+    subsets = {name: round(count * size) for name, count in published.subsets.items()}
+    return Expect(rows=sum(subsets.values()), subsets=subsets)
+
+
 def make_up_fingerprints(build: Build, source: str) -> None:
     """Fingerprints of all pictures a source names, as if an earlier build had looked at them.
 
     In draw order, as a build writes them. One in 2,000 is within 8 bits of a benchmark picture's,
-    one in 1,000 is missing.
+    one in 1,000 is missing; of LLaVA's none, for its quota is all that is left without TextCaps.
     """
+    faults = source != "llava_665k"
     chance = random.Random(source)
     pack = read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
     rows: dict[int, Fingerprint] = {}
@@ -184,7 +199,9 @@ def make_up_fingerprints(build: Build, source: str) -> None:
         keys += xxh3_keys(build.recipe.mixture.seed, batch.column("id").to_pylist())
         for image, name in zip(images, names[-len(images) :], strict=True):
             if image is not None and name not in rows:
-                rows[name] = made_up(image, name, chance, pack.hashes)
+                rows[name] = made_up(image, name, faults, chance, pack.hashes)
+    if not faults:
+        unlike(rows, pack.hashes)
     drawn = (rows.pop(names[row], None) for row in sorted(range(len(keys)), key=keys.__getitem__))
     made = filter(None, drawn)
     with fingerprint_writer(build.data.fingerprints(build.name, source)) as out:
@@ -194,12 +211,22 @@ def make_up_fingerprints(build: Build, source: str) -> None:
     write_stamp(build.stamp(f"images/{source}"), looked_at, "", {})
 
 
-def made_up(image: str, name: int, chance: random.Random, references: Hashes) -> Fingerprint:
+def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
+    """Give other hashes to pictures whose made-up ones are near a reference by chance."""
+    hashes = np.array([row.phash for row in rows.values()], np.uint64)
+    near = nearest_within(hashes, index(references, MATCH_BITS)).distance_bits <= MATCH_BITS
+    for name in np.array(list(rows), np.uint64)[near].tolist():
+        rows[name] = rows[name]._replace(phash=(rows[name].phash or 0) ^ FARTHEST)
+
+
+def made_up(
+    image: str, name: int, faults: bool, chance: random.Random, references: Hashes
+) -> Fingerprint:
     """One fingerprint, from the picture's name."""
-    if chance.random() < 1 / 1000:
+    if faults and chance.random() < 1 / 1000:
         return Fingerprint(image, "missing")
     phash = name
-    if len(references) and chance.random() < 1 / 2000:
+    if faults and chance.random() < 1 / 2000:
         phash = int(references[chance.randrange(len(references))])
         for bit in chance.sample(range(64), chance.randrange(8)):
             phash ^= 1 << bit
@@ -304,16 +331,39 @@ def rehearse(build: Build) -> dict[str, Any]:
         _tell(done, asset, rows, seconds, cpu)
         if asset == "mixture":
             done["digest"], done["samples"] = result.figures["digest"], result.figures["rows"]
+            reset_peaks()
             begun, cpu = time.perf_counter(), cpu_seconds()
-            problems = {check.name: check.find().problems for check in mixture_checks(build)}
+            done["problems"] = problems_of(build)
             seconds, cpu = time.perf_counter() - begun, cpu_seconds() - cpu
-            _tell(done, "checks of the mixture", done["samples"], seconds, cpu)
-            print(
-                "".join(f"  {name}: {told or 'holds'}\n" for name, told in problems.items()), end=""
-            )
-            done["conserved"] = not problems["conserved"]
+            _tell(done, "checks", done["samples"], seconds, cpu)
     done["peak_mib"] = max(told["mib"] for told in done["stages"].values())
     return done
+
+
+def problems_of(build: Build) -> list[str]:
+    """What the checks of records, screening and mixture find: counts, conservation, quotas."""
+    checks = [("mixture", check) for check in mixture_checks(build)]
+    for source in build.recipe.sources:
+        checks += [(f"records/{source}", check) for check in records_checks(build, source)]
+        checks += [(f"screened/{source}", check) for check in screened_checks(build, source)]
+    found = [f"{asset}: {problem}" for asset, c in checks for problem in c.find().problems]
+    print(f"{len(checks)} checks hold" if not found else "\n".join(found))
+    return found
+
+
+def shape_of_mix(build: Build) -> dict[str, float]:
+    """Of LLaVA's mix: bytes of its file; exchanges a record, on average and at most."""
+    lengths = [
+        pc.list_value_length(batch.column("conversations")).to_numpy()
+        for batch in arrow_batches(build.data.records("llava_665k"), ["conversations"])
+    ]
+    exchanges = np.concatenate(lengths) / 2
+    (file,) = build.data.raw("llava_665k").glob("*.json")
+    return {
+        "bytes": file.stat().st_size,
+        "mean": round(float(exchanges.mean()), 2),
+        "most": int(exchanges.max()),
+    }
 
 
 def _tell(done: dict[str, Any], asset: str, rows: int, seconds: float, cpu: float) -> None:
@@ -425,6 +475,10 @@ def main() -> None:
         f"together: {figures['rows']:,} rows in {figures['seconds']:.1f} s, "
         f"{figures['cpu_seconds']:.1f} s of CPU, {figures['peak_mib']} MiB at most in any process"
     )
+    mix = figures["mix665k"] = shape_of_mix(build)
+    print(
+        f"mix665k: {mix['bytes']:,} bytes, {mix['mean']} exchanges a record, at most {mix['most']}"
+    )
     figures["pictures_opened"], figures["pictures"] = pictures_opened(build)
     print(f"pictures: {figures['pictures_opened']:,} of {figures['pictures']:,} references opened")
     for what, again in (
@@ -437,6 +491,8 @@ def main() -> None:
     if smaller is not None:
         compare_memory(figures, smaller)
     print(json.dumps(figures))
+    if figures["problems"]:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import polars as pl
 import pyarrow.compute as pc
 
+from imp_data.conservation import conservation_problems, records_account
 from imp_data.ledger import Outcome
 from imp_data.pipeline import Build
 from imp_data.recall import recall_within
-from imp_data.settlement import conservation_problems
-from imp_data.store import arrow_batches, parquet_rows
+from imp_data.store import arrow_batches
 
 
 class Finding(NamedTuple):
@@ -48,33 +47,8 @@ def records_checks(build: Build, source: str) -> list[Check]:
 
 def _records_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"records/{source}")
-    ledger = parquet_rows(build.data.ledger(source))
-    dropped = pl.col("outcome") == Outcome.DROPPED
-    counted = (
-        ledger.select(
-            rows=pl.len(),
-            ordinals=pl.col("ordinal").n_unique(),
-            last=pl.col("ordinal").max(),
-            unsettled=(
-                ~(dropped & pl.col("reason").is_not_null()).fill_null(False)
-                & pl.col("sample").is_null()
-            ).sum(),
-            samples=pl.col("sample").n_unique() - pl.col("sample").null_count().clip(0, 1),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    wrong = {
-        "ledger rows": (counted["rows"], figures["rows"]),
-        "different ordinals": (counted["ordinals"], figures["rows"]),
-        "last ordinal + 1": (
-            (counted["last"] if counted["last"] is not None else -1) + 1,
-            figures["rows"],
-        ),
-        "rows without a fate": (counted["unsettled"], 0),
-        "Samples named by the ledger": (counted["samples"], figures["samples"]),
-    }
-    return _compared(wrong)
+    rows, samples = figures["rows"], figures["samples"]
+    return _compared(records_account(build.data.ledger(source), rows, samples))
 
 
 def _as_published(build: Build, source: str) -> Finding:

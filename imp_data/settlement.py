@@ -1,4 +1,4 @@
-"""A mixture's ledger: what each stage decided, told of every upstream row; and the proof of it."""
+"""A mixture's ledger: what each stage decided, told of every upstream row."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.arrow_dataset import mixture_batches
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Stage
-from imp_data.store import arrow_batches, parquet_file, parquet_writer, value_counts, xxh3_keys
+from imp_data.store import arrow_batches, parquet_file, parquet_writer, value_counts
 
 _BATCH_ROWS = 1 << 15
 
@@ -108,50 +106,3 @@ def _codes(texts: pa.StringArray, words: dict[str | None, int]) -> npt.NDArray[n
     numbers = [words.setdefault(word, len(words)) for word in encoded.dictionary.to_pylist()]
     codes: npt.NDArray[np.uint8] = np.array(numbers, np.uint8)[encoded.indices.to_numpy()]
     return codes
-
-
-def conservation_problems(folder: Path) -> list[str]:
-    """Where a mixture's ledger fails to account for a record or a Sample; empty where it does not.
-
-    Compared are 64-bit hashes of ids, 16 bytes a Sample in all.
-    """
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    rows: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter()
-    ledger = parquet_file(folder / "ledger.parquet")
-    hashes = bytearray()
-    for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
-        rows.update(value_counts(batch.column("source")))
-        outcomes.update(value_counts(batch.column("outcome")))
-        of_kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
-        hashes += _hashes(of_kept.unique())
-    problems = [
-        f"{part['source']}: {rows[part['source']]:,} ledger rows, {part['rows_read']:,} rows read"
-        for part in manifest["parts"]
-        if rows[part["source"]] != part["rows_read"]
-    ]
-    strangers = sorted(str(o) for o in outcomes if o not in set(Outcome))
-    if strangers:
-        problems.append(f"ledger.parquet: outcomes that do not exist: {', '.join(strangers)}")
-    in_ledger = np.frombuffer(hashes, np.uint64)
-    in_ledger.sort()
-    in_ledger = in_ledger[np.diff(in_ledger, prepend=in_ledger[:1] + 1) != 0]
-    in_shards = np.frombuffer(_shard_hashes(folder), np.uint64)
-    in_shards.sort()
-    if not np.array_equal(in_ledger, in_shards):
-        problems.append(
-            f"kept ids: {len(in_ledger):,} in ledger.parquet, {len(in_shards):,} in the shards, "
-            f"{len(np.intersect1d(in_ledger, in_shards)):,} in both"
-        )
-    return problems
-
-
-def _shard_hashes(folder: Path) -> bytearray:
-    hashes = bytearray()
-    for batch in mixture_batches(folder, ["id"]):
-        hashes += _hashes(batch.column("id"))
-    return hashes
-
-
-def _hashes(ids: pa.StringArray) -> bytes:
-    return np.array(xxh3_keys(0, ids.to_pylist()), np.uint64).tobytes()

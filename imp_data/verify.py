@@ -10,13 +10,13 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from imp_data.card import is_card
+from imp_data.conservation import conservation_problems
 from imp_data.errors import UserError
 from imp_data.mixture import root_digest
 from imp_data.objects import is_file, is_there
 from imp_data.places import reached
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
-from imp_data.settlement import conservation_problems
 from imp_data.store import arrow_source, file_sha256, file_sizes, json_text
 
 _CARD = "README.md"

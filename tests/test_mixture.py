@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from imp_data import shuffle
 from imp_data.arrow_dataset import write_shard, write_shard_in_parts
+from imp_data.conservation import conservation_problems
 from imp_data.ledger import LedgerRow
 from imp_data.mixture import build_mixture
 from imp_data.sample import SAMPLE_SCHEMA, Sample
-from imp_data.settlement import Share, conservation_problems
+from imp_data.settlement import Share
 from imp_data.store import arrow_batches, arrow_writer
 
 COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
