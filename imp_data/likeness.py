@@ -65,5 +65,6 @@ def hashes_of(rows: Rows, picture: Groups, fingerprints: Sequence[Path]) -> Hash
                 known = column.is_valid().to_numpy(zero_copy_only=False) & (paths[place] == names)
                 owner += number[place[known]].tobytes()
                 hashes += pc.fill_null(column, 0).to_numpy(zero_copy_only=False)[known].tobytes()
+    del paths, number  # before a sort that takes as much
     order = np.argsort(np.frombuffer(owner, np.int32), kind="stable")
     return Hashed(np.frombuffer(owner, np.int32)[order], np.frombuffer(hashes, np.uint64)[order])

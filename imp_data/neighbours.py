@@ -42,12 +42,13 @@ def report(
     rows, exchanges = read_mixture(folder, max_answer_words)
     picture, compared = same_pictures(rows), len(exchanges.row)
     # What is no longer needed goes before the next that takes memory.
+    rows = rows._replace(sha256=_NO_NAMES)
     found = contradictions(exchanges, rows, picture)
     del exchanges
     same = _same_figures(rows, picture)
     give_back()
     hashed = hashes_of(rows, picture, fingerprints)
-    rows = rows._replace(image=_NO_NAMES, sha256=_NO_NAMES)
+    rows = rows._replace(image=_NO_NAMES)
     give_back()
     cluster = alike_pictures(picture, hashed, max_bits)
     del hashed

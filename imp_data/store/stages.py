@@ -49,6 +49,7 @@ def run_stage(
         else:
             digest = digest_of(figures)
         write_stamp(stamp, inputs, digest, figures, outputs)
+    give_back()
     return StageResult(digest, figures, built=True)
 
 
