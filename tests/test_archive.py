@@ -179,6 +179,16 @@ def test_a_member_that_does_not_unpack_is_damaged_and_its_neighbours_are_not(
     assert birds.read("birds/jay.png", MANY) == b"jay"
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_member_that_is_said_to_hold_nothing_and_does_is_damaged(how: int, root: Path) -> None:
+    content = zipped({"owl.png": b"owl"}, how)
+    size = content.index(b"PK\1\2") + 24
+    content = altered(content, size, 0)
+    birds = shelf(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    with pytest.raises(DamagedMember, match="CRC"):
+        birds.read("birds/owl.png", MANY)
+
+
 @pytest.mark.parametrize(
     ("offset", "value"),
     [(8, 1), (10, 9), (10, 99)],

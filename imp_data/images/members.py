@@ -74,9 +74,9 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
             if info.compress_type == zipfile.ZIP_BZIP2:
                 return _bunzipped(archive, info)
             # A stated size may lie: deflate gives no more than is asked for, LZMA all that it
-            # makes of the bytes taken in.
+            # makes of the bytes taken in. Where nothing is asked for no checksum is compared.
             lzma_zipped = info.compress_type == zipfile.ZIP_LZMA
-            step = zipfile.ZipExtFile.MIN_READ_SIZE if lzma_zipped else info.file_size
+            step = zipfile.ZipExtFile.MIN_READ_SIZE if lzma_zipped else max(info.file_size, 1)
             with archive.open(info) as file:
                 return b"".join(iter(partial(file.read, step), b""))
         except _DAMAGED as error:
