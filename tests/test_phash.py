@@ -1,4 +1,4 @@
-"""The perceptual hash: imagehash's, in one step, with the same bits on every machine."""
+"""The perceptual hash: imagehash's, in one step, and not decided by the last places of numbers."""
 
 import io
 from typing import Any

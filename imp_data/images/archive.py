@@ -89,13 +89,13 @@ def _read(place: Path, member: str, max_bytes: int) -> bytes | None:
         return None
 
 
-def _at_once(path: str, flags: int) -> int:
+def _without_waiting(path: str, flags: int) -> int:
     """Nothing is waited for: a pipe has no end to write to it."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _read_file(path: str, max_bytes: int) -> bytes | None:
-    with open(path, "rb", 0, opener=_at_once) as file:
+    with open(path, "rb", 0, opener=_without_waiting) as file:
         state = os.fstat(file.fileno())
         if not S_ISREG(state.st_mode):
             return None
