@@ -17,7 +17,9 @@ from imp_data.manifest import (
     Limits,
     Mixture,
     NearDuplicates,
+    Pictures,
     Source,
+    line_of,
     load,
     load_recipe,
     model_digest,
@@ -135,7 +137,14 @@ EXCLUSION = dict.fromkeys(("image_prefix", "prompt", "subset", "because"), "text
     "name": "some",
     "source": "other",
 }
-DOCUMENTS = {"sources": SOURCE, "mixtures": MIXTURE}
+PICTURES: dict[str, Any] = {
+    "name": "mine",
+    "title": "My pictures",
+    "homepage": "https://example.org",
+    "license": "MIT",
+    "folders": [{"path": "birds", "inside": "photos"}],
+}
+DOCUMENTS = {"sources": SOURCE, "mixtures": MIXTURE, "pictures": PICTURES}
 
 
 def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -170,6 +179,12 @@ def written(folder: Path, room: str, document: Any) -> Path:
         ("sources", "files.0.sha256", "0" * 64),
         ("sources", "expect", {"rows": 7, "subsets": {"gqa": 0}}),
         ("sources", "records", ["*.json", "deep/*.json"]),
+        ("sources", "files.0.path", "./mine.json"),
+        ("sources", "files.0.path", "~ann/mine.json"),
+        ("sources", "image_prefix", "./birds/"),
+        ("pictures", "folders.0.path", "birds/"),
+        ("pictures", "folders.0.inside", ""),
+        ("pictures", "folders.0.inside", "./photos//"),
         ("mixtures", "seed", 2**63 - 1),
         ("mixtures", "pictures", "deferred"),
         ("mixtures", "limits", {"max_turns": 2}),
@@ -227,6 +242,16 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
         ("sources", "held_out", "../ids.csv"),
         ("sources", "records.0", "/etc/*.json"),
         ("sources", "records.0", "../*.json"),
+        ("sources", "files.0.path", "~/mine.json"),
+        ("sources", "files.0.path", "./"),
+        ("sources", "image_prefix", "/birds/"),
+        ("sources", "image_prefix", "~/birds/"),
+        ("pictures", "folders.0.path", "/birds"),
+        ("pictures", "folders.0.path", "."),
+        ("pictures", "folders.0.path", "~"),
+        ("pictures", "folders.0.inside", "/home/ann/photos"),
+        ("pictures", "folders.0.inside", "~/photos"),
+        ("pictures", "folders.0.inside", "photos/../.."),
     ],
 )
 def test_a_document_that_must_fail_names_file_and_field(
@@ -267,6 +292,78 @@ def test_a_file_that_holds_no_manifest_names_itself(content: bytes, tmp_path: Pa
     with pytest.raises(UserError) as error:
         load(path, Source)
     assert error.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ["line 3, a: stands in line 1 already"]),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}\n", ["line 2, c: stands in line 2 already"]),
+        (
+            "a:\n  - b: 1\n    b: 2\na: 2\n",
+            ["line 3, b: stands in line 2 already", "line 4, a: stands in line 1 already"],
+        ),
+        ("a: 1\na: 2\na: 3\n", ["line 2, a: stands in", "line 3, a: stands in line 1 already"]),
+        # One key, once it is text.
+        ('1: a\n"1": b\n', ["line 2, 1: stands in line 1 already"]),
+        ("yes: a\ntrue: b\n", ["line 2, true: stands in line 1 already"]),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_with_both_lines(
+    text: str, said: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load(path, Source)
+    assert error.value.where == str(path)
+    found = error.value.problem.split("; ")
+    assert len(found) == len(said)
+    assert all(one.startswith(begin) for one, begin in zip(found, said, strict=True))
+
+
+def test_anchors_and_merged_keys_are_legal(tmp_path: Path) -> None:
+    text = yaml.safe_dump({k: v for k, v in MIXTURE.items() if k != "parts"}) + (
+        "parts:\n"
+        "  - &one {source: a, quota: 5, paper: 0, group: Ours}\n"
+        "  - {<<: *one, source: b}\n"
+        "  - &other {source: c, quota: 6, group: Ours}\n"
+        "  - {<<: *one, <<: *other, source: d}\n"
+    )
+    path = tmp_path / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    parts = load(path, Mixture).parts
+    assert [(p.source, p.paper) for p in parts] == [("a", 0), ("b", 0), ("c", None), ("d", 0)]
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &x [*x]", "2024-13-45: b", "a: 2024-13-45", "? [a, b]\n: c", "[" * 5000]
+)
+def test_yaml_that_is_no_json_is_an_error_that_names_the_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load(path, Source)
+    assert error.value.where == str(path)
+
+
+def test_spellings_of_one_place_are_one_manifest(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, "pictures", PICTURES), Pictures)
+    folders = [{"path": "./birds/", "inside": ".//photos/"}]
+    odd = load(written(tmp_path, "pictures", {**PICTURES, "folders": folders}), Pictures)
+    assert odd == plain
+    assert model_digest(odd) == model_digest(plain)
+    prefixed = load(written(tmp_path, "sources", {**SOURCE, "image_prefix": "./a//b/"}), Source)
+    assert prefixed.image_prefix == "a/b/"
+
+
+def test_the_line_of_a_field_is_found_or_that_of_what_it_would_stand_in(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: 1\nfolders:\n  - path: x\n  - path: y\n    inside: z\n")
+    assert line_of(path, "folders", 1, "inside") == 5
+    assert line_of(path, "folders", 0, "inside") == 3
+    assert line_of(path, "folders", 7, "inside") == 2
+    assert line_of(path, "pictures") == 1
 
 
 def test_a_manifest_is_called_by_its_name(tmp_path: Path) -> None:

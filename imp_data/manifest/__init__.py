@@ -22,7 +22,7 @@ from imp_data.manifest.published import (
     Source,
     SubsetRule,
 )
-from imp_data.manifest.strict import Name, Strict, load, model_digest
+from imp_data.manifest.strict import Name, Strict, line_of, load, model_digest
 
 __all__ = [
     "ROOMS",
@@ -44,6 +44,7 @@ __all__ = [
     "Source",
     "Strict",
     "SubsetRule",
+    "line_of",
     "load",
     "load_recipe",
     "model_digest",

@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imp_data.manifest.strict import Count, Name, RelativePath, Sha256, Strict
+from imp_data.manifest.strict import (
+    Count,
+    Name,
+    PathPrefix,
+    RelativeFolder,
+    RelativePath,
+    Sha256,
+    Strict,
+)
 
 
 class File(Strict):
@@ -45,7 +53,9 @@ class Folder(Strict):
     file: RelativePath | None = Field(
         None, description="zip or plain tar in data/raw/<name>/; none where files are unpacked"
     )
-    inside: str = Field("", description="the folder in that archive, or below data/raw/<name>/")
+    inside: RelativeFolder = Field(
+        "", description="the folder in that archive, or below data/raw/<name>/"
+    )
 
 
 class Pictures(Published):
@@ -73,7 +83,7 @@ class Source(Published):
         description="files that hold the records, in order; or globs of them, sorted"
     )
     subsets: SubsetRule = Field("none", description="how the finer origin of a record is told")
-    image_prefix: str = Field("", description="put before each picture path of upstream")
+    image_prefix: PathPrefix = Field("", description="put before each picture path of upstream")
     pictures: tuple[Name, ...] = Field((), description="collections its pictures are in")
     prompts: tuple[str, ...] = Field((), description="questions to choose from for bare captions")
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
@@ -94,7 +104,9 @@ class Benchmark(Published):
     )
     id_pattern: str = Field(description="regular expression that finds candidates in a file name")
     pictures: tuple[Name, ...] = Field(description="collections that hold its pictures")
-    picture_paths: tuple[str, ...] = Field(description="where a picture is, with {id} in its place")
+    picture_paths: tuple[RelativePath, ...] = Field(
+        description="where a picture is, with {id} in its place"
+    )
     expect_ids: Count | None = None
 
     @model_validator(mode="after")
