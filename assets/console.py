@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from functools import lru_cache
 from typing import Any, TextIO
@@ -24,7 +25,10 @@ def brief(context: dg.InitLoggerContext) -> logging.Logger:
 def _handler(run_id: str, planned: int) -> "Brief":
     """One a run: Dagster makes the logger twice, for the steps and for the run around them."""
     # Within a step Dagster turns descriptor 2 to a file; the terminal is where it led before.
-    return Brief(open(os.dup(2), "w", buffering=1, encoding="utf-8"), planned)
+    encoding = sys.__stderr__.encoding if sys.__stderr__ else "utf-8"
+    # What the terminal cannot show is spelled out, never an error.
+    out = os.fdopen(os.dup(2), "w", buffering=1, encoding=encoding, errors="backslashreplace")
+    return Brief(out, planned)
 
 
 class Brief(logging.Handler):

@@ -20,6 +20,7 @@ from assets.screened import screened_assets
 from assets.training import training_assets
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
+from imp_data.places import at_home
 from imp_data.settings import check_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +54,7 @@ def graph(build: Build) -> dg.Definitions:
 def named_mixture() -> Build:
     """The build that IMP_MIXTURE names, its path taken from the repository's root."""
     try:
-        build = Build.of(ROOT / (os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+        build = Build.of(ROOT / at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
         check_settings(build.recipe.mixture)
         return build
     except UserError as error:

@@ -35,7 +35,11 @@ def launch(command: Sequence[str]) -> dict[str, Any]:
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
     said: deque[str] = deque(maxlen=_LINES_KEPT)
     with subprocess.Popen(
-        command, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
     ) as process:
         try:
             for line in process.stderr or ():

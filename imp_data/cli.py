@@ -11,7 +11,8 @@ import typer
 from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
-from imp_data.places import place
+from imp_data.places import at_home, place
+from imp_data.terminal import expand_home, print_in_any_encoding, print_json
 from imp_data.training import cli as training
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def explain(
             "look it up in ledger.parquet, whose columns id and upstream_id hold all there are",
         )
     if as_json:
-        print(json.dumps([life._asdict() for life in lives], indent=2, ensure_ascii=False))
+        print_json([life._asdict() for life in lives])
         return
     print("\n\n".join("\n".join(life.lines()) for life in lives))
 
@@ -98,7 +99,7 @@ def diff(
 
     changes = changes_between(place(old), place(new))
     if as_json:
-        print(json.dumps(changes.to_dicts(), indent=2, ensure_ascii=False))
+        print_json(changes.to_dicts())
     elif changes.is_empty():
         print("No record changed its fate.")
     else:
@@ -155,7 +156,7 @@ def match(
 
     found = pairs(queries, references, max_distance)
     if as_json:
-        print(json.dumps([pair._asdict() for pair in found], indent=2, ensure_ascii=False))
+        print_json([pair._asdict() for pair in found])
         return
     for pair in found:
         print(f"{pair.distance_bits:>2} bits  {pair.image}  looks like  {pair.reference}")
@@ -176,7 +177,7 @@ def neighbours(
 
     found = reports.neighbours(place(folder), fingerprints or [])
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
     from rich.console import Console
 
@@ -210,14 +211,17 @@ def _current_mixture() -> Path:
     from imp_data.datadir import data_dir
     from imp_data.manifest import Mixture, load
 
-    mixture = load(Path(os.environ.get("IMP_MIXTURE") or DEFAULT_MIXTURE), Mixture)
+    mixture = load(
+        Path(at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEFAULT_MIXTURE)), Mixture
+    )
     return data_dir(mixture).mixture(mixture.name)
 
 
 def main() -> NoReturn:
     """Run the command; a UserError is printed without a traceback, with exit status 1."""
+    print_in_any_encoding()
     try:
-        app()
+        expand_home(typer.main.get_command(app))()
     except UserError as error:
         print(f"imp-data: {error}", file=sys.stderr)
         sys.exit(1)

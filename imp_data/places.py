@@ -33,9 +33,9 @@ def place(text: str) -> Path:
     """
     protocol, mark, rest = text.partition("://")
     if not mark:
-        return Path(text)
+        return Path(at_home(text))
     if protocol in ("file", "local"):
-        return Path(rest)
+        return Path(at_home(rest))
     import fsspec
     from upath import UPath
 
@@ -48,6 +48,17 @@ def place(text: str) -> Path:
         raise UserError(text, f"is no URL that fsspec knows ({error})", remedy) from error
     # Listings are not to be remembered: other processes write too.
     return cast(Path, UPath(text.rstrip("/"), use_listings_cache=False))
+
+
+def at_home(path: str) -> str:
+    """The path with `~` or `~ann` expanded, as a shell does it; unchanged if there is no such user.
+
+    Raises UserError where `~` has no meaning, since the folder named `~` is never meant.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.split("/")[0] == "~":
+        raise UserError(path, "begins with ~, but no home directory is known", "set HOME")
+    return expanded
 
 
 def _lacking(url: str, error: ImportError) -> UserError:
@@ -104,7 +115,9 @@ def scratch(target: Path) -> Path:
     The same for each attempt, so that what a killed one left is found.
     """
     named = os.environ.get("IMP_SCRATCH", "").strip()
-    folder = Path(named or Path(tempfile.gettempdir()) / f"imp-data-{os.getuid()}").absolute()
+    folder = Path(
+        at_home(named) or Path(tempfile.gettempdir()) / f"imp-data-{os.getuid()}"
+    ).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise UserError(folder, "belongs to another user", "set IMP_SCRATCH to a folder of yours")

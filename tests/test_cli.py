@@ -9,15 +9,20 @@ import sys
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from conftest import World, encoded, photo, record, run
 
 from imp_data import __version__
+from imp_data.places import place, scratch
 
 # typer 0.25, the last that Dagster's dg works with, names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    import typer
+
     from imp_data.cli import app, main
+    from imp_data.terminal import expand_home
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
@@ -306,6 +311,98 @@ def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(
     assert ran.status == 1
     assert ran.err.startswith(f"imp-data: {path}: line 3, seed: ")
     assert "parts: " in ran.err
+
+
+def test_a_command_prints_in_any_encoding(world: World, tmp_path: Path) -> None:
+    """Words go out with what is lacking spelled out, JSON stays JSON of the same content."""
+    world.source("chats", [record("é…☃", None, "Schöne Grüße, 你好 😀")])
+    run(world.build({"chats": 1}))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "imp_data"]
+    folder = world.data.mixture("small")
+
+    def printed(*words: object) -> str:
+        done = subprocess.run(
+            [*command, *map(str, words)], capture_output=True, env=environment, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode("ascii")
+
+    (life,) = json.loads(printed("explain", "é…☃", "--mixture", folder, "--json"))
+    assert life["sample"]["conversations"][1]["value"] == "Schöne Grüße, 你好 😀"
+    words = printed("explain", "é…☃", "--mixture", folder)
+    assert "id '\\xe9\\u2026\\u2603'" in words
+    assert "--mixture" in printed("explain", "--help")
+    assert printed("neighbours", folder).startswith("1 sample on 0 pictures")
+
+
+def test_an_error_is_printed_in_any_encoding(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "imp_data", "verify", str(tmp_path / "größe")]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert "gr\\xf6\\xdfe: " in done.stderr.decode("ascii")
+    assert "Traceback" not in done.stderr.decode("ascii")
+
+
+def test_a_tilde_is_the_home_directory_in_every_path(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the environment, in arguments, in options, and never a folder of that name."""
+    world.source("chats", [record("t1")])
+    run(world.build({"chats": 1}))
+    home = world.data.root.parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMP_DATA_DIR", "~/data")
+    monkeypatch.setenv("IMP_MIXTURE", "~/manifests/mixtures/small.yaml")
+    assert Ran(capsys, "explain", "t1").out.startswith("chats, row 0 upstream")
+    (home / "pictures").mkdir()
+    (home / "pictures" / "1.png").write_bytes(encoded(photo(1)))
+    for words in (
+        ("explain", "t1", "--mixture=~/data/mixtures/small"),
+        ("verify", "~/data/mixtures/small"),
+        ("diff", "~/data/mixtures/small", "~/data/mixtures/small"),
+        ("schemas", "--folder=~/schemas"),
+        ("fingerprint", "~/pictures", "--out=~/p.parquet"),
+        ("match", "~/p.parquet", "~/p.parquet"),
+        ("neighbours", "~/data/mixtures/small", "--fingerprints=~/p.parquet"),
+    ):
+        assert Ran(capsys, *words).status == 0, words
+    assert (home / "p.parquet").is_file()
+    assert list(tmp_path.rglob("~")) == []
+
+
+def test_each_path_of_each_command_knows_the_tilde() -> None:
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        group = expand_home(typer.main.get_command(app))
+    assert isinstance(group, click.Group)
+    paths = [
+        (name, parameter)
+        for name, command in group.commands.items()
+        for parameter in command.params
+        if isinstance(parameter.type, click.Path)
+    ]
+    assert {name for name, _ in paths} >= {"train", "merge", "evaluate", "export", "chat"}
+    home = str(Path.home())
+    for name, parameter in paths:
+        assert parameter.type.convert("~/x", parameter, None) == f"{home}/x", name
+        assert parameter.type.convert("x~/~", parameter, None) == "x~/~", name
+
+
+def test_a_tilde_is_expanded_as_a_shell_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("IMP_SCRATCH", "~/scratch")
+    assert scratch(place("memory://bucket/a.bin")).parent == tmp_path / "scratch"
+    assert place("~/data") == place("file://~/data") == tmp_path / "data"
+    assert place("~") == tmp_path
+    assert place("~nobody_of_that_name/data") == Path("~nobody_of_that_name/data")
+    assert str(place("memory://~/data")) == "memory://~/data"
 
 
 def test_schemas_are_written_and_their_freshness_checked(

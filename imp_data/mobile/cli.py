@@ -20,6 +20,7 @@ from imp_data.mobile.options import (
     precision_of,
     settings_of,
 )
+from imp_data.terminal import print_json
 
 DESCRIBE = "Describe the picture."
 # A conversation of Imp-3B's about a picture of 384 pixels takes some 240.
@@ -67,7 +68,7 @@ def parity(
     report = compare(model, folder, cases, settings_of(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
-    print(text if as_json else "\n".join(report.lines()))
+    print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
     if not report.passed:
         print(
             "What to do: export again with this version; see the rows that differ.", file=sys.stderr
@@ -102,7 +103,7 @@ def latency(
     # A phone's folder is passed on as it is, so what is said of it stands beside it.
     beside = folder.absolute().with_name(f"{folder.absolute().name}-latency.json")
     write_text(beside if held.minimum_memory_bytes else folder / "latency.json", text)
-    print(text if as_json else "\n".join(report.lines()))
+    print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
 
 
 def quality(
@@ -134,7 +135,7 @@ def quality(
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
-    print(text if as_json else "\n".join(report.lines()))
+    print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
 
 
 def bundle(

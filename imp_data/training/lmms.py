@@ -18,6 +18,7 @@ from lmms_eval.models.registry_v2 import ModelManifest
 from PIL import Image
 
 from imp_data.errors import UserError
+from imp_data.places import at_home
 from imp_data.progress import progress
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.generate import Speaker
@@ -35,7 +36,7 @@ class Imp(lmms):
         self._device = torch.device(f"cuda:{place}" if torch.cuda.is_available() else "cpu")
         if device and ":" in device:
             self._device = torch.device(device)
-        self._speaker = Speaker(Path(pretrained), self._device)
+        self._speaker = Speaker(Path(at_home(pretrained)), self._device)
 
     @property
     def device(self) -> torch.device:
