@@ -31,7 +31,8 @@ from PIL import Image, ImageOps
 
 from imp_data.images import decoding
 from imp_data.images.alterations import ALTERATIONS, altered
-from imp_data.recall import both_looks, least_bits, rgb
+from imp_data.images.rgb import rgb
+from imp_data.recall import both_looks, least_bits, plain_copy
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000
@@ -64,7 +65,7 @@ def photographs(folder: Path) -> list[Image.Image]:
             continue
         try:
             with Image.open(path) as picture:
-                plain = ImageOps.exif_transpose(picture).convert("RGB")
+                plain = rgb(ImageOps.exif_transpose(picture))
         except (OSError, SyntaxError, ValueError):
             continue
         plain.thumbnail((_MOST_PX, _MOST_PX))
@@ -124,7 +125,7 @@ def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 def looked_at(original: Original) -> tuple[Any, Any]:
     """The looks of the original, by way; and those of its copies, by alteration and way."""
-    picture = rgb(original.data)
+    picture = plain_copy(original.data)
     copies = [looks(altered(picture, alteration)) for alteration in ALTERATIONS.values()]
     return looks(original.data), np.stack(copies)
 

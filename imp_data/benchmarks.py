@@ -62,10 +62,11 @@ def build_benchmark(
         writer.write_table(table.cast(schema))
     whole = [row for row in rows if row.status == "ok"]
     figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
-    if shelf is None or not altered_pictures or not whole:
+    hashed = [row for row in whole if row.phash is not None]  # a flat one matches by its bytes
+    if shelf is None or not altered_pictures or not hashed:
         return figures
-    places = sampled([row.image for row in whole], altered_pictures)
-    return {**figures, "altered": measured(whole, places, shelf, limits)}
+    places = sampled([row.image for row in hashed], altered_pictures)
+    return {**figures, "altered": measured(hashed, places, shelf, limits)}
 
 
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:

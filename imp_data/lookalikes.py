@@ -4,7 +4,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from imp_data.images.match import Hashes, index, nearest_within
 from imp_data.manifest import Folder, Limits
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
 
 
 class Pair(NamedTuple):
@@ -72,31 +73,40 @@ def _pictures(names: Iterator[str]) -> list[str]:
 def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
     """For each picture of one file the nearest of the other within the distance, nearest first.
 
-    Pictures that say how they are to be turned are compared both as stored and upright.
+    Pictures that say how they are to be turned are compared both as stored and upright. Flat ones,
+    which have no hash, are compared by their bytes.
     """
-    names, hashes = _hashes(queries)
-    known, looks = _hashes(references)
+    asked, others = _read(queries), _read(references)
+    (names, hashes), (known, looks) = _hashes(asked), _hashes(others)
     found = nearest_within(hashes, index(looks, max_distance_bits))
     near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
     alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
+    same = {row["sha256"]: row["image"] for row in reversed(others)}
+    flat = [row for row in asked if row["status"] == "ok" and row["phash"] is None]
+    alike += [Pair(r["image"], same[r["sha256"]], 0) for r in flat if r["sha256"] in same]
     best: dict[str, Pair] = {}
     for pair in sorted(alike, key=lambda pair: (pair.distance_bits, pair.image)):
         best.setdefault(pair.image, pair)
     return list(best.values())
 
 
-def _hashes(path: Path) -> tuple[list[str], Hashes]:
+def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise UserError(path, "is not there", "make it with `imp-data fingerprint`")
     try:
-        table = pq.read_table(path, columns=["image", "phash", "phash_upright"])
+        table = pq.read_table(path, columns=_COMPARED)
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"
         raise UserError(path, problem, "make it with `imp-data fingerprint`") from error
     check_decoder(path, table.schema)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _hashes(rows: Sequence[dict[str, Any]]) -> tuple[list[str], Hashes]:
     looks = [
         (row["image"], look)
-        for row in table.to_pylist()
+        for row in rows
         for look in (row["phash"], row["phash_upright"])
         if look is not None
     ]

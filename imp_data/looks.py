@@ -107,13 +107,14 @@ class Looks(NamedTuple):
 
 
 def pictures_of(table: pa.Table) -> Pictures:
-    """Rows of a fingerprint file as `Twins` compares them; hashes are 0 where one is broken."""
+    """Rows of a fingerprint file as `Twins` compares them; one that is broken or flat has none."""
     stored = table["phash"]
     upright = pc.coalesce(table["phash_upright"], stored)
     hashes = [pc.fill_null(column, 0).to_numpy() for column in (stored, upright)]
     begins = bytes.fromhex("".join((text or "0" * 16)[:16] for text in table["sha256"].to_pylist()))
     names = picture_names(table["image"].to_pylist())
-    return Pictures(names, np.frombuffer(begins, ">u8").astype(np.uint64), np.stack(hashes, axis=1))
+    digests = np.frombuffer(begins, ">u8").astype(np.uint64)
+    return Pictures(names, digests, np.stack(hashes, axis=1), stored.is_valid().to_numpy())
 
 
 def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> Looks:

@@ -1,6 +1,5 @@
 """How well the matcher knows altered pictures again, and how often it takes others for them."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,10 +13,9 @@ from PIL import Image
 from imp_data.engine import map_ordered
 from imp_data.images.alterations import ALTERATIONS, Alteration, altered
 from imp_data.images.archive import Shelf
-from imp_data.images.decoding import opened
+from imp_data.images.decoding import rgb_of
 from imp_data.images.fingerprint import Fingerprint, look
 from imp_data.images.match import Hashes
-from imp_data.images.phash import eight_bits
 from imp_data.manifest import Limits
 
 Bits = npt.NDArray[np.uint8]
@@ -28,25 +26,34 @@ _MOST_PX = 2_000
 
 
 def both_looks(data: bytes) -> Hashes:
-    """Of a whole picture the hash as stored and the hash upright, which are often the same."""
+    """Of a whole picture the hash as stored and the hash upright, which are often the same.
+
+    Raises ValueError for any other, or a flat one: it has none.
+    """
+    hashes = _looks(data)
+    if hashes is None:
+        raise ValueError("a flat picture has no hash")
+    return hashes
+
+
+def _looks(data: bytes) -> Hashes | None:
     seen = look(data, Limits())
     if seen.status != "ok":
         raise ValueError(f"no whole picture: {seen.status}, {seen.problem}")
-    return np.array(_both(seen), np.uint64)
+    return None if seen.phash is None else np.array(_both(seen), np.uint64)
 
 
-def altered_looks(data: bytes, alterations: Mapping[str, Alteration] = ALTERATIONS) -> Hashes:
-    """Both looks of an altered copy of a picture: one row an alteration, in their order."""
-    picture = rgb(data)
-    copies = (altered(picture, alteration) for alteration in alterations.values())
-    return np.stack([both_looks(copy) for copy in copies])
+def altered_looks(
+    data: bytes, alterations: Mapping[str, Alteration] = ALTERATIONS
+) -> list[Hashes | None]:
+    """Both looks of each altered copy of a picture; None of one that is flat."""
+    picture = plain_copy(data)
+    return [_looks(altered(picture, alteration)) for alteration in alterations.values()]
 
 
-def rgb(data: bytes) -> Image.Image:
+def plain_copy(data: bytes) -> Image.Image:
     """The picture as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
-    # What Pillow would warn of, fingerprints have said.
-    with warnings.catch_warnings(action="ignore"), opened(data, Limits().max_pixels) as picture:
-        plain = eight_bits(picture).convert("RGB")
+    plain = rgb_of(data, Limits().max_pixels)
     plain.thumbnail((_MOST_PX, _MOST_PX))
     plain.info = {}
     return plain
@@ -64,6 +71,8 @@ def measured(
 ) -> dict[str, Any]:
     """Figures of altered copies of the pictures at these places, against the looks of all rows.
 
+    No row is of a flat picture.
+
     `bits` counts, by alteration, copies by their distance from their own picture; `other` counts
     pairs of a copy and another picture; `imagehash` counts the pictures by how far our hash of them
     is from imagehash's. Distances from 32 bits on are not told apart.
@@ -77,7 +86,10 @@ def measured(
     for place, (copies, its_hash) in zip(places, work, strict=True):
         peer[min((int(known[place, 0]) ^ its_hash).bit_count(), _COUNTED_BITS)] += 1
         for name, copy in zip(ALTERATIONS, copies, strict=True):
-            bits = least_bits(copy, known).clip(max=_COUNTED_BITS)
+            if copy is None:  # a flat copy matches nothing
+                bits = np.full(len(known), _COUNTED_BITS, np.uint8)
+            else:
+                bits = least_bits(copy, known).clip(max=_COUNTED_BITS)
             own[name][bits[place]] += 1
             other += np.bincount(np.delete(bits, place), minlength=_COUNTED_BITS + 1)
     return {
@@ -89,19 +101,19 @@ def measured(
 
 
 def _both(row: Fingerprint) -> tuple[int, int]:
-    stored = row.phash or 0
+    assert row.phash is not None  # not flat
+    stored = row.phash
     return stored, stored if row.phash_upright is None else row.phash_upright
 
 
-def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> tuple[Hashes, int]:
+def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> tuple[list[Hashes | None], int]:
     data = shelf.read(image, limits.max_image_bytes)
     return altered_looks(data), imagehash_of(data)
 
 
 def imagehash_of(data: bytes) -> int:
     """imagehash's own hash of a whole picture as stored, decoded at full scale."""
-    with warnings.catch_warnings(action="ignore"), opened(data, Limits().max_pixels) as picture:
-        return int(str(imagehash.phash(eight_bits(picture))), 16)
+    return int(str(imagehash.phash(rgb_of(data, Limits().max_pixels))), 16)
 
 
 def _counts(histogram: npt.NDArray[np.int64]) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Which pictures of a source look like one that the draw has kept before.
 
 Pictures come in draw order. One that is within the distance of a kept one is refused, unless it is
-that picture, byte for byte: conversations on one picture stay, however many. What is refused is
+that picture, byte for byte: conversations on one picture stay, however many. A flat image, which
+has no hash, is refused for none and none for it. What is refused is
 compared with no further picture, so a chain of small steps loses only every other link. Refused or
 not depends on the order of the draw alone, and not on how many are asked about at once.
 """
@@ -21,17 +22,27 @@ _NOWHERE = np.iinfo(np.int64).max
 
 
 class Pictures(NamedTuple):
-    """Names, the first 64 bits of each sha256, and two hashes each: as stored, and upright."""
+    """Names, the first 64 bits of each sha256, and two hashes each: as stored, and upright.
+
+    The hashes of an image that is not `hashed` mean nothing.
+    """
 
     names: Names
     digests: Names
     hashes: Hashes
+    hashed: npt.NDArray[np.bool_]
 
     def take(self, rows: Places | slice) -> "Pictures":
         return Pictures(*(column[rows] for column in self))
 
     def followed_by(self, others: "Pictures") -> "Pictures":
         return Pictures(*(np.concatenate(two) for two in zip(self, others, strict=True)))
+
+
+def no_pictures() -> Pictures:
+    """None at all."""
+    nothing = np.zeros(0, np.uint64)
+    return Pictures(nothing, nothing, np.zeros((0, 2), np.uint64), np.zeros(0, np.bool_))
 
 
 class Twin(NamedTuple):
@@ -46,15 +57,16 @@ class Twins:
 
     def __init__(self, max_bits: int) -> None:
         self._max_bits = max_bits
-        nothing = np.zeros(0, np.uint64)
-        self._kept = Pictures(nothing, nothing, np.zeros((0, 2), np.uint64))
+        self._kept = no_pictures()
 
     def refused(self, pictures: Pictures) -> dict[int, Twin]:
         """{row: its twin} of pictures that follow all those asked about before."""
         found: dict[int, Twin] = {}
-        for begin in range(0, len(pictures.names), _AT_ONCE):
-            some = self._refused(pictures.take(slice(begin, begin + _AT_ONCE)))
-            found.update((begin + row, twin) for row, twin in some.items())
+        hashed = np.flatnonzero(pictures.hashed)
+        for begin in range(0, len(hashed), _AT_ONCE):
+            rows = hashed[begin : begin + _AT_ONCE]
+            some = self._refused(pictures.take(rows))
+            found.update((int(rows[row]), twin) for row, twin in some.items())
         return found
 
     def _refused(self, fresh: Pictures) -> dict[int, Twin]:

@@ -10,7 +10,7 @@ from imp_data.fingerprints import Names, picture_names
 from imp_data.ledger import Reason, Verdict
 from imp_data.looks import Looks, pictures_of
 from imp_data.store import parquet_file
-from imp_data.twins import Pictures, Twin, Twins
+from imp_data.twins import Pictures, Twin, Twins, no_pictures
 
 _COLUMNS = ["image", "sha256", "phash", "phash_upright"]
 
@@ -58,8 +58,7 @@ def _read(path: Path) -> Pictures:
     """All pictures of a fingerprint file, in ascending order of their names."""
     batches = parquet_file(path).iter_batches(columns=_COLUMNS)
     parts = [pictures_of(pa.Table.from_batches([batch])) for batch in batches]
-    nothing = np.zeros(0, np.uint64)
-    parts.append(Pictures(nothing, nothing, np.zeros((0, 2), np.uint64)))
+    parts.append(no_pictures())
     whole = Pictures(*map(np.concatenate, zip(*parts, strict=True)))
     return whole.take(np.argsort(whole.names, kind="stable"))
 

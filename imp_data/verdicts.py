@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.benchmarks import Pack
-from imp_data.images.match import Hashes, Index, Nearest, index, nearest_within
+from imp_data.images.match import Index, Nearest, index, nearest_within, nothing_near
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Limits
 
@@ -85,15 +85,12 @@ def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
 
 def _nearest(looks: pa.Table, references: Index) -> Nearest:
     """As stored, or as the EXIF orientation turns the picture: a copy may be either."""
-    nearest = nearest_within(_hashes(looks["phash"]), references)
-    turned = np.flatnonzero(looks["phash_upright"].is_valid().to_numpy())
-    upright = nearest_within(_hashes(looks["phash_upright"].take(pa.array(turned))), references)
-    nearer = upright.distance_bits < nearest.distance_bits[turned]
-    nearest.distance_bits[turned[nearer]] = upright.distance_bits[nearer]
-    nearest.place[turned[nearer]] = upright.place[nearer]
+    nearest = nothing_near(looks.num_rows)
+    for column in (looks["phash"], looks["phash_upright"]):
+        rows = np.flatnonzero(column.is_valid().to_numpy())  # a flat image has no hash
+        hashes = column.drop_null().to_numpy().astype(np.uint64)
+        found = nearest_within(hashes, references)
+        nearer = found.distance_bits < nearest.distance_bits[rows]
+        nearest.distance_bits[rows[nearer]] = found.distance_bits[nearer]
+        nearest.place[rows[nearer]] = found.place[nearer]
     return nearest
-
-
-def _hashes(column: pa.ChunkedArray) -> Hashes:
-    hashes: Hashes = pc.fill_null(column, 0).to_numpy().astype(np.uint64)
-    return hashes

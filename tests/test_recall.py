@@ -20,8 +20,8 @@ from imp_data.recall import (
     both_looks,
     least_bits,
     measured,
+    plain_copy,
     recall_within,
-    rgb,
     sampled,
 )
 
@@ -30,7 +30,7 @@ PHOTOS = [photo(seed, (160, 120)) for seed in range(6)]
 
 
 def opened(data: bytes) -> Image.Image:
-    return rgb(data)
+    return plain_copy(data)
 
 
 def seen(folder: Path, pictures: list[Image.Image]) -> tuple[list[Fingerprint], Shelf]:
@@ -89,7 +89,17 @@ def test_a_copy_turned_by_its_exif_block_looks_upright_like_the_original() -> No
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (8, 8), (9, 7)])
 def test_every_alteration_takes_a_picture_of_any_size(size: tuple[int, int]) -> None:
-    assert altered_looks(encoded(photo(2, size))).shape == (len(ALTERATIONS), 2)
+    assert len(altered_looks(encoded(photo(2, size)))) == len(ALTERATIONS)
+
+
+def test_a_flat_copy_has_no_look_and_counts_as_not_found(tmp_path: Path) -> None:
+    pale = photo(1).point(lambda level: 120 + level // 20)
+    rows, shelf = seen(tmp_path, [pale, PHOTOS[1]])
+    assert rows[0].phash is not None
+    paler = ALTERATIONS["contrast 0.7"]
+    assert altered_looks(encoded(pale), {"contrast 0.7": paler}) == [None]
+    figures = measured(rows, [0], shelf, Limits())
+    assert figures["bits"]["contrast 0.7"] == {"32": 1}
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
@@ -100,7 +110,9 @@ def test_pictures_of_any_mode_are_altered(mode: str) -> None:
     else:
         picture = PHOTOS[0].convert(mode)
     same = {"PNG": ALTERATIONS["PNG"]}
-    assert least_bits(altered_looks(encoded(picture), same)[0], both_looks(encoded(picture))) == 0
+    (copy,) = altered_looks(encoded(picture), same)
+    assert copy is not None
+    assert least_bits(copy, both_looks(encoded(picture))) == 0
 
 
 def test_a_very_large_picture_is_reduced_before_it_is_altered() -> None:

@@ -254,6 +254,7 @@ def test_a_saved_model_says_what_whoever_feeds_it_must_know(world: World, tmp_pa
     files = {path.name for path in folder.iterdir()}
     assert files == {
         *("config.json", "generation_config.json", "model.safetensors", "modeling_imp.py"),
+        *("image_processing_imp.py", "rgb.py"),
         *("tokenizer.json", "tokenizer_config.json", "processor_config.json"),
         *("chat_template.jinja", "imp.json"),
     }

@@ -28,7 +28,8 @@ def pictures(shown: list[tuple[int, int, bool]]) -> Pictures:
     digests = [shown.index(one) for one in shown]
     hashes = np.array([each[:2] for each in shown], np.uint64).reshape(-1, 2)
     names = np.arange(1, len(shown) + 1, dtype=np.uint64)
-    return Pictures(names, np.array(digests, np.uint64), hashes)
+    hashed = np.ones(len(shown), np.bool_)
+    return Pictures(names, np.array(digests, np.uint64), hashes, hashed)
 
 
 def one_after_the_other(shown: list[tuple[int, int, bool]], max_bits: int) -> dict[int, Twin]:
@@ -65,7 +66,7 @@ def test_a_hundred_thousand_pictures_that_look_the_same_cost_little() -> None:
     count = 100_000
     names = np.arange(1, count + 1, dtype=np.uint64)
     hashes = np.full((count, 2), 7, np.uint64)
-    found = Twins(4).refused(Pictures(names, names, hashes))
+    found = Twins(4).refused(Pictures(names, names, hashes, np.ones(count, np.bool_)))
     assert len(found) == count - 1
     assert set(found.values()) == {Twin(1, 0)}
 

@@ -1,17 +1,18 @@
-"""Pictures' bytes made into pixels: JPEGs by libjpeg-turbo at a reduced scale, others by Pillow."""
+"""Images' bytes made into pixels: JPEGs by libjpeg-turbo at a reduced scale, others by Pillow."""
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 
 import numpy as np
 import simplejpeg
-from PIL import Image, PngImagePlugin, features
+from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
-from imp_data.images.phash import Frequencies, frequencies, strips
+from imp_data.images.phash import FLAT_LEVELS, Frequencies, frequencies, strips
+from imp_data.images.rgb import RGB_RULE, rgb
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
 # looks at 32x32. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
@@ -19,6 +20,7 @@ from imp_data.images.phash import Frequencies, frequencies, strips
 _DECODED_SIDE_PX = 60
 _EXIF_ORIENTATION = 0x0112
 _ICONS = (b"\0\0\1\0", b"icns")
+_PHASH = f"phash in one step, none below {FLAT_LEVELS:g} levels"
 # What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
 _PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
 # Some real pictures carry large text chunks, which Pillow refuses at 1 MiB.
@@ -29,7 +31,7 @@ def decoder() -> str:
     """What a hash depends on; hashes by different decoders are not to be compared."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, simplejpeg {version('simplejpeg')}"
-    return f"{libraries}, {_DECODED_SIDE_PX} px, phash in one step"
+    return f"{libraries}, {_DECODED_SIDE_PX} px, RGB rule {RGB_RULE}, {_PHASH}"
 
 
 @contextmanager
@@ -40,11 +42,53 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def opened(data: bytes, max_pixels: int) -> Image.Image:
-    """The picture in these bytes, in whatever format Pillow knows by itself."""
-    # An icon decodes the picture within it already here; any other is checked before it decodes.
+class NoImage(Exception):
+    """These bytes do not become an image; says why."""
+
+
+class TooManyPixels(NoImage):
+    """They become one that is larger than the limit."""
+
+
+def rgb_of(
+    data: bytes, max_pixels: int | None = None, formats: Sequence[str] | None = None
+) -> Image.Image:
+    """The image in these bytes in 8-bit RGB, by the rules of images.rgb, as it is stored.
+
+    Without `max_pixels` there is no limit: the build has held its own against every image.
+    `formats` are Pillow's names; without them every format that Pillow decodes by itself.
+    Raises NoImage, MemoryError.
+    """
+    try:
+        with quietly(), opened(data, max_pixels, formats) as image:
+            check_pixels(image, max_pixels)
+            return rgb(image)
+    except Image.DecompressionBombError as error:
+        raise TooManyPixels(f"holds an image of more than {max_pixels:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise NoImage("no image format that is read here") from error
+    except (NoImage, MemoryError):
+        raise
+    except Exception as error:
+        # Decoders raise whatever they meet in damaged bytes: OSError, struct.error, zlib.error…
+        raise NoImage(f"{type(error).__name__}: {error}") from error
+
+
+def opened(
+    data: bytes, max_pixels: int | None, formats: Sequence[str] | None = None
+) -> Image.Image:
+    """The image in these bytes, in whatever format Pillow knows by itself."""
+    # An icon decodes the image within it already here; any other is checked before it decodes.
     Image.MAX_IMAGE_PIXELS = max_pixels if data[:4] in _ICONS else None
-    return Image.open(io.BytesIO(data), formats=_formats())
+    return Image.open(io.BytesIO(data), formats=formats or _formats())
+
+
+def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
+    """Raise TooManyPixels before an image is decoded that is too large."""
+    width, height = image.size
+    if max_pixels is not None and width * height > max_pixels:
+        raise TooManyPixels(f"{width}x{height} is more than {max_pixels} pixels")
+    Image.MAX_IMAGE_PIXELS = max_pixels  # of an image within it
 
 
 def lowest_frequencies(picture: Image.Image, data: bytes) -> Frequencies:

@@ -9,6 +9,8 @@ from PIL import Image, UnidentifiedImageError
 
 from imp_data.images.archive import DamagedMember, Pictures, TooManyBytes
 from imp_data.images.decoding import (
+    TooManyPixels,
+    check_pixels,
     has_memory_for,
     lowest_frequencies,
     opened,
@@ -43,7 +45,8 @@ class Fingerprint(NamedTuple):
 
     `phash` is imagehash's 64-bit perceptual hash, its first bit the highest, of the picture as
     stored; `phash_upright` that of the picture turned as its EXIF orientation says, where it says
-    so: a copy may have been saved either way.
+    so: a copy may have been saved either way. A flat image has neither: it is known again by its
+    bytes alone.
     """
 
     image: str
@@ -117,10 +120,7 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
             known = known._replace(
                 format=picture.format, mode=picture.mode, width=width, height=height
             )
-            if width * height > limits.max_pixels:
-                problem = f"{width}x{height} is more than {limits.max_pixels} pixels"
-                return _Seen(known._replace(status="too_large", problem=problem))
-            Image.MAX_IMAGE_PIXELS = limits.max_pixels  # of a picture within it
+            check_pixels(picture, limits.max_pixels)
             orientation = orientation_of(picture)
             stored = lowest_frequencies(picture, data)
             turned = (upright(stored, orientation),) if orientation > 1 else ()
@@ -128,6 +128,8 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
     except UnidentifiedImageError:
         problem = "no picture format that Pillow knows"
         return _Seen(known._replace(status="undecodable", problem=problem))
+    except TooManyPixels as error:
+        return _Seen(known._replace(status="too_large", problem=str(error)))
     except Image.DecompressionBombError:
         problem = f"holds a picture of more than {limits.max_pixels} pixels"
         return _Seen(known._replace(status="too_large", problem=problem))

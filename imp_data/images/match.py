@@ -47,8 +47,7 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
 
     Every pair is compared, so recall is 1 by construction. Without references the distance is 255.
     """
-    distance = np.full(len(queries), _NONE_NEAR, np.uint8)
-    place = np.zeros(len(queries), np.int64)
+    distance, place = nothing_near(len(queries))
     if not len(references):
         return Nearest(distance, place)
     step = max(_BLOCK_PAIRS // len(references), 1)
@@ -59,6 +58,11 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
         place[begin : begin + step] = best
         distance[begin : begin + step] = bits[np.arange(len(best)), best]
     return Nearest(distance, place)
+
+
+def nothing_near(count: int) -> Nearest:
+    """What so many queries find without references."""
+    return Nearest(np.full(count, _NONE_NEAR, np.uint8), np.zeros(count, np.int64))
 
 
 def index(references: Hashes, max_bits: int) -> Index:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from imp_data.errors import UserError
+from imp_data.images.decoding import NoImage, rgb_of
 
 
 class Case(NamedTuple):
@@ -33,9 +34,8 @@ def given_cases(pictures: list[Path], question: str) -> list[Case]:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
+        return rgb_of(path.read_bytes())
+    except (OSError, NoImage) as error:
         raise UserError(path, f"is no picture ({error})", "name a PNG or JPEG") from error
 
 

@@ -5,9 +5,7 @@ from io import BytesIO
 from PIL import Image
 
 from imp_data.errors import UserError
-
-# The canvas of "pad": LLaVA's mean pixel of CLIP, rounded as Imp rounds it for SigLIP.
-_CANVAS = (127, 127, 127)
+from imp_data.images import square
 
 
 def squared(picture: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
@@ -16,18 +14,10 @@ def squared(picture: Image.Image, size: int, preprocessing: str = "square") -> I
     llama.cpp keeps a picture's aspect and pads it with another colour than the model has seen; of a
     square of the right size it changes nothing.
     """
-    picture = picture.convert("RGB")
-    if preprocessing == "pad":
-        side = max(picture.size)
-        canvas = Image.new("RGB", (side, side), _CANVAS)
-        canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-        picture = canvas
-    elif preprocessing != "square":
-        problem = f"preprocessing {preprocessing!r} is unknown"
-        raise UserError("imp.json", problem, "state square or pad")
-    if picture.size == (size, size):
-        return picture
-    return picture.resize((size, size), Image.Resampling.BICUBIC)
+    try:
+        return square.squared(picture, size, preprocessing)
+    except ValueError as error:
+        raise UserError("imp.json", str(error), "state square or pad") from None
 
 
 def png(picture: Image.Image) -> bytes:

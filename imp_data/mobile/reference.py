@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from imp_data.errors import UserError
+from imp_data.images.rgb import rgb
 from imp_data.mobile.checkpoint import Checkpoint, canonical, load_checkpoint
 from imp_data.mobile.quantize import VISION_OF, Kind, Precision, rounded
 from imp_data.mobile.text_gguf import text_tensors
@@ -165,7 +166,7 @@ class Reference:
     def _pixels(self, picture: Image.Image, size: int) -> torch.Tensor:
         """Squeezed or padded as in training, from 0..255 to -1..1; written out once more here, so
         that a mistake in what llama.cpp is given does not become one of the reference too."""
-        picture = picture.convert("RGB")
+        picture = rgb(picture)
         if self.preprocessing == "pad":
             side = max(picture.size)
             square = Image.new("RGB", (side, side), (127, 127, 127))

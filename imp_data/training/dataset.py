@@ -1,15 +1,14 @@
 """A mixture as a model takes it: rows to tokens and pixels."""
 
 import hashlib
-import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypedDict
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.images.archive import DamagedMember, TooManyBytes
+from imp_data.images.decoding import NoImage, rgb_of
 from imp_data.manifest import Limits
 from imp_data.training.encoding import Ids, Refused, encode
 from imp_data.training.pictures import Pixels, Preprocessing, preprocess
@@ -17,7 +16,6 @@ from imp_data.training.shards import Shards
 from imp_data.training.templates import Template
 
 _COLUMNS = ("id", "image", "image_sha256", "conversations")
-_MAX_PNG_TEXT_BYTES = 64 * 1024 * 1024
 
 
 class Figures(NamedTuple):
@@ -113,11 +111,8 @@ _PUT_BACK = "put back the picture's file or its archive, or build the mixture ag
 
 
 def _decoded(data: bytes, image: str, where: str) -> Image.Image:
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
-    Image.MAX_IMAGE_PIXELS = None  # the build has held its own limit against every picture
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as picture:
-            return picture.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        return rgb_of(data)
+    except NoImage as error:
         problem = f"its picture {image} cannot be decoded ({error})"
         raise UserError(where, problem, _PUT_BACK) from error

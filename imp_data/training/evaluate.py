@@ -7,9 +7,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from imp_data.errors import UserError
+from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.square import GREY
 from imp_data.progress import progress
 from imp_data.store import json_text, write_text
 from imp_data.training.questions import (
@@ -23,8 +25,6 @@ from imp_data.training.scoring import Figures, score
 
 # A picture, or none, and the question's text; what the model says to it.
 Model = Callable[[Image.Image | None, str], str]
-
-_GREY = (127, 127, 127)
 
 
 def evaluate(
@@ -67,7 +67,7 @@ def answered(
         for question in questions:
             shown = _picture(question, images) if question.image else None
             if shown is not None and blind:
-                shown = Image.new("RGB", shown.size, _GREY)
+                shown = Image.new("RGB", shown.size, GREY)
             answers.append(Answer(question.id, question.text, model(shown, question.text).strip()))
             told.add(1)
     return answers
@@ -87,8 +87,7 @@ def scores_text(figures: Figures) -> str:
 def _picture(question: Question, images: Path) -> Image.Image:
     path = images / str(question.image)
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        return rgb_of(path.read_bytes())
+    except (OSError, NoImage) as error:
         problem = f"question {question.id}: its picture cannot be read ({error})"
         raise UserError(path, problem, "name the folder of the benchmark's pictures") from None

@@ -17,13 +17,16 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerBase,
 )
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from imp_data.errors import UserError
+from imp_data.images import rgb
 from imp_data.recipes import Model
 from imp_data.store import json_text, write_text, written_aside
-from imp_data.training import architecture  # noqa: F401 (registers its classes)
+from imp_data.training import (
+    architecture,  # noqa: F401 (registers its classes)
+    image_processing_imp,
+)
+from imp_data.training.image_processing_imp import ImpImageProcessor
 
 FACTS = "imp.json"
 
@@ -39,7 +42,7 @@ def save(
     """Write the folder, whole or not at all; `facts` join what imp.json says of the model."""
     with written_aside(folder) as aside:
         network.save_pretrained(aside)
-        processor_of(model, tokenizer, jinja).save_pretrained(aside)
+        save_processor(model, tokenizer, jinja, aside)
         write_text(aside / FACTS, json_text({**described(model), **facts}))
 
 
@@ -58,6 +61,17 @@ def described(model: Model) -> dict[str, Any]:
     }
 
 
+def save_processor(
+    model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str, folder: Path
+) -> None:
+    """Write the processor, and the code that it needs where imp-data is not installed."""
+    processor_of(model, tokenizer, jinja).save_pretrained(folder)
+    code = Path(image_processing_imp.__file__).read_text(encoding="utf-8")
+    alone = code.replace(f"from {rgb.__name__} import", "from .rgb import")
+    write_text(folder / Path(image_processing_imp.__file__).name, alone)
+    write_text(folder / "rgb.py", Path(rgb.__file__).read_text(encoding="utf-8"))
+
+
 def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
     """transformers' processor for the model's pictures and chats."""
     return LlavaProcessor(
@@ -70,12 +84,16 @@ def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -
 
 
 def _image_processor(model: Model) -> Any:
-    side = {"height": model.image_size, "width": model.image_size}
-    normal = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    if model.image_preprocessing == "pad":
-        # The one of transformers' processors that pads to a square, on a canvas of the mean.
-        return LlavaImageProcessorPil(do_pad=True, do_center_crop=False, size=side, **normal)
-    return SiglipImageProcessorPil(size=side, **normal)
+    processor = ImpImageProcessor(
+        do_pad=model.image_preprocessing == "pad",  # on a canvas of the mean
+        do_center_crop=False,
+        size={"height": model.image_size, "width": model.image_size},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    # By hand: transformers copies the code of a class beside it, but not what that imports.
+    processor.auto_map = {"AutoImageProcessor": "image_processing_imp.ImpImageProcessor"}
+    return processor
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:

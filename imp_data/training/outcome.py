@@ -21,7 +21,7 @@ from imp_data.recipes import Model, StageName
 from imp_data.store import json_text, write_text, written_aside
 from imp_data.training.architecture import build
 from imp_data.training.lora import is_projector, lora_config
-from imp_data.training.model_folder import FACTS, described, facts_of, processor_of
+from imp_data.training.model_folder import FACTS, described, facts_of, save_processor
 
 PROJECTOR, WHOLE = "projector.safetensors", "whole.safetensors"
 _ADAPTER = "adapter_model.safetensors"
@@ -50,7 +50,7 @@ def write_outcome(
             config.inference_mode = True
             config.save_pretrained(aside)
             save_file(split[_ADAPTER], aside / _ADAPTER, metadata={"format": "pt"})
-        processor_of(model, tokenizer, jinja).save_pretrained(aside)
+        save_processor(model, tokenizer, jinja, aside)
         said = {**described(model), **facts, "stage": stage, "manifest": model.model_dump()}
         write_text(aside / FACTS, json_text(said))
 

@@ -6,31 +6,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from imp_data.images.square import squared
+
 Preprocessing = Literal["square", "pad"]
 Pixels = npt.NDArray[np.float32]
 
 # Rescaled and normalized in the order and the precision of transformers: 0 to 255 become -1 to 1.
 _LEVELS = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
-_GREY = (127, 127, 127)
 
 
 def preprocess(image: Image.Image, size: int, how: Preprocessing) -> Pixels:
     """(3, size, size): `square` squashes the picture, `pad` first sets it on a grey square.
 
-    As Imp's (image_processing_imp.py, train.py's expand2square): RGB without regard to EXIF's
-    orientation, bicubic.
+    See images.square and images.rgb for the rules.
     """
-    colours = image.convert("RGB")
-    whole = _on_square(colours) if how == "pad" else colours
-    resized = whole.resize((size, size), Image.Resampling.BICUBIC)
+    resized = squared(image, size, how)
     colour_by_colour = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
     # A table, and "clip" without a need for it: a quarter of the time of looking up by index.
     return np.take(_LEVELS, colour_by_colour, mode="clip")
-
-
-def _on_square(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    side = max(width, height)
-    square = Image.new("RGB", (side, side), _GREY)
-    square.paste(image, ((side - width) // 2, (side - height) // 2))
-    return square

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import io
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from PIL import Image
+
+from imp_data.images.decoding import NoImage, TooManyPixels, rgb_of
 
 # A field that is not here never reaches the server behind: some of its own fields read files.
 _FIELDS = """
@@ -120,13 +121,8 @@ def _decoded(data: str, field: str) -> Image.Image:
     except binascii.Error:
         raise Refused(400, field, "is not base64") from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged just below
-            picture = Image.open(io.BytesIO(raw), formats=_FORMATS)
-            if picture.width * picture.height > PICTURE_PIXELS:
-                problem = f"has {picture.width:,} x {picture.height:,} pixels, which is too many"
-                raise Refused(413, field, problem)
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return rgb_of(raw, PICTURE_PIXELS, _FORMATS)
+    except TooManyPixels as error:
+        raise Refused(413, field, f"has too many pixels ({error})") from None
+    except NoImage as error:
         raise Refused(400, field, f"cannot be read as a picture ({error})") from None
-    return picture

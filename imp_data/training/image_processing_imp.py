@@ -1,0 +1,48 @@
+"""transformers' image processor of Imp's models: the pixels that training saw, from any image.
+
+A copy of this file and of imp_data/images/rgb.py lies in each saved model, so that
+`AutoProcessor.from_pretrained(folder, trust_remote_code=True)` loads it without imp-data. Without
+remote code transformers takes its own LlavaImageProcessor with the same settings, which differs on
+16-bit and 32-bit grey, on LAB, and turns images that are named by a path as their EXIF says.
+"""
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from imp_data.images.rgb import rgb
+
+
+class ImpImageProcessor(LlavaImageProcessorPil):
+    """Squeezed to a square, or with `do_pad` set on a square of grey first; no crop."""
+
+    def convert_to_rgb(self, image: Any, input_data_format: Any = None) -> Any:
+        """(height, width, 3) of an opened image; arrays are left to transformers."""
+        if isinstance(image, Image.Image):
+            return np.asarray(rgb(image))
+        return super().convert_to_rgb(image, input_data_format=input_data_format)
+
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
+        """Open images that are named by path, address or base64, as they are stored."""
+        if isinstance(image_url_or_urls, str):
+            return rgb(Image.open(BytesIO(_bytes_of(image_url_or_urls))))
+        return super().fetch_images(image_url_or_urls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the name of the class that stands in where remote code is not trusted."""
+        return {**super().to_dict(), "image_processor_type": "LlavaImageProcessor"}
+
+
+def _bytes_of(place: str) -> bytes:
+    if place.startswith(("http://", "https://")):
+        return httpx.get(place, follow_redirects=True).raise_for_status().content
+    if place.startswith("data:image/"):
+        return base64.b64decode(place.partition(",")[2])
+    path = Path(place)
+    return path.read_bytes() if len(place) < 4096 and path.is_file() else base64.b64decode(place)
