@@ -140,3 +140,12 @@ def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
     pq.write_table(table.replace_schema_metadata({"decoder": "Pillow 1.1, libjpeg 6b"}), path)
     with pytest.raises(UserError, match=r"made by Pillow 1\.1, libjpeg 6b, here is Pillow"):
         pack_of(build)
+
+
+def test_a_flat_picture_of_a_benchmark_is_known_by_its_bytes_alone(world: World) -> None:
+    build = textvqa(world)
+    flat = encoded(Image.new("RGB", (60, 40), "white"))
+    world.file("textvqa", f"loose/train_images/{TRAIN}.jpg", flat)
+    assert built(build).figures == {"ids": 3, "fingerprinted": 1, "unseen": 2}
+    pack = pack_of(build)
+    assert (list(pack.sha256s.values()), pack.hash_ids) == ([TRAIN], [])

@@ -92,3 +92,17 @@ def test_what_holds_no_pictures_is_an_error_that_names_it(name: str, tmp_path: P
         fingerprint_paths([tmp_path / name], tmp_path / "f.parquet")
     assert error.value.where == str(tmp_path / name)
     assert not (tmp_path / "f.parquet").exists()
+
+
+def test_a_flat_image_matches_its_own_bytes_and_no_other_flat_one(
+    tmp_path: Path, one_worker: None
+) -> None:
+    white, grey = (encoded(Image.new("L", (60, 40), level)) for level in (255, 128))
+    laid_out = {"ours": {"a.png": white}, "theirs": {"b.png": grey, "c.png": white}}
+    for folder, images in laid_out.items():
+        (tmp_path / folder).mkdir()
+        for name, content in images.items():
+            (tmp_path / folder / name).write_bytes(content)
+        fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
+    found = pairs(tmp_path / "ours.parquet", tmp_path / "theirs.parquet", 10)
+    assert found == [Pair("ours/a.png", "theirs/c.png", 0)]

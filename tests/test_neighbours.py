@@ -311,3 +311,15 @@ def test_pictures_no_file_knows_belong_to_no_cluster() -> None:
     rows = Rows(names, np.zeros(2, np.uint64), np.zeros(2, np.int32), (("s", ""),))
     picture = same_pictures(rows)
     assert alike_pictures(picture, hashes_of(rows, picture, []), 4).tolist() == [-1, -1]
+
+
+def test_flat_images_are_alike_by_their_bytes_alone(world: World) -> None:
+    shown = {f"{n}.png": encoded(Image.new("RGB", (60, 40), (n, n, n))) for n in (0, 128, 255)}
+    world.pictures("photos", {**shown, "copy.png": shown["0.png"]}, path="photos")
+    names = ["0.png", "128.png", "255.png", "copy.png"]
+    rows = [asked(name, f"photos/{name}", (COLOUR, "Red")) for name in names]
+    world.source("first", rows, pictures=["photos"])
+    run(world.build({"first": 4}))
+    files = [world.data.fingerprints("small", "first")]
+    found = report(world.data.mixture("small"), files, max_bits=4)
+    assert (found["pictures"], found["alike"]["clusters"]) == (3, 0)

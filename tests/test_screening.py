@@ -180,6 +180,13 @@ def test_a_picture_within_the_threshold_goes_with_its_pair_and_distance(
     assert verdict_on(fingerprint, most=10) == expected
 
 
+def test_a_flat_image_is_a_benchmark_s_by_its_bytes_alone() -> None:
+    flat = look("p", 0)._replace(phash=None)
+    assert verdict_on(flat, most=64) is None
+    evidence = {"benchmark": "quiz", "image": "p", "id": TWIN, "sha256": "f" * 64}
+    assert verdict_on(flat._replace(sha256="f" * 64)) == ("benchmark_bytes", evidence)
+
+
 # One row: is its picture broken, a benchmark's, named like one, excluded, text alone, or good.
 KINDS = st.sampled_from(["good", "good", "text", "broken", "twin", "named", "excluded", "repeat"])
 

@@ -68,5 +68,7 @@ def test_the_cards_example_runs_with_transformers_and_the_folder_alone(
     said = Speaker(folder).answer(picture, "What is in the picture?", max_new_tokens=64)
     assert said
     assert done.stdout.rstrip("\n") == said
-    assert ("trust_remote_code" in example) == (architecture == "phi")
+    needs_code = 'ImageTextToText.from_pretrained(".", trust_remote_code=True)' in example
+    assert needs_code == (architecture == "phi")
+    assert 'AutoProcessor.from_pretrained(".", backend="pil", trust_remote_code=True)' in example
     assert TEMPLATE_OF[architecture] in card

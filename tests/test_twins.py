@@ -1,5 +1,6 @@
 """Near-duplicates within a source: which go, which stay, and that only the draw's order decides."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import World, built, encoded, photo, record, run
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
 
 from imp_data import twins as twins_module
 from imp_data.accounts import explain
@@ -202,3 +204,37 @@ def test_nothing_is_dropped_unless_asked_for(doubled: World, tmp_path: Path) -> 
         "looks like one kept before"
         not in (doubled.data.mixture("small") / "README.md").read_text()
     )
+
+
+def cut_out(seed: int) -> bytes:
+    """Black strokes on transparent ground: on white they differ, their colours are all black."""
+    strokes = photo(seed).convert("L").point(lambda level: 255 if level > 140 else 0)
+    image = Image.new("RGBA", strokes.size)
+    image.putalpha(strokes)
+    return encoded(image)
+
+
+def nearly_empty(seed: int) -> bytes:
+    """A white page with one word on it, always at the same place."""
+    page = Image.new("RGB", (620, 877), "white")
+    ImageDraw.Draw(page).text((60, 75), f"Chapter {seed}", "black", ImageFont.load_default(14))
+    return encoded(page)
+
+
+@pytest.mark.parametrize("draw", [cut_out, nearly_empty])
+def test_cut_outs_and_nearly_empty_pages_all_stay(
+    draw: Callable[[int], bytes], world: World
+) -> None:
+    shown = {f"{n}.png": draw(n) for n in range(8)}
+    world.pictures("photos", shown, path="photos")
+    records = [record(name, f"photos/{name}", f"Of {name}.") for name in shown]
+    world.source("photos", records, pictures=["photos"])
+    run(world.build({"photos": 8}, **DROP))
+    assert [row["outcome"] for row in ledger(world)] == ["kept"] * 8
+
+
+def test_what_has_no_hash_is_refused_for_nothing_and_nothing_for_it() -> None:
+    names = np.arange(1, 5, dtype=np.uint64)
+    hashes = np.array([[0, 0], [0, 0], [1, 1], [1, 1]], np.uint64)
+    hashed = np.array([False, True, False, True])
+    assert Twins(4).refused(Pictures(names, names, hashes, hashed)) == {3: Twin(2, 1)}
