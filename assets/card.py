@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import size
-from imp_data.card import CODE, write_card
+from imp_data.card import write_card
 from imp_data.pipeline import Build
 
 
@@ -19,7 +19,6 @@ def card_asset(build: Build) -> dg.AssetsDefinition:
         description="The dataset card: composition beside the paper's, losses, licences, "
         "what it says twice.",
         group="mixture",
-        code=CODE,
     )
     def card() -> Result:
         result = write_card(build)

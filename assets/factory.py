@@ -10,7 +10,7 @@ from assets.tables import bullets, table
 from imp_data.checks import Check
 from imp_data.errors import UserError
 from imp_data.places import in_store
-from imp_data.stamps import CODE
+from imp_data.stamps import code_of
 from imp_data.store import StageResult
 
 Result = dg.MaterializeResult[Any]
@@ -43,7 +43,7 @@ def stage(
             owners=["team:data"],
             tags=tags,
             description=description,
-            code_version=code or CODE[box],
+            code_version=code or code_of(box),
             check_specs=_specs(dg.AssetKey(key), checks),
         )(_legible(compute))
 

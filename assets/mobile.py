@@ -48,7 +48,7 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
         "with proof that they answer as PyTorch does.",
         checks=[check],
         group=GROUP,
-        code=CODE,
+        code=CODE["gguf"],
     )
     def gguf() -> Result:
         result = write_files(plan, _run)
@@ -73,7 +73,7 @@ def _quality(plan: Plan) -> dg.AssetsDefinition:
         description="What a smaller file costs: answers kept, shift of log-probability, right "
         "answers to held-out questions.",
         group=GROUP,
-        code=CODE,
+        code=CODE["quality"],
     )
     def quality() -> Result:
         result = weigh(plan, _run)
@@ -93,7 +93,7 @@ def _phone(plan: Plan) -> dg.AssetsDefinition:
         kinds={"python"},
         description="The folder for a phone: two files, digests, memory, licence, instructions.",
         group=GROUP,
-        code=CODE,
+        code=CODE["phone"],
     )
     def phone() -> Result:
         result = pack(plan, _run)

@@ -7,7 +7,7 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.tables import bullets, table
 from imp_data.pipeline import Build
-from imp_data.reports import CODE, Section, sections, stored, summary, write_neighbours
+from imp_data.reports import Section, sections, stored, summary, write_neighbours
 
 _ROWS_SHOWN = 20
 
@@ -25,7 +25,6 @@ def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
         "questions on one picture that are answered in different ways. It tells, and takes nothing "
         "out.",
         group="mixture",
-        code=CODE,
     )
     def neighbours() -> Result:
         result = write_neighbours(build)

@@ -9,7 +9,6 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.tables import about, counted, size, table, tag
 from imp_data.pipeline import Build
-from imp_data.store import code_digest
 
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -46,7 +45,6 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         kinds={"python"},
         description="A small world of pictures and records, drawn instead of fetched.",
         group="raw",
-        code=code_digest("demo"),
     )
     def world() -> Result:
         from imp_data.demo import stage as demo

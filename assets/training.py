@@ -16,7 +16,7 @@ from imp_data.rebuild import rebuild
 from imp_data.recipes import Stage, StageName
 from imp_data.training.evidence import CODE as EVIDENCE
 from imp_data.training.evidence import gather
-from imp_data.training.plan import CODE, Plan, command_line, trained_on
+from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, trained_on
 
 GROUP = "training"
 _POINTS = 20
@@ -97,7 +97,7 @@ def _model(plan: Plan) -> dg.AssetsDefinition:
         description=f"**{plan.model.title}**: LoRA added to the weights, in one folder that "
         "transformers loads.",
         group=GROUP,
-        code=CODE,
+        code=MERGE_CODE,
     )
     def model() -> Result:
         result = plan.merge(lambda words: launch(command_line(words)))

@@ -11,18 +11,16 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.ledger import Reason, Repair
-from imp_data.pipeline import Build
 from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.stamps import Stamps, code_of
 from imp_data.store import (
     StageResult,
-    code_digest,
     json_text,
     text_digest,
     tree_digest,
     write_text,
 )
 
-CODE = code_digest("card", "templates")
 # Ends the section on neighbours: its counts are not in mixture.json, by which a card is verified.
 _SEAL = "\n<!-- said twice, sealed: "
 _ENVIRONMENT = Environment(
@@ -38,7 +36,7 @@ _SIZES = [
 ]
 
 
-def write_card(build: Build) -> StageResult:
+def write_card(build: Stamps) -> StageResult:
     """README.md beside the shards; built anew when what it tells of or the template has changed."""
     folder = build.data.mixture(build.name)
     readme = folder / "README.md"
@@ -52,7 +50,7 @@ def write_card(build: Build) -> StageResult:
         return {"characters": len(text)}
 
     inputs = {
-        "code": CODE,
+        "code": code_of("card"),
         "mixture": tree_digest(folder / "mixture.json"),
         "neighbours": text_digest(json_text(twice)),
     }

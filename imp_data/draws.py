@@ -8,8 +8,8 @@ from imp_data.datadir import DataDir
 from imp_data.images.archive import Shelf
 from imp_data.images.decoding import decoder
 from imp_data.manifest import Decontamination, Recipe, model_digest
-from imp_data.stamps import CODE, Stamps
-from imp_data.store import listing_digest, read_stamp, text_digest
+from imp_data.stamps import Stamps
+from imp_data.store import code_version, listing_digest, read_stamp, text_digest
 from imp_data.twins import Twins
 from imp_data.verdicts import Benchmarked, benchmarked
 
@@ -32,7 +32,7 @@ class Draws(Stamps):
         return text_digest(
             self._pictures_digest(self.recipe.sources[source].pictures),
             model_digest(self.recipe.mixture.limits),
-            CODE["images"],
+            code_version("imp_data.fingerprints"),
             decoder(),
         )
 
@@ -48,7 +48,7 @@ class Draws(Stamps):
         ]
         return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
 
-    def _earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
+    def earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
         """Those of the last build, and of other mixtures', of the same pictures.
 
         Also all that looks at pictures must be the same.
@@ -61,20 +61,25 @@ class Draws(Stamps):
             and known["inputs"].get("pictures") == pictures
         ]
 
-    def _quota(self, source: str) -> int:
+    def forget(self) -> None:
+        """Let go of what was made ready: benchmarks' packs and candidates."""
+        self._packs = self._offered = None
+
+    def quota(self, source: str) -> int:
+        """The samples wanted of a source."""
         return self.recipe.part(source).quota
 
-    def _candidates(self, source: str) -> Candidates:
+    def candidates(self, source: str) -> Candidates:
         """Those of the last source asked for are kept: two stages after one another need them."""
-        inputs = {"source": source, **self._draw_inputs(source)}
+        inputs = {"source": source, **self.draw_inputs(source)}
         if self._offered is None or self._offered[0] != inputs:
             self._offered = None  # before the next, so that there is never more than one
             records = self.data.records(source)
-            found = candidates(self.recipe.mixture, source, records, self._benchmarked())
+            found = candidates(self.recipe.mixture, source, records, self.benchmarked())
             self._offered = (inputs, found)
         return self._offered[1]
 
-    def _benchmarked(self) -> list[Benchmarked]:
+    def benchmarked(self) -> list[Benchmarked]:
         """The benchmarks' packs, made ready once and again when one of them has changed."""
         names = [d.benchmark for d in self.recipe.mixture.decontaminate]
         digests = [self.digest_of(f"benchmarks/{name}") for name in names]
@@ -89,23 +94,25 @@ class Draws(Stamps):
         return benchmarked(pack, kept_out.max_distance_bits)
 
     @property
-    def _twin_bits(self) -> int | None:
+    def twin_bits(self) -> int | None:
         """How alike two pictures of a source must be for one to go; None where none goes."""
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
-    def _twins(self) -> Twins | None:
-        return None if self._twin_bits is None else Twins(self._twin_bits)
+    def twins(self) -> Twins | None:
+        """What notices pictures that look like one kept before; None where none goes."""
+        return None if self.twin_bits is None else Twins(self.twin_bits)
 
-    def _draw_inputs(self, source: str) -> dict[str, str]:
+    def draw_inputs(self, source: str) -> dict[str, str]:
+        """What decides a source's draw, by digests."""
         mixture = self.recipe.mixture
         exclusions = [e for e in mixture.exclusions if e.source == source]
         rules = (mixture.limits, *exclusions, *mixture.decontaminate)
         return {
-            "draw": f"seed {mixture.seed}, quota {self._quota(source)}, {mixture.exact_repeats}",
+            "draw": f"seed {mixture.seed}, quota {self.quota(source)}, {mixture.exact_repeats}",
             "pictures_are": mixture.pictures,
             "rules": model_digest(*rules),
-            **({} if self._twin_bits is None else {"twins": f"within {self._twin_bits} bits"}),
+            **({} if self.twin_bits is None else {"twins": f"within {self.twin_bits} bits"}),
             "records": self.digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")

@@ -3,27 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from imp_data.benchmarks import build_benchmark
 from imp_data.draws import Draws
-from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES, mixture_facts
-from imp_data.fingerprints import Album, fingerprint_writer
 from imp_data.images.decoding import decoder
-from imp_data.journal import journal
-from imp_data.looks import Judge, read_looks
+from imp_data.images_stage import images_stage
 from imp_data.manifest import load_recipe, model_digest
 from imp_data.mixture import build_mixture
-from imp_data.progress import progress
 from imp_data.records import build_records
-from imp_data.screening import draw, image_paths, write_screened
+from imp_data.screened_stage import screened_stage
 from imp_data.settlement import Share
 from imp_data.shuffle import shard_names
-from imp_data.stamps import CODE, FIRST
+from imp_data.stamps import code_of
 from imp_data.store import StageResult, library_versions, text_digest
-from imp_data.unlike import Unlike
 from imp_data.upstream import raw_stage
 
 
@@ -45,7 +39,7 @@ class Build(Draws):
         """
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
-        return raw_stage(manifests, folder, stamp, self._pins(name), CODE["raw"])
+        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"))
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""
@@ -56,7 +50,7 @@ class Build(Draws):
             return build_records(manifest, self.data.raw(source), limits, *outputs)
 
         inputs = {
-            "code": CODE["records"],
+            "code": code_of("records"),
             "libraries": str(library_versions(*LIBRARIES)),
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{source}"),
@@ -74,7 +68,7 @@ class Build(Draws):
             return build_benchmark(manifest, self.data.raw(name), shelf, limits, out, altered)
 
         inputs = {
-            "code": CODE["benchmarks"],
+            "code": code_of("benchmarks"),
             "decoder": decoder(),
             "altered": str(altered),
             "manifest": model_digest(manifest, limits),
@@ -85,59 +79,11 @@ class Build(Draws):
 
     def images(self, source: str) -> StageResult:
         """Fingerprints of the pictures that the draw reaches."""
-        out = self.data.fingerprints(self.name, source)
-        collections = self.recipe.sources[source].pictures
-        pictures = self.pictures_digest(source)
-
-        def build() -> dict[str, Any]:
-            with (
-                journal(self.data.journal(source), pictures) as kept,
-                fingerprint_writer(out) as writer,
-                progress(f"images/{source}", "pictures") as told,
-            ):
-                if self.deferred:
-                    return {"pictures": 0, "statuses": {}, "deferred": True}
-                limits, records = self.recipe.mixture.limits, self.data.records(source)
-                earlier = self._earlier_fingerprints(source, pictures)
-                album = Album(self.shelf(collections), limits, writer, told, kept, earlier)
-                judge = Judge(album, limits, self._benchmarked(), self._twins())
-                order = self._candidates(source).order
-                draw(order, self._quota(source), lambda r: judge.passes(image_paths(records, r)))
-                statuses = dict(sorted(album.statuses.items()))
-                return {"pictures": sum(statuses.values()), "statuses": statuses}
-
-        inputs = {**self._draw_inputs(source), "code": CODE["images"], "pictures": pictures}
-        return self.stage(f"images/{source}", inputs, [out], build)
+        return images_stage(self, source)
 
     def screened(self, source: str) -> StageResult:
         """Which Samples pass, which go and why, which are held back."""
-        out, limits = self.data.screened(self.name, source), self.recipe.mixture.limits
-        fingerprints = self.data.fingerprints(self.name, source)
-
-        def build() -> dict[str, Any]:
-            offered = self._candidates(source)
-            looks = unlike = None
-            if not self.deferred:
-                looks = read_looks(fingerprints, limits, self._benchmarked())
-            if looks and self._twin_bits is not None:
-                unlike = Unlike(looks, fingerprints, self._twin_bits)
-            seen = unlike or looks
-            passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
-            try:
-                quota = self._quota(source)
-                drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
-            except KeyError as unseen:
-                problem = f"is from before a change: it lacks {unseen.args[0]}"
-                raise UserError(f"images/{source}", problem, FIRST) from None
-            looks = unlike.looks() if unlike else looks
-            return write_screened(out, self.data.records(source), offered, drawn, looks)
-
-        inputs = {
-            **self._draw_inputs(source),
-            "code": CODE["screened"],
-            "images": self.digest_of(f"images/{source}"),
-        }
-        return self.stage(f"screened/{source}", inputs, [out], build)
+        return screened_stage(self, source)
 
     def mixture(self) -> StageResult:
         """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
@@ -149,7 +95,7 @@ class Build(Draws):
         facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:
-            self._packs = self._offered = None  # which this stage has no use for
+            self.forget()  # which this stage has no use for
             shares = [self._share(part.source) for part in mixture.parts]
             manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
             return {
@@ -159,7 +105,7 @@ class Build(Draws):
             }
 
         inputs = {
-            "code": CODE["mixture"],
+            "code": code_of("mixture"),
             "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
             **{f"records/{p.source}": self.digest_of(f"records/{p.source}") for p in mixture.parts},
             **{

@@ -13,13 +13,9 @@ from imp_data.facts import LIBRARIES
 from imp_data.manifest import model_digest
 from imp_data.neighbours import report
 from imp_data.objects import is_file
-from imp_data.pipeline import Build
-from imp_data.store import StageResult, code_digest, json_text, library_versions, write_text
+from imp_data.stamps import Stamps, code_of
+from imp_data.store import StageResult, json_text, library_versions, write_text
 
-CODE = code_digest(
-    *("reports", "neighbours", "likeness", "contradictions", "exchanges"),
-    *("arrow_dataset", "fingerprints", "images", "sample", "store"),
-)
 _JSON, _MARKDOWN = "neighbours.json", "neighbours.md"
 
 
@@ -31,7 +27,7 @@ class Section(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
-def write_neighbours(build: Build) -> StageResult:
+def write_neighbours(build: Stamps) -> StageResult:
     """The report on a finished mixture; made anew when it, its pictures or the policy changed."""
     policy, folder = build.recipe.mixture.near_duplicates, build.data.mixture(build.name)
     out = build.data.reports(build.name)
@@ -45,7 +41,7 @@ def write_neighbours(build: Build) -> StageResult:
         return figures(found)
 
     inputs = {
-        "code": CODE,
+        "code": code_of("neighbours"),
         "libraries": str(library_versions(*LIBRARIES)),
         "mixture": build.digest_of("mixture"),
         "policy": model_digest(policy),

@@ -9,23 +9,29 @@ from imp_data.datadir import DataDir, data_dir
 from imp_data.engine import running_on
 from imp_data.errors import UserError
 from imp_data.manifest import Published, Recipe
-from imp_data.store import StageResult, code_digest, read_stamp, run_stage
+from imp_data.store import StageResult, code_version, read_stamp, run_stage
 
 FIRST = "materialize it first, or run the whole job"
 # What depends on a mixture's quotas and rules: mixtures in one data directory have each their own.
 _OWN = {"images", "screened", "mixture", "neighbours", "card"}
 
-_EDGE = ("errors", "manifest", "ledger", "sample", "store")
-_DRAW = ("candidates", "screening", "looks", "twins", "verdicts", "images")
-# The modules whose text decides the bytes of a stage; their digest is its code version.
-CODE: dict[str, str] = {
-    "raw": code_digest("upstream", "fetch", "download", "unpack"),
-    "records": code_digest(*_EDGE, "records", "batches", "entries", "sieve", "rules", "layouts"),
-    "benchmarks": code_digest(*_EDGE, "benchmarks", "fingerprints", "images", "layouts", "recall"),
-    "images": code_digest(*_EDGE, *_DRAW, "fingerprints"),
-    "screened": code_digest(*_EDGE, *_DRAW, "unlike"),
-    "mixture": code_digest(*_EDGE, "mixture", "shuffle", "arrow_dataset", "settlement"),
+# Where the work of a box begins; its code version is that of all that is imported from there.
+_ENTRIES = {
+    "raw": "imp_data.upstream",
+    "records": "imp_data.records",
+    "benchmarks": "imp_data.benchmarks",
+    "images": "imp_data.images_stage",
+    "screened": "imp_data.screened_stage",
+    "mixture": "imp_data.mixture",
+    "neighbours": "imp_data.reports",
+    "card": "imp_data.card",
+    "world": "imp_data.demo.stage",
 }
+
+
+def code_of(box: str) -> str:
+    """The code version of a box's stages."""
+    return code_version(_ENTRIES[box])
 
 
 class Stamps:

@@ -221,12 +221,6 @@ def test_no_two_lists_of_parts_have_one_digest(one: list[str], other: list[str])
     assert (store.text_digest(*one) == store.text_digest(*other)) == (one == other)
 
 
-def test_the_code_digest_is_of_the_modules_named() -> None:
-    alone, both = store.code_digest("sample"), store.code_digest("sample", "layouts")
-    assert alone == store.code_digest("sample")
-    assert alone != both != store.code_digest("layouts")
-
-
 def test_the_keys_of_a_draw_are_xxh3_of_seed_and_id() -> None:
     assert store.xxh3_keys(7, ["a/1", "é"]) == [
         xxhash.xxh3_64(b"a/1", seed=7).intdigest(),

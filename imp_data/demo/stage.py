@@ -6,12 +6,11 @@ from pathlib import Path
 from imp_data.demo.world import draw_world
 from imp_data.errors import UserError
 from imp_data.objects import is_file, is_there
-from imp_data.pipeline import Build
 from imp_data.places import in_store, scratch
 from imp_data.progress import progress
+from imp_data.stamps import Stamps, code_of
 from imp_data.store import (
     StageResult,
-    code_digest,
     file_sha256,
     library_versions,
     move,
@@ -21,17 +20,15 @@ from imp_data.store import (
     writing_to,
 )
 
-CODE = code_digest("demo")
 
-
-def world(build: Build) -> StageResult:
+def world(build: Stamps) -> StageResult:
     """Draw the world where files of it are missing, or were drawn by other code.
 
     The figures hold the sha256 of each file as drawn, by `<raw name>/<path>`. A file that is there
     is left alone: the raw stage compares it with these, and tells if it was altered.
     """
     raw, stamp = build.data.raw(""), build.data.stamp("world")
-    inputs = {"code": CODE, **library_versions("numpy", "pillow", "pyarrow")}
+    inputs = {"code": code_of("world"), **library_versions("numpy", "pillow", "pyarrow")}
     known = read_stamp(stamp)
     drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
     same_code = known is not None and known["inputs"] == inputs

@@ -14,7 +14,7 @@ from typing import TypeVar
 from imp_data.engine.local import worker_count
 from imp_data.engine.worker import Died, Raised, Worker, attempt, result_of, working_at_most
 from imp_data.errors import UserError
-from imp_data.store import code_digest, library_versions
+from imp_data.store import library_versions, package_digest
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -138,7 +138,7 @@ _OWN = ("imp_data's code", "machine")
 @lru_cache(maxsize=1)
 def _software(libraries: tuple[str, ...]) -> dict[str, str]:
     """What may show in the bytes: our own code, the kind of machine, versions of libraries."""
-    own = (code_digest(""), platform.machine())
+    own = (package_digest(), platform.machine())
     return {**dict(zip(_OWN, own, strict=True)), **library_versions(*libraries)}
 
 

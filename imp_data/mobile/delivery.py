@@ -9,10 +9,17 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.manifest import model_digest
-from imp_data.store import StageResult, code_digest, library_versions, write_text
+from imp_data.store import StageResult, code_version, library_versions, write_text
 from imp_data.training.plan import Command, Plan
 
-CODE = code_digest("mobile", "recipes", "parts", "training")
+# By stage: the command that does the work.
+CODE = {
+    stage: code_version(f"imp_data.mobile.cli:{command}")
+    for stage, command in (
+        *(("gguf", "export"), ("parity", "parity")),
+        *(("quality", "quality"), ("phone", "bundle")),
+    )
+}
 _LIBRARIES = ("gguf", "libgguf", "xllamacpp", "torch", "transformers")
 
 
@@ -128,7 +135,7 @@ def _stage(
         _check_ready(plan)
         return build()
 
-    stated = {"code": CODE, "libraries": str(library_versions(*known)), **inputs}
+    stated = {"code": CODE[name], "libraries": str(library_versions(*known)), **inputs}
     return plan.build.stage(_asset(plan, name), stated, outputs, ready)
 
 

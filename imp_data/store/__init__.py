@@ -1,11 +1,12 @@
 """Files of the stages: written aside and renamed when whole, digested, skipped when unchanged."""
 
+from imp_data.store.code import code_version
 from imp_data.store.digests import (
-    code_digest,
     file_sha256,
     file_sizes,
     library_versions,
     listing_digest,
+    package_digest,
     text_digest,
     tree_digest,
     xxh3_keys,
@@ -29,13 +30,14 @@ __all__ = [
     "arrow_batches",
     "arrow_source",
     "arrow_writer",
-    "code_digest",
+    "code_version",
     "file_sha256",
     "file_sizes",
     "json_text",
     "library_versions",
     "listing_digest",
     "move",
+    "package_digest",
     "parquet_file",
     "parquet_rows",
     "parquet_writer",

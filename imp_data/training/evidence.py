@@ -9,11 +9,12 @@ import orjson
 from imp_data.demo.held_out import KINDS, held_out
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
-from imp_data.store import StageResult, code_digest, file_sha256, library_versions, write_text
+from imp_data.store import StageResult, code_version, file_sha256, library_versions, write_text
 from imp_data.training.plan import Command, Plan
 from imp_data.training.shards import Shards
 
-CODE = code_digest("training", "recipes", "parts", "sample", "demo")
+# The questions, and the command that answers them.
+CODE = code_version("imp_data.demo.held_out", "imp_data.training.cli:evaluate")
 
 
 def gather(plan: Plan, command: Command) -> StageResult:

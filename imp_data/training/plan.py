@@ -16,7 +16,7 @@ from imp_data.places import in_store
 from imp_data.recipes import Model, Stage, StageName, load_model
 from imp_data.store import (
     StageResult,
-    code_digest,
+    code_version,
     json_text,
     library_versions,
     text_digest,
@@ -27,7 +27,8 @@ from imp_data.store import (
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.
 Command = Callable[[Sequence[str]], object]
 
-CODE = code_digest("training", "recipes", "parts", "sample")
+CODE = code_version("imp_data.training.cli:train")
+MERGE_CODE = code_version("imp_data.training.cli:merge")
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 
 
@@ -77,7 +78,11 @@ class Plan:
     def merge(self, command: Command) -> StageResult:
         """The last stage's outcome as one folder that transformers loads."""
         last = self.model.planned[-1][0]
-        inputs = {"code": CODE, "stage": self.build.digest_of(self._asset(last)), **_versions()}
+        inputs = {
+            "code": MERGE_CODE,
+            "stage": self.build.digest_of(self._asset(last)),
+            **_versions(),
+        }
 
         def build() -> dict[str, Any]:
             self.check_ready()

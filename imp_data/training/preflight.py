@@ -15,7 +15,7 @@ from imp_data.errors import UserError
 from imp_data.progress import progress
 from imp_data.store import (
     StageResult,
-    code_digest,
+    code_version,
     file_sha256,
     json_text,
     library_versions,
@@ -81,7 +81,7 @@ def preflight(
         "mixture": file_sha256(manifest),
         "tokenizer": text_digest(tokenizer.backend_tokenizer.to_str()),
         "figures": f"{template!r}, {image_tokens} tokens a picture, {max_length} at most",
-        "code": code_digest("training/encoding", "training/templates", "training/preflight"),
+        "code": code_version("imp_data.training.preflight"),
         "libraries": str(library_versions("tokenizers", "transformers")),
     }
     return run_stage(out / ".preflight.stamp.json", inputs, [table, report], build)

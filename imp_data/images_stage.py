@@ -1,0 +1,39 @@
+"""The images stage of a source: fingerprints of the pictures that its draw reaches."""
+
+from typing import Any
+
+from imp_data.draws import Draws
+from imp_data.fingerprints import Album, fingerprint_writer
+from imp_data.journal import journal
+from imp_data.looks import Judge
+from imp_data.progress import progress
+from imp_data.screening import draw, image_paths
+from imp_data.stamps import code_of
+from imp_data.store import StageResult
+
+
+def images_stage(draws: Draws, source: str) -> StageResult:
+    """One row a picture; figures: how many, and by status."""
+    out = draws.data.fingerprints(draws.name, source)
+    pictures = draws.pictures_digest(source)
+
+    def build() -> dict[str, Any]:
+        with (
+            journal(draws.data.journal(source), pictures) as kept,
+            fingerprint_writer(out) as writer,
+            progress(f"images/{source}", "pictures") as told,
+        ):
+            if draws.deferred:
+                return {"pictures": 0, "statuses": {}, "deferred": True}
+            limits, records = draws.recipe.mixture.limits, draws.data.records(source)
+            shelf = draws.shelf(draws.recipe.sources[source].pictures)
+            earlier = draws.earlier_fingerprints(source, pictures)
+            album = Album(shelf, limits, writer, told, kept, earlier)
+            judge = Judge(album, limits, draws.benchmarked(), draws.twins())
+            order = draws.candidates(source).order
+            draw(order, draws.quota(source), lambda r: judge.passes(image_paths(records, r)))
+            statuses = dict(sorted(album.statuses.items()))
+            return {"pictures": sum(statuses.values()), "statuses": statuses}
+
+    inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
+    return draws.stage(f"images/{source}", inputs, [out], build)
