@@ -127,13 +127,17 @@ def padding(lengths: Any, words: Any) -> dict[str, float]:
 
     chance = random_order(len(lengths), 1, 0).tolist()
     begun = time.perf_counter()
-    packing = Packing(lengths, MAX_LENGTH)
-    deal = packing.deal(packing.parts([chance], whole, PER_DEVICE, DEVICES))
-    packed = [some for rows in steps_of(chance, whole) for some in deal(rows)]
-    seconds = time.perf_counter() - begun
-    begun = time.perf_counter()
     exact = modality_length_order(lengths, PER_DEVICE, CHUNKS, 1, 0)
     exact_seconds = time.perf_counter() - begun
+    begun = time.perf_counter()
+    packing = Packing(lengths, MAX_LENGTH)
+    deal = packing.deal(packing.parts([exact], whole, PER_DEVICE, DEVICES))
+    packed = [
+        [tuple(rows[n] for n in places) for places in batch]
+        for rows in steps_of(exact, whole)
+        for batch in deal(rows)
+    ]
+    seconds = time.perf_counter() - begun
     guessed = modality_length_order(words, PER_DEVICE, CHUNKS, 1, 0)
     return {
         "random": padding_share(lengths, single(chance)),
@@ -233,7 +237,7 @@ def main() -> None:
     figures: dict[str, Any] = {"rows": len(made), "preflight_rows_per_s": len(made) / seconds}
     print(report_text(found.figures))
     print(f"preflight: {len(made) / seconds:,.0f} rows/s")
-    rows, lengths = accepted(asked.folder / "preflight")
+    rows, lengths, *_ = accepted(asked.folder / "preflight")
     figures["padding"] = padding(lengths, words[rows])
     for name, value in figures["padding"].items():
         print(f"{name:<28}{value:8.4f}")

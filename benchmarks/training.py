@@ -91,6 +91,7 @@ def stage_of(model: Model, global_batch: int) -> Stage:
     assert adapter
     precision = "bf16" if torch.cuda.is_available() else "fp32"
     more = {"global_batch": global_batch, "per_device_batch": 4, "precision": precision}
+    more |= {"loss_weighting": "micro_batch", "micro_batch_size": 4}
     return adapter.model_copy(update={**more, "save_steps": 10**6, "keep_checkpoints": 1})
 
 
@@ -178,7 +179,9 @@ def recipe(setting: Setting) -> Seen:
             # As ours: a loss that is no number is told at once.
             assert np.isfinite(loss.item())
             tokens += count
-        nn.utils.clip_grad_norm_([p for _, p in trainable(network)], stage.max_grad_norm)
+        # As ours: measured, also where nothing is clipped.
+        most = stage.max_grad_norm or float("inf")
+        nn.utils.clip_grad_norm_([p for _, p in trainable(network)], most)
         optimizer.step()
         optimizer.zero_grad()
     synchronize()
@@ -231,18 +234,20 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
         }
 
     chance = random_order(len(lengths), 1, 0).tolist()
+    chunks = whole // per
+    exact = modality_length_order(lengths, per, chunks, 1, 0)
     packing = Packing(lengths, setting.model.max_length)
-    deal = packing.deal(packing.parts([chance], whole, per, DEVICES))
-    bins = [some for rows in steps_of(chance, whole) for some in deal(rows)]
-    widths = [[int(sizes[list(rows)].sum()) for rows in some] for some in bins]
-    chunks = whole // per
-    chunks = whole // per
+    deal = packing.deal(packing.parts([exact], whole, per, DEVICES))
+    widths = [
+        [int(sizes[[rows[n] for n in places]].sum()) for places in batch]
+        for rows in steps_of(exact, whole)
+        for batch in deal(rows)
+    ]
 
     def padded(order: list[int]) -> list[list[int]]:
         return [sizes[order[n : n + per]].tolist() for n in range(0, len(order), per)]
 
     guessed = recipe_order(words, per, chunks, 1)
-    exact = modality_length_order(lengths, per, chunks, 1, 0)
     found = {
         "random": told(padded(chance)),
         # There the black picture of a text alone is encoded like any other, and every token has
@@ -293,7 +298,7 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
     tokenizer = loader.prepared(loader.byte_level_bpe(texts, 8000), loader.PHI2)
     limits = (model.image_tokens, model.max_length)
     preflight(folder, tokenizer, loader.PHI2, *limits, folder)
-    kept, lengths = accepted(folder)
+    kept, lengths, *_ = accepted(folder)
     learned = pl.read_parquet(folder / "preflight.parquet")["learned"].to_numpy()[kept]
     words = np.array([loader.guessed_length(made[row]) for row in kept])
     stage = stage_of(model, 4)

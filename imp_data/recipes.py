@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from imp_data.errors import UserError
 from imp_data.manifest import Name, Strict, load
@@ -14,6 +14,16 @@ Sampler = Literal["random", "modality_length", "packed"]
 Part = Literal["projector", "vision_tower", "language_model"]
 StageName = Literal["projector", "adapter"]
 Preprocessing = Literal["square", "pad"]
+LossWeighting = Literal["micro_batch", "token"]
+Norm = Annotated[float, Field(gt=0)]
+# `none` is a word in YAML, not its null.
+MaxNorm = Annotated[
+    Norm | None,
+    BeforeValidator(
+        lambda value: None if value == "none" else value,
+        json_schema_input_type=Norm | Literal["none"] | None,
+    ),
+]
 
 # Every Linear outside projector and vision tower, the head included.
 LORA_TARGETS: dict[Architecture, frozenset[str]] = {
@@ -53,11 +63,19 @@ class Stage(Strict):
         description="rows that one device takes at once: samples, or with `packed` sequences of up "
         "to max_length"
     )
+    loss_weighting: LossWeighting = Field(
+        "token",
+        description="the loss of a step: the mean over its learned tokens, or the mean over its "
+        "micro-batches of each one's mean over learned tokens",
+    )
+    micro_batch_size: Size | None = Field(
+        None, description="samples of a micro-batch; with loss_weighting micro_batch alone"
+    )
     learning_rate: Rate
     projector_learning_rate: Rate | None = Field(None, description="learning_rate if left out")
     warmup_ratio: Share
     weight_decay: Share
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    max_grad_norm: MaxNorm = Field(description="none: gradients are not clipped")
     precision: Literal["bf16", "fp16", "fp32"]
     gradient_checkpointing: bool
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -68,11 +86,32 @@ class Stage(Strict):
     def _fields_agree(self) -> "Stage":
         if self.sampler != "packed" and self.global_batch % self.per_device_batch:
             raise ValueError("global_batch: is no multiple of per_device_batch")
+        if (self.loss_weighting == "micro_batch") != (self.micro_batch_size is not None):
+            raise ValueError(
+                "micro_batch_size: belongs to loss_weighting micro_batch, which needs it"
+            )
+        if self.global_batch % self.loss_batch:
+            raise ValueError("global_batch: is no multiple of micro_batch_size")
         if self.lora and "language_model" in self.trains:
             raise ValueError("lora: adapts a language model that `trains` already trains whole")
         if set(self.trains) != {"projector"} and not self.because:
             raise ValueError("because: say why `trains` names more than the projector")
         return self
+
+    @property
+    def loss_batch(self) -> int:
+        """Samples of which the loss takes one mean over learned tokens."""
+        return self.micro_batch_size or self.global_batch
+
+    @property
+    def by_modality(self) -> bool:
+        """Whether steps hold images or text alone, by length; otherwise they are random.
+
+        What is packed comes in the order whose weighting it is to have: micro-batches are means of
+        one modality in the original, whose order they are taken from.
+        """
+        packed_means = self.sampler == "packed" and self.loss_weighting == "micro_batch"
+        return self.sampler == "modality_length" or packed_means
 
 
 class Stages(Strict):

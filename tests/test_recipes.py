@@ -57,8 +57,12 @@ def test_the_figures_are_those_of_the_originals_scripts(name: str) -> None:
     # scripts/pretrain.sh
     assert (first.learning_rate, first.epochs, first.global_batch) == (1e-3, 1, 256)
     assert (first.template, first.trains, first.lora) == ("plain", ("projector",), None)
+    # Trainer and DeepSpeed average the token means of what a device takes at once.
+    assert (first.loss_weighting, first.micro_batch_size) == ("micro_batch", 32)
+    assert (second.loss_weighting, second.micro_batch_size) == ("micro_batch", 4)
     for stage in (first, second):
-        assert (stage.warmup_ratio, stage.weight_decay, stage.max_grad_norm) == (0.03, 0, 1)
+        # scripts/zero2.json and zero3.json name no gradient_clipping: DeepSpeed clips nothing.
+        assert (stage.warmup_ratio, stage.weight_decay, stage.max_grad_norm) == (0.03, 0, None)
         assert stage.precision == "fp16"
     assert (model.image_size, model.image_tokens, model.max_length) == (384, 729, 3072)
     assert model.image_preprocessing == "square"
@@ -139,6 +143,10 @@ def test_every_figure_of_a_stage_is_written_out(name: str) -> None:
         ("stages.adapter.warmup_ratio", ...),  # a figure left out
         ("stages.adapter.seed", ...),
         ("template", ...),
+        ("stages.adapter.max_grad_norm", 0),
+        ("stages.adapter.max_grad_norm", "never"),
+        ("stages.adapter.loss_weighting", "sample"),
+        ("stages.adapter.micro_batch_size", 0),
     ],
 )
 def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_path: Path) -> None:
@@ -165,6 +173,16 @@ def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_pat
     [
         ("stages.adapter.per_device_batch", 3, "global_batch: is no multiple of per_device_batch"),
         (
+            "stages.adapter.micro_batch_size",
+            2,
+            "micro_batch_size: belongs to loss_weighting micro_batch, which needs it",
+        ),
+        (
+            "stages.adapter.loss_weighting",
+            "micro_batch",
+            "micro_batch_size: belongs to loss_weighting micro_batch, which needs it",
+        ),
+        (
             "stages.projector.because",
             ...,
             "because: say why `trains` names more than the projector",
@@ -190,6 +208,21 @@ def test_fields_that_do_not_go_together_are_named(
     with pytest.raises(UserError) as error:
         load_model(written(tmp_path, changed(place, value)))
     assert said in error.value.problem
+
+
+@pytest.mark.parametrize(("said", "meant"), [("none", None), (None, None), (0.5, 0.5)])
+def test_clipping_can_be_left_out(said: Any, meant: float | None, tmp_path: Path) -> None:
+    document = changed("stages.adapter.max_grad_norm", said)
+    assert Draft202012Validator(json.loads(schema_text("model"))).is_valid(document)
+    adapter = load_model(written(tmp_path, document)).stages.adapter
+    assert adapter is not None and adapter.max_grad_norm == meant
+
+
+def test_a_global_batch_is_a_number_of_whole_micro_batches(tmp_path: Path) -> None:
+    document = changed("stages.adapter.micro_batch_size", 3)
+    document["stages"]["adapter"]["loss_weighting"] = "micro_batch"
+    with pytest.raises(UserError, match="global_batch: is no multiple of micro_batch_size"):
+        load_model(written(tmp_path, document))
 
 
 def test_the_document_that_is_changed_here_is_itself_accepted(tmp_path: Path) -> None:

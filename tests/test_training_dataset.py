@@ -180,6 +180,7 @@ def item(ids: Sequence[int], learned: int, picture: float | None = None) -> Item
         "id": f"some/{ids[0]}",
         "input_ids": np.array(ids, np.int64),
         "labels": np.array(labels, np.int64),
+        "weight": 1.0,
         "pixel_values": pixels,
     }
 
@@ -242,7 +243,7 @@ def network(architecture: str, attention: str) -> Any:
 
 
 def logits(model: Any, batch: dict[str, Any], **changed: Any) -> Any:
-    unseen = {"ids", "tokens", "labels", "logits_to_keep", "shift_labels"}
+    unseen = {"ids", "tokens", "labels", "logits_to_keep", "shift_labels", "loss_weights"}
     given = {name: value for name, value in batch.items() if name not in unseen}
     with torch.no_grad():
         return model(**{**given, **changed}).logits

@@ -80,14 +80,14 @@ def test_only_what_is_not_refused_is_trained_on(
     mixture: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     checked(mixture, tokenizer, tmp_path)
-    rows, lengths = accepted(tmp_path)
+    rows, lengths, _, _ = accepted(tmp_path)
     assert len(rows) == len(lengths) == 3
     assert (lengths < 0).all(), "text alone is told by its sign"
 
 
 def test_pictures_are_told_by_their_sign(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(album, tokenizer, tmp_path)
-    rows, lengths = accepted(tmp_path)
+    rows, lengths, _, _ = accepted(tmp_path)
     shards = Shards(album)
     shown = [shards.row(int(n), ["image"])["image"] is not None for n in rows]
     assert (lengths > 0).tolist() == shown

@@ -53,6 +53,7 @@ from imp_data.training.reporting import dagster_session, read_metrics, report
 from imp_data.training.run import Run, train
 from imp_data.training.stage import Job, arguments
 from imp_data.training.trainer import ImpTrainer, parameter_groups
+from imp_data.training.weighting import Weighting
 
 torch.set_num_threads(1)
 SMALL = {"IMP_WORKERS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -132,14 +133,15 @@ def test_each_step_takes_the_same_rows_on_any_number_of_devices(
         return np.random.default_rng(number).permutation(rows).tolist()
 
     def steps(devices: int) -> list[list[int]]:
-        parts = [Batches(order, 8, 4, in_turn(2), devices, n) for n in range(devices)]
+        weigh = Weighting(np.ones(50, np.int64), 8).picks
+        parts = [Batches(order, 8, 4, in_turn(2), weigh, devices, n) for n in range(devices)]
         for part in parts:
             part.set_epoch(epoch)
         dealt = [list(part) for part in parts]
         assert [len(part) for part in parts] == [len(batches) for batches in dealt]
         accumulated = 8 // (2 * devices)
         return [
-            sorted(row for d in dealt for b in d[n : n + accumulated] for row in b)
+            sorted(pick.row for d in dealt for b in d[n : n + accumulated] for pick in b)
             for n in range(0, len(dealt[0]), accumulated)
         ]
 
@@ -364,6 +366,8 @@ FEW_SAVES = {
     "adapter": {
         **STAGES["adapter"],
         "sampler": "packed",
+        "loss_weighting": "micro_batch",
+        "micro_batch_size": 2,
         "save_steps": 3,
         "lora": {**LORA, "dropout": 0.0},
     },

@@ -6,18 +6,23 @@ from itertools import pairwise
 from typing import Any
 
 from imp_data.training.sampling import Lengths, packed
+from imp_data.training.weighting import Pick
 
 Order = Callable[[int], Sequence[int]]
-# A step's rows as the batches of all devices, always equally many.
+# A step's rows as the batches of all devices, always equally many: lists of places in the step, or,
+# packed, of tuples of places.
 Deal = Callable[[Sequence[int]], list[list[Any]]]
+# A step's rows with the weights of their tokens in the step's loss.
+Weigh = Callable[[Sequence[int]], Sequence[Pick]]
 
 
 class Batches:
     """One device's batches of an epoch, as DataLoader's batch_sampler.
 
     A step takes the next `global_batch` rows of the epoch's order, in `parts` batches that go to
-    the devices in turn. The last step is filled up from the epoch's beginning, so that every step
-    weighs the same on any number of devices.
+    the devices in turn; a batch is a list of Picks, or, packed, of tuples of Picks. The last step
+    is filled up from the epoch's beginning, so that every step weighs the same on any number of
+    devices.
     """
 
     def __init__(
@@ -26,10 +31,12 @@ class Batches:
         global_batch: int,
         parts: int,
         deal: Deal,
+        weigh: Weigh,
         devices: int = 1,
         device: int = 0,
     ) -> None:
         self._order, self._global_batch, self._deal = order, global_batch, deal
+        self._weigh = weigh
         self._devices, self._device = devices, device
         self.steps = -(-len(order(0)) // global_batch)
         self.accumulation = parts // devices
@@ -49,7 +56,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[Any]]:
         for rows in steps_of(self._order(self._epoch), self._global_batch):
-            yield from self._deal(rows)[self._device :: self._devices]
+            picks = self._weigh(rows)
+            for batch in self._deal(rows)[self._device :: self._devices]:
+                yield [
+                    tuple(picks[n] for n in place) if isinstance(place, tuple) else picks[place]
+                    for place in batch
+                ]
 
 
 def steps_of(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
@@ -60,14 +72,19 @@ def steps_of(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
 
 def in_turn(per_device: int) -> Deal:
     """Batches of so many rows, as they come."""
-    return lambda rows: [list(rows[n : n + per_device]) for n in range(0, len(rows), per_device)]
+
+    def deal(rows: Sequence[int]) -> list[list[int]]:
+        places = list(range(len(rows)))
+        return [places[n : n + per_device] for n in places[::per_device]]
+
+    return deal
 
 
 class Packing:
     """A step's rows in bins of up to `max_length` tokens; a batch is a list of bins.
 
-    A bin is a tuple of rows, and one sequence. A step is of the same rows as it would be without
-    packing, and so is its gradient, whose loss is the mean over the learned tokens of the step.
+    A bin is a tuple of places in the step, and one sequence. A step is of the same rows as it would
+    be without packing, each with the weight that it has there, and so its gradient is the same.
     """
 
     def __init__(self, lengths: Lengths, max_length: int) -> None:
@@ -76,8 +93,7 @@ class Packing:
     def bins(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
         """The fullest first."""
         bins = packed(self._lengths[list(rows)], self._max_length)
-        named = [tuple(rows[n] for n in some) for some in bins]
-        return sorted(named, key=self._tokens, reverse=True)
+        return sorted(bins, key=partial(self._tokens, rows), reverse=True)
 
     def parts(
         self, orders: Iterable[Sequence[int]], global_batch: int, per_device: int, devices: int
@@ -98,10 +114,10 @@ class Packing:
             largest = max(range(len(bins)), key=lambda n: len(bins[n]))
             halves = bins[largest][::2], bins[largest][1::2]
             bins[largest : largest + 1] = halves
-        bins.sort(key=self._tokens, reverse=True)
+        bins.sort(key=partial(self._tokens, rows), reverse=True)
         size, larger = divmod(len(bins), parts)
         bounds = [n * size + min(n, larger) for n in range(parts + 1)]
         return [bins[begin:end] for begin, end in pairwise(bounds)]
 
-    def _tokens(self, rows: tuple[int, ...]) -> int:
-        return int(abs(self._lengths[list(rows)]).sum())
+    def _tokens(self, rows: Sequence[int], places: tuple[int, ...]) -> int:
+        return int(abs(self._lengths[[rows[n] for n in places]]).sum())

@@ -1,14 +1,23 @@
 """Items to batches: padded on the right, or several in one row."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.dataset import Figures, Item
 from imp_data.training.encoding import IGNORED, Ids
+
+
+class Row(NamedTuple):
+    """A stretch of tokens; `weights` are those of its labels in the loss."""
+
+    ids: Ids
+    labels: Ids
+    weights: npt.NDArray[np.float32]
 
 
 class Collator:
@@ -22,8 +31,8 @@ class Collator:
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """input_ids, what is learned, attention_mask, pixel_values of those with a picture; for the
         account the items' ids and their tokens."""
-        rows = [(item["input_ids"], item["labels"]) for item in items]
-        sizes = [len(ids) for ids, _ in rows]
+        rows = [_row(item) for item in items]
+        sizes = [len(row.ids) for row in rows]
         pixels = _pixels(items)
         if pixels is None:
             # Every process runs the vision tower and the projector at every step, as in the
@@ -31,31 +40,37 @@ class Collator:
             pixels, held = self._nothing()
             shortest = int(np.argmin(sizes))
             rows[shortest] = _joined([rows[shortest], held])
-        input_ids, labels = self._padded(rows)
+        input_ids, labels, weights = self._padded(rows)
         mask = torch.zeros_like(input_ids)
         for row, size in zip(mask, sizes, strict=True):
             row[:size] = 1
         return {
             "input_ids": input_ids,
-            **_learned(labels),
+            **_learned(labels, weights),
             "attention_mask": mask,
             "pixel_values": pixels,
             **_account(items),
         }
 
-    def _padded(self, rows: Sequence[tuple[Ids, Ids]]) -> tuple[torch.Tensor, torch.Tensor]:
-        shape = len(rows), max(len(ids) for ids, _ in rows)
-        input_ids, labels = torch.full(shape, self._pad_id), torch.full(shape, IGNORED)
-        for number, (ids, some) in enumerate(rows):
-            input_ids[number, : len(ids)] = torch.from_numpy(ids)
-            labels[number, : len(some)] = torch.from_numpy(some)
-        return input_ids, labels
+    def _padded(self, rows: Sequence[Row]) -> list[torch.Tensor]:
+        """ids, labels and weights, (rows, longest) each."""
+        shape = len(rows), max(len(row.ids) for row in rows)
+        tensors = [
+            torch.full(shape, self._pad_id),
+            torch.full(shape, IGNORED),
+            torch.zeros(shape),
+        ]
+        for number, row in enumerate(rows):
+            for tensor, values in zip(tensors, row, strict=True):
+                tensor[number, : len(values)] = torch.from_numpy(values)
+        return tensors
 
-    def _nothing(self) -> tuple[torch.Tensor, tuple[Ids, Ids]]:
+    def _nothing(self) -> tuple[torch.Tensor, Row]:
         """A black picture, and the tokens that hold its place, none of which is learned."""
         size, tokens = self._figures.image_size, self._figures.image_tokens
         ids = np.full(tokens, self._image_id, np.int64)
-        return torch.zeros(1, 3, size, size), (ids, np.full(tokens, IGNORED, np.int64))
+        held = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
+        return torch.zeros(1, 3, size, size), held
 
 
 class PackedCollator(Collator):
@@ -69,22 +84,22 @@ class PackedCollator(Collator):
     def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
         """input_ids, what is learned, position_ids, pixel_values, use_cache=False; for the account
         the items' ids and their tokens."""
-        rows = [[(item["input_ids"], item["labels"]) for item in items] for items in lists]
+        rows = [[_row(item) for item in items] for items in lists]
         items = [item for some in lists for item in some]
         pixels = _pixels(items)
         if pixels is None:
             pixels, held = self._nothing()
-            min(rows, key=lambda row: sum(len(ids) for ids, _ in row)).append(held)
-        input_ids, labels = self._padded([_joined(row) for row in rows])
+            min(rows, key=lambda row: sum(len(part.ids) for part in row)).append(held)
+        input_ids, labels, weights = self._padded([_joined(row) for row in rows])
         positions = torch.zeros_like(input_ids)
         for places, row in zip(positions, rows, strict=True):
-            steps = np.concatenate([np.arange(len(ids)) for ids, _ in row])
+            steps = np.concatenate([np.arange(len(part.ids)) for part in row])
             places[: len(steps)] = torch.from_numpy(steps)
         # Nothing is learned where one item would foretell the next.
         labels[positions == 0] = IGNORED
         return {
             "input_ids": input_ids,
-            **_learned(labels),
+            **_learned(labels, weights),
             "position_ids": positions,
             "pixel_values": pixels,
             "use_cache": False,
@@ -92,8 +107,9 @@ class PackedCollator(Collator):
         }
 
 
-def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The labels, where logits are needed for them, and the token that is learned at each place.
+def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The labels, where logits are needed for them, and the token that is learned at each place
+    with its weight in the loss.
 
     An answer is a small part of a sequence with a picture, and the head is a model's widest layer:
     logits of all tokens would be most of a step's memory.
@@ -101,7 +117,12 @@ def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     following = labels.roll(-1, 1)
     following[:, -1] = IGNORED
     learned = following.ne(IGNORED)
-    return {"labels": labels, "logits_to_keep": learned, "shift_labels": following[learned]}
+    return {
+        "labels": labels,
+        "logits_to_keep": learned,
+        "shift_labels": following[learned],
+        "loss_weights": weights.roll(-1, 1)[learned],
+    }
 
 
 def _account(items: Sequence[Item]) -> dict[str, Any]:
@@ -118,5 +139,10 @@ def _pixels(items: Sequence[Item]) -> torch.Tensor | None:
     return torch.from_numpy(np.stack(shown)) if shown else None
 
 
-def _joined(pairs: Sequence[tuple[Ids, Ids]]) -> tuple[Ids, Ids]:
-    return np.concatenate([ids for ids, _ in pairs]), np.concatenate([some for _, some in pairs])
+def _row(item: Item) -> Row:
+    weights = np.full(len(item["labels"]), item["weight"], np.float32)
+    return Row(item["input_ids"], item["labels"], weights)
+
+
+def _joined(rows: Sequence[Row]) -> Row:
+    return Row(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))

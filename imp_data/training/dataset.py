@@ -14,6 +14,7 @@ from imp_data.training.encoding import Ids, Refused, encode
 from imp_data.training.pictures import Pixels, Preprocessing, preprocess
 from imp_data.training.shards import Shards
 from imp_data.training.templates import Template
+from imp_data.training.weighting import Pick
 
 _COLUMNS = ("id", "image", "image_sha256", "conversations")
 
@@ -35,18 +36,22 @@ class Pictures(Protocol):
 
 
 class Item(TypedDict):
-    """One Sample; without a picture its `pixel_values` are None."""
+    """One Sample; without an image its `pixel_values` are None.
+
+    `weight` is that of each of its learned tokens in the loss of the step.
+    """
 
     id: str
     input_ids: Ids
     labels: Ids
+    weight: float
     pixel_values: Pixels | None
 
 
 class MixtureDataset:
     """A map-style Dataset over a mixture's folder, in its order; workers get a path, not rows.
 
-    A tuple of rows gives the list of their items, to be packed into one sequence.
+    A tuple of Picks gives the list of their items, to be packed into one sequence.
     """
 
     def __init__(
@@ -64,11 +69,15 @@ class MixtureDataset:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def __getitem__(self, index: int | tuple[int, ...]) -> Item | list[Item]:
+    def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
         """Raises UserError, which names the Sample, where it or its picture cannot be used."""
-        return [self.item(n) for n in index] if isinstance(index, tuple) else self.item(index)
+        if isinstance(index, Pick):
+            return self.item(*index)
+        if isinstance(index, tuple):
+            return [self.item(*pick) for pick in index]
+        return self.item(index)
 
-    def item(self, number: int) -> Item:
+    def item(self, number: int, weight: float = 1.0) -> Item:
         """One row's tokens and pixels."""
         row = self.shards.row(number, _COLUMNS)
         where, image, figures = f"sample {row['id']}", row["image"], self.figures
@@ -87,6 +96,7 @@ class MixtureDataset:
             "id": row["id"],
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
+            "weight": weight,
             "pixel_values": pixels,
         }
 

@@ -17,6 +17,11 @@ def several() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_first() -> bool:
+    """Whether this process is the first, or only, of those that torchrun or accelerate launched."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check_precision(name: StageName, precision: str) -> None:
     """UserError where this machine's devices cannot do a stage's precision."""
     where = f"stages.{name}.precision"

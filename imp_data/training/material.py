@@ -11,16 +11,20 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from imp_data.errors import UserError
 from imp_data.recipes import Model, Stage
 from imp_data.sample import IMAGE_TOKEN
+from imp_data.store import json_text, write_text
 from imp_data.training.batches import Packing
 from imp_data.training.collating import Collator, PackedCollator
 from imp_data.training.corpus import Corpus
 from imp_data.training.dataset import Figures, MixtureDataset, Pictures
+from imp_data.training.devices import is_first
 from imp_data.training.preflight import accepted, preflight, report_text
 from imp_data.training.sampling import Lengths, modality_length_order, random_order
 from imp_data.training.shards import Shards
+from imp_data.training.shares import SHARES, shares_of, shares_text
 from imp_data.training.stage import Data
 from imp_data.training.templates import TEMPLATES, Template
 from imp_data.training.tokenizers import byte_level_bpe, prepared
+from imp_data.training.weighting import Weighting
 
 Rows = npt.NDArray[np.int64]
 
@@ -73,9 +77,8 @@ def data_of(
     found = preflight(
         corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
     )
-    if found.built:
-        print(report_text(found.figures))
-    rows, lengths = accepted(folder)
+    table = accepted(folder)
+    rows, lengths = table.rows, table.lengths
     if not len(rows):
         raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
     figures = Figures(
@@ -83,18 +86,29 @@ def data_of(
     )
     dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
     order = partial(_order, stage, rows, lengths)
+    weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
+    if is_first():
+        shares = shares_of(stage, table, order, weighting)
+        write_text(folder / SHARES, json_text(shares))
+        print(f"{report_text(found.figures)}\n{shares_text(shares)}")
     if stage.sampler != "packed":
-        return Data(dataset, Collator(tokenizer, figures), order)
-    by_row = np.zeros(len(dataset), np.int64)
-    by_row[rows] = lengths
-    packing = Packing(by_row, model.max_length)
-    return Data(dataset, PackedCollator(tokenizer, figures), order, packing)
+        return Data(dataset, Collator(tokenizer, figures), order, weighting.picks)
+    packing = Packing(_by_row(rows, lengths, len(dataset)), model.max_length)
+    return Data(dataset, PackedCollator(tokenizer, figures), order, weighting.picks, packing)
+
+
+def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
+    """Values of some rows at the places of these among all; 0 elsewhere."""
+    found = np.zeros(count, np.int64)
+    found[rows] = values
+    return found
 
 
 def _order(stage: Stage, rows: Rows, lengths: Lengths, epoch: int) -> list[int]:
-    """The rows of an epoch. What is packed comes as it comes to the sampler `random`."""
-    if stage.sampler == "modality_length":
-        batch, chunks = stage.per_device_batch, stage.global_batch // stage.per_device_batch
+    """The rows of an epoch."""
+    if stage.by_modality:
+        batch = stage.micro_batch_size or stage.per_device_batch
+        chunks = stage.global_batch // batch
         places = modality_length_order(lengths, batch, chunks, stage.seed, epoch)
         return rows[places].tolist()
     return rows[random_order(len(rows), stage.seed, epoch)].tolist()

@@ -87,11 +87,25 @@ def preflight(
     return run_stage(out / ".preflight.stamp.json", inputs, [table, report], build)
 
 
-def accepted(out: Path) -> tuple[npt.NDArray[np.int64], Lengths]:
-    """The rows that can be trained on, and their lengths; those of text alone are negative."""
+class Accepted(NamedTuple):
+    """The rows that can be trained on, in their order; lengths of text alone are negative."""
+
+    rows: npt.NDArray[np.int64]
+    lengths: Lengths
+    learned: npt.NDArray[np.int64]
+    sources: list[str]
+
+
+def accepted(out: Path) -> Accepted:
+    """What preflight.parquet says of the rows that are not refused."""
     table = pl.read_parquet(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
     signs = np.where(table["picture"].to_numpy(), 1, -1)
-    return table["row"].to_numpy().astype(np.int64), table["tokens"].to_numpy() * signs
+    return Accepted(
+        table["row"].to_numpy().astype(np.int64),
+        table["tokens"].to_numpy() * signs,
+        table["learned"].to_numpy().astype(np.int64),
+        table["source"].to_list(),
+    )
 
 
 def report_text(figures: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """A run: its stages in order, each begun, gone on with, or found finished."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +17,7 @@ from imp_data.store import file_sha256, json_text, library_versions, write_text
 from imp_data.training.architecture import build
 from imp_data.training.corpus import Corpus, chosen, pictures_of
 from imp_data.training.curve import draw_curve
-from imp_data.training.devices import whole_weights
+from imp_data.training.devices import is_first, whole_weights
 from imp_data.training.lora import attach
 from imp_data.training.material import data_of, tokenizer_of
 from imp_data.training.model_card import write_model_card
@@ -60,7 +59,7 @@ def train(run: Run) -> list[Path]:
         raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
     # Before anything is built: a run that lacks a mixture says so at once.
     corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
-    with dagster_session() if _is_first() else nullcontext():
+    with dagster_session() if is_first() else nullcontext():
         return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
 
 
@@ -70,7 +69,7 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     before = _before(run, name)
     _same_run(folder, _inputs(run, name, stage, corpus, before))
     if (outcome / FACTS).is_file():
-        if _is_first():
+        if is_first():
             print(f"{name}: {outcome} is finished")
         return outcome
     job = Job(name, stage, folder, run.max_steps, run.workers)
@@ -127,7 +126,7 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
     """A folder is gone on with only by what began it."""
     path = folder / "run.json"
     if not path.exists():
-        if _is_first():
+        if is_first():
             write_text(path, json_text(inputs))
     elif path.read_text(encoding="utf-8") != json_text(inputs):
         raise UserError(
@@ -135,11 +134,6 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
             "holds a run of another recipe, mixture or number of steps",
             "name another --out, or delete the folder",
         )
-
-
-def _is_first() -> bool:
-    """Of the processes that torchrun or accelerate launched."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _finish(

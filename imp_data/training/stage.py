@@ -13,7 +13,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from imp_data.errors import UserError
 from imp_data.recipes import Stage, StageName, accumulation
-from imp_data.training.batches import Batches, Order, Packing, in_turn
+from imp_data.training.batches import Batches, Order, Packing, Weigh, in_turn
 from imp_data.training.checkpoints import newest_whole
 from imp_data.training.devices import check_precision, several
 from imp_data.training.lora import trained
@@ -39,12 +39,13 @@ class Job(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What a stage learns from: items, what makes a batch of them, their order by epoch, and how
-    they are packed, if they are."""
+    """What a stage learns from: items, what makes a batch of them, their order by epoch, what each
+    weighs in its step, and how they are packed, if they are."""
 
     dataset: Dataset[Any]
     collate: Callable[[list[Any]], dict[str, Any]]
     order: Order
+    weigh: Weigh
     packing: Packing | None = None
 
 
@@ -66,7 +67,8 @@ def arguments(job: Job) -> TrainingArguments:
         # A float below 1 is a share of all steps.
         warmup_steps=stage.warmup_ratio,
         weight_decay=stage.weight_decay,
-        max_grad_norm=stage.max_grad_norm,
+        # 0: measured, not clipped; DeepSpeed reads it alike.
+        max_grad_norm=stage.max_grad_norm or 0.0,
         # accelerate 1.15 takes no notice of the steps that fp16's scaler has a fused kernel pass
         # over, and the schedule would run ahead.
         optim="adamw_torch" if stage.precision == "fp16" else "adamw_torch_fused",
@@ -139,7 +141,9 @@ def batches_of(job: Job, data: Data, args: TrainingArguments) -> Batches:
     if data.packing:
         parts = _packed_parts(job, data, data.packing, devices)
         deal = data.packing.deal(parts)
-    return Batches(data.order, stage.global_batch, parts, deal, devices, args.process_index)
+    return Batches(
+        *(data.order, stage.global_batch, parts, deal, data.weigh, devices, args.process_index)
+    )
 
 
 def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:

@@ -27,6 +27,8 @@ class ImpTrainer(Trainer):
     of it alone."""
 
     optimizer: torch.optim.Optimizer | None
+    # A batch's loss is its part of the step's: the weights of its tokens say so.
+    loss_is_scaled_for_ga = True
 
     def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
         self._stage, self._batches = stage, batches
@@ -55,6 +57,25 @@ class ImpTrainer(Trainer):
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = kind(parameter_groups(model or self.model, self._stage), **options)
         return self.optimizer
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
+        """Nothing is counted while training: the weights are known before."""
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The sum of the learned tokens' losses, each by its weight."""
+        targets, weights = inputs.pop("shift_labels"), inputs.pop("loss_weights")
+        inputs.pop("labels", None)
+        outputs = model(**inputs)
+        losses = nn.functional.cross_entropy(outputs.logits.float(), targets, reduction="none")
+        # Weights are shares of the whole step; gradients are averaged over processes.
+        loss = (losses * weights).sum() * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
 
     def training_step(
         self,
