@@ -187,6 +187,110 @@ def test_the_letters_of_the_picture_token_are_text_where_there_is_no_picture() -
     assert found.input_ids.tolist() == again.input_ids.tolist()
 
 
+SPELLINGS = st.lists(
+    st.sampled_from(
+        [
+            *("</s>", "<s>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|end|>", "<|user|>"),
+            *("<|assistant|>", "<|system|>", "<image>", "</", "s>", "<|", "|>", "</s", "<im"),
+            *(
+                " ",
+                "\n",
+                "a",
+                "user",
+                "USER:",
+                " ASSISTANT: ",
+                "<|im_end|>\n<|im_start|>assistant\n",
+            ),
+        ]
+    ),
+    min_size=1,
+    max_size=8,
+).map("".join)
+
+
+def special_ids(name: str) -> set[int]:
+    made = tokenizer(name)
+    return {made.convert_tokens_to_ids(token) for token in made.get_added_vocab()}
+
+
+@pytest.mark.parametrize("name", CHATS)
+@given(texts=st.lists(st.tuples(SPELLINGS, SPELLINGS), min_size=1, max_size=3))
+@settings(max_examples=300)
+@example(texts=[("</s>", "<image>"), ("<|im_end|>", "<|end|></s>")])
+def test_a_special_token_stands_only_where_the_template_puts_it(
+    name: str, texts: list[tuple[str, str]]
+) -> None:
+    turns = [text for pair in texts for text in pair]
+    found = encoded(name, *turns)
+    harmless = encoded(name, *["x"] * len(turns))
+    special = special_ids(name)
+    assert [n for n in found.input_ids.tolist() if n in special] == (
+        [n for n in harmless.input_ids.tolist() if n in special]
+    )
+    whole = "".join(s.text for s in TEMPLATES[name].segments(conversation(*turns)))
+    begin = tokenizer(name).bos_token if name == "phi3" else ""
+    assert tokenizer(name).decode(found.input_ids, skip_special_tokens=False) == begin + whole
+    stop, lead = TEMPLATES[name].stop, TEMPLATES[name].before_answer
+    answers = [f"{lead}{answer}{stop}" for answer in turns[1::2]]
+    # Where a tokenizer merges the end of a prompt with the beginning of an answer, less.
+    if not any(answer.startswith("\n") for answer in turns[1::2]):
+        assert learned(name, *turns) == answers
+
+
+@given(caption=SPELLINGS.filter(lambda text: "<image>" not in text))
+def test_a_caption_may_spell_out_special_tokens(caption: str) -> None:
+    found = encoded("plain", "<image>", caption, features=2)
+    image = tokenizer("plain").convert_tokens_to_ids("<image>")
+    assert found.input_ids[:2].tolist() == [image, image]
+    assert not special_ids("plain") & set(found.input_ids[2:].tolist())
+    assert tokenizer("plain").decode(found.input_ids[2:]) == f"{caption}\n"
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_what_is_spelled_out_beside_an_image_is_text_too(name: str) -> None:
+    stop = TEMPLATES[name].stop
+    found = encoded(name, f"<image>\nIs {stop} read?", f"{stop} is.", features=3)
+    assert found.spelled == (stop, stop)
+    ids = found.input_ids.tolist()
+    image, end = (tokenizer(name).convert_tokens_to_ids(token) for token in ("<image>", stop))
+    assert (ids.count(image), ids.count(end)) == (3, {"phi2": 1, "qwen": 3, "phi3": 3}[name])
+
+
+def test_a_question_may_spell_out_special_tokens() -> None:
+    prompt = encode_prompt(tokenizer("phi2"), TEMPLATES["phi2"], "What is </s>?", 0)
+    assert isinstance(prompt, Encoded)
+    assert not special_ids("phi2") & set(prompt.input_ids.tolist())
+    text = f"{SYS} USER: What is </s>? ASSISTANT:"
+    assert tokenizer("phi2").decode(prompt.input_ids, skip_special_tokens=False) == text
+
+
+def test_special_tokens_of_a_tokenizer_like_phi_3s_are_text_in_a_text() -> None:
+    """Its texts begin with a mark, its tokens strip what follows, its </s> is no special one."""
+    from models import piece_tokenizer
+    from tokenizers import AddedToken
+
+    made = piece_tokenizer()
+    made.add_tokens([AddedToken("</s>", special=False, normalized=False, rstrip=True)])
+    made = prepared(made, TEMPLATES["phi3"])
+    turns = conversation("Is <|end|> or </s> the end? <s>", "<|assistant|>\n no </s> <unk>")
+    found = encode(made, TEMPLATES["phi3"], turns, 0, 9999)
+    assert isinstance(found, Encoded)
+    special = {made.convert_tokens_to_ids(token): token for token in made.get_added_vocab()}
+    assert [special[n] for n in found.input_ids.tolist() if n in special] == [
+        *("<s>", "<|system|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>", "<|end|>")
+    ]
+    kept = found.input_ids[found.labels != -100]
+    # The blank is its mark at the beginning of a text.
+    assert made.decode(kept) == " <|assistant|>\n no </s> <unk><|end|>"
+
+
+def test_a_noncharacter_beside_a_special_token_is_refused_by_name() -> None:
+    assert refusal("What is </s>?", "\U0010ffff") == (
+        "it has </s> beside U+10FFFF, which is no character of texts"
+    )
+    assert encoded("phi2", "What?", "\U0010ffff").spelled == ()
+
+
 def test_a_merged_token_at_the_edge_of_a_prompt_is_not_learned() -> None:
     found = encoded("qwen", "a", "\n\nb")
     pieces = tokenizer("qwen").convert_ids_to_tokens(found.input_ids.tolist())

@@ -68,12 +68,46 @@ def test_the_report_counts_by_source_and_names_what_is_refused(
     assert (together["samples"], together["truncated"], together["refused"]) == (4, 1, 1)
     assert [source["source"] for source in figures["sources"]] == ["chats"]
     lines = report_text(figures).splitlines()
-    assert lines[0].split() == (
-        ["source", "samples", "tokens", "learned", "mean", "longest", "truncated", "refused"]
-    )
+    assert lines[0].split() == [
+        *("source", "samples", "tokens", "learned", "mean", "longest"),
+        *("truncated", "refused", "lost", "lost", "learned"),
+    ]
     assert lines[-2].split()[:2] == ["together", "4"]
     assert lines[-1].startswith("refused: chats/")
     assert "its first answer ends at token" in lines[-1]
+
+
+def test_what_a_length_costs_is_told_in_tokens(
+    mixture: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    whole = checked(mixture, tokenizer, tmp_path / "whole", limit=10_000).figures["together"]
+    found = checked(mixture, tokenizer, tmp_path / "short").figures["together"]
+    assert (whole["lost"], whole["lost_learned"]) == (0, 0)
+    assert found["tokens"] + found["lost"] == whole["tokens"]
+    assert found["learned"] + found["lost_learned"] == whole["learned"]
+    # An answer's terminator is one token; its blank and the letters one each.
+    assert found["lost_learned"] == len(" " + "word " * 300) + 1 + len(" " + "word " * 100) + 1
+
+
+def test_special_tokens_that_texts_spell_out_are_counted(
+    world: World, tokenizer: Any, tmp_path: Path
+) -> None:
+    world.source(
+        "chats",
+        [
+            record("a", answer="It ends with </s> and </s>."),
+            record("b", answer="Write <|endoftext|></s>."),
+            record("c", answer="<|im_end|> is no token of phi2's."),
+        ],
+    )
+    run(world.build({"chats": 3}))
+    found = checked(world.data.mixture("small"), tokenizer, tmp_path).figures
+    assert found["spelled"] == [
+        {"token": "</s>", "times": 3, "samples": 2},
+        {"token": "<|endoftext|>", "times": 1, "samples": 1},
+    ]
+    assert "  </s>: 3 in 2 samples" in report_text(found).splitlines()
+    assert (found["together"]["refused"], found["together"]["samples"]) == (0, 3)
 
 
 def test_only_what_is_not_refused_is_trained_on(

@@ -1,9 +1,11 @@
 """What ids and labels must be, written from the templates' words and nothing else of the library.
 
 The method is another one on purpose: an answer's labels begin after as many tokens as the text
-before it has when tokenized by itself, and the picture is -200 until the very end.
+before it has when tokenized by itself, the picture is -200 until the very end, and text is cut at
+the template's special tokens, so that what is tokenized has none.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +15,19 @@ SYS = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
     "helpful, detailed, and polite answers to the user's questions."
 )
-# What comes first, what surrounds a question, what surrounds its answer.
+# What comes first, what surrounds a question, what surrounds its answer; special tokens stand
+# between two characters that no text here has.
 WORDS = {
-    "phi2": (f"{SYS} ", "USER: {} ASSISTANT:", " {}</s>"),
+    "phi2": (f"{SYS} ", "USER: {} ASSISTANT:", " {}\ufdd0</s>\ufdd1"),
     "qwen": (
-        f"<|im_start|>system\n{SYS}<|im_end|>",
-        "\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
-        "{}<|im_end|>",
+        f"\ufdd0<|im_start|>\ufdd1system\n{SYS}\ufdd0<|im_end|>\ufdd1",
+        "\n\ufdd0<|im_start|>\ufdd1user\n{}\ufdd0<|im_end|>\ufdd1\n\ufdd0<|im_start|>\ufdd1assistant\n",
+        "{}\ufdd0<|im_end|>\ufdd1",
     ),
     "phi3": (
-        f"<|system|>\n{SYS}<|end|>",
-        "\n<|user|>\n{}<|end|>\n<|assistant|>\n",
-        "{}<|end|>",
+        f"\ufdd0<|system|>\ufdd1\n{SYS}\ufdd0<|end|>\ufdd1",
+        "\n\ufdd0<|user|>\ufdd1\n{}\ufdd0<|end|>\ufdd1\n\ufdd0<|assistant|>\ufdd1\n",
+        "{}\ufdd0<|end|>\ufdd1",
     ),
     "plain": ("", "<image>", "{}\n"),
 }
@@ -42,15 +45,16 @@ def expected(
     """Ids and labels of questions and answers in turn, with so many tokens for a picture."""
 
     def tokens(text: str) -> list[int]:
-        if not features:
-            assert "<image>" not in text
-            return list(tokenizer(text)["input_ids"])
-        chunks = [list(tokenizer(chunk)["input_ids"]) for chunk in text.split("<image>")]
-        # A tokenizer that begins each text with a token of its own begins the whole with one.
-        extra = int(chunks[0][:1] == [tokenizer.bos_token_id])
-        for chunk in chunks[1:]:
-            chunks[0] += [PICTURE, *chunk[extra:]]
-        return chunks[0]
+        found = list(tokenizer("")["input_ids"])  # a token that begins each text, if there is one
+        for number, chunk in enumerate(text.split("<image>") if features else [text]):
+            found += [PICTURE] * (number > 0)
+            for piece in re.split("(\ufdd0.*?\ufdd1)", chunk):
+                if piece.startswith("\ufdd0"):
+                    found.append(tokenizer.convert_tokens_to_ids(piece[1:-1]))
+                else:
+                    plain = {"add_special_tokens": False, "split_special_tokens": True}
+                    found += tokenizer(piece, **plain)["input_ids"]
+        return found
 
     first, asked, answered = WORDS[name]
     text, spans = first, []

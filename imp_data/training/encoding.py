@@ -1,13 +1,13 @@
 """A Sample as tokens: ids, and labels that are -100 wherever nothing is to be learned."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imp_data.sample import IMAGE_TOKEN
+from imp_data.training.special_tokens import MARK, Guarded, guarded, spelled, texts_of
 from imp_data.training.templates import Segment, Template, Turn
 
 IGNORED = -100
@@ -16,17 +16,34 @@ Ids = npt.NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """A Sample's tokens. The picture's place is held by as many `<image>` as it has features."""
+    """A Sample's tokens. The picture's place is held by as many `<image>` as it has features.
+
+    `spelled` are the special tokens that its texts spell out, which are text in `input_ids`.
+    """
 
     input_ids: Ids
     labels: Ids
-    truncated: bool
+    lost: "Lost"
+    spelled: tuple[str, ...]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether its last turns are left out."""
+        return self.lost.tokens > 0
+
+
+class Lost(NamedTuple):
+    """Tokens beyond the length that a sequence may have, and how many of them are learned ones."""
+
+    tokens: int = 0
+    learned: int = 0
 
 
 class Refused(NamedTuple):
     """Why a Sample cannot be trained on."""
 
     reason: str
+    lost: Lost = Lost()
 
 
 def encode(
@@ -40,21 +57,26 @@ def encode(
 
     `image_tokens` is the number of the picture's features, 0 for text alone. The text is tokenized
     as a whole, as there; what is learned is told by where each token begins, so that no text can
-    shift the labels. A conversation that is too long ends after the last answer that fits.
+    shift the labels. A special token that a text spells out is text, unlike there. A conversation
+    that is too long ends after the last answer that fits.
     """
     if problem := _problem(template, conversation, image_tokens):
         return Refused(problem)
     turns = [_in_front(turn) for turn in conversation] if image_tokens else conversation
-    segments = template.segments(turns)
-    ids, begins = _tokens(tokenizer, "".join(s.text for s in segments), image_tokens)
+    reader, found = _reader(tokenizer, template, turns, image_tokens)
+    if isinstance(reader, Refused):
+        return reader
+    segments = reader.template.segments(turns)
+    ids, begins = _tokens(reader, "".join(s.text for s in segments), image_tokens)
     labels, ends = _labels(ids, begins, segments)
     if len(ids) <= max_length:
-        return Encoded(ids, labels, truncated=False)
+        return Encoded(ids, labels, Lost(), found)
     fitting = ends[ends <= max_length]
-    if not len(fitting):
-        return Refused(f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}")
-    end = int(fitting[-1])
-    return Encoded(ids[:end], labels[:end], truncated=True)
+    end = int(fitting[-1]) if len(fitting) else 0
+    lost = Lost(len(ids) - end, int((labels[end:] != IGNORED).sum()))
+    if not end:
+        return Refused(f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}", lost)
+    return Encoded(ids[:end], labels[:end], lost, found)
 
 
 def encode_prompt(
@@ -65,8 +87,11 @@ def encode_prompt(
     if problem := _problem(template, asked, image_tokens):
         return Refused(problem)
     turn = _in_front(asked[0]) if image_tokens else asked[0]
-    ids, _ = _tokens(tokenizer, template.prompt(turn["value"]), image_tokens)
-    return Encoded(ids, np.full_like(ids, IGNORED), truncated=False)
+    reader, found = _reader(tokenizer, template, [turn], image_tokens)
+    if isinstance(reader, Refused):
+        return reader
+    ids, _ = _tokens(reader, reader.template.prompt(turn["value"]), image_tokens)
+    return Encoded(ids, np.full_like(ids, IGNORED), Lost(), found)
 
 
 def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int) -> str | None:
@@ -95,32 +120,56 @@ def _in_front(turn: Turn) -> Turn:
     return {**turn, "value": f"{IMAGE_TOKEN}\n{rest}".strip()}
 
 
-def _tokens(tokenizer: Any, text: str, image_tokens: int) -> tuple[Ids, Ids]:
+class _Plain(NamedTuple):
+    """A tokenizer as it is, for texts that spell out none of its special tokens."""
+
+    template: Template
+    tokenizer: Any
+
+    @property
+    def image_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+
+    def encode(self, text: str, add_special_tokens: bool) -> tuple[list[int], list[int]]:
+        tokens = self.tokenizer(
+            text,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return tokens["input_ids"], [begin for begin, _ in tokens["offset_mapping"]]
+
+
+def _reader(
+    tokenizer: Any, template: Template, turns: Sequence[Turn], image_tokens: int
+) -> tuple[_Plain | Guarded | Refused, tuple[str, ...]]:
+    """What encodes these turns, and the special tokens that they spell out."""
+    texts = texts_of(template, turns)
+    found = spelled(tokenizer, texts, image_tokens)
+    if not found:
+        return _Plain(template, tokenizer), found
+    if any(MARK in text for text in texts):
+        return Refused(f"it has {found[0]} beside U+10FFFF, which is no character of texts"), found
+    return guarded(tokenizer, template), found
+
+
+def _tokens(reader: _Plain | Guarded, text: str, image_tokens: int) -> tuple[Ids, Ids]:
     """Ids, and at which character of the text each begins."""
     if not image_tokens:
-        # Where there is no picture these characters are text like any other.
-        plain = _without_picture(tokenizer) if IMAGE_TOKEN in text else tokenizer
-        return _piece(plain, text, first=True)
+        return _piece(reader, text, first=True)
     before, after = text.split(IMAGE_TOKEN)
-    image_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
-    left, left_begins = _piece(tokenizer, before, first=True)
-    right, right_begins = _piece(tokenizer, after, first=False)
-    ids = np.concatenate([left, np.full(image_tokens, image_id, np.int64), right])
+    left, left_begins = _piece(reader, before, first=True)
+    right, right_begins = _piece(reader, after, first=False)
+    ids = np.concatenate([left, np.full(image_tokens, reader.image_id, np.int64), right])
     place = np.full(image_tokens, len(before), np.int64)
     return ids, np.concatenate([left_begins, place, right_begins + len(before) + len(IMAGE_TOKEN)])
 
 
-def _piece(tokenizer: Any, text: str, first: bool) -> tuple[Ids, Ids]:
+def _piece(reader: _Plain | Guarded, text: str, first: bool) -> tuple[Ids, Ids]:
     """A beginning-of-text token, where the tokenizer has one, stands before the first piece."""
-    tokens = tokenizer(
-        text,
-        add_special_tokens=first,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        verbose=False,
-    )
-    begins = np.array([begin for begin, _ in tokens["offset_mapping"]], np.int64)
-    return np.array(tokens["input_ids"], np.int64), begins
+    ids, begins = reader.encode(text, add_special_tokens=first)
+    return np.array(ids, np.int64), np.array(begins, np.int64)
 
 
 def _labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Ids]:
@@ -138,18 +187,3 @@ def _labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Id
             labels[first:end] = ids[first:end]
         first = end
     return labels, until[[segment.learned for segment in segments]]
-
-
-@lru_cache(maxsize=4)
-def _without_picture(tokenizer: Any) -> Any:
-    """A copy that reads `<image>` as plain text; made once a process, if at all."""
-    import copy
-
-    import orjson
-    from tokenizers import Tokenizer
-
-    said = orjson.loads(tokenizer.backend_tokenizer.to_str())
-    said["added_tokens"] = [t for t in said["added_tokens"] if t["content"] != IMAGE_TOKEN]
-    plain = copy.copy(tokenizer)
-    plain._tokenizer = Tokenizer.from_str(orjson.dumps(said).decode())
-    return plain

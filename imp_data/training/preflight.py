@@ -39,9 +39,13 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("learned", pa.int32()),
         pa.field("outcome", pa.string()),  # whole, truncated or refused
         pa.field("reason", pa.string()),
+        pa.field("lost", pa.int32()),  # tokens that max_length leaves no room for
+        pa.field("lost_learned", pa.int32()),
+        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, read as text
     ]
 )
 _COLUMNS = ("id", "source", "image", "conversations")
+_CODE = [f"training/{name}" for name in ("encoding", "templates", "special_tokens", "preflight")]
 _PIECE_ROWS = 1000
 _SHOWN_EXAMPLES = 10
 
@@ -111,12 +115,19 @@ def accepted(out: Path) -> Accepted:
 def report_text(figures: dict[str, Any]) -> str:
     """The figures as a table for people."""
     head = f"{'source':<24}{'samples':>12}{'tokens':>16}{'learned':>16}{'mean':>8}{'longest':>9}"
-    lines = [f"{head}{'truncated':>11}{'refused':>9}"]
+    lines = [f"{head}{'truncated':>11}{'refused':>9}{'lost':>12}{'lost learned':>14}"]
     for row in [*figures["sources"], {"source": "together", **figures["together"]}]:
         lines.append(
             f"{row['source']:<24}{row['samples']:>12,}{row['tokens']:>16,}{row['learned']:>16,}"
             f"{row['mean']:>8,.0f}{row['longest']:>9,}{row['truncated']:>11,}{row['refused']:>9,}"
+            f"{row['lost']:>12,}{row['lost_learned']:>14,}"
         )
+    if figures["spelled"]:
+        lines.append("special tokens that texts spell out, read as text:")
+        lines += [
+            f"  {row['token']}: {row['times']:,} in {row['samples']:,} samples"
+            for row in figures["spelled"]
+        ]
     lines += [f"refused: {sample['id']}: {sample['reason']}" for sample in figures["refused"]]
     return "\n".join(lines)
 
@@ -147,14 +158,17 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
     tokens = work.image_tokens if row["image"] else 0
     found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
     known = {"row": number, **{n: row[n] for n in ("id", "source")}, "picture": bool(row["image"])}
+    known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
     if isinstance(found, Refused):
-        return {**known, "tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
+        refused = {"tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
+        return {**known, **refused, "spelled": []}
     return {
         **known,
         "tokens": len(found.input_ids),
         "learned": int((found.labels != IGNORED).sum()),
         "outcome": "truncated" if found.truncated else "whole",
         "reason": None,
+        "spelled": found.spelled,
     }
 
 
@@ -181,11 +195,20 @@ def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
             (pl.col("outcome") == outcome).sum().alias(outcome)
             for outcome in ("truncated", "refused")
         ),
+        *(pl.col(column).cast(pl.Int64).sum() for column in ("lost", "lost_learned")),
     ]
     refused = table.filter(pl.col("outcome") == "refused").head(_SHOWN_EXAMPLES)
     return {
         "max_length": max_length,
         "together": table.select(counts).to_dicts()[0],
         "sources": table.group_by("source").agg(counts).sort("source").to_dicts(),
+        "spelled": _spelled(table),
         "refused": refused.select("id", "reason").to_dicts(),
     }
+
+
+def _spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of each special token that texts spell out: how often, and in how many samples."""
+    each = table.select("row", token="spelled").explode("token", empty_as_null=False)
+    counts = pl.len().alias("times"), pl.col("row").n_unique().alias("samples")
+    return each.drop_nulls("token").group_by("token").agg(counts).sort("token").to_dicts()

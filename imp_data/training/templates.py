@@ -5,7 +5,7 @@ plain); what is learned are answers and their terminators.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from imp_data.sample import IMAGE_TOKEN
@@ -56,13 +56,26 @@ class Template:
             before = ""
         return segments
 
+    def marked(self, marks: Mapping[str, str]) -> "Template":
+        """The template with its special tokens written as `marks` says."""
+        words = {}
+        for name in _WORDS:
+            words[name] = getattr(self, name)
+            for token, mark in marks.items():
+                words[name] = words[name].replace(token, mark)
+        return replace(self, **words)
+
     def prompt(self, question: str) -> str:
         """What a model is given to answer; `question` holds `<image>` where a picture is shown."""
         return self._opening + self._asked(question)
 
     @property
     def jinja(self) -> str:
-        """The same as a chat template; pictures stand in front of their question's text."""
+        """The same as a chat template; images stand in front of their question's text.
+
+        What is learned stands between `{% generation %}` tags, by which transformers tells
+        trainers (TRL's assistant_only_loss) the tokens of answers.
+        """
         text = _JINJA
         for field in fields(self):
             text = text.replace(f"<<{field.name}>>", repr(getattr(self, field.name)))
@@ -77,6 +90,12 @@ class Template:
         kept = question if self.keeps_questions else IMAGE_TOKEN
         return self.before_question + kept + self.after_question + self.assistant
 
+
+# The fields in which special tokens stand.
+_WORDS = (
+    *("before_system", "after_system", "before_question", "after_question"),
+    *("assistant", "before_answer", "stop"),
+)
 
 _JINJA = """\
 {%- macro said(content) -%}
@@ -97,7 +116,10 @@ _JINJA = """\
 {%- if message['role'] == 'user' -%}
 {{- <<before_question>> + <<question>> + <<after_question>> -}}
 {%- elif message['role'] == 'assistant' -%}
-{{- <<assistant>> + <<before_answer>> + said(content) + <<stop>> -}}
+{{- <<assistant>> -}}
+{%- generation -%}
+{{- <<before_answer>> + said(content) + <<stop>> -}}
+{%- endgeneration -%}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- <<assistant>> -}}{%- endif -%}
