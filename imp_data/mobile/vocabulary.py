@@ -1,6 +1,7 @@
 """A tokenizer.json as llama.cpp's own vocabulary: byte-level BPE, or BPE over pieces with ▁."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,7 +163,16 @@ def _adds_space(normalizer: dict[str, Any] | None) -> bool:
 
 
 def chat_template(folder: Path) -> str:
-    """The chat template that the tokenizer carries, as Jinja."""
+    """The chat template that the tokenizer carries, as the Jinja that llama.cpp reads."""
+    return _GENERATION.sub("", _chat_template(folder))
+
+
+# transformers' own tags around what is learned; to Jinja elsewhere they are unknown. What goes with
+# a tag is the whitespace that Jinja strips beside it, and the newline after a block.
+_GENERATION = re.compile(r"(?:\s*\{%-|\{%)\s*(?:end)?generation\s*(?:-%\}\s*|%\}\n?)")
+
+
+def _chat_template(folder: Path) -> str:
     path = folder / "chat_template.jinja"
     if path.exists():
         return path.read_text(encoding="utf-8")
