@@ -45,7 +45,6 @@ PREFLIGHT_SCHEMA = pa.schema(
     ]
 )
 _COLUMNS = ("id", "source", "image", "conversations")
-_CODE = [f"training/{name}" for name in ("encoding", "templates", "special_tokens", "preflight")]
 _PIECE_ROWS = 1000
 _SHOWN_EXAMPLES = 10
 
