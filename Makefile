@@ -1,7 +1,8 @@
 # make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, a tiny
 #                 model trained on it, and its files for llama.cpp, held against PyTorch
 # make demo-data  the same without the model, and without torch
-# make test       the tests
+# make test       the tests, without those that train for minutes
+# make test-slow  the tests that train or serve for minutes
 # make ui         the Dagster UI on loopback
 # make build      the mixture that IMP_MIXTURE names
 # make lint       formatting, types, floors, schemas
@@ -14,7 +15,10 @@ export DAGSTER_HOME := $(CURDIR)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: setup demo demo-data build test ui lint clean
+# A process for each core; each of them imports PyTorch, so there are at most 8.
+PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+.PHONY: setup demo demo-data build test test-slow ui lint clean
 
 setup: $(VENV)/.core
 
@@ -47,7 +51,10 @@ build: setup
 	@dg launch --job rebuild
 
 test: $(VENV)/.dev
-	pytest
+	$(PYTEST)
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
 
 ui: setup
 	dg dev

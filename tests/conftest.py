@@ -1,6 +1,7 @@
 """What several test files need: pictures, records, and a small world to build mixtures in."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,23 @@ from imp_data.store import StageResult
 # Machines that run tests are busy; how long an example takes says nothing about the library.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line that counts the skipped tests and modules by reason."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(_skip_reason(report.longrepr) for report in reports)
+    if reasons:
+        counted = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped {len(reports)}: {counted}")
+
+
+def _skip_reason(longrepr: Any) -> str:
+    """The reason of a skip: pytest gives (file, line, "Skipped: reason"), or a text."""
+    text = longrepr[2] if isinstance(longrepr, tuple | list) else str(longrepr)
+    return text.removeprefix("Skipped: ")
+
 
 PUBLISHED = {"title": "A small one", "homepage": "https://example.org", "license": "CC0-1.0"}
 
