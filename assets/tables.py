@@ -96,6 +96,6 @@ _COLUMNS = {
     "reason": "why, if it was not kept",
     "evidence": "what was seen, as JSON",
     "status": "ok, or what is wrong with the picture",
-    "phash": "64-bit perceptual hash of the picture as stored",
+    "phash": "64-bit perceptual hash of the picture as stored; null where it is flat",
     "phash_upright": "that of the picture turned as its EXIF orientation says",
 }

@@ -116,8 +116,8 @@ def strips(image: Image.Image) -> Iterator[Pixels]:
     """The grey of an image's RGB, some rows at a time: as numbers they take more memory."""
     image.load()
     image = eight_bits(image)
-    if image.mode == "RGB" and not has_transparency(image):
-        image = image.convert("L")
+    if image.mode in {"RGB", "RGBA"} and not has_transparency(image):
+        image = image.convert("L")  # the same levels as by way of RGB, at once
     for top in range(0, image.height, _ROWS_AT_ONCE):
         rows = image.crop((0, top, image.width, min(top + _ROWS_AT_ONCE, image.height)))
         plain = rows.mode == "L" and not has_transparency(rows)
