@@ -25,7 +25,6 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line that counts the skipped tests and modules by reason."""
     reports = terminalreporter.stats.get("skipped", [])

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
@@ -25,33 +25,48 @@ WITH_TORCH = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp
 
 
 def questions(folder: Path) -> list[dict[str, str]]:
+    held_out(folder)
     lines = (folder / "questions.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
 def test_held_out_questions_are_on_pictures_that_nothing_was_trained_on(tmp_path: Path) -> None:
     pictures = held_out(tmp_path)
-    assert len(pictures) == 90
+    assert len(pictures) == 72
     trained_on = {sha256(card_file(card("cards", n))).digest() for n in range(COUNT)}
     assert not trained_on & {sha256(p.read_bytes()).digest() for p in pictures}
 
 
 def test_a_question_does_not_tell_its_answer(tmp_path: Path) -> None:
-    held_out(tmp_path)
     rows = questions(tmp_path)
-    assert Counter(row["category"] for row in rows) == {"colour": 120, "count": 60, "word": 30}
+    assert Counter(row["category"] for row in rows) == {"colour": 96, "count": 48, "word": 24}
     answers = {*COLOURS, *WORDS, *"1234"}
     for row in rows:
         assert row["answer"] in answers
         assert row["answer"] not in row["text"].lower().replace("?", " ").split()
 
 
-def test_answers_are_spread_so_that_guessing_does_not_pay(tmp_path: Path) -> None:
-    held_out(tmp_path)
-    rows = questions(tmp_path)
-    for kind, most in (("colour", 0.25), ("count", 0.45), ("word", 0.3)):
-        said = Counter(row["answer"] for row in rows if row["category"] == kind)
-        assert max(said.values()) < most * said.total()
+def test_who_does_not_see_is_right_no_oftener_than_by_chance(tmp_path: Path) -> None:
+    """The best that any answers can come to that depend on the question's text alone."""
+    answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for row in questions(tmp_path):
+        answers[row["category"], row["text"]][row["answer"]] += 1
+    most: Counter[str] = Counter()
+    for (kind, _), found in answers.items():
+        most[kind] += max(found.values())
+    assert most == {"colour": 12, "count": 12, "word": 4}
+
+
+def test_no_question_on_a_card_tells_how_many_things_there_are() -> None:
+    """Not in the lesson either, where one question is asked in the hearing of another."""
+    asked: dict[str, set[str]] = defaultdict(set)
+    for number in range(COUNT):
+        exchanges = dict(one.exchange for one in card("cards", number).asked)
+        many = [answer for question, answer in exchanges.items() if "How many" in question]
+        for answer in many:
+            asked[answer] |= set(exchanges)
+    assert set(asked) == {*"1234"}
+    assert all(texts == asked["1"] for texts in asked.values())
 
 
 @pytest.fixture
@@ -70,6 +85,7 @@ def run(words: Sequence[str]) -> None:
 
 
 @WITH_TORCH
+@pytest.mark.slow
 def test_the_demos_model_learns_to_see(plan: Plan) -> None:
     """Both stages as the manifest has them: some three minutes on two cores."""
     for name, _ in plan.model.planned:
@@ -79,3 +95,4 @@ def test_the_demos_model_learns_to_see(plan: Plan) -> None:
     assert found["colour"]["seeing"] > 80 > 40 > found["colour"]["blind"]
     assert found["count"]["seeing"] > 50 > 40 > found["count"]["blind"]
     assert found["word"]["seeing"] > 60 > 30 > found["word"]["blind"]
+    assert all(row["seeing"] > row["blind"] + 30 for row in found.values())

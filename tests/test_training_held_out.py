@@ -8,7 +8,7 @@ import pytest
 from conftest import World, run
 from training_world import manifest
 
-from imp_data.demo.cards import card, card_file
+from imp_data.demo.cards import Card, card, card_file, examined
 from imp_data.errors import UserError
 from imp_data.training.evidence import gather
 from imp_data.training.plan import Plan
@@ -16,9 +16,9 @@ from imp_data.training.plan import Plan
 pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")
 
 
-def plan_of(world: World, cards: Sequence[tuple[str, int]]) -> Plan:
+def plan_of(world: World, cards: Sequence[Card]) -> Plan:
     """A model that is trained, as far as its stamps tell, on a mixture of these cards."""
-    files = {f"{n}.png": card_file(card(*one)) for n, one in enumerate(cards)}
+    files = {f"{n}.png": card_file(one) for n, one in enumerate(cards)}
     world.pictures("cards", files, path="cards")
     records = [
         {
@@ -54,12 +54,12 @@ def ask(words: Sequence[str]) -> None:
 def test_a_held_out_picture_in_a_mixture_is_refused_whatever_it_is_called_there(
     world: World,
 ) -> None:
-    plan = plan_of(world, [("cards", 0), ("held out", 3), ("cards", 1)])
+    plan = plan_of(world, [card("cards", 0), examined(3), card("cards", 1)])
     with pytest.raises(UserError, match="1 pictures stand in the mixture"):
         gather(plan, ask)
 
 
 def test_where_none_is_in_a_mixture_the_model_is_asked(world: World) -> None:
-    plan = plan_of(world, [("cards", 0), ("cards", 1)])
+    plan = plan_of(world, [card("cards", 0), card("cards", 1)])
     with pytest.raises(Asked):
         gather(plan, ask)

@@ -5,21 +5,20 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from imp_data.demo.cards import card, card_file
+from imp_data.demo.cards import EXAMINED, card_file, examined
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
 KINDS: Final = ("colour", "count", "word")
-_CARDS: Final = 90
 
 
-def held_out(folder: Path, cards: int = _CARDS) -> list[Path]:
+def held_out(folder: Path) -> list[Path]:
     """Write questions.jsonl and pictures/ to `folder`; returns the pictures' paths."""
     pictures = folder / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
     rows: list[dict[str, Any]] = []
-    for number in range(cards):
-        drawn, name = card("held out", number), f"{number}.png"
+    for number in range(EXAMINED):
+        drawn, name = examined(number), f"{number}.png"
         (pictures / name).write_bytes(card_file(drawn))
         rows += [
             {
