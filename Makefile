@@ -1,8 +1,8 @@
 # make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, a tiny
 #                 model trained on it, and its files for llama.cpp, held against PyTorch
 # make demo-data  the same without the model, and without torch
-# make test       the tests, without those that train for minutes
-# make test-slow  the tests that train or serve for minutes
+# make test       the tests, but for those that take a minute each
+# make test-slow  those: a model is trained, the demo built on servers and in a browser
 # make ui         the Dagster UI on loopback
 # make build      the mixture that IMP_MIXTURE names
 # make lint       formatting, types, floors, schemas

@@ -30,7 +30,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.stats.get("skipped", [])
     reasons = Counter(_skip_reason(report.longrepr) for report in reports)
     if reasons:
-        counted = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+        ordered = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+        counted = "; ".join(f"{count} x {reason}" for reason, count in ordered)
         terminalreporter.write_line(f"skipped {len(reports)}: {counted}")
 
 

@@ -108,6 +108,8 @@ def page(
         options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+    # Without a window of its own a page is not always the one that has the keyboard.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield Page(driver, address, llama)
         errors = [e["message"] for e in driver.get_log("browser") if "favicon" not in e["message"]]

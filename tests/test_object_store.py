@@ -137,6 +137,7 @@ def digests(build: Build) -> dict[str, str]:
     return {asset: result.digest for asset, result in results.items()}
 
 
+@pytest.mark.slow
 def test_every_stage_and_every_file_of_the_mixture_are_those_of_a_local_build(
     far: Build, near: Build
 ) -> None:

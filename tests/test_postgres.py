@@ -85,6 +85,7 @@ def home(
     yield folder
 
 
+@pytest.mark.slow
 def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
     from dagster_postgres import PostgresEventLogStorage
 

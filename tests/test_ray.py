@@ -258,6 +258,7 @@ def assert_same(one: Build, other: Build) -> None:
     assert tree_digest(one.data.mixture("demo")) == tree_digest(other.data.mixture("demo"))
 
 
+@pytest.mark.slow
 def test_the_demo_has_the_same_digests_on_ray(
     nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def work(told: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 @WITH_TORCH
+@pytest.mark.slow
 def test_a_model_is_trained_once_and_again_only_from_where_it_changed(
     shapes: World, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -407,6 +407,7 @@ NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="nee
     [replicated, sharded, pytest.param(partitioned, marks=NEEDS_DEEPSPEED)],
     ids=["ddp", "fsdp", "zero3"],
 )
+@pytest.mark.slow
 def test_two_processes_lose_what_one_does(
     launcher: Any, alone: Path, shapes: World, tmp_path: Path
 ) -> None:

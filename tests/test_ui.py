@@ -141,6 +141,7 @@ def row_count(server: str, asset: str) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_materialize_all_builds_the_mixture(server: str, browser: webdriver.Chrome) -> None:
     assert wait_for(lambda: locations(server), 60) == ["imp_data"]
     browser.get(f"{server}/asset-groups")
