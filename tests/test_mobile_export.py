@@ -145,7 +145,7 @@ def test_positions_are_resized_as_torch_does_it(side: int, new: int, seed: int) 
     grid = torch.from_numpy(table).reshape(1, side, side, 3).permute(0, 3, 1, 2)
     expected = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic")
     found = resized_positions(table, new)
-    assert np.allclose(found, expected[0].permute(1, 2, 0).reshape(-1, 3), atol=1e-5)
+    assert np.allclose(found, expected[0].permute(1, 2, 0).reshape(-1, 3), atol=1e-4)
 
 
 def test_siglip_s_27_by_27_table_becomes_14_by_14() -> None:

@@ -68,7 +68,7 @@ def test_trainer_and_exporter_make_the_same_table_of_196_positions() -> None:
     resize_positions(vision, 196)
     trained = vision.embeddings.position_embedding.weight.detach().numpy()
     assert trained.shape == (196, 64)
-    assert np.abs(resized_positions(table, 14) - trained).max() < 1e-6
+    assert np.abs(resized_positions(table, 14) - trained).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Pat
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])
     # The tower was frozen: it trained with what was interpolated, and that is shipped.
     pretrained = tower().embeddings.position_embedding.weight.detach().numpy()
-    assert np.abs(table_of(merged) - resized_positions(pretrained, 14)).max() < 1e-6
+    assert np.abs(table_of(merged) - resized_positions(pretrained, 14)).max() < 1e-5
     shipped = exported_table(tmp_path / "out" / "vision-F16-196.gguf")
     assert np.array_equal(shipped, table_of(merged))
     report = parity(merged, tmp_path / "out", drawn_cases(), QUIET)

@@ -11,13 +11,14 @@ pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
 import torch
 from conftest import World
+from PIL import Image
 from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, lay_shapes, model, shape
 
 from imp_data.mobile.bundle import Bundle
 from imp_data.mobile.cases import drawn_cases
 from imp_data.mobile.exam import Exam
 from imp_data.mobile.export import export
-from imp_data.mobile.parity import parity
+from imp_data.mobile.parity import TOLERANCES, parity
 from imp_data.mobile.phone import write_phone_bundle
 from imp_data.mobile.quality import quality
 from imp_data.mobile.quality_chart import chart_svg
@@ -30,6 +31,7 @@ from imp_data.training.corpus import Corpus, opened
 from imp_data.training.encoding import Encoded, encode_prompt
 from imp_data.training.generate import Speaker
 from imp_data.training.merge import merge
+from imp_data.training.metrics import exact
 from imp_data.training.model_folder import load_processor
 from imp_data.training.run import Run, train
 from imp_data.training.templates import TEMPLATES
@@ -124,13 +126,27 @@ def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Deliver
             assert joined == trained.input_ids.tolist()
 
 
+def regret(speaker: Speaker, picture: Image.Image, said: list[int]) -> float:
+    """By how much the speaker prefers another token to one of these, at most, in nats."""
+    inputs = speaker._inputs(picture, QUESTION)
+    ids = torch.cat([inputs["input_ids"], torch.tensor([said])], dim=1)
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.inference_mode():
+        at = speaker._network(**inputs).logits[0, -len(said) - 1 : -1].log_softmax(-1)
+    return float((at.amax(-1) - at[torch.arange(len(said)), said]).max())
+
+
 def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered) -> None:
+    """Or what it holds for equally likely: a model of two steps is sure of nothing."""
     speaker = Speaker(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         for number, colour in enumerate(COLOURS.values()):
             picture = shape(colour, number).crop((0, 0, 64, 40))
-            said = runtime.answer(runtime.prompt(QUESTION, True), picture, 8).text
-            assert said.strip() == speaker.answer(picture, QUESTION, max_new_tokens=8)
+            said = runtime.answer(runtime.prompt(QUESTION, True), picture, 8)
+            difference = regret(speaker, picture, said.tokens)
+            assert difference < TOLERANCES[Precision.F16].most
+            same = said.text.strip() == speaker.answer(picture, QUESTION, max_new_tokens=8)
+            assert same or difference > 0
 
 
 def test_right_answers_are_counted_of_every_file_and_of_pytorch(
@@ -150,7 +166,11 @@ def test_right_answers_are_counted_of_every_file_and_of_pytorch(
     report = quality(delivered.merged, delivered.out, drawn_cases()[:1], QUIET, exam)
     assert report.pytorch[SIZE] == 75
     (finest,) = [r for r in report.rows if (r.precision, r.resolution) == (Precision.F16, SIZE)]
-    assert finest.score == 75
+    with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
+        asked = runtime.prompt(QUESTION, True)
+        said = [runtime.answer(asked, shape(c, n), 32).text for n, c in enumerate(COLOURS.values())]
+    right = [exact(one, row["answer"]) for one, row in zip(said, rows, strict=True)]
+    assert finest.score == 25 * sum(right)
     assert all(row.score is not None for row in report.rows)
     assert any("PyTorch" in line and "75.0 %" in line for line in report.lines())
     assert "right answers" in chart_svg(report)

@@ -204,7 +204,7 @@ def test_the_forward_pass_is_that_of_the_reference(architecture: str, world: Wor
         found = network(input_ids=torch.tensor([ids]), pixel_values=pixels[None]).logits[0]
         expected = reference(ids, pixels, network.state_dict(), m, image)
     assert found.std() > 0.1
-    assert (found - expected).abs().max() < 1e-5
+    assert (found - expected).abs().max() < 1e-4
 
 
 def test_only_phi_has_a_bias_on_its_head(world: World) -> None:
@@ -338,7 +338,7 @@ def test_smaller_pictures_take_the_tables_of_larger_ones(world: World) -> None:
     with torch.no_grad():
         expected = embeddings(pixels, interpolate_pos_encoding=True)
         resize_positions(vision, 42)
-        assert (vision.embeddings(pixels) - expected).abs().max() < 1e-6
+        assert (vision.embeddings(pixels) - expected).abs().max() < 1e-5
     assert vision.config.image_size == 42
 
 

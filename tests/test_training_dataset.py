@@ -271,7 +271,7 @@ def test_packed_items_have_the_logits_that_each_has_alone(
         size = len(ITEMS[number]["input_ids"])
         alone = logits(model, Collator(tokenizer, FIGURES)([ITEMS[number]]))[0, :size]
         worst = max(worst, (together[row, begin : begin + size] - alone).abs().max().item())
-    assert worst < 1e-5
+    assert worst < 1e-4
     # With a cache transformers does not see that rows are packed: every later item is another.
     mixed = logits(model, batch, use_cache=True)[0, 5:12] - together[0, 5:12]
     assert mixed.abs().max() > 1e-3
@@ -288,7 +288,7 @@ def test_the_black_picture_changes_nothing_but_reaches_the_projector(
     for row, one in enumerate((ITEMS[0], ITEMS[3])):
         ids = torch.from_numpy(one["input_ids"])[None]
         alone = model(input_ids=ids).logits[0]
-        assert (found[row, : ids.shape[1]] - alone).abs().max() < 1e-5
+        assert (found[row, : ids.shape[1]] - alone).abs().max() < 1e-4
     batch = {name: value for name, value in batch.items() if name not in {"ids", "tokens"}}
     model(**batch).loss.backward()
     for parameter in model.model.multi_modal_projector.parameters():
@@ -308,13 +308,13 @@ def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
     assert batch["shift_labels"].tolist() == [9, 12, 9, 3, 19]
     of_all = model(**{**batch, "logits_to_keep": 0, "shift_labels": None})
     assert of_all.logits.shape[:2] == batch["input_ids"].shape
-    assert abs(found.loss.item() - of_all.loss.item()) < 1e-6
+    assert found.loss.item() == pytest.approx(of_all.loss.item(), rel=1e-5)
     found.loss.backward()
     cut = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
     of_all.loss.backward()
     whole = [p.grad for p in model.parameters() if p.grad is not None]
-    assert max((a - b).abs().max().item() for a, b in zip(cut, whole, strict=True)) < 1e-6
+    assert max((a - b).abs().max().item() for a, b in zip(cut, whole, strict=True)) < 1e-5
 
 
 def test_a_mixture_that_was_moved_is_still_read(

@@ -135,8 +135,8 @@ def test_a_merged_model_says_what_its_adapter_said(
     with torch.no_grad():
         expected = network(**inputs).logits
         assert isinstance(restored.network, PeftModel)
-        assert (restored.network.eval()(**inputs).logits - expected).abs().max() < 1e-6
-        assert (restored.merged().eval()(**inputs).logits - expected).abs().max() < 1e-5
+        assert (restored.network.eval()(**inputs).logits - expected).abs().max() < 1e-5
+        assert (restored.merged().eval()(**inputs).logits - expected).abs().max() < 1e-4
 
 
 def is_trained(name: str) -> bool:
