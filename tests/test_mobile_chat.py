@@ -102,10 +102,12 @@ def test_who_stops_listening_stops_the_model(chat: httpx.Client, llama: StandIn)
     [
         ("https://example.org/cat.png", "no other address"),
         ("file:///etc/passwd", "no other address"),
-        ("data:image/svg+xml;base64,PHN2Zy8+", "no other address"),
-        ("data:text/html;base64,aGVsbG8=", "no other address"),
+        ("data:image/png,%89PNG", "no other address"),
+        ("data:image/svg+xml;base64,PHN2Zy8+", "cannot be read as an image"),
+        ("data:text/html;base64,aGVsbG8=", "send JPEG, PNG, WebP, GIF, AVIF, BMP"),
         ("data:image/png;base64,!!!", "is not base64"),
-        ("data:image/png;base64,aGVsbG8=", "cannot be read as a picture"),
+        ("data:image/png;base64,aGVsbG8=", "cannot be read as an image"),
+        ("data:image/heic;base64,AAAAGGZ0eXBoZWljAAAAAA==", "cannot be read as an image (HEIC)"),
     ],
 )
 def test_what_is_no_picture_is_refused_and_never_fetched(
@@ -159,6 +161,9 @@ def said(content: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
         ({"messages": []}, "messages"),
         ({"messages": ["hello"]}, "messages[0]"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x", "secret": 1}]}, "messages[0].secret"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
         (
             {"messages": [{"role": "user", "content": [{"type": "audio"}]}]},

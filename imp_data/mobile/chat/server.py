@@ -17,7 +17,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imp_data.mobile.chat.requests import REQUEST_BYTES, Refused, Square, prepared
+from imp_data.mobile.chat.images import Square
+from imp_data.mobile.chat.requests import REQUEST_BYTES, prepared
+from imp_data.mobile.chat.rules import Refused
 
 _TYPES = {
     ".css": "text/css",

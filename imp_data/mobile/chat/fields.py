@@ -1,0 +1,96 @@
+"""Every field of OpenAI's chat completions request, and those of llama.cpp's own that are safe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imp_data.mobile.chat.rules import Rule, is_token_bias, number, of_type, only, whole
+
+_TEXT = of_type(str, "a string")
+_NO_TOOLS = "this model calls no tools"
+_TEXT_ALONE = "this model answers in text alone"
+_FORMATS = ("text", "json_object", "json_schema")
+
+
+def _is_stop(value: Any) -> bool:
+    words = [value] if isinstance(value, str) else value
+    return isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+
+
+def _is_options(value: Any) -> bool:
+    """OpenAI's stream_options; its padding against eavesdroppers (`include_obfuscation`) is not
+    needed behind TLS of one's own, and not made."""
+    known = {"include_usage", "include_obfuscation"}
+    return isinstance(value, Mapping) and all(
+        name in known and isinstance(one, bool | None) for name, one in value.items()
+    )
+
+
+# What llama.cpp does. A field that is not here never reaches it: some of its own read files.
+_HONOURED = {
+    "frequency_penalty": number(-2, 2),
+    "logit_bias": Rule(is_token_bias, "an object of tokens' numbers and -100 to 100", sent=True),
+    "logprobs": of_type(bool, "true or false", sent=True),
+    "max_completion_tokens": whole(1, 2**31 - 1),
+    "max_tokens": whole(1, 2**31 - 1),
+    "presence_penalty": number(-2, 2),
+    "response_format": Rule(
+        lambda value: isinstance(value, Mapping) and value.get("type") in _FORMATS,
+        f"an object with a type of {', '.join(_FORMATS)}",
+        sent=True,
+    ),
+    "seed": whole(-(2**63), 2**63 - 1),
+    "stop": Rule(_is_stop, "a string or a list of strings, none empty", sent=True),
+    "stream": of_type(bool, "true or false", sent=True),
+    "stream_options": Rule(_is_options, "an object with include_usage", sent=True),
+    "temperature": number(0, 2),
+    "top_logprobs": whole(0, 20),
+    "top_p": number(0, 1),
+    # llama.cpp's own.
+    "min_p": number(0, 1),
+    "n_probs": whole(0, 100),
+    "repeat_penalty": number(0, 10),
+    "top_k": whole(-1, 2**31 - 1),
+}
+# What changes no answer: whom OpenAI would bill, keep, cache or hurry for, and how long a model is
+# to reason that does not reason at all.
+_HARMLESS = {
+    "metadata": of_type(dict, "an object"),
+    "model": _TEXT,
+    "parallel_tool_calls": of_type(bool, "true or false"),
+    "prediction": of_type(dict, "an object"),
+    "prompt_cache_key": _TEXT,
+    "prompt_cache_options": of_type(dict, "an object"),
+    "prompt_cache_retention": _TEXT,
+    "reasoning_effort": _TEXT,
+    "safety_identifier": _TEXT,
+    "service_tier": _TEXT,
+    "store": of_type(bool, "true or false"),
+    "user": _TEXT,
+}
+# What would change it, at the values that ask for nothing.
+_NEUTRAL = {
+    "audio": only(because=_TEXT_ALONE),
+    "function_call": only("none", "auto", because=_NO_TOOLS),
+    "functions": only([], because=_NO_TOOLS),
+    "modalities": only(["text"], because=_TEXT_ALONE),
+    "moderation": only(because="nothing is moderated here"),
+    "n": only(1, because="a request gets one answer"),
+    "tool_choice": only("none", "auto", because=_NO_TOOLS),
+    "tools": only([], because=_NO_TOOLS),
+    "verbosity": only("medium", because="say in the question how long the answer is to be"),
+    "web_search_options": only(because="nothing is looked up here"),
+}
+REQUEST_FIELDS: Mapping[str, Rule] = {**_HONOURED, **_HARMLESS, **_NEUTRAL}
+
+# Beside `role` and `content`; clients send back what an answer's message had.
+MESSAGE_FIELDS: Mapping[str, Rule] = {
+    "annotations": only([], because="this model looks nothing up"),
+    "audio": only(because=_TEXT_ALONE),
+    "function_call": only(because=_NO_TOOLS),
+    "name": _TEXT,
+    "reasoning_content": _TEXT,
+    "refusal": _TEXT,
+    "tool_calls": only([], because=_NO_TOOLS),
+}
+# Every image becomes one size, whatever detail is asked for.
+IMAGE_URL_FIELDS: Mapping[str, Rule] = {"url": _TEXT, "detail": _TEXT}

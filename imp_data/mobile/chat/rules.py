@@ -1,0 +1,104 @@
+"""What a field of a request may hold, and whether llama.cpp gets it."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+_SHOWN = 80
+
+
+class Refused(Exception):
+    """A request that is not passed on: the HTTP status, the field, what is wrong with it."""
+
+    def __init__(self, status: int, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.status, self.field, self.problem = status, field, problem
+
+    def body(self) -> dict[str, Any]:
+        """As OpenAI's protocol writes an error."""
+        kind = "invalid_request_error"
+        return {"error": {"message": str(self), "type": kind, "param": self.field, "code": None}}
+
+
+class Rule(NamedTuple):
+    """The values that a field may have; `wants` completes the sentence "must be ...".
+
+    A field that is not `sent` to llama.cpp changes no answer here at the values it may have.
+    """
+
+    allows: Callable[[Any], bool]
+    wants: str
+    sent: bool = False
+
+
+def checked(given: Mapping[str, Any], rules: Mapping[str, Rule], place: str = "") -> dict[str, Any]:
+    """The fields of `given` that llama.cpp gets; null stands for a field that is left out.
+
+    Raises:
+        Refused: a field has no rule, or a value that its rule does not allow; both are named.
+    """
+    sent = {}
+    for name, value in given.items():
+        rule = rules.get(name)
+        if rule is None:
+            raise Refused(400, f"{place}{name}", "is not a field that this server takes")
+        if value is None:
+            continue
+        if not rule.allows(value):
+            raise Refused(400, f"{place}{name}", f"is {shown(value)}, but must be {rule.wants}")
+        if rule.sent:
+            sent[name] = value
+    return sent
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def number(low: float, high: float) -> Rule:
+    """A number within these bounds, for llama.cpp."""
+    return Rule(
+        lambda value: _is_number(value) and low <= value <= high,
+        f"a number from {low:g} to {high:g}",
+        sent=True,
+    )
+
+
+def whole(low: int, high: int, reason: str = "") -> Rule:
+    """A whole number within these bounds, for llama.cpp."""
+    most = "" if high >= 2**31 else f" to {high}"
+    return Rule(
+        lambda value: isinstance(value, int) and _is_number(value) and low <= value <= high,
+        f"a whole number from {low}{most}{reason}",
+        sent=True,
+    )
+
+
+def of_type(kind: type, name: str, sent: bool = False) -> Rule:
+    """Any value of a JSON type."""
+    return Rule(lambda value: isinstance(value, kind), name, sent)
+
+
+def only(*values: Any, because: str) -> Rule:
+    """These values alone (or null), at which the field asks for nothing that is not had here."""
+    told = " or ".join([*map(shown, values), "left out"])
+    # Types are compared too: JSON's 1 is not its true.
+    return Rule(
+        lambda value: any(type(value) is type(one) and value == one for one in values),
+        f"{told}: {because}",
+    )
+
+
+def is_token_bias(value: Any) -> bool:
+    """Whether it maps the numbers of tokens to biases."""
+    return isinstance(value, Mapping) and all(
+        re.fullmatch(r"\d{1,9}", str(token)) and _is_number(bias) and -100 <= bias <= 100
+        for token, bias in value.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

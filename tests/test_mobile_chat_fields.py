@@ -1,0 +1,236 @@
+"""Every field of OpenAI's request: done, harmless, or refused with its name and value."""
+
+import base64
+import io
+from typing import Any, get_type_hints
+
+import pytest
+from openai.types import chat
+from openai.types.chat import completion_create_params as openai_params
+from openai.types.chat.chat_completion_content_part_image_param import ImageURL
+from PIL import Image
+
+from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS
+from imp_data.mobile.chat.requests import prepared
+from imp_data.mobile.chat.rules import Refused
+
+HELLO = [{"role": "user", "content": "Hello"}]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+SENT, DROPPED = "sent", "dropped"
+
+# Of each field: a value and what becomes of it. A text is what the refusal says.
+TABLE: dict[str, list[tuple[Any, str]]] = {
+    "messages": [([], "must be a list of at least one message")],
+    "model": [("gpt-4o", DROPPED), (7, "is 7, but must be a string")],
+    "audio": [({"voice": "alloy", "format": "wav"}, "must be left out: this model answers in")],
+    "frequency_penalty": [(0, SENT), (-2.0, SENT), (2.5, "is 2.5, but must be a number from -2")],
+    "function_call": [("auto", DROPPED), ({"name": "f"}, 'is {"name": "f"}, but must be "none"')],
+    "functions": [([], DROPPED), ([{"name": "f"}], "this model calls no tools")],
+    "logit_bias": [({}, SENT), ({"50": -100}, SENT), ({"a": 1}, 'is {"a": 1}, but must be')],
+    "logprobs": [(True, SENT), (1, "is 1, but must be true or false")],
+    "max_completion_tokens": [(8, SENT), (0, "is 0, but must be a whole number from 1")],
+    "max_tokens": [(8, SENT), (True, "is true, but must be a whole number"), (1.5, "is 1.5, but")],
+    "metadata": [
+        ({}, DROPPED),
+        ({"run": "7"}, DROPPED),
+        ("run", 'is "run", but must be an object'),
+    ],
+    "modalities": [(["text"], DROPPED), (["text", "audio"], 'is ["text", "audio"], but must be')],
+    "moderation": [({"model": "omni-moderation-latest"}, "nothing is moderated here")],
+    "n": [
+        (1, DROPPED),
+        (2, "is 2, but must be 1 or left out: a request gets one answer"),
+        (True, "is true, but must be 1"),
+    ],
+    "parallel_tool_calls": [(True, DROPPED), (False, DROPPED), ("no", 'is "no", but must be true')],
+    "prediction": [({"type": "content", "content": "x"}, DROPPED), ("x", "must be an object")],
+    "presence_penalty": [(0.5, SENT), (float("nan"), "is NaN, but must be a number")],
+    "prompt_cache_key": [("a", DROPPED), (1, "must be a string")],
+    "prompt_cache_options": [({"ttl": "30m"}, DROPPED), (1, "must be an object")],
+    "prompt_cache_retention": [("24h", DROPPED), (24, "must be a string")],
+    "reasoning_effort": [("none", DROPPED), ("low", DROPPED), (1, "must be a string")],
+    "response_format": [({"type": "text"}, SENT), (SCHEMA, SENT), ({"type": "xml"}, "json_schema")],
+    "safety_identifier": [("a", DROPPED), ([], "must be a string")],
+    "seed": [(42, SENT), ("42", 'is "42", but must be a whole number')],
+    "service_tier": [("auto", DROPPED), ("flex", DROPPED), (1, "must be a string")],
+    "stop": [("\n", SENT), (["a", "b"], SENT), ([""], "none empty"), (7, "is 7, but must be")],
+    "store": [(False, DROPPED), (True, DROPPED), ("yes", "must be true or false")],
+    "stream": [(True, SENT), (False, SENT), ("yes", "must be true or false")],
+    "stream_options": [({"include_usage": True}, SENT), ({}, SENT), ({"x": 1}, "include_usage")],
+    "temperature": [(0, SENT), (2, SENT), ("0", 'is "0", but must be a number from 0 to 2')],
+    "tool_choice": [("none", DROPPED), ("auto", DROPPED), ("required", "calls no tools")],
+    "tools": [([], DROPPED), ([{"type": "function"}], "this model calls no tools")],
+    "top_logprobs": [(20, SENT), (21, "is 21, but must be a whole number from 0 to 20")],
+    "top_p": [(0.5, SENT), (1.5, "is 1.5, but must be a number from 0 to 1")],
+    "user": [("me", DROPPED), (7, "must be a string")],
+    "verbosity": [("medium", DROPPED), ("low", "say in the question how long")],
+    "web_search_options": [({}, "nothing is looked up here")],
+}
+
+
+def squared(image: Image.Image) -> Image.Image:
+    return image.resize((8, 8))
+
+
+def asked(**fields: Any) -> dict[str, Any]:
+    return prepared({"messages": HELLO, **fields}, squared)
+
+
+def refusal(request: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        prepared(request, squared)
+    return caught.value
+
+
+def test_the_table_holds_every_field_of_openais_request() -> None:
+    known = get_type_hints(openai_params.CompletionCreateParamsNonStreaming)
+    known |= get_type_hints(openai_params.CompletionCreateParamsStreaming)
+    assert set(TABLE) == set(known)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fate"), [(f, *row) for f, rows in TABLE.items() for row in rows], ids=str
+)
+def test_a_field_is_done_or_harmless_or_refused_by_name_and_value(
+    field: str, value: Any, fate: str
+) -> None:
+    if fate in {SENT, DROPPED}:
+        expected = {field: value} if fate is SENT else {}
+        assert asked(**{field: value}) == {"messages": HELLO, **expected}
+        return
+    refused = refusal({"messages": HELLO, field: value})
+    assert (refused.status, refused.field) == (400, field)
+    assert fate in refused.problem
+    error = refused.body()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", field)
+    assert error["message"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("field", sorted(set(TABLE) - {"messages"}))
+def test_null_is_a_field_that_is_left_out(field: str) -> None:
+    assert asked(**{field: None}) == {"messages": HELLO}
+
+
+def test_a_long_value_is_cut_in_the_refusal() -> None:
+    assert len(str(refusal({"messages": HELLO, "n": "x" * 10_000}))) < 200
+
+
+def messages(*given: dict[str, Any]) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = prepared({"messages": list(given)}, squared)["messages"]
+    return sent
+
+
+def test_the_messages_fields_are_those_of_openais_roles() -> None:
+    taken = ("Developer", "System", "User", "Assistant")
+    types = [getattr(chat, f"ChatCompletion{role}MessageParam") for role in taken]
+    fields = {name for one in types for name in get_type_hints(one)} - {"role", "content"}
+    # An answer's message has two more, which clients send back as they came.
+    assert set(MESSAGE_FIELDS) == fields | {"annotations", "reasoning_content"}
+    assert set(IMAGE_URL_FIELDS) == set(get_type_hints(ImageURL))
+
+
+def test_a_developer_is_the_system_and_several_texts_at_the_beginning_are_one() -> None:
+    developer = {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]}
+    assert messages(developer, *HELLO) == [{"role": "system", "content": "Be brief."}, *HELLO]
+    more = {"role": "system", "content": "Be kind.", "name": "house"}
+    joined = {"role": "system", "content": "Be brief.\nBe kind."}
+    assert messages(developer, more, *HELLO) == [joined, *HELLO]
+
+
+def test_a_system_text_that_the_template_would_not_read_is_refused() -> None:
+    late = [*HELLO, {"role": "system", "content": "Be brief."}, *HELLO]
+    assert refusal({"messages": late}).field == "messages[1]"
+
+
+def test_an_answer_that_was_empty_or_refused_is_taken_back_as_the_client_got_it() -> None:
+    empty = {"annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    said = {"role": "assistant", "content": None, "refusal": None, **empty}
+    assert messages(*HELLO, said, *HELLO)[1] == {"role": "assistant", "content": ""}
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    assert messages(*HELLO, refused, *HELLO)[1] == {"role": "assistant", "content": "No."}
+    alone = {"role": "assistant", "refusal": "No."}
+    assert messages(*HELLO, alone, *HELLO)[1] == {"role": "assistant", "content": "No."}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"role": "assistant", "tool_calls": [{"id": "1"}]}, "messages[0].tool_calls"),
+        ({"role": "assistant", "audio": {"id": "1"}}, "messages[0].audio"),
+        ({"role": "function", "name": "f", "content": "x"}, "messages[0]"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "messages[0].content[0]"),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0]"),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "x", "y": 1}]},
+            "messages[0].content[0].y",
+        ),
+        ({"role": "user", "content": ["x"]}, "messages[0].content[0]"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 1}}]},
+            "messages[0].content[0].image_url.url",
+        ),
+    ],
+)
+def test_what_a_message_asks_for_in_vain_is_named(message: dict[str, Any], field: str) -> None:
+    assert refusal({"messages": [message, *HELLO]}).field == field
+
+
+def file_of(image: Image.Image, kind: str) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, lossless=True, quality=100)
+    return out.getvalue()
+
+
+def seen(url: Any, **more: Any) -> Image.Image:
+    part = {"type": "image_url", "image_url": url, **more}
+    (sent,) = messages({"role": "user", "content": [part]})
+    data = sent["content"][0]["image_url"]["url"].removeprefix("data:image/png;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+RED = Image.new("RGB", (8, 8), "red")
+PNG = base64.b64encode(file_of(RED, "PNG")).decode()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("image/jpg", "image/jpeg", "IMAGE/PNG", "image/x-png", "application/octet-stream", ""),
+        *("image/png;charset=utf-8", "text/plain", 'image/png;name="a b.png"'),
+    ],
+)
+def test_the_bytes_decide_what_an_image_is_whatever_is_said_of_them(head: str) -> None:
+    assert seen({"url": f"data:{head};base64,{PNG}"}).getpixel((4, 4)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG.rstrip("="),
+        PNG.replace("+", "-").replace("/", "_"),
+        "\r\n".join(PNG[n : n + 76] for n in range(0, len(PNG), 76)),
+        PNG.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+    ],
+    ids=["no padding", "url-safe", "lines", "percent"],
+)
+def test_base64_is_read_in_each_of_its_spellings(data: str) -> None:
+    assert seen({"url": f"DATA:image/png;BASE64,{data}"}).getpixel((4, 4)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "MPO"])
+def test_what_phones_and_browsers_make_is_read(kind: str) -> None:
+    data = base64.b64encode(file_of(RED, kind)).decode()
+    red, green, blue = seen({"url": f"data:;base64,{data}"}).convert("RGB").getpixel((4, 4))  # type: ignore[misc]
+    assert (red > 250, green < 5, blue < 5) == (True, True, True)
+
+
+def test_an_image_comes_with_a_detail_or_without_the_object_around_its_address() -> None:
+    url = f"data:image/png;base64,{PNG}"
+    assert seen({"url": url, "detail": "low"}).size == (8, 8)
+    assert seen(url, prompt_cache_breakpoint={"mode": "explicit"}).size == (8, 8)
+
+
+def test_an_image_in_the_systems_text_is_refused() -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:;base64,{PNG}"}}
+    system = {"role": "system", "content": [part]}
+    assert refusal({"messages": [system, *HELLO]}).field == "messages[0].content[0]"
