@@ -94,7 +94,33 @@ def test_its_memory_is_what_a_conversation_was_seen_to_take(
 def test_its_instructions_name_its_files_and_size(phone: Path) -> None:
     text = (phone / "README.md").read_text()
     assert "-m text-Q4_0.gguf --mmproj vision-Q4_0-28.gguf" in text
-    assert "squeezed to 28 x 28 pixels" in text
+    assert "resize the image to 28 x 28 before" in text
+
+
+def test_its_readme_says_what_the_model_has_seen_and_what_it_has_not(
+    exported: Path, phone: Path, tmp_path: Path
+) -> None:
+    smaller = (phone / "README.md").read_text()
+    assert "trained on images squeezed to 56 x 56 pixels" in smaller
+    assert "This folder takes 28 x 28 pixels, a size that the model was not trained at" in smaller
+    out = Path(shutil.copytree(exported, tmp_path / "out"))
+    write_phone_bundle(out, Precision.Q4_0, SIZE)
+    own = (out / "mobile" / "README.md").read_text()
+    assert "trained on images squeezed to 56 x 56 pixels" in own
+    assert "not trained at" not in own
+
+
+def test_the_size_that_is_chosen_by_itself_is_the_trainings(
+    exported: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(exported, tmp_path / "out"))
+    subprocess.run([sys.executable, "-m", "imp_data", "bundle", str(out)], check=True)
+    assert read_bundle(out / "mobile").resolutions == [SIZE]
+    held = read_bundle(exported)
+    assert (held.resolutions, held.best_resolution) == ([SIZE, SIZE // 2], SIZE)
+    for trained, nearest in ((200, SIZE), (30, SIZE // 2)):
+        elsewhere = held.model_copy(update={"trained_resolution": trained})
+        assert elsewhere.best_resolution == nearest
 
 
 def answer(

@@ -72,6 +72,12 @@ class Bundle(BaseModel):
         found = {one.resolution for one in self.files if one.resolution is not None}
         return sorted(found, reverse=True)
 
+    @property
+    def best_resolution(self) -> int:
+        """That of the training, at which the model sees best; else the one that is nearest."""
+        trained = self.trained_resolution
+        return min(self.resolutions, key=lambda size: abs(size - trained))
+
     def text(self, precision: Precision) -> Exported:
         """The language model in a precision."""
         return self._one("text", precision, None)

@@ -144,7 +144,7 @@ def bundle(
         str | None, typer.Option(help="Of the language model; the smallest if left out.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Side of pictures in pixels; the smallest if left out.")
+        int | None, typer.Option(help="Side of images in pixels; that of the training if left out.")
     ] = None,
     vision: Annotated[
         str | None,
@@ -161,7 +161,7 @@ def bundle(
     chosen = precision_of(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
     tower = precision_of(vision, "--vision") if vision else None
-    phone = write_phone_bundle(folder, chosen, resolution or held.resolutions[-1], limit, tower)
+    phone = write_phone_bundle(folder, chosen, resolution or held.best_resolution, limit, tower)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
@@ -173,7 +173,7 @@ def chat(
         str | None, typer.Option(help="Of the language model; the smallest if left out.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Side of pictures in pixels; the largest if left out.")
+        int | None, typer.Option(help="Side of images in pixels; that of the training if left out.")
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than loopback need a token.")
@@ -191,7 +191,7 @@ def chat(
 
     held = read_bundle(folder)
     chosen = precision_of(precision) if precision else held.precisions[-1]
-    size = resolution or held.resolutions[0]
+    size = resolution or held.best_resolution
     settings = replace(settings_of(threads), kept_mib=_KEPT_MIB)
     serve(folder, chosen, size, host, port, token, settings)
 

@@ -87,7 +87,7 @@ def weigh(plan: Plan, command: Command) -> StageResult:
 
 
 def pack(plan: Plan, command: Command) -> StageResult:
-    """The phone's folder, of the smallest precision and resolution."""
+    """The phone's folder, of the smallest precision, for images as large as in training."""
     folder = gguf_folder(plan)
 
     def build() -> dict[str, Any]:
