@@ -9,8 +9,9 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.sample import SHORT_ANSWER_SUFFIX
+from imp_data.training.json_rows import read_rows
 from imp_data.training.metrics import chosen, exact, mme, mme_label, pope, textvqa_score
-from imp_data.training.questions import Answer, Question, read_rows
+from imp_data.training.questions import Answer, Question
 
 Figures = dict[str, float]
 Asked = Sequence[tuple[Question, Answer]]
@@ -148,13 +149,16 @@ def _mme_question(text: str) -> str:
 
 
 def score_exact(asked: Asked, _: Path) -> Figures:
-    """Questions of one's own: `answer` in the question file is what must be said, word for word."""
+    """Questions of one's own: `answer` in the question file is what must be said, word for word;
+    of a list of answers, any."""
     categories: dict[str, list[bool]] = defaultdict(list)
     for question, answer in asked:
-        if question.expected is None:
+        if not question.expected:
             problem = f"question {question.id} has no 'answer'"
             raise UserError("questions", problem, "write what is expected into the question file")
-        categories[question.category].append(exact(answer.text, question.expected))
+        categories[question.category].append(
+            any(exact(answer.text, expected) for expected in question.expected)
+        )
     every = [right for some in categories.values() for right in some]
     figures: Figures = {"questions": len(asked), "accuracy": 100 * sum(every) / len(every)}
     for name, some in sorted(categories.items()):
