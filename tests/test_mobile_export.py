@@ -247,7 +247,10 @@ def changed(model: Path, out: Path, **changes: Any) -> Path:
         ({"vision_config__model_type": "clip_vision_model"}, "'clip_vision_model' is unknown"),
         ({"model_type": "idefics"}, "model_type 'idefics'"),
         ({"text_config__qk_layernorm": True}, "text_config.qk_layernorm is set"),
-        ({"text_config__rope_parameters": {"rope_type": "longrope"}}, "'longrope' is not exported"),
+        (
+            {"text_config__rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+            "'linear' is not exported",
+        ),
         ({"text_config__num_attention_heads": 1}, "25 of a head's 64 numbers are rotated"),
         ({"vision_feature_layer": [-2, -5]}, r"vision_feature_layer is \[-2, -5\]"),
     ],

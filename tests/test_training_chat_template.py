@@ -116,7 +116,7 @@ def test_llama_cpp_is_given_the_template_without_tags_that_it_does_not_know(
     name: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("gguf", reason="pip install 'imp-data[mobile]'")
-    from imp_data.mobile.vocabulary import chat_template
+    from imp_data.mobile.chat_template import chat_template
 
     (tmp_path / "chat_template.jinja").write_text(TEMPLATES[name].jinja)
     plain = chat_template(tmp_path)
@@ -144,7 +144,7 @@ def test_what_goes_with_a_tag_is_what_jinja_strips_beside_it(
     written: str, left: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("gguf", reason="pip install 'imp-data[mobile]'")
-    from imp_data.mobile.vocabulary import chat_template
+    from imp_data.mobile.chat_template import chat_template
 
     (tmp_path / "chat_template.jinja").write_text(written)
     assert chat_template(tmp_path) == left

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.mobile.model_config import whole_config
 from imp_data.mobile.weights import Stored, stored_tensors
 
 ARCHITECTURES = {"phi": "phi2", "qwen2": "qwen2", "phi3": "phi3"}
@@ -71,7 +72,7 @@ class Checkpoint:
     @property
     def feature_layers(self) -> int:
         """How many of the tower's layers run before the features are taken (26 of SigLIP's 27)."""
-        chosen = self.config.get("vision_feature_layer", -2)
+        chosen = self.config["vision_feature_layer"]
         layers = int(self.config["vision_config"]["num_hidden_layers"])
         if not isinstance(chosen, int) or not -layers <= chosen <= layers or chosen == 0:
             problem = f"vision_feature_layer is {chosen!r}"
@@ -113,8 +114,8 @@ def _config(folder: Path) -> dict[str, Any]:
         if (folder / "adapter_config.json").exists():
             raise UserError(folder, "is an adapter, not a merged model", _MERGE_FIRST)
         raise UserError(path, "is not there", "name the folder that save_pretrained wrote")
-    config: dict[str, Any] = json.loads(path.read_bytes())
-    text, vision = config.get("text_config", {}), config.get("vision_config", {})
+    config = whole_config(path)
+    text, vision = config["text_config"], config["vision_config"]
     kind = text.get("model_type")
     if config.get("model_type") not in {"llava", "imp"} or kind not in ARCHITECTURES:
         problem = f"model_type {config.get('model_type')!r} with language model {kind!r} is unknown"

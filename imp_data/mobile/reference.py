@@ -17,6 +17,7 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.images.rgb import rgb
+from imp_data.mobile.chat_template import stored_chat_template
 from imp_data.mobile.checkpoint import Checkpoint, canonical, load_checkpoint
 from imp_data.mobile.quantize import VISION_OF, Kind, Precision, rounded
 from imp_data.mobile.text_gguf import text_tensors
@@ -67,6 +68,7 @@ class Reference:
         if precision:
             self._round(_kinds(checkpoint, precision))
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.chat_template = stored_chat_template(folder)
         self.trained_size = int(config.vision_config.image_size)
         self.patch = int(config.vision_config.patch_size)
 
@@ -85,7 +87,10 @@ class Reference:
         content = f"{IMAGE}\n{question}" if with_picture else question
         messages = [{"role": "user", "content": content}]
         found = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages,
+            chat_template=self.chat_template,
+            tokenize=False,
+            add_generation_prompt=True,
         )
         return tuple(str(found).split(IMAGE))
 

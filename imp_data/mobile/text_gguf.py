@@ -10,10 +10,11 @@ import numpy as np
 from gguf import GGUFValueType
 
 from imp_data.errors import UserError
+from imp_data.mobile.chat_template import chat_template
 from imp_data.mobile.checkpoint import Checkpoint
 from imp_data.mobile.gguf_file import Metadata, Tensor
 from imp_data.mobile.quantize import FILE_TYPES, Kind, Precision, text_kind
-from imp_data.mobile.vocabulary import chat_template, load_vocabulary
+from imp_data.mobile.vocabulary import load_vocabulary
 from imp_data.mobile.weights import Floats
 
 _BOTH = (".weight", ".bias")
@@ -88,8 +89,7 @@ def _names(architecture: str, layers: int) -> Iterator[tuple[str, str]]:
 
 
 def _is_tied(model: Checkpoint) -> bool:
-    text = model.config["text_config"]
-    return bool(text.get("tie_word_embeddings", model.config.get("tie_word_embeddings", False)))
+    return bool(model.config["text_config"]["tie_word_embeddings"])
 
 
 def _output_bias(model: Checkpoint) -> Tensor:
@@ -147,11 +147,11 @@ def _name(model: Checkpoint, strips_right: bool) -> str:
 
 def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
     config, architecture = model.config["text_config"], model.architecture
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = config["rope_parameters"]
     _refuse_unlike(model, config, rope)
     heads = int(config["num_attention_heads"])
     width = int(config["hidden_size"])
-    rotary = _rotary(model, config, rope, width // heads)
+    rotary = _rotary(model, rope, width // heads)
     found: dict[str, int | float] = {
         "context_length": int(config["max_position_embeddings"]),
         "embedding_length": width,
@@ -159,7 +159,7 @@ def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
         "block_count": int(config["num_hidden_layers"]),
         "attention.head_count": heads,
         "attention.head_count_kv": int(config.get("num_key_value_heads") or heads),
-        "rope.freq_base": float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+        "rope.freq_base": float(rope["rope_theta"]),
     }
     if architecture == "phi2":
         found["attention.layer_norm_epsilon"] = float(config["layer_norm_eps"])
@@ -172,10 +172,9 @@ def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
     return found
 
 
-def _rotary(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any], head: int) -> int:
+def _rotary(model: Checkpoint, rope: dict[str, Any], head: int) -> int:
     """How many numbers of a head are rotated; llama.cpp ends the process over an odd count."""
-    partial = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
-    rotated = int(partial * head)
+    rotated = int(rope.get("partial_rotary_factor", 1.0) * head)
     if rotated % 2:
         problem = f"text_config: {rotated} of a head's {head} numbers are rotated, an odd count"
         remedy = "choose partial_rotary_factor so that their product is even"
@@ -186,7 +185,7 @@ def _rotary(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any], hea
 def _refuse_unlike(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any]) -> None:
     """What these architectures may have elsewhere, and llama.cpp would compute otherwise."""
     path = model.folder / "config.json"
-    kind = rope.get("rope_type", rope.get("type", "default"))
+    kind = rope["rope_type"]
     if kind != "default":
         remedy = "export a model with plain rotary positions"
         raise UserError(path, f"text_config.rope_parameters: type {kind!r} is not exported", remedy)

@@ -1,7 +1,6 @@
 """A tokenizer.json as llama.cpp's own vocabulary: byte-level BPE, or BPE over pieces with ▁."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 from gguf import GGUFValueType, TokenType
 
 from imp_data.errors import UserError
+from imp_data.mobile.chat_template import json_object
 from imp_data.mobile.gguf_file import Metadata
 
 _QWEN2 = (
@@ -89,9 +89,9 @@ def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    settings: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-    return settings
+    """Earlier versions wrote the special tokens to a file of their own."""
+    special = json_object(folder / "special_tokens_map.json")
+    return special | json_object(folder / "tokenizer_config.json")
 
 
 def _unknown(path: Path, what: str) -> UserError:
@@ -160,24 +160,3 @@ def _adds_space(normalizer: dict[str, Any] | None) -> bool:
     """Whether ▁ is put before a text that begins with a letter."""
     steps = (normalizer or {}).get("normalizers") or [normalizer or {}]
     return any(step.get("type") == "Prepend" for step in steps)
-
-
-def chat_template(folder: Path) -> str:
-    """The chat template that the tokenizer carries, as the Jinja that llama.cpp reads."""
-    return _GENERATION.sub("", _chat_template(folder))
-
-
-# transformers' own tags around what is learned; to Jinja elsewhere they are unknown. What goes with
-# a tag is the whitespace that Jinja strips beside it, and the newline after a block.
-_GENERATION = re.compile(r"(?:\s*\{%-|\{%)\s*(?:end)?generation\s*(?:-%\}\s*|%\}\n?)")
-
-
-def _chat_template(folder: Path) -> str:
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        return path.read_text(encoding="utf-8")
-    template = _settings(folder).get("chat_template")
-    if not isinstance(template, str):
-        remedy = "save the tokenizer with its chat_template, so that the phone asks as in training"
-        raise UserError(folder, "has no chat template", remedy)
-    return template
