@@ -128,6 +128,11 @@ class Export(Strict):
     resolutions: Annotated[tuple[Size, ...], Field(min_length=1)] | None = Field(
         None, description="sides of pictures, px; image_size alone if left out"
     )
+    short_answer_suffix: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="what the mixtures have behind questions with short answers; a chat then "
+        "offers a switch for them",
+    )
 
 
 class Model(Strict):

@@ -18,12 +18,14 @@ ANSWER = "A red circle above a sign."
 
 
 class StandIn:
-    """Answers every question with ANSWER, word by word; `pause_s` lies between two words."""
+    """Answers every question with ANSWER, word by word, or with its first `words`; `pause_s` lies
+    between two words."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.said = 0
         self.pause_s = 0.0
+        self.words: int | None = None
         route = Route("/v1/chat/completions", self._answer, methods=["POST"])
         self.app = Starlette(routes=[route])
 
@@ -36,7 +38,7 @@ class StandIn:
         return StreamingResponse(self._words(), media_type="text/event-stream")
 
     async def _words(self) -> AsyncIterator[str]:
-        for word in ANSWER.split():
+        for word in ANSWER.split()[: self.words]:
             self.said += 1
             yield _event({"choices": [{"delta": {"content": f" {word}"}}]})
             await asyncio.sleep(self.pause_s)

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from llama_stand_in import ANSWER, StandIn, served
-from PIL import Image
+from PIL import Image, ImageOps
 
+from imp_data.mobile.asking import Asking, Example
 from imp_data.mobile.chat.requests import REQUEST_BYTES
 from imp_data.mobile.chat.server import About, chat_app
 
@@ -208,6 +209,69 @@ def test_every_file_that_the_page_names_is_there_and_nothing_else_is_loaded(
 
 def test_the_model_is_listed_as_openai_lists_models(chat: httpx.Client) -> None:
     assert chat.get("/v1/models").json()["data"][0]["id"] == "imp-tiny"
+
+
+def test_the_page_is_told_how_the_model_was_asked(llama: StandIn) -> None:
+    asks = Asking(short_answer_suffix="\nShort.", examples=[Example(text="Why?", short=False)])
+    with (
+        served(chat_app("http://127.0.0.1:9", ABOUT._replace(asking=asks), squared)) as base,
+        httpx.Client(base_url=base, timeout=20) as client,
+    ):
+        told = client.get("/v1/about").json()
+    assert told["name"] == "imp-tiny"
+    assert told["asking"] == {
+        "short_answer_suffix": "\nShort.",
+        "short_by_default": False,
+        "examples": [{"text": "Why?", "short": False}],
+    }
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_persons_file_is_squared_as_people_see_it(chat: httpx.Client, orientation: int) -> None:
+    upright = Image.new("RGB", (40, 20), "red")
+    upright.paste("blue", (20, 0, 40, 20))
+    upright.paste("green", (0, 0, 10, 10))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # What ImageOps turns upright is what a camera stored.
+    for turn in (None, *Image.Transpose):
+        stored = upright if turn is None else upright.transpose(turn)
+        out = io.BytesIO()
+        stored.save(out, "PNG", exif=exif)
+        if ImageOps.exif_transpose(Image.open(out)).tobytes() == upright.tobytes():
+            break
+    found = chat.post("/v1/image", content=out.getvalue()).json()
+    data = found["picture"].removeprefix("data:image/png;base64,")
+    seen = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert found["aspect"] == 2
+    assert seen.tobytes() == squared(upright).tobytes()
+
+
+def test_in_a_request_an_image_is_seen_as_training_sees_its_bytes(
+    chat: httpx.Client, llama: StandIn
+) -> None:
+    stored = Image.new("RGB", (40, 20), "red")
+    stored.paste("blue", (20, 0, 40, 20))
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    stored.save(out, "PNG", exif=exif)
+    url = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    ask(chat, question("What is it?", shown(url)))
+    sent = llama.asked[0]["messages"][0]["content"][0]["image_url"]["url"]
+    seen = Image.open(io.BytesIO(base64.b64decode(sent.partition(",")[2])))
+    assert (seen.getpixel((10, 28)), seen.getpixel((45, 28))) == ((255, 0, 0), (0, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "says"),
+    [(b"no image", 400, "cannot be read as an image"), (b" " * (REQUEST_BYTES + 1), 413, "MiB")],
+)
+def test_a_persons_file_that_is_none_is_told_so(
+    chat: httpx.Client, content: bytes, status: int, says: str
+) -> None:
+    answer = chat.post("/v1/image", content=content)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]["message"]
 
 
 def test_another_site_may_not_ask_nor_a_name_that_points_here(

@@ -16,8 +16,18 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from imp_data.mobile.asking import Asking, Example
 from imp_data.mobile.chat.server import About, chat_app
 
+SUFFIX = "\nAnswer in a word."
+ASKING = Asking(
+    short_answer_suffix=SUFFIX,
+    short_by_default=True,
+    examples=[
+        Example(text="What color is the sign?", short=True),
+        Example(text="What is going on?", short=False),
+    ],
+)
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 DESK, PHONE = (1200, 800), (390, 844)
 
@@ -51,6 +61,15 @@ class Page:
         wait_for(lambda: self.find("#send").is_displayed() and self.texts(".assistant .said"))
         return self.texts(".assistant .said")[-1]
 
+    def sent(self) -> list[str]:
+        """The texts of the last request, an image's without the newline before it."""
+        contents = [m["content"] for m in self.llama.asked[-1]["messages"]]
+        return [c if isinstance(c, str) else c[-1]["text"].removeprefix("\n") for c in contents]
+
+    def choose(self, short: bool) -> None:
+        if self.find("#short").is_selected() != short:
+            self.find("#shortly").click()
+
     def attach(self, picture: Path) -> None:
         self.find("#file").send_keys(str(picture))
         wait_for(lambda: self.find("#attached").is_displayed())
@@ -83,7 +102,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def address(llama: StandIn) -> Iterator[str]:
-    about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a")
+    about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
     with served(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base
 
@@ -141,6 +160,7 @@ def test_a_picture_and_a_question_get_an_answer_with_its_speed(page: Page, wide:
 
 
 def test_a_conversation_is_there_again_after_the_page_was_closed(page: Page, address: str) -> None:
+    page.choose(short=False)
     page.ask("First question")
     page.heard()
     page.open(address)
@@ -151,6 +171,95 @@ def test_a_conversation_is_there_again_after_the_page_was_closed(page: Page, add
     wait_for(lambda: len(page.texts(".assistant .said")) == 2 and page.heard() == ANSWER)
     said = [m["content"] for m in page.llama.asked[-1]["messages"]]
     assert said == ["First question", ANSWER, "Second question"]
+
+
+def test_short_answers_are_asked_for_once_and_behind_the_question_as_in_training(
+    page: Page,
+) -> None:
+    assert page.find("#short").is_selected(), "most of the mixture is asked so"
+    page.ask("What color?")
+    page.heard()
+    assert page.sent() == ["What color?" + SUFFIX]
+    assert page.texts(".user .said") == ["What color?"]
+    assert page.texts(".user .speed") == ["short answer"]
+    page.ask("How many?")
+    wait_for(lambda: len(page.texts(".assistant .said")) == 2 and page.heard() == ANSWER)
+    assert page.sent() == ["What color?" + SUFFIX, ANSWER, "How many?"]
+
+
+def test_the_switch_holds_for_a_conversation_and_for_what_is_tried_again(page: Page) -> None:
+    page.choose(short=False)
+    page.ask("What color?")
+    page.heard()
+    assert page.sent() == ["What color?"]
+    page.choose(short=True)
+    page.find(".assistant .again").click()
+    wait_for(lambda: page.sent() == ["What color?" + SUFFIX])
+    page.heard()
+    page.choose(short=False)
+    page.script("document.getElementById('new').click()")
+    assert page.find("#short").is_selected(), "a new one begins as the mixture asks"
+
+
+def test_the_examples_are_the_mixtures_and_bring_their_way_of_asking(page: Page) -> None:
+    assert page.texts(".ideas button") == ["What color is the sign?", "What is going on?"]
+    buttons = page.driver.find_elements(By.CSS_SELECTOR, ".ideas button")
+    buttons[1].click()
+    assert not page.find("#short").is_selected()
+    buttons[0].click()
+    assert page.find("#short").is_selected()
+    assert page.find("#question").get_attribute("value") == "What color is the sign?"
+    page.find("#send").click()
+    page.heard()
+    assert page.sent() == ["What color is the sign?" + SUFFIX]
+
+
+def test_after_one_token_there_is_no_speed(page: Page) -> None:
+    page.llama.words = 1
+    page.ask("What color?")
+    assert page.heard() == ANSWER.split()[0]
+    assert page.find(".assistant .speed").text.startswith("first after ")
+
+
+def test_a_photo_is_decoded_where_training_decodes_and_stands_upright(
+    page: Page, tmp_path: Path
+) -> None:
+    photo = Image.new("RGB", (400, 200), "red")
+    photo.paste("blue", (200, 0, 400, 200))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    page.attach(tmp_path / "photo.jpg")
+    page.ask("What is it?")
+    page.heard()
+    seen = page.sent_picture().convert("RGB")
+    upper, lower = seen.getpixel((28, 10)), seen.getpixel((28, 45))
+    assert upper[0] > 200 > 50 > upper[2] and lower[2] > 200 > 50 > lower[0]  # type: ignore[index]
+    shown = page.find(".user .shown").rect
+    assert shown["width"] / shown["height"] == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_kind_that_the_server_does_not_read_goes_there_as_the_browser_sees_it(
+    page: Page,
+) -> None:
+    page.script(
+        """
+        const canvas = document.createElement("canvas");
+        canvas.width = canvas.height = 20;
+        const context = canvas.getContext("2d");
+        context.fillStyle = "#00f";
+        context.fillRect(0, 0, 20, 20);
+        canvas.toBlob((blob) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([blob], "drawn.heic", { type: "image/heic" }));
+          dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+        });
+        """
+    )
+    wait_for(lambda: page.find("#attached").is_displayed())
+    page.ask("What is it?")
+    page.heard()
+    assert page.sent_picture().convert("RGB").getpixel((28, 28)) == (0, 0, 255)
 
 
 def test_stop_ends_the_answer_and_keeps_what_was_said(page: Page) -> None:

@@ -110,9 +110,7 @@ def test_its_readme_says_what_the_model_has_seen_and_what_it_has_not(
     assert "not trained at" not in own
 
 
-def test_the_size_that_is_chosen_by_itself_is_the_trainings(
-    exported: Path, tmp_path: Path
-) -> None:
+def test_the_size_that_is_chosen_by_itself_is_the_trainings(exported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     subprocess.run([sys.executable, "-m", "imp_data", "bundle", str(out)], check=True)
     assert read_bundle(out / "mobile").resolutions == [SIZE]

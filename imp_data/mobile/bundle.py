@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.mobile.asking import Asking
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
 
 _EXPORT_AGAIN = "export the model again (imp-data export)"
@@ -58,6 +59,8 @@ class Bundle(BaseModel):
     kv_bytes_per_token: int
     versions: dict[str, str]
     files: list[Exported]
+    # For a chat.
+    asking: Asking = Asking()
     # Only of a phone's folder: memory that a conversation of 2,048 tokens takes.
     minimum_memory_bytes: int | None = None
 

@@ -37,14 +37,23 @@ def export(
     max_file: Annotated[
         float | None, typer.Option(help="GB that a file may have; larger ones become parts.")
     ] = None,
+    mixture: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a mixture that it learned from: its questions are examples."),
+    ] = None,
+    short_answer_suffix: Annotated[
+        str | None, typer.Option(help="What stood behind questions with short answers there.")
+    ] = None,
 ) -> None:
     """Write a merged model as GGUF files for llama.cpp."""
     need_extra()
+    from imp_data.mobile.asking import asking
     from imp_data.mobile.export import export as write
 
     sizes = numbers_of("--resolution", resolution) if resolution else None
     limit = int(max_file * 1e9) if max_file else None
-    bundle = write(model, out, numbers_of("--bits", bits), sizes, limit)
+    asks = asking(mixture or [], short_answer_suffix)
+    bundle = write(model, out, numbers_of("--bits", bits), sizes, limit, asks)
     for one in bundle.files:
         print(f"{one.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in one.files)}")
     print(f"{out / 'manifest.json'}: {sum(one.bytes for one in bundle.files) / 1e9:,.2f} GB in all")

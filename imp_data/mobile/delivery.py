@@ -39,10 +39,18 @@ def write_files(plan: Plan, command: Command) -> StageResult:
         sizes = asked.resolutions or (plan.model.image_size,)
         bits = ["--bits", ",".join(map(str, asked.bits))]
         place = ["--resolution", ",".join(map(str, sizes)), "--out", str(folder)]
-        command(["export", str(plan.merged), *bits, *place])
+        asks = [w for b in told for w in ("--mixture", str(b.data.mixture(b.name)))]
+        if asked.short_answer_suffix:
+            asks += ["--short-answer-suffix", asked.short_answer_suffix]
+        command(["export", str(plan.merged), *bits, *place, *asks])
         return {"files": _files(manifest)}
 
-    inputs = {"model": plan.build.digest_of(_asset(plan, "merged")), "asked": model_digest(asked)}
+    told = plan.asked_mixtures
+    inputs = {
+        "model": plan.build.digest_of(_asset(plan, "merged")),
+        "asked": model_digest(asked),
+        **{f"mixtures/{b.name}": b.digest_of("mixture") for b in told},
+    }
     return _stage(plan, "gguf", inputs, [manifest], build)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
+from imp_data.mobile.asking import Asking
 from imp_data.mobile.bundle import Bundle, Exported, File
 from imp_data.mobile.checkpoint import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf_file import Metadata, Tensor, write_gguf
@@ -38,6 +39,7 @@ def export(
     bits: Sequence[int] = (16, 8, 4),
     resolutions: Sequence[int] | None = None,
     max_bytes: int | None = None,
+    asks: Asking | None = None,
 ) -> Bundle:
     """Write the model's files below `out`, manifest.json last: where it is, all are whole."""
     model = load_checkpoint(folder)
@@ -59,6 +61,7 @@ def export(
         kv_bytes_per_token=_kv_bytes(model),
         versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
         files=exported,
+        asking=asks or Asking(),
     )
     write_text(out / "manifest.json", json_text(bundle.model_dump(mode="json")))
     return bundle

@@ -53,6 +53,16 @@ class Plan:
         return [self._other(name) for name in names if name != self.build.name]
 
     @property
+    def asked_mixtures(self) -> list[Build]:
+        """Builds of the mixtures whose questions the model has read: `plain` leaves them out."""
+        names = {
+            stage.mixture
+            for _, stage in self.model.planned
+            if (stage.template or self.model.template) != "plain"
+        }
+        return [build for build in self._builds if build.name in names]
+
+    @property
     def merged(self) -> Path:
         """The folder of the finished model."""
         return self.folder / "merged"

@@ -1,12 +1,13 @@
 """A mixture's rows where they lie: shards mapped into memory, nothing of them copied."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pyarrow as pa
 
 from imp_data.errors import UserError
@@ -30,6 +31,11 @@ class Shards:
         batch, ends = self._batches[place], self._ends[place]
         within = number - (ends - len(batch))
         return {name: batch.column(name)[within].as_py() for name in columns}
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of the rows in their order, as many at a time as were written together."""
+        for batch in self._batches:
+            yield pl.DataFrame(batch.select(list(columns)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}

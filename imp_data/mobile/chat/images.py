@@ -8,7 +8,14 @@ from urllib.parse import unquote
 
 from PIL import Image
 
-from imp_data.images.decoding import NoImage, TooManyPixels, rgb_of
+from imp_data.images.decoding import (
+    NoImage,
+    TooManyPixels,
+    opened,
+    orientation_of,
+    quietly,
+    rgb_of,
+)
 from imp_data.mobile.chat.rules import Refused
 from imp_data.mobile.pictures import png
 
@@ -23,6 +30,16 @@ _FORMATS = {
     "GIF": "GIF",
     "AVIF": "AVIF",
     "BMP": "BMP",
+}
+# What turns an image of this EXIF orientation upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 _URLSAFE = str.maketrans("-_", "+/")
 # Whatever media type and parameters it states, or none.
@@ -53,20 +70,40 @@ def squared_url(url: str, field: str, square: Square) -> str:
     return data_url(squared_bytes(raw, field, square))
 
 
-def squared_bytes(
-    raw: bytes, field: str, square: Square, max_bytes: int = IMAGE_BYTES
-) -> Image.Image:
-    """The image in these bytes, squared. Raises Refused."""
-    if len(raw) > max_bytes:
-        raise _too_long(field, max_bytes)
+def squared_bytes(raw: bytes, field: str, square: Square) -> Image.Image:
+    """The image in these bytes as training saw it, squared. Raises Refused."""
+    if len(raw) > IMAGE_BYTES:
+        raise _too_long(field, IMAGE_BYTES)
+    return square(_decoded(raw, field))
+
+
+def squared_file(raw: bytes, square: Square) -> tuple[Image.Image, float]:
+    """A person's file, turned upright by its EXIF orientation and squared; its width by height.
+
+    Training turns nothing, and the images that it sees are upright as they are stored. A photo as
+    people see it on their screens is therefore what the model knows. Raises Refused.
+    """
+    upright = _decoded(raw, "file")
+    turn = _TURNS.get(_orientation(raw))
+    if turn is not None:
+        upright = upright.transpose(turn)
+    return square(upright), upright.width / upright.height
+
+
+def _decoded(raw: bytes, field: str) -> Image.Image:
     try:
-        return square(rgb_of(raw, IMAGE_PIXELS, tuple(_FORMATS)))
+        return rgb_of(raw, IMAGE_PIXELS, tuple(_FORMATS))
     except TooManyPixels as error:
         raise Refused(413, field, f"has too many pixels ({error})") from None
     except NoImage as error:
         known = ", ".join(_FORMATS.values())
         kind = "HEIC" if raw[4:8] == b"ftyp" and raw[8:12] in _HEIC else error
         raise Refused(400, field, f"cannot be read as an image ({kind}); send {known}") from None
+
+
+def _orientation(raw: bytes) -> int:
+    with quietly(), opened(raw, None, tuple(_FORMATS)) as image:
+        return orientation_of(image)
 
 
 def data_url(image: Image.Image) -> str:

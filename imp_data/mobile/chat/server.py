@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imp_data.mobile.chat.images import Square
+from imp_data.mobile.asking import Asking
+from imp_data.mobile.chat.images import Square, data_url, squared_file
 from imp_data.mobile.chat.requests import REQUEST_BYTES, prepared
 from imp_data.mobile.chat.rules import Refused
 
@@ -44,7 +45,7 @@ _TIMEOUT = httpx.Timeout(10, read=600)
 
 
 class About(NamedTuple):
-    """What the page says of the model, and how it squares pictures: the side in pixels, and
+    """What the page says of the model, and how images are squared: the side in pixels, and
     whether they are squeezed (`square`) or first padded (`pad`)."""
 
     name: str
@@ -52,6 +53,7 @@ class About(NamedTuple):
     preprocessing: str
     license: str
     mixture: str
+    asking: Asking = Asking()
 
 
 class Gate:
@@ -96,11 +98,20 @@ def chat_app(upstream: str, about: About, square: Square, token: str | None = No
             yield
 
     async def tell(request: Request) -> Response:
-        return JSONResponse(about._asdict())
+        return JSONResponse({**about._asdict(), "asking": about.asking.model_dump()})
 
     async def models(request: Request) -> Response:
         owned = {"id": about.name, "object": "model", "created": 0, "owned_by": "imp-data"}
         return JSONResponse({"object": "list", "data": [owned]})
+
+    async def look(request: Request) -> Response:
+        try:
+            raw = await _body(request)
+            image, aspect = await anyio.to_thread.run_sync(squared_file, raw, square)
+        except Refused as refused:
+            return JSONResponse(refused.body(), refused.status)
+        padded = about.preprocessing == "pad"
+        return JSONResponse({"picture": data_url(image), "aspect": 1.0 if padded else aspect})
 
     async def complete(request: Request) -> Response:
         try:
@@ -113,6 +124,7 @@ def chat_app(upstream: str, about: About, square: Square, token: str | None = No
     routes = [
         Route("/v1/about", tell),
         Route("/v1/models", models),
+        Route("/v1/image", look, methods=["POST"]),
         Route("/v1/chat/completions", complete, methods=["POST"]),
         *_page(),
     ]
@@ -137,16 +149,20 @@ def _file(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Resp
 
 
 async def _json(request: Request) -> Any:
-    """The body as JSON, read no further than it may be long."""
+    try:
+        return json.loads(await _body(request))
+    except ValueError as error:
+        raise Refused(400, "body", f"is not JSON ({error})") from None
+
+
+async def _body(request: Request) -> bytes:
+    """The body, read no further than it may be long."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > REQUEST_BYTES:
             raise Refused(413, "body", f"is over {REQUEST_BYTES >> 20} MiB")
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise Refused(400, "body", f"is not JSON ({error})") from None
+    return bytes(body)
 
 
 async def _passed_on(client: httpx.AsyncClient, asked: dict[str, Any]) -> Response:

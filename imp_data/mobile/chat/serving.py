@@ -52,6 +52,7 @@ def about(bundle: Bundle, size: int) -> About:
         preprocessing=bundle.preprocessing,
         license=bundle.license or "not stated",
         mixture=bundle.mixture_digest or "",
+        asking=bundle.asking,
     )
 
 

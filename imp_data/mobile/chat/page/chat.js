@@ -9,7 +9,7 @@ import { pictureOf, squared } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
 
-let sees = { image_size: 384, preprocessing: "square" }; // what the server says of the model
+let asking = { short_answer_suffix: null, short_by_default: false, examples: [] }; // as in training
 let current = conversations.begun();
 let attached = null; // {picture, aspect} that goes with the next question
 let answering = null; // AbortController while the model speaks
@@ -18,6 +18,7 @@ async function ask() {
   const text = $("question").value.trim();
   if (answering || (!text && !attached)) return;
   current.turns.push({ role: "user", text: text || "Describe this picture.", ...attached });
+  sayHow(current.turns);
   current.title ||= conversations.titleOf(current);
   write("");
   attach(null);
@@ -27,6 +28,7 @@ async function ask() {
 async function again() {
   if (answering) return;
   while (current.turns.at(-1)?.role === "assistant") current.turns.pop();
+  sayHow(current.turns);
   if (current.turns.length) await answer();
 }
 
@@ -57,6 +59,17 @@ async function answer() {
   say(turn.failed ? `Failed: ${turn.text}` : turn.text);
   await keep(talk);
   rest();
+}
+
+// The last question with what stands behind the first of those that are to be answered shortly, as
+// in training; those after it have nothing there.
+function sayHow(turns) {
+  const last = turns.at(-1);
+  const suffix = asking.short_answer_suffix;
+  if (!last || !suffix) return;
+  delete last.suffix;
+  const said = turns.some((turn) => turn.suffix) || last.text.endsWith(suffix.trim());
+  if ($("short").checked && !said) last.suffix = suffix;
 }
 
 // The turns that the model is to know: a question without an answer would stand beside the next.
@@ -94,10 +107,10 @@ function notice(text) {
 async function offered(file) {
   if (!file) return;
   try {
-    attach(await squared(file, sees.image_size, sees.preprocessing));
+    attach(await squared(file));
     say("Picture attached");
   } catch (error) {
-    notice(error.message);
+    notice(plain(error));
   }
   rest();
 }
@@ -141,6 +154,7 @@ function turnTo(talk) {
   stop();
   busy(null);
   current = talk;
+  $("short").checked = talk.short ?? asking.short_by_default;
   attach(null);
   drawer.move(false);
   show();
@@ -148,8 +162,19 @@ function turnTo(talk) {
   rest();
 }
 
-const show = () => log.show(current, { again, idea: write });
+const show = () => log.show(current, { again, idea, examples: asking.examples });
 const stop = () => answering?.abort();
+
+// A question of the mixture's, asked as it is asked there.
+function idea({ text, short }) {
+  if (asking.short_answer_suffix) choose(short);
+  write(text);
+}
+
+// Short answers or not, for the whole conversation.
+function choose(short) {
+  $("short").checked = current.short = short;
+}
 
 function write(text) {
   $("question").value = text;
@@ -188,6 +213,7 @@ function listenForText() {
     ask();
   };
   $("question").oninput = grow;
+  $("short").onchange = () => choose($("short").checked);
   $("question").onkeydown = (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
@@ -230,15 +256,18 @@ function listenForPictures() {
 
 async function begin() {
   listen();
-  show();
-  await list();
   try {
-    sees = await model.about();
+    const sees = await model.about();
     const side = sees.image_size;
     $("about").textContent = `${sees.name}, pictures of ${side}×${side} pixels. Licence: ${sees.license}.`;
+    asking = sees.asking;
+    $("shortly").hidden = !asking.short_answer_suffix;
+    $("short").checked = asking.short_by_default;
   } catch (error) {
     notice(plain(error));
   }
+  show();
+  await list();
   rest();
   document.body.dataset.ready = "true";
 }

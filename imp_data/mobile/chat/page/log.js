@@ -2,20 +2,25 @@
 
 const $ = (id) => document.getElementById(id);
 
-// `again` is called to have the last question answered anew, `idea` with a question that was
-// picked from the blank page.
-export function show(conversation, { again, idea }) {
+// `again` is called to have the last question answered anew, `idea` with one of the `examples` that
+// was picked from the blank page.
+export function show(conversation, { again, idea, examples }) {
   const { title, turns } = conversation;
   $("title").textContent = title || "New conversation";
   document.title = title ? `${title} · ImpChat` : "ImpChat";
-  $("log").replaceChildren(...(turns.length ? turns.map((turn) => article(turn, again)) : [blank(idea)]));
+  $("log").replaceChildren(...(turns.length ? turns.map((turn) => article(turn, again)) : [blank(idea, examples)]));
   toEnd();
 }
 
-function blank(idea) {
+function blank(idea, examples) {
   const node = $("blank").content.cloneNode(true);
-  for (const button of node.querySelectorAll(".ideas button")) {
-    button.onclick = () => idea(button.textContent);
+  const ideas = node.querySelector(".ideas");
+  node.querySelector(".asked").hidden = !examples.length;
+  if (examples.length) {
+    ideas.replaceChildren(...examples.map(({ text }) => Object.assign(document.createElement("button"), { type: "button", textContent: text })));
+  }
+  for (const [number, button] of [...ideas.children].entries()) {
+    button.onclick = () => idea(examples[number] ?? { text: button.textContent, short: false });
   }
   return node;
 }
@@ -28,7 +33,7 @@ function article(turn, again) {
     const shown = node.querySelector(".shown");
     shown.src = turn.picture;
     shown.alt = "Picture that goes with the question";
-    shown.style.aspectRatio = turn.aspect ?? 1; // stretched back to what the person gave
+    shown.style.setProperty("--aspect", turn.aspect ?? 1); // stretched back to what the person gave
     shown.hidden = false;
   }
   fill(node, turn);
@@ -52,11 +57,12 @@ function fill(node, turn) {
   node.querySelector(".speed").textContent = told(turn);
 }
 
-function told({ speed, stopped, failed }) {
+function told({ speed, suffix, stopped, failed }) {
   if (failed) return "";
+  if (suffix) return "short answer";
   const parts = stopped ? ["stopped"] : [];
   if (speed?.tokensPerSecond) parts.push(`${speed.tokensPerSecond.toFixed(1)} tokens/s`);
-  if (speed) parts.push(`first after ${speed.secondsToFirst.toFixed(1)} s`);
+  if (speed) parts.push(`first after ${speed.secondsToFirst.toFixed(speed.secondsToFirst < 1 ? 2 : 1)} s`);
   return parts.join(" · ");
 }
 

@@ -13,6 +13,13 @@ export async function about() {
   return answer.json();
 }
 
+// {picture: a PNG data URL as the model sees it, aspect: width by height to show it in}.
+export async function squared(blob) {
+  const answer = await fetch("v1/image", { method: "POST", headers, body: blob });
+  if (!answer.ok) throw new Error(await complaint(answer));
+  return answer.json();
+}
+
 // Yields the answer piece by piece, then {speed}: tokens a second and seconds to the first.
 export async function* answered(turns, signal) {
   const asked = performance.now();
@@ -36,19 +43,21 @@ export async function* answered(turns, signal) {
     yield { text };
   }
   if (first === null) return;
+  // One piece has no speed: nothing passed between it and another.
   const passed = (performance.now() - first) / 1000;
-  const measured = pieces > 1 && passed > 0 ? (pieces - 1) / passed : null;
+  const measured = passed > 0 ? (pieces - 1) / passed : null;
   yield {
     speed: {
-      tokensPerSecond: timings?.predicted_per_second ?? measured,
+      tokensPerSecond: pieces > 1 ? (timings?.predicted_per_second ?? measured) : null,
       secondsToFirst: (first - asked) / 1000,
     },
   };
 }
 
-function message({ role, text, picture }) {
-  if (!picture) return { role, content: text };
-  return { role, content: [{ type: "image_url", image_url: { url: picture } }, { type: "text", text }] };
+function message({ role, text, suffix = "", picture }) {
+  const asked = { type: "text", text: text + suffix };
+  if (!picture) return { role, content: asked.text };
+  return { role, content: [{ type: "image_url", image_url: { url: picture } }, asked] };
 }
 
 async function complaint(answer) {
