@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import World
-from training_world import lay_shapes, manifest
+from training_world import STAGES, lay_shapes, manifest
 
 from assets.mobile import mobile_assets
 from imp_data.errors import UserError
@@ -23,7 +23,7 @@ WITH_LLAMA_CPP = pytest.mark.skipif(
     reason="pip install 'imp-data[mobile]'",
 )
 SIZE = 56
-STAGES = (write_files, prove, weigh, pack)
+ASSETS = (write_files, prove, weigh, pack)
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_each_stage_is_run_once_and_again_from_where_something_changed(
     plan: Plan, world: World
 ) -> None:
     merged(plan)
-    assert [stage(plan, command).built for stage in STAGES] == [True] * 4
+    assert [stage(plan, command).built for stage in ASSETS] == [True] * 4
     folder = gguf_folder(plan)
     files = {"text-F16.gguf", f"vision-F16-{SIZE}.gguf", "manifest.json", "parity.json"}
     files |= {"parity.txt", "quality.json", "quality.svg", "mobile"}
     assert {path.name for path in folder.iterdir()} == files
-    assert [stage(plan, command).built for stage in STAGES] == [False] * 4
+    assert [stage(plan, command).built for stage in ASSETS] == [False] * 4
     (folder / "text-F16.gguf").unlink()
     assert write_files(plan, command).built, "a file that is gone is written again"
     # The same bytes as before; what was measured on them went with them.
@@ -116,6 +116,43 @@ def test_what_is_exported_is_no_part_of_the_recipe(plan: Plan, world: World) -> 
     before = model_digest(load_model(plan.manifest))
     manifest(world, export={"bits": [8, 4], "resolutions": [28]}, image_size=SIZE)
     assert model_digest(load_model(plan.manifest)) == before
+
+
+def exported_with(plan: Plan) -> list[str]:
+    """The words of the command that writes the files; none are written."""
+    said: list[str] = []
+
+    def write(words: Sequence[str]) -> None:
+        said.extend(words)
+        gguf_folder(plan).mkdir(parents=True, exist_ok=True)
+        (gguf_folder(plan) / "manifest.json").write_text('{"files": []}')
+
+    plan.build.stage("models/small/merged", {}, [], dict)
+    assert write_files(plan, write).built
+    return said
+
+
+@WITH_LLAMA_CPP
+def test_the_export_is_told_what_the_model_was_asked_and_how_for_short_answers(
+    plan: Plan, world: World
+) -> None:
+    mixture = str(world.data.mixture("small"))
+    words = exported_with(plan)
+    assert words[words.index("--mixture") + 1] == mixture
+    assert "--short-answer-suffix" not in words
+    suffix = "\nAnswer in a word."
+    manifest(world, export={"bits": [16], "short_answer_suffix": suffix}, image_size=SIZE)
+    words = exported_with(planned(world))
+    assert words[words.index("--short-answer-suffix") + 1] == suffix
+
+
+def test_a_mixture_whose_questions_the_model_never_read_gives_no_examples(world: World) -> None:
+    lay_shapes(world, 6)
+    plain = {name: {**stage, "template": "plain"} for name, stage in STAGES.items()}
+    manifest(world, plain, image_size=SIZE)
+    assert planned(world).asked_mixtures == []
+    manifest(world, {**STAGES, "projector": plain["projector"]}, image_size=SIZE)
+    assert [build.name for build in planned(world).asked_mixtures] == ["small"]
 
 
 @pytest.mark.parametrize(
