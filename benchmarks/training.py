@@ -130,7 +130,7 @@ def ours(setting: Setting, sampler: str) -> Seen:
     shutil.rmtree(run, ignore_errors=True)
     job = Job("adapter", stage, run, WARM + setting.steps, setting.workers)
     args = arguments(job)
-    corpus = Corpus(setting.folder, "made", len(setting.lengths), "")
+    corpus = Corpus(setting.folder, "made", len(setting.lengths), "", {})
     data = data_of(setting.model, stage, corpus, setting.tokenizer, setting.shelf, setting.folder)
     reset_peak()
     Watch.spent.clear()
@@ -345,7 +345,7 @@ def told(setting: Setting, seen: dict[str, Seen]) -> dict[str, Any]:
 def fed(setting: Setting, workers: int) -> float:
     """Samples a second of the loader alone."""
     stage = setting.stage
-    corpus = Corpus(setting.folder, "made", len(setting.lengths), "")
+    corpus = Corpus(setting.folder, "made", len(setting.lengths), "", {})
     plain_order = stage.model_copy(update={"sampler": "random"})
     data = data_of(
         *(setting.model, plain_order, corpus, setting.tokenizer, setting.shelf, setting.folder)

@@ -142,6 +142,9 @@ class Model(Strict):
     title: str
     paper: str | None = Field(None, description="that the recipe is from: arXiv:<number>")
     license: str = Field(description="of the trained weights: SPDX name, or the owner's own word")
+    license_name: str | None = Field(None, description="of a license that is other: its name")
+    license_link: str | None = Field(None, description="of a license that is other: its URL")
+    language: tuple[str, ...] = Field(("en",), description="of its answers: ISO 639 codes")
     unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
     language_model: LanguageModel
     vision_tower: VisionTower
@@ -163,6 +166,8 @@ class Model(Strict):
                     f"stages.{name}.lora.targets: {', '.join(sorted(strangers))} is no Linear of "
                     f"{self.language_model.architecture}; it has {', '.join(sorted(known))}"
                 )
+        if self.license != "other" and (self.license_name or self.license_link):
+            raise ValueError("license_name, license_link: belong to `license: other`")
         if not self.planned:
             raise ValueError("stages: there must be one at least")
         if self.tokenizer is None and self.language_model.weights is None:

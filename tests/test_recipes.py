@@ -218,6 +218,14 @@ def test_clipping_can_be_left_out(said: Any, meant: float | None, tmp_path: Path
     assert adapter is not None and adapter.max_grad_norm == meant
 
 
+def test_a_licence_has_a_name_and_a_link_where_the_hub_knows_none(tmp_path: Path) -> None:
+    named = {"license_name": "some-research", "license_link": "https://example.org/licence"}
+    model = load_model(written(tmp_path, {**DOCUMENT, "license": "other", **named}))
+    assert (model.license_name, model.license_link) == tuple(named.values())
+    with pytest.raises(UserError, match="belong to `license: other`"):
+        load_model(written(tmp_path, {**DOCUMENT, **named}))
+
+
 def test_a_global_batch_is_a_number_of_whole_micro_batches(tmp_path: Path) -> None:
     document = changed("stages.adapter.micro_batch_size", 3)
     document["stages"]["adapter"]["loss_weighting"] = "micro_batch"

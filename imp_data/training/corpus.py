@@ -1,6 +1,7 @@
 """A mixture to train on: is it the one that is meant, is it whole, where are its pictures."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import orjson
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
-from imp_data.manifest import Pictures, load
+from imp_data.manifest import Pictures, Source, load
 from imp_data.mixture import root_digest
 from imp_data.training.release import Release
 
@@ -21,6 +22,8 @@ class Corpus(NamedTuple):
     name: str
     rows: int
     digest: str
+    homepages: Mapping[str, str]
+    """Of each source of which there are samples; none where samples are drawn by the demo."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -48,12 +51,34 @@ def opened(folder: Path) -> Corpus:
                 raise UserError(
                     folder / name, f"has {size:,} bytes instead of {file['bytes']:,}", _AGAIN
                 )
-        return Corpus(folder, manifest["name"], manifest["rows"], manifest["digest"])
+        stated = manifest["name"], manifest["rows"], manifest["digest"]
+        return Corpus(folder, *stated, _homepages(manifest))
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
         raise UserError(path, "is damaged: it cannot be read", _AGAIN) from None
 
 
 _AGAIN = "look with `imp-data verify`, and build the mixture again"
+
+
+def _homepages(manifest: dict[str, Any]) -> dict[str, str]:
+    parts = () if manifest["drawn"] else manifest["parts"]
+    return {part["source"]: part["homepage"] for part in parts if part["samples"]}
+
+
+def hub_datasets(corpus: Corpus, manifests: Path) -> list[str]:
+    """Names of the Hub's datasets that the mixture's sources are, for a model's card.
+
+    A source is one by its homepage, or by the URL that its manifest, where it is still there,
+    fetches a file from.
+    """
+    pages = list(corpus.homepages.values())
+    for name in corpus.homepages:
+        if (path := manifests / "sources" / f"{name}.yaml").is_file():
+            pages += [file.url for file in load(path, Source).files if file.url]
+    return sorted({match[1] for page in pages if (match := _HUB_DATASET.match(page))})
+
+
+_HUB_DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)")
 
 
 def chosen(corpora: Sequence[Corpus], name: str, stage: str) -> Corpus:

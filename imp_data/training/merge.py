@@ -25,7 +25,7 @@ def merge(run: Path, out: Path, precision: str | None = None) -> dict[str, Any]:
     network = restored.merged().to(DTYPES[precision or stage.precision])
     facts = _facts(restored)
     save(network, restored.tokenizer, restored.model, jinja, facts, out)
-    write_model_card(out, restored.model, {**restored.facts, **facts})
+    write_model_card(out, restored.model, {**restored.facts, **facts}, "finetune")
     return facts
 
 
@@ -45,5 +45,5 @@ def stage_folder(run: Path) -> Path:
 
 
 def _facts(restored: Restored) -> dict[str, Any]:
-    kept = ("mixture", "stage", "steps", "loss", "versions")
+    kept = ("mixture", "datasets", "stage", "steps", "loss", "versions")
     return {name: restored.facts[name] for name in kept if name in restored.facts}

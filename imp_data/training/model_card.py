@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,39 +10,55 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imp_data.recipes import Model
 from imp_data.store import write_text
 
+# What the folder is to its base models, in the Hub's words: weights to add to theirs, as a stage
+# leaves them, or a whole model.
+Relation = Literal["adapter", "finetune"]
 
-def write_model_card(folder: Path, model: Model, facts: Mapping[str, Any]) -> None:
+
+def write_model_card(
+    folder: Path, model: Model, facts: Mapping[str, Any], relation: Relation
+) -> None:
     """Write README.md."""
-    write_text(folder / "README.md", model_card(model, facts))
+    write_text(folder / "README.md", model_card(model, facts, relation))
 
 
-def model_card(model: Model, facts: Mapping[str, Any]) -> str:
+def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> str:
     """The card's text; `facts` is imp.json of the stage."""
     template = Environment(
         loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
     ).get_template("model.md.j2")
     stage = dict(model.planned)[facts["stage"]]
+    metadata = _metadata(model, facts, relation)
     return template.render(
         m=model,
         facts=facts,
         stage=stage,
-        metadata=yaml.safe_dump(_metadata(model), sort_keys=False, allow_unicode=True),
+        whole=relation == "finetune",
+        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
         bases=_bases(model),
         paper_url=model.paper and f"https://arxiv.org/abs/{model.paper.removeprefix('arXiv:')}",
         remote_code=model.language_model.architecture == "phi",
     )
 
 
-def _metadata(model: Model) -> dict[str, Any]:
+def _metadata(model: Model, facts: Mapping[str, Any], relation: Relation) -> dict[str, Any]:
     """The card's YAML as the Hub reads it."""
     bases = [w.hub for _, w in _bases(model) if w.hub]
-    return {
+    beside = "peft" if dict(model.planned)[facts["stage"]].lora else None
+    library = "transformers" if relation == "finetune" else beside
+    found = {
         "license": model.license.lower(),
+        "license_name": model.license_name,
+        "license_link": model.license_link,
+        "language": list(model.language),
+        "datasets": list(facts.get("datasets", ())),
         "pipeline_tag": "image-text-to-text",
-        "library_name": "transformers",
+        "library_name": library,
         "tags": ["vision-language-model", "llava", "imp", model.language_model.architecture],
-        **({"base_model": bases} if bases else {}),
+        "base_model": bases,
+        "base_model_relation": relation if bases else None,
     }
+    return {name: value for name, value in found.items() if value}
 
 
 def _bases(model: Model) -> list[tuple[str, Any]]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTrainedTokenizerBase
 
 from imp_data.errors import UserError
-from imp_data.recipes import Model, StageName
+from imp_data.recipes import Lora, Model, StageName
 from imp_data.store import json_text, write_text, written_aside
 from imp_data.training.architecture import build
 from imp_data.training.lora import is_projector, lora_config
@@ -45,14 +45,24 @@ def write_outcome(
         if split[WHOLE]:
             save_file(split[WHOLE], aside / WHOLE)
         if lora:
-            config = lora_config(lora)
-            config.base_model_name_or_path = model.name
-            config.inference_mode = True
-            config.save_pretrained(aside)
+            _adapter_config(model, lora).save_pretrained(aside)
             save_file(split[_ADAPTER], aside / _ADAPTER, metadata={"format": "pt"})
         save_processor(model, tokenizer, jinja, aside)
         said = {**described(model), **facts, "stage": stage, "manifest": model.model_dump()}
         write_text(aside / FACTS, json_text(said))
+
+
+def _adapter_config(model: Model, lora: Lora) -> LoraConfig:
+    """peft's, as the original leaves it: the base that it names is the language model.
+
+    A model that began at random stands beside nothing that has a name.
+    """
+    config, weights = lora_config(lora), model.language_model.weights
+    config.base_model_name_or_path = weights and (weights.hub or weights.folder)
+    config.revision = weights and weights.revision
+    config.task_type = "CAUSAL_LM"
+    config.inference_mode = True
+    return config
 
 
 def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":

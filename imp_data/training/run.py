@@ -15,7 +15,7 @@ from imp_data.manifest import model_digest
 from imp_data.recipes import Model, Stage, StageName
 from imp_data.store import file_sha256, json_text, library_versions, write_text
 from imp_data.training.architecture import build
-from imp_data.training.corpus import Corpus, chosen, pictures_of
+from imp_data.training.corpus import Corpus, chosen, hub_datasets, pictures_of
 from imp_data.training.curve import draw_curve
 from imp_data.training.devices import is_first, whole_weights
 from imp_data.training.lora import attach
@@ -72,6 +72,8 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
         if is_first():
             print(f"{name}: {outcome} is finished")
         return outcome
+    earlier = facts_of(before).get("datasets", []) if before else []
+    datasets = sorted({*earlier, *hub_datasets(corpus, run.manifests)})
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
     with args.main_process_first(local=False):
@@ -85,7 +87,7 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
         trained = attach(network, stage)
     trainer = train_stage(job, args, trained, data)
     if args.should_save:
-        _finish(run, name, corpus, tokenizer, weights, folder)
+        _finish(run, name, corpus, datasets, tokenizer, weights, folder)
     # The next stage begins from what the first process has just written.
     trainer.accelerator.wait_for_everyone()
     return outcome
@@ -140,6 +142,7 @@ def _finish(
     run: Run,
     name: StageName,
     corpus: Corpus,
+    datasets: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     before: Mapping[str, torch.Tensor],
     folder: Path,
@@ -151,6 +154,7 @@ def _finish(
     last = [line["loss"] for line in metrics[-_LAST_STEPS:]]
     facts = {
         "mixture": corpus.facts,
+        "datasets": datasets,
         "steps": metrics[-1]["step"],
         "tokens": metrics[-1]["tokens"],
         "loss": sum(last) / len(last),
@@ -160,7 +164,7 @@ def _finish(
     template = TEMPLATES[run.model.template]
     outcome = folder / "outcome"
     write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts)
-    write_model_card(outcome, run.model, facts_of(outcome))
+    write_model_card(outcome, run.model, facts_of(outcome), "adapter")
     draw_curve(folder, f"{run.model.title}: {name}")
     (folder / WEIGHTS).unlink()
     summary = {k: facts[k] for k in ("steps", "tokens", "loss")}
