@@ -126,19 +126,19 @@ def padding(lengths: Any, words: Any) -> dict[str, float]:
         return [[(r,) for r in order[n : n + PER_DEVICE]] for n in range(0, len(order), PER_DEVICE)]
 
     chance = random_order(len(lengths), 1, 0).tolist()
+    guessed = modality_length_order(words, PER_DEVICE, CHUNKS, 1, 0)
     begun = time.perf_counter()
     exact = modality_length_order(lengths, PER_DEVICE, CHUNKS, 1, 0)
     exact_seconds = time.perf_counter() - begun
     begun = time.perf_counter()
     packing = Packing(lengths, MAX_LENGTH)
-    deal = packing.deal(packing.parts([exact], whole, PER_DEVICE, DEVICES))
+    deal = packing.deal(packing.parts([guessed], whole, PER_DEVICE, DEVICES))
     packed = [
         [tuple(rows[n] for n in places) for places in batch]
-        for rows in steps_of(exact, whole)
+        for rows in steps_of(guessed, whole)
         for batch in deal(rows)
     ]
     seconds = time.perf_counter() - begun
-    guessed = modality_length_order(words, PER_DEVICE, CHUNKS, 1, 0)
     return {
         "random": padding_share(lengths, single(chance)),
         "modality_length, words": padding_share(lengths, single(guessed)),
@@ -226,7 +226,6 @@ def main() -> None:
 
     made = records(asked.rows)
     shelf = lay(asked.folder, made)
-    words = np.array([guessed_length(record) for record in made])
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
     tokenizer = prepared(byte_level_bpe(texts, 8000), PHI2)
     begun = time.perf_counter()
@@ -237,8 +236,8 @@ def main() -> None:
     figures: dict[str, Any] = {"rows": len(made), "preflight_rows_per_s": len(made) / seconds}
     print(report_text(found.figures))
     print(f"preflight: {len(made) / seconds:,.0f} rows/s")
-    rows, lengths, *_ = accepted(asked.folder / "preflight")
-    figures["padding"] = padding(lengths, words[rows])
+    table = accepted(asked.folder / "preflight")
+    figures["padding"] = padding(table.lengths, table.estimates)
     for name, value in figures["padding"].items():
         print(f"{name:<28}{value:8.4f}")
     if asked.only is None:
@@ -257,12 +256,6 @@ def main() -> None:
                 told = ", ".join(f"{key} {value:,.0f}" for key, value in run.items())
                 print(f"{name}, {workers} workers: {told}")
     print(json.dumps(figures))
-
-
-def guessed_length(record: dict[str, Any]) -> int:
-    """As train.py guesses it: words, and 700 for a picture."""
-    words = sum(len(turn["value"].split()) for turn in record["conversations"])
-    return words + 700 if "image" in record else -words
 
 
 if __name__ == "__main__":

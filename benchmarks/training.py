@@ -24,7 +24,6 @@ from typing import Any, ClassVar, NamedTuple
 import loader
 import numpy as np
 import operations
-import polars as pl
 import torch
 from recipe import Recipe, apart, recipe_order, spliced
 from torch import nn
@@ -236,11 +235,12 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     chance = random_order(len(lengths), 1, 0).tolist()
     chunks = whole // per
     exact = modality_length_order(lengths, per, chunks, 1, 0)
+    dealt = modality_length_order(words, per, chunks, 1, 0)
     packing = Packing(lengths, setting.model.max_length)
-    deal = packing.deal(packing.parts([exact], whole, per, DEVICES))
+    deal = packing.deal(packing.parts([dealt], whole, per, DEVICES))
     widths = [
         [int(sizes[[rows[n] for n in places]].sum()) for places in batch]
-        for rows in steps_of(exact, whole)
+        for rows in steps_of(dealt, whole)
         for batch in deal(rows)
     ]
 
@@ -298,9 +298,8 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
     tokenizer = loader.prepared(loader.byte_level_bpe(texts, 8000), loader.PHI2)
     limits = (model.image_tokens, model.max_length)
     preflight(folder, tokenizer, loader.PHI2, *limits, folder)
-    kept, lengths, *_ = accepted(folder)
-    learned = pl.read_parquet(folder / "preflight.parquet")["learned"].to_numpy()[kept]
-    words = np.array([loader.guessed_length(made[row]) for row in kept])
+    table = accepted(folder)
+    kept, lengths, learned, words = table.rows, table.lengths, table.learned, table.estimates
     stage = stage_of(model, 4)
     with torch.device("meta"):
         cost = operations.cost_of(attach(build(model, tokenizer), stage))

@@ -114,14 +114,26 @@ def test_only_what_is_not_refused_is_trained_on(
     mixture: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     checked(mixture, tokenizer, tmp_path)
-    rows, lengths, _, _ = accepted(tmp_path)
+    rows, lengths, *_ = accepted(tmp_path)
     assert len(rows) == len(lengths) == 3
     assert (lengths < 0).all(), "text alone is told by its sign"
 
 
+def test_lengths_are_also_estimated_as_the_original_does(
+    album: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    checked(album, tokenizer, tmp_path)
+    table = accepted(tmp_path)
+    shards = Shards(album)
+    for number, estimate in zip(table.rows.tolist(), table.estimates.tolist(), strict=True):
+        row = shards.row(number, ["image", "conversations"])
+        words = len(" ".join(turn["value"] for turn in row["conversations"]).split())
+        assert estimate == (-words if row["image"] is None else words + 700)
+
+
 def test_pictures_are_told_by_their_sign(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(album, tokenizer, tmp_path)
-    rows, lengths, _, _ = accepted(tmp_path)
+    rows, lengths, *_ = accepted(tmp_path)
     shards = Shards(album)
     shown = [shards.row(int(n), ["image"])["image"] is not None for n in rows]
     assert (lengths > 0).tolist() == shown

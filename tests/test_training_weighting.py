@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from training_world import COLOURS, LORA, STAGE, model, shape
 
 from imp_data.training.corpus import opened
 from imp_data.training.lora import trained
+from imp_data.training.material import epoch_order
 from imp_data.training.preflight import Accepted
 from imp_data.training.reporting import read_metrics
 from imp_data.training.run import Run, train
 from imp_data.training.sampling import modality_length_order, random_order
+from imp_data.training.shards import Shards
 from imp_data.training.shares import shares_of, shares_text
 from imp_data.training.trainer import ImpTrainer
 from imp_data.training.weighting import Weighting, token_weights
@@ -79,6 +82,7 @@ TABLE = Accepted(
     lengths=np.array([10, 10, 20, -40, -20]),
     learned=np.array([1, 3, 4, 30, 10]),
     sources=["vqa", "vqa", "captions", "chats", "chats"],
+    estimates=np.array([703, 703, 710, -30, -15]),
 )
 
 
@@ -122,6 +126,66 @@ def test_shares_of_samples_tokens_and_loss_are_exact(
     assert lines[1].split()[:3] == ["captions", "20.0%", "20.0%"]
     micro = "micro_batch, of 2 samples"
     assert lines[-1] == f"loss_weighting: {micro if fields else 'token'}"
+
+
+# --- the original's micro-batches -----------------------------------------------------------------
+
+
+def drawn(images: int, talks: int, learned: tuple[int, int]) -> Accepted:
+    """Samples whose estimates are all different, and say nothing of their tokens."""
+    count, chance = images + talks, np.random.default_rng(3)
+    signs = np.where(np.arange(count) < images, 1, -1)
+    return Accepted(
+        rows=np.arange(count),
+        lengths=chance.integers(200, 900, count) * signs,
+        learned=np.where(signs > 0, *learned),
+        sources=["vqa"] * images + ["chats"] * talks,
+        estimates=chance.permutation(count) * signs + 700 * (signs > 0) - (signs < 0),
+    )
+
+
+def dealt(step: Sequence[int], estimates: Any) -> list[list[int]]:
+    """Two micro-batches of four: the longest first, each to the shorter one that is not full."""
+    micro: list[list[int]] = [[], []]
+    for row in sorted(step, key=lambda n: -abs(estimates[n])):
+        sums = [sum(abs(estimates[n]) for n in rows) for rows in micro]
+        first = len(micro[1]) == 4 or (len(micro[0]) < 4 and sums[0] <= sums[1])
+        micro[0 if first else 1].append(row)
+    return micro
+
+
+@pytest.mark.parametrize("sampler", ["packed", "modality_length"])
+def test_micro_batches_are_of_one_modality_and_dealt_by_the_originals_estimates(
+    sampler: str,
+) -> None:
+    table = drawn(96, 32, (10, 100))
+    said = stage(sampler=sampler, global_batch=8, loss_weighting="micro_batch", micro_batch_size=4)
+    order = epoch_order(said, table, 0)
+    assert sorted(order) == list(range(128))
+    for begin in range(0, 14 * 8, 8):
+        step = order[begin : begin + 8]
+        assert len({n < 96 for n in step}) == 1
+        assert [step[:4], step[4:]] == dealt(step, table.estimates)
+
+
+FOURS = {"loss_weighting": "micro_batch", "micro_batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weighting"),
+    [("packed", FOURS), ("modality_length", FOURS), ("modality_length", {})],
+)
+def test_talks_weigh_by_their_number_whatever_their_length(
+    sampler: str, weighting: dict[str, Any]
+) -> None:
+    table = drawn(96, 32, (10, 100))
+    said = stage(sampler=sampler, global_batch=8, **weighting)
+    found = shares_of(
+        said, table, partial(epoch_order, said, table), Weighting(table.learned, said.loss_batch)
+    )
+    # 11 steps of images, 3 of talks; what is left of both is 2 steps that mix them in pairs.
+    assert found["sources"]["chats"]["loss"] == pytest.approx((3 + 2 * 20 / 22) / 16, abs=1e-12)
+    assert found["sources"]["chats"]["learned"] == pytest.approx(3200 / 4160)
 
 
 # --- the gradient ---------------------------------------------------------------------------------
@@ -190,18 +254,15 @@ def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) 
     return torch.cat(losses).mean()
 
 
-ORIGINAL = {"loss_weighting": "micro_batch", "micro_batch_size": 4}
-
-
 @pytest.mark.parametrize(
     ("sampler", "per_device", "weighting"),
     [
-        ("modality_length", 4, ORIGINAL),  # the original's own, one micro-batch at a time
-        ("modality_length", 2, ORIGINAL),  # less memory, the same loss
-        ("modality_length", 8, ORIGINAL),
-        ("packed", 1, ORIGINAL),
-        ("packed", 3, ORIGINAL),
-        ("random", 2, ORIGINAL),
+        ("modality_length", 4, FOURS),  # the original's own, one micro-batch at a time
+        ("modality_length", 2, FOURS),  # less memory, the same loss
+        ("modality_length", 8, FOURS),
+        ("packed", 1, FOURS),
+        ("packed", 3, FOURS),
+        ("random", 2, FOURS),
         ("random", 2, {}),
         ("packed", 2, {}),
     ],
@@ -225,7 +286,7 @@ def test_loss_and_gradient_are_those_of_the_weighting_written_out(
     assert len(watched) == len(told) == 5
     network, data = watched[0][1:]
     items = [data.item(n) for n in range(34)]
-    order = order_of(items, bool(weighting) and sampler != "random")
+    order = order_of(folder, bool(weighting) and sampler != "random")
     for number, ((step, _, _), line) in enumerate(zip(watched, told, strict=True)):
         rows = [order[n % 34] for n in range(8 * number, 8 * number + 8)]
         assert sorted(step.ids) == sorted(items[n]["id"] for n in rows)
@@ -254,18 +315,22 @@ def gradients(network: Any) -> dict[str, torch.Tensor]:
     return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in trained(network)}
 
 
-def order_of(items: Sequence[Any], by_modality: bool) -> list[int]:
+def order_of(mixture: Path, by_modality: bool) -> list[int]:
     """The rows of an epoch by the seed of the stage, from what is seen of the rows alone."""
-    lengths = [len(i["input_ids"]) * (1 if i["pixel_values"] is not None else -1) for i in items]
-    if by_modality:
-        return modality_length_order(np.array(lengths), 4, 2, STAGE["seed"], 0)
-    return random_order(len(items), STAGE["seed"], 0).tolist()
+    shards = Shards(mixture)
+    if not by_modality:
+        return random_order(len(shards), STAGE["seed"], 0).tolist()
+    lengths = []
+    for row in (shards.row(n, ["image", "conversations"]) for n in range(len(shards))):
+        words = sum(len(turn["value"].split()) for turn in row["conversations"])
+        lengths.append(words + 700 if row["image"] else -words)
+    return modality_length_order(np.array(lengths), 4, 2, STAGE["seed"], 0)
 
 
 def test_a_run_prints_and_keeps_what_each_source_weighs(
     talks: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fields = {**STAGE, "lora": LORA_STILL, "sampler": "packed", **ORIGINAL, "save_steps": 100}
+    fields = {**STAGE, "lora": LORA_STILL, "sampler": "packed", **FOURS, "save_steps": 100}
     said = model(talks, {"adapter": {**fields, "global_batch": 8}})
     corpus = opened(talks.data.mixture("small"))
     train(Run(said, talks.manifests, [corpus], tmp_path, max_steps=1, workers=0))

@@ -17,8 +17,8 @@ from imp_data.training.collating import Collator, PackedCollator
 from imp_data.training.corpus import Corpus
 from imp_data.training.dataset import Figures, MixtureDataset, Pictures
 from imp_data.training.devices import is_first
-from imp_data.training.preflight import accepted, preflight, report_text
-from imp_data.training.sampling import Lengths, modality_length_order, random_order
+from imp_data.training.preflight import Accepted, accepted, preflight, report_text
+from imp_data.training.sampling import modality_length_order, random_order
 from imp_data.training.shards import Shards
 from imp_data.training.shares import SHARES, shares_of, shares_text
 from imp_data.training.stage import Data
@@ -85,7 +85,7 @@ def data_of(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
     dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
-    order = partial(_order, stage, rows, lengths)
+    order = partial(epoch_order, stage, table)
     weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
     if is_first():
         shares = shares_of(stage, table, order, weighting)
@@ -104,11 +104,17 @@ def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
     return found
 
 
-def _order(stage: Stage, rows: Rows, lengths: Lengths, epoch: int) -> list[int]:
-    """The rows of an epoch."""
-    if stage.by_modality:
-        batch = stage.micro_batch_size or stage.per_device_batch
-        chunks = stage.global_batch // batch
-        places = modality_length_order(lengths, batch, chunks, stage.seed, epoch)
-        return rows[places].tolist()
-    return rows[random_order(len(rows), stage.seed, epoch)].tolist()
+def epoch_order(stage: Stage, table: Accepted, epoch: int) -> list[int]:
+    """The rows of an epoch.
+
+    Which samples share a micro-batch decides what each weighs, and it follows from the lengths by
+    which they are dealt. So micro-batches are made by the original's estimates, although tokens
+    are known; batches that decide nothing but padding are made by tokens.
+    """
+    if not stage.by_modality:
+        return table.rows[random_order(len(table.rows), stage.seed, epoch)].tolist()
+    batch = stage.micro_batch_size or stage.per_device_batch
+    lengths = table.estimates if stage.micro_batch_size else table.lengths
+    chunks = stage.global_batch // batch
+    places = modality_length_order(lengths, batch, chunks, stage.seed, epoch)
+    return table.rows[places].tolist()

@@ -37,6 +37,7 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("picture", pa.bool_()),
         pa.field("tokens", pa.int32()),
         pa.field("learned", pa.int32()),
+        pa.field("words", pa.int32()),  # of its conversation, between blanks
         pa.field("outcome", pa.string()),  # whole, truncated or refused
         pa.field("reason", pa.string()),
         pa.field("lost", pa.int32()),  # tokens that max_length leaves no room for
@@ -46,6 +47,7 @@ PREFLIGHT_SCHEMA = pa.schema(
 )
 _COLUMNS = ("id", "source", "image", "conversations")
 _PIECE_ROWS = 1000
+_IMAGE_WORDS = 700
 _SHOWN_EXAMPLES = 10
 
 
@@ -97,17 +99,21 @@ class Accepted(NamedTuple):
     lengths: Lengths
     learned: npt.NDArray[np.int64]
     sources: list[str]
+    estimates: Lengths
+    """Lengths as the original estimates them (train.py:877): words, and 700 for an image."""
 
 
 def accepted(out: Path) -> Accepted:
     """What preflight.parquet says of the rows that are not refused."""
     table = pl.read_parquet(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
-    signs = np.where(table["picture"].to_numpy(), 1, -1)
+    shown = table["picture"].to_numpy()
+    signs = np.where(shown, 1, -1)
     return Accepted(
         table["row"].to_numpy().astype(np.int64),
         table["tokens"].to_numpy() * signs,
         table["learned"].to_numpy().astype(np.int64),
         table["source"].to_list(),
+        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * shown, 1) * signs,
     )
 
 
@@ -158,6 +164,7 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
     found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
     known = {"row": number, **{n: row[n] for n in ("id", "source")}, "picture": bool(row["image"])}
     known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
+    known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
     if isinstance(found, Refused):
         refused = {"tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
         return {**known, **refused, "spelled": []}

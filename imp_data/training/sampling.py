@@ -1,7 +1,6 @@
 """In which order, and in whose company, Samples are trained on.
 
-Lengths are tokens, exact, as preflight counts them; those of text alone are negative. Every order
-follows from seed and epoch alone.
+Lengths of text alone are negative. Every order follows from seed and epoch alone.
 """
 
 from collections import defaultdict
@@ -25,7 +24,7 @@ def modality_length_order(
 
     `chunks` batches (devices times accumulation) of `batch` rows make one megabatch, whose rows are
     sorted by length and dealt to its batches evenly. Megabatches are shuffled; the two that are not
-    full stand at the end, mixed. The original guesses lengths from words; these are exact.
+    full stand at the end, mixed.
     """
     random = np.random.default_rng([seed, epoch])
     shown, text = np.flatnonzero(lengths > 0), np.flatnonzero(lengths < 0)
