@@ -1,5 +1,6 @@
 """The saved chat template: what transformers alone makes of it is what was trained."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 from conftest import World
 from test_training_architecture import ARCHITECTURES, tiny
 from test_training_encoding import TEXTS, tokenizer
-from training_reference import conversation
+from training_reference import SYS, conversation
 from training_world import COLOURS, shape
 from transformers import AutoProcessor
 
@@ -83,6 +84,48 @@ def test_labels_by_transformers_mask_of_answers_are_ours(
     assert ids.tolist() == ours.input_ids.tolist()
     assert np.where(mask == 1, ids, -100).tolist() == ours.labels.tolist()
     assert (mask == 1).any()
+
+
+SCRAPS = (
+    *("a", "word", "Answer", "12", ".", ":", "'s", "<", ">", "image", "|", "{{ x }}", "{% if %}"),
+    *(" ", "  ", "\n", "\n\n", "\t", "\u00a0", "\u2028", "\u200b", "\ufeff"),
+    *("é", "e\u0301", "\u0301", "漢字", "😀", "USER:", "ASSISTANT: ", "user\n", SYS),
+)
+
+
+def drawn(chance: random.Random) -> tuple[str, ...]:
+    """One to four exchanges, the first with an image or without one."""
+    texts = ["".join(chance.choices(SCRAPS, k=chance.randint(1, 6))) for _ in range(8)]
+    turns = tuple(texts[: 2 * chance.randint(1, 4)])
+    return ("<image>\n" + turns[0], *turns[1:]) if chance.random() < 0.5 else turns
+
+
+@pytest.mark.parametrize("stripping", [False, True], ids=["plain", "rstrip"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_labels_of_many_conversations_are_transformers_masks(
+    architecture: str, stripping: bool, world: World, tmp_path: Path
+) -> None:
+    name = tiny(world, architecture).template
+    words = strips(name) if stripping else tokenizer(name)
+    saved, chance = processor(architecture, world, tmp_path, words), random.Random(architecture)
+    for turns in (drawn(chance) for _ in range(200)):
+        shown = turns[0].startswith("<image>")
+        given = saved.apply_chat_template(
+            messages(shown, turns),
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        ours = encode(words, TEMPLATES[name], conversation(*turns), 4 if shown else 0, 9999)
+        assert isinstance(ours, Encoded)
+        ids, mask = (np.array(given[key])[0] for key in ("input_ids", "assistant_masks"))
+        assert ids.tolist() == ours.input_ids.tolist(), turns
+        more = np.flatnonzero((mask == 1) != (ours.labels != -100)).tolist()
+        # An answer that begins with blanks may share its first token with the end of the prompt:
+        # transformers counts that token to the answer, the original and we to the prompt.
+        merging = [answer for answer in turns[1::2] if answer[0].isspace()]
+        assert len(more) <= len(merging), turns
+        assert all(mask[n] == 1 and ours.labels[n + 1] != -100 for n in more)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

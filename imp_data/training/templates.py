@@ -71,7 +71,8 @@ class Template:
 
     @property
     def jinja(self) -> str:
-        """The same as a chat template; images stand in front of their question's text.
+        """The same as a chat template; images stand in front of their question's text, which loses
+        the blanks at its ends beside one, as in the original.
 
         What is learned stands between `{% generation %}` tags, by which transformers tells
         trainers (TRL's assistant_only_loss) the tokens of answers.
@@ -102,8 +103,13 @@ _JINJA = """\
 {%- if content is string -%}
 {{- content -}}
 {%- else -%}
-{%- for part in content if part['type'] == 'image' -%}{{- '<image>\\n' -}}{%- endfor -%}
-{%- for part in content if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}
+{%- set parts = namespace(images='', text='') -%}
+{%- for part in content -%}
+{%- if part['type'] == 'image' -%}{%- set parts.images = parts.images + '<image>\\n' -%}
+{%- elif part['type'] == 'text' -%}{%- set parts.text = parts.text + part['text'] -%}
+{%- endif -%}
+{%- endfor -%}
+{{- (parts.images + parts.text | trim) | trim if parts.images else parts.text -}}
 {%- endif -%}
 {%- endmacro -%}
 {%- set system = <<system>> -%}
