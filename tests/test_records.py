@@ -264,7 +264,7 @@ def test_a_file_that_cannot_be_read_leaves_the_old_files_and_nothing_half_writte
 ) -> None:
     old = Built(write(tmp_path, [record(1)])).digests()
     (tmp_path / "g.json").write_text("<html>")
-    with pytest.raises(UserError, match=r"g\.json: is neither a JSON array nor JSON Lines"):
+    with pytest.raises(UserError, match=r"g\.json: is an HTML page, not JSON text"):
         Built(tmp_path, source("llava", "f.json", "g.json"))
     out = tmp_path / "out"
     assert sorted(file.name for file in out.iterdir()) == ["some.arrow", "some.parquet"]

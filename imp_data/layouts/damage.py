@@ -1,7 +1,8 @@
 """Where quotes or brackets of a JSON file do not balance, and where its elements go on."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -12,11 +13,18 @@ from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 
 BLOCK_BYTES = 1 << 20
+# Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
+MAX_ELEMENT_BYTES = 32 << 20
+
+_OBJECTS_MEASURED = 256
+_DECODER = json.JSONDecoder(strict=False)
 
 Offsets = npt.NDArray[np.int64]
 
 _OBJECT = re.compile(rb'\{\s*"(?:[^"\\]|\\.)*"\s*:')
 _WORDS = re.compile(rb'\{|"(?:[^"\\]|\\.)*"|:')
+# Stands before each element of an object whose values are the records.
+_ID = rb'"(?:[^"\\]|\\.)*"\s*:\s*'
 
 
 class Spans(NamedTuple):
@@ -32,45 +40,64 @@ def read_at(file: BinaryIO, position: int, size: int) -> bytes:
     return file.read(size)
 
 
-def opening_of(head: bytes) -> bytes | None:
+def has_most(fields: frozenset[str], keys: Iterable[str]) -> bool:
+    """Whether an object with these keys has more than half of the fields that every record has."""
+    return 2 * len(fields.intersection(keys)) > len(fields)
+
+
+def opening_of(head: bytes, fields: frozenset[str] = frozenset()) -> bytes | None:
     """What elements begin with: bracket, key and colon of the longest object in the head.
 
     Not simply the first element's, which may be the one that is damaged. Objects within elements
-    begin with keys too, but they are shorter.
+    begin with keys too, but they are shorter, and lack the `fields` of a record.
     """
     places: dict[bytes, list[int]] = {}
     for match in _OBJECT.finditer(head):
         places.setdefault(match.group(), []).append(match.start())
-    lengths = {text: _longest_object(head, starts) for text, starts in places.items()}
-    return max(lengths, key=lambda text: lengths[text], default=None)
+    text = head.decode("latin-1")  # a character a byte
+    sizes = {opening: _largest_object(text, starts, fields) for opening, starts in places.items()}
+    return max(sizes, key=lambda opening: sizes[opening], default=None)
 
 
-def _longest_object(head: bytes, starts: list[int]) -> int:
-    longest = 0
-    for start, end in zip(starts, [*starts[1:], len(head)], strict=True):
-        piece = head[start:end].rstrip(b"], \t\r\n")
-        if len(piece) > longest and not isinstance(parse(piece), Verdict):
-            longest = len(piece)
-    return longest
+def _largest_object(text: str, starts: list[int], fields: frozenset[str]) -> tuple[bool, int]:
+    """Of the objects that begin at the first of these places: is it a record, how long is it."""
+    largest = (False, 0)
+    for start in starts[:_OBJECTS_MEASURED]:
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        largest = max(largest, (has_most(fields, value), end - start))
+    return largest
 
 
 def taken_up_again(
-    file: BinaryIO, begin: int, opening: bytes | None
+    file: BinaryIO, begin: int, opening: bytes | None, by_id: bool = False
 ) -> tuple[Spans | None, int | None]:
-    """The element in which the scan lost its way, and where the next one begins, if one does."""
-    found = _next_element(file, begin + 1, opening) if opening else None
+    """The element in which the scan lost its way, and where the next one begins, if one does.
+
+    `by_id`: the elements are those of an object, each behind its key.
+    """
+    found = _next_element(file, begin + 1, opening, by_id) if opening else None
     if found is not None:
         comma, resume = found
         return Spans(*np.array([[begin], [comma]])), resume
-    if not read_at(file, begin, BLOCK_BYTES).strip(b"]} \t\r\n"):
+    if not read_at(file, begin, BLOCK_BYTES).strip(b"]} \t\r\n\0"):
         return None, None
     return Spans(*np.array([[begin], [file.seek(0, 2)]])), None
 
 
-def _next_element(file: BinaryIO, begin: int, opening: bytes) -> tuple[int, int] | None:
-    """From `begin` on, the first comma before what looks like an element, and where that begins."""
+def _next_element(
+    file: BinaryIO, begin: int, opening: bytes, by_id: bool
+) -> tuple[int, int] | None:
+    """From `begin` on, where what looks like an element ends, and where the next one begins.
+
+    A comma stands between them; or one array ends and the next begins.
+    """
     words = [re.escape(word) for word in _WORDS.findall(opening)]
-    pattern = re.compile(rb",\s*(?=" + rb"\s*".join(words) + rb")")
+    before = _ID if by_id else b""
+    between = rb"(?:,|\][\s,]*\[)\s*"
+    pattern = re.compile(between + rb"(?=" + before + rb"\s*".join(words) + rb")")
     for offset, text in _overlapping(file, begin):
         match = pattern.search(text)
         if match:
@@ -87,7 +114,7 @@ def _overlapping(file: BinaryIO, begin: int) -> Iterator[tuple[int, bytes]]:
         position += step
 
 
-def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None) -> int | None:
+def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None, by_id: bool = False) -> int | None:
     """The first span in which the scan lost its way; None if it kept it.
 
     Such a span is no JSON, and the next text that looks like the beginning of an element is not
@@ -98,7 +125,7 @@ def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None) -> int | None:
     base = int(spans.starts[0])
     block = read_at(file, base, int(spans.ends[-1]) - base)
     starts, ends = (spans.starts - base).tolist(), (spans.ends - base).tolist()
-    begins = re.compile(rb"\s*" + re.escape(opening))
+    begins = re.compile(rb"\s*" + (_ID if by_id else b"") + re.escape(opening))
     # Where each span begins as elements do, and nothing else does, only the last end is in doubt.
     plain = block.count(opening) == len(starts) and all(begins.match(block, s) for s in starts)
     for number in range(len(starts) - 1 if plain else 0, len(starts)):
@@ -107,7 +134,7 @@ def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None) -> int | None:
             orjson.loads(block[start:end])
         except orjson.JSONDecodeError:
             if isinstance(parse(block[start:end]), Verdict):
-                comma = _next_element(file, base + start + 1, opening)
+                comma = _next_element(file, base + start + 1, opening, by_id)
                 if comma is not None and comma[0] != base + end:
                     return number
     return None

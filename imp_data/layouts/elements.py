@@ -17,6 +17,7 @@ import numpy as np
 from imp_data.errors import UserError
 from imp_data.layouts.damage import (
     BLOCK_BYTES,
+    MAX_ELEMENT_BYTES,
     Offsets,
     Spans,
     lost_at,
@@ -24,12 +25,14 @@ from imp_data.layouts.damage import (
     read_at,
     taken_up_again,
 )
+from imp_data.layouts.json_form import Form, first_record, form_of, keys_of
+from imp_data.layouts.parsing import parse
 from imp_data.layouts.seams import seam_of, sound_spans
+from imp_data.layouts.values import line_spans, value_spans
+from imp_data.ledger import Verdict
 from imp_data.ranges import opened
 
 WINDOW_BYTES = BLOCK_BYTES
-# Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
-MAX_ELEMENT_BYTES = 32 << 20
 _HEAD_BYTES = 1 << 20
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
@@ -38,6 +41,9 @@ for _character, _class in zip(b'"\\{[}],', (1, 2, 3, 3, 4, 4, 5), strict=True):
     _CLASS[_character] = _class
 # The same table as bytes: translate() is the fastest look-up there is.
 _MATTERS = bytes(_CLASS.astype(bool))
+# After the last record: white space, and zero bytes of a file that was not written to its end.
+_BLANK = b" \t\r\n\0"
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _DEPTH_STEP = np.array([0, 0, 0, 1, -1, 0], np.int64)
 
 
@@ -55,28 +61,30 @@ def _before(element: int) -> _State:
     return _State(element, element, depth=1, in_string=0, closed=False)
 
 
-def json_spans(path: Path, key: str | None = None, window: int = WINDOW_BYTES) -> Iterator[Spans]:
-    """Spans of a JSON array's elements, or of JSON Lines; `key` names an array in an object.
+def json_spans(
+    path: Path,
+    key: str | None = None,
+    window: int = WINDOW_BYTES,
+    fields: frozenset[str] = frozenset(),
+) -> Iterator[Spans]:
+    """Spans of the records in a JSON file of any form that `json_form` knows.
 
-    Raises UserError if the file is neither.
+    `fields` are those that every record has; `key` names an array in an object that is preferred.
+    In an object of records by id, a span holds the key too (`parsing.parse` makes the id of it).
+    Raises UserError if the file has another form.
     """
     head = _head(path)
-    begins_at = len(head) - len(head.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if key is not None:
-        match = re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head)
-        if match is None:
-            raise UserError(path, f'has no "{key}": [ … ]', _REFETCH)
-        yield from _array_spans(path, match.end(), window, trailer_allowed=True)
-    elif head[begins_at : begins_at + 1] == b"[":
-        yield from _array_spans(path, begins_at + 1, window, trailer_allowed=False)
-    elif head[begins_at : begins_at + 1] == b"{":
-        yield from _line_spans(path, begins_at, window)
-    else:
-        shown = head[begins_at : begins_at + 16]
-        raise UserError(path, f"is neither a JSON array nor JSON Lines: begins {shown!r}", _REFETCH)
-
-
-_REFETCH = "delete it and materialize its raw asset again"
+    form = form_of(path, head, fields, key)
+    opening = opening_of(head[form.begin :], fields)
+    with opened(path) as file:
+        match form.kind:
+            case "lines":
+                yield from line_spans(file, form.begin, opening, window)
+            case "values":
+                yield from value_spans(file, form.begin, opening)
+            case _:
+                array = _Array(path, form, opening, fields if key is None else frozenset())
+                yield from _array_spans(file, array, window)
 
 
 def _head(path: Path) -> bytes:
@@ -87,67 +95,101 @@ def _head(path: Path) -> bytes:
         raise UserError(path, "is not there", "materialize its raw asset") from None
 
 
-def _line_spans(path: Path, position: int, window: int) -> Iterator[Spans]:
-    line_start = position
-    with opened(path) as file:
-        while block := read_at(file, position, window):
-            newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10) + position
-            starts = (
-                np.concatenate(([line_start], newlines[:-1] + 1)) if len(newlines) else newlines
-            )
-            yield from _without_blank(file, Spans(starts, newlines))
-            position += len(block)
-            line_start = int(newlines[-1]) + 1 if len(newlines) else line_start
-        yield from _without_blank(file, Spans(np.array([line_start]), np.array([position])))
+class _Array(NamedTuple):
+    """An array or object that holds the records, and what they begin with.
+
+    `fields`, where a second array of records after this one would be an error, those of a record.
+    """
+
+    path: Path
+    form: Form
+    opening: bytes | None
+    fields: frozenset[str]
 
 
-def _without_blank(file: BinaryIO, lines: Spans) -> Iterator[Spans]:
-    """The lines, less those that are empty or hold a little white space."""
-    said = lines.ends > lines.starts
-    for n in np.flatnonzero(said & (lines.ends - lines.starts < 8)).tolist():
-        start, end = int(lines.starts[n]), int(lines.ends[n])
-        said[n] = bool(read_at(file, start, end - start).strip())
-    if said.any():
-        yield Spans(lines.starts[said], lines.ends[said])
-
-
-def _array_spans(path: Path, begin: int, window: int, trailer_allowed: bool) -> Iterator[Spans]:
-    with opened(path) as file:
-        state, head = _before(begin), read_at(file, begin, _HEAD_BYTES)
-        opening = opening_of(head)
-        seam = seam_of(head, opening)
-        while True:
-            for sound in sound_spans(file, state.element_start, window, seam):
-                yield sound
-                state = _before(int(sound.ends[-1]) + 1)
-            block = _read_whole_escapes(file, state.position, window)
-            spans, after = _scan(block, state)
-            lost = lost_at(file, spans, opening)
-            if lost is not None:
-                resume_from = int(spans.starts[lost])
-                spans = Spans(spans.starts[:lost], spans.ends[:lost])
-            elif after.closed:
-                rest = read_at(file, after.position, _HEAD_BYTES).strip()
-                if not rest or (trailer_allowed and not re.match(rb",\s*\{", rest)):
-                    yield _without_empty_end(file, spans)
-                    return
-                # More follows the bracket that seemed to close the array: it was one too many.
-                resume_from = after.element_start
-                spans = Spans(spans.starts[:-1], spans.ends[:-1])
-            else:
-                resume_from = after.element_start
-            if len(spans.starts):
-                yield spans
-            too_long = after.position - resume_from > MAX_ELEMENT_BYTES
-            state = after
-            if lost is None and block and not state.closed and not too_long:
-                continue
-            broken, resume = taken_up_again(file, resume_from, opening)
-            if broken is not None:
-                yield broken
-            if resume is None:
+def _array_spans(file: BinaryIO, array: _Array, window: int) -> Iterator[Spans]:
+    begin, opening, by_id = array.form.begin, array.opening, array.form.kind == "by id"
+    state = _before(begin)
+    seam = None if by_id else seam_of(read_at(file, begin, _HEAD_BYTES), opening)
+    while True:
+        for sound in sound_spans(file, state.element_start, window, seam):
+            yield sound
+            state = _before(int(sound.ends[-1]) + 1)
+        block = _read_whole_escapes(file, state.position, window)
+        spans, after = _scan(block, state)
+        lost = lost_at(file, spans, opening, by_id)
+        if lost is not None:
+            resume_from = int(spans.starts[lost])
+            spans = Spans(spans.starts[:lost], spans.ends[:lost])
+        elif after.closed:
+            if _is_end(file, spans, after.position, array):
+                yield _without_empty_end(file, spans)
+                yield from _after_array(file, after.position, array)
                 return
-            state = _before(resume)
+            # More follows the bracket that seemed to close the array: it was one too many.
+            resume_from = after.element_start
+            spans = Spans(spans.starts[:-1], spans.ends[:-1])
+        else:
+            resume_from = after.element_start
+        if len(spans.starts):
+            yield spans
+        too_long = after.position - resume_from > MAX_ELEMENT_BYTES
+        state = after
+        if lost is None and block and not state.closed and not too_long:
+            continue
+        broken, resume = taken_up_again(file, resume_from, opening, by_id)
+        if broken is not None:
+            yield broken
+        if resume is None:
+            return
+        state = _before(resume)
+
+
+def _is_end(file: BinaryIO, spans: Spans, position: int, array: _Array) -> bool:
+    """Whether the bracket before `position` closes the array, and not one of a damaged record."""
+    rest = read_at(file, position - 1, _HEAD_BYTES)
+    if not rest[1:].strip(_BLANK):
+        return True
+    if rest[:1] != (b"}" if array.form.kind == "by id" else b"]"):
+        return False
+    if array.opening and re.match(rb"[\s,]*\[\s*" + re.escape(array.opening), rest[1:]):
+        return True  # another array begins
+    start, end = int(spans.starts[-1]), int(spans.ends[-1])
+    last = read_at(file, start, end - start)
+    return not last.strip() or not isinstance(parse(last), Verdict)
+
+
+def _after_array(file: BinaryIO, position: int, array: _Array) -> Iterator[Spans]:
+    """What stands after an array: more records, the end of the objects around it, or an error."""
+    rest = read_at(file, position, _HEAD_BYTES)
+    for _ in array.form.keys if array.form.kind == "array" else array.form.keys[:-1]:
+        rest = _after_object(rest, array)
+    tail = rest.strip(_BLANK).lstrip(b"]};")
+    if tail[:1] in (b"[", b"{", b",") and not array.form.keys:
+        yield from value_spans(file, position, array.opening)
+    elif tail.strip(_BLANK + b"]};"):
+        problem = f"has {tail[:24]!r} after the end of its records"
+        raise UserError(array.path, problem, "remove what stands there, or write one array")
+
+
+def _after_object(rest: bytes, array: _Array) -> bytes:
+    """What follows the object around an array; other fields of it are no records."""
+    text = rest.decode("latin-1")
+    depth, end = 1, len(rest)
+    for bracket in _BRACKET.finditer(text):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(bracket.group(), 0)
+        if depth == 0:
+            end = bracket.end()
+            break
+    fields = text[:end].lstrip(" \t\r\n,")
+    around = first_record("{" + fields, 0, array.fields) if array.fields else None
+    if around:
+        names = f"{'/'.join(array.form.keys)} and {'/'.join(keys_of(around))}"
+        problem = f"holds records in more than one place: {names}"
+        raise UserError(
+            array.path, problem, "write each into a file of its own, or all as one array"
+        )
+    return rest[end:]
 
 
 def _without_empty_end(file: BinaryIO, spans: Spans) -> Spans:

@@ -40,14 +40,19 @@ class _Piece(NamedTuple):
 
 
 def grouped_chunks(
-    files: Sequence[Path], picture: str, key: str | None = None, size: int = CHUNK_ROWS
+    files: Sequence[Path],
+    picture: str,
+    fields: frozenset[str],
+    key: str | None = None,
+    size: int = CHUNK_ROWS,
 ) -> Iterator[Chunk]:
     """Chunks in which all records on one picture stand together, pictures in upstream order.
 
-    `picture` is the field that names it. Records without a readable picture stay alone. Memory: 16
-    bytes a record, and 40 for each time that the picture changes from one record to the next.
+    `picture` is the field that names it, `fields` are those that each record has. Records without
+    a readable picture stay alone. Memory: 16 bytes a record, and 40 for each time that the picture
+    changes from one record to the next.
     """
-    index = _index(files, picture, key)
+    index = _index(files, picture, fields, key)
     begins, lengths, groups = _by_picture(index)
     ends = np.cumsum(lengths)
     last_of_group = np.flatnonzero(np.diff(groups, append=-1))
@@ -88,13 +93,13 @@ def _ranges(begins: Offsets, lengths: Offsets) -> Offsets:
     return ranges
 
 
-def _index(files: Sequence[Path], picture: str, key: str | None) -> _Index:
+def _index(files: Sequence[Path], picture: str, fields: frozenset[str], key: str | None) -> _Index:
     first, starts, ends = [0], bytearray(), bytearray()
 
     def pieces() -> Iterator[_Piece]:
         nonlocal starts, ends
         for file in files:
-            for spans in json_spans(file, key):
+            for spans in json_spans(file, key, fields=fields):
                 starts += spans.starts.astype(np.int64).tobytes()
                 ends += spans.ends.astype(np.int64).tobytes()
                 yield _Piece(file, *spans)

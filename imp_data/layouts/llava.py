@@ -39,6 +39,7 @@ class _Record(TypedDict):
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+_REQUIRED = frozenset(_Record.__required_keys__)
 
 
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
@@ -117,7 +118,7 @@ def _identity(record: dict[str, Any]) -> str | None:
 
 
 LAYOUT = Layout(
-    chunks=lambda folder, source: single_chunks(record_files(folder, source)),
+    chunks=lambda folder, source: single_chunks(record_files(folder, source), _REQUIRED),
     groups=chunk_groups,
     assemble=_assemble,
     plain=_plain,

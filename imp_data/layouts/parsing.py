@@ -1,11 +1,15 @@
 """One element's value; or why it has none, in the ledger's words."""
 
 import json
+import re
 from typing import Any
 
 import orjson
 
 from imp_data.ledger import Mend, Reason, Repair, Verdict
+
+# An element of an object whose values are records: its key, and where the record begins.
+_BY_ID = re.compile(rb'[\s\x00]*("(?:[^"\\]|\\.)*")\s*:\s*(?=\{)', re.DOTALL)
 
 
 def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
@@ -13,7 +17,22 @@ def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
     try:
         return orjson.loads(element), []
     except orjson.JSONDecodeError as error:
-        return _parse_with_care(element, error)
+        found = _BY_ID.match(element)
+        if found:
+            return _named(found.group(1), parse(element[found.end() :]))
+        bare = element.removeprefix(b"\xef\xbb\xbf").strip(b"\0")
+        return _parse_with_care(element, error) if bare == element else parse(bare)
+
+
+def _named(
+    key: bytes, parsed: tuple[Any, list[Mend]] | Verdict
+) -> tuple[Any, list[Mend]] | Verdict:
+    """A record that stood behind its id in an object: its own `id`, where it has one, holds."""
+    name = parse(key)
+    if isinstance(parsed, Verdict) or isinstance(name, Verdict):
+        return parsed if isinstance(parsed, Verdict) else name
+    value, mends = parsed
+    return ({"id": name[0], **value} if isinstance(value, dict) else value), mends
 
 
 def parse_exactly(element: bytes) -> Any:

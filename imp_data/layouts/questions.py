@@ -43,6 +43,7 @@ def question_layout(
     the picture, just as they are: such rows are read faster.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
+    required = frozenset(record.__required_keys__)
     many: TypeAdapter[Any] = TypeAdapter(list[record])
     fields = Fields(adapter, many, identity, read, texts, question_problem)
 
@@ -62,7 +63,9 @@ def question_layout(
             yield _draft(asked, source)
 
     return Layout(
-        chunks=lambda folder, source: grouped_chunks(record_files(folder, source), picture, key),
+        chunks=lambda folder, source: grouped_chunks(
+            record_files(folder, source), picture, required, key
+        ),
         groups=chunk_groups,
         assemble=assemble,
         plain=lambda chunk, source: plain_questions(chunk, source, fields),

@@ -65,12 +65,12 @@ def record_files(folder: Path, source: Source) -> list[Path]:
 
 
 def single_chunks(
-    files: Sequence[Path], key: str | None = None, size: int = CHUNK_ROWS
+    files: Sequence[Path], fields: frozenset[str], size: int = CHUNK_ROWS
 ) -> Iterator[Chunk]:
-    """Chunks of records that stand alone, in upstream order."""
+    """Chunks of records that stand alone, in upstream order; `fields` are those that each has."""
     ordinal = 0
     for file in files:
-        for spans in _regular(json_spans(file, key), size):
+        for spans in _regular(json_spans(file, fields=fields), size):
             count = len(spans.starts)
             ordinals = np.arange(ordinal, ordinal + count)
             nothing = np.zeros(count, np.int64)
