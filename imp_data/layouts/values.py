@@ -81,26 +81,30 @@ def _sound(block: bytes, lines: Spans, opening: bytes | None) -> npt.NDArray[np.
     """The lines that certainly hold one record: by how they begin and end, or by being parsed."""
     found = np.zeros(len(lines.starts), np.bool_)
     if opening is not None:
-        octets = np.frombuffer(block + b"\0" * len(opening), np.uint8)
-        last = octets[np.maximum(lines.ends - 1, 0)]
-        before = octets[np.maximum(lines.ends - 2, 0)]
-        found = (last == ord("}")) | ((last == ord("\r")) & (before == ord("}")))
-        wanted = np.frombuffer(opening, np.uint8)
-        found &= (octets[lines.starts[:, None] + np.arange(len(wanted))] == wanted).all(axis=1)
-        if block.count(opening) != len(found) or block.count(b"}{"):
-            found &= ~_crowded(block, lines, opening)
+        octets = np.frombuffer(block + bytes(len(opening)), np.uint8)
+        last, before = (octets[np.maximum(lines.ends - n, 0)] for n in (1, 2))
+        begins = _places(octets, opening)
+        several = np.concatenate((begins, _places(octets, b"}{")))
+        at = np.searchsorted(lines.starts, several, side="right") - 1
+        found = np.bincount(at, minlength=len(found)) == 1
+        found &= (last == ord("}")) | ((last == ord("\r")) & (before == ord("}")))
+        found &= np.isin(lines.starts, begins, assume_unique=True)
     for number in np.flatnonzero(~found).tolist():
         found[number] = _is_one_value(block[lines.starts[number] : lines.ends[number]])
     return found
 
 
-def _crowded(block: bytes, lines: Spans, opening: bytes) -> npt.NDArray[np.bool_]:
-    """The lines in which more than one record might begin."""
-    pattern = re.escape(opening) + rb"|\}\{"
-    places = np.array([match.start() for match in re.finditer(pattern, block)], np.int64)
-    at = np.searchsorted(lines.starts, places, side="right") - 1
-    crowded: npt.NDArray[np.bool_] = np.bincount(at, minlength=len(lines.starts)) > 1
-    return crowded
+def _places(octets: npt.NDArray[np.uint8], text: bytes) -> Offsets:
+    """Where a text of two bytes or more begins: a search for pairs is the fastest there is."""
+    pair = np.frombuffer(text[:2], np.uint16)[0]
+    sides = (octets[n : n + (len(octets) - n) // 2 * 2].view(np.uint16) == pair for n in (0, 1))
+    places = np.sort(np.concatenate([2 * np.flatnonzero(s) + n for n, s in enumerate(sides)]))
+    places = places[places + len(text) <= len(octets)]
+    rest = np.frombuffer(text[2:], np.uint8)
+    found: Offsets = places[
+        (octets[places[:, None] + 2 + np.arange(len(rest))] == rest).all(axis=1)
+    ]
+    return found
 
 
 def _is_one_value(line: bytes) -> bool:
