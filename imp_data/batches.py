@@ -1,9 +1,10 @@
 """What one chunk of records becomes: validated Samples, and a ledger row for every record."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import chain, cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,14 @@ from imp_data.sieve import sifted
 class Batch(NamedTuple):
     """What one chunk became: Samples, their content hashes, and a ledger row an upstream record.
 
-    In `ledger` the column `sample` counts from the chunk's first Sample.
+    In `ledger` the column `sample` counts from the chunk's first Sample. `passed_over` says in how
+    many records each field stood that was not read.
     """
 
     samples: pa.RecordBatch
     contents: npt.NDArray[np.uint64]
     ledger: pa.RecordBatch
+    passed_over: Counter[str]
 
 
 class _Part(NamedTuple):
@@ -43,6 +46,7 @@ class _Part(NamedTuple):
     first_rows: Ints
     ledger: pa.RecordBatch
     sample: Ints
+    passed_over: Counter[str]
 
 
 def process(chunk: Chunk, source: Source, limits: Limits) -> Batch:
@@ -98,7 +102,8 @@ def _whole(parts: list[_Part], ordinals: Ints | None) -> Batch:
         order = np.argsort(upstream)
         ledger, number = ledger.take(pa.array(order)), number[order]
     sample = pa.array(number.astype(np.int32), mask=number < 0)
-    return Batch(samples, contents, ledger.append_column("sample", sample))
+    passed_over = sum((part.passed_over for part in parts), Counter[str]())
+    return Batch(samples, contents, ledger.append_column("sample", sample), passed_over)
 
 
 def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -141,7 +146,10 @@ def _side_by_side(
     ledger = ledger_rows(source, ordinals[rows], ids, [None] * len(rows), mends)
     if doubtful.any():
         samples, hashes = samples.filter(pa.array(~doubtful)), hashes[~doubtful]
-    part = _Part(samples, hashes, ordinals[rows[begins]], ledger, number)
+    over = plain.passed_over
+    passed_over = Counter(chain.from_iterable(over[row] for row in rows.tolist())) if over else None
+    first_rows = ordinals[rows[begins]]
+    part = _Part(samples, hashes, first_rows, ledger, number, passed_over or Counter())
     return part, kept[plain.draft_of]
 
 
@@ -173,7 +181,7 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
     )
     first_rows = np.array([draft.rows[0].ordinal for draft in drafts], np.int64)
     hashes = np.array(contents, np.uint64)
-    return _Part(samples, hashes, first_rows, *account.ledger(source.name))
+    return _Part(samples, hashes, first_rows, *account.ledger(source.name), account.passed_over)
 
 
 def _alternating(turns: int) -> pa.StringArray:

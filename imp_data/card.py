@@ -1,7 +1,7 @@
 """The dataset card: README.md of a mixture, written from its mixture.json alone."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ def card_text(folder: Path) -> str:
         totals={name: sum(part[name] or 0 for part in parts) for name in ("paper", "quota")},
         losses=_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
         repairs=_by_kind(parts, "repairs", Repair),
+        fields=list(_fields(parts)),
         unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
         rebuild=_rebuild_command(manifest),
         folder=_folder(manifest),
@@ -145,6 +146,19 @@ def _by_kind(
                 {"name": kind.value, "sentence": kind.sentence, "count": count, "where": where}
             )
     return sorted(found, key=lambda one: (-one["count"], one["name"]))
+
+
+def _fields(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each field that a source's records have and its layout does not read, the commonest first."""
+    for part in parts:
+        # Of a mixture that an earlier release built nothing is known.
+        counted = [
+            (part.get(column, {}), column) for column in ("fields_passed_over", "fields_unread")
+        ]
+        for fields, column in counted:
+            for name, count in sorted(fields.items(), key=lambda one: (-one[1], one[0])):
+                gone = column == "fields_unread"
+                yield {"source": part["source"], "name": name, "count": count, "gone": gone}
 
 
 def _paper_url(paper: str | None) -> str | None:

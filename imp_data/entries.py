@@ -1,5 +1,6 @@
 """What a chunk's records leave in the ledger, before it is known which Samples they become."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,7 @@ class Entries:
         self._rows: list[Row] = []
         self._verdicts: list[Verdict | None] = []
         self._samples: list[int] = []
+        self.passed_over: Counter[str] = Counter()
 
     def dropped(self, row: Row, verdict: Verdict) -> None:
         """One row that is not even a Draft."""
@@ -42,6 +44,7 @@ class Entries:
         self._rows.append(row)
         self._verdicts.append(verdict)
         self._samples.append(sample)
+        self.passed_over.update(row.passed_over)
 
     def ledger(self, source: str) -> tuple[pa.RecordBatch, Ints]:
         """The rows, and of each the Sample it went into."""

@@ -75,6 +75,8 @@ def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
         "unverified": list(source.unverified),
         "rows_read": records["rows"],
         "exact_repeats": records["exact_repeats"],
+        "fields_passed_over": records["fields_passed_over"],
+        "fields_unread": records["fields_unread"],
         "subsets": screened["subsets"],
         "upstream_subsets": records["subsets"],
     }

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated", "The record ends in the middle."
     TOO_DEEP = "too_deep", "The record's JSON is nested too deeply to be read safely."
     WRONG_TYPE = "wrong_type", "The record or a field of it lacks the form the layout has."
+    UNREAD_FIELD = "unread_field", "The record has a field that its layout does not read."
     NO_TURNS = "no_turns", "The record has no conversation."
     WRONG_ROLES = "wrong_roles", "Human and gpt do not alternate."
     UNANSWERED = "unanswered", "The last question has no answer."
@@ -84,6 +85,10 @@ class Repair(StrEnum):
     CONTROL_REMOVED = "control_removed", "Control characters were taken out of the text."
     LEADING_GPT_REMOVED = "leading_gpt_removed", "A first turn by gpt was removed."
     TOKEN_MOVED = "token_moved", "<image> was moved to the front of its turn."
+    ID_TO_TEXT = "id_to_text", "An id that was neither text nor an integer was written as text."
+    ID_FROM_PLACE = "id_from_place", "An id that was null was replaced by the record's place."
+    IMAGE_UNLISTED = "image_unlisted", "A list of one image was read as that image."
+    EMPTY_IMAGE_REMOVED = "empty_image_removed", "An empty path, without <image>, was no image."
 
 
 # What a person reads for the words that the ledger holds.

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.batches import Batch, process
 from imp_data.engine import map_ordered
+from imp_data.errors import UserError
 from imp_data.layouts import LAYOUTS
-from imp_data.ledger import RECORDS_LEDGER_SCHEMA
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Reason
 from imp_data.manifest import Limits, Source
 from imp_data.progress import progress
 from imp_data.sample import RECORD_SCHEMA, sample_id
@@ -21,6 +23,7 @@ from imp_data.store import arrow_writer, parquet_writer, value_counts
 
 _LEDGER_GROUP_ROWS = 1 << 17
 _MOST_RECENT = 1 << 16
+_FIELDS_SHOWN = 8
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,9 +33,12 @@ def build_records(
 ) -> dict[str, Any]:
     """Write records/<source>.arrow and ledger/<source>.parquet; returns the stage's figures."""
     layout = LAYOUTS[source.layout]
+    _refuse_to_ignore(source, layout.keys.read)
     subsets: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
+    passed_over: Counter[str] = Counter()
+    unread: Counter[str] = Counter()
     repeats = _Repeats()
     rows = samples = 0
     work = partial(process, source=source, limits=limits)
@@ -53,10 +59,13 @@ def build_records(
             samples += len(numbered)
             subsets.update(value_counts(numbered.column("subset")))
             reasons.update(value_counts(account.column("reason").drop_null()))
+            passed_over.update(batch.passed_over)
+            unread.update(_unread_fields(account))
             repairs.update(value_counts(account.column("repairs").flatten().field("repair")))
             told.add(len(account))
         if pending:
             ledger_out.write_table(pa.Table.from_batches(pending))
+        _refuse_if_all_unread(source, rows, unread)
     return {
         "rows": rows,
         "samples": samples,
@@ -64,7 +73,39 @@ def build_records(
         "dropped": dict(sorted(reasons.items())),
         "repaired": dict(sorted(repairs.items())),
         "exact_repeats": repeats.count,
+        "fields_passed_over": dict(sorted(passed_over.items())),
+        "fields_unread": dict(sorted(unread.items())),
     }
+
+
+def _refuse_to_ignore(source: Source, read: frozenset[str]) -> None:
+    if both := sorted(read.intersection(source.ignore_fields)):
+        raise UserError(
+            f"sources/{source.name}.yaml, ignore_fields",
+            f"layout {source.layout} reads {', '.join(both)}, which cannot be ignored",
+            "take it out of ignore_fields",
+        )
+
+
+def _unread_fields(account: pa.RecordBatch) -> Counter[str]:
+    """How many records each field cost that no layout reads."""
+    unread = account.filter(pc.equal(account.column("reason"), Reason.UNREAD_FIELD.value))
+    return Counter(orjson.loads(text)["field"] for text in unread.column("evidence").to_pylist())
+
+
+def _refuse_if_all_unread(source: Source, rows: int, unread: Counter[str]) -> None:
+    """Where every record has a field that is not read, the fault is not in the records."""
+    if not rows or unread.total() < rows:
+        return
+    names = ", ".join(f"{name} ({count:,})" for name, count in unread.most_common(_FIELDS_SHOWN))
+    raise UserError(
+        f"records/{source.name}",
+        f"each of its {rows:,} records has a field that layout {source.layout} does not read: "
+        f"{names}",
+        f"if such a field carries no meaning for training, list it in the source's manifest "
+        f"(ignore_fields: [{unread.most_common(1)[0][0]}]); otherwise write what it holds in the "
+        "form that docs/formats.md describes",
+    )
 
 
 class _Repeats:

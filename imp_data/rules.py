@@ -10,7 +10,7 @@ from collections.abc import Callable
 from imp_data.layouts.llava import REGION_SUBSETS
 from imp_data.ledger import Mend, Reason, Repair, Verdict
 from imp_data.manifest import Limits
-from imp_data.sample import IMAGE_TOKEN, Draft
+from imp_data.sample import IMAGE_TOKEN, Draft, says_something
 
 # C0 and C1 but for tab, newline and carriage return. They carry no meaning in text, so they go.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -88,7 +88,7 @@ def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def values_say_something(draft: Draft, limits: Limits) -> Verdict | None:
-    """No value that is empty once the picture's token and white space are gone."""
+    """No value in which nothing can be seen but the image's token."""
     for number, (_, value) in enumerate(draft.turns):
         if says_nothing(value):
             return Verdict(Reason.EMPTY_VALUE, {"turn": number})
@@ -96,8 +96,8 @@ def values_say_something(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def says_nothing(value: str) -> bool:
-    """Whether there is nothing but the picture's token and white space."""
-    return not value.replace(IMAGE_TOKEN, "").strip()
+    """Whether there is nothing to see but the image's token."""
+    return not says_something(value.replace(IMAGE_TOKEN, ""))
 
 
 def token_matches_picture(draft: Draft, limits: Limits) -> Verdict | None:

@@ -1,5 +1,6 @@
 """The record everything becomes: a Sample, its id and its Arrow schema."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,6 +17,15 @@ IMAGE_TOKEN = "<image>"
 # haotian-liu/LLaVA, docs/Evaluation.md: the evaluation prompts use the same wording.
 SHORT_ANSWER_SUFFIX = "\nAnswer the question using a single word or phrase."
 OPTION_LETTER_SUFFIX = "\nAnswer with the option's letter from the given choices directly."
+
+# White space and control characters; what Unicode lists as Default_Ignorable_Code_Point (joiners,
+# marks of direction, byte order mark, Hangul fillers, variation selectors, tags); annotation and
+# hieroglyph format characters; the blank Braille pattern; U+FFFD, the place of a lost character.
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 TURN_TYPE = pa.struct([pa.field("from", pa.string()), pa.field("value", pa.string())])
 
@@ -67,6 +77,11 @@ class Sample(BaseModel):
     license: str
 
 
+def says_something(text: str) -> bool:
+    """Whether there is anything to see in a text."""
+    return _VISIBLE.search(text) is not None
+
+
 def content_hash(
     source: str, upstream_id: str, image: str | None, turns: Sequence[tuple[str, str]]
 ) -> int:
@@ -101,6 +116,7 @@ class Row:
     mends: list[Mend] = field(default_factory=list)
     raw: bytes = b""
     file: str = ""
+    passed_over: tuple[str, ...] = ()  # fields that were not read
 
 
 @dataclass(slots=True)

@@ -110,7 +110,8 @@ def test_an_id_is_kept_as_upstream_wrote_it(written: str, kept: str, tmp_path: P
 @pytest.mark.parametrize(
     ("changed", "field", "found"),
     [
-        ({"image": ["a.jpg"]}, "image", "['a.jpg']"),
+        ({"image": ["a.jpg", "b.jpg"]}, "image", "['a.jpg', 'b.jpg']"),
+        ({"image": {"path": "a.jpg"}}, "image", "{'path': 'a.jpg'}"),
         ({"conversations": "Hello"}, "conversations", "'Hello'"),
         ({"conversations": [{"from": "gpt"}]}, "conversations.0.value", "{'from': 'gpt'}"),
         ({"conversations": [{"from": "gpt", "value": 3}]}, "conversations.0.value", "3"),
@@ -132,14 +133,53 @@ def test_a_long_integer_id_is_known_of_a_record_that_is_refused(tmp_path: Path) 
     assert refused.row.upstream_id == "1234567890123456789012345"
 
 
-@pytest.mark.parametrize("identity", [1.5, True, None, ["a"]])
-def test_an_id_that_is_neither_text_nor_integer_is_a_wrong_type(
-    identity: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("written", "kept", "before"),
+    [
+        ("1.5", "1.5", "1.5"),
+        ("3.0", "3.0", "3.0"),
+        ("true", "true", "true"),
+        ('["a", 1]', '["a",1]', '["a",1]'),
+        ('{"$oid": "5f"}', '{"$oid":"5f"}', '{"$oid":"5f"}'),
+    ],
+)
+def test_an_id_that_is_neither_text_nor_integer_becomes_text(
+    written: str, kept: str, before: str, tmp_path: Path
 ) -> None:
-    write(tmp_path / "f.json", [{**BUS, "id": identity}])
-    drafts, [refused] = read(tmp_path, source("llava", "f.json"))
-    assert not drafts
-    assert refused.verdict.evidence["field"].split(".")[0] == "id"
+    turns = json.dumps(BUS["conversations"])
+    (tmp_path / "f.json").write_text(f'[{{"id": {written}, "conversations": {turns}}}]')
+    [draft], refused = read(tmp_path, source("llava", "f.json"))
+    assert not refused
+    assert (draft.upstream_id, draft.rows[0].upstream_id) == (kept, kept)
+    assert draft.rows[0].mends == [Mend(Repair.ID_TO_TEXT, before)]
+
+
+def test_a_record_without_an_id_is_named_by_its_place_in_the_ledger_alone(tmp_path: Path) -> None:
+    bare = {"conversations": CHAT["conversations"]}
+    write(tmp_path / "f.json", [BUS, {"id": None, **bare}, bare, {"id": None, "idx": 7, **bare}])
+    drafts, _ = read(tmp_path, source("llava", "f.json"))
+    # Its Sample's id comes from its content, which does not change when records before it go.
+    assert [d.upstream_id for d in drafts] == ["000000033471", "", "", "7"]
+    assert [d.rows[0].upstream_id for d in drafts] == ["000000033471", "row-1", "row-2", "7"]
+    mends = [d.rows[0].mends for d in drafts]
+    assert mends == [[], [Mend(Repair.ID_FROM_PLACE, "null")], [], []]
+
+
+def test_a_list_of_one_image_is_that_image(tmp_path: Path) -> None:
+    write(tmp_path / "f.json", [{**BUS, "image": ["coco/é.jpg"]}])
+    [draft], refused = read(tmp_path, source("llava", "f.json", image_prefix="p/"))
+    assert (draft.image, refused) == ("p/coco/é.jpg", [])
+    assert draft.rows[0].mends == [Mend(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
+
+
+@pytest.mark.parametrize("nothing", ["", " ", [], [""]])
+def test_an_empty_image_without_a_token_is_text_alone(nothing: Any, tmp_path: Path) -> None:
+    write(tmp_path / "f.json", [{**CHAT, "image": nothing}, {**BUS, "image": nothing}])
+    drafts, refused = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
+    assert (drafts[0].image, drafts[0].subset, refused) == (None, "sharegpt", [])
+    assert drafts[0].rows[0].mends[-1].repair == Repair.EMPTY_IMAGE_REMOVED
+    # With <image> in its text the record has lost its image's path.
+    assert drafts[1].image is not None and not drafts[1].image.strip()
 
 
 @pytest.mark.parametrize("value", ["null", "17", '"text"', '["a"]'])

@@ -1,15 +1,17 @@
 """What is mended in a record, what makes it go, and on what evidence."""
 
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imp_data.ledger import Mend, Repair
+from imp_data.ledger import Mend, Reason, Repair
 from imp_data.manifest import Limits
 from imp_data.rules import judge
-from imp_data.sample import Draft, Row
+from imp_data.sample import Draft, Row, says_something
 
 LIMITS = Limits()
 
@@ -269,3 +271,36 @@ def test_a_mended_token_stands_first_once_and_is_not_mended_again(question: str)
         mends = list(record.mends)
         assert judge(record, LIMITS) is None
         assert record.mends == mends
+
+
+# What Unicode calls format characters and can be seen nevertheless: signs that enclose numbers.
+SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+INVISIBLE = [
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zs", "Zl", "Zp") and code not in SEEN
+]
+
+
+def test_no_space_control_or_format_character_says_something() -> None:
+    assert len(INVISIBLE) > 200
+    assert not [ascii(character) for character in INVISIBLE if says_something(character)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("\u200b", "\ufeff", "\u00a0\u3000 ", "\u00ad\u2060", "\u2800", "\u3164\u115f\uffa0"),
+        *("\u200e\u200f\u202a\u202c", "\ufe0f\u034f", "\ufffd\ufffd", "\U000e0041"),
+    ],
+)
+def test_an_answer_that_cannot_be_seen_is_empty(answer: str) -> None:
+    verdict = judge(exchanges("<image>\nWhat?", answer), LIMITS)
+    assert verdict == (Reason.EMPTY_VALUE, {"turn": 1})
+
+
+@pytest.mark.parametrize(
+    "answer", ["\u200b7", "☃", "日", "❤\ufe0f", "é\u200d", "\u0604", ".", "한"]
+)
+def test_an_answer_in_which_something_can_be_seen_is_none(answer: str) -> None:
+    assert judge(exchanges("<image>\nWhat?", answer), LIMITS) is None

@@ -6,7 +6,7 @@ gives up to two Samples: one on `images/`, one on `abc_images/`.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 import orjson
@@ -14,15 +14,16 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
+from imp_data.layouts.keys import Keys, verdict_on
 from imp_data.layouts.parsing import parse
 from imp_data.layouts.plain_questions import Question
 from imp_data.layouts.questions import joined, question_problem
 from imp_data.layouts.reading import (
     Chunk,
     Layout,
+    name_row,
     read_rows,
     record_files,
-    text_field,
     validated,
 )
 from imp_data.ledger import Mend, Reason, Verdict
@@ -42,10 +43,11 @@ class _Record(TypedDict):
     abcLabel: bool
     answerTexts: list[str]
     correctAnswer: int
-    questionId: str
+    questionId: NotRequired[Any]
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+_KEYS = Keys(frozenset(_Record.__annotations__))
 
 
 def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
@@ -74,11 +76,11 @@ def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
     questions = whole.get("questions") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(questions, dict):
         return [], mends
-    image = whole.get("imageName")
+    # Each question has the fields of its file too: none of them may vanish.
+    shared = {"imageName": None, **whole}
+    del shared["questions"]
     asked = [
-        {"question": text, "imageName": image, **fields}
-        if isinstance(fields, dict)
-        else {"question": text, "imageName": image}
+        {**shared, "question": text, **(fields if isinstance(fields, dict) else {})}
         for text, fields in questions.items()
     ]
     return asked, mends
@@ -110,7 +112,7 @@ def _split(value: dict[str, Any], test: frozenset[str]) -> str:
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
     asked: list[tuple[Row, str, str]] = []
     for row in read_rows(rows):
-        result = row if isinstance(row, Refused) else _asked(row)
+        result = row if isinstance(row, Refused) else _asked(row, source)
         if isinstance(result, Refused):
             yield result
         else:
@@ -127,11 +129,15 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         )
 
 
-def _asked(row: Row) -> tuple[Row, str, str] | Refused:
-    row.upstream_id = text_field("questionId")(row.value)
+def _asked(row: Row, source: Source) -> tuple[Row, str, str] | Refused:
+    name_row(row, "questionId")
     record = validated(_ADAPTER, row)
     if isinstance(record, Refused):
         return record
+    over = verdict_on(row.value, _KEYS, source)
+    if isinstance(over, Verdict):
+        return Refused(row, over)
+    row.passed_over = over
     options = _options(record)
     if isinstance(options, Verdict):
         return Refused(row, options)
@@ -170,4 +176,4 @@ def _held_out(path: Path) -> frozenset[str]:
     )
 
 
-LAYOUT = Layout(_chunks, _groups, _assemble)
+LAYOUT = Layout(_chunks, _groups, _assemble, _KEYS)

@@ -1,5 +1,7 @@
 """DocVQA, task 1 of the RRC challenge: questions on scanned pages, in an object's `data`."""
 
+from typing import Any, NotRequired
+
 from typing_extensions import TypedDict
 
 from imp_data.layouts.plain_questions import Question
@@ -7,7 +9,7 @@ from imp_data.layouts.questions import question_layout
 
 
 class _Record(TypedDict):
-    questionId: int | str
+    questionId: NotRequired[Any]
     question: str
     image: str
     answers: list[str]
@@ -25,5 +27,11 @@ def _question(record: _Record) -> Question:
 
 
 LAYOUT = question_layout(
-    _Record, identity="questionId", picture="image", read=_question, key="data"
+    _Record,
+    identity="questionId",
+    picture="image",
+    read=_question,
+    key="data",
+    # Kinds of question, and where the page is in the library that it was scanned for.
+    meaningless=("question_types", "docId", "ucsf_document_id", "ucsf_document_page_no"),
 )

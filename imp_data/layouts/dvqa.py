@@ -1,5 +1,7 @@
 """DVQA: one JSON array of questions on drawn bar charts (kushalkafle/DVQA_dataset)."""
 
+from typing import Any, NotRequired
+
 from typing_extensions import TypedDict
 
 from imp_data.layouts.plain_questions import Question
@@ -10,7 +12,7 @@ class _Record(TypedDict):
     image: str
     question: str
     answer: str
-    question_id: int | str
+    question_id: NotRequired[Any]
 
 
 def _question(record: _Record) -> Question:
@@ -23,5 +25,11 @@ def _question(record: _Record) -> Question:
 
 
 LAYOUT = question_layout(
-    _Record, identity="question_id", picture="image", read=_question, texts=("question", "answer")
+    _Record,
+    identity="question_id",
+    picture="image",
+    read=_question,
+    texts=("question", "answer"),
+    # Kinds of question, and where in the chart its answer stands.
+    meaningless=("question_type", "template_id", "answer_bbox", "bbox_answer", "reasoning"),
 )

@@ -1,5 +1,7 @@
 """InfographicVQA, task 3 of the RRC challenge: questions on infographics, in an object's `data`."""
 
+from typing import Any, NotRequired
+
 from typing_extensions import TypedDict
 
 from imp_data.layouts.plain_questions import Question
@@ -7,7 +9,7 @@ from imp_data.layouts.questions import question_layout
 
 
 class _Record(TypedDict):
-    questionId: int | str
+    questionId: NotRequired[Any]
     question: str
     image_local_name: str
     answers: list[str]
@@ -25,5 +27,11 @@ def _question(record: _Record) -> Question:
 
 
 LAYOUT = question_layout(
-    _Record, identity="questionId", picture="image_local_name", read=_question, key="data"
+    _Record,
+    identity="questionId",
+    picture="image_local_name",
+    read=_question,
+    key="data",
+    # Kinds of answer, where the image was found, and what a program read in it.
+    meaningless=("answer_type", "operation/reasoning", "image_url", "ocr_output_file", "ocr"),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,31 +12,35 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
+from imp_data.layouts.keys import COMMON, Keys, verdict_on
 from imp_data.layouts.plain_questions import Question
 from imp_data.layouts.questions import joined, question_problem
 from imp_data.layouts.reading import (
     CHUNK_ROWS,
     Chunk,
     Layout,
+    name_row,
     read_rows,
     record_files,
-    text_field,
     validated,
 )
+from imp_data.ledger import Verdict
 from imp_data.manifest import Source
 from imp_data.sample import Draft, Refused, Row
 from imp_data.store import parquet_file
-
-_COLUMNS = ["link", "caption", "message_id"]
 
 
 class _Record(TypedDict):
     link: str
     caption: str
-    message_id: str
+    message_id: Any
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+_COLUMNS = list(_Record.__annotations__)
+# The image, where upstream has put it, is that of the collection.
+_IMAGE = "image"
+_KEYS = Keys(frozenset(_COLUMNS), COMMON | {_IMAGE})
 
 
 def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
@@ -66,19 +71,21 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 def _damaged(file: Path, error: Exception) -> UserError:
     return UserError(
-        file, f"is not a whole Parquet file ({error})", "delete it and build its raw asset again"
+        file, f"is not a whole Parquet file ({error})", "put a whole one there, or fetch it anew"
     )
 
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
     start, end = int(chunk.starts[0]), int(chunk.ends[0])
     try:
-        table = _opened(chunk.files[0]).read(columns=_COLUMNS).slice(start, end - start)
-        values = table.to_pylist()
+        parquet = _opened(chunk.files[0])
+        names = [name for name in parquet.schema_arrow.names if name != _IMAGE]
+        values = parquet.read(columns=names).slice(start, end - start).to_pylist()
+        unopened = {_IMAGE: None} if _IMAGE in parquet.schema_arrow.names else {}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(chunk.files[0], error) from error
     for number, value in enumerate(values):
-        yield [Row(int(chunk.ordinals[0]) + number, value)]
+        yield [Row(int(chunk.ordinals[0]) + number, {**value, **unopened})]
 
 
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
@@ -87,25 +94,29 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
 
 
 def _draft(row: Row, source: Source) -> Draft | Refused:
-    row.upstream_id = text_field("message_id")(row.value)
+    identity = name_row(row, "message_id") or ""
     record = validated(_ADAPTER, row)
     if isinstance(record, Refused):
         return record
+    over = verdict_on(row.value, _KEYS, source)
+    if isinstance(over, Verdict):
+        return Refused(row, over)
+    row.passed_over = over
     # Upstream ships no pictures and names none; Mini-Gemini's are gpt_v<number>.jpg.
     image = f"{source.image_prefix}gpt_v{row.ordinal}.jpg"
     # Chosen by the record's own id, so that no other record's coming or going changes it.
-    choice = xxhash.xxh3_64_intdigest(record["message_id"].encode()) % len(source.prompts)
+    choice = xxhash.xxh3_64_intdigest(identity.encode()) % len(source.prompts)
     prompt = source.prompts[choice]
     problem = question_problem(Question(image, prompt, record["caption"]))
     if problem:
         return Refused(row, problem)
     return joined(
         [(row, prompt, record["caption"])],
-        upstream_id=record["message_id"],
+        upstream_id=identity,
         subset="",
         image=image,
         suffix="",
     )
 
 
-LAYOUT = Layout(_chunks, _groups, _assemble)
+LAYOUT = Layout(_chunks, _groups, _assemble, _KEYS)

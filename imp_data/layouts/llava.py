@@ -1,5 +1,6 @@
 """LLaVA's own form, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most since."""
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -11,20 +12,30 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from imp_data.layouts.damage import Offsets
+from imp_data.layouts.keys import COMMON, Keys, over_rows, passed_over, verdict_on
 from imp_data.layouts.plain import MISREAD, Plain, fits, loaded
 from imp_data.layouts.reading import (
     Chunk,
     Layout,
     chunk_groups,
     elements,
-    id_of,
+    name_row,
+    place_id,
     read_rows,
     record_files,
     single_chunks,
     validated,
 )
+from imp_data.ledger import Mend, Repair, Verdict
 from imp_data.manifest import Source, SubsetRule
-from imp_data.sample import OPTION_LETTER_SUFFIX, SHORT_ANSWER_SUFFIX, Draft, Refused, Row
+from imp_data.sample import (
+    IMAGE_TOKEN,
+    OPTION_LETTER_SUFFIX,
+    SHORT_ANSWER_SUFFIX,
+    Draft,
+    Refused,
+    Row,
+)
 
 # TypedDicts, not models: pydantic checks them at half the cost, and most fields are passed on.
 # `from` is a keyword, hence the functional form.
@@ -33,13 +44,19 @@ _Turn = TypedDict("_Turn", {"from": str, "value": str})
 
 class _Record(TypedDict):
     conversations: list[_Turn]
-    id: NotRequired[str | int]
-    idx: NotRequired[str | int]  # ALLaVA's text file says idx
+    id: NotRequired[Any]
+    idx: NotRequired[Any]  # ALLaVA's text file says idx
     image: NotRequired[str | None]
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
 _REQUIRED = frozenset(_Record.__required_keys__)
+_KEYS = Keys(
+    read=frozenset(_Record.__annotations__),
+    # The text that stood beside an image on the web (ALLaVA): what was asked of it is in the turns.
+    meaningless=COMMON | {"original_caption"},
+    parts={"conversations": frozenset(_Turn.__annotations__)},
+)
 
 
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
@@ -49,38 +66,67 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
 
 
 def _draft(row: Row, source: Source) -> Draft | Refused:
-    row.upstream_id = id_of(row, "id", "idx")
+    identity = name_row(row, "id", "idx")
+    _unlist_image(row)
     record = validated(_ADAPTER, row)
     if isinstance(record, Refused):
         return record
+    over = verdict_on(row.value, _KEYS, source)
+    if isinstance(over, Verdict):
+        return Refused(row, over)
+    row.passed_over = over
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
-    image = record.get("image")
+    image = _named_image(row, turns)
     question = next((value for speaker, value in turns if speaker == "human"), "")
     subset = subset_of(source.subsets, image, question)
     where = source.image_prefix + image if image else image
-    return Draft([row], row.upstream_id or "", subset, where, turns)
+    return Draft([row], identity or "", subset, where, turns)
+
+
+def _unlist_image(row: Row) -> None:
+    """A list of one image is that image, as in the data of trainers that take several."""
+    match row.value.get("image"):
+        case []:
+            row.value["image"] = ""
+        case [str(image)]:
+            row.value["image"] = image
+            row.mends.append(Mend(Repair.IMAGE_UNLISTED, json.dumps([image], ensure_ascii=False)))
+
+
+def _named_image(row: Row, turns: list[tuple[str, str]]) -> str | None:
+    """The record's image; an empty path to which no `<image>` refers names none."""
+    image: str | None = row.value.get("image")
+    if image is None or image.strip() or any(IMAGE_TOKEN in value for _, value in turns):
+        return image
+    row.mends.append(Mend(Repair.EMPTY_IMAGE_REMOVED, image))
+    return None
 
 
 def _plain(chunk: Chunk, source: Source) -> Plain:
     """Records of the layout's form in which human and gpt alternate."""
     records = loaded(list(elements(chunk)))
     try:
-        return _side_by_side(records, np.arange(len(records)), len(records), source)
+        return _side_by_side(records, np.arange(len(records)), chunk.ordinals, source)
     except MISREAD:
-        rows = [row for row, record in enumerate(records) if _is_plain(record)]
+        rows = [row for row, record in enumerate(records) if _is_plain(record, source)]
         some = [records[row] for row in rows]
-        return _side_by_side(some, np.array(rows, np.int64), len(records), source)
+        return _side_by_side(some, np.array(rows, np.int64), chunk.ordinals, source)
 
 
-def _is_plain(record: Any) -> bool:
-    if not fits(_ADAPTER, record):
+def _is_plain(record: Any, source: Source) -> bool:
+    if not fits(_ADAPTER, record) or isinstance(verdict_on(record, _KEYS, source), Verdict):
+        return False
+    if not {type(record[name]) for name in ("id", "idx") if name in record} <= {str, int}:
         return False
     speakers = [turn["from"] for turn in record["conversations"]]
     return bool(speakers) and speakers == ["human", "gpt"] * (len(speakers) // 2)
 
 
-def _side_by_side(records: list[Any], rows: Offsets, size: int, source: Source) -> Plain:
-    """These records as Drafts; an error of MISREAD if one of them is not plain."""
+def _side_by_side(records: list[Any], rows: Offsets, ordinals: Offsets, source: Source) -> Plain:
+    """These records as Drafts; an error of MISREAD if one of them is not plain.
+
+    `ordinals` has the place of every row of the chunk, `rows` which of them these records are.
+    """
     counts = np.array([len(record["conversations"]) for record in records], np.int64)
     turns = list(chain.from_iterable(record["conversations"] for record in records))
     texts = [turn["value"] for turn in turns]
@@ -91,10 +137,10 @@ def _side_by_side(records: list[Any], rows: Offsets, size: int, source: Source) 
         raise TypeError("human and gpt do not alternate")
     if not ({*map(type, texts)} <= {str} and {*map(type, images)} <= {str, NoneType}):
         raise TypeError("not text")
-    draft_of, row_ids = np.full(size, -1), list[str | None]([None]) * size
+    draft_of, row_ids = np.full(len(ordinals), -1), list[str | None]([None]) * len(ordinals)
     draft_of[rows] = np.arange(len(rows))
     for row, identity in zip(rows.tolist(), ids, strict=True):
-        row_ids[row] = identity
+        row_ids[row] = place_id(int(ordinals[row])) if identity is None else identity
     firsts = (np.cumsum(counts) - counts).tolist()
     return Plain(
         draft_of,
@@ -107,6 +153,7 @@ def _side_by_side(records: list[Any], rows: Offsets, size: int, source: Source) 
         [source.image_prefix + image if image else image for image in images],
         counts,
         texts,
+        over_rows(passed_over(records, _KEYS, source), rows, len(ordinals)),
     )
 
 
@@ -121,6 +168,7 @@ LAYOUT = Layout(
     chunks=lambda folder, source: single_chunks(record_files(folder, source), _REQUIRED),
     groups=chunk_groups,
     assemble=_assemble,
+    keys=_KEYS,
     plain=_plain,
 )
 

@@ -37,6 +37,12 @@ def _named(
 
 def parse_exactly(element: bytes) -> Any:
     """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
+    found = _BY_ID.match(element)
+    if found:
+        return {
+            "id": json.loads(found.group(1)),
+            **json.loads(element[found.end() :], strict=False),
+        }
     return json.loads(element, strict=False)
 
 

@@ -21,7 +21,8 @@ class Plain(NamedTuple):
     """Drafts column by column; human and gpt alternate in each, from human to gpt.
 
     `draft_of` has for each row of the chunk the Draft that it is part of, -1 where it is in doubt;
-    `row_ids` what it calls itself. A Draft has `counts[n]` of the `texts`, one a turn.
+    `row_ids` what it calls itself; `passed_over` its fields that were not read, None where all rows
+    have none. A Draft has `counts[n]` of the `texts`, one a turn.
     """
 
     draft_of: Offsets
@@ -31,6 +32,7 @@ class Plain(NamedTuple):
     images: Sequence[str | None]
     counts: Offsets
     texts: list[str]
+    passed_over: Sequence[tuple[str, ...]] | None = None
 
 
 def nothing_plain(rows: int) -> Plain:

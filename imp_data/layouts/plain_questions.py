@@ -1,6 +1,6 @@
 """Rows of a question-answering set read side by side: all questions on a picture as one Draft."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import add
 from typing import Any, NamedTuple
 
@@ -8,11 +8,12 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from imp_data.layouts.damage import Offsets
+from imp_data.layouts.keys import Keys, over_rows, passed_over, verdict_on
 from imp_data.layouts.plain import MISREAD, Plain, fits, loaded, nothing_plain
 from imp_data.layouts.reading import Chunk, elements
 from imp_data.ledger import Verdict
 from imp_data.manifest import Source
-from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
+from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, says_something
 
 
 class Question(NamedTuple):
@@ -33,6 +34,7 @@ class Fields(NamedTuple):
     read: Callable[[Any], Question]
     texts: tuple[str, str] | None
     problem: Callable[[Question], Verdict | None]
+    keys: Keys
 
 
 def opened_with_picture(question: str, suffix: str) -> str:
@@ -50,28 +52,39 @@ def plain_questions(chunk: Chunk, source: Source, fields: Fields) -> Plain:
     records = loaded(list(elements(chunk)))
     begins = np.diff(chunk.groups, prepend=chunk.groups[:1] - 1) != 0
     rows = np.arange(len(records))
-    said = _said(records, fields)
+    said = _said(records, fields, source)
     if said is None:
-        sound = np.array([_is_sound(record, fields) for record in records], np.bool_)
+        sound = np.array([_is_sound(record, fields, source) for record in records], np.bool_)
         whole = np.logical_and.reduceat(sound, np.flatnonzero(begins))
         rows = np.flatnonzero(whole[np.cumsum(begins) - 1])
         records = [records[row] for row in rows.tolist()]
-        said = _said(records, fields)
+        said = _said(records, fields, source)
     if said is None or not records:
         return nothing_plain(len(chunk.groups))
     return _joined(records, rows, np.flatnonzero(begins[rows]), said, chunk, source, fields)
 
 
-def _is_sound(record: Any, fields: Fields) -> bool:
+def _is_sound(record: Any, fields: Fields, source: Source) -> bool:
     if not fits(fields.one, record) or type(record.get(fields.identity)) not in (str, int):
+        return False
+    if isinstance(verdict_on(record, fields.keys, source), Verdict):
         return False
     return fields.problem(fields.read(record)) is None
 
 
-def _said(records: list[Any], fields: Fields) -> tuple[list[str], list[str]] | None:
-    """Questions and answers of the rows; None if one of them is not sound."""
+class _Said(NamedTuple):
+    """Questions and answers of rows, and the fields of each that were not read."""
+
+    questions: list[str]
+    answers: list[str]
+    passed_over: Sequence[tuple[str, ...]] | None
+
+
+def _said(records: list[Any], fields: Fields, source: Source) -> _Said | None:
+    """What the rows say; None if one of them is not sound."""
     try:
         fields.many.validate_python(records, strict=True)
+        over = passed_over(records, fields.keys, source)
     except MISREAD:
         return None
     if fields.texts is None:
@@ -86,20 +99,26 @@ def _said(records: list[Any], fields: Fields) -> tuple[list[str], list[str]] | N
     if not (splits <= {"train"} and identities <= {str, int}) or IMAGE_TOKEN in both:
         return None
     questions, answers = [text.strip() for text in questions], [text.strip() for text in answers]
-    return (questions, answers) if all(questions) and all(answers) else None
+    # In ASCII only control characters are left to be seen, and they put a Draft in doubt later.
+    sounds = all if both.isascii() else _all_say_something
+    return _Said(questions, answers, over) if sounds(questions) and sounds(answers) else None
+
+
+def _all_say_something(texts: list[str]) -> bool:
+    return all(map(says_something, texts))
 
 
 def _joined(
     records: list[Any],
     rows: Offsets,
     firsts: Offsets,
-    said: tuple[list[str], list[str]],
+    said: _Said,
     chunk: Chunk,
     source: Source,
     fields: Fields,
 ) -> Plain:
     """These rows of the chunk as Drafts, of which the n-th begins with row `firsts[n]` of them."""
-    questions, answers = said
+    questions, answers, over = said
     for first in firsts.tolist():
         questions[first] = opened_with_picture(questions[first], SHORT_ANSWER_SUFFIX)
     texts = [""] * (2 * len(records))
@@ -117,4 +136,5 @@ def _joined(
         else [""] * len(images)
     )
     where = [source.image_prefix + image for image in images]
-    return Plain(draft_of, row_ids, images, subsets, where, 2 * counts, texts)
+    over = over_rows(over, rows, len(chunk.groups))
+    return Plain(draft_of, row_ids, images, subsets, where, 2 * counts, texts, over)

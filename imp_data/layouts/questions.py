@@ -1,11 +1,12 @@
 """Questions on one picture, joined to one conversation as LLaVA writes its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from imp_data.layouts.grouping import grouped_chunks
+from imp_data.layouts.keys import COMMON, Keys, verdict_on
 from imp_data.layouts.plain_questions import (
     Fields,
     Question,
@@ -16,14 +17,21 @@ from imp_data.layouts.plain_questions import (
 from imp_data.layouts.reading import (
     Layout,
     chunk_groups,
-    id_of,
+    name_row,
     read_rows,
     record_files,
     validated,
 )
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifest import Source
-from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, Draft, Refused, Row
+from imp_data.sample import (
+    IMAGE_TOKEN,
+    SHORT_ANSWER_SUFFIX,
+    Draft,
+    Refused,
+    Row,
+    says_something,
+)
 
 
 def question_layout(
@@ -34,18 +42,21 @@ def question_layout(
     read: Callable[[Any], Question],
     key: str | None = None,
     texts: tuple[str, str] | None = None,
+    meaningless: Collection[str] = (),
 ) -> Layout:
     """A layout whose rows are questions with short answers, one Draft a picture.
 
     `record` is the TypedDict of a row, `identity` and `picture` its fields that name the row and
     the picture, `key` the field of the file's outermost object that holds the rows, if it is not
     an array itself. `texts` names the fields of question and answer where `read` takes them, and
-    the picture, just as they are: such rows are read faster.
+    the picture, just as they are: such rows are read faster. `meaningless` are fields that are not
+    read, as they carry no meaning for training.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
     required = frozenset(record.__required_keys__)
     many: TypeAdapter[Any] = TypeAdapter(list[record])
-    fields = Fields(adapter, many, identity, read, texts, question_problem)
+    keys = Keys(frozenset(record.__annotations__), COMMON.union(meaningless))
+    fields = Fields(adapter, many, identity, read, texts, question_problem, keys)
 
     def assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         asked: list[tuple[Row, Question]] = []
@@ -53,8 +64,8 @@ def question_layout(
             if isinstance(row, Refused):
                 yield row
                 continue
-            row.upstream_id = id_of(row, identity)
-            result = _asked(row, adapter, read)
+            name_row(row, identity)
+            result = _asked(row, adapter, read, keys, source)
             if isinstance(result, Refused):
                 yield result
             else:
@@ -68,16 +79,21 @@ def question_layout(
         ),
         groups=chunk_groups,
         assemble=assemble,
+        keys=keys,
         plain=lambda chunk, source: plain_questions(chunk, source, fields),
     )
 
 
 def _asked(
-    row: Row, adapter: TypeAdapter[Any], read: Callable[[Any], Question]
+    row: Row, adapter: TypeAdapter[Any], read: Callable[[Any], Question], keys: Keys, source: Source
 ) -> tuple[Row, Question] | Refused:
     record = validated(adapter, row)
     if isinstance(record, Refused):
         return record
+    over = verdict_on(row.value, keys, source)
+    if isinstance(over, Verdict):
+        return Refused(row, over)
+    row.passed_over = over
     question = read(record)
     problem = question_problem(question)
     return Refused(row, problem) if problem else (row, question)
@@ -87,8 +103,8 @@ def question_problem(question: Question) -> Verdict | None:
     """What keeps one question out without harm to the others on its picture."""
     if question.split != "train":
         return Verdict(Reason.HELD_OUT_SPLIT, {"split": question.split})
-    if not question.question.strip() or not question.answer.strip():
-        field = "answer" if question.question.strip() else "question"
+    if not (says_something(question.question) and says_something(question.answer)):
+        field = "answer" if says_something(question.question) else "question"
         return Verdict(Reason.EMPTY_VALUE, {"field": field})
     if IMAGE_TOKEN in question.question + question.answer:
         return Verdict(Reason.TOKEN_REPEATED, {"field": "question or answer"})

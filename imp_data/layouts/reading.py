@@ -1,5 +1,6 @@
 """Pieces of work over JSON files, and the records in them, alone or by picture."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from imp_data.errors import UserError
 from imp_data.layouts.damage import Offsets, Spans
 from imp_data.layouts.elements import json_spans
+from imp_data.layouts.keys import Keys
 from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.layouts.plain import Plain
-from imp_data.ledger import Reason, Verdict
+from imp_data.ledger import Mend, Reason, Repair, Verdict
 from imp_data.manifest import Source
 from imp_data.ranges import opened
 from imp_data.sample import Draft, Refused, Row
@@ -41,13 +43,14 @@ class Layout(NamedTuple):
 
     `chunks` cuts what stands in a source's raw folder into pieces of work, cheap to send to
     another process; `groups` reads a piece and gives the records that belong on one picture;
-    `assemble` makes Drafts of a group. `plain`, where a layout has it, makes of most groups at once
-    what these two make of each.
+    `assemble` makes Drafts of a group. `keys` are the fields of a record. `plain`, where a layout
+    has it, makes of most groups at once what these two make of each.
     """
 
     chunks: Callable[[Path, Source], Iterator[Chunk]]
     groups: Callable[[Chunk], Iterator[list[Row]]]
     assemble: Callable[[list[Row], Source], Iterable[Draft | Refused]]
+    keys: Keys
     plain: Callable[[Chunk, Source], Plain] | None = None
 
 
@@ -100,14 +103,35 @@ def text_field(name: str) -> Callable[[Any], str | None]:
     return get
 
 
-def id_of(row: Row, *fields: str) -> str | None:
-    """What a record calls itself in the first of these fields that it has, as text."""
-    identity = next((row.value[field] for field in fields if field in row.value), None)
-    if isinstance(identity, float) and abs(identity) >= 2**63:
+def name_row(row: Row, *fields: str) -> str | None:
+    """What a record calls itself in the first of these fields that says something, as text.
+
+    None where it says nothing; its row in the ledger is then named by its place.
+    """
+    identity = _first_said(row.value, fields)
+    if row.raw and isinstance(identity, float) and abs(identity) >= 2**63:
         # Perhaps an integer past 64 bits: then the record is read again, with all its digits.
         row.value = parse_exactly(row.raw)
-        identity = next(row.value[field] for field in fields if field in row.value)
-    return str(identity) if isinstance(identity, str | int) else None
+        identity = _first_said(row.value, fields)
+    row.upstream_id = place_id(row.ordinal)
+    if identity is None:
+        if any(field in row.value for field in fields):
+            row.mends.append(Mend(Repair.ID_FROM_PLACE, "null"))
+        return None
+    if not isinstance(identity, str | int) or isinstance(identity, bool):
+        identity = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
+        row.mends.append(Mend(Repair.ID_TO_TEXT, identity))
+    row.upstream_id = str(identity)
+    return row.upstream_id
+
+
+def _first_said(value: dict[str, Any], fields: Sequence[str]) -> Any:
+    return next((value[name] for name in fields if value.get(name) is not None), None)
+
+
+def place_id(ordinal: int) -> str:
+    """What a record without an id is called in the ledger; no part of its Sample's id."""
+    return f"row-{ordinal}"
 
 
 def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:

@@ -86,6 +86,11 @@ class Source(Published):
     image_prefix: PathPrefix = Field("", description="put before each picture path of upstream")
     pictures: tuple[Name, ...] = Field((), description="collections its pictures are in")
     prompts: tuple[str, ...] = Field((), description="questions to choose from for bare captions")
+    ignore_fields: tuple[str, ...] = Field(
+        (),
+        description="fields of a record that carry no meaning for training, beyond those that the "
+        "layout knows; of a turn: conversations.<field>",
+    )
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: Expect = Expect()
 
