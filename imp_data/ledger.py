@@ -89,6 +89,10 @@ class Repair(StrEnum):
     ID_FROM_PLACE = "id_from_place", "An id that was null was replaced by the record's place."
     IMAGE_UNLISTED = "image_unlisted", "A list of one image was read as that image."
     EMPTY_IMAGE_REMOVED = "empty_image_removed", "An empty path, without <image>, was no image."
+    IMAGE_PATH_NORMALISED = (
+        "image_path_normalised",
+        "The image's path was written in its normal form: a/b.jpg, not .\\a//b.jpg.",
+    )
 
 
 # What a person reads for the words that the ledger holds.

@@ -7,6 +7,7 @@ reason why it goes, with its evidence.
 import re
 from collections.abc import Callable
 
+from imp_data.image_paths import leads_outside, normal_path
 from imp_data.layouts.llava import REGION_SUBSETS
 from imp_data.ledger import Mend, Reason, Repair, Verdict
 from imp_data.manifest import Limits
@@ -16,6 +17,15 @@ from imp_data.sample import IMAGE_TOKEN, Draft, says_something
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
 _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
+
+
+def normalise_image_path(draft: Draft) -> Mend | None:
+    """The image's path in its normal form; one that leads outside stays as it is, as evidence."""
+    before = draft.image
+    if before is None or (path := normal_path(before)) == before or leads_outside(path):
+        return None
+    draft.image = path
+    return Mend(Repair.IMAGE_PATH_NORMALISED, before)
 
 
 def remove_leading_gpt(draft: Draft) -> Mend | None:
@@ -54,6 +64,7 @@ def with_token_first(value: str) -> str:
 
 
 MENDS: tuple[Callable[[Draft], Mend | None], ...] = (
+    normalise_image_path,
     remove_leading_gpt,
     remove_control_characters,
     move_token_to_front,
@@ -65,14 +76,6 @@ def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
     if draft.image is not None and leads_outside(draft.image):
         return Verdict(Reason.BAD_IMAGE_PATH, {"image": draft.image[:200]})
     return None
-
-
-def leads_outside(path: str) -> bool:
-    """Whether a picture's path is empty, absolute, or climbs."""
-    steps = path.replace("\\", "/").split("/")
-    # An empty step: nothing at all, a slash at either end, or an absolute path behind a prefix.
-    outside = "" in steps or ".." in steps or "\0" in path
-    return outside or (len(steps[0]) == 2 and steps[0][1] == ":")
 
 
 def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:

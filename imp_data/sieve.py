@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from imp_data.image_paths import leads_outside, normal_path
 from imp_data.layouts.llava import REGION_SUBSETS
 from imp_data.layouts.plain import Plain
 from imp_data.manifest import Limits
-from imp_data.rules import leads_outside, says_nothing, with_token_first
+from imp_data.rules import says_nothing, with_token_first
 from imp_data.sample import IMAGE_TOKEN
 
 Mask = npt.NDArray[np.bool_]
@@ -32,8 +33,12 @@ _C1_LEAD, _C1_LAST = 0xC2, 0x9F  # U+0080 to U+009F are C2 80 to C2 9F in UTF-8
 _BOX = np.frombuffer(b"[0.00, 0.00, 0.00, 0.00]", np.uint8)
 _DIGITS = np.array([3, 4, 9, 10, 15, 16, 21, 22])
 _FIXED = np.setdiff1d(np.arange(len(_BOX)), _DIGITS)
-# Where none of these is in any path, as lines of one text, no path leads outside.
-_SUSPICIOUS = ("\\", "\0", "//", "\n/", "/\n", "\n\n", "..", ":")
+# Where none of these is in any path, as lines of one text, no path leads outside, and each is in
+# its normal form.
+_SUSPICIOUS = (
+    *("\\", "\0", "//", "\n/", "/\n", "\n\n", "..", ":"),
+    *("./", "/.\n", "\n ", " \n", "\t", "\r", "\v", "\f"),
+)
 
 
 class Sifted(NamedTuple):
@@ -58,7 +63,7 @@ def sifted(plain: Plain, limits: Limits) -> Sifted:
     doubtful = (plain.counts > limits.max_turns) | (held.sizes() > limits.max_characters)
     doubtful |= held.at(_controls(held)) | _misplaced_tokens(held, pictured)
     doubtful |= _odd_boxes(held, region) | held.of(_silent(held, plain.texts, pictured))
-    return Sifted(texts, doubtful | _outside(plain.images), moved)
+    return Sifted(texts, doubtful | _odd_paths(plain.images), moved)
 
 
 def _move_tokens(texts: list[str], firsts: Ints, drafts: Ints) -> dict[int, str]:
@@ -170,10 +175,14 @@ def _odd_boxes(held: _Held, region: Mask) -> Mask:
     return found | held.at(places[~(form & (left < right) & (top < bottom))])
 
 
-def _outside(images: Sequence[str | None]) -> Mask:
-    """Drafts whose picture's path leads outside."""
+def _odd_paths(images: Sequence[str | None]) -> Mask:
+    """Drafts whose image's path leads outside, or has another normal form."""
     paths = "\n".join(image for image in images if image is not None)
     lines = f"\n{paths}\n" if paths or "" in images else ""
     if not any(sign in lines for sign in _SUSPICIOUS):
         return np.zeros(len(images), np.bool_)
-    return np.array([i is not None and leads_outside(i) for i in images], np.bool_)
+    return np.array([i is not None and _is_odd(i) for i in images], np.bool_)
+
+
+def _is_odd(path: str) -> bool:
+    return leads_outside(path) or normal_path(path) != path

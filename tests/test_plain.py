@@ -72,7 +72,16 @@ QUESTIONS = st.one_of(st.just("<image>\nWhat is it?"), st.just("What is it?\n<im
 REGION = "<image>\nPlease provide a short description for this region: "
 PATHS = ["coco/1.jpg", "vg/2.jpg", "textvqa/3.jpg", "gqa/é.jpg", "a.jpg", "a..b/c", "a:b", "a\nb"]
 BAD_PATHS = ["", "/a", "a//b", "a/", "../a", "C:/a", "a\\b", "a\x00"]
-IMAGES = st.sampled_from([*PATHS, *BAD_PATHS, None, 3, ["a"]])
+OTHER_SPELLINGS = [
+    "./coco/1.jpg",
+    "coco//1.jpg",
+    "vg\\2.jpg",
+    "vg/./2.jpg",
+    "a.jpg\n",
+    "a.jpg ",
+    "b/.",
+]
+IMAGES = st.sampled_from([*PATHS, *BAD_PATHS, *OTHER_SPELLINGS, None, 3, ["a"]])
 IDS = st.sampled_from(["7", "", 7, -1, 2**63, 2**70, 1.5, True, None, ["7"], "é"])
 ODD = st.sampled_from([None, 3, "text", [], {}, [[]], {"conversations": None}])
 

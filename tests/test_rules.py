@@ -209,12 +209,41 @@ def test_the_longest_conversations_that_upstream_has_pass(turns: int) -> None:
         "C:\\secret.jpg",
         "coco/1.jpg\x00.png",
         "dvqa/images/",
-        "dvqa/images//etc/passwd",
     ],
 )
 def test_a_picture_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str) -> None:
     verdict = judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS)
     assert verdict == ("bad_image_path", {"image": path})
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("./coco/1.jpg", "coco/1.jpg"),
+        ("coco/./1.jpg", "coco/1.jpg"),
+        ("coco//1.jpg", "coco/1.jpg"),
+        ("coco/1.jpg/.", "coco/1.jpg"),
+        ("coco\\train\\1.jpg", "coco/train/1.jpg"),
+        ("coco/1.jpg\n", "coco/1.jpg"),
+        ("coco/1.jpg\r\n", "coco/1.jpg"),
+        ("\tcoco/1.jpg ", "coco/1.jpg"),
+        (".\\./coco\\/1.jpg ", "coco/1.jpg"),
+        ("dvqa/images//etc/passwd", "dvqa/images/etc/passwd"),
+    ],
+)
+def test_another_spelling_of_a_path_is_normalised_and_noted(path: str, normal: str) -> None:
+    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+    assert judge(draft, LIMITS) is None
+    assert (draft.image, draft.mends) == (normal, [("image_path_normalised", path)])
+
+
+@pytest.mark.parametrize(
+    "path", ["coco/a b.jpg", "coco/.a/1.jpg", "coco/a./1.jpg", "coco/\xa0.jpg"]
+)
+def test_a_path_in_its_normal_form_stays_as_it_is(path: str) -> None:
+    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+    assert judge(draft, LIMITS) is None
+    assert (draft.image, draft.mends) == (path, [])
 
 
 @pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from imp_data.image_paths import normal_path
 from imp_data.layouts.damage import Offsets
 from imp_data.layouts.keys import COMMON, Keys, over_rows, passed_over, verdict_on
 from imp_data.layouts.plain import MISREAD, Plain, fits, loaded
@@ -78,7 +79,7 @@ def _draft(row: Row, source: Source) -> Draft | Refused:
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
     image = _named_image(row, turns)
     question = next((value for speaker, value in turns if speaker == "human"), "")
-    subset = subset_of(source.subsets, image, question)
+    subset = subset_of(source.subsets, normal_path(image) if image else image, question)
     where = source.image_prefix + image if image else image
     return Draft([row], identity or "", subset, where, turns)
 
