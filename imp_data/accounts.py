@@ -42,10 +42,12 @@ class Life(NamedTuple):
 
     def _fate(self) -> str:
         row = self.row
+        evidence = orjson.loads(row["evidence"] or b"{}")
         if row["outcome"] == Outcome.KEPT:
             picture = self.sample and self.sample["image"]
-            return f"kept: sample {self.place:,} of the mixture, {picture or 'text alone'}"
-        evidence = orjson.loads(row["evidence"] or b"{}")
+            found_as = evidence.get("found_as")
+            other = f", found as {found_as}" if found_as else ""
+            return f"kept: sample {self.place:,} of the mixture, {picture or 'text alone'}{other}"
         shown = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
         sentence = SENTENCES[row["reason"]]
         return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{shown}"

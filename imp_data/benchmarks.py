@@ -104,7 +104,7 @@ def _fingerprints(
         for row, i in zip(
             fingerprints_of(label, list(asked.values()), shelf, limits), asked, strict=True
         ):
-            if row.status != "missing":
+            if row.status not in ("missing", "ambiguous"):
                 found[i] = row
     missing = benchmark.picture_paths[0]
     return [found.get(i) or Fingerprint(missing.format(id=i), "missing") for i in ids]

@@ -62,6 +62,10 @@ class Reason(StrEnum):
     BENCHMARK_HASH = "benchmark_hash", "The picture looks like a benchmark picture."
     NEAR_DUPLICATE = "near_duplicate", "The picture looks like one its source has kept before."
     IMAGE_MISSING = "image_missing", "The picture is not there."
+    IMAGE_AMBIGUOUS = (
+        "image_ambiguous",
+        "No image has this path as it is spelled, and several have it in another spelling.",
+    )
     IMAGE_EMPTY = "image_empty", "The picture's file has no bytes."
     IMAGE_UNDECODABLE = "image_undecodable", "The picture cannot be decoded."
     IMAGE_TRUNCATED = "image_truncated", "The picture's file ends too early."
@@ -92,6 +96,10 @@ class Repair(StrEnum):
     IMAGE_PATH_NORMALISED = (
         "image_path_normalised",
         "The image's path was written in its normal form: a/b.jpg, not .\\a//b.jpg.",
+    )
+    IMAGE_RESPELLED = (
+        "image_respelled",
+        "The image was found under another spelling of its path; the evidence names it.",
     )
 
 

@@ -18,6 +18,7 @@ from imp_data.verdicts import Benchmarked, picture_verdicts
 
 _COLUMNS = [
     *("image", "status", "sha256", "width", "height", "phash", "phash_upright", "problem"),
+    "found_as",
 ]
 _SHA256_BYTES = 32
 _BATCH_ROWS = 1 << 14
@@ -73,7 +74,8 @@ class Looks(NamedTuple):
     """All pictures of a fingerprint file, judged: 53 bytes each.
 
     `names` ascend; picture n of them is row `rows[n]` of the other columns. `refused` has the
-    verdicts on those that do not pass, by name.
+    verdicts on those that do not pass, by name; `respelled` the evidence on those that were found
+    under another spelling of their path.
     """
 
     names: Names
@@ -83,6 +85,7 @@ class Looks(NamedTuple):
     height: npt.NDArray[np.int32]
     fine: npt.NDArray[np.bool_]
     refused: dict[int, Verdict]
+    respelled: dict[int, dict[str, str]]
 
     def passes(self, names: Names) -> npt.NDArray[np.bool_]:
         """For each picture whether its Samples may stay. Raises KeyError if one is unknown."""
@@ -127,6 +130,7 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
     sha256 = np.zeros((count, _SHA256_BYTES), np.uint8)
     width, height = np.zeros((2, count), np.int32)
     refused: dict[int, Verdict] = {}
+    respelled: dict[int, dict[str, str]] = {}
     row = 1
     for batch in file.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
         here, row = slice(row, row + len(batch)), row + len(batch)
@@ -137,8 +141,12 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
         for place, verdict in verdicts.items():
             fine[here.start + place] = False
             refused[int(names[here.start + place])] = verdict
+        for place in np.flatnonzero(batch["found_as"].is_valid()).tolist():
+            spellings = {"image": batch["image"][place], "found_as": batch["found_as"][place]}
+            evidence = {name: str(spelling) for name, spelling in spellings.items()}
+            respelled[int(names[here.start + place])] = evidence
     order = np.argsort(names, kind="stable").astype(np.int32)
-    return Looks(names[order], order, sha256, width, height, fine, refused)
+    return Looks(names[order], order, sha256, width, height, fine, refused, respelled)
 
 
 def _digests(texts: pa.StringArray) -> npt.NDArray[np.uint8]:

@@ -92,6 +92,9 @@ def write_screened(
         for batch in arrow_batches(records, ["id", "subset"]):
             here = slice(first, first + len(batch))
             columns = _fate_columns(here, batch.column("id"), kept[here], refused)
+            if looks is not None and looks.respelled:
+                found = _respelled(offered.pictures[here], kept[here], looks)
+                columns[-1] = pc.coalesce(columns[-1], found)
             columns += _look_columns(offered.pictures[here], kept[here], looks)
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCREENED_SCHEMA))
             of_kept = batch.column("subset").filter(pa.array(kept[here]))
@@ -154,6 +157,15 @@ def _fate_columns(
         evidence = pc.replace_with_mask(evidence, going, shown)
     sample = pa.array(np.arange(here.start, here.start + size, dtype=np.int32))
     return [sample, ids, outcome, reason, evidence]
+
+
+def _respelled(pictures: Names, kept: npt.NDArray[np.bool_], looks: Looks) -> pa.Array:
+    """Evidence on the kept rows whose image was found under another spelling of its path."""
+    evidence = np.full(len(kept), None, object)
+    known = np.fromiter(looks.respelled, np.uint64)
+    for row in np.flatnonzero(kept & np.isin(pictures, known)).tolist():
+        evidence[row] = evidence_json(looks.respelled[int(pictures[row])])
+    return pa.array(evidence, pa.string())
 
 
 def _look_columns(

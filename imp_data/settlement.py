@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.ledger import LEDGER_SCHEMA, Outcome, Stage
+from imp_data.ledger import LEDGER_SCHEMA, Outcome, Repair, Stage
 from imp_data.store import arrow_batches, parquet_file, parquet_writer, value_counts
 
 _BATCH_ROWS = 1 << 15
@@ -83,6 +84,7 @@ class _Decisions:
         at = np.searchsorted(self._witnessed, rows)
         unseen = without | (self._witnessed[at] != rows)
         told["evidence"] = self._evidence.take(pa.array(at, mask=unseen))
+        batch = _with_respelled(batch, told)
         columns = [
             pc.coalesce(batch.column(name), told[name]) if name in told else batch.column(name)
             for name in LEDGER_SCHEMA.names
@@ -98,6 +100,21 @@ class _Decisions:
         if without.all():
             return pa.nulls(len(rows), pa.string())
         return self._words.take(pa.array(codes[rows], mask=without))
+
+
+def _with_respelled(batch: pa.RecordBatch, told: dict[str, pa.Array]) -> pa.RecordBatch:
+    """The rows with a repair more where screening kept them and has evidence of a spelling."""
+    kept = pc.fill_null(pc.equal(told["outcome"], Outcome.KEPT.value), False)
+    respelled = pc.and_(kept, told["evidence"].is_valid())
+    if not respelled.true_count:
+        return batch
+    place = batch.schema.get_field_index("repairs")
+    repairs = batch.column(place).to_pylist()
+    for row in np.flatnonzero(respelled.to_numpy(zero_copy_only=False)).tolist():
+        before = orjson.loads(told["evidence"][row].as_py())["image"]
+        repairs[row].append({"repair": Repair.IMAGE_RESPELLED.value, "before": before})
+    field = batch.schema.field(place)
+    return batch.set_column(place, field, pa.array(repairs, field.type))
 
 
 def _codes(texts: pa.StringArray, words: dict[str | None, int]) -> npt.NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from imp_data.manifest import Limits
 
 _BROKEN = {
     "missing": Reason.IMAGE_MISSING,
+    "ambiguous": Reason.IMAGE_AMBIGUOUS,
     "empty": Reason.IMAGE_EMPTY,
     "undecodable": Reason.IMAGE_UNDECODABLE,
     "truncated": Reason.IMAGE_TRUNCATED,

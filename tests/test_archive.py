@@ -2,8 +2,11 @@
 
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
+from imp_data.images.archive import AmbiguousImage, DamagedMember, Shelf, TooManyBytes
 from imp_data.manifest import Folder, Mixture, Pictures, Recipe
 from imp_data.places import place
 from imp_data.store import move
@@ -325,3 +328,203 @@ def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_pa
         assert birds.read(f"birds/{n}.png", MANY) == b""
     with pytest.raises(FileNotFoundError):
         birds.read(f"birds/{count}.png", MANY)
+
+
+def as_named(names: Mapping[bytes, bytes], kind: str) -> bytes:
+    """A zip that says nothing of its names' encoding, or a tar: members by the bytes of names."""
+    out = io.BytesIO()
+    if kind == "tar":
+        with tarfile.open(fileobj=out, mode="w:", format=tarfile.GNU_FORMAT) as tar:
+            for name, content in names.items():
+                info = tarfile.TarInfo(os.fsdecode(name))
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        return out.getvalue()
+    # zipfile sets the flag of UTF-8 where a name needs it: names of as many bytes are put in place.
+    plain = {b"%0*d" % (len(name), n): name for n, name in enumerate(names)}
+    data = zipped({stem.decode(): names[name] for stem, name in plain.items()})
+    for stem, name in plain.items():
+        data = data.replace(stem, name)
+    return data
+
+
+NAMES = [
+    ("café.jpg", "café.jpg".encode()),
+    ("café.jpg", unicodedata.normalize("NFD", "café.jpg").encode()),
+    (unicodedata.normalize("NFD", "café.jpg"), "café.jpg".encode()),
+    ("café.jpg", "café.jpg".encode("cp437")),
+    ("café.jpg", "café.jpg".encode("latin-1")),
+    ("老虎.jpg", "老虎.jpg".encode("gbk")),
+    ("caf%C3%A9.jpg", "café.jpg".encode()),
+    ("caf%E9.jpg", "café.jpg".encode("latin-1")),
+    ("CAFÉ.JPG", "café.jpg".encode("cp437")),
+    ("café.png", "café.jpg".encode("latin-1")),
+    ("a%20b.jpg", b"a b.jpg"),
+    ("a b.jpg", b"a%20b.jpg"),
+    ("owl.jpg", b"OWL.JPG"),
+    ("owl.jpg", b"owl.gif"),
+    ("owl.jpg", b"owl.jpg "),
+    ("b/owl.jpg", b"B/Owl.jpeg"),
+]
+
+
+@pytest.mark.parametrize(("asked", "name"), NAMES)
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
+    kind: str, asked: str, name: bytes, tmp_path: Path
+) -> None:
+    others = {b"other.jpg": b"1", b"b/cafe.jpg": b"2", "éa.jpg".encode(): b"3"}
+    if kind == "folder":
+        birds = shelf(tmp_path, {}, folder("birds"))
+        for path, content in {name: b"owl", **others}.items():
+            whole = os.fsencode(tmp_path) + b"/raw/birds/" + path
+            os.makedirs(os.path.dirname(whole), exist_ok=True)
+            with open(whole, "wb") as file:
+                file.write(content)
+    else:
+        archive = as_named({name: b"owl", **others}, kind)
+        birds = shelf(tmp_path, {f"raw/birds/b.{kind}": archive}, folder("birds", f"b.{kind}"))
+    found, found_as = birds.found(f"birds/{asked}", MANY)
+    assert found == birds.read(f"birds/{asked}", MANY) == b"owl"
+    assert found_as != f"birds/{asked}"
+    if found_as is not None:
+        # The spelling that is noted leads to the image, is UTF-8, and needs no second note.
+        assert birds.found(found_as.encode().decode(), MANY) == (b"owl", None) or "%" in found_as
+    for gone in ("birds/tit.jpg", "birds/caf.jpg", "birds/b/owl2.jpg", "bird/owl.jpg"):
+        with pytest.raises(FileNotFoundError):
+            birds.read(gone, MANY)
+
+
+LAYS = [
+    ({"raw/birds/b.zip": zipped({"Owl.jpg": b"A", "owl.gif": b"B", "x.jpg": b"C"})}, "b.zip"),
+    ({"raw/birds/b.tar": tarred({"Owl.jpg": b"A", "owl.gif": b"B", "x.jpg": b"C"})}, "b.tar"),
+    ({f"raw/birds/{n}": d for n, d in (("Owl.jpg", b"A"), ("owl.gif", b"B"))}, None),
+]
+
+
+@pytest.mark.parametrize(("files", "file"), LAYS)
+def test_the_closest_spelling_is_meant_and_of_several_as_close_none(
+    files: dict[str, bytes], file: str | None, root: Path
+) -> None:
+    birds = shelf(root, files, folder("birds", file))
+    assert birds.found("birds/owl.gif", MANY) == (b"B", None)
+    assert birds.found("birds/OWL.GIF", MANY) == (b"B", "birds/owl.gif")
+    assert birds.found("Birds/OWL.jpg", MANY) == (b"A", "birds/Owl.jpg")
+    with pytest.raises(AmbiguousImage) as error:
+        birds.found("birds/owl.png", MANY)
+    assert error.value.candidates == ["birds/Owl.jpg", "birds/owl.gif"]
+
+
+def test_an_image_that_is_put_there_is_seen_by_the_next_look(tmp_path: Path) -> None:
+    birds = shelf(tmp_path, {"raw/birds/a.jpg": b"a"}, folder("birds"))
+    with pytest.raises(FileNotFoundError):
+        birds.read("birds/owl.jpg", MANY)
+    (tmp_path / "raw/birds/OWL.jpg").write_bytes(b"owl")
+    assert birds.read("birds/owl.jpg", MANY) == b"owl"
+
+
+def test_a_sidecar_is_never_meant(tmp_path: Path) -> None:
+    files = {"raw/birds/._owl.JPG": b"side", "raw/birds/__MACOSX/owl.jpg": b"side"}
+    birds = shelf(tmp_path, files, folder("birds"))
+    for name in ("birds/._owl.jpg", "birds/__macosx/owl.jpg"):
+        with pytest.raises(FileNotFoundError):
+            birds.read(name, MANY)
+
+
+ODD_NAMES = [
+    "/a/owl.png",
+    "./a/owl.png",
+    "a//owl.png",
+    "a\\owl.png",
+    ".\\a\\owl.png",
+    "a/./owl.png",
+]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_members_name_in_another_form_needs_no_second_look(
+    name: str, pack: Callable[[Mapping[str, bytes]], bytes], root: Path
+) -> None:
+    file = f"b.{'zip' if pack is zipped else 'tar'}"
+    birds = shelf(root, {f"raw/birds/{file}": pack({name: b"owl"})}, folder("birds", file, "a"))
+    assert birds.found("birds/owl.png", MANY) == (b"owl", None)
+
+
+def linked(kind: str) -> bytes:
+    """real/owl.png, links to it and to its folder, and links that lead out, round or nowhere."""
+    soft = {"real/same.png": "owl.png", "far/owl.png": "../real/./owl.png", "dir": "real"}
+    soft |= {"out": "../../etc", "abs.png": "/etc/hostname", "round": "round", "far/gone.png": "no"}
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("real/owl.png", b"owl")
+            for name, target in soft.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o120777 << 16
+                archive.writestr(info, target)
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w:") as tar:
+        info = tarfile.TarInfo("./real/owl.png")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"owl"))
+        hard = tarfile.TarInfo("hard.png")
+        hard.type, hard.linkname = tarfile.LNKTYPE, "./real/owl.png"
+        tar.addfile(hard)
+        for name, target in soft.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_links_in_an_archive_give_what_they_lead_to(kind: str, root: Path) -> None:
+    birds = shelf(root, {f"raw/birds/b.{kind}": linked(kind)}, folder("birds", f"b.{kind}"))
+    names = ["real/owl.png", "real/same.png", "far/owl.png", "dir/owl.png", "dir/same.png"]
+    for name in names + ["hard.png"] * (kind == "tar"):
+        assert birds.found(f"birds/{name}", MANY) == (b"owl", None)
+    for name in ("out/hostname", "abs.png", "round", "round/owl.png", "far/gone.png", "dir"):
+        with pytest.raises(FileNotFoundError):
+            birds.read(f"birds/{name}", MANY)
+
+
+# A file of 3 MiB with bytes at three places, and zeros between them.
+HOLES = {0: b"first", (1 << 20) + 7: b"second", (3 << 20) - 4: b"last"}
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix 0.0", "posix 0.1", "posix 1.0"])
+@pytest.mark.skipif(shutil.which("tar") is None, reason="no tar program here")
+def test_sparse_members_are_read_with_their_holes(form: str, tmp_path: Path) -> None:
+    whole = bytearray(3 << 20)
+    for at, some in HOLES.items():
+        whole[at : at + len(some)] = some
+    with (tmp_path / "owl.png").open("wb") as file:
+        for at, some in HOLES.items():
+            file.seek(at)
+            file.write(some)
+    (tmp_path / "jay.png").write_bytes(b"jay")
+    how, _, version = form.partition(" ")
+    options = [f"--format={how}", "--sparse", *([f"--sparse-version={version}"] * bool(version))]
+    target = tmp_path / "raw" / "birds" / "b.tar"
+    birds = shelf(tmp_path, {"raw/birds/b.tar": b""}, folder("birds", "b.tar"))
+    subprocess.run(
+        ["tar", *options, "-C", tmp_path, "-cf", target, "owl.png", "jay.png"], check=True
+    )
+    assert target.stat().st_size < 1 << 20
+    assert birds.read("birds/owl.png", 4 << 20) == bytes(whole)
+    assert birds.read("birds/jay.png", 4 << 20) == b"jay"
+    with pytest.raises(TooManyBytes):
+        birds.read("birds/owl.png", MANY)
+
+
+def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:
+    files = {
+        "raw/birds/b": zipped({"owl.png": b"owl"}),
+        "raw/birds/b.zip": tarred({"jay.png": b"jay"}),
+    }
+    birds = shelf(tmp_path, files, folder("birds", "b"), folder("birds", "b.zip"))
+    assert (birds.read("birds/owl.png", MANY), birds.read("birds/jay.png", MANY)) == (
+        b"owl",
+        b"jay",
+    )

@@ -3,18 +3,22 @@
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
-from imp_data.images.gathered import Gathered
+from imp_data.images.gathered import Asked, Gathered
 from imp_data.images.members import DamagedMember, TooManyBytes, read_member
+from imp_data.images.respelled import FOLDER, AmbiguousImage, Home, StateOf, respelled
+from imp_data.images.spellings import noted
 from imp_data.manifest import Folder
+from imp_data.objects import State
 from imp_data.places import in_store
 
-__all__ = ["DamagedMember", "Pictures", "Shelf", "TooManyBytes"]
+__all__ = ["AmbiguousImage", "DamagedMember", "Pictures", "Shelf", "TooManyBytes"]
 
 # Of a name that no file can have, links that lead round, sockets.
 _NO_FILE = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
@@ -25,6 +29,9 @@ class Pictures(Protocol):
     """Whatever gives pictures by the names that Samples have for them."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
+        """See Shelf."""
+
+    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
         """See Shelf."""
 
 
@@ -40,28 +47,53 @@ class Shelf(NamedTuple):
     folders: tuple[tuple[str, Folder], ...]
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The picture's bytes.
+        """The image's bytes; see `found`."""
+        return self.found(image, max_bytes)[0]
 
-        Raises FileNotFoundError where no place has it, DamagedMember, TooManyBytes; UserError if
-        an archive is there but is none, or if what is there cannot be read.
+    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
+        """The image's bytes, and the path it was found by where that is another spelling.
+
+        Raises FileNotFoundError where no place has it, AmbiguousImage where several images may be
+        meant, DamagedMember, TooManyBytes; UserError if an archive is there but is none, or if what
+        is there cannot be read.
         """
         if in_store(self.raw):
-            return self.gathered([image], max_bytes).read(image, max_bytes)
+            return self.gathered([image], max_bytes).found(image, max_bytes)
+        data = self._exact(image, max_bytes)
+        if data is not None:
+            return data, None
+        with _readable(self.raw):
+            other = self.respelled(image, state_here)
+        data = None if other is None else self._exact(other, max_bytes)
+        if other is None or data is None:
+            raise FileNotFoundError(image)
+        return data, noted(image, other)
+
+    def _exact(self, image: str, max_bytes: int) -> bytes | None:
         try:
             for place, member in chain([(self.images, image)], self.places(image)):
                 data = _read(place, member, max_bytes)
                 if data is not None:
                     return data
         except OSError as error:
-            where, why = error.filename or place / member, error.strerror or error
-            raise UserError(where, f"cannot be read ({why})", _ACCESS) from error
-        raise FileNotFoundError(image)
+            raise _unreadable(error, place / member) from error
+        return None
 
     def gathered(self, images: Sequence[str], max_bytes: int) -> Pictures:
         """What reads just these pictures, in this order: from a store some at a time."""
         if in_store(self.raw):
-            return Gathered([(self.images, i, [*self.places(i)]) for i in images], max_bytes)
+            asked = [Asked(self.images, i, [*self.places(i)]) for i in images]
+            return Gathered(asked, max_bytes, self)
         return self
+
+    def respelled(self, image: str, state_of: StateOf) -> str | None:
+        """The path of the one image that is meant by another spelling; see images.respelled."""
+        homes = [Home("", self.images, "")]
+        for collection, folder in self.folders:
+            home = self.raw / collection
+            place = home / folder.file if folder.file else home
+            homes.append(Home(folder.path, place, folder.inside))
+        return respelled(image, homes, state_of)
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
         """Where else than unpacked a picture may be: folder or archive, and its name in there."""
@@ -71,6 +103,30 @@ class Shelf(NamedTuple):
                 inside = f"{folder.inside}/{member}" if folder.inside else member
                 home = self.raw / collection
                 yield (home / folder.file if folder.file else home), inside
+
+
+def state_here(place: Path) -> int | State | None:
+    """The state of a folder or archive of this machine."""
+    try:
+        state = place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FOLDER if S_ISDIR(state.st_mode) else state.st_mtime_ns
+
+
+@contextmanager
+def _readable(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(error, place) from error
+
+
+def _unreadable(error: OSError, place: Path) -> UserError:
+    where, why = error.filename or place, error.strerror or error
+    return UserError(where, f"cannot be read ({why})", _ACCESS)
 
 
 def _read(place: Path, member: str, max_bytes: int) -> bytes | None:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from imp_data.images.archive import DamagedMember, Pictures, TooManyBytes
+from imp_data.images.archive import AmbiguousImage, DamagedMember, Pictures, TooManyBytes
 from imp_data.images.decoding import (
     TooManyPixels,
     check_pixels,
@@ -20,7 +20,10 @@ from imp_data.images.decoding import (
 from imp_data.images.phash import Frequencies, phashes, upright
 from imp_data.manifest import Limits
 
-Status = Literal["ok", "missing", "empty", "undecodable", "truncated", "too_large"]
+Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
+
+# Of the images that an ambiguous path may mean.
+_MOST_SHOWN = 10
 
 SCHEMA = pa.schema(
     [
@@ -36,6 +39,7 @@ SCHEMA = pa.schema(
         pa.field("phash", pa.uint64()),
         pa.field("phash_upright", pa.uint64()),
         pa.field("problem", pa.string()),
+        pa.field("found_as", pa.string()),
     ]
 )
 
@@ -46,7 +50,8 @@ class Fingerprint(NamedTuple):
     `phash` is imagehash's 64-bit perceptual hash, its first bit the highest, of the picture as
     stored; `phash_upright` that of the picture turned as its EXIF orientation says, where it says
     so: a copy may have been saved either way. A flat image has neither: it is known again by its
-    bytes alone.
+    bytes alone. `found_as` is the path by which the image was found where the record spells it in
+    another way; a byte that is not UTF-8 stands there as `%E9`.
     """
 
     image: str
@@ -61,6 +66,7 @@ class Fingerprint(NamedTuple):
     phash: int | None = None
     phash_upright: int | None = None
     problem: str | None = None
+    found_as: str | None = None
 
 
 class _Seen(NamedTuple):
@@ -98,7 +104,10 @@ def _hashed(seen: Sequence[_Seen]) -> list[Fingerprint]:
 
 def _seen(image: str, shelf: Pictures, limits: Limits) -> _Seen:
     try:
-        data = shelf.read(image, limits.max_image_bytes)
+        data, found_as = shelf.found(image, limits.max_image_bytes)
+    except AmbiguousImage as error:
+        problem = f"may be any of {', '.join(error.candidates[:_MOST_SHOWN])}"
+        return _Seen(Fingerprint(image, "ambiguous", problem=problem))
     except FileNotFoundError:
         return _Seen(Fingerprint(image, "missing"))
     except TooManyBytes:
@@ -108,8 +117,9 @@ def _seen(image: str, shelf: Pictures, limits: Limits) -> _Seen:
         problem = f"in its archive: {error}"
         return _Seen(Fingerprint(image, "undecodable", problem=problem))
     if not data:
-        return _Seen(Fingerprint(image, "empty", bytes=0))
-    known = Fingerprint(image, "ok", len(data), hashlib.sha256(data).hexdigest())
+        return _Seen(Fingerprint(image, "empty", bytes=0, found_as=found_as))
+    sha256 = hashlib.sha256(data).hexdigest()
+    known = Fingerprint(image, "ok", len(data), sha256, found_as=found_as)
     return _look(known, data, limits)
 
 

@@ -1,18 +1,38 @@
 """Pictures of one batch, read from an object store some at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
 
 from imp_data.at_once import at_once
 from imp_data.errors import UserError
 from imp_data.images.members import DamagedMember, TooManyBytes, learn, read_member
-from imp_data.objects import state_of
+from imp_data.images.respelled import StateOf
+from imp_data.images.spellings import noted
+from imp_data.objects import State, state_of
 from imp_data.ranges import first_bytes
 
-# The folder of unpacked pictures, a picture's name, and (place, name there) where else it may be.
-Asked = tuple[Path, str, list[tuple[Path, str]]]
+
+class Asked(NamedTuple):
+    """An image: its name, the folder of unpacked ones, (place, name there) where else it may be."""
+
+    images: Path
+    image: str
+    places: list[tuple[Path, str]]
+
+
+class Respelling(Protocol):
+    """What finds an image by another spelling: images.archive.Shelf."""
+
+    def places(self, image: str) -> Iterator[tuple[Path, str]]:
+        """Where else than unpacked an image may be."""
+
+    def respelled(self, image: str, state_of: StateOf) -> str | None:
+        """The path of the one image that is meant."""
+
+
 _NO_PICTURE = (FileNotFoundError, DamagedMember, TooManyBytes)
 _MOST_KEY_BYTES = 1024
 
@@ -20,7 +40,8 @@ _MOST_KEY_BYTES = 1024
 class Gathered:
     """What is asked of a store before any picture: which places are there, and in what state."""
 
-    def __init__(self, asked: Sequence[Asked], max_bytes: int) -> None:
+    def __init__(self, asked: Sequence[Asked], max_bytes: int, shelf: Respelling) -> None:
+        self._shelf = shelf
         tops = {images / image.partition("/")[0] for images, image, _ in asked}
         places = list(tops | {place for *_, places in asked for place, _ in places})
         self._states = dict(zip(places, at_once(state_of, places), strict=True))
@@ -30,7 +51,11 @@ class Gathered:
         self._found = at_once(partial(self._outcome, max_bytes=max_bytes), asked)
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The next picture's bytes: they are asked for in the order given. See Shelf.read."""
+        """The next picture's bytes; see `found`."""
+        return self.found(image, max_bytes)[0]
+
+    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
+        """The next image: they are asked for in the order given. See Shelf.found."""
         outcome = next(self._found)
         if isinstance(outcome, Exception):
             raise outcome
@@ -43,23 +68,39 @@ class Gathered:
             if state:
                 learn(archive, state)
 
-    def _outcome(self, asked: Asked, max_bytes: int) -> bytes | Exception:
-        images, image, places = asked
+    def _outcome(self, asked: Asked, max_bytes: int) -> tuple[bytes, str | None] | Exception:
         try:
-            if self._states[images / image.partition("/")[0]]:
-                data = _loose(images, image, max_bytes)
-                if data is not None:
-                    return data
-            for place, member in places:
-                data = self._from(place, member, max_bytes)
-                if data is not None:
-                    return data
-            raise FileNotFoundError(image)
+            data, other = self._exact(asked, max_bytes), None
+            if data is None:
+                other = self._shelf.respelled(asked.image, self._state)
+                if other is not None:
+                    again = Asked(asked.images, other, [*self._shelf.places(other)])
+                    data = self._exact(again, max_bytes)
+            if data is None:
+                raise FileNotFoundError(asked.image)
+            return data, noted(asked.image, other)
         except _NO_PICTURE as error:
             return error
 
+    def _exact(self, asked: Asked, max_bytes: int) -> bytes | None:
+        images, image, places = asked
+        if self._state(images / image.partition("/")[0]):
+            data = _loose(images, image, max_bytes)
+            if data is not None:
+                return data
+        for place, member in places:
+            data = self._from(place, member, max_bytes)
+            if data is not None:
+                return data
+        return None
+
+    def _state(self, place: Path) -> State | None:
+        if place not in self._states:
+            self._states[place] = state_of(place)
+        return self._states[place]
+
     def _from(self, place: Path, member: str, max_bytes: int) -> bytes | None:
-        state = self._states[place]
+        state = self._state(place)
         if state is None:
             return None
         if state.change:

@@ -4,8 +4,8 @@ import bz2
 import errno
 import io
 import lzma
+import stat
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,12 +14,16 @@ from copy import copy
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import local
-from typing import Any
+from typing import Any, BinaryIO
 
 from imp_data.errors import UserError
+from imp_data.file_kinds import HEAD_BYTES, file_kind
+from imp_data.images.links import followed, link_target, linked_names
+from imp_data.images.spellings import Named, on_disk
+from imp_data.images.tar_members import member_name, tar_members
 from imp_data.objects import State
 from imp_data.places import in_store
-from imp_data.ranges import ObjectFile, opened, piece_of
+from imp_data.ranges import ObjectFile, piece_of
 
 
 class DamagedMember(Exception):
@@ -30,8 +34,17 @@ class TooManyBytes(Exception):
     """The picture's file is larger than the limit."""
 
 
-def is_zip(archive: Path) -> bool:
-    """Whether a file counts as a zip; else it is a tar."""
+@lru_cache(maxsize=64)
+def is_zip(archive: Path, state: int | State) -> bool:
+    """Whether a file counts as a zip, else it is a tar: by its first bytes, else by its name.
+
+    A store would have to be asked for those, so there the name decides.
+    """
+    if not in_store(archive):
+        with archive.open("rb") as file:
+            kind = file_kind(file.read(HEAD_BYTES))
+        if kind in ("zip", "tar"):
+            return kind == "zip"
     return archive.suffix.lower() == ".zip"
 
 
@@ -41,31 +54,61 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
     `state` differs once the archive is another. Raises DamagedMember, TooManyBytes; UserError if
     the archive is none.
     """
-    if is_zip(archive):
+    if is_zip(archive, state):
         return _read_zipped(zip_of(archive, state), member, max_bytes)
-    place = tar_places(archive, state).get(member)
-    if place is None:
+    stored = tar_members(archive, state).get(member)
+    if stored is None:
         return None
-    offset, size = place
-    if size > max_bytes:
+    if stored.size > max_bytes:
         raise TooManyBytes
     if isinstance(state, State):
-        end = min(offset + size, state.size)
-        return _piece(archive, offset, end) if offset < end else b""
+        return stored.read(partial(_read_object_at, archive, state.size))
     with archive.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+        return stored.read(partial(_read_file_at, file))
+
+
+def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
+    end = min(offset + count, size)
+    return _piece(archive, offset, end) if offset < end else b""
+
+
+def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    file.seek(offset)
+    return file.read(count)
+
+
+def member_names(archive: Path, state: int | State) -> Iterator[Named]:
+    """What an archive's files are called, by links too; with their bytes where a zip does not say
+    how it is encoded."""
+    if not is_zip(archive, state):
+        members = tar_members(archive, state)
+        linked = linked_names(members.files, members.links)
+        yield from map(on_disk, (*members.files, *linked))
+        return
+    whole = zip_of(archive, state)
+    files = {
+        name: info
+        for name, info in whole.NameToInfo.items()
+        if not name.endswith("/") and not _is_link(info) and member_name(name) == name
+    }
+    for name, info in files.items():
+        yield name, None if info.flag_bits & _UTF8_NAME else _raw(name)
+    for name in linked_names(files, links_of(whole)):
+        yield name, None
+
+
+def _raw(name: str) -> bytes | None:
+    return None if name.isascii() else name.encode("cp437", "replace")
 
 
 def learn(archive: Path, state: State) -> None:
     """Read what an archive has, so that threads which want its members need not each do so."""
-    zip_of(archive, state) if is_zip(archive) else tar_places(archive, state)
+    zip_of(archive, state) if is_zip(archive, state) else tar_members(archive, state)
 
 
 def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes | None:
-    try:
-        info = archive.getinfo(member)
-    except KeyError:
+    info = _info(archive, member)
+    if info is None:
         return None
     if info.file_size > max_bytes:
         raise TooManyBytes
@@ -83,6 +126,38 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
             if _of_the_disk(error):
                 raise
             raise DamagedMember(str(error)) from error
+
+
+def _info(archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo | None:
+    """The member of that name, or that a symbolic link of that name leads to."""
+    info = archive.NameToInfo.get(member)
+    if (info is None or _is_link(info)) and (links := links_of(archive)):
+        target = followed(member, links)
+        info = None if target is None else archive.NameToInfo.get(target)
+    return None if info is None or _is_link(info) else info
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def links_of(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The symbolic links of a zip, which hold the name they lead to; read once an archive."""
+    known: dict[str, str] | None = getattr(archive, "links", None)
+    if known is None:
+        known = {}
+        for name, info in [*archive.NameToInfo.items()]:
+            if _is_link(info) and info.file_size <= _MOST_PATH_BYTES:
+                try:
+                    target = archive.read(info).decode()
+                except _DAMAGED as error:
+                    if _of_the_disk(error):
+                        raise
+                    continue  # a link that does not unpack leads nowhere
+                if (path := link_target(name, target)) is not None:
+                    known[name] = path
+        archive.links = known  # type: ignore[attr-defined]
+    return known
 
 
 def _bunzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -105,6 +180,8 @@ _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error),
     RuntimeError,  # encrypted, or compressed as nobody knows
 )
+_MOST_PATH_BYTES = 4096
+_UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 _REMEDY = "delete it and materialize its raw asset again"
 
 
@@ -112,28 +189,18 @@ _REMEDY = "delete it and materialize its raw asset again"
 def zip_of(path: Path, state: int | State) -> zipfile.ZipFile:
     """Open once a process: reading a large zip's directory takes seconds."""
     try:
-        return _StoredZip(path) if in_store(path) else zipfile.ZipFile(path)
+        archive = _StoredZip(path) if in_store(path) else zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
         if _of_the_disk(error):
             raise
         raise UserError(path, f"is not a whole zip ({error})", _REMEDY) from error
-
-
-@lru_cache(maxsize=64)
-def tar_places(path: Path, state: int | State) -> dict[str, tuple[int, int]]:
-    """{member: (offset of its data, size)} of an uncompressed tar."""
-    try:
-        with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            places = {
-                m.name.removeprefix("./"): (m.offset_data, m.size) for m in archive if m.isfile()
-            }
-            # tarfile takes a damaged header for the end of the archive.
-            file.seek(archive.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
-            return places
-    except tarfile.TarError as error:
-        raise UserError(path, f"is not a whole plain tar ({error})", _REMEDY) from error
+    # Also by the names in normal form; a member that has one for its own stays what it is.
+    for info in archive.filelist:
+        if (name := member_name(info.filename)) != info.filename and not info.filename.endswith(
+            "/"
+        ):
+            archive.NameToInfo.setdefault(name, info)
+    return archive
 
 
 def _piece(archive: Path, start: int, end: int) -> bytes:
