@@ -460,9 +460,9 @@ def linked(kind: str) -> bytes:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("real/owl.png", b"owl")
             for name, target in soft.items():
-                info = zipfile.ZipInfo(name)
-                info.external_attr = 0o120777 << 16
-                archive.writestr(info, target)
+                link = zipfile.ZipInfo(name)
+                link.external_attr = 0o120777 << 16
+                archive.writestr(link, target)
         return out.getvalue()
     with tarfile.open(fileobj=out, mode="w:") as tar:
         info = tarfile.TarInfo("./real/owl.png")

@@ -4,7 +4,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.image_paths import normal_path
@@ -75,11 +75,8 @@ def _headers(path: Path) -> Iterator[tarfile.TarInfo]:
 def _add(members: TarMembers, member: tarfile.TarInfo) -> None:
     name = member_name(member.name)
     if member.isfile():
-        spans = (
-            None
-            if member.sparse is None
-            else tuple((position, count) for position, count in member.sparse)
-        )
+        sparse: Any = member.sparse
+        spans = None if sparse is None else tuple((position, count) for position, count in sparse)
         members.files[name] = Stored(member.offset_data, member.size, spans)
     elif member.islnk():
         # The first of the members that share their bytes holds them.
