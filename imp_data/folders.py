@@ -1,7 +1,7 @@
-"""Files below a folder, and which of them only a desktop has put there."""
+"""Files below a folder, through links too; and which of them only a desktop has put there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _SIDECARS = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -15,27 +15,42 @@ def is_sidecar(name: str) -> bool:
     return any(step in _SIDECARS or step.startswith("._") for step in name.split("/"))
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, through symbolic links too, in no particular order.
+def files_below(
+    folder: Path, unreadable: Callable[[OSError], object] | None = None
+) -> list[tuple[str, os.stat_result]]:
+    """Relative name and state of every file below a folder, sorted as paths are.
 
-    A link that leads to a folder around it ends there, as one that leads nowhere does. Sidecars
-    are left out.
+    Symbolic links are followed; one that leads to a folder around it ends there, and one that leads
+    nowhere is left out. `unreadable` is told of folders that may not be read; without it they count
+    as empty.
     """
-    state = os.stat(folder)
-    for path in _files(str(folder), frozenset({(state.st_dev, state.st_ino)})):
-        yield Path(path)
+    begin = len(os.path.join(folder, ""))
+    own = os.stat(folder)
+    found = _files(str(folder), frozenset({(own.st_dev, own.st_ino)}), unreadable)
+    named = [(path[begin:], state) for path, state in found]
+    return sorted(named, key=lambda one: one[0].split("/"))
 
 
-def _files(folder: str, around: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _files(
+    folder: str,
+    around: frozenset[tuple[int, int]],
+    unreadable: Callable[[OSError], object] | None,
+) -> Iterator[tuple[str, os.stat_result]]:
     """`around`: device and inode of the folder and of those it was reached through."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_sidecar(entry.name):
-                continue
-            if entry.is_file():
-                yield entry.path
-            elif entry.is_dir():
-                state = os.stat(entry.path)
-                identity = (state.st_dev, state.st_ino)
-                if identity not in around:
-                    yield from _files(entry.path, around | {identity})
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        if unreadable is not None:
+            unreadable(error)
+        return
+    for entry in entries:
+        try:
+            state = os.stat(entry.path)
+            is_file, is_folder = entry.is_file(), entry.is_dir()
+        except OSError:
+            continue  # a link that leads nowhere, or round; or a file that has gone since
+        identity = (state.st_dev, state.st_ino)
+        if is_file:
+            yield entry.path, state
+        elif is_folder and identity not in around:
+            yield from _files(entry.path, around | {identity}, unreadable)

@@ -15,6 +15,7 @@ from typing import IO
 
 from imp_data.at_once import at_once
 from imp_data.errors import UserError
+from imp_data.folders import is_sidecar
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
 from imp_data.ranges import opened
@@ -102,7 +103,7 @@ def _members(archive: Path, globs: Sequence[str]) -> _Members:
     """Name and content of what a glob matches; no content where it is not safe to lay down."""
 
     def matches(name: str) -> bool:
-        return "__MACOSX" not in name.split("/") and any(fnmatchcase(name, g) for g in globs)
+        return not is_sidecar(name) and any(fnmatchcase(name, g) for g in globs)
 
     if archive.suffix.lower() == ".zip":
         return _zip_members(archive, matches)

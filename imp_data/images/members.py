@@ -182,7 +182,7 @@ _DAMAGED = (
 )
 _MOST_PATH_BYTES = 4096
 _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
-_REMEDY = "delete it and materialize its raw asset again"
+_REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from imp_data.ranges import opened
 
 # Reads so many bytes from an offset of the archive; fewer at its end.
 ReadAt = Callable[[int, int], bytes]
-_REMEDY = "delete it and materialize its raw asset again"
+_REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
 class Stored(NamedTuple):

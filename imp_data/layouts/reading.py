@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.folders import is_sidecar
 from imp_data.layouts.damage import Offsets, Spans
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.keys import Keys
@@ -58,7 +59,9 @@ def record_files(folder: Path, source: Source) -> list[Path]:
     """The files that hold a source's records, in the manifest's order, globs sorted."""
     files: list[Path] = []
     for pattern in source.records:
-        found = sorted(folder.glob(pattern), key=lambda file: file.parts)
+        matches = folder.glob(pattern)
+        own = (file for file in matches if not is_sidecar(file.relative_to(folder).as_posix()))
+        found = sorted(own, key=lambda file: file.parts)
         if not found:
             raise UserError(
                 folder / pattern, "is not there", f"materialize raw/{source.name} again"

@@ -9,6 +9,7 @@ import xxhash
 
 from imp_data.at_once import at_once
 from imp_data.errors import UserError
+from imp_data.folders import files_below, is_sidecar
 from imp_data.objects import objects_below, state_of
 from imp_data.places import in_store
 from imp_data.ranges import opened
@@ -44,8 +45,9 @@ def tree_digest(path: Path) -> str:
     if not found and (in_store(path) or not path.is_dir()):
         raise UserError(path, "is not there", "look whether its manifest names the right file")
     files = [path / name for name in found]
+    names = [name.encode("utf-8", "surrogateescape") for name in found]
     digests = at_once(file_sha256, files) if in_store(path) else map(file_sha256, files)
-    return text_digest(*(part for pair in zip(found, digests, strict=True) for part in pair))
+    return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
@@ -54,21 +56,31 @@ def file_sizes(folder: Path) -> dict[str, int]:
 
 
 def listing_digest(folder: Path) -> str:
-    """Digest of the names, sizes and changes below a folder, none of which is opened."""
-    lines = (f"{n} {size} {change}" for n, (size, change) in below(folder).items() if n)
-    return text_digest(*lines)
+    """Digest of the names, sizes and changes below a folder, none of which is opened.
+
+    Sidecars are left out: a desktop that shows the folder changes nothing.
+    """
+    listed = {name: state for name, state in below(folder).items() if name and not is_sidecar(name)}
+    lines = (f"{name} {size} {change}" for name, (size, change) in listed.items())
+    return text_digest(*(line.encode("utf-8", "surrogateescape") for line in lines))
 
 
 def below(path: Path) -> dict[str, tuple[int, int | str]]:
-    """Size, and time or checksum of change, of a file ("") or all files below a folder, by name."""
+    """Size, and time or checksum of change, of a file ("") or all files below a folder, by name.
+
+    Symbolic links are followed.
+    """
     if in_store(path):
         state = state_of(path)
         if state is None or state.change:
             return {"": state} if state else {}
         return dict(objects_below(path))
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = {f.relative_to(path).as_posix(): f.stat() for f in files if f.is_file()}
-    return {"" if n == "." else n: (stat.st_size, stat.st_mtime_ns) for n, stat in stats.items()}
+    if path.is_dir():
+        return {name: (state.st_size, state.st_mtime_ns) for name, state in files_below(path)}
+    if not path.is_file():
+        return {}
+    state = path.stat()
+    return {"": (state.st_size, state.st_mtime_ns)}
 
 
 def library_versions(*names: str) -> dict[str, str]:

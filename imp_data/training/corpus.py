@@ -12,7 +12,7 @@ from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Pictures, Source, load
 from imp_data.mixture import root_digest
-from imp_data.training.release import Release
+from imp_data.training.release import Release, parquet_files
 
 
 class Corpus(NamedTuple):
@@ -101,8 +101,7 @@ def pictures_of(corpus: Corpus, manifests: Path, place: Path | None) -> Shelf | 
         return shelf_of(corpus, manifests)
     if not place.is_dir():
         raise UserError(place, "is no folder", "name one with pictures, or with parquet files")
-    held = next(place.rglob("*.parquet"), None)
-    return Release(place) if held else Shelf(place, place, ())
+    return Release(place) if parquet_files(place) else Shelf(place, place, ())
 
 
 def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:

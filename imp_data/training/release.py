@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from imp_data.errors import UserError
+from imp_data.folders import files_below, is_sidecar
 from imp_data.images.archive import TooManyBytes
 
 _TEXT = (pa.string(), pa.large_string())
@@ -30,6 +31,12 @@ class Place(NamedTuple):
     row: int
 
 
+def parquet_files(folder: Path) -> list[Path]:
+    """Those below a folder, through links too."""
+    names = [name for name, _ in files_below(folder) if name.endswith(".parquet")]
+    return [folder / name for name in names if not is_sidecar(name)]
+
+
 class Release:
     """Reads them by the names that Samples have for them, as images.archive.Shelf does.
 
@@ -43,7 +50,7 @@ class Release:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._paths = sorted(folder.rglob("*.parquet"))
+        self._paths = parquet_files(folder)
         self._open()
         self._bare = True
         found = [place for n in range(len(self._paths)) for place in self._names(n)]
