@@ -130,7 +130,7 @@ def schemas(
 
 @app.command()
 def fingerprint(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or tars with pictures.")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders, zips or plain tars of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Fingerprint file to write.")],
 ) -> None:
     """Fingerprint every picture: is it whole, what is it, what does it look like."""
@@ -138,10 +138,14 @@ def fingerprint(
 
     from imp_data.lookalikes import fingerprint_paths
 
-    rows = fingerprint_paths(paths, out)
+    rows, unread = fingerprint_paths(paths, out)
     statuses = Counter(row.status for row in rows)
     told = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
-    print(f"{out}: {len(rows):,} pictures ({told or 'none'})")
+    print(f"{out}: {len(rows):,} pictures ({told})")
+    for where, why in unread.items():
+        print(f"not looked into: {where}: {why}", file=sys.stderr)
+    if unread:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,8 +1,7 @@
 """Fingerprints of any pictures on disk, and which of two such files look alike."""
 
-import tarfile
-import zipfile
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +11,12 @@ import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.fingerprints import check_decoder, fingerprints_of, write_fingerprints
-from imp_data.images.archive import Shelf
 from imp_data.images.fingerprint import Fingerprint
+from imp_data.images.listing import listing, stems
 from imp_data.images.match import Hashes, index, nearest_within
-from imp_data.manifest import Folder, Limits
+from imp_data.images.spellings import shown
+from imp_data.manifest import Limits
 
-_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
 
 
@@ -29,45 +28,28 @@ class Pair(NamedTuple):
     distance_bits: int
 
 
-def fingerprint_paths(paths: Sequence[Path], out: Path) -> list[Fingerprint]:
-    """Fingerprint every picture in these folders, zips and tars, named `<path>/<member>`."""
+class Fingerprinted(NamedTuple):
+    """The rows of a fingerprint file, and what could not be looked into, with the reason."""
+
+    rows: list[Fingerprint]
+    unread: dict[str, str]
+
+
+def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
+    """Fingerprint every image in these folders, zips and tars, named `<path>/<member>`.
+
+    Archives within a folder are looked into. Paths of one name are called by the folders around
+    them as well. Raises UserError where a path holds no image.
+    """
+    different = list({os.path.abspath(path): path for path in paths}.values())
+    found = [listing(path, stem) for path, stem in zip(different, stems(different), strict=True)]
     rows: list[Fingerprint] = []
-    for path in paths:
-        images, shelf = _opened(path)
-        looks = fingerprints_of(str(path), images, shelf, Limits())
-        # An archive's members have its name before them already.
-        stem = f"{path.name}/" if path.is_dir() else ""
-        rows += [look._replace(image=stem + look.image) for look in looks]
+    for album in (album for one in found for album in one.albums):
+        for look in fingerprints_of(shown(album.stem), album.names, album.shelf, Limits()):
+            name = f"{album.stem}/{look.image}".removeprefix("/")
+            rows.append(look._replace(image=shown(name), found_as=None))
     write_fingerprints(out, rows)
-    return rows
-
-
-def _opened(path: Path) -> tuple[list[str], Shelf]:
-    """The pictures' names below a path, and the shelf that reads them."""
-    if path.is_dir():
-        files = (f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
-        return _pictures(files), Shelf(path, path, ())
-    if path.suffix not in {".zip", ".tar"} or not path.is_file():
-        raise UserError(path, "is no folder, zip or plain tar", "name one that holds pictures")
-    root = Folder(path=path.name, file=path.name)
-    inside = [f"{path.name}/{name}" for name in _pictures(_members(path))]
-    return inside, Shelf(path.parent / ".none", path.parent, (("", root),))
-
-
-def _members(path: Path) -> Iterator[str]:
-    try:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                yield from archive.namelist()
-        else:
-            with tarfile.open(path, "r:") as tar:
-                yield from (m.name.removeprefix("./") for m in tar if m.isfile())
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise UserError(path, f"is not a whole archive ({error})", "fetch it again") from error
-
-
-def _pictures(names: Iterator[str]) -> list[str]:
-    return sorted(name for name in names if Path(name).suffix.lower() in _ENDINGS)
+    return Fingerprinted(rows, {shown(k): v for one in found for k, v in one.unread.items()})
 
 
 def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
@@ -100,6 +82,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise UserError(path, problem, "make it with `imp-data fingerprint`") from error
     check_decoder(path, table.schema)
     rows: list[dict[str, Any]] = table.to_pylist()
+    if not any(row["status"] == "ok" for row in rows):
+        problem = f"holds no image to compare ({len(rows):,} rows, none of them whole)"
+        raise UserError(path, problem, "make it anew of a folder or archive that holds images")
     return rows
 
 

@@ -1,6 +1,8 @@
 """Any pictures on disk are fingerprinted, and those of two files matched."""
 
+import gzip
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,6 +12,8 @@ from conftest import encoded, photo
 from PIL import Image
 
 from imp_data.errors import UserError
+from imp_data.fingerprints import write_fingerprints
+from imp_data.images.fingerprint import Fingerprint
 from imp_data.lookalikes import Pair, fingerprint_paths, pairs
 
 MEMBERS = {"a/1.png": encoded(photo(1)), "2.JPG": encoded(photo(2), "JPEG"), "notes.txt": b"no"}
@@ -42,11 +46,165 @@ def test_every_picture_is_fingerprinted_where_it_lies(
     kind: str, tmp_path: Path, one_worker: None
 ) -> None:
     path = laid(tmp_path, kind)
-    rows = fingerprint_paths([path], tmp_path / "f.parquet")
+    rows, unread = fingerprint_paths([path], tmp_path / "f.parquet")
+    assert unread == {}
     names = [f"{path.name}/{name}" for name in ("2.JPG", "a/1.png")]
     assert [(row.image, row.status) for row in rows] == [(name, "ok") for name in names]
     found = pairs(tmp_path / "f.parquet", tmp_path / "f.parquet", 0)
     assert found == [Pair(name, name, 0) for name in names]
+
+
+def packed(members: dict[str, bytes], kind: str = "zip") -> bytes:
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w") as whole:
+            for name, content in members.items():
+                whole.writestr(name, content)
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w:" if kind == "tar" else "w:gz") as whole_tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            whole_tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def files(folder: Path, contents: dict[str, bytes]) -> Path:
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+ONE, TWO, THREE = (encoded(photo(n)) for n in (1, 2, 3))
+
+
+def test_archives_in_a_folder_are_looked_into_whatever_they_are_called(
+    tmp_path: Path, one_worker: None
+) -> None:
+    contents = {
+        "a/b.zip": packed({"x/1.png": ONE, "notes.txt": b"no", "._1.png": b"side"}),
+        "shard-0": packed({"./2.png": TWO}, "tar"),
+        "blob": packed({"no ending": THREE, "notes.json": b"{}"}),
+        "3.png": THREE,
+    }
+    found = fingerprint_paths([files(tmp_path / "all", contents)], tmp_path / "f.parquet")
+    assert [(row.image, row.status) for row in found.rows] == [
+        ("all/3.png", "ok"),
+        ("all/a/b.zip/x/1.png", "ok"),
+        ("all/blob/no ending", "ok"),
+        ("all/shard-0/2.png", "ok"),
+    ]
+    assert found.unread == {}
+
+
+def test_images_are_known_by_their_content_and_sidecars_are_none(
+    tmp_path: Path, one_worker: None
+) -> None:
+    contents = {
+        "0f3a9c": ONE,
+        "photo.bin": encoded(photo(2), "JPEG"),
+        "icon.data": encoded(photo(3).resize((32, 32)), "ICO"),
+        "old.dat": encoded(photo(4), "PPM"),
+        "cut.jpg": b"no image, but meant as one",
+        "notes.txt": b"Notes on what is in here, of more than sixteen bytes.",
+        "records.json": b'[{"id": 1}]',
+        "._1.png": ONE,
+        "__MACOSX/1.png": ONE,
+    }
+    rows = fingerprint_paths([files(tmp_path / "all", contents)], tmp_path / "f.parquet").rows
+    assert {row.image: row.status for row in rows} == {
+        "all/0f3a9c": "ok",
+        "all/photo.bin": "ok",
+        "all/icon.data": "ok",
+        "all/old.dat": "ok",
+        "all/cut.jpg": "undecodable",
+    }
+
+
+def test_names_that_are_not_utf8_are_spelled_with_escapes_and_stay_apart(
+    tmp_path: Path, one_worker: None
+) -> None:
+    home = tmp_path / "all"
+    home.mkdir()
+    for name, content in ((b"caf\xe9.png", ONE), (b"caf\xe8.png", TWO)):
+        with open(os.fsencode(home) + b"/" + name, "wb") as file:
+            file.write(content)
+    (home / "b.tar").write_bytes(packed({"\udce9/1.png": THREE}, "tar"))
+    out = tmp_path / "f.parquet"
+    rows = fingerprint_paths([home], out).rows
+    assert [row.status for row in rows] == ["ok"] * 3
+    found = pairs(out, out, 0)
+    names = ["all/b.tar/%E9/1.png", "all/caf%E8.png", "all/caf%E9.png"]
+    assert found == [Pair(name, name, 0) for name in names]
+
+
+def test_links_are_followed(tmp_path: Path, one_worker: None) -> None:
+    files(tmp_path / "elsewhere", {"1.png": ONE})
+    home = files(tmp_path / "all", {"2.png": TWO})
+    (home / "more").symlink_to(tmp_path / "elsewhere")
+    (home / "round").symlink_to(".")
+    rows = fingerprint_paths([home], tmp_path / "f.parquet").rows
+    assert [row.image for row in rows] == ["all/2.png", "all/more/1.png"]
+
+
+def test_equal_names_in_two_folders_stay_apart(tmp_path: Path, one_worker: None) -> None:
+    homes = [files(tmp_path / n / "photos", {"1.png": d}) for n, d in (("a", ONE), ("b", TWO))]
+    zips = [tmp_path / "a" / "b.zip", tmp_path / "b" / "b.zip"]
+    for path, content in zip(zips, (ONE, TWO), strict=True):
+        path.write_bytes(packed({"1.png": content}))
+    again = homes[0] / ".." / "photos"
+    rows = fingerprint_paths([*homes, *zips, again], tmp_path / "f.parquet").rows
+    assert [row.image for row in rows] == [
+        *("a/photos/1.png", "b/photos/1.png"),
+        *("a/b.zip/1.png", "b/b.zip/1.png"),
+    ]
+
+
+def test_what_cannot_be_looked_into_is_named_and_the_rest_is_fingerprinted(
+    tmp_path: Path, one_worker: None
+) -> None:
+    contents = {
+        "1.png": ONE,
+        "b.tar.gz": packed({"2.png": TWO}, "gz"),
+        "notes.json.gz": gzip.compress(b"{}"),
+        "cut.zip": packed({"2.png": TWO})[:-30],
+        "outer.zip": packed({"inner.zip": packed({"2.png": TWO})}),
+    }
+    home = files(tmp_path / "all", contents)
+    rows, unread = fingerprint_paths([home], tmp_path / "f.parquet")
+    assert [(row.image, row.status) for row in rows] == [("all/1.png", "ok")]
+    assert [where.removeprefix(f"{home}/") for where in unread] == [
+        *("b.tar.gz", "cut.zip", "outer.zip, member inner.zip"),
+    ]
+    assert unread[str(home / "b.tar.gz")] == "is a gzip file: unpack it, or make a zip of it"
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [{"a/notes.txt": b"no"}, {"b.zip": packed({"notes.txt": b"no"})}, {"b.tgz": packed({}, "gz")}],
+)
+def test_a_folder_in_which_nothing_is_found_is_an_error(
+    contents: dict[str, bytes], tmp_path: Path
+) -> None:
+    home = files(tmp_path / "all", contents)
+    files(tmp_path / "good", {"1.png": ONE})
+    with pytest.raises(UserError, match="holds no image") as error:
+        fingerprint_paths([tmp_path / "good", home], tmp_path / "f.parquet")
+    assert error.value.where == str(home)
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def test_to_match_with_nothing_is_an_error(tmp_path: Path, one_worker: None) -> None:
+    fingerprint_paths([files(tmp_path / "good", {"1.png": ONE})], tmp_path / "good.parquet")
+    write_fingerprints(tmp_path / "none.parquet", [])
+    write_fingerprints(tmp_path / "broken.parquet", [Fingerprint("a.jpg", "undecodable")])
+    for name in ("none.parquet", "broken.parquet"):
+        both = [tmp_path / "good.parquet", tmp_path / name]
+        for asked, others in (both, both[::-1]):
+            with pytest.raises(UserError, match="holds no image to compare") as error:
+                pairs(asked, others, 10)
+            assert error.value.where == str(tmp_path / name)
 
 
 def test_pairs_come_nearest_first_and_no_further_than_asked(

@@ -77,6 +77,28 @@ def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
     return file.read(count)
 
 
+def member_head(archive: Path, state: int | State, member: str) -> bytes:
+    """The first bytes of a member, as many as tell what it is. Raises DamagedMember."""
+    if not is_zip(archive, state):
+        stored = tar_members(archive, state).get(member)
+        if stored is None:
+            return b""
+        with archive.open("rb") as file:
+            head = stored._replace(size=min(stored.size, HEAD_BYTES))
+            return head.read(partial(_read_file_at, file))
+    whole = zip_of(archive, state)
+    info = _info(whole, member)
+    if info is None:
+        return b""
+    try:
+        with whole.open(info) as zipped:
+            return zipped.read(HEAD_BYTES)
+    except _DAMAGED as error:
+        if _of_the_disk(error):
+            raise
+        raise DamagedMember(str(error)) from error
+
+
 def member_names(archive: Path, state: int | State) -> Iterator[Named]:
     """What an archive's files are called, by links too; with their bytes where a zip does not say
     how it is encoded."""

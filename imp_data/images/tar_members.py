@@ -30,7 +30,7 @@ class Stored(NamedTuple):
             return read_at(self.offset, self.size)
         data, offset = bytearray(self.size), self.offset
         for position, count in self.spans:
-            piece = read_at(offset, min(count, self.size - position))
+            piece = read_at(offset, max(min(count, self.size - position), 0))
             data[position : position + len(piece)] = piece
             offset += count
         return bytes(data)
