@@ -78,7 +78,7 @@ def image(format: str) -> bytes:
 RECORDS = '[{"id": "a"}]'
 
 KINDS = {
-    "gzip": [gzip.compress(b"text"), tarred(tarfile.GNU_FORMAT, "w:gz")],
+    "gzip": [gzip.compress(b"text", mtime=0), tarred(tarfile.GNU_FORMAT, "w:gz")],
     "zip": [zipped(("a.txt",)), zipped(())],
     "tar": [tarred(tarfile.GNU_FORMAT), tarred(tarfile.PAX_FORMAT), v7_tar()],
     "bzip2": [bz2.compress(b"text")],
