@@ -121,7 +121,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "content"), [(kind, content) for kind, some in KINDS.items() for content in some]
+    ("kind", "content"),
+    [
+        pytest.param(kind, content, id=f"{kind}-{number}")
+        for kind, some in KINDS.items()
+        for number, content in enumerate(some)
+    ],
 )
 def test_a_file_is_known_by_its_first_bytes(kind: str, content: bytes) -> None:
     assert file_kind(content[:HEAD_BYTES]) == kind
