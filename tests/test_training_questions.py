@@ -87,7 +87,7 @@ def test_objects_by_their_id_bring_it_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (gzip.compress(b"{}"), r"q\.json: is .*gzip"),
+        (gzip.compress(b"{}", mtime=0), r"q\.json: is .*gzip"),
         (b"<!doctype html><html></html>", r"q\.json: is .*HTML"),
         ('{"text": "Größe"}'.encode("latin-1"), r"q\.json: is not in UTF-8: byte 13"),
         (
