@@ -203,7 +203,7 @@ ARRAY = dumped([record(0), record(1)])
 @pytest.mark.parametrize(
     ("data", "problem", "remedy"),
     [
-        (gzip.compress(ARRAY), "is a gzip file, not JSON text", "gunzip --keep"),
+        (gzip.compress(ARRAY, mtime=0), "is a gzip file, not JSON text", "gunzip --keep"),
         (zipped(ARRAY), "is a zip archive, not JSON text", "unzip"),
         (ARRAY.decode().encode("utf-16"), "is text in UTF-16, not JSON text", "iconv"),
         (ARRAY.decode().encode("utf-16-le"), "is text in UTF-16, not JSON text", "iconv"),
