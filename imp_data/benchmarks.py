@@ -88,7 +88,7 @@ def _id(path: Path, place: int, element: bytes) -> str:
         raise UserError(
             f"{path}, byte {place}",
             f"a record without a readable image_id: {element[:60]!r}",
-            "delete the file and materialize its raw asset again",
+            "put a whole file there, or fetch it anew by its raw asset",
         )
     return identity
 

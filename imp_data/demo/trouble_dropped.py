@@ -225,11 +225,11 @@ _PATHS: Final[tuple[_Row, ...]] = (
         )
     ),
     (
-        "a picture's path that is a list",
+        "a list of two pictures",
         coco_id(324),
         Reason.WRONG_TYPE,
         "A record of LLaVA's layout has one picture.",
-        partial(photo, 324, "", image=[coco_path(324)]),
+        partial(photo, 324, "", image=[coco_path(324), coco_path(325)]),
     ),
 )
 
