@@ -92,7 +92,7 @@ def passed_over(
         if not strange:
             return None
         if strange <= keys.meaningless.union(source.ignore_fields):
-            return [tuple(name for name in record if name in strange) for record in records]
+            return [tuple(strange.intersection(record)) for record in records]
     found = [verdict_on(record, keys, source) for record in records]
     if any(isinstance(one, Verdict) for one in found):
         raise TypeError("a field that is not read")
