@@ -9,7 +9,7 @@ import pytest
 import scipy.fft
 import simplejpeg
 from conftest import encoded, photo
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -51,10 +51,17 @@ def test_frequencies_are_those_of_the_picture_that_pillow_scales_to_32_by_32(
 
 
 @given(st.integers(0, 10_000), st.tuples(st.integers(20, 400), st.integers(20, 400)))
-def test_the_hash_is_imagehash_s_or_two_bits_from_it(seed: int, size: tuple[int, int]) -> None:
+@example(302, (349, 24))  # differs in four bits
+def test_the_hash_is_imagehash_s_but_for_frequencies_that_rounding_takes_across_their_median(
+    seed: int, size: tuple[int, int]
+) -> None:
     grey = photo(seed, size).convert("L")
-    (found,) = phashes([of(np.asarray(grey))])
-    assert (found ^ hash_of(grey)).bit_count() <= 2
+    lowest = of(np.asarray(grey))
+    (found,) = phashes([lowest])
+    assert found is not None
+    differs = np.unpackbits(np.array([found ^ hash_of(grey)], ">u8").view(np.uint8)) == 1
+    # In units of which one grey level in every pixel makes 1,024. The most in 1,500 images: 25.
+    assert (np.abs(lowest.ravel() - np.median(lowest))[differs] < 128).all()
 
 
 def test_hashes_of_many_are_those_of_each() -> None:

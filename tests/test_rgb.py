@@ -1,5 +1,6 @@
 """From bytes to RGB: the rules, and that whatever takes an image sees the same by them."""
 
+import ast
 import base64
 import importlib.util
 import io
@@ -14,6 +15,7 @@ from conftest import encoded, photo
 from PIL import Image, ImageCms
 from rgb_images import COLOURS, FILES, GREY, in_grey
 
+from imp_data.images import rgb as rgb_rules
 from imp_data.images.decoding import NoImage, TooManyPixels, rgb_of
 from imp_data.images.fingerprint import look
 from imp_data.images.rgb import rgb
@@ -203,3 +205,31 @@ def test_grey_files_of_eight_and_sixteen_bits_have_one_hash() -> None:
     (sixteen, _), eight = FILES["16 bits"](), encoded(Image.fromarray(GREY))
     assert look(sixteen, Limits()).phash == look(eight, Limits()).phash
     assert (pixels(rgb_of(eight)) == in_grey(GREY)).all()
+
+
+ALLOWED = {"images/rgb.py", "images/phash.py"}
+# The demo draws its images and damages some of them: there convert makes files, and reads none.
+SOURCES = [
+    path for path in Path(rgb_rules.__file__).parents[1].rglob("*.py") if path.parent.name != "demo"
+]
+
+
+@pytest.mark.parametrize("called", ["convert", "exif_transpose", "convert_to_rgb"])
+def test_no_other_module_makes_rgb_by_itself(called: str) -> None:
+    found = {
+        path.relative_to(Path(rgb_rules.__file__).parents[1]).as_posix()
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == called
+        and not _of_super(node.func.value)
+    }
+    assert found == (ALLOWED if called == "convert" else set())
+
+
+def _of_super(node: ast.expr) -> bool:
+    """Whether a method of a base class is called, as a parameter of click's is."""
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+    )

@@ -9,10 +9,10 @@ from importlib.metadata import version
 
 import numpy as np
 import simplejpeg
-from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
 from imp_data.images.phash import FLAT_LEVELS, Frequencies, frequencies, strips
-from imp_data.images.rgb import RGB_RULE, rgb
+from imp_data.images.rgb import RGB_RULE, allow_text, rgb
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
 # looks at 32x32. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
@@ -23,8 +23,6 @@ _ICONS = (b"\0\0\1\0", b"icns")
 _PHASH = f"phash in one step, none below {FLAT_LEVELS:g} levels"
 # What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
 _PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
-# Some real pictures carry large text chunks, which Pillow refuses at 1 MiB.
-_MAX_PNG_TEXT_BYTES = 64 << 20
 
 
 def decoder() -> str:
@@ -37,7 +35,7 @@ def decoder() -> str:
 @contextmanager
 def quietly() -> Iterator[None]:
     """What Pillow would warn of is in the fingerprint, or of no concern to a hash."""
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
+    allow_text()
     with warnings.catch_warnings(action="ignore"):
         yield
 

@@ -3,8 +3,8 @@
 `imagehash.phash` (imagehash 4.3.2) scales the picture in grey to 32x32 by Lanczos' filter, takes
 the cosine transform, and asks of the 8x8 lowest frequencies which are above their median. Both
 steps are linear: here one matrix for the columns and one for the rows do them together. Nothing is
-rounded to 8 bits in between, by which a hash may differ from imagehash's in two bits of the 64
-(counted in benchmarks/fingerprint.py).
+rounded to 8 bits in between, by which a hash may differ from imagehash's in two bits of the 64,
+seldom in four (counted in benchmarks/fingerprint.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -10,20 +10,28 @@ The rules, with their reasons in docs/formats.md:
 * Embedded ICC profiles and the EXIF orientation are not applied.
 * LAB is converted by LittleCMS, all other modes by Pillow.
 * An animation shows its first frame, the one that Pillow opens.
+* Text in PNGs is skipped, up to 64 MiB of it; whoever opens the file calls `allow_text` first.
 """
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 # A part of the decoder's name, so that hashes by another rule are not compared with these.
 RGB_RULE = 1
 
+# Some real images carry large text chunks, which Pillow refuses at 1 MiB.
+_MAX_PNG_TEXT_BYTES = 64 << 20
 _WHITE = (255, 255, 255, 255)
 # A float takes eight bytes, so that numbers are scaled some rows at a time.
 _ROWS_AT_ONCE = 256
+
+
+def allow_text() -> None:
+    """Let Pillow open PNGs with up to 64 MiB of text, in all of this process."""
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from imp_data.images.rgb import rgb
+from imp_data.images.rgb import allow_text, rgb
 
 
 class ImpImageProcessor(LlavaImageProcessorPil):
@@ -31,6 +31,7 @@ class ImpImageProcessor(LlavaImageProcessorPil):
     def fetch_images(self, image_url_or_urls: Any) -> Any:
         """Open images that are named by path, address or base64, as they are stored."""
         if isinstance(image_url_or_urls, str):
+            allow_text()
             return rgb(Image.open(BytesIO(_bytes_of(image_url_or_urls))))
         return super().fetch_images(image_url_or_urls)
 
