@@ -129,6 +129,31 @@ def test_labels_of_many_conversations_are_transformers_masks(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_trls_loss_on_answers_alone_is_of_the_same_labels(
+    architecture: str, world: World, tmp_path: Path
+) -> None:
+    sft = pytest.importorskip("trl.trainer.sft_trainer", reason="pip install trl")
+    name = tiny(world, architecture).template
+    saved, chance = processor(architecture, world, tmp_path), random.Random(architecture)
+    collate = sft.DataCollatorForVisionLanguageModeling(saved, assistant_only_loss=True)
+    for turns in (drawn(chance) for _ in range(100)):
+        if any(answer[0].isspace() for answer in turns[1::2]):
+            continue
+        shown = turns[0].startswith("<image>")
+        roles = [("user", "assistant")[n % 2] for n in range(len(turns))]
+        texts = [turn.removeprefix("<image>\n") for turn in turns]
+        said = [{"role": r, "content": text} for r, text in zip(roles, texts, strict=True)]
+        images = [shape(COLOURS["red"], 1)] if shown else []
+        given = collate([{"images": images, "messages": said}])
+        ours = encode(
+            tokenizer(name), TEMPLATES[name], conversation(*turns), 4 if shown else 0, 9999
+        )
+        assert isinstance(ours, Encoded)
+        assert given["input_ids"][0].tolist() == ours.input_ids.tolist(), turns
+        assert given["labels"][0].tolist() == ours.labels.tolist(), turns
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_transformers_reads_spelled_special_tokens_as_text_where_it_is_told_to(
     architecture: str, world: World, tmp_path: Path
 ) -> None:
@@ -148,9 +173,9 @@ def test_transformers_reads_spelled_special_tokens_as_text_where_it_is_told_to(
     ours = encode_prompt(words, TEMPLATES[name], question, 0)
     assert isinstance(ours, Encoded)
     # It cuts the text at what is spelled out, so the tokens around may be others than ours.
-    assert words.decode(given["input_ids"]) == words.decode(ours.input_ids).removeprefix("<s>")
+    assert words.decode(given["input_ids"]) == words.decode(ours.input_ids)
     assert [n for n in given["input_ids"] if n in special] == (
-        [n for n in ours.input_ids.tolist() if n in special and n != words.bos_token_id]
+        [n for n in ours.input_ids.tolist() if n in special]
     )
 
 
@@ -161,9 +186,10 @@ def test_llama_cpp_is_given_the_template_without_tags_that_it_does_not_know(
     pytest.importorskip("gguf", reason="pip install 'imp-data[mobile]'")
     from imp_data.mobile.chat_template import chat_template
 
-    (tmp_path / "chat_template.jinja").write_text(TEMPLATES[name].jinja)
+    (tmp_path / "chat_template.jinja").write_text(tokenizer(name).chat_template)
     plain = chat_template(tmp_path)
-    assert "generation -%}" in TEMPLATES[name].jinja and "generation -%}" not in plain
+    assert "generation -%}" in TEMPLATES[name].jinja
+    assert "generation -%}" not in plain and "bos_token" not in plain
     turns = ("Which bus?", "Red.", "And that?", "Blue.")
     said = [{"role": ("user", "assistant")[n % 2], "content": turn} for n, turn in enumerate(turns)]
     rendered = jinja2.Template(plain).render(messages=said, add_generation_prompt=False)

@@ -14,8 +14,11 @@ _GENERATION = re.compile(r"(?:\s*\{%-|\{%)\s*(?:end)?generation\s*(?:-%\}\s*|%\}
 
 
 def chat_template(folder: Path) -> str:
-    """The chat template that the folder carries, as the Jinja that llama.cpp reads."""
-    return _GENERATION.sub("", stored_chat_template(folder))
+    """The chat template that the folder carries, as the Jinja that llama.cpp reads.
+
+    The token that begins a text is left out: llama.cpp adds it, as the vocabulary says.
+    """
+    return _GENERATION.sub("", stored_chat_template(folder).removeprefix("{{- bos_token -}}"))
 
 
 def stored_chat_template(folder: Path) -> str:

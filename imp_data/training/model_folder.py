@@ -27,6 +27,7 @@ from imp_data.training import (
     image_processing_imp,
 )
 from imp_data.training.image_processing_imp import ImpImageProcessor
+from imp_data.training.tokenizers import begun
 
 FACTS = "imp.json"
 
@@ -79,7 +80,7 @@ def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -
         tokenizer=tokenizer,
         patch_size=model.vision_tower.config.patch_size,
         vision_feature_select_strategy="full",
-        chat_template=jinja,
+        chat_template=begun(tokenizer, jinja),
     )
 
 

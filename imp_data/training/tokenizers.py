@@ -36,9 +36,22 @@ def prepared(tokenizer: Any, template: Template) -> Any:
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token or tokenizer.eos_token
     if template.special:
         tokenizer.eos_token = template.stop
-        tokenizer.chat_template = template.jinja
+        tokenizer.chat_template = begun(tokenizer, template.jinja)
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def begun(tokenizer: Any, jinja: str) -> str:
+    """The chat template with the token that the tokenizer begins every text with, if it has one.
+
+    Who renders a chat and tokenizes the text (TRL, vLLM) adds no special tokens to it. transformers'
+    processors add theirs only where the text does not begin with them already.
+    """
+    begins = tokenizer("")["input_ids"] == [tokenizer.bos_token_id]
+    return _BEGINNING + jinja if begins and not jinja.startswith(_BEGINNING) else jinja
+
+
+_BEGINNING = "{{- bos_token -}}"
 
 
 def embedding_rows(tokenizer: Any, rows: int) -> int:
