@@ -44,8 +44,8 @@ def prepared(tokenizer: Any, template: Template) -> Any:
 def begun(tokenizer: Any, jinja: str) -> str:
     """The chat template with the token that the tokenizer begins every text with, if it has one.
 
-    Who renders a chat and tokenizes the text (TRL, vLLM) adds no special tokens to it. transformers'
-    processors add theirs only where the text does not begin with them already.
+    Who renders a chat and tokenizes the text (TRL, vLLM) adds no special tokens to it; processors
+    of transformers add theirs only where the text does not begin with them already.
     """
     begins = tokenizer("")["input_ids"] == [tokenizer.bos_token_id]
     return _BEGINNING + jinja if begins and not jinja.startswith(_BEGINNING) else jinja
