@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_SIDECARS = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
+_SIDECARS = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
 
 
 def is_sidecar(name: str) -> bool:
@@ -12,7 +12,7 @@ def is_sidecar(name: str) -> bool:
 
     `._1.jpg` holds the attributes of `1.jpg` (AppleDouble), whatever its ending promises.
     """
-    return any(step in _SIDECARS or step.startswith("._") for step in name.split("/"))
+    return any(s.startswith("._") or s.lower() in _SIDECARS for s in name.split("/"))
 
 
 def files_below(

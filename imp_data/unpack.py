@@ -3,6 +3,7 @@
 import re
 import shutil
 import stat
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ from imp_data.folders import is_sidecar
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
 from imp_data.ranges import opened
-from imp_data.store import file_sizes, remove, write_text, written_aside
+from imp_data.store import file_sizes, remove, written_aside
 
 ANEW = (
     "delete it and run the same command again; if upstream publishes it so now, the pinned "
@@ -60,7 +61,10 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
     if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
         remedy = "mend `unpack` of this file in the manifest"
         raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
-    write_text(marker, "\n".join((finished, "", *names)))
+    # Names need not be UTF-8.
+    with written_aside(marker) as aside:
+        text = "\n".join((finished, "", *names))
+        aside.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _named(archive: Path, globs: Sequence[str], names: list[str]) -> Iterator[_Member]:
@@ -93,7 +97,8 @@ def _small(members: Iterator[_Member], folder: Path) -> Iterator[tuple[bytes, Pa
 def _is_done(marker: Path, finished: str, folder: Path) -> bool:
     if not is_there(marker):
         return False
-    told, _, names = marker.read_text().partition("\n\n")
+    text = marker.read_text(encoding="utf-8", errors="surrogateescape")
+    told, _, names = text.partition("\n\n")
     if told != finished or not in_store(folder):
         return told == finished and all((folder / name).exists() for name in names.splitlines())
     return file_sizes(folder).keys() >= set(names.splitlines())
@@ -102,12 +107,21 @@ def _is_done(marker: Path, finished: str, folder: Path) -> bool:
 def _members(archive: Path, globs: Sequence[str]) -> _Members:
     """Name and content of what a glob matches; no content where it is not safe to lay down."""
 
-    def matches(name: str) -> bool:
-        return not is_sidecar(name) and any(fnmatchcase(name, g) for g in globs)
+    sidecars: list[str] = []
 
-    if archive.suffix.lower() == ".zip":
-        return _zip_members(archive, matches)
-    return _tar_members(archive, matches)
+    def matches(name: str) -> bool:
+        if not any(fnmatchcase(name, g) for g in globs):
+            return False
+        if is_sidecar(name):
+            sidecars.append(name)
+            return False
+        return True
+
+    read = _zip_members if archive.suffix.lower() == ".zip" else _tar_members
+    yield from read(archive, matches)
+    if sidecars:
+        told = f"{len(sidecars):,} files that macOS or Windows put there are left out"
+        print(f"{archive}: {told} ({sidecars[0]}…)", file=sys.stderr)
 
 
 def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:

@@ -355,6 +355,9 @@ NAMES = [
     ("café.jpg", "café.jpg".encode("cp437")),
     ("café.jpg", "café.jpg".encode("latin-1")),
     ("老虎.jpg", "老虎.jpg".encode("gbk")),
+    ("老虎.jpg", "老虎.jpg".encode("gbk").decode("cp437").encode()),
+    ("café.jpg", "café.jpg".encode().decode("cp437").encode()),
+    ("cafÃ©.jpg", "café.jpg".encode()),
     ("caf%C3%A9.jpg", "café.jpg".encode()),
     ("caf%E9.jpg", "café.jpg".encode("latin-1")),
     ("CAFÉ.JPG", "café.jpg".encode("cp437")),
@@ -390,7 +393,13 @@ def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
     if found_as is not None:
         # The spelling that is noted leads to the image, is UTF-8, and needs no second note.
         assert birds.found(found_as.encode().decode(), MANY) == (b"owl", None) or "%" in found_as
-    for gone in ("birds/tit.jpg", "birds/caf.jpg", "birds/b/owl2.jpg", "bird/owl.jpg"):
+    for gone in (
+        "birds/tit.jpg",
+        "birds/Θa.jpg",
+        "birds/caf.jpg",
+        "birds/b/owl2.jpg",
+        "bird/owl.jpg",
+    ):
         with pytest.raises(FileNotFoundError):
             birds.read(gone, MANY)
 

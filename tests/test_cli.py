@@ -276,6 +276,18 @@ def test_fingerprint_and_match_name_the_file_they_cannot_use(
     assert f"{gone}: is not there" in Ran(capsys, "match", gone, gone).err
 
 
+def test_fingerprint_ends_red_where_it_could_not_look_into_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "1.png").write_bytes(encoded(photo(1)))
+    (home / "b.zip").write_bytes(b"no zip")
+    ran = Ran(capsys, "fingerprint", home, "-o", tmp_path / "f.parquet")
+    assert (ran.status, ran.out) == (1, f"{tmp_path / 'f.parquet'}: 1 pictures (1 ok)\n")
+    assert f"not looked into: {home / 'b.zip'}: is not a whole zip" in ran.err
+
+
 def test_neighbours_tells_what_a_mixture_says_twice(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

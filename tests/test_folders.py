@@ -1,6 +1,8 @@
 """What is below a folder is listed through links, without what a desktop puts there."""
 
+import io
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -73,11 +75,19 @@ def test_a_change_behind_a_link_is_a_change(tmp_path: Path) -> None:
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
-SIDECARS = ["._1.jpg", "a/._b", ".DS_Store", "a/.DS_Store", "__MACOSX/a/1.jpg", "a/Thumbs.db"]
+SIDECARS = [
+    "._1.jpg",
+    "a/._b",
+    ".DS_Store",
+    "a/.DS_Store",
+    "__MACOSX/a/1.jpg",
+    "a/thumbs.db",
+    "Desktop.ini",
+]
 OTHERS = ["1.jpg", "a/.hidden.jpg", "a/_.jpg", "thumbs.jpg", "a/MACOSX/1.jpg", "a.DS_Store"]
 
 
-@pytest.mark.parametrize("name", [*SIDECARS, "desktop.ini"])
+@pytest.mark.parametrize("name", [*SIDECARS, "desktop.ini", "Thumbs.db"])
 def test_a_sidecar_is_one_wherever_it_lies(name: str) -> None:
     assert is_sidecar(name)
     assert is_sidecar(f"deeper/{name}")
@@ -98,12 +108,31 @@ def test_sidecars_change_no_folder(
     assert listing_digest(home) == before
 
 
-def test_sidecars_are_not_unpacked(tmp_path: Path) -> None:
+def test_sidecars_are_not_unpacked_and_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with zipfile.ZipFile(tmp_path / "records.zip", "w") as archive:
         for name in ("json/a.json", "json/._a.json", "__MACOSX/json/._a.json", "json/.DS_Store"):
             archive.writestr(name, "{}")
     unpack(tmp_path / "records.zip", "0", ["*json/*"], tmp_path / "home")
     assert names(tmp_path / "home") == ["json/a.json"]
+    told = "3 files that macOS or Windows put there are left out (json/._a.json…)"
+    assert capsys.readouterr().err == f"{tmp_path / 'records.zip'}: {told}\n"
+
+
+def test_members_whose_names_are_not_utf8_are_unpacked_once(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "b.tar", "w:", format=tarfile.GNU_FORMAT) as tar:
+        info = tarfile.TarInfo("caf\udce9.jpg")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"owl"))
+    home = tmp_path / "home"
+    unpack(tmp_path / "b.tar", "0", ["*.jpg"], home)
+    (path,) = (home / name for name in names(home))
+    assert os.fsencode(path.name) == b"caf\xe9.jpg"
+    path.write_bytes(b"my own")
+    unpack(tmp_path / "b.tar", "0", ["*.jpg"], home)
+    assert path.read_bytes() == b"my own"
+    assert Shelf(home, home, ()).read("café.jpg", 99) == b"my own"
 
 
 def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:

@@ -2,28 +2,26 @@
 
 import bz2
 import errno
-import io
 import lzma
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from copy import copy
 from functools import lru_cache, partial
 from pathlib import Path
-from threading import local
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from imp_data.errors import UserError
 from imp_data.file_kinds import HEAD_BYTES, file_kind
 from imp_data.images.links import followed, link_target, linked_names
 from imp_data.images.spellings import Named, on_disk
+from imp_data.images.stored_zip import REMEDY, StoredZip, archive_piece
 from imp_data.images.tar_members import member_name, tar_members
 from imp_data.objects import State
 from imp_data.places import in_store
-from imp_data.ranges import ObjectFile, piece_of
 
 
 class DamagedMember(Exception):
@@ -69,7 +67,7 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
 
 def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
     end = min(offset + count, size)
-    return _piece(archive, offset, end) if offset < end else b""
+    return archive_piece(archive, offset, end) if offset < end else b""
 
 
 def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
@@ -134,7 +132,7 @@ def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes
         return None
     if info.file_size > max_bytes:
         raise TooManyBytes
-    with archive.fetched(info) if isinstance(archive, _StoredZip) else nullcontext():
+    with archive.fetched(info) if isinstance(archive, StoredZip) else nullcontext():
         try:
             if info.compress_type == zipfile.ZIP_BZIP2:
                 return _bunzipped(archive, info)
@@ -204,18 +202,17 @@ _DAMAGED = (
 )
 _MOST_PATH_BYTES = 4096
 _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
-_REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
 @lru_cache(maxsize=64)
 def zip_of(path: Path, state: int | State) -> zipfile.ZipFile:
     """Open once a process: reading a large zip's directory takes seconds."""
     try:
-        archive = _StoredZip(path) if in_store(path) else zipfile.ZipFile(path)
+        archive = StoredZip(path) if in_store(path) else zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
         if _of_the_disk(error):
             raise
-        raise UserError(path, f"is not a whole zip ({error})", _REMEDY) from error
+        raise UserError(path, f"is not a whole zip ({error})", REMEDY) from error
     # Also by the names in normal form; a member that has one for its own stays what it is.
     for info in archive.filelist:
         if (name := member_name(info.filename)) != info.filename and not info.filename.endswith(
@@ -223,55 +220,3 @@ def zip_of(path: Path, state: int | State) -> zipfile.ZipFile:
         ):
             archive.NameToInfo.setdefault(name, info)
     return archive
-
-
-def _piece(archive: Path, start: int, end: int) -> bytes:
-    """Of an archive that was there a moment ago: that it is gone is no fact about a picture."""
-    try:
-        return piece_of(archive, start, end)
-    except FileNotFoundError as error:
-        raise UserError(archive, "went away while it was read", _REMEDY) from error
-
-
-class _Window(ObjectFile):
-    """An object of which each thread may have one piece in memory before it reads."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._own = local()
-
-    @contextmanager
-    def fetched(self, start: int, end: int) -> Iterator[None]:
-        # Outside of the file there is nothing to ask for; reading there fails as in any zip.
-        inside = 0 <= start < self._size
-        self._own.piece = start, _piece(self._path, start, end) if inside else b""
-        try:
-            yield
-        finally:
-            del self._own.piece
-
-    def _at_hand(self, position: int) -> memoryview:
-        start, piece = getattr(self._own, "piece", (0, b""))
-        if start <= position < start + len(piece):
-            return memoryview(piece)[position - start :]
-        return super()._at_hand(position)
-
-
-# A member's own header may say more than the directory does of it.
-_HEADER_SLACK_BYTES = 256
-
-
-class _StoredZip(zipfile.ZipFile):
-    """A zip in an object store: a member takes one request, however many threads read others."""
-
-    def __init__(self, path: Path) -> None:
-        self._window: Any = _Window(path)
-        super().__init__(io.BufferedReader(self._window))
-
-    @contextmanager
-    def fetched(self, info: zipfile.ZipInfo) -> Iterator[None]:
-        """The member's bytes are fetched at once, for what this thread reads within."""
-        header = 30 + len(info.filename.encode()) + len(info.extra) + _HEADER_SLACK_BYTES
-        end = info.header_offset + header + info.compress_size
-        with self._window.fetched(info.header_offset, end):
-            yield

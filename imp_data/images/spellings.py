@@ -23,10 +23,11 @@ ENDINGS = frozenset(
         *("avif", "heic", "heif", "jp2", "j2k", "ico", "ppm", "pgm", "tga"),
     }
 )
-# What archives and old disks are written in where it is not UTF-8. The Asian ones come first for
-# nothing but order: a name is known by any reading that is the one asked for.
-_LEGACY = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp437")
-# How UTF-8 is misread: by zip tools that overlook a missing flag, and by editors.
+# What archives and old disks are written in where it is not UTF-8; of those with one byte a
+# character none can be told from another, so only bytes of unknown encoding are read by them.
+_MULTIBYTE = ("gb18030", "big5", "shift_jis", "euc_kr")
+_SINGLE_BYTE = ("cp1252", "latin-1", "cp437")
+# How names are misread: by zip tools that take all of them for cp437, and by editors.
 _MISREAD_AS = ("cp437", "cp1252", "latin-1")
 
 # A name, and its bytes where its encoding is not known.
@@ -62,28 +63,50 @@ def _escaped(character: str) -> str:
 
 
 def readings(name: str, raw: bytes | None = None) -> set[str]:
-    """What the name may stand for; `raw` are its bytes where their encoding is not known."""
+    """What a name in a folder or archive may stand for; `raw` are its bytes if it does not say how
+    they are encoded."""
+    found = meanings(name)
+    if raw is not None:
+        found |= _decoded(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
+    if not name.isascii():
+        found |= {reading for text in [*found] for reading in _undone(text, _MULTIBYTE)}
+    return found
+
+
+def meanings(name: str) -> set[str]:
+    """What a record's name may stand for: itself, with escapes resolved, with UTF-8 read as such.
+
+    These are fewer than `readings`, or any two names would have some in common.
+    """
     found = {name}
     if name.isascii() and "%" not in name:
         return found
     if "%" in name:
         found.add(unquote(name, errors="surrogateescape"))
     for text in [*found]:
-        bytes_of = on_disk(text)[1] or (raw if text == name else None)
-        if bytes_of is not None:
-            found |= _decoded(bytes_of)
-        for encoding in _MISREAD_AS:
-            try:
-                found.add(text.encode(encoding).decode())
-            except UnicodeError:
-                continue
+        raw = on_disk(text)[1]
+        if raw is not None:
+            found |= _decoded(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
+        found |= _undone(text, ())
     return found
 
 
-def _decoded(raw: bytes) -> set[str]:
+def _undone(text: str, encodings: Iterable[str]) -> set[str]:
+    """The text as it was before it was misread, by every way that it can have been."""
+    found: set[str] = set()
+    for encoding in _MISREAD_AS:
+        try:
+            misread = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        found |= _decoded(misread, encodings)
+    return found
+
+
+def _decoded(raw: bytes, encodings: Iterable[str]) -> set[str]:
     """By UTF-8, which is nothing by chance; else by every encoding that fits."""
-    found = set()
-    for encoding in ("utf-8", *_LEGACY):
+    found: set[str] = set()
+    for encoding in ("utf-8", *encodings):
         try:
             found.add(raw.decode(encoding))
         except UnicodeDecodeError:
@@ -109,7 +132,7 @@ def _loose(name: str) -> str:
 
 def closeness(asked: str, found: Named) -> int:
     """How far apart two spellings of one name are: 0 in encoding, 1 in case, 2 in the ending."""
-    ours, theirs = readings(asked), readings(*found)
+    ours, theirs = meanings(asked), readings(*found)
     for step, fold in enumerate((_strict, _caseless)):
         if not {*map(fold, ours)}.isdisjoint(map(fold, theirs)):
             return step
@@ -141,7 +164,7 @@ class Names:
     def like(self, asked: str) -> list[Named]:
         """The names that may be meant, sorted."""
         places: set[int] = set()
-        wanted = {*map(_loose, readings(asked))}
+        wanted = {*map(_loose, meanings(asked))}
         for key in map(_hash, wanted):
             first, last = (
                 np.searchsorted(self._keys, np.uint64(key), s) for s in ("left", "right")

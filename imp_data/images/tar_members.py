@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from imp_data.errors import UserError
 from imp_data.image_paths import normal_path
 from imp_data.images.links import followed, link_target
+from imp_data.images.stored_zip import REMEDY
 from imp_data.objects import State
 from imp_data.ranges import opened
 
 # Reads so many bytes from an offset of the archive; fewer at its end.
 ReadAt = Callable[[int, int], bytes]
-_REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
 class Stored(NamedTuple):
@@ -59,7 +59,7 @@ def tar_members(path: Path, state: int | State) -> TarMembers:
         for member in _headers(path):
             _add(members, member)
     except tarfile.TarError as error:
-        raise UserError(path, f"is not a whole plain tar ({error})", _REMEDY) from error
+        raise UserError(path, f"is not a whole plain tar ({error})", REMEDY) from error
     return members
 
 
