@@ -26,12 +26,15 @@ class StandIn:
         self.said = 0
         self.pause_s = 0.0
         self.words: int | None = None
+        self.refusal: tuple[int, str] | None = None
         route = Route("/v1/chat/completions", self._answer, methods=["POST"])
         self.app = Starlette(routes=[route])
 
     async def _answer(self, request: Request) -> Response:
         asked = await request.json()
         self.asked.append(asked)
+        if self.refusal:
+            return Response(self.refusal[1], self.refusal[0], media_type="application/json")
         if not asked.get("stream"):
             said = {"role": "assistant", "content": ANSWER}
             return JSONResponse({"choices": [{"index": 0, "message": said}]})

@@ -80,6 +80,32 @@ def test_a_picture_arrives_squared_before_its_text_with_the_newline_of_training(
     assert (seen.format, seen.size) == ("PNG", (56, 56))
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "error"),
+    [
+        (
+            400,
+            '{"error":{"code":400,"message":"too long","type":"exceed_context_size_error"}}',
+            ("too long", "invalid_request_error", "messages", "context_length_exceeded"),
+        ),
+        (
+            400,
+            '{"error":{"code":400,"message":"bad schema","type":"invalid_request_error"}}',
+            ("bad schema", "invalid_request_error", None, None),
+        ),
+        (500, "oops", ("the model answered with status 500", "server_error", None, None)),
+    ],
+)
+def test_what_llama_cpp_refuses_is_told_in_openais_form(
+    chat: httpx.Client, llama: StandIn, status: int, told: str, error: tuple[str | None, ...]
+) -> None:
+    llama.refusal = (status, told)
+    answer = ask(chat, question("Hello", stream=True))
+    names = ("message", "type", "param", "code")
+    assert answer.status_code == status
+    assert answer.json() == {"error": dict(zip(names, error, strict=True))}
+
+
 def test_the_answer_streams_word_by_word(chat: httpx.Client) -> None:
     body = question("Hello", stream=True)
     with chat.stream("POST", "/v1/chat/completions", json=body) as answer:

@@ -69,7 +69,7 @@ def number(low: float, high: float) -> Rule:
 
 def whole(low: int, high: int, reason: str = "") -> Rule:
     """A whole number within these bounds, for llama.cpp."""
-    most = "" if high >= 2**31 else f" to {high}"
+    most = "" if high >= 2**31 - 1 else f" to {high}"
     return Rule(
         lambda value: isinstance(value, int) and _is_number(value) and low <= value <= high,
         f"a whole number from {low}{most}{reason}",

@@ -40,6 +40,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TOO_LONG = "exceed_context_size_error"
 # A 4-bit model on two old cores needs half a minute to see a picture.
 _TIMEOUT = httpx.Timeout(10, read=600)
 
@@ -172,12 +173,32 @@ async def _passed_on(client: httpx.AsyncClient, asked: dict[str, Any]) -> Respon
         answer = await client.send(request, stream=True)
     except httpx.HTTPError as error:
         return _error(502, "model", f"does not answer ({error or type(error).__name__})")
+    if answer.is_error:
+        return await _as_openai_says(answer)
     return StreamingResponse(
         _chunks(answer),
         answer.status_code,
         media_type=answer.headers.get("content-type", "application/json"),
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+async def _as_openai_says(answer: httpx.Response) -> Response:
+    """llama.cpp's refusal in OpenAI's form, which clients tell apart by `code`."""
+    try:
+        told = json.loads(await answer.aread())["error"]
+        message, kind = str(told["message"]), told.get("type")
+    except (ValueError, KeyError, TypeError, AttributeError, httpx.HTTPError):
+        message, kind = f"the model answered with status {answer.status_code}", None
+    finally:
+        await answer.aclose()
+    error = {
+        "message": message,
+        "type": "invalid_request_error" if answer.status_code < 500 else "server_error",
+        "param": "messages" if kind == _TOO_LONG else None,
+        "code": "context_length_exceeded" if kind == _TOO_LONG else None,
+    }
+    return JSONResponse({"error": error}, answer.status_code)
 
 
 async def _chunks(answer: httpx.Response) -> AsyncIterator[bytes]:
