@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.mobile.asking import Asking, Example, asking
+from imp_data.mobile.asking import asking
+from imp_data.mobile.bundle import Asking, Example
 
 SHORT = "\nAnswer in a word."
 TURN = pa.struct([("from", pa.string()), ("value", pa.string())])

@@ -13,7 +13,7 @@ import pytest
 from llama_stand_in import ANSWER, StandIn, served
 from PIL import Image, ImageOps
 
-from imp_data.mobile.asking import Asking, Example
+from imp_data.mobile.bundle import Asking, Example
 from imp_data.mobile.chat.requests import REQUEST_BYTES
 from imp_data.mobile.chat.server import About, chat_app
 

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from imp_data.mobile.asking import Asking, Example
+from imp_data.mobile.bundle import Asking, Example
 from imp_data.mobile.chat.server import About, chat_app
 
 SUFFIX = "\nAnswer in a word."

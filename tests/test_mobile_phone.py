@@ -257,3 +257,9 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_twin(
     assert said.startswith(
         answer(out / "mobile", Precision.Q4_0, SIZE // 2, "Describe the picture.", most=4)
     )
+
+
+def test_what_measures_memory_holds_no_library_that_llama_cpp_does_not_need() -> None:
+    code = "import sys, imp_data.mobile.stopwatch; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"polars", "pyarrow", "torch", "transformers"} & set(told.stdout.split())

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from imp_data.errors import UserError
+from imp_data.mobile.bundle import Asking, Example
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.shards import Shards
 
@@ -15,27 +15,6 @@ _ROWS = 100_000
 _EXAMPLES, _OF_ONE_SOURCE = 4, 2
 # Longer ones are about one image, or bring their options along.
 _LONGEST = 60
-
-
-class Example(BaseModel):
-    """A question of the mixture's, and whether it is asked for a short answer there."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str
-    short: bool
-
-
-class Asking(BaseModel):
-    """How a model was asked in training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    # What stood behind questions that were answered in a word or a phrase.
-    short_answer_suffix: str | None = None
-    # Whether it stood behind more than half of the conversations about an image.
-    short_by_default: bool = False
-    examples: list[Example] = []
 
 
 def asking(mixtures: Sequence[Path], suffix: str | None) -> Asking:

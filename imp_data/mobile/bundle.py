@@ -6,7 +6,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.mobile.asking import Asking
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
 
 _EXPORT_AGAIN = "export the model again (imp-data export)"
@@ -42,6 +41,27 @@ class Exported(BaseModel):
     def bytes(self) -> int:
         """All its parts together."""
         return sum(file.bytes for file in self.files)
+
+
+class Example(BaseModel):
+    """A question of the mixture's, and whether it is asked for a short answer there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    short: bool
+
+
+class Asking(BaseModel):
+    """How a model was asked in training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # What stood behind questions that were answered in a word or a phrase.
+    short_answer_suffix: str | None = None
+    # Whether it stood behind more than half of the conversations about an image.
+    short_by_default: bool = False
+    examples: list[Example] = []
 
 
 class Bundle(BaseModel):

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.asking import Asking
-from imp_data.mobile.bundle import Bundle, Exported, File
+from imp_data.mobile.bundle import Asking, Bundle, Exported, File
 from imp_data.mobile.checkpoint import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf_file import Metadata, Tensor, write_gguf
 from imp_data.mobile.quantize import TEXT_BITS, VISION_BITS

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from imp_data.mobile.asking import Asking
+from imp_data.mobile.bundle import Asking
 from imp_data.mobile.chat.images import Square, data_url, squared_file
 from imp_data.mobile.chat.requests import REQUEST_BYTES, prepared
 from imp_data.mobile.chat.rules import Refused
