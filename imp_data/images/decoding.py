@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -49,7 +49,7 @@ class TooManyPixels(NoImage):
 
 
 def rgb_of(
-    data: bytes, max_pixels: int | None = None, formats: Sequence[str] | None = None
+    data: bytes, max_pixels: int | None = None, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
     """The image in these bytes in 8-bit RGB, by the rules of images.rgb, as it is stored.
 
@@ -73,7 +73,7 @@ def rgb_of(
 
 
 def opened(
-    data: bytes, max_pixels: int | None, formats: Sequence[str] | None = None
+    data: bytes, max_pixels: int | None, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
     """The image in these bytes, in whatever format Pillow knows by itself."""
     # An icon decodes the image within it already here; any other is checked before it decodes.
