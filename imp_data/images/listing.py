@@ -6,9 +6,9 @@ import lzma
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -21,7 +21,7 @@ from imp_data.images.spellings import ENDINGS, shown
 from imp_data.manifest import Folder
 
 _ARCHIVES = ("zip", "tar")
-_PACKED = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_PACKED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _CLOSED = ("7z", "rar")
 # What Pillow's own tests of first bytes are given (PIL.Image.open).
 _PREFIX_BYTES = 16
