@@ -7,7 +7,7 @@ compared with no further picture, so a chain of small steps loses only every oth
 not depends on the order of the draw alone, and not on how many are asked about at once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ class Pictures(NamedTuple):
     hashed: npt.NDArray[np.bool_]
 
     def take(self, rows: Places | slice) -> "Pictures":
-        return Pictures(*(column[rows] for column in self))
+        columns: tuple[Any, ...] = self
+        return Pictures(*(column[rows] for column in columns))
 
     def followed_by(self, others: "Pictures") -> "Pictures":
         return Pictures(*(np.concatenate(two) for two in zip(self, others, strict=True)))
