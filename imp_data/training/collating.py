@@ -61,7 +61,8 @@ class Collator:
             torch.zeros(shape),
         ]
         for number, row in enumerate(rows):
-            for tensor, values in zip(tensors, row, strict=True):
+            stretches: tuple[npt.NDArray[Any], ...] = row
+            for tensor, values in zip(tensors, stretches, strict=True):
                 tensor[number, : len(values)] = torch.from_numpy(values)
         return tensors
 

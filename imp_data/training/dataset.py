@@ -71,11 +71,11 @@ class MixtureDataset:
 
     def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
         """Raises UserError, which names the Sample, where it or its picture cannot be used."""
+        if not isinstance(index, tuple):
+            return self.item(index)
         if isinstance(index, Pick):
-            return self.item(*index)
-        if isinstance(index, tuple):
-            return [self.item(*pick) for pick in index]
-        return self.item(index)
+            return self.item(index.row, index.weight)
+        return [self.item(pick.row, pick.weight) for pick in index]
 
     def item(self, number: int, weight: float = 1.0) -> Item:
         """One row's tokens and pixels."""

@@ -65,7 +65,7 @@ def guarded(tokenizer: Any, template: Template) -> Guarded:
     for token in stated["added_tokens"]:
         # Phi-3's own </s> is not marked as special.
         token["special"] = not token["content"].isspace()
-    backend = Tokenizer.from_str(orjson.dumps(stated).decode())
+    backend: Any = Tokenizer.from_str(orjson.dumps(stated).decode())
     backend.encode_special_tokens = True
     marks = {token: f"{MARK}{token}{MARK}" for token in template.special}
     known = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
