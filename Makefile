@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # A process for each core; each of them imports PyTorch, so there are at most 8.
-PYTEST := pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST := pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: setup demo demo-data build test test-slow ui lint clean
 

@@ -1,6 +1,8 @@
 """What several test files need: pictures, records, and a small world to build mixtures in."""
 
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
@@ -10,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
 from imp_data.card import write_card
 from imp_data.datadir import DataDir
+from imp_data.demo.stage import world as draw_demo
 from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
 from imp_data.reports import write_neighbours
@@ -41,6 +45,7 @@ def _skip_reason(longrepr: Any) -> str:
     return text.removeprefix("Skipped: ")
 
 
+DEMO = Path(__file__).parents[1] / "manifests" / "mixtures" / "demo.yaml"
 PUBLISHED = {"title": "A small one", "homepage": "https://example.org", "license": "CC0-1.0"}
 
 
@@ -213,3 +218,26 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("IMP_WORKERS", "1")
         run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
     return world.data.mixture("small")
+
+
+@pytest.fixture(scope="session")
+def drawn_demo(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """The demo's drawn files and their stamp, and no more: read them, and write nothing to them.
+
+    They are drawn once for all processes of a run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    data = DataDir(base / "drawn_demo")
+    with FileLock(base / "drawn_demo.lock"):
+        draw_demo(Build(load_recipe(DEMO), data))
+    return data
+
+
+def demo_with_world_of(drawn: DataDir, root: Path) -> Build:
+    """The demo's build in a directory `root` that is not there yet, of the same drawn files."""
+    shutil.copytree(drawn.raw(""), root / "raw", copy_function=os.link)
+    (root / ".stamps").mkdir()
+    shutil.copy(drawn.stamp("world"), root / ".stamps" / "world.json")
+    return Build(load_recipe(DEMO), DataDir(root))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import DEMO, demo_with_world_of
 
 from imp_data import checks
 from imp_data.datadir import DataDir
@@ -25,7 +26,6 @@ from imp_data.reports import stored
 from imp_data.store import tree_digest
 from imp_data.verify import verify
 
-DEMO = Path(__file__).parents[1] / "manifests" / "mixtures" / "demo.yaml"
 QUOTAS = {
     "llava_665k": 643,
     "dvqa": 10,
@@ -51,10 +51,12 @@ def workers() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, workers: pytest.MonkeyPatch) -> Build:
+def demo(
+    drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory, workers: pytest.MonkeyPatch
+) -> Build:
     """The demo, built once with four workers."""
     workers.setenv("IMP_WORKERS", "4")
-    build = demo_build(tmp_path_factory.mktemp("demo"))
+    build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("demo") / "data")
     rebuild(build)
     return build
 

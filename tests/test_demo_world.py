@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from imp_data.datadir import DataDir
 from imp_data.demo import lessons, llava, plots, textvqa
 from imp_data.demo.ink import COLOURS
 from imp_data.demo.planted import SEED, Planted
@@ -66,11 +67,9 @@ def planted_in(source: str) -> list[Planted]:
 
 
 @pytest.fixture(scope="session")
-def drawn_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn_world(drawn_demo: DataDir) -> Path:
     """The raw folder as it was drawn; read it, and write nothing to it."""
-    raw = tmp_path_factory.mktemp("drawn")
-    draw_world(raw)
-    return raw
+    return drawn_demo.raw("")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +16,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from conftest import demo_with_world_of
 
 from imp_data import engine, fingerprints
 from imp_data.datadir import DataDir
-from imp_data.demo.stage import world
 from imp_data.engine import map_ordered
 from imp_data.errors import UserError
-from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
 from imp_data.rebuild import rebuild
 from imp_data.store import tree_digest
@@ -32,7 +30,6 @@ if find_spec("ray") is None:
     pytest.skip("Ray is not installed (pip install 'imp-data[ray]')", allow_module_level=True)
 
 TESTS = Path(__file__).parent
-DEMO = TESTS.parent / "manifests" / "mixtures" / "demo.yaml"
 
 
 class TwoNodes:
@@ -219,31 +216,12 @@ def test_workers_that_lack_the_code_say_so(
     assert error.value.remedy.startswith("install the same release on every node")
 
 
-def demo_build(root: Path) -> Build:
-    return Build(load_recipe(DEMO), DataDir(root))
-
-
-def with_world_of(build: Build, root: Path) -> Build:
-    """A build in `root` of the same drawn files."""
-    shutil.copytree(build.data.raw(""), root / "raw", copy_function=os.link)
-    (root / ".stamps").mkdir()
-    shutil.copy(build.data.stamp("world"), root / ".stamps" / "world.json")
-    return demo_build(root)
-
-
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    build = demo_build(tmp_path_factory.mktemp("drawn"))
-    world(build)
-    return build
-
-
-@pytest.fixture(scope="module")
-def local(drawn: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
+def local(drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The demo as the local engine builds it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMP_ENGINE", "local")
-        build = with_world_of(drawn, tmp_path_factory.mktemp("local") / "data")
+        build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("local") / "data")
         rebuild(build)
     return build
 
@@ -260,10 +238,14 @@ def assert_same(one: Build, other: Build) -> None:
 
 @pytest.mark.slow
 def test_the_demo_has_the_same_digests_on_ray(
-    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: TwoNodes,
+    drawn_demo: DataDir,
+    local: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("IMP_ENGINE")
-    recipe = with_world_of(drawn, tmp_path / "data").recipe
+    recipe = demo_with_world_of(drawn_demo, tmp_path / "data").recipe
     on_ray = recipe.mixture.model_copy(update={"engine": "ray"})
     build = Build(recipe.model_copy(update={"mixture": on_ray}), DataDir(tmp_path / "data"))
     assert rebuild(build)["mixture"].built
@@ -271,7 +253,11 @@ def test_the_demo_has_the_same_digests_on_ray(
 
 
 def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
-    nodes: TwoNodes, drawn: Build, local: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: TwoNodes,
+    drawn_demo: DataDir,
+    local: Build,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kills: list[int] = []
 
@@ -283,7 +269,7 @@ def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
                 kills.append(number)
 
     monkeypatch.setattr(fingerprints, "map_ordered", with_a_kill)
-    build = with_world_of(drawn, tmp_path / "data")
+    build = demo_with_world_of(drawn_demo, tmp_path / "data")
     rebuild(build)
     assert kills == [2]
     assert_same(build, local)
