@@ -1,0 +1,24 @@
+"""Dagster's SQLite storage, opened by one process at a time: two that make its tables at once fail.
+
+Named in dagster.yaml; Dagster itself makes the tables when a run is the first in its folder.
+"""
+
+from pathlib import Path
+
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
+from dagster._serdes import ConfigurableClassData
+from filelock import FileLock
+
+
+class SharedSqliteStorage(DagsterSqliteStorage):
+    """The same storage, for runs that may begin at the same moment."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig
+    ) -> DagsterSqliteStorage:
+        """Open the storage in `base_dir`, or make it there."""
+        folder = Path(config_value["base_dir"])
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "opening.lock"):
+            return cls.from_local(inst_data=inst_data, **config_value)
