@@ -1,5 +1,6 @@
 """A mixture's folder as `datasets` reads it: shards in Arrow's stream format, and their index."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,19 @@ from imp_data.store import arrow_source, json_text, text_digest, write_text
 
 # datasets reads and writes batches of this many rows; it opens other sizes as well.
 BATCH_ROWS = 1000
+_OURS = re.compile(
+    r"data-\d{5,}-of-\d{5,}\.arrow|(state|dataset_info|mixture)\.json|ledger\.parquet"
+)
 # features as `datasets` writes them for SAMPLE_SCHEMA (datasets 5, features/features.py).
 _DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file in a mixture's folder is of those that the build writes, by its name.
+
+    Its card apart, which has a stage of its own.
+    """
+    return _OURS.fullmatch(name) is not None
 
 
 def features() -> dict[str, Any]:

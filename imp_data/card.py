@@ -1,5 +1,6 @@
 """The dataset card: README.md of a mixture, written from its mixture.json alone."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.ledger import Reason, Repair
+from imp_data.objects import is_file
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.stamps import Stamps, code_of
+from imp_data.stamps import CARD, Stamps, code_of
 from imp_data.store import (
     StageResult,
     json_text,
+    share,
     text_digest,
     tree_digest,
     write_text,
@@ -39,13 +42,15 @@ _SIZES = [
 def write_card(build: Stamps) -> StageResult:
     """README.md beside the shards; built anew when what it tells of or the template has changed."""
     folder = build.data.mixture(build.name)
-    readme = folder / "README.md"
+    readme = folder / CARD
     twice = build.figures("neighbours") if build.reports_neighbours else None
 
     def write() -> dict[str, Any]:
         text = card_text(folder)
         if twice is not None:
             text += said_twice(folder, twice)
+        if is_file(readme) and not build.left("card", readme):
+            _keep_edited(readme, folder)
         write_text(readme, text)
         return {"characters": len(text)}
 
@@ -55,6 +60,15 @@ def write_card(build: Stamps) -> StageResult:
         "neighbours": text_digest(json_text(twice)),
     }
     return build.stage("card", inputs, [readme], write)
+
+
+def _keep_edited(readme: Path, folder: Path) -> None:
+    """Give a card that someone else wrote, or added to, another name."""
+    text = readme.read_bytes()
+    if not is_card(text.decode(errors="replace"), folder):
+        kept = folder / f"README.mine-{text_digest(text)[:8]}.md"
+        share(readme, kept)
+        print(f"{readme}: was not written by the build; it is kept as {kept.name}", file=sys.stderr)
 
 
 def said_twice(folder: Path, figures: dict[str, Any]) -> str:

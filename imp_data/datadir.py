@@ -9,9 +9,15 @@ from imp_data.places import in_store, place
 
 
 class DataDir(NamedTuple):
-    """The data directory. Drawn and real builds have each their own: neither undoes the other."""
+    """The data directory as a mixture sees it.
+
+    What upstream publishes is common to all mixtures; what is made of it is each one's own, since
+    it depends on the mixture's limits and rules. Drawn and real builds have each their own
+    directory: neither undoes the other.
+    """
 
     root: Path
+    mixture_name: str = ""
 
     def raw(self, name: str) -> Path:
         """What upstream publishes under that name."""
@@ -23,21 +29,35 @@ class DataDir(NamedTuple):
         return self.root / "images"
 
     def records(self, source: str) -> Path:
-        return self.root / "records" / f"{source}.arrow"
+        return self._own("records") / f"{source}.arrow"
 
     def ledger(self, source: str) -> Path:
-        return self.root / "ledger" / f"{source}.parquet"
+        return self._own("ledger") / f"{source}.parquet"
 
     def fingerprints(self, mixture: str, source: str) -> Path:
-        """A mixture's own: which pictures are looked at depends on its quotas and rules."""
+        """Those of the pictures that a mixture's draw reaches."""
         return self.root / "fingerprints" / mixture / f"{source}.parquet"
 
     def journal(self, source: str) -> Path:
         """Fingerprints of a stage that is under way."""
-        return self.root / "fingerprints" / f".{source}.journal"
+        return self._own("fingerprints") / f".{source}.journal"
 
     def benchmark(self, name: str) -> Path:
-        return self.root / "benchmarks" / f"{name}.parquet"
+        return self._own("benchmarks") / f"{name}.parquet"
+
+    def _own(self, kind: str) -> Path:
+        return self.root / kind / self.mixture_name if self.mixture_name else self.root / kind
+
+    def of(self, mixture: str) -> "DataDir":
+        """The same directory as another mixture sees it."""
+        return self._replace(mixture_name=mixture)
+
+    def counterpart(self, path: Path, mixture: str) -> Path:
+        """Where another mixture has what this one has at `path`; the same where it is common."""
+        kind, *rest = path.relative_to(self.root).parts
+        if kind == "raw" or not rest or rest[0] != self.mixture_name:
+            return path
+        return self.root.joinpath(kind, mixture, *rest[1:])
 
     def screened(self, mixture: str, source: str) -> Path:
         return self.root / "screened" / mixture / f"{source}.arrow"

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from imp_data.arrow_dataset import write_index
+from imp_data.arrow_dataset import is_ours, write_index
 from imp_data.places import in_store
 from imp_data.settlement import Share, write_ledger
 from imp_data.shuffle import write_shards
@@ -19,9 +19,11 @@ def build_mixture(
 ) -> dict[str, Any]:
     """Write the folder of a mixture, whole or not at all; returns what mixture.json says.
 
+    Files of others in the folder stay. One run at a time may write it.
+
     `facts` are what the caller knows of the inputs; they become part of mixture.json.
     """
-    with written_aside(folder, last="mixture.json") as aside:
+    with written_aside(folder, "mixture.json", alone=True, ours=is_ours) as aside:
         aside.mkdir(parents=True)
         # The workers make the shards; this process has time for the ledger meanwhile.
         with ThreadPoolExecutor(1) as beside:

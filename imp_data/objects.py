@@ -1,5 +1,6 @@
 """Objects of a store: listed with their states, put whole, removed."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -82,13 +83,34 @@ def put_bytes(data: bytes, target: Path) -> None:
         raise _no_bucket(target, error) from error
 
 
+def copied(source: Path, target: Path) -> None:
+    """Make an object of another one, within the store."""
+    with reached(target):
+        there(target).fs.cp_file(there(source).path, there(target).path)
+
+
+def create(target: Path, data: bytes) -> bool:
+    """Make an object of these bytes unless there is one; whether it was made."""
+    found = there(target)
+    try:
+        with reached(target):
+            found.fs.pipe_file(found.path, data, mode="create")
+    except FileExistsError:
+        return False
+    except FileNotFoundError as error:
+        raise _no_bucket(target, error) from error
+    return True
+
+
 def _no_bucket(target: Path, error: Exception) -> UserError:
     remedy = "make the bucket or mend IMP_DATA_DIR, then run the same command again"
     return UserError(target, f"cannot be written ({error})", remedy)
 
 
-def put_folder(folder: Path, target: Path, last: str) -> None:
-    """Make objects of a folder's files in the place of those below `target`.
+def put_folder(
+    folder: Path, target: Path, last: str, ours: Callable[[str], bool] | None = None
+) -> None:
+    """Make objects of a folder's files in the place of those below `target`, or of `ours` there.
 
     `last` names the file that says all others are there: the old one goes first, the new one
     comes last.
@@ -99,7 +121,8 @@ def put_folder(folder: Path, target: Path, last: str) -> None:
         removed(target / last)
     for _ in at_once(lambda name: put(folder / name, target / name), sorted(new - {last})):
         pass
-    for _ in at_once(lambda name: removed(target / name), sorted(before.keys() - new)):
+    old = sorted(name for name in before.keys() - new if ours is None or ours(name))
+    for _ in at_once(lambda name: removed(target / name), old):
         pass
     if last:
         put(folder / last, target / last)

@@ -1,5 +1,6 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from imp_data.records import build_records
 from imp_data.screened_stage import screened_stage
 from imp_data.settlement import Share
 from imp_data.shuffle import shard_names
-from imp_data.stamps import code_of
-from imp_data.store import StageResult, library_versions, text_digest
+from imp_data.stamps import CARD, code_of
+from imp_data.store import StageResult, library_versions, remove, text_digest
 from imp_data.upstream import raw_stage
 
 
@@ -39,7 +40,8 @@ class Build(Draws):
         """
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
-        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"))
+        run_of = partial(self.run_of, f"raw/{name}")
+        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run_of)
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""
@@ -97,6 +99,8 @@ class Build(Draws):
         def build() -> dict[str, Any]:
             self.forget()  # which this stage has no use for
             shares = [self._share(part.source) for part in mixture.parts]
+            if self.left("card", folder / CARD):
+                remove(folder / CARD)  # it tells of the mixture before
             manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
             return {
                 "rows": manifest["rows"],

@@ -83,7 +83,7 @@ def reached(path: Path) -> Iterator[None]:
     """A store that refuses or does not answer becomes a UserError; nothing else changes."""
     try:
         yield
-    except (UserError, FileNotFoundError):
+    except (UserError, FileNotFoundError, FileExistsError):
         raise
     except ImportError as error:
         raise _lacking(str(path), error) from error

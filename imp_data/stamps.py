@@ -1,7 +1,7 @@
 """What every stage of a build has: its place, its stamp, and the digests of what it goes by."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,22 @@ from imp_data.datadir import DataDir, data_dir
 from imp_data.engine import running_on
 from imp_data.errors import UserError
 from imp_data.manifest import Published, Recipe
-from imp_data.store import StageResult, code_version, read_stamp, run_stage
+from imp_data.objects import is_file
+from imp_data.store import (
+    Other,
+    Run,
+    StageResult,
+    code_version,
+    read_stamp,
+    run_stage,
+    text_digest,
+    tree_digest,
+)
 
+CARD = "README.md"
 FIRST = "materialize it first, or run the whole job"
-# What depends on a mixture's quotas and rules: mixtures in one data directory have each their own.
-_OWN = {"images", "screened", "mixture", "neighbours", "card"}
+# What mixtures in one data directory have in common; of all else each has its own.
+_COMMON = {"world", "models"}
 
 # Where the work of a box begins; its code version is that of all that is imported from there.
 _ENTRIES = {
@@ -39,7 +50,7 @@ class Stamps:
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         self.recipe = recipe
-        self.data = data or data_dir(recipe.mixture)
+        self.data = (data or data_dir(recipe.mixture)).of(recipe.mixture.name)
 
     @property
     def name(self) -> str:
@@ -81,12 +92,42 @@ class Stamps:
     ) -> StageResult:
         """`run_stage` of that asset, on the engine that the mixture names."""
         with running_on(self.recipe.mixture.engine):
-            return run_stage(self.stamp(asset), inputs, outputs, build, digest_of)
+            run = self.run_of(asset, outputs)
+            return run_stage(self.stamp(asset), inputs, outputs, build, digest_of, run)
+
+    def run_of(self, asset: str, outputs: Sequence[Path] = ()) -> Run:
+        """The lock of an asset, and other mixtures' results that would serve as well.
+
+        The files of raw folders are common to all mixtures: one lock for all of them.
+        """
+        box = asset.split("/")[0]
+        stamp = self.data.stamp(asset) if box == "raw" else self.stamp(asset)
+        lock = stamp.with_name(f"{stamp.name}.lock")
+        others = partial(self._others, asset, outputs)
+        return Run(lock, asset, f"mixture {self.name}", tuple if box in _COMMON else others)
+
+    def _others(self, asset: str, outputs: Sequence[Path]) -> list[Other]:
+        data, names = self.data, sorted({*self.data.mixture_names} - {self.name})
+        return [
+            Other(
+                data.stamp(f"mixtures/{name}/{asset}"),
+                [data.counterpart(output, name) for output in outputs],
+            )
+            for name in names
+        ]
 
     def stamp(self, asset: str) -> Path:
         """Where it stands what the asset was built from."""
-        own = asset.split("/")[0] in _OWN
-        return self.data.stamp(f"mixtures/{self.name}/{asset}" if own else asset)
+        common = asset.split("/")[0] in _COMMON
+        return self.data.stamp(asset if common else f"mixtures/{self.name}/{asset}")
+
+    def left(self, asset: str, output: Path) -> bool:
+        """Whether a file is as the last finished run of a stage of one output left it."""
+        known = read_stamp(self.stamp(asset))
+        if known is None or not is_file(output):
+            return False
+        digest: str = known["digest"]
+        return digest == text_digest(output.name, tree_digest(output))
 
     def figures(self, asset: str) -> dict[str, Any]:
         """The figures of a stage's last finished run."""

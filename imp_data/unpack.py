@@ -78,7 +78,7 @@ def _named(archive: Path, globs: Sequence[str], names: list[str]) -> Iterator[_M
 
 
 def _lay(content: IO[bytes], path: Path, begun: bytes = b"") -> None:
-    with content, written_aside(path) as aside, aside.open("wb") as out:
+    with content, written_aside(path, alone=True) as aside, aside.open("wb") as out:
         out.write(begun)
         shutil.copyfileobj(content, out)
 

@@ -1,17 +1,22 @@
 """A raw folder: what is published under one name, fetched, unpacked, and not altered since."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.manifest import Published, Source, model_digest
-from imp_data.store import StageResult, read_stamp, run_stage, text_digest, tree_digest
+from imp_data.store import Run, StageResult, read_stamp, run_stage, text_digest, tree_digest
 
 
 def raw_stage(
-    manifests: Sequence[Published], folder: Path, stamp: Path, pins: Mapping[str, str], code: str
+    manifests: Sequence[Published],
+    folder: Path,
+    stamp: Path,
+    pins: Mapping[str, str],
+    code: str,
+    run_of: Callable[[Sequence[Path]], Run] | None = None,
 ) -> StageResult:
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
 
@@ -44,7 +49,8 @@ def raw_stage(
         names = [path.name for path in outputs]
         return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
-    return run_stage(stamp, inputs, outputs, build, digest_of)
+    run = run_of(outputs) if run_of else None
+    return run_stage(stamp, inputs, outputs, build, digest_of, run)
 
 
 def _below(folder: Path, path: Path) -> str:

@@ -118,6 +118,7 @@ class World:
         self.manifest("benchmarks", name, **{**stated, **fields})
 
     def build(self, quotas: Mapping[str, int], name: str = "small", **fields: Any) -> Build:
+        self.data = self.data.of(name)
         parts = [{"source": s, "quota": q, "paper": q, "group": "All"} for s, q in quotas.items()]
         stated = {"title": "A small mixture", "seed": 7, "parts": parts, **fields}
         return Build(load_recipe(self.manifest("mixtures", name, **stated)), self.data)

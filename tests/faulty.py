@@ -20,7 +20,7 @@ from imp_data.pipeline import Build
 from imp_data.rebuild import rebuild
 
 SIZE_PX = (40, 30)
-_SCRIPT = """
+BUILD_SCRIPT = """
 import sys
 from pathlib import Path
 from imp_data.cli import UserError
@@ -60,7 +60,7 @@ def rebuild_apart(
 ) -> subprocess.CompletedProcess[str]:
     """The build in an interpreter of its own, with two workers."""
     own = {"IMP_DATA_DIR": str(root), "IMP_WORKERS": "2", **environment}
-    command = [sys.executable, "-c", _SCRIPT, str(manifest)]
+    command = [sys.executable, "-c", BUILD_SCRIPT, str(manifest)]
     return subprocess.run(
         command, env={**os.environ, **own}, capture_output=True, text=True, check=False
     )

@@ -6,12 +6,15 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,12 +28,12 @@ from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
 from imp_data.manifest import Folder, load_recipe
-from imp_data.objects import put_folder
+from imp_data.objects import is_there, put_folder
 from imp_data.pipeline import Build
 from imp_data.places import place, scratch
 from imp_data.ranges import opened
 from imp_data.rebuild import rebuild
-from imp_data.store import file_sizes, tree_digest, write_text, written_aside
+from imp_data.store import file_sizes, held, tree_digest, write_text, written_aside
 from imp_data.verify import verify
 
 if find_spec("s3fs") is None or find_spec("moto") is None:
@@ -254,8 +257,8 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     manifest, mixture = world.manifests / "mixtures" / "small.yaml", build.data.mixture("small")
     # Between the two files of a stage.
     assert rebuilt(manifest, url, 6) == -signal.SIGKILL
-    assert list(file_sizes(build.data.root / "ledger")) == ["photos.parquet"]
-    assert file_sizes(build.data.root / "records") == {}
+    assert list(file_sizes(build.data.root / "ledger" / "small")) == ["photos.parquet"]
+    assert file_sizes(build.data.root / "records" / "small") == {}
     # When all of the mixture is there but its mixture.json.
     assert rebuilt(manifest, url, 36) == -signal.SIGKILL
     assert list(file_sizes(mixture)) == sorted(set(MIXTURE) - {"mixture.json", "README.md"})
@@ -351,7 +354,7 @@ def test_a_bucket_that_is_missing_is_named_before_anything_is_done(
     server: str, tmp_path: Path
 ) -> None:
     error = refused(lost(tmp_path, "s3://no-such-bucket/data"))
-    assert error.where.startswith("s3://no-such-bucket/data/.stamps/raw/")
+    assert error.where.startswith("s3://no-such-bucket/data/.stamps/mixtures/small/raw/")
     assert error.problem == "cannot be written (The specified bucket does not exist)"
     assert error.remedy.startswith("make the bucket or mend IMP_DATA_DIR")
 
@@ -373,7 +376,7 @@ def test_who_is_not_let_in_is_told_so(
         ran = Ran(capsys, "verify", f"{BUCKET}/closed/mixtures/small")
     finally:
         let_in(b"inf")
-    assert error.where == f"{BUCKET}/closed/.stamps/raw/chats.json"
+    assert error.where == f"{BUCKET}/closed/.stamps/mixtures/small/raw/chats.json"
     assert error.problem.startswith("access is denied (")
     assert "AWS_ACCESS_KEY_ID" in error.remedy
     assert SECRET not in str(error)
@@ -387,7 +390,7 @@ def test_a_store_that_does_not_answer_is_named(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     error = refused(lost(tmp_path, f"{BUCKET}/down"))
-    assert error.where == f"{BUCKET}/down/.stamps/raw/chats.json"
+    assert error.where == f"{BUCKET}/down/.stamps/mixtures/small/raw/chats.json"
     assert error.problem.startswith("the store gives no answer (")
     assert "http://127.0.0.1:9" in error.problem
 
@@ -520,3 +523,65 @@ def test_scratch_is_where_it_is_set_and_the_same_for_each_attempt(
     assert scratch(target).parent == tmp_path / "here"
     assert scratch(target) != scratch(place(f"{BUCKET}/other/records/dvqa.arrow"))
     shutil.rmtree(tmp_path / "here")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that are renewed, asked for and given up within a second."""
+    for name, seconds in {"RENEW": 0.2, "EXPIRE": 1.0, "POLL": 0.05, "SETTLE": 0.1}.items():
+        monkeypatch.setattr(f"imp_data.store.object_lock._{name}_SECONDS", seconds)
+
+
+def holder_of(lock: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(lock.read_bytes())
+    return content
+
+
+def test_a_lock_in_the_store_is_renewed_waited_for_and_removed(
+    server: str, hasty: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    order: list[str] = []
+
+    def second() -> None:
+        with held(lock, "records/chats", "mixture second"):
+            order.append("second")
+
+    waiting = Thread(target=second)
+    with held(lock, "records/chats", "mixture first"):
+        waiting.start()
+        time.sleep(2)  # longer than a lock that nobody renews is respected
+        order.append("first")
+        assert holder_of(lock)["for"] == "mixture first"
+    waiting.join(20)
+    assert order == ["first", "second"]
+    assert not is_there(lock)
+    line = f"records/chats: waits for process {os.getpid()} on this machine (mixture first), at it"
+    assert capfd.readouterr().err.count(line) == 1
+
+
+@pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
+def test_a_lock_in_the_store_whose_holder_is_gone_is_taken_over(
+    host: str, server: str, hasty: None, tmp_path: Path
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    told = {"pid": gone.pid, "host": host, "for": "", "since": "2026-01-01 00:00:00", "token": "x"}
+    lock.write_bytes(json.dumps(told).encode())
+    with held(lock, "records/chats"):
+        assert holder_of(lock)["pid"] == os.getpid()
+    assert not is_there(lock)
+
+
+def test_a_run_whose_lock_in_the_store_was_taken_over_does_not_end_well(
+    server: str, hasty: None, tmp_path: Path
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    told = {"pid": 1, "host": "elsewhere", "for": "", "since": "now", "token": "x"}
+    with pytest.raises(UserError) as error, held(lock, "records/chats"):
+        lock.write_bytes(json.dumps(told).encode())
+    assert error.value.problem == (
+        "was taken for abandoned, and taken over by process 1 on elsewhere"
+    )
+    assert holder_of(lock) == told

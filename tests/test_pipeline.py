@@ -218,9 +218,10 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        *("records/photos.arrow", "ledger/photos.parquet", "fingerprints/small/photos.parquet"),
+        *("records/small/photos.arrow", "ledger/small/photos.parquet"),
+        "fingerprints/small/photos.parquet",
         *(
-            "benchmarks/quiz.parquet",
+            "benchmarks/small/quiz.parquet",
             "screened/small/photos.arrow",
             "mixtures/small/ledger.parquet",
         ),

@@ -12,6 +12,7 @@ from imp_data.stamps import Stamps, code_of
 from imp_data.store import (
     StageResult,
     file_sha256,
+    held,
     library_versions,
     move,
     read_stamp,
@@ -27,13 +28,34 @@ def world(build: Stamps) -> StageResult:
     The figures hold the sha256 of each file as drawn, by `<raw name>/<path>`. A file that is there
     is left alone: the raw stage compares it with these, and tells if it was altered.
     """
+    known = _finished(build)
+    if known:
+        return known
+    run = build.run_of("world")
+    with held(run.lock, run.label, run.who):
+        return _finished(build) or _drawn(build)
+
+
+def _inputs() -> dict[str, str]:
+    return {"code": code_of("world"), **library_versions("numpy", "pillow", "pyarrow")}
+
+
+def _finished(build: Stamps) -> StageResult | None:
+    known, raw = read_stamp(build.data.stamp("world")), build.data.raw("")
+    if not known or known["inputs"] != _inputs():
+        return None
+    if not all(is_file(raw / path) for path in known["figures"]["files"]):
+        return None
+    return StageResult(known["digest"], known["figures"], built=False)
+
+
+def _drawn(build: Stamps) -> StageResult:
+    """All is drawn aside; what is missing, or was drawn by other code, is put in place."""
     raw, stamp = build.data.raw(""), build.data.stamp("world")
-    inputs = {"code": code_of("world"), **library_versions("numpy", "pillow", "pyarrow")}
     known = read_stamp(stamp)
     drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
-    same_code = known is not None and known["inputs"] == inputs
-    if known and same_code and all(is_file(raw / path) for path in drawn_before):
-        return StageResult(known["digest"], known["figures"], built=False)
+    same_code = known is not None and known["inputs"] == _inputs()
+    # One run at a time draws, so that what a killed one left has the same name.
     aside = raw / ".world.partial"
     if in_store(raw):
         aside = scratch(aside)
@@ -51,7 +73,7 @@ def world(build: Stamps) -> StageResult:
     shutil.rmtree(aside)
     digest = text_digest(*(part for item in files.items() for part in item))
     figures = {"files": files}
-    write_stamp(stamp, inputs, digest, figures)
+    write_stamp(stamp, _inputs(), digest, figures)
     return StageResult(digest, figures, built=True)
 
 

@@ -11,8 +11,17 @@ from imp_data.store.digests import (
     tree_digest,
     xxh3_keys,
 )
-from imp_data.store.files import json_text, move, remove, write_text, writing_to, written_aside
-from imp_data.store.stages import StageResult, read_stamp, run_stage, write_stamp
+from imp_data.store.files import (
+    json_text,
+    move,
+    remove,
+    share,
+    write_text,
+    writing_to,
+    written_aside,
+)
+from imp_data.store.locks import held
+from imp_data.store.stages import Other, Run, StageResult, read_stamp, run_stage, write_stamp
 from imp_data.store.tables import (
     arrow_batch_count,
     arrow_batches,
@@ -25,6 +34,8 @@ from imp_data.store.tables import (
 )
 
 __all__ = [
+    "Other",
+    "Run",
     "StageResult",
     "arrow_batch_count",
     "arrow_batches",
@@ -33,6 +44,7 @@ __all__ = [
     "code_version",
     "file_sha256",
     "file_sizes",
+    "held",
     "json_text",
     "library_versions",
     "listing_digest",
@@ -44,6 +56,7 @@ __all__ = [
     "read_stamp",
     "remove",
     "run_stage",
+    "share",
     "text_digest",
     "tree_digest",
     "value_counts",

@@ -2,37 +2,102 @@
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.objects import put, put_folder, removed
+from imp_data.objects import copied, put, put_folder, removed
 from imp_data.places import in_store, scratch
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# What another machine's run has begun and not touched for a week is abandoned.
+_ABANDONED_SECONDS = 7 * 24 * 3600
+_in_use: set[Path] = set()
+
+Ours = Callable[[str], bool]
 
 
 @contextmanager
-def written_aside(path: Path, last: str = "") -> Iterator[Path]:
+def written_aside(
+    path: Path, last: str = "", alone: bool = False, ours: Ours | None = None
+) -> Iterator[Path]:
     """A path on this machine to write a file or a folder to; it takes `path`'s place when whole.
 
-    After an error or a kill `path` is as it was; leftovers go at the next attempt. Of a folder in
-    an object store, which takes one file after another, `last` names the file that comes last.
+    After an error or a kill `path` is as it was; leftovers of a run that was killed go at the next
+    attempt. `alone`: the caller holds a lock, so one name serves for every attempt, and the folder,
+    which may be large, is not looked through.
+
+    A folder that has files of others in it, or is in an object store, takes one file after another;
+    `last` names the one that says all are there: the old one goes first, the new one comes last.
+    Of what was there before only the files go of which `ours` says so by name.
     """
-    aside = scratch(path) if in_store(path) else path.with_name(f".{path.name}.partial")
+    aside = aside_of(scratch(path) if in_store(path) else path, alone)
     with writing_to(path):
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
+            if not alone:
+                _clear_leftovers(aside)
             remove(aside)
+            _in_use.add(aside)
             yield aside
-            move(aside, path, last)
+            move(aside, path, last, ours)
         finally:
             remove(aside)
+            _in_use.discard(aside)
+
+
+def aside_of(path: Path, alone: bool = False) -> Path:
+    """A name beside `path` that no other process or thread uses; see `written_aside`."""
+    own = "" if alone else f".{_host()}-{os.getpid()}-{threading.get_ident()}"
+    return path.with_name(f".{path.name}{own}.partial")
+
+
+@cache
+def _host() -> str:
+    return re.sub(r"[^\w]+", "_", socket.gethostname())
+
+
+def _clear_leftovers(aside: Path) -> None:
+    """Remove what attempts at the same file left behind that were killed."""
+    name, _, _ = aside.name.removesuffix(".partial").rpartition(f".{_host()}-")
+    leftover = re.compile(rf"{re.escape(name)}(?:\.(?P<host>\w+)-(?P<pid>\d+)-\d+)?\.partial")
+    for other in os.scandir(aside.parent):
+        found = leftover.fullmatch(other.name)
+        if found and _is_dead(found["host"], found["pid"], other):
+            remove(Path(other.path))
+
+
+def _is_dead(host: str | None, process: str | None, left: "os.DirEntry[str]") -> bool:
+    if Path(left.path) in _in_use:
+        return False
+    if host is None or process is None:
+        return True
+    if host != _host():
+        with suppress(FileNotFoundError):
+            return time.time() - left.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
+        return False
+    return int(process) == os.getpid() or not is_alive(int(process))
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -50,16 +115,46 @@ def writing_to(path: Path) -> Iterator[None]:
         ) from error
 
 
-def move(aside: Path, path: Path, last: str = "") -> None:
+def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> None:
     """Give a finished file or folder of this machine its place; see `written_aside`."""
     if in_store(path):
-        put_folder(aside, path, last) if aside.is_dir() else put(aside, path)
+        put_folder(aside, path, last, ours) if aside.is_dir() else put(aside, path)
         remove(aside)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     if aside.is_dir() and path.exists():
+        if ours is not None:
+            _fill(aside, path, last, ours)
+            return
         remove(path)
     os.replace(aside, path)
+
+
+def _fill(aside: Path, folder: Path, last: str, ours: Ours) -> None:
+    """Move a folder's files into one that is there, in the place of those that are ours."""
+    new = sorted(path.name for path in aside.iterdir())
+    (folder / last).unlink(missing_ok=True)
+    for name in new:
+        if name != last:
+            os.replace(aside / name, folder / name)
+    for path in folder.iterdir():
+        if path.name not in new and path.is_file() and ours(path.name):
+            path.unlink()
+    os.replace(aside / last, folder / last)
+
+
+def share(file: Path, target: Path) -> None:
+    """Put a finished file in another place too: as the same file on disk, else as a copy."""
+    if file == target:
+        return
+    if in_store(target):
+        copied(file, target)
+        return
+    with written_aside(target) as aside:
+        try:
+            os.link(file, aside)
+        except OSError:
+            shutil.copy2(file, aside)
 
 
 def remove(path: Path) -> None:

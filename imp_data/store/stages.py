@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from imp_data.errors import UserError
 from imp_data.memory import give_back
 from imp_data.objects import check_writable
 from imp_data.places import in_store, reached
 from imp_data.ranges import first_bytes
 from imp_data.store.digests import below, text_digest, tree_digest
-from imp_data.store.files import write_text
+from imp_data.store.files import share, write_text
+from imp_data.store.locks import held
 
 
 class StageResult(NamedTuple):
@@ -22,35 +24,94 @@ class StageResult(NamedTuple):
     built: bool
 
 
+class Other(NamedTuple):
+    """Where another mixture has the stamp and the outputs of the same stage."""
+
+    stamp: Path
+    outputs: Sequence[Path]
+
+
+class Run(NamedTuple):
+    """What concerns a stage beside its work: the lock it holds, for whom, whose results serve."""
+
+    lock: Path
+    label: str
+    who: str = ""
+    others: Callable[[], Sequence[Other]] = tuple
+
+
 def run_stage(
     stamp: Path,
     inputs: Mapping[str, str],
     outputs: Sequence[Path],
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None = None,
+    run: Run | None = None,
 ) -> StageResult:
     """Build `outputs` unless they are whole and were built from these inputs by this code.
 
     `inputs` names everything the outputs depend on, each by a digest. The stamp is written last:
     where it agrees with inputs and files the work was finished; after a kill it cannot agree.
     `digest_of` takes the outputs' digest from the figures, where the build knows it already.
+
+    One run at a time builds; another waits, and then finds the work done. What another mixture
+    has built from the same inputs is taken over.
     """
     inputs = dict(sorted(inputs.items()))
-    known = read_stamp(stamp)
+    run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
     with reached(stamp):
-        if known and known["inputs"] == inputs and known["files"] == _states(outputs):
-            return StageResult(known["digest"], known["figures"], built=False)
+        if known := _finished(stamp, inputs, outputs):
+            return known
         if in_store(stamp):
             check_writable(stamp)
-        give_back()
-        figures = build()
-        if digest_of is None:
-            digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
-        else:
-            digest = digest_of(figures)
-        write_stamp(stamp, inputs, digest, figures, outputs)
+        with held(run.lock, run.label, run.who):
+            found = _finished(stamp, inputs, outputs)
+            found = found or _taken_over(stamp, inputs, outputs, run.others())
+            return found or _built(stamp, inputs, outputs, build, digest_of)
+
+
+def _finished(
+    stamp: Path, inputs: Mapping[str, str], outputs: Sequence[Path]
+) -> StageResult | None:
+    known = read_stamp(stamp)
+    if known and known["inputs"] == inputs and known["files"] == _states(outputs):
+        return StageResult(known["digest"], known["figures"], built=False)
+    return None
+
+
+def _built(
+    stamp: Path,
+    inputs: Mapping[str, str],
+    outputs: Sequence[Path],
+    build: Callable[[], dict[str, Any]],
+    digest_of: Callable[[dict[str, Any]], str] | None,
+) -> StageResult:
+    give_back()
+    figures = build()
+    if digest_of is None:
+        digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
+    else:
+        digest = digest_of(figures)
+    write_stamp(stamp, inputs, digest, figures, outputs)
     give_back()
     return StageResult(digest, figures, built=True)
+
+
+def _taken_over(
+    stamp: Path, inputs: Mapping[str, str], outputs: Sequence[Path], others: Sequence[Other]
+) -> StageResult | None:
+    """What another mixture has of the same inputs, shared without a copy where the disk can."""
+    for other in others:
+        known = read_stamp(other.stamp)
+        if not known or known["inputs"] != inputs or known["files"] != _states(other.outputs):
+            continue
+        for theirs, ours in zip(other.outputs, outputs, strict=True):
+            share(theirs, ours)
+        # Theirs may have been built anew meanwhile; what was shared is then of no use.
+        if known["files"] == _states(other.outputs if in_store(stamp) else outputs):
+            write_stamp(stamp, inputs, known["digest"], known["figures"], outputs)
+            return StageResult(known["digest"], known["figures"], built=False)
+    return None
 
 
 def write_stamp(
@@ -61,7 +122,11 @@ def write_stamp(
     outputs: Sequence[Path] = (),
 ) -> None:
     """Say that a stage is finished: its inputs, its figures, its files as they are now."""
-    record = {"inputs": inputs, "digest": digest, "figures": figures, "files": _states(outputs)}
+    states = _states(outputs)
+    if lacking := [name for name, size, _ in states if size is None]:
+        problem = f"{', '.join(lacking)} is not there when the stage ends"
+        raise UserError(stamp, problem, "let nothing else write there, and run the command again")
+    record = {"inputs": inputs, "digest": digest, "figures": figures, "files": states}
     write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
 
 
