@@ -72,15 +72,19 @@ def explain(
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
+    from imp_data.verify import foreign_files
     from imp_data.verify import verify as problems_of
 
     path = place(folder)
-    problems = problems_of(path)
+    problems, foreign = problems_of(path), foreign_files(path)
     if as_json:
-        print(json.dumps({"mixture": folder, "sound": not problems, "problems": problems}))
+        found = {"sound": not problems, "problems": problems, "foreign": foreign}
+        print(json.dumps({"mixture": folder, **found}))
     elif not problems:
         manifest = json.loads((path / "mixture.json").read_text(encoding="utf-8"))
         print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
+    if foreign and not as_json:
+        print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
     if problems:
         if not as_json:
             print("\n".join(f"{path / problem}" for problem in problems), file=sys.stderr)

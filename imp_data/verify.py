@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 from pydantic import ValidationError
 
+from imp_data.arrow_dataset import is_ours
 from imp_data.card import is_card
 from imp_data.conservation import conservation_problems
 from imp_data.errors import UserError
@@ -29,6 +30,23 @@ def verify(folder: Path) -> list[str]:
     """
     with reached(folder):
         return _problems(folder)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """What others left in a mixture's folder: caches of `datasets`, notes, files of a desktop.
+
+    By name; a folder stands for all that is below it, with "/" at its end. None of it is read as
+    part of the mixture, so none of it makes the mixture less whole.
+    """
+    with reached(folder):
+        stated = _manifest(folder)
+        ours = set(stated["files"]) if isinstance(stated, dict) else set()
+        found = [
+            f"{top}/" if rest else top
+            for top, _, rest in (name.partition("/") for name in file_sizes(folder))
+            if rest or not (top in ours or top == _CARD or is_ours(top))
+        ]
+    return list(dict.fromkeys(found))
 
 
 def _problems(folder: Path) -> list[str]:
@@ -68,8 +86,10 @@ def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str
     """(file, what is wrong) by presence, size and sha256."""
     stated = manifest["files"]
     there = file_sizes(folder)
-    for name in sorted(there.keys() - set(stated) - {"mixture.json", _CARD}):
-        yield name, "does not belong to this mixture"
+    for name in sorted(there.keys() - set(stated) - {"mixture.json"}):
+        # Named as a shard, it would be read as one by whoever opens all shards of the folder.
+        if is_ours(name):
+            yield name, "does not belong to this mixture"
     with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as told:
         for name, file in stated.items():
             if name not in there:

@@ -181,7 +181,8 @@ def test_verify_tells_what_is_sound(album: Path, capsys: pytest.CaptureFixture[s
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"{album}: whole and unaltered, 11 samples, {digest}\n"
     ran = Ran(capsys, "verify", album, "--json")
-    assert json.loads(ran.out) == {"mixture": str(album), "sound": True, "problems": []}
+    sound = {"sound": True, "problems": [], "foreign": []}
+    assert json.loads(ran.out) == {"mixture": str(album), **sound}
 
 
 def test_verify_tells_what_is_altered(
@@ -190,14 +191,18 @@ def test_verify_tells_what_is_altered(
     folder = shutil.copytree(album, tmp_path / "m")
     (folder / "state.json").unlink()
     (folder / "more.txt").write_text("mine")
-    problems = ["more.txt: does not belong to this mixture", "state.json: is missing"]
+    problems = ["state.json: is missing"]
     ran = Ran(capsys, "verify", folder)
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.splitlines()[:2] == [f"{folder}/{problem}" for problem in problems]
+    assert ran.err.splitlines()[:2] == [
+        "not of this mixture, and left alone: more.txt",
+        f"{folder}/{problems[0]}",
+    ]
     assert ran.err.splitlines()[2].startswith("What to do: ")
     ran = Ran(capsys, "verify", folder, "--json")
     assert ran.status == 1
-    assert json.loads(ran.out) == {"mixture": str(folder), "sound": False, "problems": problems}
+    told = {"sound": False, "problems": problems, "foreign": ["more.txt"]}
+    assert json.loads(ran.out) == {"mixture": str(folder), **told}
 
 
 def test_diff_tells_what_changed(

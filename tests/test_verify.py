@@ -16,7 +16,7 @@ from imp_data.card import card_text
 from imp_data.errors import UserError
 from imp_data.mixture import root_digest
 from imp_data.store import file_sha256, json_text
-from imp_data.verify import verify
+from imp_data.verify import foreign_files, verify
 
 SHARD = "data-00000-of-00003.arrow"
 FILES = [
@@ -87,14 +87,47 @@ def test_a_file_that_is_missing_or_cut_is_named(name: str, copy: Path) -> None:
     assert verify(copy) == [f"{name}: is missing"]
 
 
-def test_a_file_too_many_is_named(copy: Path) -> None:
-    (copy / "more").mkdir()
-    (copy / "more" / "data.arrow").write_bytes(b"x")
-    (copy / "notes.txt").write_text("mine")
-    assert verify(copy) == [
-        "more/data.arrow: does not belong to this mixture",
-        "notes.txt: does not belong to this mixture",
-    ]
+FOREIGN = [
+    *(".DS_Store", "._state.json", ".huggingface/download/x.lock", "cache-8f14e45f.arrow"),
+    *("desktop.ini", "more/data-00000-of-00001.arrow", "notes.txt", "tmpab12cd34"),
+]
+
+
+def test_files_of_others_are_listed_and_the_mixture_stays_whole(copy: Path) -> None:
+    for name in FOREIGN:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(b"x")
+    assert verify(copy) == []
+    told = [f"{name.split('/')[0]}/" if "/" in name else name for name in FOREIGN]
+    assert sorted(foreign_files(copy)) == sorted(told)
+
+
+def test_a_shard_too_many_is_named(copy: Path) -> None:
+    (copy / "data-00007-of-00008.arrow").write_bytes(b"x")
+    assert verify(copy) == ["data-00007-of-00008.arrow: does not belong to this mixture"]
+    assert foreign_files(copy) == []
+
+
+def test_working_with_datasets_damages_nothing_and_what_is_altered_after_it_is_found(
+    copy: Path,
+) -> None:
+    from datasets import load_from_disk
+
+    before = {name: (copy / name).read_bytes() for name in FILES}
+    mixture = load_from_disk(str(copy))
+    longer = mixture.map(lambda row: {"turns": len(row["conversations"])})
+    assert len(longer.filter(lambda row: row["turns"] > 0)) == len(mixture)
+    mixture.shuffle(seed=1).train_test_split(0.5, seed=1)
+    foreign = foreign_files(copy)
+    assert foreign and all(name.startswith("cache-") for name in foreign)
+    assert verify(copy) == []
+    assert {name: (copy / name).read_bytes() for name in FILES} == before
+    again = load_from_disk(str(copy))
+    assert again.column_names == mixture.column_names
+    shard = next(name for name in FILES if name.endswith(".arrow"))
+    whole = before[shard]
+    (copy / shard).write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert verify(copy) == [f"{shard}: its bytes were altered: sha256 differs"]
 
 
 def test_a_folder_without_a_manifest_is_no_mixture(tmp_path: Path) -> None:
