@@ -19,6 +19,7 @@ def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
     collections = () if build.deferred else manifest.pictures
 
     @stage(
+        build,
         *("benchmarks", name),
         after={f"raw/{name}", *(f"raw/{pictures}" for pictures in collections)},
         kinds={"python", "parquet"},

@@ -13,6 +13,7 @@ def card_asset(build: Build) -> dg.AssetsDefinition:
     path = build.data.mixture(build.recipe.mixture.name) / "README.md"
 
     @stage(
+        build,
         "card",
         after=["mixture", *(["neighbours"] if build.reports_neighbours else [])],
         kinds={"python", "markdown"},

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import dagster as dg
 
+from assets.jobs import MIXTURE
+
 _RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 
 
@@ -16,27 +18,29 @@ _RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
     """Bound to the rebuild job; an asset's line is its metadata `work` and `summary`."""
     logger = logging.Logger("brief")
-    planned = context.job_def.asset_layer.selected_asset_keys if context.job_def else ()
-    logger.addHandler(_handler(context.run_id or "", len(planned)))
+    job = context.job_def
+    planned = job.asset_layer.selected_asset_keys if job else ()
+    mixture = job.tags.get(MIXTURE, "") if job else ""
+    logger.addHandler(_handler(context.run_id or "", len(planned), mixture))
     return logger
 
 
 @lru_cache(maxsize=1)
-def _handler(run_id: str, planned: int) -> "Brief":
+def _handler(run_id: str, planned: int, mixture: str) -> "Brief":
     """One a run: Dagster makes the logger twice, for the steps and for the run around them."""
     # Within a step Dagster turns descriptor 2 to a file; the terminal is where it led before.
     encoding = sys.__stderr__.encoding if sys.__stderr__ else "utf-8"
     # What the terminal cannot show is spelled out, never an error.
     out = os.fdopen(os.dup(2), "w", buffering=1, encoding=encoding, errors="backslashreplace")
-    return Brief(out, planned)
+    return Brief(out, planned, mixture)
 
 
 class Brief(logging.Handler):
     """Says of each asset what became of it, and of the run what it came to."""
 
-    def __init__(self, out: TextIO, planned: int) -> None:
+    def __init__(self, out: TextIO, planned: int, mixture: str = "") -> None:
         super().__init__()
-        self._out, self._planned = out, planned
+        self._out, self._planned, self._mixture = out, planned, mixture
         self._coloured = out.isatty() and not os.environ.get("NO_COLOR")
         self._told: dict[str, tuple[str, str]] = {}
         self._built = self._unchanged = self._failed = 0
@@ -49,7 +53,8 @@ class Brief(logging.Handler):
             tell(self, event)
 
     def _begun(self, event: dg.DagsterEvent) -> None:
-        self._line("", f"{event.job_name}: {self._planned} assets")
+        of = f" {self._mixture}" if self._mixture else ""
+        self._line("", f"{event.job_name}{of}: {self._planned} assets")
 
     def _materialized(self, event: dg.DagsterEvent) -> None:
         """Kept until the step ends, when its time is known and its checks are made."""
@@ -61,33 +66,33 @@ class Brief(logging.Handler):
         check = event.asset_check_evaluation_data
         if not check.passed:
             colour = _RED if check.severity is dg.AssetCheckSeverity.ERROR else _YELLOW
-            key = check.asset_key.to_user_string()
+            key = self._short(check.asset_key.to_user_string())
             self._line(key, f"check {check.check_name}: {check.description or 'failed'}", colour)
 
     def _succeeded(self, event: dg.DagsterEvent) -> None:
         work, summary = self._told.get(event.step_key or "", ("", ""))
         if work == "unchanged":
             self._unchanged += 1
-            self._line(_name(event), "unchanged", _DIM)
+            self._line(self._asset(event), "unchanged", _DIM)
             return
         self._built += 1
         seconds = event.step_success_data.duration_ms / 1000
         digits = 1 if seconds >= 1 else 2
-        self._line(_name(event), f"built in {seconds:,.{digits}f} s: {summary}")
+        self._line(self._asset(event), f"built in {seconds:,.{digits}f} s: {summary}")
 
     def _failed_step(self, event: dg.DagsterEvent) -> None:
         self._failed += 1
         data = event.step_failure_data
         told, error = data.user_failure_data, data.error
         if told and told.description:
-            self._line(_name(event), told.description, _RED)
+            self._line(self._asset(event), told.description, _RED)
         elif error and error.cls_name == "DagsterExecutionInterruptedError":
-            self._line(_name(event), "interrupted; the same command goes on from here", _RED)
+            self._line(self._asset(event), "interrupted; the same command goes on from here", _RED)
         elif error and error.cls_name == "DagsterAssetCheckFailedError":
-            self._line(_name(event), "stops here: nothing below it is built", _RED)
+            self._line(self._asset(event), "stops here: nothing below it is built", _RED)
         else:
             cause = (error.cause or error) if error else None
-            self._line(_name(event), cause.to_string() if cause else "failed", _RED)
+            self._line(self._asset(event), cause.to_string() if cause else "failed", _RED)
 
     def _ended(self, event: dg.DagsterEvent) -> None:
         failed = event.event_type is not dg.DagsterEventType.RUN_SUCCESS
@@ -103,14 +108,17 @@ class Brief(logging.Handler):
         self._line("", line + ("; nothing had changed" if idle else ""), _RED if failed else _GREEN)
         self._out.close()
 
+    def _asset(self, event: dg.DagsterEvent) -> str:
+        return self._short((event.step_key or "").replace("__", "/"))
+
+    def _short(self, key: str) -> str:
+        """Without the mixture of the run, which its first line names."""
+        return key.removeprefix(f"{self._mixture}/")
+
     def _line(self, key: str, text: str, colour: str = "") -> None:
         stamp, text = time.strftime("%H:%M:%S"), text.rstrip().replace("\n", "\n" + " " * 10)
         line = f"{stamp}  {key:<27} {text}" if key else f"{stamp}  {text}"
         self._out.write(f"{colour}{line}{_PLAIN}\n" if self._coloured and colour else f"{line}\n")
-
-
-def _name(event: dg.DagsterEvent) -> str:
-    return (event.step_key or "").replace("__", "/")
 
 
 _EVENTS: dict[dg.DagsterEventType, Any] = {

@@ -10,7 +10,7 @@ from assets.benchmarks import benchmark_assets
 from assets.card import card_asset
 from assets.console import brief
 from assets.images import images_assets
-from assets.jobs import curate, rebuild, weekly
+from assets.jobs import jobs, weekly
 from assets.mixture import mixture_asset
 from assets.mobile import mobile_assets
 from assets.neighbours import neighbours_assets
@@ -43,8 +43,8 @@ def graph(build: Build) -> dg.Definitions:
             *training_assets(build),
             *mobile_assets(build),
         ],
-        jobs=[rebuild, curate],
-        schedules=[weekly],
+        jobs=jobs(build),
+        schedules=[weekly(build)],
         loggers={"brief": brief},
         # Steps do their heavy work in worker processes of their own; one more a step costs 2 s.
         executor=dg.in_process_executor,

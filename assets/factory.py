@@ -6,19 +6,38 @@ from typing import Any
 
 import dagster as dg
 
+from assets.jobs import MIXTURE
 from assets.tables import bullets, table
 from imp_data.checks import Check
 from imp_data.errors import UserError
+from imp_data.pipeline import Build
 from imp_data.places import in_store
 from imp_data.stamps import code_of
 from imp_data.store import StageResult
 
 Result = dg.MaterializeResult[Any]
 Compute = Callable[[], Result]
+# Whose files all mixtures of a data directory have in common.
+COMMON = {"raw", "world"}
+
+
+def key_of(build: Build, asset: str) -> dg.AssetKey:
+    """The key of a mixture's asset in Dagster, of its name in the data directory ("raw/dvqa").
+
+    It begins with the mixture that the asset belongs to. Raw files are common to all mixtures of a
+    data directory; drawn ones have another directory than fetched ones.
+    """
+    box, *rest = asset.split("/")
+    if box in COMMON:
+        return dg.AssetKey([*(["drawn"] if build.recipe.mixture.drawn else []), box, *rest])
+    if box == "mixtures":
+        return dg.AssetKey([*rest, "mixture"])
+    return dg.AssetKey([build.name, box, *rest])
 
 
 def stage(
-    *key: str,
+    build: Build,
+    *name: str,
     after: Collection[str],
     kinds: set[str],
     description: str,
@@ -27,24 +46,25 @@ def stage(
     group: str | None = None,
     code: str | None = None,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
-    """An asset of the box that `key` begins with, below the assets `after` ("raw/dvqa").
+    """An asset of the box that `name` begins with, below the assets `after` ("raw/dvqa").
 
     A box of one asset alone names the `group` it is shown in; one that the pipeline does not know
     the `code` behind it, as a digest.
     """
-    box = key[0]
+    box, key = name[0], key_of(build, "/".join(name))
+    mixture = {} if box in COMMON else {MIXTURE: key.path[0]}
 
     def declare(compute: Compute) -> dg.AssetsDefinition:
         return dg.asset(
-            key=list(key),
-            deps=[dg.AssetKey.from_user_string(name) for name in after],
+            key=key,
+            deps=[key_of(build, other) for other in after],
             group_name=group or box,
             kinds=kinds,
             owners=["team:data"],
-            tags=tags,
+            tags={**(tags or {}), **mixture},
             description=description,
             code_version=code or code_of(box),
-            check_specs=_specs(dg.AssetKey(key), checks),
+            check_specs=_specs(key, checks),
         )(_legible(compute))
 
     return declare

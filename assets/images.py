@@ -18,6 +18,7 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
     benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
 
     @stage(
+        build,
         *("images", source),
         after=[f"records/{source}", *benchmarks, *(f"raw/{name}" for name in collections)],
         kinds={"python", "parquet"},

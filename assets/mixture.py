@@ -18,6 +18,7 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
     folder = build.data.mixture(recipe.name)
 
     @stage(
+        build,
         "mixture",
         after=[f"{box}/{p.source}" for p in recipe.parts for box in ("records", "screened")],
         kinds={"python", "arrow", "huggingface"},

@@ -41,6 +41,7 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
     )
 
     @stage(
+        plan.build,
         "gguf",
         after=["model"],
         kinds={"python", "pytorch"},
@@ -67,6 +68,7 @@ def _quality(plan: Plan) -> dg.AssetsDefinition:
     drawn = plan.build.recipe.mixture.drawn
 
     @stage(
+        plan.build,
         "quality",
         after=["gguf", *(["evidence"] if drawn else [])],
         kinds={"python", "pytorch"},
@@ -88,6 +90,7 @@ def _quality(plan: Plan) -> dg.AssetsDefinition:
 
 def _phone(plan: Plan) -> dg.AssetsDefinition:
     @stage(
+        plan.build,
         "phone",
         after=["gguf"],
         kinds={"python"},

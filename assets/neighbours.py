@@ -18,6 +18,7 @@ def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
         return []
 
     @stage(
+        build,
         "neighbours",
         after=["mixture", *(f"images/{source}" for source in build.recipe.sources)],
         kinds={"python", "json", "markdown"},

@@ -20,6 +20,7 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
     manifests = build.published[name]
 
     @stage(
+        build,
         *("raw", name),
         after=["world"] if build.recipe.mixture.drawn else [],
         kinds=_kinds(file.path for m in manifests for file in m.files),
@@ -40,6 +41,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         return []
 
     @stage(
+        build,
         "world",
         after=[],
         kinds={"python"},

@@ -22,6 +22,7 @@ def _records(build: Build, source: str) -> dg.AssetsDefinition:
     manifest, checks = build.recipe.sources[source], records_checks(build, source)
 
     @stage(
+        build,
         *("records", source),
         after=[f"raw/{source}"],
         kinds={"python", "arrow"},

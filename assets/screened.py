@@ -21,6 +21,7 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
     benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
 
     @stage(
+        build,
         *("screened", source),
         after=[f"records/{source}", f"images/{source}", *benchmarks],
         kinds={"python", "arrow"},

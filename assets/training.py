@@ -37,13 +37,13 @@ def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
     """Another mixture that a stage is trained on, built as a whole."""
 
     @stage(
-        *("mixtures", other.name),
+        other,
+        "mixture",
         after=["world"] if other.recipe.mixture.drawn else [],
         kinds={"python", "arrow", "huggingface"},
         description=f"**{other.recipe.mixture.title}**: what {plan.model.title} is trained on "
         "first. All its stages in one; IMP_MIXTURE shows them as a graph.",
         group=GROUP,
-        code=CODE,
     )
     def mixture() -> Result:
         result = rebuild(other)["mixture"]
@@ -69,6 +69,7 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
     run = plan.folder / name
 
     @stage(
+        plan.build,
         name,
         after=after,
         kinds={"python", "pytorch"},
@@ -91,6 +92,7 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
 
 def _model(plan: Plan) -> dg.AssetsDefinition:
     @stage(
+        plan.build,
         "model",
         after=[plan.model.planned[-1][0]],
         kinds={"python", "pytorch", "huggingface"},
@@ -108,6 +110,7 @@ def _model(plan: Plan) -> dg.AssetsDefinition:
 
 def _evidence(plan: Plan) -> dg.AssetsDefinition:
     @stage(
+        plan.build,
         "evidence",
         after=["model"],
         kinds={"python", "pytorch"},

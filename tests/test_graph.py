@@ -81,8 +81,9 @@ class World:
         self.data.raw(name).mkdir(parents=True, exist_ok=True)
         (self.data.raw(name) / f"{name}.json").write_text(json.dumps(records))
 
-    def defs(self) -> dg.Definitions:
-        return graph(Build(load_recipe(self.folder / "manifests/mixtures/tiny.yaml"), self.data))
+    def defs(self, name: str = "tiny") -> dg.Definitions:
+        manifest = self.folder / f"manifests/mixtures/{name}.yaml"
+        return graph(Build(load_recipe(manifest), self.data))
 
     def rebuild(self) -> dg.ExecuteInProcessResult:
         job = self.defs().resolve_job_def("rebuild")
@@ -95,19 +96,23 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def edges(defs: dg.Definitions) -> dict[str, set[str]]:
-    """The parents of each asset."""
+def edges(defs: dg.Definitions, mixture: str = "demo") -> dict[str, set[str]]:
+    """The parents of each asset; the mixture's own without its name, with which they begin."""
     assets = defs.resolve_asset_graph()
     return {
-        key.to_user_string(): {p.to_user_string() for p in assets.get(key).parent_keys}
+        short(key, mixture): {short(parent, mixture) for parent in assets.get(key).parent_keys}
         for key in assets.get_all_asset_keys()
     }
+
+
+def short(key: dg.AssetKey, mixture: str) -> str:
+    return key.to_user_string().removeprefix(f"{mixture}/")
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMaterialization]:
     """What was materialized, by key."""
     return {
-        m.asset_key.to_user_string(): m
+        short(m.asset_key, "tiny"): m
         for event in result.get_asset_materialization_events()
         for m in [event.step_materialization_data.materialization]
     }
@@ -128,14 +133,16 @@ SOURCES = [
 ]
 
 
-TRAINING = {"mixtures/demo_cards", "projector", "adapter", "model", "evidence"}
+TRAINING = {"demo_cards/mixture", "projector", "adapter", "model", "evidence"}
 MOBILE = {"gguf", "quality", "phone"}
 
 
 def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
-    for box in ("raw", "records", "images", "screened"):
+    for box in ("drawn/raw", "records", "images", "screened"):
         assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
-    others = {"world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING | MOBILE
+    others = (
+        {"drawn/world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING | MOBILE
+    )
     assert {
         key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
     } == others
@@ -152,16 +159,16 @@ def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[st
 
 
 def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> None:
-    raw = {key for key in demo if key.startswith("raw/")}
-    assert {"raw/dvqa", "raw/coco", "raw/textvqa"} <= raw
-    assert all(demo[key] == {"world"} for key in raw)
-    assert demo["world"] == set()
+    raw = {key for key in demo if key.startswith("drawn/raw/")}
+    assert {"drawn/raw/dvqa", "drawn/raw/coco", "drawn/raw/textvqa"} <= raw
+    assert all(demo[key] == {"drawn/world"} for key in raw)
+    assert demo["drawn/world"] == set()
 
 
 def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
-    assert demo["records/dvqa"] == {"raw/dvqa"}
-    assert demo["benchmarks/textvqa"] == {"raw/textvqa"}
-    pictures = {f"raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
+    assert demo["records/dvqa"] == {"drawn/raw/dvqa"}
+    assert demo["benchmarks/textvqa"] == {"drawn/raw/textvqa"}
+    pictures = {f"drawn/raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
     assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | pictures
     assert demo["screened/ai2d"] == {"records/ai2d", "images/ai2d", "benchmarks/textvqa"}
     assert demo["mixture"] == {f"{box}/{s}" for box in ("records", "screened") for s in SOURCES}
@@ -173,7 +180,7 @@ def test_deferred_pictures_are_not_waited_for(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / DEMO)
     later = recipe.mixture.model_copy(update={"pictures": "deferred"})
     parents = edges(graph(Build(recipe.model_copy(update={"mixture": later}))))
-    assert "raw/coco" not in parents
+    assert "drawn/raw/coco" not in parents
     assert parents["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"}
 
 
@@ -182,12 +189,12 @@ def test_every_asset_says_what_it_is() -> None:
     for key in assets.get_all_asset_keys():
         node = assets.get(key)
         assert node.description and node.code_version and node.owners == ["team:data"], key
-        shown_in = {"world": "raw", "card": "mixture", "neighbours": "mixture"}
+        shown_in = {"drawn": "raw", "card": "mixture", "neighbours": "mixture"}
         shown_in |= {name.split("/")[0]: "training" for name in TRAINING}
         shown_in |= dict.fromkeys(MOBILE, "mobile")
-        assert node.group_name == shown_in.get(*key.path[:1] * 2)
+        assert node.group_name == shown_in.get(*short(key, "demo").split("/")[:1] * 2)
         assert 1 <= len(node.kinds) <= 3
-    dvqa = assets.get(dg.AssetKey(["records", "dvqa"]))
+    dvqa = assets.get(dg.AssetKey(["demo", "records", "dvqa"]))
     assert dvqa.tags["layout"] == "dvqa" and dvqa.tags["license"]
     assert "https://" in (dvqa.description or "")
 
@@ -195,9 +202,9 @@ def test_every_asset_says_what_it_is() -> None:
 def test_a_model_hangs_on_its_mixtures_and_each_stage_on_the_one_before(
     demo: dict[str, set[str]],
 ) -> None:
-    assert demo["mixtures/demo_cards"] == {"world"}
-    assert demo["projector"] == {"mixture", "mixtures/demo_cards"}
-    assert demo["adapter"] == {"mixture", "mixtures/demo_cards", "projector"}
+    assert demo["demo_cards/mixture"] == {"drawn/world"}
+    assert demo["projector"] == {"mixture", "demo_cards/mixture"}
+    assert demo["adapter"] == {"mixture", "demo_cards/mixture", "projector"}
     assert (demo["model"], demo["evidence"]) == ({"adapter"}, {"model"})
     assert (demo["gguf"], demo["phone"]) == ({"model"}, {"gguf"})
     assert demo["quality"] == {"gguf", "evidence"}
@@ -207,7 +214,7 @@ def test_the_job_curate_stops_before_the_model() -> None:
     defs = graph(Build.of(ROOT / DEMO))
     assets = {
         name: {
-            k.to_user_string() for k in defs.resolve_job_def(name).asset_layer.executable_asset_keys
+            short(k, "demo") for k in defs.resolve_job_def(name).asset_layer.executable_asset_keys
         }
         for name in ("rebuild", "curate")
     }
@@ -218,17 +225,18 @@ def test_the_weekly_schedule_is_off() -> None:
     (schedule,) = graph(Build.of(ROOT / DEMO)).schedules or ()
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert schedule.name == "weekly_demo", "switched on for one mixture, it is not for another"
 
 
 def test_one_yaml_file_adds_a_source(world: World) -> None:
-    before = set(edges(world.defs()))
+    before = set(edges(world.defs(), "tiny"))
     renamed = {"name": "letters", "files": [{"path": "letters.json", "by_hand": "Write some."}]}
     world.write("sources/letters", {**SOURCE, **renamed, "records": ["letters.json"]})
     part = {"source": "letters", "quota": 1, "paper": 1, "group": "all"}
     world.write("mixtures/tiny", {**MIXTURE, "parts": [*MIXTURE["parts"], part]})
     world.publish("letters", RECORDS)
     boxes = ("raw", "records", "images", "screened")
-    assert set(edges(world.defs())) - before == {f"{box}/letters" for box in boxes}
+    assert set(edges(world.defs(), "tiny")) - before == {f"{box}/letters" for box in boxes}
     result = world.rebuild()
     assert result.success and metadata(result, "mixture")["dagster/row_count"] == 3
 
@@ -265,6 +273,61 @@ def test_a_mixture_without_a_paper_has_no_column_for_it(world: World) -> None:
     world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
     part, _ = metadata(world.rebuild(), "mixture")["parts"].records
     assert list(part.data)[:3] == ["part", "quota", "samples"]
+
+
+def test_mixtures_in_one_instance_keep_their_row_counts_and_states_apart(world: World) -> None:
+    part = {"source": "chats", "quota": 1, "paper": 1, "group": "all"}
+    world.write("mixtures/single", {**MIXTURE, "name": "single", "parts": [part]})
+    lost = {**SOURCE, "name": "lost", "files": [{"path": "lost.json", "by_hand": "Find it."}]}
+    world.write("sources/lost", {**lost, "records": ["lost.json"]})
+    parts = [part, {**part, "source": "lost"}]
+    world.write("mixtures/broken", {**MIXTURE, "name": "broken", "parts": parts})
+    boxes = ("records/chats", "images/chats", "screened/chats", "mixture", "neighbours", "card")
+    with dg.DagsterInstance.ephemeral() as instance:
+        for name, succeeds in {"tiny": True, "single": True, "broken": False}.items():
+            job = world.defs(name).resolve_job_def("rebuild")
+            result = job.execute_in_process(instance=instance, raise_on_error=False)
+            assert result.success is succeeds
+            (run,) = instance.get_runs(dg.RunsFilter(tags={"mixture": name}))
+            assert run.run_id == result.run_id
+        assert [rows(instance, f"{name}/mixture") for name in ("tiny", "single")] == [2, 1]
+        keys = instance.get_asset_keys()
+        made = [key for key in keys if instance.get_latest_materialization_event(key)]
+        assert {key.to_user_string() for key in made} == {
+            "raw/chats",
+            *(f"{name}/{box}" for name in ("tiny", "single") for box in boxes),
+            *("broken/records/chats", "broken/images/chats", "broken/screened/chats"),
+        }
+        # The last run to touch an asset is what paints it: the failed one's touched its own alone.
+        for name in ("tiny", "single"):
+            for record in instance.get_asset_records([dg.AssetKey([name, "mixture"])]):
+                (run,) = instance.get_runs(dg.RunsFilter(tags={"mixture": name}))
+                assert record.asset_entry.last_run_id == run.run_id
+        assert unlike_the_data(world.defs("tiny"), instance) == []
+
+
+def rows(instance: dg.DagsterInstance, asset: str) -> int:
+    """What the asset's last materialization says of its rows."""
+    key = dg.AssetKey.from_user_string(asset)
+    event = instance.get_latest_materialization_event(key)
+    assert event is not None and event.asset_materialization is not None
+    found = event.asset_materialization.metadata["dagster/row_count"].value
+    assert isinstance(found, int)
+    return found
+
+
+def unlike_the_data(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[str]:
+    """Assets that Dagster does not take for fresh."""
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+    from dagster._core.loader import LoadingContextForTest
+
+    graph = defs.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    return [
+        key.to_user_string()
+        for key in graph.get_all_asset_keys()
+        if resolver.get_status(key) is not StaleStatus.FRESH
+    ]
 
 
 def test_a_second_run_builds_nothing_and_says_so(

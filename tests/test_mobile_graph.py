@@ -189,7 +189,9 @@ def materialized(plan: Plan) -> tuple[bool, dict[str, dict[str, Any]]]:
         for event in result.get_asset_materialization_events()
     ]
     found = {
-        m.asset_key.to_user_string(): {name: v.value for name, v in m.metadata.items()}
+        m.asset_key.to_user_string().removeprefix("small/"): {
+            name: v.value for name, v in m.metadata.items()
+        }
         for m in made
     }
     return result.success, found

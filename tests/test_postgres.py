@@ -106,7 +106,7 @@ def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
         for key in keys:
             event = instance.get_latest_materialization_event(dg.AssetKey.from_user_string(key))
             assert event is not None
-        mixture = instance.get_latest_materialization_event(dg.AssetKey("mixture"))
+        mixture = instance.get_latest_materialization_event(dg.AssetKey(["demo", "mixture"]))
         assert mixture is not None and mixture.asset_materialization is not None
         assert mixture.asset_materialization.metadata["dagster/row_count"].value == 1005
     assert not list(home.rglob("*.db"))

@@ -55,7 +55,9 @@ def rebuild(world: World) -> dict[str, dict[str, Any]]:
         for event in result.get_asset_materialization_events()
     ]
     return {
-        m.asset_key.to_user_string(): {name: v.value for name, v in m.metadata.items()}
+        m.asset_key.to_user_string().removeprefix("small/"): {
+            name: v.value for name, v in m.metadata.items()
+        }
         for m in made
     }
 

@@ -131,7 +131,7 @@ def row_count(server: str, asset: str) -> int:
     """What the asset's last materialization says of its rows."""
     told = ask(
         server,
-        f'{{assetOrError(assetKey: {{path: ["{asset}"]}}) {{... on Asset {{'
+        f'{{assetOrError(assetKey: {{path: ["demo", "{asset}"]}}) {{... on Asset {{'
         "assetMaterializations(limit: 1) {metadataEntries {label"
         " ... on IntMetadataEntry {intValue}}}}}}",
     )
@@ -149,6 +149,6 @@ def test_materialize_all_builds_the_mixture(server: str, browser: webdriver.Chro
     WebDriverWait(browser, 30).until(element_to_be_clickable(button)).click()
     assert wait_for(lambda: finished_run(server), 120) == "SUCCESS"
     assert row_count(server, "mixture") == ROWS
-    browser.get(f"{server}/assets/mixture?view=overview")
+    browser.get(f"{server}/assets/demo/mixture?view=overview")
     page = (By.TAG_NAME, "body")
     wait_for(lambda: f"{ROWS:,}" in browser.find_element(*page).text, 30)
