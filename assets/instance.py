@@ -3,9 +3,11 @@
 Named in dagster.yaml; Dagster itself makes the tables when a run is the first in its folder.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from filelock import FileLock
 
@@ -15,10 +17,10 @@ class SharedSqliteStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig
-    ) -> DagsterSqliteStorage:
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
         """Open the storage in `base_dir`, or make it there."""
         folder = Path(config_value["base_dir"])
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "opening.lock"):
-            return cls.from_local(inst_data=inst_data, **config_value)
+            return cls.from_local(config_value["base_dir"], inst_data)

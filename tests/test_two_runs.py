@@ -275,6 +275,16 @@ def test_two_runs_that_draw_the_world_at_once_leave_it_whole(drawn: Path) -> Non
     assert on_disk == world.figures["files"] and len(on_disk) > 40
 
 
+def test_two_runs_may_be_the_first_of_a_dagster_instance(tmp_path: Path) -> None:
+    settings = (ROOT / "dagster.yaml").read_text().replace(".dagster", f"{tmp_path}/.dagster")
+    (tmp_path / "dagster.yaml").write_text(settings)
+    script = "import dagster; print(dagster.DagsterInstance.get().get_runs())"
+    own = {"DAGSTER_HOME": str(tmp_path)}
+    for process in [start(script, **own) for _ in range(3)]:
+        out, _ = ended(process)
+        assert out == "[]\n"
+
+
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "f"
     with written_aside(path) as one, written_aside(tmp_path / "g") as other:
