@@ -143,7 +143,7 @@ def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     pq.write_table(pa.table({"image": [image]}), tmp_path / "elsewhere" / "1.parquet")
     home = laid(tmp_path / "home", "._1.parquet")
-    corpus = Corpus(tmp_path, "any", 1, "0")
+    corpus = Corpus(tmp_path, "any", 1, "0", {})
     assert isinstance(pictures_of(corpus, tmp_path, home), Shelf)
     (home / "more").symlink_to(tmp_path / "elsewhere")
     assert parquet_files(home) == [home / "more" / "1.parquet"]

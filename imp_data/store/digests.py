@@ -76,11 +76,11 @@ def below(path: Path) -> dict[str, tuple[int, int | str]]:
             return {"": state} if state else {}
         return dict(objects_below(path))
     if path.is_dir():
-        return {name: (state.st_size, state.st_mtime_ns) for name, state in files_below(path)}
+        return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in files_below(path)}
     if not path.is_file():
         return {}
-    state = path.stat()
-    return {"": (state.st_size, state.st_mtime_ns)}
+    stat = path.stat()
+    return {"": (stat.st_size, stat.st_mtime_ns)}
 
 
 def library_versions(*names: str) -> dict[str, str]:
