@@ -14,7 +14,7 @@ from assets.jobs import jobs, weekly
 from assets.mixture import mixture_asset
 from assets.mobile import mobile_assets
 from assets.neighbours import neighbours_assets
-from assets.raw import raw_assets, world_assets
+from assets.raw import inputs_assets, raw_assets, world_assets
 from assets.records import records_assets
 from assets.screened import screened_assets
 from assets.training import training_assets
@@ -32,6 +32,7 @@ def graph(build: Build) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *world_assets(build),
+            *inputs_assets(build),
             *raw_assets(build),
             *records_assets(build),
             *benchmark_assets(build),

@@ -18,7 +18,7 @@ from imp_data.store import StageResult
 Result = dg.MaterializeResult[Any]
 Compute = Callable[[], Result]
 # Whose files all mixtures of a data directory have in common.
-COMMON = {"raw", "world"}
+COMMON = {"inputs", "raw", "world"}
 
 
 def key_of(build: Build, asset: str) -> dg.AssetKey:

@@ -8,7 +8,9 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import about, counted, size, table, tag
+from imp_data.checks import inputs_checks
 from imp_data.pipeline import Build
+from imp_data.store import StageResult
 
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -22,7 +24,7 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
     @stage(
         build,
         *("raw", name),
-        after=["world"] if build.recipe.mixture.drawn else [],
+        after=["world" if build.recipe.mixture.drawn else "inputs"],
         kinds=_kinds(file.path for m in manifests for file in m.files),
         description=about("Upstream's own files, their checksums verified.", *manifests),
         tags={"license": tag(manifests[0].license)},
@@ -30,9 +32,33 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
     def raw() -> Result:
         result = build.raw(name)
         files = _files(build.data.raw(name), result.figures["files"])
-        return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(name))
+        summary = _summary(files) + _changes(result)
+        return report(result, summary, {"files": table(files)}, path=build.data.raw(name))
 
     return raw
+
+
+def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """What a mixture needs before anything is fetched; none where its world is drawn."""
+    if build.recipe.mixture.drawn:
+        return []
+    checks = inputs_checks(build)
+
+    @stage(
+        build,
+        "inputs",
+        after=[],
+        kinds={"python"},
+        description="Places that the manifests name, files to download manually, and the network: "
+        "looked for before anything is fetched.",
+        checks=checks,
+        group="raw",
+    )
+    def inputs() -> Result:
+        result = build.inputs()
+        return report(result, counted(result.figures["names"], "raw folder"), {}, checks)
+
+    return [inputs]
 
 
 def world_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -56,6 +82,13 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(""))
 
     return [world]
+
+
+def _changes(result: StageResult) -> str:
+    """`; b.json is new, a.json changed since the last run`, of a folder that was looked at."""
+    changes = result.figures["changes"] if result.built else {}
+    told = ", ".join(f"{path} is {word}" for path, word in changes.items())
+    return f"; since the last run {told}" if told else ""
 
 
 def _files(folder: Path, digests: Mapping[str, str]) -> list[dict[str, Any]]:

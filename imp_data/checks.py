@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from imp_data.conservation import conservation_problems, records_account
+from imp_data.fetch import asks_for
+from imp_data.inputs import manual_downloads
 from imp_data.ledger import Outcome
 from imp_data.pipeline import Build
 from imp_data.recall import recall_within
@@ -27,6 +29,23 @@ class Check(NamedTuple):
     description: str
     find: Callable[[], Finding]
     blocking: bool = True
+
+
+def inputs_checks(build: Build) -> list[Check]:
+    """Of inputs."""
+    return [
+        Check(
+            "manual_downloads",
+            "Every file that no address serves has been put in its place.",
+            lambda: _manual_downloads(build),
+            blocking=False,
+        )
+    ]
+
+
+def _manual_downloads(build: Build) -> Finding:
+    missing = manual_downloads(build)
+    return Finding(not missing, {}, [asks_for(missing)] if missing else [])
 
 
 def records_checks(build: Build, source: str) -> list[Check]:

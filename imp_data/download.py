@@ -21,6 +21,9 @@ _HUGGING_FACE = "https://huggingface.co/"
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 _PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
 _FRUITLESS_TRIES = 6
+# Without any connection so far, nothing is to be resumed, and a person wants to know soon.
+_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+_CONNECTING_TRIES = 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 300.0
 _sleep = time.sleep
 
@@ -31,12 +34,18 @@ class Refused(Exception):
     """Why an address, or a file on disk, does not give what the manifest names."""
 
 
+class Unreachable(Refused):
+    """No connection to the address's host can be made."""
+
+
 class _Again(Exception):
     """A trouble that may pass, and how long to wait where that is known."""
 
-    def __init__(self, why: str, pause_seconds: float | None = None) -> None:
+    def __init__(
+        self, why: str, pause_seconds: float | None = None, unreachable: bool = False
+    ) -> None:
         super().__init__(why)
-        self.pause_seconds = pause_seconds
+        self.pause_seconds, self.unreachable = pause_seconds, unreachable
 
 
 class Wanted(NamedTuple):
@@ -79,22 +88,24 @@ def verified(file: File, path: Path) -> str:
 def fetched(wanted: Wanted, addresses: Sequence[str]) -> str:
     """The sha256 of the file, put in place from the first address that has what is wanted."""
     wanted.part.parent.mkdir(parents=True, exist_ok=True)
-    troubles: list[str] = []
+    troubles: list[Refused] = []
     for address in addresses:
         try:
             digest = _insist(address, wanted)
         except Refused as why:
-            troubles.append(f"{address} {why}")
+            troubles.append(type(why)(f"{address} {why}"))
         else:
             move(wanted.part, wanted.target)
             wanted.discard()
             return digest
-    raise Refused("; ".join(troubles))
+    offline = troubles and all(isinstance(why, Unreachable) for why in troubles)
+    kind = Unreachable if offline else Refused
+    raise kind("; ".join(map(str, troubles)))
 
 
 def _insist(address: str, wanted: Wanted) -> str:
     """Attempt it until it succeeds, or until some tries in a row brought nothing new."""
-    furthest, fruitless = wanted.arrived_bytes(), 0
+    furthest, fruitless, connected = wanted.arrived_bytes(), 0, False
     with httpx.Client(follow_redirects=True, timeout=_TIMEOUT) as client:
         while True:
             try:
@@ -102,6 +113,9 @@ def _insist(address: str, wanted: Wanted) -> str:
             except _Again as trouble:
                 fruitless = 1 if wanted.arrived_bytes() > furthest else fruitless + 1
                 furthest = max(furthest, wanted.arrived_bytes())
+                connected = connected or not trouble.unreachable
+                if not connected and fruitless == _CONNECTING_TRIES:
+                    raise Unreachable(f"cannot be reached: {trouble}") from trouble
                 if fruitless == _FRUITLESS_TRIES:
                     raise Refused(f"fails again and again: {trouble}") from trouble
                 doubled = _FIRST_PAUSE_SECONDS * 2 ** (fruitless - 1)
@@ -116,7 +130,8 @@ def _attempt(client: httpx.Client, address: str, wanted: Wanted) -> str:
         if not had or had != wanted.file.bytes:
             _receive(client, address, wanted)
     except _PASSING as error:
-        raise _Again(str(error) or type(error).__name__) from error
+        why = str(error) or type(error).__name__
+        raise _Again(why, unreachable=isinstance(error, _CONNECTING)) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Refused(f"cannot be asked: {error}") from error
     try:

@@ -1,5 +1,12 @@
 """The one error a user sees: where it happened, what is wrong, what to do."""
 
+# The remedy for a damaged file. Whoever put it there keeps it: the build writes over no file of its
+# own accord that it did not write.
+ANEW = (
+    "move it elsewhere and run the same command again, which fetches what has an address; download "
+    "again by hand what has none"
+)
+
 
 class UserError(Exception):
     """Something a person must mend: printed without a traceback, with exit status 1."""

@@ -207,5 +207,5 @@ def check_decoder(path: Path, schema: pa.Schema) -> None:
         raise UserError(
             path,
             f"its hashes were made by {made_by}, here is {decoder()}",
-            "delete it and build it again, or install the versions of constraints.txt",
+            "build it again here, or install the versions of constraints.txt",
         )

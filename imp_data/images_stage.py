@@ -1,9 +1,12 @@
 """The images stage of a source: fingerprints of the pictures that its draw reaches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from imp_data.draws import Draws
+from imp_data.errors import UserError
 from imp_data.fingerprints import Album, fingerprint_writer
+from imp_data.images.archive import Shelf
 from imp_data.journal import journal
 from imp_data.looks import Judge
 from imp_data.progress import progress
@@ -33,7 +36,26 @@ def images_stage(draws: Draws, source: str) -> StageResult:
             order = draws.candidates(source).order
             draw(order, draws.quota(source), lambda r: judge.passes(image_paths(records, r)))
             statuses = dict(sorted(album.statuses.items()))
+            if statuses.keys() == {"missing"}:
+                raise _nothing_found(
+                    source, statuses["missing"], shelf, image_paths(records, order)
+                )
             return {"pictures": sum(statuses.values()), "statuses": statuses}
 
     inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
     return draws.stage(f"images/{source}", inputs, [out], build)
+
+
+def _nothing_found(
+    source: str, count: int, shelf: Shelf, images: Sequence[str | None]
+) -> UserError:
+    """Of a source without one image that is there: a place is wrong, not each of its records."""
+    image = next(filter(None, images))
+    places = [f"{place}, {name}" for place, name in shelf.places(image)]
+    looked_at = "".join(f"\n  {place}" for place in [shelf.images / image, *places])
+    problem = f"none of {count:,} images is there; {image} was looked for at{looked_at}"
+    remedy = (
+        "put the images there; or correct `image_prefix` and `pictures` in the source's manifest, "
+        "`path` and `inside` in the collection's"
+    )
+    return UserError(f"images/{source}", problem, remedy)

@@ -11,6 +11,7 @@ from imp_data.draws import Draws
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.images.decoding import decoder
 from imp_data.images_stage import images_stage
+from imp_data.inputs import check_inputs
 from imp_data.manifest import load_recipe, model_digest
 from imp_data.mixture import build_mixture
 from imp_data.records import build_records
@@ -18,7 +19,14 @@ from imp_data.screened_stage import screened_stage
 from imp_data.settlement import Share
 from imp_data.shuffle import shard_names
 from imp_data.stamps import CARD, code_of
-from imp_data.store import StageResult, library_versions, remove, text_digest
+from imp_data.store import (
+    StageResult,
+    library_versions,
+    read_stamp,
+    remove,
+    text_digest,
+    write_stamp,
+)
 from imp_data.upstream import raw_stage
 
 
@@ -32,6 +40,18 @@ class Build(Draws):
     def of(cls, mixture_path: Path) -> "Build":
         """The build that a mixture's manifest describes."""
         return cls(load_recipe(mixture_path))
+
+    def inputs(self) -> StageResult:
+        """Look for all that the manifests name, before anything is fetched; see `check_inputs`."""
+        check_inputs(self)
+        digest = model_digest(*(m for manifests in self.published.values() for m in manifests))
+        stamp, inputs = self.stamp("inputs"), {"code": code_of("inputs"), "manifests": digest}
+        known = read_stamp(stamp)
+        figures = {"names": len(self.published)}
+        if new := known is None or known["inputs"] != inputs:
+            write_stamp(stamp, inputs, digest, figures)
+        # Raw folders, which all mixtures share, hang on this: no other mixture makes them stale.
+        return StageResult(text_digest("looked for"), figures, built=new)
 
     def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.

@@ -28,6 +28,7 @@ _COMMON = {"world", "models"}
 
 # Where the work of a box begins; its code version is that of all that is imported from there.
 _ENTRIES = {
+    "inputs": "imp_data.inputs",
     "raw": "imp_data.upstream",
     "records": "imp_data.records",
     "benchmarks": "imp_data.benchmarks",

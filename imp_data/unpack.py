@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import IO
 
 from imp_data.at_once import at_once
-from imp_data.errors import UserError
+from imp_data.errors import ANEW, UserError
+from imp_data.file_kinds import HEAD_BYTES, file_kind
 from imp_data.folders import is_sidecar
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
 from imp_data.ranges import opened
 from imp_data.store import file_sizes, remove, written_aside
 
-ANEW = (
-    "delete it and run the same command again; if upstream publishes it so now, the pinned "
-    "revision has moved: mend the manifest"
-)
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, BadGzipFile, EOFError),
     *(RuntimeError, ValueError, LookupError),  # encrypted, compressed as nobody knows, misnamed
@@ -37,18 +34,23 @@ _SMALL_BYTES = 4 << 20
 
 
 def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> None:
-    """Lay the members that a glob matches below `folder`, unless they are there already.
+    """Lay the members that a glob matches below `folder`, but for those that are there already.
 
     The marker, written last, names the archive's digest, the globs, and the members laid out.
     """
-    marker = archive.with_name(f".{archive.name}.unpacked")
+    marker = marker_of(archive)
     finished = "\n".join((digest, *globs))
-    if _is_done(marker, finished, folder):
+    listed = _listed(marker, finished)
+    present = _present(folder, listed or ())
+    if listed is not None and present.issuperset(listed):
         return
-    remove(marker)
+    if listed is None:
+        remove(marker)
     names: list[str] = []
     try:
-        members = _named(archive, globs, names)
+        named = _named(archive, globs, names)
+        # Whoever has changed one that is there keeps it.
+        members = (member for member in named if member[0] not in present)
         if in_store(folder):
             for _ in at_once(lambda member: put_bytes(*member), _small(members, folder)):
                 pass
@@ -59,7 +61,7 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
         problem = f"is damaged at or after {names[-1] if names else 'its beginning'}: {error}"
         raise UserError(archive, problem, ANEW) from error
     if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
-        remedy = "mend `unpack` of this file in the manifest"
+        remedy = "correct `unpack` of this file in the manifest"
         raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
     # Names need not be UTF-8.
     with written_aside(marker) as aside:
@@ -94,14 +96,35 @@ def _small(members: Iterator[_Member], folder: Path) -> Iterator[tuple[bytes, Pa
             yield data, folder / name
 
 
-def _is_done(marker: Path, finished: str, folder: Path) -> bool:
+def unpacked_names(archive: Path) -> list[str]:
+    """The members that were laid beside an archive; none where it was not unpacked."""
+    return _marked(marker_of(archive))[1]
+
+
+def marker_of(archive: Path) -> Path:
+    """The file that says what was unpacked from an archive."""
+    return archive.with_name(f".{archive.name}.unpacked")
+
+
+def _marked(marker: Path) -> tuple[str, list[str]]:
+    """What a marker says of the archive and the globs, and which members were laid."""
     if not is_there(marker):
-        return False
+        return "", []
     text = marker.read_text(encoding="utf-8", errors="surrogateescape")
     told, _, names = text.partition("\n\n")
-    if told != finished or not in_store(folder):
-        return told == finished and all((folder / name).exists() for name in names.splitlines())
-    return file_sizes(folder).keys() >= set(names.splitlines())
+    return told, names.splitlines()
+
+
+def _listed(marker: Path, finished: str) -> list[str] | None:
+    """The members that were laid from the same archive by the same globs; None where none were."""
+    told, names = _marked(marker)
+    return names if told == finished else None
+
+
+def _present(folder: Path, names: Sequence[str]) -> set[str]:
+    if not in_store(folder):
+        return {name for name in names if (folder / name).exists()}
+    return set(names) & file_sizes(folder).keys() if names else set()
 
 
 def _members(archive: Path, globs: Sequence[str]) -> _Members:
@@ -117,8 +140,10 @@ def _members(archive: Path, globs: Sequence[str]) -> _Members:
             return False
         return True
 
-    read = _zip_members if archive.suffix.lower() == ".zip" else _tar_members
-    yield from read(archive, matches)
+    with opened(archive) as file:
+        kind = file_kind(file.read(HEAD_BYTES))
+    is_zip = kind == "zip" or (kind is None and archive.suffix.lower() == ".zip")
+    yield from (_zip_members if is_zip else _tar_members)(archive, matches)
     if sidecars:
         told = f"{len(sidecars):,} files that macOS or Windows put there are left out"
         print(f"{archive}: {told} ({sidecars[0]}…)", file=sys.stderr)

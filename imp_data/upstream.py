@@ -1,13 +1,22 @@
-"""A raw folder: what is published under one name, fetched, unpacked, and not altered since."""
+"""A raw folder: what is published under one name, fetched and unpacked, and files of one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.fetch import mirrors_from_environment, obtain
+from imp_data.fetch import check_kind, mirrors_from_environment, obtain
 from imp_data.manifest import Published, Source, model_digest
-from imp_data.store import Run, StageResult, read_stamp, run_stage, text_digest, tree_digest
+from imp_data.store import (
+    Run,
+    StageResult,
+    file_sha256,
+    matching,
+    read_stamp,
+    run_stage,
+    text_digest,
+)
+from imp_data.unpack import unpacked_names
 
 
 def raw_stage(
@@ -21,20 +30,25 @@ def raw_stage(
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
 
     `pins` are sha256 by path of drawn files, in the place of what the manifests state of
-    upstream's. The figures hold the sha256 of each file, and of the record files unpacked from it.
+    upstream's. The figures hold the sha256 of each file, and of the other record files: those that
+    were unpacked from it, and those that a person has put there; and, since the last run, which
+    of these are new, changed or gone.
     """
-    files = {file.path: folder / file.path for m in manifests for file in m.files}
-    unpacked = [path for m in manifests if isinstance(m, Source) for path in _unpacked(m, folder)]
-    outputs = [*files.values(), *unpacked]
+    files = [file.path for m in manifests for file in m.files]
+
+    def outputs() -> list[Path]:
+        return [*(folder / path for path in files), *_others(manifests, folder)]
 
     def build() -> dict[str, Any]:
-        found: dict[str, str] = {}
-        for manifest in manifests:
-            pinned = _pinned(manifest, pins) if pins else manifest
-            found |= obtain(pinned, folder, mirrors_from_environment())
-        told = {_below(folder, path): tree_digest(path) for path in unpacked}
-        _refuse_altered(folder, stamp, found, told)
-        return {"files": dict(sorted(found.items())), "unpacked": told}
+        pinned = [_pinned(m, pins) if pins else m for m in manifests]
+        found = obtain(pinned, folder, mirrors_from_environment())
+        others = {_below(folder, path): _digest_of(path) for path in _others(manifests, folder)}
+        known = read_stamp(stamp)
+        before = known["figures"] if known else {"files": found, "unpacked": others}
+        if before["files"] == found:
+            _refuse_altered(manifests, folder, before["unpacked"], others)
+        told = {"files": dict(sorted(found.items())), "unpacked": others}
+        return {**told, "changes": _changes({**before["files"], **before["unpacked"]}, told)}
 
     inputs = {
         "code": code,
@@ -43,18 +57,20 @@ def raw_stage(
     }
 
     def digest_of(figures: dict[str, Any]) -> str:
-        """What reading all outputs once more would give."""
-        digests = [figures["files"][path] for path in files]
-        digests += [figures["unpacked"][_below(folder, path)] for path in unpacked]
-        names = [path.name for path in outputs]
-        return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
+        digests = {**figures["files"], **figures["unpacked"]}
+        return text_digest(*(part for path in digests for part in (path, digests[path])))
 
-    run = run_of(outputs) if run_of else None
+    run = run_of(outputs()) if run_of else None
     return run_stage(stamp, inputs, outputs, build, digest_of, run)
 
 
 def _below(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
+
+
+def _digest_of(path: Path) -> str:
+    check_kind(path)
+    return file_sha256(path)
 
 
 def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
@@ -66,25 +82,33 @@ def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
     return manifest.model_copy(update={"files": files})
 
 
-def _unpacked(source: Source, folder: Path) -> list[Path]:
-    """The record files of a source that come out of an archive; of a glob, the folder."""
-    published = {file.path for file in source.files}
-    patterns = [folder / p for p in source.records if p not in published]
-    return [p.parent if "*" in p.name else p for p in patterns]
+def _others(manifests: Sequence[Published], folder: Path) -> list[Path]:
+    """The record files that no manifest publishes by itself: unpacked, or put there by a person."""
+    published = {folder / file.path for m in manifests for file in m.files}
+    patterns = [p for m in manifests if isinstance(m, Source) for p in m.records]
+    found = {path for pattern in patterns for path in matching(folder, pattern)}
+    return sorted(found - published)
 
 
 def _refuse_altered(
-    folder: Path, stamp: Path, files: dict[str, str], unpacked: dict[str, str]
+    manifests: Sequence[Published], folder: Path, before: Mapping[str, str], now: Mapping[str, str]
 ) -> None:
-    """UserError if what was unpacked from the same archives is not what it was."""
-    known = read_stamp(stamp)
-    before: dict[str, Any] = known["figures"] if known else {}
-    if before.get("files") != files:
-        return
-    for path, digest in unpacked.items():
-        if before.get("unpacked", {}).get(path, digest) != digest:
-            raise UserError(
-                folder / path,
-                "was altered since it was unpacked",
-                "delete it and run the same command again",
-            )
+    """Raise UserError if a file that was unpacked from the same archive is not what it was."""
+    for file in (file for m in manifests for file in m.files if file.unpack):
+        for path in set(unpacked_names(folder / file.path)) & now.keys() & before.keys():
+            if now[path] != before[path]:
+                problem = f"was altered since it was unpacked from {file.path}"
+                remedy = (
+                    "move it out of the raw folder and run the same command again, which unpacks "
+                    "upstream's; to build from the altered one, make it a source of your own"
+                )
+                raise UserError(folder / path, problem, remedy)
+
+
+def _changes(before: Mapping[str, str], told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """`{"b.json": "new", "a.json": "changed"}`, in the order of the paths."""
+    now = {**told["files"], **told["unpacked"]}
+    words = {path: "gone" for path in before.keys() - now.keys()}
+    words |= {path: "new" for path in now.keys() - before.keys()}
+    words |= {p: "changed" for p in now.keys() & before.keys() if now[p] != before[p]}
+    return dict(sorted(words.items()))

@@ -89,7 +89,7 @@ class World:
         target.write_bytes(content)
         return target
 
-    def source(self, name: str, records: Any, **fields: Any) -> None:
+    def source(self, name: str, records: Any, /, **fields: Any) -> None:
         """A source whose one file holds `records`, its bytes or what becomes them as JSON."""
         content = records if isinstance(records, bytes) else json.dumps(records).encode()
         self.file(name, "records.json", content)

@@ -360,4 +360,4 @@ def test_ctrl_c_ends_a_run_in_the_middle_of_a_picture_and_the_next_goes_on(
     again = launch(manifest_of(world), world.data.root, home)
     said, _ = again.communicate(timeout=100)
     assert again.returncode == 0
-    assert said.endswith("7 assets: 5 built, 2 unchanged\n")
+    assert said.endswith("8 assets: 5 built, 3 unchanged\n")

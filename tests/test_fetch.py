@@ -1,5 +1,6 @@
 """What fetching promises, against a small web server on this machine that misbehaves on request."""
 
+import gzip
 import hashlib
 import io
 import os
@@ -113,9 +114,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def birds(*files: File) -> Published:
+def birds(*files: File) -> list[Published]:
     """A manifest of that name with those files."""
-    return Published(name="birds", title="Birds", homepage="", license="MIT", files=files)
+    return [Published(name="birds", title="Birds", homepage="", license="MIT", files=files)]
 
 
 def stated(upstream: Upstream, path: str = "birds.bin") -> File:
@@ -165,7 +166,8 @@ def test_a_spoiled_file_is_named_with_what_to_do(
         "has 255,999 bytes, the manifest says 256,000",
         f"has sha256 {hashlib.sha256(content).hexdigest()}, the manifest says {DIGEST}",
     }
-    assert error.value.remedy.startswith("delete it")
+    assert error.value.remedy.startswith("move it elsewhere")
+    assert "correct its sha256 and bytes" in error.value.remedy
     assert path.read_bytes() == content
 
 
@@ -305,9 +307,11 @@ def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, pauses: list[float]) -> None:
     with serving() as server:
         gone = stated(server)
-    with pytest.raises(UserError, match="fails again and again"):
+    with pytest.raises(UserError, match="cannot be reached") as error:
         obtain(birds(gone), tmp_path)
-    assert len(pauses) == 5
+    assert pauses == [1, 2]
+    assert "connect this machine" in error.value.remedy
+    assert "revision" not in error.value.remedy
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://127.0.0.1:x", "birds.bin"])
@@ -391,18 +395,19 @@ def test_mirrors_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         mirrors_from_environment()
 
 
-def test_files_to_be_got_by_hand_are_listed_together_after_the_others(
+def test_files_to_download_manually_are_listed_together_after_the_others(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    one = File(path="a/one.zip", by_hand="Register at rrc.cvc.uab.es.")
-    two = File(path="two.zip", by_hand="Ask its authors.")
+    place_it = "Register at rrc.cvc.uab.es, and place it at data/raw/birds/a/one.zip."
+    one = File(path="a/one.zip", by_hand=place_it)
+    two = File(path="two.zip", bytes=1234, by_hand="Ask its authors.")
     with pytest.raises(UserError) as error:
         obtain(birds(one, stated(upstream), two), tmp_path)
     assert str(error.value) == (
-        "birds: to be got by hand, 2 in all:\n"
-        f"  {tmp_path}/a/one.zip\n"
-        "    Register at rrc.cvc.uab.es.\n"
-        f"  {tmp_path}/two.zip\n"
+        "birds: download these 2 files manually:\n"
+        f"  {tmp_path}/a/one.zip (size unknown, licence MIT)\n"
+        f"    Register at rrc.cvc.uab.es, and place it at {tmp_path.parent}/birds/a/one.zip.\n"
+        f"  {tmp_path}/two.zip (1,234 bytes, licence MIT)\n"
         "    Ask its authors.\n"
         "  What to do: put each there, then run the same command again"
     )
@@ -472,7 +477,7 @@ def tarred(path: Path, *entries: Entry, links: Sequence[str] = ()) -> None:
             archive.addfile(info)
 
 
-def here(path: str, *globs: str) -> Published:
+def here(path: str, *globs: str) -> list[Published]:
     return birds(File(path=path, by_hand="Put it here.", unpack=globs))
 
 
@@ -532,7 +537,8 @@ def test_members_of_an_archive_in_a_store_are_laid_beside_it(
     assert (store / "qa/train.json").read_bytes() == b"[mine]"
     (store / "qa/deep/val.json").unlink()
     obtain(here(name, "*.json", "qa/*"), store)
-    assert (store / "qa/train.json").read_bytes() == b"[1]"
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
     assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
 
 
@@ -629,3 +635,33 @@ def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> N
     path.write_bytes(path.read_bytes().replace(b"images/0.png", b"images/0.pnq"))
     with pytest.raises(UserError, match=r"damaged at or after qa/deep/val\.json: no header"):
         obtain(here("a.tar", "*"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind"),
+    [
+        ("a.zip", gzip.compress(b"tar", mtime=0), "a gzip file"),
+        ("a.zip", b"<!doctype html><html>Sign in</html>", "an HTML page"),
+        ("a.tar", b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        ("a.parquet", b'[{"id": 1}]', "JSON text"),
+        ("a.tar.gz", b"PAR1" + bytes(600), "a Parquet file"),
+    ],
+    ids=["gzip", "html", "lfs", "json", "parquet"],
+)
+def test_a_file_of_another_kind_is_called_what_it_is_and_kept(
+    path: str, content: bytes, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / path).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        obtain(here(path), tmp_path)
+    assert error.value.where == str(tmp_path / path)
+    assert error.value.problem.startswith(f"is {kind}")
+    assert "delete" not in error.value.remedy
+    assert (tmp_path / path).read_bytes() == content
+
+
+def test_a_tar_that_is_named_as_a_zip_is_unpacked_as_what_it_is(tmp_path: Path) -> None:
+    tarred(tmp_path / "a.tar", *RECORDS)
+    (tmp_path / "a.tar").rename(tmp_path / "a.zip")
+    obtain(here("a.zip", "qa/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"

@@ -165,6 +165,14 @@ def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> No
     assert demo["drawn/world"] == set()
 
 
+def test_what_is_fetched_waits_until_all_that_the_manifests_name_was_looked_for() -> None:
+    fetched = edges(graph(Build.of(ROOT / "manifests/mixtures/imp-1m.yaml")), "imp_1m")
+    raw = {key for key in fetched if key.startswith("raw/")}
+    assert {"raw/dvqa", "raw/coco", "raw/textvqa"} <= raw
+    assert all(fetched[key] == {"inputs"} for key in raw)
+    assert fetched["inputs"] == set()
+
+
 def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
     assert demo["records/dvqa"] == {"drawn/raw/dvqa"}
     assert demo["benchmarks/textvqa"] == {"drawn/raw/textvqa"}
@@ -295,6 +303,7 @@ def test_mixtures_in_one_instance_keep_their_row_counts_and_states_apart(world: 
         made = [key for key in keys if instance.get_latest_materialization_event(key)]
         assert {key.to_user_string() for key in made} == {
             "raw/chats",
+            "inputs",
             *(f"{name}/{box}" for name in ("tiny", "single") for box in boxes),
             *("broken/records/chats", "broken/images/chats", "broken/screened/chats"),
         }
@@ -335,13 +344,13 @@ def test_a_second_run_builds_nothing_and_says_so(
 ) -> None:
     first = world.rebuild()
     assert {metadata(first, key)["work"] for key in materialized(first)} == {"built"}
-    assert "7 assets: 7 built, 0 unchanged\n" in capfd.readouterr().err
+    assert "8 assets: 8 built, 0 unchanged\n" in capfd.readouterr().err
     second = world.rebuild()
     assert {metadata(second, key)["work"] for key in materialized(second)} == {"unchanged"}
     told = capfd.readouterr().err
     assert "records/chats" in told and "unchanged" in told
-    assert told.endswith("7 assets: 0 built, 7 unchanged; nothing had changed\n")
-    assert len(told.splitlines()) == 9, "one line an asset, one before and one after"
+    assert told.endswith("8 assets: 0 built, 8 unchanged; nothing had changed\n")
+    assert len(told.splitlines()) == 10, "one line an asset, one before and one after"
 
 
 def test_records_let_through_stop_the_mixture(
@@ -362,7 +371,7 @@ def test_records_let_through_stop_the_mixture(
     assert "textcaps let through: 22 found, 0 expected" in (failed[0].description or "")
     told = capfd.readouterr().err
     assert "check exclusions_hold: textcaps excluded: 0 found, 22 expected" in told
-    assert told.endswith("7 assets: 3 built, 0 unchanged, 1 failed, 3 not reached\n")
+    assert told.endswith("8 assets: 4 built, 0 unchanged, 1 failed, 3 not reached\n")
 
 
 def test_a_check_that_does_not_block_warns(world: World) -> None:
@@ -387,7 +396,7 @@ def test_what_a_person_must_mend_is_said_without_a_traceback(
     shown = capfd.readouterr().err
     assert "What to do: put each there" in shown
     assert "Traceback" not in shown and "Stack Trace" not in shown
-    assert shown.endswith("7 assets: 0 built, 0 unchanged, 1 failed, 6 not reached\n")
+    assert shown.endswith("8 assets: 1 built, 0 unchanged, 1 failed, 6 not reached\n")
 
 
 def loaded(code: str, cwd: Path, **environment: str) -> str:
@@ -414,8 +423,8 @@ def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
 def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
     code = "from assets.definitions import defs; print(len(list(defs.assets)))"
     named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
-    drawn = {"world", *TRAINING, *MOBILE}
-    assert int(named) == int(loaded(code, tmp_path)) - len(drawn), "no world, and no model"
+    model = {*TRAINING, *MOBILE}
+    assert int(named) == int(loaded(code, tmp_path)) - len(model), "inputs for world, and no model"
 
 
 def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Path) -> None:

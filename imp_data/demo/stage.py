@@ -83,7 +83,7 @@ def _put(drawn: Path, target: Path, sha256: str, before: str | None) -> None:
         raise UserError(
             target,
             "stands where a drawn file belongs, but was not drawn so",
-            "delete it if it is an altered drawing; if it is real data, set IMP_DATA_DIR to "
-            "another folder for drawn mixtures",
+            "set IMP_DATA_DIR to another folder for drawn mixtures; or move the file elsewhere, if "
+            "it is only an altered drawing",
         )
     move(drawn, target)

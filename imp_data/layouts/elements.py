@@ -169,7 +169,7 @@ def _after_array(file: BinaryIO, position: int, array: _Array) -> Iterator[Spans
         yield from value_spans(file, position, array.opening)
     elif tail.strip(_BLANK + b"]};"):
         problem = f"has {tail[:24]!r} after the end of its records"
-        raise UserError(array.path, problem, "remove what stands there, or write one array")
+        raise UserError(array.path, problem, "write the records alone, as one array or one a line")
 
 
 def _after_object(rest: bytes, array: _Array) -> bytes:

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.folders import is_sidecar
 from imp_data.layouts.damage import Offsets, Spans
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.keys import Keys
@@ -19,6 +18,7 @@ from imp_data.ledger import Mend, Reason, Repair, Verdict
 from imp_data.manifest import Source
 from imp_data.ranges import opened
 from imp_data.sample import Draft, Refused, Row
+from imp_data.store import matching
 
 CHUNK_ROWS = 2048
 _SHOWN_CHARACTERS = 80
@@ -59,15 +59,13 @@ def record_files(folder: Path, source: Source) -> list[Path]:
     """The files that hold a source's records, in the manifest's order, globs sorted."""
     files: list[Path] = []
     for pattern in source.records:
-        matches = folder.glob(pattern)
-        own = (file for file in matches if not is_sidecar(file.relative_to(folder).as_posix()))
-        found = sorted(own, key=lambda file: file.parts)
+        found = matching(folder, pattern)
         if not found:
             raise UserError(
                 folder / pattern, "is not there", f"materialize raw/{source.name} again"
             )
         files += found
-    return files
+    return list(dict.fromkeys(files))  # two globs may name one file
 
 
 def single_chunks(

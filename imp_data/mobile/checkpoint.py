@@ -163,4 +163,4 @@ def _provenance(folder: Path) -> Provenance:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "file"
         problem = f"{field}: {first['msg']}"
-        raise UserError(path, problem, "write it as the trainer does, or remove it") from error
+        raise UserError(path, problem, "write it as the trainer does") from error

@@ -20,6 +20,7 @@ from imp_data.store.files import (
     writing_to,
     written_aside,
 )
+from imp_data.store.globs import matching
 from imp_data.store.locks import held
 from imp_data.store.stages import Other, Run, StageResult, read_stamp, run_stage, write_stamp
 from imp_data.store.tables import (
@@ -48,6 +49,7 @@ __all__ = [
     "json_text",
     "library_versions",
     "listing_digest",
+    "matching",
     "move",
     "package_digest",
     "parquet_file",

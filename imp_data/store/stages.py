@@ -15,6 +15,9 @@ from imp_data.store.digests import below, text_digest, tree_digest
 from imp_data.store.files import share, write_text
 from imp_data.store.locks import held
 
+# A stage's files; as a function, where only its work shows which there are.
+Outputs = Sequence[Path] | Callable[[], Sequence[Path]]
+
 
 class StageResult(NamedTuple):
     """What a stage left: the digest of its outputs, its figures, and whether it had to work."""
@@ -43,7 +46,7 @@ class Run(NamedTuple):
 def run_stage(
     stamp: Path,
     inputs: Mapping[str, str],
-    outputs: Sequence[Path],
+    outputs: Outputs,
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None = None,
     run: Run | None = None,
@@ -70,9 +73,7 @@ def run_stage(
             return found or _built(stamp, inputs, outputs, build, digest_of)
 
 
-def _finished(
-    stamp: Path, inputs: Mapping[str, str], outputs: Sequence[Path]
-) -> StageResult | None:
+def _finished(stamp: Path, inputs: Mapping[str, str], outputs: Outputs) -> StageResult | None:
     known = read_stamp(stamp)
     if known and known["inputs"] == inputs and known["files"] == _states(outputs):
         return StageResult(known["digest"], known["figures"], built=False)
@@ -82,14 +83,15 @@ def _finished(
 def _built(
     stamp: Path,
     inputs: Mapping[str, str],
-    outputs: Sequence[Path],
+    outputs: Outputs,
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None,
 ) -> StageResult:
     give_back()
     figures = build()
     if digest_of is None:
-        digest = text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
+        listed = _listed(outputs)
+        digest = text_digest(*(part for o in listed for part in (o.name, tree_digest(o))))
     else:
         digest = digest_of(figures)
     write_stamp(stamp, inputs, digest, figures, outputs)
@@ -98,14 +100,14 @@ def _built(
 
 
 def _taken_over(
-    stamp: Path, inputs: Mapping[str, str], outputs: Sequence[Path], others: Sequence[Other]
+    stamp: Path, inputs: Mapping[str, str], outputs: Outputs, others: Sequence[Other]
 ) -> StageResult | None:
     """What another mixture has of the same inputs, shared without a copy where the disk can."""
     for other in others:
         known = read_stamp(other.stamp)
         if not known or known["inputs"] != inputs or known["files"] != _states(other.outputs):
             continue
-        for theirs, ours in zip(other.outputs, outputs, strict=True):
+        for theirs, ours in zip(other.outputs, _listed(outputs), strict=True):
             share(theirs, ours)
         # Theirs may have been built anew meanwhile; what was shared is then of no use.
         if known["files"] == _states(other.outputs if in_store(stamp) else outputs):
@@ -119,7 +121,7 @@ def write_stamp(
     inputs: Mapping[str, str],
     digest: str,
     figures: dict[str, Any],
-    outputs: Sequence[Path] = (),
+    outputs: Outputs = (),
 ) -> None:
     """Say that a stage is finished: its inputs, its figures, its files as they are now."""
     states = _states(outputs)
@@ -140,10 +142,14 @@ def read_stamp(stamp: Path) -> dict[str, Any] | None:
     return record if record.keys() >= {"inputs", "digest", "figures", "files"} else None
 
 
-def _states(outputs: Sequence[Path]) -> list[list[Any]]:
+def _listed(outputs: Outputs) -> Sequence[Path]:
+    return outputs() if callable(outputs) else outputs
+
+
+def _states(outputs: Outputs) -> list[list[Any]]:
     """Name, size and change of each file: enough to notice that one was touched."""
     states: list[list[Any]] = []
-    for output in outputs:
+    for output in _listed(outputs):
         found = below(output)
         states += [[(output / name).name, *state] for name, state in found.items()]
         states += [] if found else [[output.name, None, None]]

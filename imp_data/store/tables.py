@@ -90,7 +90,9 @@ def _opened(
             yield pa.ipc.open_file(source, options=options)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            path, f"is not a whole Arrow file ({error})", "delete it and run the build again"
+            path,
+            f"is not a whole Arrow file ({error})",
+            "move it elsewhere and build it again: its stage does so by itself then",
         ) from error
 
 

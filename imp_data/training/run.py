@@ -134,7 +134,7 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
         raise UserError(
             folder,
             "holds a run of another recipe, mixture or number of steps",
-            "name another --out, or delete the folder",
+            "name another --out, or move this folder elsewhere",
         )
 
 
