@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
+import yaml
 from conftest import World, built, run
 from faulty import BUILD_SCRIPT as BUILD
 from faulty import build_at, digests, lay_gallery
@@ -283,6 +285,21 @@ def test_two_runs_may_be_the_first_of_a_dagster_instance(tmp_path: Path) -> None
     for process in [start(script, **own) for _ in range(3)]:
         out, _ = ended(process)
         assert out == "[]\n"
+
+
+def test_the_instances_settings_name_modules_that_are_installed_wherever_the_library_is() -> None:
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    modules = [value["module"] for value in of_mappings(settings) if "module" in value]
+    assert len(modules) > 1
+    assert {name.split(".")[0] for name in modules} == {"dagster", "imp_data"}
+
+
+def of_mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """A mapping and those within it."""
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from of_mappings(inner)
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Dagster's SQLite storage, opened by one process at a time: two that make its tables at once fail.
 
-Named in dagster.yaml; Dagster itself makes the tables when a run is the first in its folder.
+dagster.yaml names the class, and Dagster makes the tables when a run is the first in its folder.
+The class is part of the library because Dagster imports it before it knows the folder `assets`.
 """
 
 from collections.abc import Mapping
