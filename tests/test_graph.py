@@ -353,6 +353,42 @@ def test_a_second_run_builds_nothing_and_says_so(
     assert len(told.splitlines()) == 10, "one line an asset, one before and one after"
 
 
+HOLD = """
+import select, sys
+from pathlib import Path
+from imp_data.store import held
+with held(Path(sys.argv[1]), "records/chats", "mixture other"):
+    print("held", flush=True)
+    select.select([sys.stdin], [], [], 60)
+"""
+
+
+def test_a_launched_run_that_waits_says_on_the_terminal_for_whom(
+    world: World, tmp_path: Path
+) -> None:
+    settings = (ROOT / "dagster.yaml").read_text().replace(".dagster", f"{tmp_path}/.dagster")
+    (tmp_path / "dagster.yaml").write_text(settings)
+    manifest = world.folder / "manifests/mixtures/tiny.yaml"
+    lock = Build(load_recipe(manifest), world.data).run_of("records/chats").lock
+    places = {"DAGSTER_HOME": str(tmp_path), "IMP_DATA_DIR": str(world.data.root)}
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "IMP_MIXTURE": str(manifest), **places}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], env=own, **pipes)
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    dg_launch = [Path(sys.executable).with_name("dg"), "launch", "--job", "curate"]
+    launched = subprocess.Popen(dg_launch, cwd=ROOT, env=own, text=True, stderr=subprocess.PIPE)
+    assert launched.stderr is not None
+    said = f"records/chats: waits for process {holder.pid} on this machine (mixture other), "
+    for line in launched.stderr:
+        if line.startswith(f"{said}at it since 20"):
+            holder.communicate()
+            break
+    else:
+        pytest.fail("the run did not wait, or did not say so")
+    _, rest = launched.communicate()
+    assert launched.returncode == 0 and "0 unchanged" in rest
+
+
 def test_records_let_through_stop_the_mixture(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
