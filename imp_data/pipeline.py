@@ -1,6 +1,5 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,8 @@ class Build(Draws):
         """
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
-        run_of = partial(self.run_of, f"raw/{name}")
-        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run_of)
+        run = self.run_of(f"raw/{name}")
+        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run)
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""

@@ -93,10 +93,10 @@ class Stamps:
     ) -> StageResult:
         """`run_stage` of that asset, on the engine that the mixture names."""
         with running_on(self.recipe.mixture.engine):
-            run = self.run_of(asset, outputs)
+            run = self.run_of(asset)
             return run_stage(self.stamp(asset), inputs, outputs, build, digest_of, run)
 
-    def run_of(self, asset: str, outputs: Sequence[Path] = ()) -> Run:
+    def run_of(self, asset: str) -> Run:
         """The lock of an asset, and other mixtures' results that would serve as well.
 
         The files of raw folders are common to all mixtures: one lock for all of them.
@@ -104,8 +104,8 @@ class Stamps:
         box = asset.split("/")[0]
         stamp = self.data.stamp(asset) if box == "raw" else self.stamp(asset)
         lock = stamp.with_name(f"{stamp.name}.lock")
-        others = partial(self._others, asset, outputs)
-        return Run(lock, asset, f"mixture {self.name}", tuple if box in _COMMON else others)
+        run = Run(lock, asset, f"mixture {self.name}")
+        return run if box in _COMMON else run._replace(others=partial(self._others, asset))
 
     def _others(self, asset: str, outputs: Sequence[Path]) -> list[Other]:
         data, names = self.data, sorted({*self.data.mixture_names} - {self.name})

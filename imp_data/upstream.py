@@ -1,6 +1,6 @@
 """A raw folder: what is published under one name, fetched and unpacked, and files of one's own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def raw_stage(
     stamp: Path,
     pins: Mapping[str, str],
     code: str,
-    run_of: Callable[[Sequence[Path]], Run] | None = None,
+    run: Run | None = None,
 ) -> StageResult:
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
 
@@ -60,7 +60,6 @@ def raw_stage(
         digests = {**figures["files"], **figures["unpacked"]}
         return text_digest(*(part for path in digests for part in (path, digests[path])))
 
-    run = run_of(outputs()) if run_of else None
     return run_stage(stamp, inputs, outputs, build, digest_of, run)
 
 

@@ -34,13 +34,20 @@ class Other(NamedTuple):
     outputs: Sequence[Path]
 
 
+def _no_others(outputs: Sequence[Path]) -> Sequence[Other]:
+    return ()
+
+
 class Run(NamedTuple):
-    """What concerns a stage beside its work: the lock it holds, for whom, whose results serve."""
+    """What concerns a stage beside its work: the lock it holds, for whom, whose results serve.
+
+    `others` gives the results of other mixtures that would serve for these outputs.
+    """
 
     lock: Path
     label: str
     who: str = ""
-    others: Callable[[], Sequence[Other]] = tuple
+    others: Callable[[Sequence[Path]], Sequence[Other]] = _no_others
 
 
 def run_stage(
@@ -69,7 +76,7 @@ def run_stage(
             check_writable(stamp)
         with held(run.lock, run.label, run.who):
             found = _finished(stamp, inputs, outputs)
-            found = found or _taken_over(stamp, inputs, outputs, run.others())
+            found = found or _taken_over(stamp, inputs, _listed(outputs), run.others)
             return found or _built(stamp, inputs, outputs, build, digest_of)
 
 
@@ -100,14 +107,17 @@ def _built(
 
 
 def _taken_over(
-    stamp: Path, inputs: Mapping[str, str], outputs: Outputs, others: Sequence[Other]
+    stamp: Path,
+    inputs: Mapping[str, str],
+    outputs: Sequence[Path],
+    others: Callable[[Sequence[Path]], Sequence[Other]],
 ) -> StageResult | None:
     """What another mixture has of the same inputs, shared without a copy where the disk can."""
-    for other in others:
+    for other in others(outputs):
         known = read_stamp(other.stamp)
         if not known or known["inputs"] != inputs or known["files"] != _states(other.outputs):
             continue
-        for theirs, ours in zip(other.outputs, _listed(outputs), strict=True):
+        for theirs, ours in zip(other.outputs, outputs, strict=True):
             share(theirs, ours)
         # Theirs may have been built anew meanwhile; what was shared is then of no use.
         if known["files"] == _states(other.outputs if in_store(stamp) else outputs):
