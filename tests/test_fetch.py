@@ -31,8 +31,8 @@ DIGEST = hashlib.sha256(BIRDS).hexdigest()
 class Upstream(ThreadingHTTPServer):
     """Serves `files`, notes what it was `asked`, and plays one of its `tricks` per request."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, handler: type["Handler"]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files: dict[str, bytes] = {}
         self.etag: str | None = None
@@ -82,8 +82,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Upstream]:
-    with Upstream() as server:
+def serving(handler: type[Handler] = Handler) -> Iterator[Upstream]:
+    with Upstream(handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server

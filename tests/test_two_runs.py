@@ -17,6 +17,7 @@ import yaml
 from conftest import World, built, run
 from faulty import BUILD_SCRIPT as BUILD
 from faulty import build_at, digests, lay_gallery
+from test_fetch import Handler, serving
 
 from imp_data.datadir import DataDir
 from imp_data.demo.stage import world as draw
@@ -40,6 +41,16 @@ with held(Path(sys.argv[1]), "records/photos", "mixture other"):
     print("held", flush=True)
     time.sleep(600)
 """
+# Before a build: it says when it is at the records, and goes on when its stdin is closed.
+PAUSING = """
+import sys
+from imp_data import pipeline
+def paused(*arguments, make=pipeline.build_records):
+    print("makes records", flush=True)
+    sys.stdin.read()
+    return make(*arguments)
+pipeline.build_records = paused
+"""
 ROOT = Path(__file__).parents[1]
 PICTURES = 40
 
@@ -49,6 +60,7 @@ def start(script: str, *arguments: object, **environment: str) -> subprocess.Pop
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, **own},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,9 +87,13 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
             archive.writestr(f"extra/{n}.txt", f"{n}")
     world.file("photos", "records.zip", packed.getvalue())
     (world.data.raw("photos") / "records.json").unlink()
-    files = [
-        {"path": "records.zip", "by_hand": "put it there", "unpack": ["records.json", "extra/*"]}
-    ]
+    archive_by_hand = {"path": "records.zip", "by_hand": "put it there"}
+    publish(world, [{**archive_by_hand, "unpack": ["records.json", "extra/*"]}])
+    return world
+
+
+def publish(world: World, files: list[dict[str, Any]]) -> None:
+    """The gallery's manifest, with its records in these files."""
     stated = {"title": "A", "homepage": "https://example.org", "license": "CC0-1.0"}
     world.manifest(
         "sources",
@@ -88,7 +104,6 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
         files=files,
         pictures=["photos"],
     )
-    return world
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -101,9 +116,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def manifests(gallery: World) -> dict[str, Path]:
-    for name, fields in VARIANTS.items():
-        gallery.build({"photos": PICTURES // 2}, name=name, **fields)
-    return {name: gallery.manifests / "mixtures" / f"{name}.yaml" for name in VARIANTS}
+    return {name: publish_mixture(gallery, name) for name in VARIANTS}
+
+
+def publish_mixture(world: World, name: str) -> Path:
+    """The manifest of one of the variants."""
+    world.build({"photos": PICTURES // 2}, name=name, **VARIANTS[name])
+    return world.manifests / "mixtures" / f"{name}.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -177,23 +196,16 @@ def test_a_run_waits_for_who_is_at_the_same_stage_and_says_for_whom(
 
 
 def test_a_run_that_has_waited_finds_the_work_done(
-    root: Path, manifests: dict[str, Path], one_worker: None
+    root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
-    build = build_at(manifests["small"], root)
-    build.raw("photos")
-    lock = build.run_of("records/photos").lock
-    process = None
-    with held(lock, "records/photos", "mixture small"):
-        process = start(BUILD, manifests["small"], IMP_DATA_DIR=str(root))
-        assert "records/photos: waits for" in said(process)
-        aside = build_at(manifests["small"], root)
-        # What the holder does meanwhile, its lock apart.
-        shutil.move(lock, f"{lock}.moved")
-        assert aside.records("photos").built
-        changed = build.data.records("photos").stat().st_mtime_ns
-        shutil.move(f"{lock}.moved", lock)
-    ended(process)
-    assert build.data.records("photos").stat().st_mtime_ns == changed
+    first = start(PAUSING + BUILD, manifests["small"], IMP_DATA_DIR=str(root))
+    assert first.stdout is not None and first.stdout.readline() == "makes records\n"
+    second = start(PAUSING + BUILD, manifests["small"], IMP_DATA_DIR=str(root))
+    assert f"records/photos: waits for process {first.pid} on this machine" in said(second)
+    ended(first)
+    out, _ = ended(second)
+    assert "makes records" not in out
+    assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
 def test_a_lock_whose_holder_was_killed_stops_nobody(
@@ -249,6 +261,40 @@ def test_what_was_taken_over_is_whole_when_the_other_is_built_anew(
     for name in ("small", "other"):
         digests_of(manifests[name], root)
     assert file_sha256(ours) == file_sha256(theirs) == whole
+
+
+class Slow(Handler):
+    """Answers late, so that two runs ask at once if they may."""
+
+    def do_GET(self) -> None:
+        time.sleep(0.5)
+        super().do_GET()
+
+
+@pytest.mark.parametrize("pair", [("small", "small"), ("small", "other")], ids="-".join)
+def test_two_runs_fetch_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: Path) -> None:
+    world = World(tmp_path / "published")
+    lay_gallery(world, {}, count=4)
+    records = (world.data.raw("photos") / "records.json").read_bytes()
+    packed = BytesIO()
+    with ZipFile(packed, "w") as archive:
+        archive.writestr("records.json", records)
+    with serving(Slow) as server:
+        server.files["/records.zip"] = packed.getvalue()
+        file = {"path": "records.zip", "url": f"{server.url}/records.zip"}
+        publish(world, [{**file, "unpack": ["records.json"]}])
+        manifests = {name: publish_mixture(world, name) for name in set(pair)}
+        root = tmp_path / "data"
+        shutil.copytree(world.data.raw("photos"), root / "raw" / "photos")
+        (root / "raw" / "photos" / "records.json").unlink()
+        for process in [start(BUILD, manifests[name], IMP_DATA_DIR=str(root)) for name in pair]:
+            ended(process)
+    assert [path for path, _ in server.asked] == ["/records.zip"]
+    assert (root / "raw" / "photos" / "records.json").read_bytes() == records
+    assert leftovers(root) == []
+    for name in pair:
+        assert verify(root / "mixtures" / name) == []
+        assert not built(digests_of(manifests[name], root))
 
 
 @pytest.fixture(scope="module")
