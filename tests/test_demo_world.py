@@ -83,7 +83,7 @@ def unpacked_world(drawn_world: Path, tmp_path_factory: pytest.TempPathFactory) 
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 target.hardlink_to(drawn_world / manifest.name / file.path)
-        obtain(manifest.model_copy(update={"files": tuple(files)}), raw / manifest.name)
+        obtain([manifest.model_copy(update={"files": tuple(files)})], raw / manifest.name)
     return raw
 
 

@@ -198,7 +198,7 @@ def test_the_commands_measure_draw_and_bundle(
     assert run(monkeypatch, "quality", model, exported, "--threads", 1) == 0
     assert (exported / "quality.svg").read_text().startswith("<svg")
     assert run(monkeypatch, "bundle", exported) == 0
-    assert "text-Q4_K_M.gguf, vision-Q4_0-28.gguf" in capsys.readouterr().out
+    assert "text-Q4_K_M.gguf, vision-Q4_0-56.gguf" in capsys.readouterr().out
     # What goes to the phone stays as it is; what was measured of it stands beside it.
     laid = sorted(path.name for path in (exported / "mobile").iterdir())
     assert run(monkeypatch, "latency", exported / "mobile", "--runs", 1, "--threads", 1) == 0

@@ -1,5 +1,6 @@
 """A conversation as tokens: equal to Imp's own preprocessing, whatever people write."""
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_a_special_token_stands_only_where_the_template_puts_it(
     stop, lead = TEMPLATES[name].stop, TEMPLATES[name].before_answer
     answers = [f"{lead}{answer}{stop}" for answer in turns[1::2]]
     # Where a tokenizer merges the end of a prompt with the beginning of an answer, less.
-    if not any(answer.startswith("\n") for answer in turns[1::2]):
+    if not any(re.match(r"\s*\n", answer) for answer in turns[1::2]):
         assert learned(name, *turns) == answers
 
 
