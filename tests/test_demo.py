@@ -152,6 +152,7 @@ def test_another_directory_and_one_worker_give_the_same_bytes(
     assert tree_digest(folders[0]) == tree_digest(folders[1])
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(
     demo: Build, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_each_stage_is_run_once_and_again_from_where_something_changed(
     assert write_files(planned(world), command).built
 
 
+@pytest.mark.slow
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_answers_otherwise_is_told_and_goes_no_further(

@@ -153,6 +153,7 @@ def test_every_stage_and_every_file_of_the_mixture_are_those_of_a_local_build(
     assert verify(folders[0]) == []
 
 
+@pytest.mark.slow
 def test_neither_urls_nor_secrets_stand_in_what_is_written(far: Build) -> None:
     stamps = [far.data.root / ".stamps" / name for name in file_sizes(far.data.root / ".stamps")]
     assert len(stamps) > 50
@@ -162,10 +163,12 @@ def test_neither_urls_nor_secrets_stand_in_what_is_written(far: Build) -> None:
         assert SECRET not in text
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_scratch(far: Build) -> None:
     assert list(scratch(far.data.root).parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_mixture_opens_with_datasets(far: Build) -> None:
     from datasets import load_from_disk
 
@@ -248,6 +251,7 @@ MIXTURE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_worker")
 def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     server: str, album: Path, tmp_path: Path
