@@ -10,9 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -20,14 +20,19 @@ from imp_data.places import in_store
 from imp_data.store.files import writing_to
 from imp_data.store.object_lock import object_lock
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 _POLL_SECONDS = 0.1
+# A wait that is over sooner is not worth a line.
+_BRIEF_SECONDS = 0.5
 # Of file systems that know no locks, such as some network mounts.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
 def held(path: Path, label: str, who: str = "") -> Iterator[None]:
-    """Hold the lock at `path` for the block; waits, with one line on stderr, while another does.
+    """Hold the lock at `path` for the block; one line on stderr tells of a wait that lasts.
 
     `label` is the work, `who` says for what this run does it; a waiting run shows both.
     """
@@ -47,19 +52,14 @@ def held(path: Path, label: str, who: str = "") -> Iterator[None]:
 
 @contextmanager
 def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Whoever may write to the folder may wait here.
         lock = FileLock(path, mode=0o666, poll_interval=_POLL_SECONDS)
         try:
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                time.sleep(_POLL_SECONDS)  # for one that has just begun to say who it is
-                _waiting(label, _holder(path))
-                lock.acquire()
+            _acquire(lock, path, label)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -79,6 +79,21 @@ def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
         lock.release()
 
 
+def _acquire(lock: "BaseFileLock", path: Path, label: str) -> None:
+    """Take the lock; who holds it is announced once, when that is known."""
+    from filelock import Timeout
+
+    told = False
+    while True:
+        with suppress(Timeout):
+            lock.acquire(timeout=_BRIEF_SECONDS)
+            return
+        holder = _holder(path)  # empty between two holders
+        if holder and not told:
+            told = True
+            _waiting(label, holder)
+
+
 def _holder(path: Path) -> dict[str, Any]:
     """What the holder wrote; nothing where it has let go."""
     try:
@@ -94,8 +109,6 @@ def _waiting(label: str, holder: dict[str, Any]) -> None:
 
 def _named(holder: dict[str, Any]) -> str:
     """`process 4711 on this machine (mixture demo), at it since 2026-11-25 09:12:13`"""
-    if not holder:
-        return "another run"
     here = holder["host"] == socket.gethostname()
     whose = f" ({holder['for']})" if holder["for"] else ""
     machine = "this machine" if here else holder["host"]
