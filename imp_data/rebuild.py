@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from imp_data.card import write_card
+from imp_data.inputs import check_inputs
 from imp_data.pipeline import Build
 from imp_data.reports import write_neighbours
 from imp_data.store import StageResult
@@ -32,5 +33,6 @@ def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
 
 
 def rebuild(build: Build) -> dict[str, StageResult]:
-    """Run every stage; returns the results by asset."""
+    """Run every stage; returns the results by asset. Raises UserError as `check_inputs` does."""
+    check_inputs(build)
     return {asset: run() for asset, run in stages(build)}
