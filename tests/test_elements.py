@@ -284,6 +284,13 @@ def test_damaging_one_element_leaves_all_others_readable_equal_and_in_order(
     assert [value for value in found if value in others] == others
 
 
+def test_a_bracket_in_a_text_is_not_taken_for_the_beginning_of_records(tmp_path: Path) -> None:
+    # From the bracket in the first record's text on, what follows is an object by chance.
+    data = b'[{"id": 0, "more": ["{"]}, {\\"id": 1, "more": []}, {"id": 2, "more": []}]'
+    found = readable(elements(tmp_path / "f.json", data))
+    assert [value["id"] for value in found] == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("element", "verdict"),
     [

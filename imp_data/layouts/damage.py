@@ -16,7 +16,7 @@ BLOCK_BYTES = 1 << 20
 # Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
 MAX_ELEMENT_BYTES = 32 << 20
 
-_OBJECTS_MEASURED = 256
+_OBJECTS_MEASURED = 1024
 _DECODER = json.JSONDecoder(strict=False)
 
 Offsets = npt.NDArray[np.int64]
@@ -51,24 +51,28 @@ def opening_of(head: bytes, fields: frozenset[str] = frozenset()) -> bytes | Non
     Not simply the first element's, which may be the one that is damaged. Objects within elements
     begin with keys too, but they are shorter, and lack the `fields` of a record.
     """
-    places: dict[bytes, list[int]] = {}
-    for match in _OBJECT.finditer(head):
-        places.setdefault(match.group(), []).append(match.start())
     text = head.decode("latin-1")  # a character a byte
-    sizes = {opening: _largest_object(text, starts, fields) for opening, starts in places.items()}
+    sizes: dict[bytes, tuple[bool, int]] = {}
+    position = 0
+    for _ in range(_OBJECTS_MEASURED):
+        match = _OBJECT.search(head, position)
+        if match is None:
+            break
+        size, position = _measured(text, match.start(), fields)
+        sizes[match.group()] = max(size, sizes.get(match.group(), size))
     return max(sizes, key=lambda opening: sizes[opening], default=None)
 
 
-def _largest_object(text: str, starts: list[int], fields: frozenset[str]) -> tuple[bool, int]:
-    """Of the objects that begin at the first of these places: is it a record, how long is it."""
-    largest = (False, 0)
-    for start in starts[:_OBJECTS_MEASURED]:
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
-            continue
-        largest = max(largest, (has_most(fields, value), end - start))
-    return largest
+def _measured(text: str, start: int, fields: frozenset[str]) -> tuple[tuple[bool, int], int]:
+    """Whether a record begins here, how long it is, and where another object may begin.
+
+    Not within this one: a bracket in one of its texts begins none.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except (json.JSONDecodeError, RecursionError):
+        return (False, 0), start + 1
+    return (has_most(fields, value), end - start), end
 
 
 def taken_up_again(
