@@ -118,11 +118,17 @@ def _overlapping(file: BinaryIO, begin: int) -> Iterator[tuple[int, bytes]]:
         position += step
 
 
+def _is_object(text: bytes) -> bool:
+    found = parse(text)
+    return not isinstance(found, Verdict) and isinstance(found[0], dict)
+
+
 def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None, by_id: bool = False) -> int | None:
     """The first span in which the scan lost its way; None if it kept it.
 
     Such a span is no JSON, and the next text that looks like the beginning of an element is not
-    where the span ends: its brackets or quotes do not balance, or balance with another's.
+    where the span ends: its brackets or quotes do not balance, or balance with another's. Where
+    nothing looks so any more, it is the last element, unless objects follow.
     """
     if opening is None or not len(spans.starts):
         return None
@@ -139,6 +145,10 @@ def lost_at(file: BinaryIO, spans: Spans, opening: bytes | None, by_id: bool = F
         except orjson.JSONDecodeError:
             if isinstance(parse(block[start:end]), Verdict):
                 comma = _next_element(file, base + start + 1, opening, by_id)
-                if comma is not None and comma[0] != base + end:
+                following = zip(starts[number + 1 :], ends[number + 1 :], strict=True)
+                if comma is None and number + 1 < len(starts):
+                    if not any(_is_object(block[begin:until]) for begin, until in following):
+                        return number
+                elif comma is not None and comma[0] != base + end:
                     return number
     return None

@@ -154,9 +154,10 @@ def _is_end(file: BinaryIO, spans: Spans, position: int, array: _Array) -> bool:
         return False
     if array.opening and re.match(rb"[\s,]*\[\s*" + re.escape(array.opening), rest[1:]):
         return True  # another array begins
-    start, end = int(spans.starts[-1]), int(spans.ends[-1])
-    last = read_at(file, start, end - start)
-    return not last.strip() or not isinstance(parse(last), Verdict)
+    for start, end in zip(spans.starts[::-1].tolist(), spans.ends[::-1].tolist(), strict=True):
+        if last := read_at(file, start, end - start).strip():
+            return not isinstance(parse(last), Verdict)
+    return False
 
 
 def _after_array(file: BinaryIO, position: int, array: _Array) -> Iterator[Spans]:
