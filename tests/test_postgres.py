@@ -102,7 +102,8 @@ def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
         (run,) = instance.get_runs()
         assert (run.job_name, run.status) == ("curate", dg.DagsterRunStatus.SUCCESS)
         keys = {key.to_user_string() for key in instance.get_asset_keys()}
-        assert {"world", "records/dvqa", "images/dvqa", "screened/dvqa", "mixture"} <= keys
+        boxes = ("records/dvqa", "images/dvqa", "screened/dvqa", "mixture")
+        assert {"drawn/world", *(f"demo/{box}" for box in boxes)} <= keys
         for key in keys:
             event = instance.get_latest_materialization_event(dg.AssetKey.from_user_string(key))
             assert event is not None
