@@ -138,6 +138,7 @@ def test_a_second_build_does_no_work(demo: Build) -> None:
     assert [asset for asset, result in rebuild(demo).items() if result.built] == []
 
 
+@pytest.mark.slow
 def test_another_directory_and_one_worker_give_the_same_bytes(
     demo: Build, tmp_path: Path, workers: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_record_file_that_was_altered_after_unpacking_is_named(
     assert build.raw(name).digest == demo.raw(name).digest
 
 
+@pytest.mark.slow
 def test_an_altered_file_that_was_deleted_is_drawn_again(demo: Build, tmp_path: Path) -> None:
     root = linked(demo.data.root, tmp_path / "again")
     build = demo_build(root)

@@ -284,6 +284,7 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     assert list(scratch(mixture).parent.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_workers_on_ray_read_from_the_store(server: str, album: Path, tmp_path: Path) -> None:
     world, build = small(tmp_path, f"{BUCKET}/ray")
