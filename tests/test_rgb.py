@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import encoded, photo
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 from rgb_images import COLOURS, FILES, GREY, in_grey
 
 from imp_data.images import rgb as rgb_rules
@@ -99,6 +99,17 @@ def test_an_animated_gif_shows_its_first_frame() -> None:
     first, second = (photo(n, (40, 28)).quantize(32) for n in (1, 2))
     data = encoded(first, "GIF", save_all=True, append_images=[second])
     assert (pixels(rgb_of(data)) == pixels(first.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("white", [0, 1])
+def test_a_sixteen_bit_tiff_in_which_zero_is_white_is_inverted(white: int) -> None:
+    values = np.array([[0, 256, 65535]], np.uint16)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[262] = white
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "TIFF", tiffinfo=tags)
+    expected = [[0, 1, 255]] if white else [[255, 254, 0]]
+    assert pixels(rgb(Image.open(file)))[:, :, 0].tolist() == expected
 
 
 def test_a_clear_colour_of_sixteen_bits_is_found_by_its_high_bytes() -> None:

@@ -5,6 +5,7 @@ The rules, with their reasons in docs/formats.md:
 
 * Transparency (an alpha band, or a PNG's or GIF's transparent colour) is composited on white.
 * 16-bit grey keeps its high byte; so does the 32-bit grey that Pillow reads from a 16-bit PGM.
+  A TIFF of more than 8 bits in which 0 is white is inverted, as Pillow does for 8 bits.
 * Other 32-bit grey and floating point state no range: their own minimum becomes 0 and their own
   maximum 255. NaN becomes 0. An image of one value becomes black.
 * Embedded ICC profiles and the EXIF orientation are not applied.
@@ -20,11 +21,12 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, PngImagePlugin
 
 # A part of the decoder's name, so that hashes by another rule are not compared with these.
-RGB_RULE = 1
+RGB_RULE = 2
 
 # Some real images carry large text chunks, which Pillow refuses at 1 MiB.
 _MAX_PNG_TEXT_BYTES = 64 << 20
 _WHITE = (255, 255, 255, 255)
+_PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 # A float takes eight bytes, so that numbers are scaled some rows at a time.
 _ROWS_AT_ONCE = 256
 
@@ -68,10 +70,17 @@ def eight_bits(image: Image.Image) -> Image.Image:
     values: npt.NDArray[Any] = np.asarray(image)
     sixteen = image.mode.startswith("I;16") or image.format == "PPM"
     scaled = _high_byte(values) if sixteen and image.mode != "F" else _stretched(values)
+    if image.format == "TIFF" and _photometric(image) == _WHITE_IS_ZERO:
+        scaled = 255 - scaled
     clear = image.info.get("transparency")
     if clear is not None:
         scaled[values == clear] = 255
     return Image.fromarray(scaled)
+
+
+def _photometric(image: Any) -> int | None:
+    found: int | None = image.tag_v2.get(_PHOTOMETRIC_INTERPRETATION)
+    return found
 
 
 def _high_byte(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
