@@ -18,6 +18,7 @@ from conftest import PUBLISHED, World
 from faulty import Disk, apart, build_at, digests, lay_gallery, manifest_of
 
 from imp_data.errors import UserError
+from imp_data.images.decoding import decoder
 from imp_data.manifest import load_recipe
 from imp_data.pipeline import Build
 from imp_data.rebuild import stages
@@ -183,6 +184,7 @@ def test_a_full_disk_stops_a_download_that_goes_on_once_there_is_room(
 def look_as_nobody(manifest: Path, root: Path) -> None:
     """Root may read everything; nobody may not."""
     build = build_at(manifest, root)
+    decoder()  # imports what it needs, which may lie where only root may read
     os.seteuid(65534 if os.geteuid() == 0 else os.geteuid())
     build.images("photos")
 
