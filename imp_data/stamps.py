@@ -15,10 +15,9 @@ from imp_data.store import (
     Run,
     StageResult,
     code_version,
+    digest_of_files,
     read_stamp,
     run_stage,
-    text_digest,
-    tree_digest,
 )
 
 CARD = "README.md"
@@ -44,6 +43,12 @@ _ENTRIES = {
 def code_of(box: str) -> str:
     """The code version of a box's stages."""
     return code_version(_ENTRIES[box])
+
+
+def is_of_stamp(stamp: Path, output: Path) -> bool:
+    """Whether a file is there, and is what the last finished run of its stage left, by digest."""
+    known = read_stamp(stamp)
+    return known is not None and is_file(output) and known["digest"] == digest_of_files([output])
 
 
 class Stamps:
@@ -124,11 +129,7 @@ class Stamps:
 
     def left(self, asset: str, output: Path) -> bool:
         """Whether a file is as the last finished run of a stage of one output left it."""
-        known = read_stamp(self.stamp(asset))
-        if known is None or not is_file(output):
-            return False
-        digest: str = known["digest"]
-        return digest == text_digest(output.name, tree_digest(output))
+        return is_of_stamp(self.stamp(asset), output)
 
     def figures(self, asset: str) -> dict[str, Any]:
         """The figures of a stage's last finished run."""
