@@ -16,6 +16,7 @@ from imp_data.store import (
     StageResult,
     code_version,
     digest_of_files,
+    outdate,
     read_stamp,
     run_stage,
 )
@@ -130,6 +131,22 @@ class Stamps:
     def left(self, asset: str, output: Path) -> bool:
         """Whether a file is as the last finished run of a stage of one output left it."""
         return is_of_stamp(self.stamp(asset), output)
+
+    def check_left(self, asset: str, digest: str, output: Path) -> None:
+        """Raise UserError if the digest of a folder is not the one that its stage left it with.
+
+        A file of it gets another time of change, so that its stage does its work again.
+        """
+        if digest == self.digest_of(asset):
+            return
+        with min(path for path in output.rglob("*") if path.is_file()).open("rb") as file:
+            outdate(file)
+        raise UserError(
+            output,
+            f"is damaged: a file of it is not as {asset} wrote it",
+            "put back a copy that keeps its time of change; or run the same command again, which "
+            "makes it anew",
+        )
 
     def figures(self, asset: str) -> dict[str, Any]:
         """The figures of a stage's last finished run."""

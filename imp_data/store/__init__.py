@@ -23,7 +23,7 @@ from imp_data.store.files import (
 )
 from imp_data.store.globs import matching
 from imp_data.store.locks import held
-from imp_data.store.seals import SealedFile, check_sealed, is_sealed, outdate
+from imp_data.store.sealed_file import SealedFile, check_sealed, is_sealed, outdate
 from imp_data.store.stages import (
     Other,
     Run,

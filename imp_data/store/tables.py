@@ -13,7 +13,8 @@ from imp_data.errors import UserError
 from imp_data.places import in_store
 from imp_data.ranges import opened
 from imp_data.store.files import written_aside
-from imp_data.store.seals import AGAIN, SealedFile, seal
+from imp_data.store.sealed_file import AGAIN, SealedFile
+from imp_data.store.seals import seal
 
 if TYPE_CHECKING:
     import polars as pl
