@@ -7,7 +7,7 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.tables import bullets, table
 from imp_data.pipeline import Build
-from imp_data.reports import Section, sections, stored, summary, write_neighbours
+from imp_data.reports import Section, sections, stored_as, summary, write_neighbours
 
 _ROWS_SHOWN = 20
 
@@ -30,7 +30,7 @@ def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
     def neighbours() -> Result:
         result = write_neighbours(build)
         folder = build.data.reports(build.name)
-        found = stored(folder)
+        found = stored_as(folder, result.digest)
         told = {part.title: _shown(part) for part in sections(found) if part.rows}
         unknown = {"not checked": bullets(found["not_checked"])} if found["not_checked"] else {}
         return report(result, summary(found), {**unknown, **told}, path=folder)

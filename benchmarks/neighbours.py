@@ -28,7 +28,8 @@ from imp_data.images.fingerprint import Fingerprint
 from imp_data.neighbours import report
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.shuffle import shard_names
-from imp_data.store import json_text
+from imp_data.stated import root_digest
+from imp_data.store import file_sha256, json_text
 
 _SHARD_ROWS = 50_000
 _MIX, _CAPTIONS = 665_298, 334_702
@@ -78,8 +79,13 @@ def write_world(folder: Path, scale: float) -> None:
         write_shard(folder / name, pa.Table.from_pylist(some, schema=SAMPLE_SCHEMA))
         looks += fingerprints(some, seen)
     write_index(folder, dict.fromkeys(names, "0"), total)
-    stated = {"name": "made_up", "digest": "0" * 64, "pictures": "required"}
-    (folder / "mixture.json").write_text(json_text(stated))
+    files = {
+        path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+        for path in folder.iterdir()
+    }
+    stated = {"name": "made_up", "pictures": "required", "files": files}
+    text = json_text({**stated, "digest": root_digest(stated)})
+    (folder / "mixture.json").write_text(text)
     with fingerprint_writer(folder / "fingerprints.parquet") as out:
         out.write_table(fingerprint_table(looks).cast(out.schema))
 

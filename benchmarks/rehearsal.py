@@ -43,7 +43,7 @@ from imp_data.ledger import Outcome, Reason
 from imp_data.manifest import Benchmark, Expect, File, Recipe, load_recipe
 from imp_data.pipeline import Build
 from imp_data.rebuild import stages
-from imp_data.store import arrow_batches, write_stamp, xxh3_keys
+from imp_data.store import arrow_batches, digest_of_files, write_stamp, xxh3_keys
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065
@@ -204,11 +204,12 @@ def make_up_fingerprints(build: Build, source: str) -> None:
         unlike(rows, pack.hashes)
     drawn = (rows.pop(names[row], None) for row in sorted(range(len(keys)), key=keys.__getitem__))
     made = filter(None, drawn)
-    with fingerprint_writer(build.data.fingerprints(build.name, source)) as out:
+    path = build.data.fingerprints(build.name, source)
+    with fingerprint_writer(path) as out:
         while some := list(islice(made, ROW_GROUP)):
             out.write_table(fingerprint_table(some).cast(out.schema))
     looked_at = {"pictures": build.pictures_digest(source)}
-    write_stamp(build.stamp(f"images/{source}"), looked_at, "", {})
+    write_stamp(build.stamp(f"images/{source}"), looked_at, digest_of_files([path]), {})
 
 
 def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:

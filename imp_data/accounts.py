@@ -13,6 +13,7 @@ from imp_data.arrow_dataset import mixture_batches
 from imp_data.errors import UserError
 from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
 from imp_data.objects import is_file
+from imp_data.stated import check_files, read_manifest
 from imp_data.store import parquet_rows
 
 _MOST_LIVES = 20
@@ -54,10 +55,11 @@ class Life(NamedTuple):
 
 
 def ledger_of(folder: Path) -> pl.LazyFrame:
-    """A mixture's ledger. Raises UserError if the folder holds none."""
+    """A mixture's ledger. Raises UserError if the folder holds none, or it is damaged."""
     path = folder / "ledger.parquet"
     if not is_file(path):
         raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
+    check_files(folder, [path.name])
     with _readable(path):
         rows = parquet_rows(path)
         rows.collect_schema()
@@ -82,6 +84,9 @@ def explain(folder: Path, identity: str) -> list[Life]:
     )
     rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
     kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
+    if kept:
+        stated = read_manifest(folder)["files"]
+        check_files(folder, ["state.json", *(n for n in stated if n.endswith(".arrow"))])
     with _readable(folder):
         samples = _samples(folder, kept)
     lives = []

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +14,7 @@ from imp_data.ledger import Reason, Repair
 from imp_data.objects import is_file
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.stamps import CARD, Stamps, code_of
+from imp_data.stated import read_manifest
 from imp_data.store import (
     StageResult,
     json_text,
@@ -73,7 +73,7 @@ def _keep_edited(readme: Path, folder: Path) -> None:
 
 def said_twice(folder: Path, figures: dict[str, Any]) -> str:
     """The end of a card: what the report on the mixture's neighbours counts."""
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    manifest = read_manifest(folder)
     deferred = manifest["pictures"] == "deferred"
     template = _ENVIRONMENT.get_template("said_twice.md.j2")
     dropped = manifest["near_duplicates"] is not None
@@ -88,13 +88,13 @@ def _sealed(text: str, manifest: dict[str, Any]) -> str:
 def is_card(text: str, folder: Path) -> bool:
     """Whether a card is that of the mixture in `folder`, with or without the end on neighbours."""
     end = text.removeprefix(card_text(folder))
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    manifest = read_manifest(folder)
     return end in {"", _sealed(end.rpartition(_SEAL)[0], manifest)}
 
 
 def card_text(folder: Path) -> str:
     """The card of the mixture in `folder` as far as its mixture.json gives it."""
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    manifest = read_manifest(folder)
     parts = manifest["parts"]
     outcomes = Counter[str]({"kept": 0, "held": 0, "dropped": 0})
     for part in parts:

@@ -11,6 +11,7 @@ from imp_data.inputs import manual_downloads
 from imp_data.ledger import Outcome
 from imp_data.pipeline import Build
 from imp_data.recall import recall_within
+from imp_data.stated import check_files
 from imp_data.store import arrow_batches
 
 
@@ -192,7 +193,9 @@ def mixture_checks(build: Build) -> list[Check]:
 
 def _mixture_conserved(build: Build) -> Finding:
     figures = build.figures("mixture")
-    problems = conservation_problems(build.data.mixture(build.recipe.mixture.name))
+    folder = build.data.mixture(build.recipe.mixture.name)
+    check_files(folder)
+    problems = conservation_problems(folder)
     return Finding(not problems, {"rows": figures["rows"]}, problems)
 
 

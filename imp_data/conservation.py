@@ -4,13 +4,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.arrow_dataset import mixture_batches
 from imp_data.ledger import Outcome
-from imp_data.store import parquet_file, value_counts, xxh3_keys
+from imp_data.stated import read_manifest
+from imp_data.store import parquet_file, published_parquet_file, value_counts, xxh3_keys
 
 _BATCH_ROWS = 1 << 15
 
@@ -62,12 +62,13 @@ def records_account(ledger: Path, rows: int, samples: int) -> dict[str, tuple[in
 def conservation_problems(folder: Path) -> list[str]:
     """Where a mixture's ledger fails to account for a record or a Sample; empty where it does not.
 
-    Compared are 64-bit hashes of ids, 16 bytes a Sample in all.
+    Compared are 64-bit hashes of ids, 16 bytes a Sample in all. The mixture's files are to be
+    checked first, against their digests.
     """
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
+    manifest = read_manifest(folder)
     rows: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    ledger = parquet_file(folder / "ledger.parquet")
+    ledger = published_parquet_file(folder / "ledger.parquet")
     hashes = bytearray()
     for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
         rows.update(value_counts(batch.column("source")))

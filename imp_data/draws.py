@@ -1,5 +1,6 @@
 """What decides which Samples a mixture draws from a source, made ready once for two stages."""
 
+import sys
 from pathlib import Path
 
 from imp_data.benchmarks import read_pack
@@ -8,7 +9,8 @@ from imp_data.datadir import DataDir
 from imp_data.images.archive import Shelf
 from imp_data.images.decoding import decoder
 from imp_data.manifest import Decontamination, Recipe, model_digest
-from imp_data.stamps import Stamps
+from imp_data.objects import is_file
+from imp_data.stamps import Stamps, is_of_stamp
 from imp_data.store import code_version, listing_digest, read_stamp, text_digest
 from imp_data.twins import Twins
 from imp_data.verdicts import Benchmarked, benchmarked
@@ -51,15 +53,21 @@ class Draws(Stamps):
     def earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
         """Those of the last build, and of other mixtures', of the same pictures.
 
-        Also all that looks at pictures must be the same.
+        Also all that looks at pictures must be the same, and the file that of its stamp: what is
+        damaged is made anew by looking at the pictures again.
         """
-        others = sorted({*self.data.mixture_names} - {self.name})
-        return [
-            self.data.fingerprints(mixture, source)
-            for mixture in (self.name, *others)
-            if (known := read_stamp(self.data.stamp(f"mixtures/{mixture}/images/{source}")))
-            and known["inputs"].get("pictures") == pictures
-        ]
+        found = []
+        for mixture in (self.name, *sorted({*self.data.mixture_names} - {self.name})):
+            stamp = self.data.stamp(f"mixtures/{mixture}/images/{source}")
+            known = read_stamp(stamp)
+            if known and known["inputs"].get("pictures") == pictures:
+                file = self.data.fingerprints(mixture, source)
+                if is_of_stamp(stamp, file):
+                    found.append(file)
+                elif is_file(file):
+                    told = "is not as its stage wrote it; its images are looked at again"
+                    print(f"{file}: {told}", file=sys.stderr)
+        return found
 
     def forget(self) -> None:
         """Let go of what was made ready: benchmarks' packs and candidates."""

@@ -1,6 +1,6 @@
 """The question-and-answer exchanges of a built mixture, in forms that can be compared."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from imp_data.arrow_dataset import mixture_batches, shard_batches, shard_files
 from imp_data.engine import map_ordered
 from imp_data.fingerprints import Names, picture_names
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
+from imp_data.stated import check_file
 
 _COLUMNS = ["id", "source", "subset", "image", "image_sha256", "conversations"]
 # Batches of a shard have 1,000 rows; this many are looked at together.
@@ -57,11 +58,15 @@ class Mixture(NamedTuple):
     exchanges: Exchanges
 
 
-def read_mixture(folder: Path, max_answer_words: int | None) -> Mixture:
-    """One pass over the shards, each read by one of the engine's workers."""
-    parts = map_ordered(
-        partial(_read_shard, max_answer_words=max_answer_words), shard_files(folder)
-    )
+def read_mixture(
+    folder: Path, stated: Mapping[str, Mapping[str, Any]], max_answer_words: int | None
+) -> Mixture:
+    """One pass over the shards, each read by one of the engine's workers.
+
+    `stated` is what mixture.json says of the files. Raises UserError if a shard is damaged.
+    """
+    shards = ((shard, stated[shard.name]) for shard in shard_files(folder))
+    parts = map_ordered(partial(_read_shard, max_answer_words=max_answer_words), shards)
     origins: dict[tuple[str, str], int] = {}
     image, sha256, origin = bytearray(), bytearray(), bytearray()
     row, question, answer = bytearray(), bytearray(), bytearray()
@@ -82,8 +87,10 @@ def _names(data: bytearray) -> Names:
     return np.frombuffer(data, np.uint64)
 
 
-def _read_shard(path: Path, max_answer_words: int | None) -> Mixture:
+def _read_shard(shard: tuple[Path, Mapping[str, Any]], max_answer_words: int | None) -> Mixture:
     """One shard's share of the mixture, its rows counted from 0; ten thousands at a time."""
+    path, stated = shard
+    check_file(path, stated)
     origins: dict[tuple[str, str], int] = {}
     columns: list[tuple[npt.NDArray[Any], ...]] = [
         (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32))

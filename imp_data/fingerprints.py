@@ -1,7 +1,8 @@
 """Fingerprint files: the pictures a draw asks for, each looked at once, written as they come."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from imp_data.images.fingerprint import SCHEMA, Fingerprint, fingerprints
 from imp_data.journal import Journal
 from imp_data.manifest import Limits
 from imp_data.progress import Progress, progress
-from imp_data.store import parquet_file, parquet_writer
+from imp_data.store import check_sealed, parquet_file, parquet_writer
 
 _BATCH_PICTURES = 32
 _ROW_GROUP = 1 << 15
@@ -41,17 +42,21 @@ def picture_names(images: Sequence[str | None]) -> Names:
 class Earlier:
     """Fingerprints of earlier runs, found by picture at 16 bytes each, read when asked for.
 
-    A file that is gone or damaged is passed over.
+    A file that is gone or damaged is passed over: its pictures are looked at again.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._groups: list[tuple[Path, int]] = []
         names = [np.zeros(0, np.uint64)]
         for path in paths:
-            with suppress(pa.ArrowException, OSError):
+            try:
                 fresh = _names_of_groups(path)
-                names += fresh
-                self._groups += [(path, n) for n in range(len(fresh))]
+            except UserError as error:
+                told = f"{error.where}: {error.problem}; its images are looked at again"
+                print(told, file=sys.stderr)
+                continue
+            names += fresh
+            self._groups += [(path, n) for n in range(len(fresh))]
         all_names = np.concatenate(names)
         self._order = np.argsort(all_names, kind="stable")
         self._names = all_names[self._order]
@@ -75,6 +80,7 @@ class Earlier:
 
 
 def _names_of_groups(path: Path) -> list[Names]:
+    check_sealed(path)  # what is damaged is to be known before any row of it is taken
     with parquet_file(path) as file:
         check_decoder(path, file.schema_arrow)
         groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))

@@ -16,7 +16,9 @@ from imp_data.images.listing import listing, stems
 from imp_data.images.match import Hashes, index, nearest_within
 from imp_data.images.spellings import shown
 from imp_data.manifest import Limits
+from imp_data.store import SealedFile, is_sealed
 
+_ANEW = "make it with `imp-data fingerprint`"
 _COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
 
 
@@ -74,12 +76,14 @@ def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        raise UserError(path, "is not there", "make it with `imp-data fingerprint`")
+        raise UserError(path, "is not there", _ANEW)
     try:
-        table = pq.read_table(path, columns=_COMPARED)
+        # Others write such files too; those of `imp-data fingerprint` are sealed.
+        source = SealedFile(path, _ANEW) if is_sealed(path) else path
+        table = pq.read_table(source, columns=_COMPARED)
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"
-        raise UserError(path, problem, "make it with `imp-data fingerprint`") from error
+        raise UserError(path, problem, _ANEW) from error
     check_decoder(path, table.schema)
     rows: list[dict[str, Any]] = table.to_pylist()
     if not any(row["status"] == "ok" for row in rows):

@@ -5,13 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from imp_data.arrow_dataset import is_ours, write_index
 from imp_data.places import in_store
 from imp_data.settlement import Share, write_ledger
 from imp_data.shuffle import write_shards
-from imp_data.store import file_sha256, json_text, text_digest, write_text, written_aside
+from imp_data.stated import root_digest
+from imp_data.store import file_sha256, json_text, write_text, written_aside
 
 
 def build_mixture(
@@ -58,9 +57,3 @@ def _manifest(
 
 def _with(stated: list[dict[str, Any]], counted: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**part, **counted[part["source"]]} for part in stated]
-
-
-def root_digest(manifest: dict[str, Any]) -> str:
-    """sha256 of what mixture.json says, itself apart; through `files` it covers every byte."""
-    rest = {name: value for name, value in manifest.items() if name != "digest"}
-    return text_digest(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))

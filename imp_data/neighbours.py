@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 
 from imp_data.contradictions import contradictions, told_in_full
 from imp_data.exchanges import Groups, Rows, read_mixture, texts_of
 from imp_data.likeness import alike_pictures, hashes_of, same_pictures
 from imp_data.memory import give_back
+from imp_data.stated import check_files
 
 _NO_NAMES = np.zeros(0, np.uint64)
 _MOST_IMAGES_SHOWN = 10
@@ -38,8 +38,8 @@ def report(
     `fingerprints` are the files of the mixture's sources; pictures that none of them knows are
     compared by path and bytes alone. Answers of more words than `max_answer_words` are passed over.
     """
-    manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    rows, exchanges = read_mixture(folder, max_answer_words)
+    manifest = check_files(folder, ["state.json"])
+    rows, exchanges = read_mixture(folder, manifest["files"], max_answer_words)
     picture, compared = same_pictures(rows), len(exchanges.row)
     # What is no longer needed goes before the next that takes memory.
     rows = rows._replace(sha256=_NO_NAMES)

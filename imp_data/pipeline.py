@@ -1,17 +1,19 @@
 """The stages in their order, each with what it depends on: what an asset calls."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from imp_data.benchmarks import build_benchmark
+from imp_data.datadir import DataDir
 from imp_data.draws import Draws
 from imp_data.facts import LIBRARIES, mixture_facts
 from imp_data.images.decoding import decoder
 from imp_data.images_stage import images_stage
 from imp_data.inputs import check_inputs
-from imp_data.manifest import load_recipe, model_digest
+from imp_data.manifest import Recipe, load_recipe, model_digest
 from imp_data.mixture import build_mixture
 from imp_data.records import build_records
 from imp_data.screened_stage import screened_stage
@@ -26,7 +28,7 @@ from imp_data.store import (
     text_digest,
     write_stamp,
 )
-from imp_data.upstream import raw_stage
+from imp_data.upstream import check_unchanged, raw_stage
 
 
 class Build(Draws):
@@ -34,6 +36,10 @@ class Build(Draws):
 
     A stage whose inputs, code and outputs are unchanged does nothing and says so in its result.
     """
+
+    def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
+        super().__init__(recipe, data)
+        self._just_read: set[str] = set()
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
@@ -60,7 +66,10 @@ class Build(Draws):
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
-        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run)
+        result = raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run)
+        if result.built:
+            self._just_read.add(name)
+        return result
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""
@@ -68,6 +77,7 @@ class Build(Draws):
         outputs = [self.data.records(source), self.data.ledger(source)]
 
         def build() -> dict[str, Any]:
+            self._check_raw(source, manifest.records)
             return build_records(manifest, self.data.raw(source), limits, *outputs)
 
         inputs = {
@@ -86,6 +96,7 @@ class Build(Draws):
         altered = self.recipe.decontamination(name).altered_pictures
 
         def build() -> dict[str, Any]:
+            self._check_raw(name, manifest.id_files)
             return build_benchmark(manifest, self.data.raw(name), shelf, limits, out, altered)
 
         inputs = {
@@ -137,6 +148,11 @@ class Build(Draws):
             },
         }
         return self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+
+    def _check_raw(self, name: str, patterns: Sequence[str]) -> None:
+        """Raise UserError if a file that is to be read rotted; what was just read is not again."""
+        if name not in self._just_read:
+            check_unchanged(self.data.raw(name), patterns, self.figures(f"raw/{name}"))
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""

@@ -14,7 +14,16 @@ from imp_data.manifest import model_digest
 from imp_data.neighbours import report
 from imp_data.objects import is_file
 from imp_data.stamps import Stamps, code_of
-from imp_data.store import StageResult, json_text, library_versions, write_text
+from imp_data.stated import read_manifest
+from imp_data.store import (
+    StageResult,
+    digest_of_files,
+    json_text,
+    library_versions,
+    outdate,
+    read_stamp,
+    write_text,
+)
 
 _JSON, _MARKDOWN = "neighbours.json", "neighbours.md"
 
@@ -68,13 +77,12 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
 
     It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
     """
-    manifest = folder / "mixture.json"
-    if not is_file(manifest):
-        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
     try:
-        sealed = orjson.loads(manifest.read_bytes())
-        built = DataDir(folder.absolute().parent.parent).reports(sealed["name"])
-        if not fingerprints and is_file(built / _JSON):
+        sealed = read_manifest(folder)
+        data = DataDir(folder.absolute().parent.parent)
+        built = data.reports(sealed["name"])
+        known = read_stamp(data.stamp(f"mixtures/{sealed['name']}/neighbours"))
+        if not fingerprints and known and _is_as_left(built, known["digest"]):
             found = stored(built)
             if found["digest"] == sealed["digest"]:
                 return found
@@ -82,6 +90,21 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
         remedy = "look what with `imp-data verify`, then build it or fetch it again"
         raise UserError(folder, f"is not whole ({error})", remedy) from error
+
+
+def stored_as(folder: Path, digest: str) -> dict[str, Any]:
+    """The report that its stage left with this digest. Raises UserError if it is damaged."""
+    if not _is_as_left(folder, digest):
+        with (folder / _JSON).open("rb") as file:
+            outdate(file)
+        problem = f"{_JSON} or {_MARKDOWN} is damaged: it is not as its stage wrote it"
+        raise UserError(folder, problem, "run the same command again, which makes the report anew")
+    return stored(folder)
+
+
+def _is_as_left(folder: Path, digest: str) -> bool:
+    files = [folder / _JSON, folder / _MARKDOWN]
+    return all(map(is_file, files)) and digest_of_files(files) == digest
 
 
 def stored(folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Share(NamedTuple):
 def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any]]:
     """One row for each upstream record of each source; returns the figures by source."""
     figures: dict[str, dict[str, Any]] = {}
-    with parquet_writer(path, LEDGER_SCHEMA) as writer:
+    with parquet_writer(path, LEDGER_SCHEMA, sealed=False) as writer:
         for share in shares:
             decisions = _Decisions(share.screened)
             counts: dict[str, Counter[str]] = {

@@ -20,7 +20,14 @@ from imp_data.ledger import Outcome
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.settlement import Share
-from imp_data.store import arrow_batches, file_sha256, xxh3_keys
+from imp_data.store import (
+    Block,
+    arrow_batches,
+    file_sha256,
+    read_block,
+    write_block,
+    xxh3_keys,
+)
 
 # Rows of a heap; of a shard's batches a whole number, so that its bytes do not depend on heaps.
 _HEAP_ROWS = 10 * BATCH_ROWS
@@ -50,17 +57,18 @@ class _Piece(NamedTuple):
 
 
 class _Scattered(NamedTuple):
-    """A file of rows and the number of the heap that each of its batches is for."""
+    """A file of batches, the number of the heap that each is for, and where it is."""
 
     heaps: Path
     numbers: npt.NDArray[np.int64]
+    blocks: list[Block]
 
 
 class _Shard(NamedTuple):
-    """A shard to be put together: its heaps, each as (file, batch) pairs."""
+    """A shard to be put together from its heaps."""
 
     path: Path
-    heaps: list[list[tuple[Path, int]]]
+    heaps: list[list[Block]]
 
 
 def shard_names(total: int, shard_rows: int) -> list[str]:
@@ -132,10 +140,11 @@ def _scatter(piece: _Piece, shard_rows: int) -> _Scattered:
     numbers, begins = np.unique(heap[order], return_index=True)
     # One take for all heaps, then slices: a take of nested text is what costs here.
     ordered = table.take(pa.array(order)).combine_chunks().to_batches()[0]
-    with pa.OSFile(str(piece.heaps), "wb") as sink, pa.ipc.new_file(sink, _HEAP_SCHEMA) as out:
+    blocks = []
+    with piece.heaps.open("wb") as out:
         for begin, size in zip(begins, np.diff(begins, append=len(order)), strict=True):
-            out.write_batch(ordered.slice(begin, size))
-    return _Scattered(piece.heaps, numbers)
+            blocks.append(write_block(piece.heaps, out, ordered.slice(begin, size)))
+    return _Scattered(piece.heaps, numbers, blocks)
 
 
 def _kept(span: _Span, places: Places) -> pa.Table:
@@ -160,12 +169,12 @@ def _shards(
     folder: Path, names: Sequence[str], scattered: Sequence[_Scattered], heaps_a_shard: int
 ) -> Iterator[_Shard]:
     for number, name in enumerate(names):
-        heaps: list[list[tuple[Path, int]]] = [[] for _ in range(heaps_a_shard)]
+        heaps: list[list[Block]] = [[] for _ in range(heaps_a_shard)]
         for some in scattered:
             first = number * heaps_a_shard
             begin, end = np.searchsorted(some.numbers, [first, first + heaps_a_shard])
             for batch in range(begin, end):
-                heaps[some.numbers[batch] - first].append((some.heaps, batch))
+                heaps[some.numbers[batch] - first].append(some.blocks[batch])
         yield _Shard(folder / name, [heap for heap in heaps if heap])
 
 
@@ -175,7 +184,7 @@ def _put_together(shard: _Shard) -> str:
     return file_sha256(shard.path)
 
 
-def _parts(heaps: Sequence[Sequence[tuple[Path, int]]]) -> Iterator[pa.Table]:
+def _parts(heaps: Sequence[Sequence[Block]]) -> Iterator[pa.Table]:
     """The rows of a shard in order, in tables of some heap's size.
 
     The last batch of a heap is written together with the next heap: Arrow pads a slice with what
@@ -184,7 +193,7 @@ def _parts(heaps: Sequence[Sequence[tuple[Path, int]]]) -> Iterator[pa.Table]:
     """
     held = _HEAP_SCHEMA.empty_table()
     for number, heap in enumerate(heaps, start=1):
-        batches = [batch for path, n in heap for batch in arrow_batches(path, span=(n, n + 1))]
+        batches = (read_block(block, _HEAP_SCHEMA) for block in heap)
         table = pa.concat_tables([held, pa.Table.from_batches(batches)]).combine_chunks()
         order = np.argsort(table.column("place").to_numpy(), kind="stable")
         ordered = table.take(pa.array(order))

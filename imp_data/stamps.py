@@ -15,10 +15,10 @@ from imp_data.store import (
     Run,
     StageResult,
     code_version,
+    digest_of_files,
+    outdate,
     read_stamp,
     run_stage,
-    text_digest,
-    tree_digest,
 )
 
 CARD = "README.md"
@@ -44,6 +44,12 @@ _ENTRIES = {
 def code_of(box: str) -> str:
     """The code version of a box's stages."""
     return code_version(_ENTRIES[box])
+
+
+def is_of_stamp(stamp: Path, output: Path) -> bool:
+    """Whether a file is there, and is what the last finished run of its stage left, by digest."""
+    known = read_stamp(stamp)
+    return known is not None and is_file(output) and known["digest"] == digest_of_files([output])
 
 
 class Stamps:
@@ -124,11 +130,23 @@ class Stamps:
 
     def left(self, asset: str, output: Path) -> bool:
         """Whether a file is as the last finished run of a stage of one output left it."""
-        known = read_stamp(self.stamp(asset))
-        if known is None or not is_file(output):
-            return False
-        digest: str = known["digest"]
-        return digest == text_digest(output.name, tree_digest(output))
+        return is_of_stamp(self.stamp(asset), output)
+
+    def check_left(self, asset: str, digest: str, output: Path) -> None:
+        """Raise UserError if the digest of a folder is not the one that its stage left it with.
+
+        A file of it gets another time of change, so that its stage does its work again.
+        """
+        if digest == self.digest_of(asset):
+            return
+        with min(path for path in output.rglob("*") if path.is_file()).open("rb") as file:
+            outdate(file)
+        raise UserError(
+            output,
+            f"is damaged: a file of it is not as {asset} wrote it",
+            "put back a copy that keeps its time of change; or run the same command again, which "
+            "makes it anew",
+        )
 
     def figures(self, asset: str) -> dict[str, Any]:
         """The figures of a stage's last finished run."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imp_data.errors import UserError
+from imp_data.errors import ANEW, UserError
 from imp_data.fetch import check_kind, mirrors_from_environment, obtain
 from imp_data.manifest import Published, Source, model_digest
+from imp_data.places import in_store
 from imp_data.store import (
     Run,
     StageResult,
@@ -61,6 +62,20 @@ def raw_stage(
         return text_digest(*(part for path in digests for part in (path, digests[path])))
 
     return run_stage(stamp, inputs, outputs, build, digest_of, run)
+
+
+def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str, Any]) -> None:
+    """Raise UserError if a file of a raw folder that a pattern names rotted since its stage ran.
+
+    Its size and time are the same, or its stage would have run again. An object store tells of
+    every change, so there nothing is read.
+    """
+    known = {**figures["files"], **figures["unpacked"]}
+    for pattern in patterns if in_store(folder) is None else ():
+        for path in matching(folder, pattern):
+            if file_sha256(path) != known.get(_below(folder, path)):
+                problem = "is damaged: its bytes changed since it was verified, its time did not"
+                raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
 
 
 def _below(folder: Path, path: Path) -> str:

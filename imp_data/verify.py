@@ -5,20 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 from pydantic import ValidationError
 
 from imp_data.arrow_dataset import is_ours
 from imp_data.card import is_card
 from imp_data.conservation import conservation_problems
-from imp_data.errors import UserError
-from imp_data.mixture import root_digest
-from imp_data.objects import is_file, is_there
+from imp_data.objects import is_there
 from imp_data.places import reached
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
-from imp_data.store import arrow_source, file_sha256, file_sizes, json_text
+from imp_data.stated import MANIFEST, manifest_or_problem
+from imp_data.store import arrow_source, file_sha256, file_sizes
 
 _CARD = "README.md"
 
@@ -39,7 +37,7 @@ def foreign_files(folder: Path) -> list[str]:
     part of the mixture, so none of it makes the mixture less whole.
     """
     with reached(folder):
-        stated = _manifest(folder)
+        stated = manifest_or_problem(folder, to_the_byte=True)
         ours = set(stated["files"]) if isinstance(stated, dict) else set()
         found = [
             f"{top}/" if rest else top
@@ -50,9 +48,9 @@ def foreign_files(folder: Path) -> list[str]:
 
 
 def _problems(folder: Path) -> list[str]:
-    manifest = _manifest(folder)
+    manifest = manifest_or_problem(folder, to_the_byte=True)
     if isinstance(manifest, str):
-        return [manifest]
+        return [f"{MANIFEST}: {manifest}"]
     altered = dict(_altered_files(folder, manifest))
     problems = [f"{name}: {problem}" for name, problem in altered.items()]
     if problems:
@@ -68,25 +66,11 @@ def _problems(folder: Path) -> list[str]:
     return problems
 
 
-def _manifest(folder: Path) -> dict[str, Any] | str:
-    path = folder / "mixture.json"
-    if not is_file(path):
-        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
-    try:
-        text = path.read_bytes()
-        manifest: dict[str, Any] = orjson.loads(text)
-        # As written: JSON's readers pass over blanks, so the digest alone would miss one changed.
-        whole = root_digest(manifest) == manifest["digest"] and json_text(manifest).encode() == text
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-        return "mixture.json: is damaged: it cannot be read"
-    return manifest if whole else "mixture.json: is damaged: its digest is not that of its content"
-
-
 def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(file, what is wrong) by presence, size and sha256."""
     stated = manifest["files"]
     there = file_sizes(folder)
-    for name in sorted(there.keys() - set(stated) - {"mixture.json"}):
+    for name in sorted(there.keys() - set(stated) - {MANIFEST}):
         # Named as a shard, it would be read as one by whoever opens all shards of the folder.
         if is_ours(name):
             yield name, "does not belong to this mixture"

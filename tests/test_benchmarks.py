@@ -12,7 +12,7 @@ from imp_data.benchmarks import Pack, pack_figures, read_pack
 from imp_data.errors import UserError
 from imp_data.manifest import Benchmark, load
 from imp_data.pipeline import Build
-from imp_data.store import StageResult
+from imp_data.store import StageResult, parquet_writer
 
 TRAIN, VAL, TEST = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 TEXTVQA = Path(__file__).parent.parent / "manifests" / "benchmarks" / "textvqa.yaml"
@@ -136,8 +136,9 @@ def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
     build = textvqa(world, a=f"train_images/{TRAIN}.jpg")
     built(build)
     path = build.data.benchmark("textvqa")
-    table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({"decoder": "Pillow 1.1, libjpeg 6b"}), path)
+    table = pq.read_table(path).replace_schema_metadata({"decoder": "Pillow 1.1, libjpeg 6b"})
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table)
     with pytest.raises(UserError, match=r"made by Pillow 1\.1, libjpeg 6b, here is Pillow"):
         pack_of(build)
 

@@ -14,6 +14,8 @@ from huggingface_hub import DatasetCard
 from imp_data.card import card_text, is_card, metadata, write_card
 from imp_data.images.alterations import ALTERATIONS
 from imp_data.manifest import Mixture, load
+from imp_data.stated import root_digest
+from imp_data.store import json_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -186,7 +188,8 @@ def test_the_command_that_rebuilds_it_is_there(path: Path, album: Path, tmp_path
     mixture = load(path, Mixture)
     manifest = orjson.loads((album / "mixture.json").read_bytes())
     stated = {**manifest, "name": mixture.name, "drawn": mixture.drawn}
-    (tmp_path / "mixture.json").write_bytes(orjson.dumps(stated))
+    text = json_text({**stated, "digest": root_digest(stated)})
+    (tmp_path / "mixture.json").write_text(text)
     command = card_text(tmp_path).split("```sh\n")[1].splitlines()[0]
     where = path.relative_to(ROOT)
     assert command == ("make demo" if mixture.drawn else f"IMP_MIXTURE={where} make build")

@@ -22,7 +22,7 @@ from imp_data.ledger import LedgerRow
 from imp_data.mixture import build_mixture
 from imp_data.sample import SAMPLE_SCHEMA, Sample
 from imp_data.settlement import Share
-from imp_data.store import arrow_batches, arrow_writer
+from imp_data.store import arrow_batches, arrow_writer, write_block
 
 COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
 FEATURES = Features(
@@ -229,11 +229,11 @@ def test_a_shard_put_together_heap_by_heap_has_the_bytes_of_one_in_one_piece(
     placed = rows.append_column("place", pa.array(range(3500), pa.int32()))
     heaps = []
     for begin in range(0, 3500, heap_rows):
-        heaps.append([(tmp_path / f"{begin}", 0)])
         some = placed.slice(begin, heap_rows)
         shuffled = some.take(pa.array(range(len(some))[::-1])).combine_chunks()
-        with arrow_writer(tmp_path / f"{begin}", placed.schema) as writer:
-            writer.write_table(shuffled)
+        (batch,) = shuffled.to_batches()
+        with (tmp_path / f"{begin}").open("wb") as out:
+            heaps.append([write_block(tmp_path / f"{begin}", out, batch)])
     write_shard_in_parts(tmp_path / "parts", shuffle._parts(heaps))
     write_shard(tmp_path / "whole", rows.take(pa.array(range(3500))))
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()

@@ -275,22 +275,8 @@ def test_an_arrow_file_that_is_not_whole_names_itself(tmp_path: Path) -> None:
     data = write_arrow(path, table())
     for cut in (0, 5, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
-        with pytest.raises(UserError, match=r"a\.arrow: is not a whole Arrow file"):
+        with pytest.raises(UserError, match=r"a\.arrow: is damaged: it does not end in checksums"):
             list(arrow_batches(path))
     path.unlink()
-    with pytest.raises(UserError, match=r"a\.arrow: is not a whole Arrow file"):
+    with pytest.raises(UserError, match=r"a\.arrow: cannot be read \(.*No such file"):
         list(arrow_batches(path))
-
-
-def test_one_flipped_byte_is_read_as_other_data_or_names_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.arrow"
-    data = write_arrow(path, table())
-    named = 0
-    for place in range(len(data)):
-        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
-        try:
-            list(arrow_batches(path))
-        except UserError as error:
-            assert error.where == str(path)
-            named += 1
-    assert named > 50

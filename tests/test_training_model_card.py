@@ -14,8 +14,8 @@ from conftest import World, record, run
 from peft import LoraConfig
 from test_training_encoding import tokenizer
 
-from imp_data.mixture import root_digest
 from imp_data.recipes import Model, load_model
+from imp_data.stated import root_digest
 from imp_data.training.corpus import hub_datasets, opened
 from imp_data.training.model_card import model_card
 from imp_data.training.outcome import write_outcome

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from imp_data.arrow_dataset import shard_schema, write_index, write_shard
 from imp_data.card import card_text
 from imp_data.errors import UserError
-from imp_data.mixture import root_digest
+from imp_data.stated import root_digest
 from imp_data.store import file_sha256, json_text
 from imp_data.verify import foreign_files, verify
 

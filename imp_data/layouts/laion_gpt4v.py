@@ -27,7 +27,7 @@ from imp_data.layouts.reading import (
 from imp_data.ledger import Verdict
 from imp_data.manifest import Source
 from imp_data.sample import Draft, Refused, Row
-from imp_data.store import parquet_file
+from imp_data.store import published_parquet_file
 
 
 class _Record(TypedDict):
@@ -58,7 +58,7 @@ def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
 
 def _opened(file: Path) -> pq.ParquetFile:
     try:
-        parquet = parquet_file(file)
+        parquet = published_parquet_file(file)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from error
     missing = sorted(set(_COLUMNS) - set(parquet.schema_arrow.names))

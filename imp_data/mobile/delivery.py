@@ -36,6 +36,7 @@ def write_files(plan: Plan, command: Command) -> StageResult:
         manifest.unlink(missing_ok=True)
 
     def build() -> dict[str, Any]:
+        plan.check_merged()
         sizes = asked.resolutions or (plan.model.image_size,)
         bits = ["--bits", ",".join(map(str, asked.bits))]
         place = ["--resolution", ",".join(map(str, sizes)), "--out", str(folder)]
@@ -64,6 +65,7 @@ def prove(plan: Plan, command: Command) -> StageResult:
 
     def build() -> dict[str, Any]:
         report.unlink(missing_ok=True)
+        plan.check_merged()
         try:
             command(["parity", str(plan.merged), str(folder)])
         except UserError:
@@ -82,6 +84,7 @@ def weigh(plan: Plan, command: Command) -> StageResult:
     drawn = plan.build.recipe.mixture.drawn
 
     def build() -> dict[str, Any]:
+        plan.check_merged()
         asked = ["--questions", str(evidence / "questions.jsonl"), "--images", str(evidence)]
         command(["quality", str(plan.merged), str(folder), *(asked if drawn else [])])
         found: dict[str, Any] = orjson.loads((folder / "quality.json").read_bytes())

@@ -1,5 +1,6 @@
 """Files of the stages: written aside and renamed when whole, digested, skipped when unchanged."""
 
+from imp_data.store.blocks import Block, read_block, write_block
 from imp_data.store.code import code_version
 from imp_data.store.digests import (
     file_sha256,
@@ -22,39 +23,59 @@ from imp_data.store.files import (
 )
 from imp_data.store.globs import matching
 from imp_data.store.locks import held
-from imp_data.store.stages import Other, Run, StageResult, read_stamp, run_stage, write_stamp
+from imp_data.store.sealed_file import SealedFile, check_sealed, is_sealed, outdate
+from imp_data.store.stages import (
+    Other,
+    Run,
+    StageResult,
+    digest_of_files,
+    read_stamp,
+    run_stage,
+    write_stamp,
+)
 from imp_data.store.tables import (
     arrow_batch_count,
     arrow_batches,
     arrow_source,
     arrow_writer,
     parquet_file,
+    parquet_frame,
     parquet_rows,
     parquet_writer,
+    published_parquet_file,
     value_counts,
 )
 
 __all__ = [
+    "Block",
     "Other",
     "Run",
+    "SealedFile",
     "StageResult",
     "arrow_batch_count",
     "arrow_batches",
     "arrow_source",
     "arrow_writer",
+    "check_sealed",
     "code_version",
+    "digest_of_files",
     "file_sha256",
     "file_sizes",
     "held",
+    "is_sealed",
     "json_text",
     "library_versions",
     "listing_digest",
     "matching",
     "move",
+    "outdate",
     "package_digest",
     "parquet_file",
+    "parquet_frame",
     "parquet_rows",
     "parquet_writer",
+    "published_parquet_file",
+    "read_block",
     "read_stamp",
     "remove",
     "run_stage",
@@ -62,6 +83,7 @@ __all__ = [
     "text_digest",
     "tree_digest",
     "value_counts",
+    "write_block",
     "write_stamp",
     "write_text",
     "writing_to",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import xxhash
 
 from imp_data.errors import UserError
 from imp_data.memory import give_back
@@ -15,6 +16,7 @@ from imp_data.store.digests import below, text_digest, tree_digest
 from imp_data.store.files import share, write_text
 from imp_data.store.locks import held
 
+_FIELDS = {"inputs", "digest", "figures", "files"}
 # A stage's files; as a function, where only its work shows which there are.
 Outputs = Sequence[Path] | Callable[[], Sequence[Path]]
 
@@ -65,7 +67,7 @@ def run_stage(
     `digest_of` takes the outputs' digest from the figures, where the build knows it already.
 
     One run at a time builds; another waits, and then finds the work done. What another mixture
-    has built from the same inputs is taken over.
+    has built from the same inputs is taken over, if its digest is still the one of its stamp.
     """
     inputs = dict(sorted(inputs.items()))
     run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
@@ -96,11 +98,7 @@ def _built(
 ) -> StageResult:
     give_back()
     figures = build()
-    if digest_of is None:
-        listed = _listed(outputs)
-        digest = text_digest(*(part for o in listed for part in (o.name, tree_digest(o))))
-    else:
-        digest = digest_of(figures)
+    digest = digest_of(figures) if digest_of else digest_of_files(_listed(outputs))
     write_stamp(stamp, inputs, digest, figures, outputs)
     give_back()
     return StageResult(digest, figures, built=True)
@@ -112,7 +110,10 @@ def _taken_over(
     outputs: Sequence[Path],
     others: Callable[[Sequence[Path]], Sequence[Other]],
 ) -> StageResult | None:
-    """What another mixture has of the same inputs, shared without a copy where the disk can."""
+    """What another mixture has of the same inputs, shared without a copy where the disk can.
+
+    Files that are not those of its digest are passed over.
+    """
     for other in others(outputs):
         known = read_stamp(other.stamp)
         if not known or known["inputs"] != inputs or known["files"] != _states(other.outputs):
@@ -120,10 +121,17 @@ def _taken_over(
         for theirs, ours in zip(other.outputs, outputs, strict=True):
             share(theirs, ours)
         # Theirs may have been built anew meanwhile; what was shared is then of no use.
-        if known["files"] == _states(other.outputs if in_store(stamp) else outputs):
+        whole = known["files"] == _states(other.outputs if in_store(stamp) else outputs)
+        # The same files are as good for one mixture as for the other.
+        if whole and (other.outputs == outputs or known["digest"] == digest_of_files(outputs)):
             write_stamp(stamp, inputs, known["digest"], known["figures"], outputs)
             return StageResult(known["digest"], known["figures"], built=False)
     return None
+
+
+def digest_of_files(outputs: Sequence[Path]) -> str:
+    """The digest of a stage's files, by their names and contents."""
+    return text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
 
 
 def write_stamp(
@@ -139,17 +147,28 @@ def write_stamp(
         problem = f"{', '.join(lacking)} is not there when the stage ends"
         raise UserError(stamp, problem, "let nothing else write there, and run the command again")
     record = {"inputs": inputs, "digest": digest, "figures": figures, "files": states}
+    record["xxh3"] = _sum(record)
     write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
 
 
 def read_stamp(stamp: Path) -> dict[str, Any] | None:
-    """What the last finished run of a stage left; None if there was none."""
+    """What the last finished run of a stage left; None if there was none, or its stamp is damaged.
+
+    So a stage with a damaged stamp does its work again.
+    """
     try:
         data = first_bytes(stamp) if in_store(stamp) else stamp.read_bytes()
-        record: dict[str, Any] = orjson.loads(data)
+        record = orjson.loads(data)
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
-    return record if record.keys() >= {"inputs", "digest", "figures", "files"} else None
+    if not isinstance(record, dict) or not record.keys() >= _FIELDS:
+        return None
+    stated = record.pop("xxh3", None)  # stamps of earlier releases have none
+    return record if stated in (None, _sum(record)) else None
+
+
+def _sum(record: dict[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(record, option=orjson.OPT_SORT_KEYS))
 
 
 def _listed(outputs: Outputs) -> Sequence[Path]:

@@ -13,6 +13,8 @@ from imp_data.errors import UserError
 from imp_data.places import in_store
 from imp_data.ranges import opened
 from imp_data.store.files import written_aside
+from imp_data.store.sealed_file import AGAIN, SealedFile
+from imp_data.store.seals import seal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,29 +22,34 @@ if TYPE_CHECKING:
 
 @contextmanager
 def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
-    """An Arrow IPC file, uncompressed, whole or absent; the same batches give the same bytes."""
-    with (
-        written_aside(path) as aside,
-        pa.OSFile(str(aside), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        yield writer
+    """An Arrow IPC file, uncompressed and sealed, whole or absent; equal batches, equal bytes."""
+    with written_aside(path) as aside:
+        with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            yield writer
+        seal(aside)
 
 
 @contextmanager
-def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A Parquet file with pinned settings; the same tables give the same bytes."""
-    with (
-        written_aside(path) as aside,
-        pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer,
-    ):
-        yield writer
+def parquet_writer(
+    path: Path, schema: pa.Schema, sealed: bool = True
+) -> Iterator[pq.ParquetWriter]:
+    """A Parquet file with pinned settings; the same tables give the same bytes.
+
+    What is published has its digest elsewhere, and is not sealed.
+    """
+    with written_aside(path) as aside:
+        with pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer:
+            yield writer
+        if sealed:
+            seal(aside)
 
 
 def arrow_batches(
     path: Path, columns: Sequence[str] | None = None, span: tuple[int, int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of an Arrow IPC file, one at a time, with some columns or all of them.
+    """The batches of a sealed Arrow file, one at a time, with some columns or all of them.
+
+    Raises UserError where what is read of it is damaged.
 
     `span` asks for those from a first to before a last number alone.
     """
@@ -52,23 +59,43 @@ def arrow_batches(
 
 
 def arrow_batch_count(path: Path) -> int:
-    """How many batches an Arrow IPC file has."""
+    """How many batches a sealed Arrow file has."""
     with _opened(path) as file:
         return int(file.num_record_batches)
 
 
 def arrow_source(path: Path) -> pa.NativeFile:
-    """A file as Arrow reads it."""
+    """A published file as Arrow reads it; its digest is to be checked first."""
     return pa.PythonFile(opened(path)) if in_store(path) else pa.OSFile(str(path), "rb")
 
 
 def parquet_file(path: Path) -> pq.ParquetFile:
-    """A Parquet file; of one in an object store only what is asked for is fetched."""
+    """A sealed Parquet file; of one in an object store only what is asked for is fetched.
+
+    Raises UserError where what is read of it is damaged.
+    """
+    return pq.ParquetFile(SealedFile(path))
+
+
+def parquet_frame(path: Path) -> "pl.DataFrame":
+    """All rows of a sealed Parquet file. Raises UserError where it is damaged."""
+    import polars as pl
+
+    frame = pl.from_arrow(parquet_file(path).read())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def published_parquet_file(path: Path) -> pq.ParquetFile:
+    """A Parquet file that is not sealed; its digest is to be checked first."""
     return pq.ParquetFile(opened(path) if in_store(path) else path)
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
-    """A Parquet file's rows; one in an object store is fetched as a whole."""
+    """The rows of a published Parquet file; one in an object store is fetched as a whole.
+
+    Its digest is to be checked first.
+    """
     import polars as pl
 
     if in_store(path) is None:
@@ -82,7 +109,7 @@ def _opened(
     path: Path, columns: Sequence[str] | None = None
 ) -> Iterator[pa.ipc.RecordBatchFileReader]:
     try:
-        with arrow_source(path) as source:
+        with pa.PythonFile(SealedFile(path), mode="r") as source:
             options = pa.ipc.IpcReadOptions()
             if columns is not None:
                 names = pa.ipc.open_file(source).schema.names
@@ -92,7 +119,7 @@ def _opened(
         raise UserError(
             path,
             f"is not a whole Arrow file ({error})",
-            "move it elsewhere and build it again: its stage does so by itself then",
+            AGAIN,
         ) from error
 
 

@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Pictures, Source, load
-from imp_data.mixture import root_digest
+from imp_data.stated import check_files
 from imp_data.training.release import Release, parquet_files
 
 
@@ -34,30 +32,12 @@ class Corpus(NamedTuple):
 def opened(folder: Path) -> Corpus:
     """The mixture in a folder. Raises UserError where it is none, or not as it was written.
 
-    mixture.json is held against its own digest and each file against its stated size: no byte of
-    the shards is read, which `imp-data verify` does.
+    Each file is read once, and held against its sha256: the shards are then mapped into memory,
+    where one that is damaged would end the run or teach the model something else.
     """
-    path = folder / "mixture.json"
-    if not path.is_file():
-        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
-    try:
-        manifest = orjson.loads(path.read_bytes())
-        if root_digest(manifest) != manifest["digest"]:
-            raise UserError(path, "was altered: its digest is not that of its content", _AGAIN)
-        for name, file in manifest["files"].items():
-            if not (folder / name).is_file():
-                raise UserError(folder / name, "is missing", _AGAIN)
-            if (size := (folder / name).stat().st_size) != file["bytes"]:
-                raise UserError(
-                    folder / name, f"has {size:,} bytes instead of {file['bytes']:,}", _AGAIN
-                )
-        stated = manifest["name"], manifest["rows"], manifest["digest"]
-        return Corpus(folder, *stated, _homepages(manifest))
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-        raise UserError(path, "is damaged: it cannot be read", _AGAIN) from None
-
-
-_AGAIN = "look with `imp-data verify`, and build the mixture again"
+    manifest = check_files(folder)
+    stated = manifest["name"], manifest["rows"], manifest["digest"]
+    return Corpus(folder, *stated, _homepages(manifest))
 
 
 def _homepages(manifest: dict[str, Any]) -> dict[str, str]:

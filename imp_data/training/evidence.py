@@ -32,6 +32,7 @@ def gather(plan: Plan, command: Command) -> StageResult:
 
     def ask() -> dict[str, Any]:
         plan.check_ready()
+        plan.check_merged()
         pictures = held_out(folder)
         seen = len(_digests(pictures) & set(_trained_on([*plan.other_mixtures, build])))
         if seen:

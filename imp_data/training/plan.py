@@ -17,6 +17,7 @@ from imp_data.recipes import Model, Stage, StageName, load_model
 from imp_data.store import (
     StageResult,
     code_version,
+    digest_of_files,
     json_text,
     library_versions,
     text_digest,
@@ -74,6 +75,8 @@ class Plan:
 
         def build() -> dict[str, Any]:
             self.check_ready()
+            if number := [planned for planned, _ in self.model.planned].index(name):
+                self._check_outcome(self.model.planned[number - 1][0])
             _make_way(run, inputs)
             words = [w for b in self._builds for w in ("--mixture", str(b.data.mixture(b.name)))]
             place = ["--out", str(self.folder), "--stage", name]
@@ -96,10 +99,20 @@ class Plan:
 
         def build() -> dict[str, Any]:
             self.check_ready()
+            self._check_outcome(last)
             command(["merge", str(self.folder / last / "outcome"), "--out", str(self.merged)])
             return {"bytes": sum(f.stat().st_size for f in self.merged.rglob("*") if f.is_file())}
 
         return self.build.stage(self._asset("merged"), inputs, [self.merged], build)
+
+    def check_merged(self) -> None:
+        """Raises UserError where the finished model is damaged."""
+        digest = digest_of_files([self.merged])
+        self.build.check_left(self._asset("merged"), digest, self.merged)
+
+    def _check_outcome(self, stage: StageName) -> None:
+        outcome = self.folder / stage / "outcome"
+        self.build.check_left(self._asset(stage), tree_digest(outcome), outcome)
 
     def check_ready(self) -> None:
         """Raises UserError where nothing could be trained here."""

@@ -19,6 +19,7 @@ from imp_data.store import (
     file_sha256,
     json_text,
     library_versions,
+    parquet_frame,
     parquet_writer,
     run_stage,
     text_digest,
@@ -78,7 +79,7 @@ def preflight(
             _write(table, _Work(folder, kept, template, image_tokens, max_length))
         finally:
             kept.unlink()
-        figures = _figures(pl.read_parquet(table), max_length)
+        figures = _figures(parquet_frame(table), max_length)
         write_text(report, json_text(figures))
         return figures
 
@@ -105,7 +106,7 @@ class Accepted(NamedTuple):
 
 def accepted(out: Path) -> Accepted:
     """What preflight.parquet says of the rows that are not refused."""
-    table = pl.read_parquet(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
+    table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
     shown = table["picture"].to_numpy()
     signs = np.where(shown, 1, -1)
     return Accepted(
