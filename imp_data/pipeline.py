@@ -22,7 +22,6 @@ from imp_data.store import (
     StageResult,
     library_versions,
     read_stamp,
-    remove,
     text_digest,
     write_stamp,
 )
@@ -118,9 +117,8 @@ class Build(Draws):
         def build() -> dict[str, Any]:
             self.forget()  # which this stage has no use for
             shares = [self._share(part.source) for part in mixture.parts]
-            if self.left("card", folder / CARD):
-                remove(folder / CARD)  # it tells of the mixture before
-            manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
+            order = (mixture.seed, mixture.shard_rows)
+            manifest = build_mixture(folder, shares, *order, facts, self._is_card)
             return {
                 "rows": manifest["rows"],
                 "digest": manifest["digest"],
@@ -137,6 +135,9 @@ class Build(Draws):
             },
         }
         return self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+
+    def _is_card(self, path: Path) -> bool:
+        return path.name == CARD and self.left("card", path)
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""

@@ -11,6 +11,7 @@ from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES
 from imp_data.manifest import model_digest
+from imp_data.mixture_folder import reading
 from imp_data.neighbours import report
 from imp_data.objects import is_file
 from imp_data.stamps import Stamps, code_of
@@ -68,6 +69,11 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
 
     It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
     """
+    with reading(folder):
+        return _stored_or_made(folder, fingerprints)
+
+
+def _stored_or_made(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     manifest = folder / "mixture.json"
     if not is_file(manifest):
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")

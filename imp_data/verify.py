@@ -14,6 +14,7 @@ from imp_data.card import is_card
 from imp_data.conservation import conservation_problems
 from imp_data.errors import UserError
 from imp_data.mixture import root_digest
+from imp_data.mixture_folder import reading
 from imp_data.objects import is_file, is_there
 from imp_data.places import reached
 from imp_data.progress import progress
@@ -26,9 +27,9 @@ _CARD = "README.md"
 def verify(folder: Path) -> list[str]:
     """Everything that is wrong with a mixture, each naming its file; nothing if it is sound.
 
-    Raises UserError if the folder holds no mixture.
+    Raises UserError if the folder holds no mixture, or one that a build is replacing.
     """
-    with reached(folder):
+    with reading(folder):
         return _problems(folder)
 
 

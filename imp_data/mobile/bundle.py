@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
+from imp_data.store import check_not_moved
 
 _EXPORT_AGAIN = "export the model again (imp-data export)"
 
@@ -136,6 +137,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         return Bundle.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
+        check_not_moved(folder)
         raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -22,6 +22,7 @@ from imp_data.store.files import (
 )
 from imp_data.store.globs import matching
 from imp_data.store.locks import held
+from imp_data.store.replacing import Ours, check_not_moved, half_emptied, replace_folder
 from imp_data.store.stages import Other, Run, StageResult, read_stamp, run_stage, write_stamp
 from imp_data.store.tables import (
     arrow_batch_count,
@@ -36,15 +37,18 @@ from imp_data.store.tables import (
 
 __all__ = [
     "Other",
+    "Ours",
     "Run",
     "StageResult",
     "arrow_batch_count",
     "arrow_batches",
     "arrow_source",
     "arrow_writer",
+    "check_not_moved",
     "code_version",
     "file_sha256",
     "file_sizes",
+    "half_emptied",
     "held",
     "json_text",
     "library_versions",
@@ -57,6 +61,7 @@ __all__ = [
     "parquet_writer",
     "read_stamp",
     "remove",
+    "replace_folder",
     "run_stage",
     "share",
     "text_digest",

@@ -12,6 +12,7 @@ from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Pictures, Source, load
 from imp_data.mixture import root_digest
+from imp_data.mixture_folder import reading
 from imp_data.training.release import Release, parquet_files
 
 
@@ -37,6 +38,11 @@ def opened(folder: Path) -> Corpus:
     mixture.json is held against its own digest and each file against its stated size: no byte of
     the shards is read, which `imp-data verify` does.
     """
+    with reading(folder):
+        return _checked(folder)
+
+
+def _checked(folder: Path) -> Corpus:
     path = folder / "mixture.json"
     if not path.is_file():
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")

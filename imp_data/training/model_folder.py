@@ -21,7 +21,7 @@ from transformers import (
 from imp_data.errors import UserError
 from imp_data.images import rgb
 from imp_data.recipes import Model
-from imp_data.store import json_text, write_text, written_aside
+from imp_data.store import check_not_moved, json_text, write_text, written_aside
 from imp_data.training import (
     architecture,  # noqa: F401 (registers its classes)
     image_processing_imp,
@@ -114,6 +114,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
     except FileNotFoundError:
+        check_not_moved(folder)
         raise UserError(
             folder, f"holds no model (no {FACTS})", "name a folder that `imp-data merge` wrote"
         ) from None
