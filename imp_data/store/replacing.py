@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -54,22 +54,18 @@ def replace_folder(new: Path, folder: Path, last: str, ours: Ours) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     clear_up(new, folder, ours)
-    written = {path.name for path in new.iterdir()}
-
-    def goes(path: Path) -> bool:
-        return path.name in written or ours(path)
-
+    written = sorted(path.name for path in new.iterdir())
     for path in sorted(folder.iterdir()):
-        if not goes(path) and (path.is_symlink() or not path.is_dir()):
+        if not ours(path) and (path.is_symlink() or not path.is_dir()):
             with suppress(OSError):  # it is carried over by rename then
                 os.link(path, new / path.name, follow_symlinks=False)
     _copy_access(folder, new)
     replaced = _beside(new, "replaced")
     os.rename(new, replaced)
     if _exchanged(replaced, folder) or _renamed(replaced, folder, _beside(new, "before")):
-        _empty(replaced, folder, goes)
+        _empty(replaced, folder, ours)
     else:
-        _fill(replaced, folder, last, goes)
+        _fill(replaced, folder, written, last, ours)
 
 
 def _copy_access(folder: Path, new: Path) -> None:
@@ -163,20 +159,17 @@ def _renamed(replaced: Path, folder: Path, before: Path) -> bool:
     return True
 
 
-def _fill(new: Path, folder: Path, last: str, ours: Ours) -> None:
+def _fill(new: Path, folder: Path, written: Sequence[str], last: str, ours: Ours) -> None:
     """Put one file after another in place, `last` at the end; the old one of it goes first."""
-    names = sorted(path.name for path in new.iterdir() if ours(path) and path.name != last)
     if last:
         delete(folder / last)
-    for name in names:
-        if (folder / name).is_dir():
-            delete(folder / name)
-        _put(new / name, folder / name)
     for path in sorted(folder.iterdir()):
-        if path.name not in names and path != new and ours(path):
+        if path.name in written and not ours(path):
+            _carry(path, folder)
+        elif path != new and ours(path) and (path.is_dir() or path.name not in written):
             delete(path)
-    if last:
-        _put(new / last, folder / last)
+    for name in sorted(written, key=lambda name: name == last):
+        _put(new / name, folder / name)
     delete(new)
 
 
@@ -206,9 +199,9 @@ def _empty(left: Path, folder: Path, ours: Ours) -> None:
 
 
 def _carry(path: Path, folder: Path) -> None:
-    """Move what is not ours into the new folder, under another name where it has another such."""
+    """Move what is not ours into the new folder, under another name where that one is taken."""
     target = folder / path.name
-    if _same(path, target):
+    if path != target and _same(path, target):
         delete(path)
         return
     number = 0
