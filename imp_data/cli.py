@@ -72,8 +72,7 @@ def explain(
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
-    from imp_data.store import half_emptied
-    from imp_data.verify import foreign_files
+    from imp_data.verify import foreign_files, left_behind
     from imp_data.verify import verify as problems_of
 
     path = place(folder)
@@ -86,7 +85,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
     if foreign and not as_json:
         print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
-    if left := half_emptied(path):
+    if left := left_behind(path):
         told = "not of this mixture, in the folder before; the next build of it moves them here"
         print(f"{', '.join(map(str, left))}: {told}", file=sys.stderr)
     if problems:

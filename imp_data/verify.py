@@ -19,7 +19,7 @@ from imp_data.objects import is_file, is_there
 from imp_data.places import reached
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
-from imp_data.store import arrow_source, file_sha256, file_sizes, json_text
+from imp_data.store import arrow_source, file_sha256, file_sizes, half_emptied, json_text
 
 _CARD = "README.md"
 
@@ -48,6 +48,14 @@ def foreign_files(folder: Path) -> list[str]:
             if rest or not (top in ours or top == _CARD or is_ours(top))
         ]
     return list(dict.fromkeys(found))
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What others had in the folder before, and a build that was killed did not move to this one.
+
+    The next build of the mixture does.
+    """
+    return half_emptied(folder, lambda path: is_ours(path.name) or path.name == _CARD)
 
 
 def _problems(folder: Path) -> list[str]:

@@ -100,8 +100,8 @@ def check_not_moved(folder: Path) -> None:
             )
 
 
-def half_emptied(folder: Path) -> list[Path]:
-    """Files and folders of a replaced folder that a killed run had not yet carried over."""
+def half_emptied(folder: Path, ours: Ours) -> list[Path]:
+    """What of others' is in a replaced folder, since a run was killed before it moved it on."""
     if in_store(folder):
         return []
     left = (path for path, kind in _left(folder) if kind == "replaced" and folder.is_dir())
@@ -109,7 +109,7 @@ def half_emptied(folder: Path) -> list[Path]:
         entry
         for path in left
         for entry in sorted(path.iterdir())
-        if not os.path.lexists(folder / entry.name)
+        if not ours(entry) and not os.path.lexists(folder / entry.name)
     ]
 
 
