@@ -12,6 +12,7 @@ import pyarrow as pa
 from imp_data.arrow_dataset import mixture_batches
 from imp_data.errors import UserError
 from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
+from imp_data.mixture_folder import reading
 from imp_data.objects import is_file
 from imp_data.stated import check_files, read_manifest
 from imp_data.store import parquet_rows
@@ -82,13 +83,14 @@ def explain(folder: Path, identity: str) -> list[Life]:
         | (pl.col("upstream_id") == identity)
         | pl.col("id").str.starts_with(f"{identity}~")
     )
-    rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
-    kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
-    if kept:
-        stated = read_manifest(folder)["files"]
-        check_files(folder, ["state.json", *(n for n in stated if n.endswith(".arrow"))])
-    with _readable(folder):
-        samples = _samples(folder, kept)
+    with reading(folder):
+        rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
+        kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
+        if kept:
+            stated = read_manifest(folder)["files"]
+            check_files(folder, ["state.json", *(n for n in stated if n.endswith(".arrow"))])
+        with _readable(folder):
+            samples = _samples(folder, kept)
     lives = []
     for row in rows:
         place, sample = samples.get(row["id"], (None, None))
@@ -116,6 +118,11 @@ def diff(old: Path, new: Path) -> pl.DataFrame:
 
     Columns: source, before, after (`outcome: reason`, or `absent`), records, example.
     """
+    with reading(old), reading(new):
+        return _changes(old, new)
+
+
+def _changes(old: Path, new: Path) -> pl.DataFrame:
     before, after = _fates(old), _fates(new)
     pairs = [before.join(after, on=_SAME)]
     gone, come = before.join(after, on=_SAME, how="anti"), after.join(before, on=_SAME, how="anti")

@@ -72,7 +72,7 @@ def explain(
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
-    from imp_data.verify import foreign_files
+    from imp_data.verify import foreign_files, left_behind
     from imp_data.verify import verify as problems_of
 
     path = place(folder)
@@ -85,6 +85,9 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
     if foreign and not as_json:
         print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
+    if left := left_behind(path):
+        told = "not of this mixture, in the folder before; the next build of it moves them here"
+        print(f"{', '.join(map(str, left))}: {told}", file=sys.stderr)
     if problems:
         if not as_json:
             print("\n".join(f"{path / problem}" for problem in problems), file=sys.stderr)

@@ -1,6 +1,6 @@
 """The mixture stage: what was drawn, shuffled into Arrow shards, with its ledger and manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,25 @@ from imp_data.store import file_sha256, json_text, write_text, written_aside
 
 
 def build_mixture(
-    folder: Path, shares: Sequence[Share], seed: int, shard_rows: int, facts: dict[str, Any]
+    folder: Path,
+    shares: Sequence[Share],
+    seed: int,
+    shard_rows: int,
+    facts: dict[str, Any],
+    card: Callable[[Path], bool] = lambda _: False,
 ) -> dict[str, Any]:
     """Write the folder of a mixture, whole or not at all; returns what mixture.json says.
 
     Files of others in the folder stay. One run at a time may write it.
 
-    `facts` are what the caller knows of the inputs; they become part of mixture.json.
+    `facts` are what the caller knows of the inputs; they become part of mixture.json. `card` says
+    whether a file is a card that the build wrote: it tells of the mixture before, and goes with it.
     """
-    with written_aside(folder, "mixture.json", alone=True, ours=is_ours) as aside:
+
+    def goes(path: Path) -> bool:
+        return is_ours(path.name) or card(path)
+
+    with written_aside(folder, "mixture.json", alone=True, ours=goes) as aside:
         aside.mkdir(parents=True)
         # The workers make the shards; this process has time for the ledger meanwhile.
         with ThreadPoolExecutor(1) as beside:

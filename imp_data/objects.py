@@ -108,9 +108,9 @@ def _no_bucket(target: Path, error: Exception) -> UserError:
 
 
 def put_folder(
-    folder: Path, target: Path, last: str, ours: Callable[[str], bool] | None = None
+    folder: Path, target: Path, last: str, ours: Callable[[Path], bool] | None = None
 ) -> None:
-    """Make objects of a folder's files in the place of those below `target`, or of `ours` there.
+    """Make objects of a folder's files in the place of those below `target`, or of `ours` in it.
 
     `last` names the file that says all others are there: the old one goes first, the new one
     comes last.
@@ -121,7 +121,11 @@ def put_folder(
         removed(target / last)
     for _ in at_once(lambda name: put(folder / name, target / name), sorted(new - {last})):
         pass
-    old = sorted(name for name in before.keys() - new if ours is None or ours(name))
+    old = sorted(
+        name
+        for name in before.keys() - new
+        if ours is None or ("/" not in name and ours(target / name))
+    )
     for _ in at_once(lambda name: removed(target / name), old):
         pass
     if last:

@@ -24,7 +24,6 @@ from imp_data.store import (
     StageResult,
     library_versions,
     read_stamp,
-    remove,
     text_digest,
     write_stamp,
 )
@@ -129,9 +128,8 @@ class Build(Draws):
         def build() -> dict[str, Any]:
             self.forget()  # which this stage has no use for
             shares = [self._share(part.source) for part in mixture.parts]
-            if self.left("card", folder / CARD):
-                remove(folder / CARD)  # it tells of the mixture before
-            manifest = build_mixture(folder, shares, mixture.seed, mixture.shard_rows, facts)
+            order = (mixture.seed, mixture.shard_rows)
+            manifest = build_mixture(folder, shares, *order, facts, self._is_card)
             return {
                 "rows": manifest["rows"],
                 "digest": manifest["digest"],
@@ -153,6 +151,9 @@ class Build(Draws):
         """Raise UserError if a file that is to be read rotted; what was just read is not again."""
         if name not in self._just_read:
             check_unchanged(self.data.raw(name), patterns, self.figures(f"raw/{name}"))
+
+    def _is_card(self, path: Path) -> bool:
+        return path.name == CARD and self.left("card", path)
 
     def _pins(self, name: str) -> dict[str, str]:
         """sha256 by path of a raw folder's files as the world's stage drew them."""

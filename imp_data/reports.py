@@ -11,6 +11,7 @@ from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.facts import LIBRARIES
 from imp_data.manifest import model_digest
+from imp_data.mixture_folder import reading
 from imp_data.neighbours import report
 from imp_data.objects import is_file
 from imp_data.stamps import Stamps, code_of
@@ -77,6 +78,11 @@ def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
 
     It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
     """
+    with reading(folder):
+        return _stored_or_made(folder, fingerprints)
+
+
+def _stored_or_made(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     try:
         sealed = read_manifest(folder)
         data = DataDir(folder.absolute().parent.parent)

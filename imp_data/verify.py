@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from imp_data.arrow_dataset import is_ours
 from imp_data.card import is_card
 from imp_data.conservation import conservation_problems
+from imp_data.mixture_folder import reading
 from imp_data.objects import is_there
 from imp_data.places import reached
 from imp_data.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.stated import MANIFEST, manifest_or_problem
-from imp_data.store import arrow_source, file_sha256, file_sizes
+from imp_data.store import arrow_source, file_sha256, file_sizes, half_emptied
 
 _CARD = "README.md"
 
@@ -24,9 +25,9 @@ _CARD = "README.md"
 def verify(folder: Path) -> list[str]:
     """Everything that is wrong with a mixture, each naming its file; nothing if it is sound.
 
-    Raises UserError if the folder holds no mixture.
+    Raises UserError if the folder holds no mixture, or one that a build is replacing.
     """
-    with reached(folder):
+    with reading(folder):
         return _problems(folder)
 
 
@@ -45,6 +46,14 @@ def foreign_files(folder: Path) -> list[str]:
             if rest or not (top in ours or top == _CARD or is_ours(top))
         ]
     return list(dict.fromkeys(found))
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What others had in the folder before, and a build that was killed did not move to this one.
+
+    The next build of the mixture does.
+    """
+    return half_emptied(folder, lambda path: is_ours(path.name) or path.name == _CARD)
 
 
 def _problems(folder: Path) -> list[str]:

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
+from imp_data.store import check_not_moved
 
+MANIFEST = "manifest.json"
 _EXPORT_AGAIN = "export the model again (imp-data export)"
 
 
@@ -127,15 +129,16 @@ class Bundle(BaseModel):
                 return one
         held = ", ".join(exported.stem for exported in self.files)
         told = f"{role} in {precision.value}" + (f" at {resolution} pixels" if resolution else "")
-        raise UserError("manifest.json", f"lists no {told}; there are {held}", _EXPORT_AGAIN)
+        raise UserError(MANIFEST, f"lists no {told}; there are {held}", _EXPORT_AGAIN)
 
 
 def read_bundle(folder: Path) -> Bundle:
     """The manifest of an export or of a phone's folder."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         return Bundle.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
+        check_not_moved(folder)
         raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -3,6 +3,7 @@
 `imp-data export MODEL --bits 16,8,4 --resolution 384,196 -o DIR`
 """
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.bundle import Asking, Bundle, Exported, File
+from imp_data.mobile.bundle import MANIFEST, Asking, Bundle, Exported, File
 from imp_data.mobile.checkpoint import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf_file import Metadata, Tensor, write_gguf
 from imp_data.mobile.quantize import TEXT_BITS, VISION_BITS
 from imp_data.mobile.text_gguf import text_metadata, text_tensors
 from imp_data.mobile.vision_gguf import vision_metadata, vision_tensors
 from imp_data.progress import Progress, progress
-from imp_data.store import file_sha256, json_text, library_versions, write_text
+from imp_data.store import file_sha256, json_text, library_versions, write_text, written_aside
 
 # Headers, vocabulary and padding, beside the tensors.
 _MARGIN_BYTES = 64 << 20
+
+
+_OURS = re.compile(r"(text|vision)-.*\.gguf|manifest\.json|(parity|latency|quality)\..*")
 
 
 class Planned(NamedTuple):
@@ -40,29 +44,33 @@ def export(
     max_bytes: int | None = None,
     asks: Asking | None = None,
 ) -> Bundle:
-    """Write the model's files below `out`, manifest.json last: where it is, all are whole."""
+    """Write the model's files to `out`, in the place of those of an earlier export, all at once.
+
+    What was measured on those goes with them.
+    """
     model = load_checkpoint(folder)
     plan = _plan(model, _checked_bits(bits), _checked_sizes(model, resolutions))
     nbytes = sum(tensor.nbytes for planned in plan for tensor in planned.tensors)
     out.mkdir(parents=True, exist_ok=True)
     _check_room(out, nbytes)
-    _remove_old(out)
-    with progress(f"export/{model.provenance.name}", "bytes", nbytes) as told:
-        exported = [_written(out, planned, max_bytes, told) for planned in plan]
-    bundle = Bundle(
-        name=model.provenance.name,
-        architecture=model.architecture,
-        template=model.provenance.template,
-        preprocessing=model.provenance.preprocessing,
-        trained_resolution=model.image_size,
-        mixture_digest=model.provenance.mixture_digest,
-        license=model.provenance.license,
-        kv_bytes_per_token=_kv_bytes(model),
-        versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
-        files=exported,
-        asking=asks or Asking(),
-    )
-    write_text(out / "manifest.json", json_text(bundle.model_dump(mode="json")))
+    told = progress(f"export/{model.provenance.name}", "bytes", nbytes)
+    with written_aside(out, MANIFEST, ours=_is_ours) as aside, told as counted:
+        aside.mkdir()
+        exported = [_written(aside, planned, max_bytes, counted) for planned in plan]
+        bundle = Bundle(
+            name=model.provenance.name,
+            architecture=model.architecture,
+            template=model.provenance.template,
+            preprocessing=model.provenance.preprocessing,
+            trained_resolution=model.image_size,
+            mixture_digest=model.provenance.mixture_digest,
+            license=model.provenance.license,
+            kv_bytes_per_token=_kv_bytes(model),
+            versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
+            files=exported,
+            asking=asks or Asking(),
+        )
+        write_text(aside / MANIFEST, json_text(bundle.model_dump(mode="json")))
     return bundle
 
 
@@ -115,16 +123,9 @@ def _check_room(out: Path, nbytes: int) -> None:
         raise UserError(out, problem, "make room, or ask for fewer --bits or --resolution")
 
 
-def _remove_old(out: Path) -> None:
-    """An earlier export goes, its manifest first, so that no manifest speaks of what is gone; and
-    with it what was measured on it."""
-    (out / "manifest.json").unlink(missing_ok=True)
-    for measured in ("parity", "latency", "quality"):
-        for file in out.glob(f"{measured}.*"):
-            file.unlink()
-    for role in ("text", "vision"):
-        for file in out.glob(f"{role}-*.gguf"):
-            file.unlink()
+def _is_ours(path: Path) -> bool:
+    """Whether a file is of an export, or of what was measured on one."""
+    return _OURS.fullmatch(path.name) is not None
 
 
 def _kv_bytes(model: Checkpoint) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.errors import UserError
-from imp_data.mobile.bundle import Bundle, Exported, read_bundle
+from imp_data.mobile.bundle import MANIFEST, Bundle, Exported, read_bundle
 from imp_data.mobile.memory import minimum_memory
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import CONTEXT
@@ -31,14 +31,18 @@ def write_phone_bundle(
         _check(export, one, max_bytes)
     needed = minimum_memory(export, bundle, *chosen)
     phone = bundle.model_copy(update={"files": chosen, "minimum_memory_bytes": needed})
-    with written_aside(export / "mobile") as aside:
+    with written_aside(export / "mobile", MANIFEST, ours=_is_ours) as aside:
         aside.mkdir()
         for file in (file for one in chosen for file in one.files):
             _laid(export / file.name, aside / file.name)
         write_text(aside / "LICENSE", _license(export, phone))
         write_text(aside / "README.md", _readme(phone))
-        write_text(aside / "manifest.json", json_text(phone.model_dump(mode="json")))
+        write_text(aside / MANIFEST, json_text(phone.model_dump(mode="json")))
     return phone
+
+
+def _is_ours(path: Path) -> bool:
+    return path.suffix == ".gguf" or path.name in {"LICENSE", "README.md", MANIFEST}
 
 
 def _check(export: Path, one: Exported, max_bytes: int | None) -> None:

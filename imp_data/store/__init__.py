@@ -23,6 +23,7 @@ from imp_data.store.files import (
 )
 from imp_data.store.globs import matching
 from imp_data.store.locks import held
+from imp_data.store.replacing import Ours, check_not_moved, half_emptied, replace_folder
 from imp_data.store.sealed_file import SealedFile, check_sealed, is_sealed, outdate
 from imp_data.store.stages import (
     Other,
@@ -49,6 +50,7 @@ from imp_data.store.tables import (
 __all__ = [
     "Block",
     "Other",
+    "Ours",
     "Run",
     "SealedFile",
     "StageResult",
@@ -56,11 +58,13 @@ __all__ = [
     "arrow_batches",
     "arrow_source",
     "arrow_writer",
+    "check_not_moved",
     "check_sealed",
     "code_version",
     "digest_of_files",
     "file_sha256",
     "file_sizes",
+    "half_emptied",
     "held",
     "is_sealed",
     "json_text",
@@ -78,6 +82,7 @@ __all__ = [
     "read_block",
     "read_stamp",
     "remove",
+    "replace_folder",
     "run_stage",
     "share",
     "text_digest",

@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,12 @@ import orjson
 from imp_data.errors import UserError
 from imp_data.objects import copied, put, put_folder, removed
 from imp_data.places import in_store, scratch
+from imp_data.store.replacing import KINDS, Ours, clear_up, delete, everything, replace_folder
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 # What another machine's run has begun and not touched for a week is abandoned.
 _ABANDONED_SECONDS = 7 * 24 * 3600
 _in_use: set[Path] = set()
-
-Ours = Callable[[str], bool]
 
 
 @contextmanager
@@ -37,23 +36,45 @@ def written_aside(
     attempt. `alone`: the caller holds a lock, so one name serves for every attempt, and the folder,
     which may be large, is not looked through.
 
-    A folder that has files of others in it, or is in an object store, takes one file after another;
-    `last` names the one that says all are there: the old one goes first, the new one comes last.
-    Of what was there before only the files go of which `ours` says so by name.
+    Whoever writes a folder says by `ours` what of the one before goes; all else in it is kept. In
+    an object store a folder takes one file after another: `last` names the one that says all are
+    there; the old one goes first, the new one comes last.
     """
-    aside = aside_of(scratch(path) if in_store(path) else path, alone)
+    path = _as_named(path)
+    aside = aside_of(_beside(path), alone)
     with writing_to(path):
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
             if not alone:
-                _clear_leftovers(aside)
-            remove(aside)
+                _clear_leftovers(aside, path, ours)
+            _clear(aside, path, ours)
             _in_use.add(aside)
             yield aside
             move(aside, path, last, ours)
         finally:
-            remove(aside)
+            _clear(aside, path, ours)
             _in_use.discard(aside)
+
+
+def _as_named(path: Path) -> Path:
+    """The path itself of what a link leads to, or `.` stands for, where it is a folder."""
+    if in_store(path) is None and path.is_dir() and (path.is_symlink() or not path.name):
+        return path.resolve()
+    return path
+
+
+def _beside(path: Path) -> Path:
+    """What names the place to write to: beside `path`, or below it if that is a disk of its own."""
+    if in_store(path):
+        return scratch(path)
+    return path / path.name if path.is_dir() and path.is_mount() else path
+
+
+def _clear(aside: Path, path: Path, ours: Ours | None) -> None:
+    """Remove what is unfinished, and bring a replacing to an end that a kill interrupted."""
+    remove(aside)
+    if ours is not None and in_store(path) is None:
+        clear_up(aside, path, ours)
 
 
 def aside_of(path: Path, alone: bool = False) -> Path:
@@ -67,14 +88,16 @@ def _host() -> str:
     return re.sub(r"[^\w]+", "_", socket.gethostname())
 
 
-def _clear_leftovers(aside: Path) -> None:
-    """Remove what attempts at the same file left behind that were killed."""
+def _clear_leftovers(aside: Path, path: Path, ours: Ours | None) -> None:
+    """Clear up after attempts at the same file or folder that were killed."""
     name, _, _ = aside.name.removesuffix(".partial").rpartition(f".{_host()}-")
-    leftover = re.compile(rf"{re.escape(name)}(?:\.(?P<host>\w+)-(?P<pid>\d+)-\d+)?\.partial")
-    for other in os.scandir(aside.parent):
+    kinds = "|".join(KINDS if ours else KINDS[:1])
+    own = r"(?:\.(?P<host>\w+)-(?P<pid>\d+)-\d+)?"
+    leftover = re.compile(rf"{re.escape(name)}{own}\.(?P<kind>{kinds})")
+    for other in list(os.scandir(aside.parent)):
         found = leftover.fullmatch(other.name)
         if found and _is_dead(found["host"], found["pid"], other):
-            remove(Path(other.path))
+            _clear(aside.with_name(f"{other.name.removesuffix(found['kind'])}partial"), path, ours)
 
 
 def _is_dead(host: str | None, process: str | None, left: "os.DirEntry[str]") -> bool:
@@ -122,25 +145,10 @@ def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> N
         remove(aside)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    if aside.is_dir() and path.exists():
-        if ours is not None:
-            _fill(aside, path, last, ours)
-            return
-        remove(path)
-    os.replace(aside, path)
-
-
-def _fill(aside: Path, folder: Path, last: str, ours: Ours) -> None:
-    """Move a folder's files into one that is there, in the place of those that are ours."""
-    new = sorted(path.name for path in aside.iterdir())
-    (folder / last).unlink(missing_ok=True)
-    for name in new:
-        if name != last:
-            os.replace(aside / name, folder / name)
-    for path in folder.iterdir():
-        if path.name not in new and path.is_file() and ours(path.name):
-            path.unlink()
-    os.replace(aside / last, folder / last)
+    if aside.is_dir() and os.path.lexists(path):
+        replace_folder(aside, path, last, ours or everything)
+    else:
+        os.replace(aside, path)
 
 
 def share(file: Path, target: Path) -> None:
@@ -161,10 +169,8 @@ def remove(path: Path) -> None:
     """Remove a file, a folder of this machine, or an object, if it is there."""
     if in_store(path):
         removed(path)
-    elif path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
     else:
-        path.unlink(missing_ok=True)
+        delete(path)
 
 
 def json_text(value: Any) -> str:

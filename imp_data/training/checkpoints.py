@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import xxhash
 
-from imp_data.store import json_text, write_text
+from imp_data.store import json_text, move, write_text
 
 _SEAL = "checkpoint.json"
 _PREFIX = "checkpoint-"
@@ -27,8 +27,7 @@ def publish(aside: Path, target: Path, keep: int) -> None:
     for file in (*(aside / name for name in files), aside / _SEAL):
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(aside, target)
+    move(aside, target, _SEAL)
     for old in _found(target.parent)[:-keep]:
         shutil.rmtree(old)
 

@@ -9,6 +9,7 @@ from imp_data.datadir import DataDir
 from imp_data.errors import UserError
 from imp_data.images.archive import Shelf
 from imp_data.manifest import Pictures, Source, load
+from imp_data.mixture_folder import reading
 from imp_data.stated import check_files
 from imp_data.training.release import Release, parquet_files
 
@@ -35,7 +36,8 @@ def opened(folder: Path) -> Corpus:
     Each file is read once, and held against its sha256: the shards are then mapped into memory,
     where one that is damaged would end the run or teach the model something else.
     """
-    manifest = check_files(folder)
+    with reading(folder):
+        manifest = check_files(folder)
     stated = manifest["name"], manifest["rows"], manifest["digest"]
     return Corpus(folder, *stated, _homepages(manifest))
 

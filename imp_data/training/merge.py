@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from imp_data.errors import UserError
-from imp_data.training.model_card import write_model_card
+from imp_data.training.model_card import model_card
 from imp_data.training.model_folder import FACTS, save
 from imp_data.training.outcome import Restored, restore
 
@@ -24,8 +24,8 @@ def merge(run: Path, out: Path, precision: str | None = None) -> dict[str, Any]:
     stage = dict(restored.model.planned)[restored.facts["stage"]]
     network = restored.merged().to(DTYPES[precision or stage.precision])
     facts = _facts(restored)
-    save(network, restored.tokenizer, restored.model, jinja, facts, out)
-    write_model_card(out, restored.model, {**restored.facts, **facts}, "finetune")
+    card = model_card(restored.model, {**restored.facts, **facts}, "finetune")
+    save(network, restored.tokenizer, restored.model, jinja, facts, out, card)
     return facts
 
 

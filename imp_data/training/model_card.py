@@ -8,18 +8,25 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.recipes import Model
-from imp_data.store import write_text
+from imp_data.store import text_digest
+
+CARD = "README.md"
+# Ends a card, so that one that a person has changed is known.
+_SEAL = "\n<!-- written by imp-data, sealed: "
 
 # What the folder is to its base models, in the Hub's words: weights to add to theirs, as a stage
 # leaves them, or a whole model.
 Relation = Literal["adapter", "finetune"]
 
 
-def write_model_card(
-    folder: Path, model: Model, facts: Mapping[str, Any], relation: Relation
-) -> None:
-    """Write README.md."""
-    write_text(folder / "README.md", model_card(model, facts, relation))
+def is_sealed(path: Path) -> bool:
+    """Whether a card is as it was written."""
+    text = path.read_bytes().decode(errors="replace")
+    return text == _sealed(text.rpartition(_SEAL)[0])
+
+
+def _sealed(text: str) -> str:
+    return f"{text}{_SEAL}{text_digest(text)[:16]} -->\n"
 
 
 def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> str:
@@ -29,7 +36,7 @@ def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> st
     ).get_template("model.md.j2")
     stage = dict(model.planned)[facts["stage"]]
     metadata = _metadata(model, facts, relation)
-    return template.render(
+    text = template.render(
         m=model,
         facts=facts,
         stage=stage,
@@ -39,6 +46,7 @@ def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> st
         paper_url=model.paper and f"https://arxiv.org/abs/{model.paper.removeprefix('arXiv:')}",
         remote_code=model.language_model.architecture == "phi",
     )
+    return _sealed(text)
 
 
 def _metadata(model: Model, facts: Mapping[str, Any], relation: Relation) -> dict[str, Any]:

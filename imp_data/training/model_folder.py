@@ -4,6 +4,7 @@
 on Phi-2 with `trust_remote_code=True` or after this module was imported.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,32 @@ from transformers import (
 from imp_data.errors import UserError
 from imp_data.images import rgb
 from imp_data.recipes import Model
-from imp_data.store import json_text, write_text, written_aside
+from imp_data.store import check_not_moved, json_text, write_text, written_aside
 from imp_data.training import (
     architecture,  # noqa: F401 (registers its classes)
     image_processing_imp,
 )
 from imp_data.training.image_processing_imp import ImpImageProcessor
+from imp_data.training.model_card import CARD, is_sealed
 from imp_data.training.tokenizers import begun
 
 FACTS = "imp.json"
+# What transformers, peft and this package write to a model's or an outcome's folder.
+_OURS = re.compile(
+    r"(imp|config|generation_config|processor_config|preprocessor_config|tokenizer"
+    r"|tokenizer_config|special_tokens_map|added_tokens|vocab|adapter_config)\.json"
+    r"|merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|(\w+_imp|rgb)\.py"
+    r"|(model|adapter_model)(-\d+-of-\d+)?\.(safetensors|bin)"
+    r"|(model|adapter_model)\.(safetensors|bin)\.index\.json"
+    r"|(projector|whole)\.safetensors"
+)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file in a model's or an outcome's folder is of those that are written there."""
+    if path.name == CARD:
+        return path.is_file() and is_sealed(path)
+    return _OURS.fullmatch(path.name) is not None
 
 
 def save(
@@ -39,11 +57,17 @@ def save(
     jinja: str,
     facts: Mapping[str, Any],
     folder: Path,
+    card: str | None = None,
 ) -> None:
-    """Write the folder, whole or not at all; `facts` join what imp.json says of the model."""
-    with written_aside(folder) as aside:
+    """Write the folder, whole or not at all; `facts` join what imp.json says of the model.
+
+    `card` is its README.md.
+    """
+    with written_aside(folder, FACTS, ours=is_ours) as aside:
         network.save_pretrained(aside)
         save_processor(model, tokenizer, jinja, aside)
+        if card is not None:
+            write_text(aside / CARD, card)
         write_text(aside / FACTS, json_text({**described(model), **facts}))
 
 
@@ -114,6 +138,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
     except FileNotFoundError:
+        check_not_moved(folder)
         raise UserError(
             folder, f"holds no model (no {FACTS})", "name a folder that `imp-data merge` wrote"
         ) from None

@@ -21,7 +21,8 @@ from imp_data.recipes import Lora, Model, StageName
 from imp_data.store import json_text, write_text, written_aside
 from imp_data.training.architecture import build
 from imp_data.training.lora import is_projector, lora_config
-from imp_data.training.model_folder import FACTS, described, facts_of, save_processor
+from imp_data.training.model_card import CARD
+from imp_data.training.model_folder import FACTS, described, facts_of, is_ours, save_processor
 
 PROJECTOR, WHOLE = "projector.safetensors", "whole.safetensors"
 _ADAPTER = "adapter_model.safetensors"
@@ -35,10 +36,14 @@ def write_outcome(
     jinja: str,
     weights: Mapping[str, torch.Tensor],
     facts: Mapping[str, Any],
+    card: str | None = None,
 ) -> None:
-    """Write the folder, whole or not at all; `weights` is all that was trained so far, by name."""
+    """Write the folder, whole or not at all; `weights` is all that was trained so far, by name.
+
+    `card` is its README.md.
+    """
     lora = dict(model.planned)[stage].lora
-    with written_aside(folder) as aside:
+    with written_aside(folder, FACTS, ours=is_ours) as aside:
         aside.mkdir()
         split = _split(weights)
         save_file(split[PROJECTOR], aside / PROJECTOR)
@@ -48,6 +53,8 @@ def write_outcome(
             _adapter_config(model, lora).save_pretrained(aside)
             save_file(split[_ADAPTER], aside / _ADAPTER, metadata={"format": "pt"})
         save_processor(model, tokenizer, jinja, aside)
+        if card is not None:
+            write_text(aside / CARD, card)
         said = {**described(model), **facts, "stage": stage, "manifest": model.model_dump()}
         write_text(aside / FACTS, json_text(said))
 

@@ -1,6 +1,5 @@
 """What the model of a mixture needs done, as command lines with their stamps: no torch here."""
 
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -22,8 +21,8 @@ from imp_data.store import (
     library_versions,
     text_digest,
     tree_digest,
-    write_text,
 )
+from imp_data.training.run_folder import make_way
 
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.
 Command = Callable[[Sequence[str]], object]
@@ -77,7 +76,7 @@ class Plan:
             self.check_ready()
             if number := [planned for planned, _ in self.model.planned].index(name):
                 self._check_outcome(self.model.planned[number - 1][0])
-            _make_way(run, inputs)
+            make_way(self.folder, name, text_digest(json_text(inputs)))
             words = [w for b in self._builds for w in ("--mixture", str(b.data.mixture(b.name)))]
             place = ["--out", str(self.folder), "--stage", name]
             command(["train", str(self.manifest), *words, *place])
@@ -175,14 +174,6 @@ def trained_on(stage: Stage, plan: Plan) -> str:
     adapts = f", LoRA of rank {stage.lora.r} beside the decoder" if stage.lora else ""
     parts = ", ".join(part.replace("_", " ") for part in stage.trains)
     return f"{plan.model.title}: trains {parts}{adapts}, on the mixture {stage.mixture}."
-
-
-def _make_way(run: Path, inputs: dict[str, str]) -> None:
-    """Remove a run that was begun from other inputs; one begun from these is gone on with."""
-    begun, digest = run / "begun.json", text_digest(json_text(inputs))
-    if not begun.is_file() or begun.read_text(encoding="utf-8") != digest:
-        shutil.rmtree(run, ignore_errors=True)
-        write_text(begun, digest)
 
 
 def _versions() -> dict[str, str]:

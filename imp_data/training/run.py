@@ -13,17 +13,18 @@ from transformers import PreTrainedTokenizerBase
 from imp_data.errors import UserError
 from imp_data.manifest import model_digest
 from imp_data.recipes import Model, Stage, StageName
-from imp_data.store import file_sha256, json_text, library_versions, write_text
+from imp_data.store import file_sha256, held, json_text, library_versions, write_text
 from imp_data.training.architecture import build
 from imp_data.training.corpus import Corpus, chosen, hub_datasets, pictures_of
 from imp_data.training.curve import draw_curve
-from imp_data.training.devices import is_first, whole_weights
+from imp_data.training.devices import is_first, several, whole_weights
 from imp_data.training.lora import attach
 from imp_data.training.material import data_of, tokenizer_of
-from imp_data.training.model_card import write_model_card
+from imp_data.training.model_card import model_card
 from imp_data.training.model_folder import FACTS, facts_of
 from imp_data.training.outcome import PROJECTOR, earlier_weights, lay, write_outcome
 from imp_data.training.reporting import dagster_session, read_metrics, report
+from imp_data.training.run_folder import lock_of
 from imp_data.training.stage import Job, arguments, train_stage
 from imp_data.training.templates import TEMPLATES
 from imp_data.training.trainer import WEIGHTS
@@ -64,12 +65,30 @@ def train(run: Run) -> list[Path]:
 
 
 def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+    """Run a stage, or find it finished; one run at a time works in its folder."""
+    if not is_first():
+        return _alone(run, name, stage, corpus)
+    outcome = run.out / name / "outcome" / FACTS
+    finished = outcome.is_file()
+    with held(lock_of(run.out, name), f"{name} in {run.out}", "imp-data train"):
+        if several() and outcome.is_file() and not finished:
+            # The other processes of this run have not seen it, and would wait for this one.
+            raise UserError(
+                outcome.parent,
+                "was finished by another run while this one waited",
+                "run the same command again, which goes on from there",
+            )
+        return _alone(run, name, stage, corpus)
+
+
+def _alone(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
     folder = run.out / name
     outcome = folder / "outcome"
     before = _before(run, name)
     _same_run(folder, _inputs(run, name, stage, corpus, before))
     if (outcome / FACTS).is_file():
         if is_first():
+            (folder / WEIGHTS).unlink(missing_ok=True)  # a kill may have left it
             print(f"{name}: {outcome} is finished")
         return outcome
     earlier = facts_of(before).get("datasets", []) if before else []
@@ -163,11 +182,11 @@ def _finish(
     weights = {**before, **load_file(folder / WEIGHTS)}
     template = TEMPLATES[run.model.template]
     outcome = folder / "outcome"
-    write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts)
-    write_model_card(outcome, run.model, facts_of(outcome), "adapter")
     draw_curve(folder, f"{run.model.title}: {name}")
-    (folder / WEIGHTS).unlink()
-    summary = {k: facts[k] for k in ("steps", "tokens", "loss")}
     write_text(folder / "summary.json", json_text({"stage": name, **facts}))
-    report({f"{name}_{k}": v for k, v in summary.items()})
+    card = model_card(run.model, {**facts, "stage": name}, "adapter")
+    # Last, since a stage is finished where this is.
+    write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
+    (folder / WEIGHTS).unlink()
+    report({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})
     print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")
