@@ -124,7 +124,8 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._bounded(event, self._aliased(event))
         if event.tag is not None:
-            problem = f"the tag {shown(event.tag)} has no meaning in a manifest"
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            problem = f"the tag {shown(tag)} has no meaning in a manifest"
             raise self._refusal(event, problem, "write the value alone, text in quotes")
         if depth > MOST_DEPTH:
             raise self._too_deep(event)

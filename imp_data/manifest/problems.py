@@ -1,7 +1,6 @@
 """What is wrong with a manifest's fields, in sentences that begin with line and column."""
 
 import json
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,6 +9,7 @@ from imp_data.manifest.document import Node
 from imp_data.manifest.values import earlier_meaning, shown
 
 _MOST_PROBLEMS = 20
+_MOST_NAME = 200
 _NUMBER_OR_BOOLEAN = {"bool_type", "int_type", "float_type"}
 
 
@@ -28,9 +28,10 @@ def _problem(error: ErrorDetails, root: Node) -> str:
         message = message.removeprefix("Value error, ")
         # Of fields that do not go together the message begins with the one to change.
         spot, _ = root.at((*location, *message.partition(":")[0].split(".")))
-    name = ".".join(map(str, location)) or "(whole file)"
+    if error["type"] == "extra_forbidden":
+        message = "there is no such field"
     hint = "" if node is None else _hint(error["type"], node)
-    return f"{spot}, {shown(name)[1:-1]}: {message}{hint}"
+    return f"{spot}, {_dotted(location)}: {message}{hint}"
 
 
 def _hint(kind: str, node: Node) -> str:
@@ -43,9 +44,11 @@ def _hint(kind: str, node: Node) -> str:
         return f'; YAML takes {shown(node.plain)} for no text: write "{node.plain}", in quotes'
     before = earlier_meaning(node.plain) if kind in _NUMBER_OR_BOOLEAN else None
     if before is not None:
-        return f"; {shown(node.plain)} is text in YAML 1.2: write {_written(before)}"
+        return f"; {shown(node.plain)} is text in YAML 1.2: write {json.dumps(before)}"
     return ""
 
 
-def _written(value: Any) -> str:
-    return json.dumps(value)
+def _dotted(location: tuple[int | str, ...]) -> str:
+    # Any text can be a key, that of a terminal's controls too.
+    name = json.dumps(".".join(map(str, location)), ensure_ascii=False)[1:-1]
+    return f"{name[:_MOST_NAME]}…" if len(name) > _MOST_NAME else name or "(whole file)"

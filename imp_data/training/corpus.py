@@ -9,7 +9,7 @@ import orjson
 
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
-from imp_data.images.archive import Shelf
+from imp_data.images.archive import Shelf, data_shelf
 from imp_data.manifest import Pictures, Source, load
 from imp_data.mixture import root_digest
 from imp_data.training.release import Release, parquet_files
@@ -114,4 +114,4 @@ def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:
         for folder in load(path, Pictures).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
-    return Shelf(data.images, data.raw(""), tuple(folders))
+    return data_shelf(data, tuple(folders))
