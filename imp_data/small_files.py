@@ -31,6 +31,14 @@ def read_small(path: Path, most_bytes: int, remedy: str) -> bytes:
     return content
 
 
+def small_text(path: Path, most_bytes: int, remedy: str) -> str:
+    """The same, decoded; UserError names the first byte that is not UTF-8."""
+    try:
+        return read_small(path, most_bytes, remedy).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not in UTF-8: byte {error.start + 1:,}", remedy) from None
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 

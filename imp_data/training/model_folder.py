@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from transformers import (
     AutoModelForImageTextToText,
@@ -20,6 +19,7 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.images import rgb
+from imp_data.json_files import json_object
 from imp_data.recipes import Model
 from imp_data.store import json_text, write_text, written_aside
 from imp_data.training import (
@@ -111,12 +111,8 @@ def load_processor(folder: Path) -> LlavaProcessor:
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """What imp.json says. Raises UserError where the folder holds no model of ours."""
-    try:
-        facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
-    except FileNotFoundError:
-        raise UserError(
-            folder, f"holds no model (no {FACTS})", "name a folder that `imp-data merge` wrote"
-        ) from None
-    except orjson.JSONDecodeError as error:
-        raise UserError(folder / FACTS, f"is damaged: {error}", "merge the run again") from None
-    return facts
+    path = folder / FACTS
+    if not path.exists():
+        remedy = "name a folder that `imp-data merge` wrote"
+        raise UserError(folder, f"holds no model (no {FACTS})", remedy)
+    return json_object(path, "merge the run again")
