@@ -54,13 +54,18 @@ def graph(build: Build) -> dg.Definitions:
 
 def named_mixture() -> Build:
     """The build that IMP_MIXTURE names, its path taken from the repository's root."""
+    build = Build.of(ROOT / at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+    check_settings(build.recipe.mixture)
+    return build
+
+
+def named_graph() -> dg.Definitions:
+    """Its graph; the manifest of the model that it names is read here too."""
     try:
-        build = Build.of(ROOT / at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
-        check_settings(build.recipe.mixture)
-        return build
+        return graph(named_mixture())
     except UserError as error:
         # `dg` prints a click error as its message alone; a server shows it as any other.
         raise ClickException(str(error)) from None
 
 
-defs = graph(named_mixture())
+defs = named_graph()

@@ -99,7 +99,7 @@ def _fingerprints(
     """Of each id the first of its possible places that has a picture."""
     found: dict[str, Fingerprint] = {}
     for template in benchmark.picture_paths:
-        asked = {i: template.format(id=i) for i in ids if i not in found}
+        asked = {i: template.replace("{id}", i) for i in ids if i not in found}
         label = f"benchmarks/{benchmark.name}"
         for row, i in zip(
             fingerprints_of(label, list(asked.values()), shelf, limits), asked, strict=True
@@ -107,7 +107,7 @@ def _fingerprints(
             if row.status not in ("missing", "ambiguous"):
                 found[i] = row
     missing = benchmark.picture_paths[0]
-    return [found.get(i) or Fingerprint(missing.format(id=i), "missing") for i in ids]
+    return [found.get(i) or Fingerprint(missing.replace("{id}", i), "missing") for i in ids]
 
 
 def read_pack(benchmark: Benchmark, path: Path) -> Pack:

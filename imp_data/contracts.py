@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from imp_data.errors import UserError
 from imp_data.ledger import LedgerRow
 from imp_data.manifest import Benchmark, Mixture, Pictures, Source
 from imp_data.recipes import Model
 from imp_data.sample import Sample
+from imp_data.small_files import read_small
 from imp_data.store import write_text
 
 CONTRACTS: dict[str, type[BaseModel]] = {
@@ -37,14 +39,23 @@ def write_schemas(folder: Path) -> list[str]:
     """Write all schemas; returns the names of those that changed."""
     changed = stale_schemas(folder)
     for name in changed:
-        write_text(schema_path(folder, name), schema_text(name))
+        path = schema_path(folder, name)
+        try:
+            write_text(path, schema_text(name))
+        except OSError as error:
+            remedy = "name a folder with --folder, in which no folder has a schema's name"
+            raise UserError(path, f"cannot be written ({error.strerror})", remedy) from None
     return changed
 
 
 def stale_schemas(folder: Path) -> list[str]:
     """The names of contracts whose file is absent or says something else."""
-    return [name for name in CONTRACTS if _content(schema_path(folder, name)) != schema_text(name)]
+    return [name for name in CONTRACTS if _is_stale(schema_path(folder, name), schema_text(name))]
 
 
-def _content(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _is_stale(path: Path, text: str) -> bool:
+    fresh = text.encode()
+    try:
+        return not path.is_file() or read_small(path, len(fresh), "") != fresh
+    except UserError:  # longer, or not to be read: it says something else
+        return True

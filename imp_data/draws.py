@@ -6,7 +6,7 @@ from pathlib import Path
 from imp_data.benchmarks import read_pack
 from imp_data.candidates import Candidates, candidates
 from imp_data.datadir import DataDir
-from imp_data.images.archive import Shelf
+from imp_data.images.archive import Shelf, data_shelf
 from imp_data.images.decoding import decoder
 from imp_data.manifest import Decontamination, Recipe, model_digest
 from imp_data.objects import is_file
@@ -27,7 +27,7 @@ class Draws(Stamps):
     def shelf(self, collections: tuple[str, ...]) -> Shelf:
         """Where the pictures of these collections are."""
         folders = self.recipe.folders(collections)
-        return Shelf(self.data.images, self.data.raw(""), folders)
+        return data_shelf(self.data, folders)
 
     def pictures_digest(self, source: str) -> str:
         """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""

@@ -1,8 +1,10 @@
 """Files below a folder, through links too; and which of them only a desktop has put there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from imp_data.errors import UserError
 
 _SIDECARS = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
 
@@ -54,3 +56,22 @@ def _files(
             yield entry.path, state
         elif is_folder and identity not in around:
             yield from _files(entry.path, around | {identity}, unreadable)
+
+
+def real_places(paths: Iterable[Path | str]) -> tuple[str, ...]:
+    """Where these folders are once links are followed, each with a slash at its end."""
+    return tuple(dict.fromkeys(os.path.join(os.path.realpath(path), "") for path in paths))
+
+
+def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None:
+    """Raise UserError unless `real`, where `path` is once links are followed, is in a place.
+
+    Of `real_places`. What unpacks an archive by hand may lay links that lead anywhere; a person
+    links whole folders, at the top.
+    """
+    if not os.path.join(real, "").startswith(places):
+        raise UserError(
+            path,
+            f"is behind a link that leads out of the data directory, to {real}",
+            "put the files themselves there; or link the whole folder that a manifest names",
+        )

@@ -11,7 +11,7 @@ from imp_data.file_kinds import HEAD_BYTES, file_kind
 from imp_data.image_paths import normal_path
 from imp_data.images.archive import AmbiguousImage, DamagedMember, Shelf, TooManyBytes
 from imp_data.layouts import LAYOUTS
-from imp_data.manifest import File, Folder, Limits, Pictures, Recipe, Source, line_of
+from imp_data.manifest import File, Folder, Limits, Pictures, Recipe, Source, spot_of
 from imp_data.places import in_store
 from imp_data.sample import Draft
 from imp_data.store import matching
@@ -129,7 +129,7 @@ class Places:
     def _line(self, room: str, name: str, *location: str | int) -> str:
         path = self._manifest(room, name)
         field = ".".join(map(str, location))
-        return f"{path}, line {line_of(path, *location)}, {field}"
+        return f"{path}, {spot_of(path, *location)}, {field}"
 
     def _manifest(self, room: str, name: str) -> Path:
         return self._recipe.rooms / room / f"{name}.yaml"

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imp_data.manifest import Strict
+from imp_data.manifest import Positive, Strict
 
-Size = Annotated[int, Field(gt=0)]
+Size = Positive
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Architecture = Literal["phi", "qwen2", "phi3"]

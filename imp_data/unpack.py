@@ -1,5 +1,6 @@
 """Lays chosen members of a zip or tar below a folder: none that leads outside, each one whole."""
 
+import os
 import re
 import shutil
 import stat
@@ -17,7 +18,7 @@ from typing import IO
 from imp_data.at_once import at_once
 from imp_data.errors import ANEW, UserError
 from imp_data.file_kinds import HEAD_BYTES, file_kind
-from imp_data.folders import is_sidecar
+from imp_data.folders import is_sidecar, real_places, refuse_way_out
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
 from imp_data.ranges import opened
@@ -56,6 +57,7 @@ def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> No
                 pass
         else:
             for name, content in members:
+                _refuse_way_out(folder, name)
                 _lay(content, folder / name)
     except _DAMAGED as error:
         problem = f"is damaged at or after {names[-1] if names else 'its beginning'}: {error}"
@@ -77,6 +79,14 @@ def _named(archive: Path, globs: Sequence[str], names: list[str]) -> Iterator[_M
             problem = f"member {name} is a link or a device, or leads out of the folder"
             raise UserError(archive, problem, "do not trust this archive; get it elsewhere")
         yield name, content
+
+
+def _refuse_way_out(folder: Path, name: str) -> None:
+    """Raise UserError where a link deeper than directly in the folder leads a member out of it."""
+    around = (folder / name).parent
+    top = folder / name.partition("/")[0]
+    places = real_places((folder, folder.parent, top))
+    refuse_way_out(folder / name, os.path.realpath(around), places)
 
 
 def _lay(content: IO[bytes], path: Path, begun: bytes = b"") -> None:

@@ -326,7 +326,7 @@ def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(
     monkeypatch.setenv("IMP_MIXTURE", str(path))
     ran = Ran(capsys, "explain", "1")
     assert ran.status == 1
-    assert ran.err.startswith(f"imp-data: {path}: line 3, seed: ")
+    assert ran.err.startswith(f"imp-data: {path}: line 3, column 1, seed: ")
     assert "parts: " in ran.err
 
 

@@ -55,14 +55,14 @@ def test_a_folder_that_is_not_there_is_named_with_its_line_and_what_there_is(wor
     raw = world.data.raw("own")
     assert problem_of(own(world, "{path: pics, inside: photo}")) == (
         "these places are not there:\n"
-        f"  {world.manifests}/pictures/own.yaml, line 6, folders.0.inside: "
+        f"  {world.manifests}/pictures/own.yaml, line 6, column 18, folders.0.inside: "
         f"there is no folder {raw}/photo; {raw} holds photos, records.json"
     )
 
 
 def test_an_archive_that_is_neither_there_nor_published_is_named(world: World) -> None:
     problem = problem_of(own(world, "{path: pics, file: photos.zip}"))
-    assert "line 6, folders.0.file: photos.zip is not in" in problem
+    assert "line 6, column 18, folders.0.file: photos.zip is not in" in problem
     assert "not among this manifest's `files` (records.json)" in problem
 
 
@@ -76,8 +76,9 @@ def test_a_folder_that_an_archive_lacks_is_named_with_those_that_it_has(
         whole.writestr("train/0.jpg", b"")
         whole.writestr("README", b"")
     problem = problem_of(own(world, "{path: pics, file: photos.zip, inside: trian}"))
-    assert f"line 6, folders.0.inside: {archive} holds no folder trian; it holds train, README" in (
-        problem
+    assert problem.endswith(
+        "line 6, column 36, folders.0.inside: "
+        f"{archive} holds no folder trian; it holds train, README"
     )
 
 

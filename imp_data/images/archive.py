@@ -4,12 +4,15 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, Protocol
 
+from imp_data.datadir import DataDir
 from imp_data.errors import UserError
+from imp_data.folders import real_places, refuse_way_out
 from imp_data.images.gathered import Asked, Gathered
 from imp_data.images.members import DamagedMember, TooManyBytes, read_member
 from imp_data.images.respelled import FOLDER, AmbiguousImage, Home, StateOf, respelled
@@ -39,12 +42,14 @@ class Shelf(NamedTuple):
     """Where pictures are looked for; cheap to send to another process.
 
     `images` holds unpacked pictures under the paths that Samples name; `raw` holds one folder a
-    collection; `folders` are (collection, folder) pairs, the longest path first.
+    collection; `folders` are (collection, folder) pairs, the longest path first. `within` are the
+    places that no link may lead out of (`data_shelf`); none where a person named the folder itself.
     """
 
     images: Path
     raw: Path
     folders: tuple[tuple[str, Folder], ...]
+    within: tuple[str, ...] = ()
 
     def read(self, image: str, max_bytes: int) -> bytes:
         """The image's bytes; see `found`."""
@@ -55,7 +60,7 @@ class Shelf(NamedTuple):
 
         Raises FileNotFoundError where no place has it, AmbiguousImage where several images may be
         meant, DamagedMember, TooManyBytes; UserError if an archive is there but is none, or if what
-        is there cannot be read.
+        is there cannot be read or is behind a link that leads out of `within`.
         """
         if in_store(self.raw):
             return self.gathered([image], max_bytes).found(image, max_bytes)
@@ -72,7 +77,7 @@ class Shelf(NamedTuple):
     def _exact(self, image: str, max_bytes: int) -> bytes | None:
         try:
             for place, member in chain([(self.images, image)], self.places(image)):
-                data = _read(place, member, max_bytes)
+                data = _read(place, member, max_bytes, self.within)
                 if data is not None:
                     return data
         except OSError as error:
@@ -105,6 +110,21 @@ class Shelf(NamedTuple):
                 yield (home / folder.file if folder.file else home), inside
 
 
+def data_shelf(data: DataDir, folders: tuple[tuple[str, Folder], ...]) -> Shelf:
+    """What reads the images of a data directory, and no other file of this machine.
+
+    Links at a folder that a manifest names, above it, or directly in data/raw/<name> are a person's
+    own and lead where they like; others stay within the data directory and these folders.
+    """
+    if in_store(data.root):
+        return Shelf(data.images, data.raw(""), folders)
+    named = [data.root, data.raw(""), data.images]
+    for collection, folder in folders:
+        named += [data.images / folder.path, data.raw(collection)]
+        named += [] if folder.file else [data.raw(collection) / folder.inside]
+    return Shelf(data.images, data.raw(""), folders, real_places(named))
+
+
 def state_here(place: Path) -> int | State | None:
     """The state of a folder or archive of this machine."""
     try:
@@ -129,10 +149,21 @@ def _unreadable(error: OSError, place: Path) -> UserError:
     return UserError(where, f"cannot be read ({why})", _ACCESS)
 
 
-def _read(place: Path, member: str, max_bytes: int) -> bytes | None:
+def _read(place: Path, member: str, max_bytes: int, within: tuple[str, ...]) -> bytes | None:
     """What the folder or archive has under that name; None where it has nothing."""
+    if ".." in member and ".." in member.split("/") and place.is_dir():
+        return None
     try:
-        return _read_file(f"{place}/{member}", max_bytes)
+        with open(f"{place}/{member}", "rb", 0, opener=_without_waiting) as file:
+            state = os.fstat(file.fileno())
+            if not S_ISREG(state.st_mode):
+                return None
+            if within and not (real := _real(file)).startswith(within):
+                top = place / member.partition("/")[0]
+                refuse_way_out(str(file.name), real, real_places((top,)))
+            if state.st_size > max_bytes:
+                raise TooManyBytes
+            return file.read()
     except NotADirectoryError:  # an archive, or a name below a picture
         state = place.stat()
         is_archive = S_ISREG(state.st_mode)
@@ -150,11 +181,9 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _read_file(path: str, max_bytes: int) -> bytes | None:
-    with open(path, "rb", 0, opener=_without_waiting) as file:
-        state = os.fstat(file.fileno())
-        if not S_ISREG(state.st_mode):
-            return None
-        if state.st_size > max_bytes:
-            raise TooManyBytes
-        return file.read()
+def _real(file: FileIO) -> str:
+    """Where an open file is once links are followed."""
+    try:
+        return os.readlink(f"/proc/self/fd/{file.fileno()}")
+    except OSError:  # on macOS
+        return os.path.realpath(str(file.name))

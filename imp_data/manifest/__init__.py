@@ -1,5 +1,6 @@
 """What a manifest may say: sources, collections of pictures, benchmarks, mixtures."""
 
+from imp_data.manifest.fields import Name, Positive
 from imp_data.manifest.mixture import (
     ROOMS,
     Decontamination,
@@ -22,7 +23,7 @@ from imp_data.manifest.published import (
     Source,
     SubsetRule,
 )
-from imp_data.manifest.strict import Name, Strict, line_of, load, model_digest
+from imp_data.manifest.strict import Strict, load, model_digest, spot_of
 
 __all__ = [
     "ROOMS",
@@ -39,13 +40,14 @@ __all__ = [
     "NearDuplicates",
     "Part",
     "Pictures",
+    "Positive",
     "Published",
     "Recipe",
     "Source",
     "Strict",
     "SubsetRule",
-    "line_of",
     "load",
     "load_recipe",
     "model_digest",
+    "spot_of",
 ]

@@ -1,19 +1,32 @@
 """What a mixture is made of, by which rules, and all the manifests that it names."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imp_data.manifest.published import Benchmark, Expect, Folder, Pictures, Source
-from imp_data.manifest.strict import Count, Name, Strict, load
+from imp_data.errors import UserError
+from imp_data.manifest.fields import Count, Name, Positive
+from imp_data.manifest.published import (
+    Benchmark,
+    Expect,
+    File,
+    Folder,
+    Pictures,
+    Published,
+    Source,
+    clashing,
+)
+from imp_data.manifest.strict import Strict, load, spot_of
 
 
 class Part(Strict):
     """One source's share of a mixture."""
 
     source: Name
-    quota: Annotated[int, Field(gt=0)]
+    quota: Positive
     paper: Count | None = Field(None, description="the paper's rounded figure, for the card")
     group: str = Field(description="the paper's heading for it")
     expect: Expect | None = Field(None, description="instead of the source's own")
@@ -59,7 +72,7 @@ class NearDuplicates(Strict):
     max_distance_bits: Annotated[int, Field(ge=0, le=15)] = Field(
         4, description="Hamming distance of 64-bit hashes up to which two pictures look alike"
     )
-    max_answer_words: Annotated[int, Field(gt=0)] = Field(
+    max_answer_words: Positive = Field(
         5, description="longer answers are not compared: few of them agree word for word"
     )
     listed: Count = Field(100, description="findings of each kind that are told in full")
@@ -68,12 +81,12 @@ class NearDuplicates(Strict):
 class Limits(Strict):
     """Bounds beyond which a record or a picture is refused."""
 
-    max_turns: Annotated[int, Field(gt=0)] = 1_000
-    max_characters: Annotated[int, Field(gt=0)] = 200_000
-    min_side_px: Annotated[int, Field(gt=0)] = 8
-    max_pixels: Annotated[int, Field(gt=0)] = 178_956_970
-    max_image_bytes: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
-    max_decode_seconds: Annotated[int, Field(gt=0)] = Field(
+    max_turns: Positive = 1_000
+    max_characters: Positive = 200_000
+    min_side_px: Positive = 8
+    max_pixels: Positive = 178_956_970
+    max_image_bytes: Positive = 256 * 1024 * 1024
+    max_decode_seconds: Positive = Field(
         300, description="that a picture may keep its decoder busy"
     )
 
@@ -104,14 +117,19 @@ class Mixture(Strict):
         pattern=r"^[a-z0-9_-]+$",
         description="the model to be trained on it: a file of manifests/models/, without .yaml",
     )
-    shard_rows: Annotated[int, Field(gt=0)] = 50_000
+    shard_rows: Positive = 50_000
 
     @model_validator(mode="after")
     def _refers_to_its_parts(self) -> "Mixture":
         names = [part.source for part in self.parts]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"parts: {', '.join(twice)} stands twice; give each source one quota")
+        named = {
+            "parts": (names, "give each source one quota"),
+            "exclusions": ([e.name for e in self.exclusions], "give each a name of its own"),
+            "decontaminate": ([d.benchmark for d in self.decontaminate], "keep one of the two"),
+        }
+        for field, (some, remedy) in named.items():
+            if twice := [name for name, count in Counter(some).items() if count > 1]:
+                raise ValueError(f"{field}: {', '.join(sorted(twice))} stands twice; {remedy}")
         strangers = sorted({e.source for e in self.exclusions} - set(names))
         if strangers:
             raise ValueError(f"exclusions: {', '.join(strangers)} is not among the parts")
@@ -169,6 +187,26 @@ def load_recipe(mixture_path: Path) -> Recipe:
     named = {n for s in sources.values() for n in s.pictures}
     named |= {n for b in benchmarks.values() for n in b.pictures}
     pictures = {n: load(rooms / "pictures" / f"{n}.yaml", Pictures) for n in sorted(named)}
+    published: dict[str, Mapping[str, Published]] = {
+        "sources": sources,
+        "pictures": pictures,
+        "benchmarks": benchmarks,
+    }
+    for name in sorted({*sources, *pictures, *benchmarks}):
+        _check_files(rooms, name, published)
     return Recipe(
         mixture=mixture, sources=sources, pictures=pictures, benchmarks=benchmarks, rooms=rooms
     )
+
+
+def _check_files(rooms: Path, name: str, published: Mapping[str, Mapping[str, Published]]) -> None:
+    """Raise UserError where manifests of one name, which share a folder, differ about a file."""
+    known: dict[str, File] = {}
+    for room, manifests in published.items():
+        for number, file in enumerate(manifests[name].files if name in manifests else ()):
+            if known.get(file.path) != file and (clash := clashing([*known, file.path])):
+                path = rooms / room / f"{name}.yaml"
+                where = f"{spot_of(path, 'files', number)}, files.{number}"
+                problem = f"{where}: another manifest of this name states it otherwise ({clash})"
+                raise UserError(path, problem, "state the file alike in both, or in one")
+            known[file.path] = file

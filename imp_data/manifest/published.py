@@ -1,18 +1,37 @@
 """What others publish: files, collections of pictures, sources, benchmarks."""
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from imp_data.manifest.strict import (
+from imp_data.manifest.fields import (
     Count,
+    MemberGlob,
     Name,
     PathPrefix,
     RelativeFolder,
     RelativePath,
     Sha256,
-    Strict,
 )
+from imp_data.manifest.strict import Strict
+
+
+def clashing(paths: Iterable[str]) -> str:
+    """Which of these paths cannot both be files of one folder, on a disk that knows no case."""
+    known: dict[str, str] = {}
+    for path in sorted(paths, key=lambda path: path.count("/")):
+        steps = path.casefold().split("/")
+        for count in range(1, len(steps) + 1):
+            if other := known.get("/".join(steps[:count])):
+                return (
+                    f"{path} and {other} are one place"
+                    if count == len(steps)
+                    else (f"{path} lies below {other}, which is a file")
+                )
+        known["/".join(steps)] = path
+    return ""
 
 
 class File(Strict):
@@ -23,7 +42,7 @@ class File(Strict):
     bytes: Count | None = None
     sha256: Sha256 | None = None
     by_hand: str | None = Field(None, description="how a person gets it where no address serves it")
-    unpack: tuple[str, ...] = Field(
+    unpack: tuple[MemberGlob, ...] = Field(
         (), description="members of this zip or tar to lay beside it, as globs; others stay inside"
     )
 
@@ -44,6 +63,13 @@ class Published(Strict):
     license_note: str | None = None
     unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
     files: tuple[File, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_apart(self) -> "Published":
+        paths = [file.path for file in self.files]
+        if clash := clashing(paths):
+            raise ValueError(f"files: {clash}; give each file a path of its own")
+        return self
 
 
 class Folder(Strict):
@@ -101,17 +127,35 @@ class Source(Published):
         return self
 
 
+def _expression(text: str) -> str:
+    try:
+        groups = re.compile(text).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression ({error})") from None
+    if groups > 1:
+        raise ValueError("has several groups; one at most, which is then the id: write (?:…)")
+    return text
+
+
+def _template(path: str) -> str:
+    if "{id}" not in path or set("{}") & set(path.replace("{id}", "")):
+        raise ValueError(f"{path!r} must have {{id}} where the id goes, and no other braces")
+    return path
+
+
 class Benchmark(Published):
     """A benchmark whose pictures must not be trained on."""
 
     id_files: tuple[RelativePath, ...] = Field(
         description='files whose {"data": [{"image_id": …}]} list the ids'
     )
-    id_pattern: str = Field(description="regular expression that finds candidates in a file name")
-    pictures: tuple[Name, ...] = Field(description="collections that hold its pictures")
-    picture_paths: tuple[RelativePath, ...] = Field(
-        description="where a picture is, with {id} in its place"
+    id_pattern: Annotated[str, AfterValidator(_expression)] = Field(
+        description="regular expression that finds candidates in a file name"
     )
+    pictures: tuple[Name, ...] = Field(description="collections that hold its pictures")
+    picture_paths: Annotated[
+        tuple[Annotated[RelativePath, AfterValidator(_template)], ...], Field(min_length=1)
+    ] = Field(description="where a picture is, with {id} in its place")
     expect_ids: Count | None = None
 
     @model_validator(mode="after")

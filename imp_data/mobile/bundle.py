@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.json_files import MOST_BYTES
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
+from imp_data.small_files import read_small
 from imp_data.store import check_not_moved
 
 MANIFEST = "manifest.json"
@@ -135,11 +137,11 @@ class Bundle(BaseModel):
 def read_bundle(folder: Path) -> Bundle:
     """The manifest of an export or of a phone's folder."""
     path = folder / MANIFEST
-    try:
-        return Bundle.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+    if not path.exists():
         check_not_moved(folder)
-        raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN) from error
+        raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN)
+    try:
+        return Bundle.model_validate_json(read_small(path, MOST_BYTES, _EXPORT_AGAIN))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -1,16 +1,20 @@
 """The chat template of a model folder, in whichever file transformers has put it."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
+from imp_data.json_files import json_object
+from imp_data.small_files import small_text
 
 # transformers' own tags around what is learned; to Jinja elsewhere they are unknown. What goes with
 # a tag is the whitespace that Jinja strips beside it, and the newline after a block.
 _GENERATION = re.compile(r"(?:\s*\{%-|\{%)\s*(?:end)?generation\s*(?:-%\}\s*|%\}\n?)")
+
+_MOST_BYTES = 16 << 20
+_SAVE_AGAIN = "save the tokenizer again beside the model"
 
 
 def chat_template(folder: Path) -> str:
@@ -34,23 +38,16 @@ def stored_chat_template(folder: Path) -> str:
     raise UserError(folder, "has no chat template", remedy)
 
 
-def json_object(path: Path) -> dict[str, Any]:
+def optional_object(path: Path) -> dict[str, Any]:
     """A JSON file's object; an empty one where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        problem = f"is not JSON ({error})"
-        raise UserError(path, problem, "save the tokenizer again beside the model") from None
-    return found if isinstance(found, dict) else {}
+    return json_object(path, _SAVE_AGAIN) if path.exists() else {}
 
 
 def _templates(folder: Path) -> Iterator[Any]:
     jinja = folder / "chat_template.jinja"
-    yield jinja.read_text(encoding="utf-8") if jinja.exists() else None
+    yield small_text(jinja, _MOST_BYTES, _SAVE_AGAIN) if jinja.exists() else None
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        yield _default(json_object(folder / name).get("chat_template"))
+        yield _default(optional_object(folder / name).get("chat_template"))
 
 
 def _default(found: Any) -> Any:

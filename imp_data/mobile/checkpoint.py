@@ -1,6 +1,5 @@
 """A merged model as the trainer saves it: its configuration, tensors, tokenizer and provenance."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.json_files import MOST_BYTES, json_object
 from imp_data.mobile.model_config import whole_config
 from imp_data.mobile.weights import Stored, stored_tensors
+from imp_data.small_files import read_small
 
 ARCHITECTURES = {"phi": "phi2", "qwen2": "qwen2", "phi3": "phi3"}
 # Both styles of save_pretrained, the stock class's and a subclass's, and the names in memory.
@@ -22,6 +23,7 @@ _PARTS = (
 )
 _LORA = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|base_layer|lora_magnitude_vector)\b")
 _VISION_TARGET = re.compile(r"vision_tower|vision_model|out_proj")
+_WRITE_AGAIN = "write it as the trainer does"
 _MERGE_FIRST = "merge the adapter into the model first (imp-data merge), then export what it writes"
 
 
@@ -134,10 +136,10 @@ def _refuse_adapters(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if not path.exists():
         return
-    adapter = json.loads(path.read_bytes())
+    adapter = json_object(path, _MERGE_FIRST)
     targets = adapter.get("target_modules") or []
     targets = [targets] if isinstance(targets, str) else targets
-    _refuse(path, any(_VISION_TARGET.search(target) for target in targets))
+    _refuse(path, any(_VISION_TARGET.search(str(target)) for target in targets))
 
 
 def _refuse_lora_tensors(folder: Path, stored: dict[str, Stored]) -> None:
@@ -158,9 +160,9 @@ def _provenance(folder: Path) -> Provenance:
     if not path.exists():
         return Provenance()
     try:
-        return Provenance.model_validate_json(path.read_bytes())
+        return Provenance.model_validate_json(read_small(path, MOST_BYTES, _WRITE_AGAIN))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "file"
         problem = f"{field}: {first['msg']}"
-        raise UserError(path, problem, "write it as the trainer does") from error
+        raise UserError(path, problem, _WRITE_AGAIN) from error

@@ -1,12 +1,12 @@
 """A model folder's config.json as transformers reads it: what it leaves out has its default."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
 from imp_data.errors import UserError
+from imp_data.json_files import json_object
 
 _SAVE_AGAIN = "save the model again with save_pretrained"
 # Of these the folder's own word counts; LlavaConfig knows neither.
@@ -19,7 +19,7 @@ def whole_config(path: Path) -> dict[str, Any]:
     transformers itself leaves out of a nested configuration what its class has by default, and
     names some fields otherwise in earlier versions (`rope_theta`, `rope_scaling`).
     """
-    stated = _read(path)
+    stated = json_object(path, _SAVE_AGAIN)
     found = _with_defaults(path, stated)
     for name in _OF_THE_CLASS:
         found[name] = stated.get(name)
@@ -27,16 +27,6 @@ def whole_config(path: Path) -> dict[str, Any]:
         # Llava's own says whether its head is the embedding.
         found["text_config"]["tie_word_embeddings"] = found["tie_word_embeddings"]
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        stated = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(path, f"is not JSON ({error})", _SAVE_AGAIN) from None
-    if not isinstance(stated, dict):
-        raise UserError(path, "holds no JSON object", _SAVE_AGAIN)
-    return stated
 
 
 def _with_defaults(path: Path, stated: dict[str, Any]) -> dict[str, Any]:

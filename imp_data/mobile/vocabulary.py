@@ -1,6 +1,5 @@
 """A tokenizer.json as llama.cpp's own vocabulary: byte-level BPE, or BPE over pieces with ▁."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +7,11 @@ from typing import Any, NamedTuple
 from gguf import GGUFValueType, TokenType
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat_template import json_object
+from imp_data.json_files import json_object
+from imp_data.mobile.chat_template import optional_object
 from imp_data.mobile.gguf_file import Metadata
 
+_SAVE_AGAIN = "save the tokenizer beside the model"
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -59,9 +60,18 @@ def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
     """The folder's tokenizer for an embedding of so many rows."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise UserError(path, "is not there", "save the tokenizer beside the model")
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    settings = _settings(folder)
+        raise UserError(path, "is not there", _SAVE_AGAIN)
+    found = json_object(path, _SAVE_AGAIN)
+    try:
+        return _vocabulary(path, found, _settings(folder), rows)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        why = f"is no tokenizer as the library tokenizers writes it ({error!r})"
+        raise UserError(path, why, _SAVE_AGAIN) from error
+
+
+def _vocabulary(
+    path: Path, found: dict[str, Any], settings: dict[str, Any], rows: int
+) -> Vocabulary:
     model, added = found["model"], found.get("added_tokens") or []
     if model.get("type") != "BPE":
         raise _unknown(path, f"model {model.get('type')!r}")
@@ -90,8 +100,8 @@ def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
 
 def _settings(folder: Path) -> dict[str, Any]:
     """Earlier versions wrote the special tokens to a file of their own."""
-    special = json_object(folder / "special_tokens_map.json")
-    return special | json_object(folder / "tokenizer_config.json")
+    special = optional_object(folder / "special_tokens_map.json")
+    return special | optional_object(folder / "tokenizer_config.json")
 
 
 def _unknown(path: Path, what: str) -> UserError:

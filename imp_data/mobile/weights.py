@@ -1,14 +1,16 @@
 """Tensors of a model folder, read from safetensors in blocks of rows, never a whole file."""
 
-import json
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.json_files import json_object, json_value
 
 Floats = NDArray[np.float32]
 # What of a tensor is in memory at a time, as float32.
@@ -16,6 +18,20 @@ BLOCK_BYTES = 64 << 20
 _FETCH_AGAIN = "save the model again, or fetch its files again"
 # numpy knows no bfloat16; its bits are the upper half of a float32's.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+# That of the library safetensors.
+_MOST_HEADER_BYTES = 100_000_000
+
+
+class Entry(BaseModel):
+    """What a file's header says of a tensor."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    data_offsets: tuple[Annotated[int, Field(ge=0)], int]
+
+
+_HEADER = TypeAdapter(dict[str, Entry])
 
 
 class Stored(NamedTuple):
@@ -62,23 +78,32 @@ def _in_file(path: Path) -> Iterator[tuple[str, Stored]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= size - 8:
+        if not 0 < length <= min(size - 8, _MOST_HEADER_BYTES):
             raise UserError(path, "is not a safetensors file", _FETCH_AGAIN)
         header = file.read(length)
-    try:
-        entries = json.loads(header)
-    except ValueError as error:
-        raise UserError(path, f"is not a safetensors file ({error})", _FETCH_AGAIN) from error
-    for name, entry in entries.items():
-        if name == "__metadata__":
-            continue
-        if entry["dtype"] not in _DTYPES:
-            problem = f"tensor {name} holds {entry['dtype']}, not floating-point numbers"
+    for name, entry in _entries(path, header).items():
+        if entry.dtype not in _DTYPES:
+            problem = f"tensor {name} holds {entry.dtype}, not floating-point numbers"
             raise UserError(path, problem, "save the model in bf16, fp16 or fp32, unquantized")
-        begin, end = entry["data_offsets"]
+        begin, end = entry.data_offsets
         if 8 + length + end > size:
             raise UserError(path, f"ends before tensor {name}", _FETCH_AGAIN)
-        yield name, Stored(path, 8 + length + begin, entry["dtype"], tuple(entry["shape"]))
+        if end - begin != prod(entry.shape) * np.dtype(_DTYPES[entry.dtype]).itemsize:
+            problem = f"tensor {name} has {end - begin:,} bytes, not as many as its shape"
+            raise UserError(path, problem, _FETCH_AGAIN)
+        yield name, Stored(path, 8 + length + begin, entry.dtype, entry.shape)
+
+
+def _entries(path: Path, header: bytes) -> dict[str, Entry]:
+    found = json_value(path, header, _FETCH_AGAIN)
+    if isinstance(found, dict):
+        found.pop("__metadata__", None)
+    try:
+        return _HEADER.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(path, f"is not a safetensors file ({problem})", _FETCH_AGAIN) from None
 
 
 def _check_index(folder: Path, found: set[str]) -> None:
@@ -86,6 +111,8 @@ def _check_index(folder: Path, found: set[str]) -> None:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return
-    places = json.loads(index.read_bytes())["weight_map"]
-    if lost := sorted({file for name, file in places.items() if name not in found}):
+    places = json_object(index, _FETCH_AGAIN).get("weight_map")
+    if not isinstance(places, dict):
+        raise UserError(index, "has no weight_map", _FETCH_AGAIN)
+    if lost := sorted({str(file) for name, file in places.items() if name not in found}):
         raise UserError(index, f"names {', '.join(lost)}, not whole here", _FETCH_AGAIN)

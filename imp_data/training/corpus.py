@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from imp_data.datadir import DataDir
 from imp_data.errors import UserError
-from imp_data.images.archive import Shelf
+from imp_data.images.archive import Shelf, data_shelf
 from imp_data.manifest import Pictures, Source, load
 from imp_data.mixture_folder import reading
 from imp_data.stated import check_files
@@ -96,4 +96,4 @@ def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:
         for folder in load(path, Pictures).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
-    return Shelf(data.images, data.raw(""), tuple(folders))
+    return data_shelf(data, tuple(folders))

@@ -9,7 +9,9 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.file_kinds import HEAD_BYTES, described, file_kind
+from imp_data.small_files import read_small
 
+_MOST_BYTES = 512 << 20
 # Blanks, and the commas that some writers put between objects.
 _BETWEEN = " \t\r\n,"
 # A key by which an object is a row itself, and not what rows stand in.
@@ -47,10 +49,7 @@ def read_rows(path: Path) -> list[Any]:
 
 
 def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(path, f"cannot be read ({error.strerror})", "name a file") from None
+    content = read_small(path, _MOST_BYTES, "name a file of questions or answers")
     kind = file_kind(content[:HEAD_BYTES])
     if kind not in _MAY_BE_JSON:
         raise UserError(path, f"is {described(kind)}", _WRITE_JSON)
@@ -76,6 +75,10 @@ def _one_after_another(path: Path, text: str) -> Iterator[Placed]:
         except json.JSONDecodeError as error:
             problem = f"is not JSON ({error.msg})"
             raise UserError(f"{path}, line {error.lineno}", problem, "repair the line") from None
+        except (ValueError, RecursionError) as error:
+            # A number of thousands of digits, or brackets in thousands.
+            problem = f"is not read ({error})"
+            raise UserError(f"{path}, line {line}", problem, "repair the line") from None
         yield Placed(f"{path}, line {line}", value)
 
 

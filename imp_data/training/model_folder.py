@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from transformers import (
     AutoModelForImageTextToText,
@@ -21,6 +20,7 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.images import rgb
+from imp_data.json_files import json_object
 from imp_data.recipes import Model
 from imp_data.store import check_not_moved, json_text, write_text, written_aside
 from imp_data.training import (
@@ -135,13 +135,9 @@ def load_processor(folder: Path) -> LlavaProcessor:
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """What imp.json says. Raises UserError where the folder holds no model of ours."""
-    try:
-        facts: dict[str, Any] = orjson.loads((folder / FACTS).read_bytes())
-    except FileNotFoundError:
+    path = folder / FACTS
+    if not path.exists():
         check_not_moved(folder)
-        raise UserError(
-            folder, f"holds no model (no {FACTS})", "name a folder that `imp-data merge` wrote"
-        ) from None
-    except orjson.JSONDecodeError as error:
-        raise UserError(folder / FACTS, f"is damaged: {error}", "merge the run again") from None
-    return facts
+        remedy = "name a folder that `imp-data merge` wrote"
+        raise UserError(folder, f"holds no model (no {FACTS})", remedy)
+    return json_object(path, "merge the run again")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTrainedTokenizerBase
@@ -80,7 +81,12 @@ def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":
     facts = facts_of(folder)
     if "manifest" not in facts:
         raise UserError(folder, "is no stage of a run", "name the folder that `train` wrote")
-    model = Model.model_validate(facts["manifest"])
+    try:
+        model = Model.model_validate(facts["manifest"])
+    except ValidationError as error:
+        why = "; ".join(one["msg"] for one in error.errors()[:3])
+        problem = f"its manifest is not one of a model ({why})"
+        raise UserError(folder / FACTS, problem, "name the folder that `train` wrote") from None
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = build(model, tokenizer, model.seed, dtype)
     lay(network, earlier_weights(folder))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from imp_data.errors import UserError
+from imp_data.json_files import json_object
 from imp_data.sample import SHORT_ANSWER_SUFFIX
+from imp_data.small_files import small_text
 from imp_data.training.json_rows import read_rows
 from imp_data.training.metrics import chosen, exact, mme, mme_label, pope, textvqa_score
 from imp_data.training.questions import Answer, Question
@@ -133,11 +133,10 @@ def score_mme(asked: Asked, folder: Path) -> Figures:
 def _mme_answers(folder: Path, category: str, name: str) -> dict[str, str]:
     inner = folder / category / "questions_answers_YN"
     path = (inner if inner.is_dir() else folder / category) / f"{name}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(path, f"cannot be read ({error.strerror})", _OTHER_FILE) from None
+    lines = small_text(path, _MOST_ANSWER_BYTES, _OTHER_FILE).splitlines()
     pairs = [line.strip().split("\t") for line in lines if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UserError(path, "has a line that is not question, tab, answer", _OTHER_FILE)
     return {_mme_question(question): answer.strip().lower() for question, answer in pairs}
 
 
@@ -166,14 +165,11 @@ def score_exact(asked: Asked, _: Path) -> Figures:
     return figures
 
 
+_MOST_ANSWER_BYTES = 16 << 20
+
+
 def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UserError(path, f"cannot be read ({error})", _OTHER_FILE) from None
-    if not isinstance(found, dict):
-        raise UserError(path, "holds no JSON object", _OTHER_FILE)
-    return found
+    return json_object(path, _OTHER_FILE)
 
 
 _OTHER_FILE = "name the annotations of the release that the question file is of"

@@ -1,0 +1,47 @@
+"""Files that a person writes or names: read whole, but never more of them than is sensible."""
+
+import os
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from imp_data.errors import UserError
+
+
+def read_small(path: Path, most_bytes: int, remedy: str) -> bytes:
+    """The bytes of a regular file of this machine.
+
+    Raises UserError, with this remedy where no better one is known, if there is no such file, if it
+    is a folder, a pipe or a device, if it has more than `most_bytes`, or cannot be read.
+    """
+    try:
+        # Opening a pipe that nobody writes to would wait for ever.
+        with open(path, "rb", opener=_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not S_ISREG(mode):
+                raise UserError(path, _other_kind(mode), remedy)
+            content = file.read(most_bytes + 1)
+    except IsADirectoryError:
+        raise UserError(path, _other_kind(os.stat(path).st_mode), remedy) from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(path, f"cannot be read ({why})", remedy) from None
+    if len(content) > most_bytes:
+        problem = f"has more than {most_bytes:,} bytes, the most that is read of such a file"
+        raise UserError(path, problem, remedy)
+    return content
+
+
+def small_text(path: Path, most_bytes: int, remedy: str) -> str:
+    """The same, decoded; UserError names the first byte that is not UTF-8."""
+    try:
+        return read_small(path, most_bytes, remedy).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"is not in UTF-8: byte {error.start + 1:,}", remedy) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _other_kind(mode: int) -> str:
+    return "is a folder, not a file" if S_ISDIR(mode) else "is a pipe or a device, not a file"
