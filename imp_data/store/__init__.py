@@ -20,7 +20,7 @@ from imp_data.store.files import (
     writing_to,
     written_aside,
 )
-from imp_data.store.globs import matching
+from imp_data.store.globs import is_named, matching
 from imp_data.store.locks import held
 from imp_data.store.stages import Other, Run, StageResult, read_stamp, run_stage, write_stamp
 from imp_data.store.tables import (
@@ -46,6 +46,7 @@ __all__ = [
     "file_sha256",
     "file_sizes",
     "held",
+    "is_named",
     "json_text",
     "library_versions",
     "listing_digest",

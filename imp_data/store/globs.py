@@ -24,5 +24,10 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     return sorted((path for path in found if _is_shown(path, folder)), key=lambda path: path.parts)
 
 
+def is_named(path: str, pattern: str) -> bool:
+    """Whether a glob names the file at that path, hidden or not."""
+    return re.match(glob_translate(pattern), path) is not None
+
+
 def _is_shown(path: Path, folder: Path) -> bool:
     return not path.name.startswith(".") and not is_sidecar(path.relative_to(folder).as_posix())
