@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from imp_data.expected import Expected, check_kind
 from imp_data.lockfile import Locks
 from imp_data.manifest import File, Published
 from imp_data.objects import is_there
+from imp_data.places import in_store
 from imp_data.responses import Refused, Unreachable
-from imp_data.transfer import ROOM, Wanted
+from imp_data.transfer import ROOM, Wanted, arrived_bytes
 from imp_data.unpack import unpack
 
 _AGAIN = (
@@ -79,6 +81,7 @@ def obtain(
     """
     digests: dict[str, str] = {}
     missing: list[Manual] = []
+    _check_room(manifests, folder)
     named = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
     for published, file in ((m, f) for m in manifests for f in m.files):
         path = f"{published.name}/{file.path}"
@@ -102,6 +105,26 @@ def obtain(
         remedy = "put each there, then run the same command again"
         raise UserError(manifests[0].name, asks_for(missing), remedy)
     return digests
+
+
+def _check_room(manifests: Sequence[Published], folder: Path) -> None:
+    """Raise UserError where the disk has no room for all files of known size still to be fetched.
+
+    For an object store each file is made by itself on this machine's scratch disk.
+    """
+    if in_store(folder):
+        return
+    lacking = {
+        file.path: file.bytes - arrived_bytes(folder / file.path)
+        for file in (file for m in manifests for file in m.files)
+        if file.bytes is not None and file.url and not (folder / file.path).exists()
+    }
+    free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.is_dir())).free
+    if sum(lacking.values()) > free:
+        problem = (
+            f"needs {sum(lacking.values()):,} bytes for {len(lacking)} files, {free:,} are free"
+        )
+        raise UserError(folder, problem, ROOM)
 
 
 def _at_mirror(mirror: str, path: str) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +96,15 @@ class Locks:
         room = next(name for name, model in ROOMS.items() if type(published) is model)
         name = f"{published.name}.lock"
         return self._rooms / room / name, self._spare / room / name
+
+
+def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, str]:
+    """Where it is stated what a file's sha256 must be, by path; nothing of what is drawn."""
+    held = {}
+    for published, file in ((m, f) for m in manifests for f in m.files if locks):
+        found = locks.found(published, file.path) if locks and file.sha256 is None else None
+        held[file.path] = found.where if found else "the manifest" if file.sha256 else "nothing"
+    return held
 
 
 def is_own(published: Published, file: File) -> bool:

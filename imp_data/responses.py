@@ -88,10 +88,10 @@ def span_of(response: httpx.Response, file: File, begun: Begun, stated_by: str) 
         raise Refused(f"answers HTTP {status}")
     _check_form(response, file)
     span = _piece(response, begun) if status == 206 else _whole(response, file)
-    if file.bytes is not None and span.total not in (None, file.bytes):
+    if file.bytes is not None and span.total is not None and span.total != file.bytes:
         raise Refused(f"has {span.total:,} bytes, {stated_by} says {file.bytes:,}")
     if file.bytes is None and max(span.total or 0, span.end or 0) > file.max_bytes:
-        raise Refused(f"has {span.total or span.end:,} bytes{_too_many(file)}")
+        raise Refused(f"has {span.total or span.end:,} bytes, more{_too_many(file)}")
     if span.total == 0 and file.bytes != 0 and file.sha256 is None:
         raise Refused("answers with an empty body (Content-Length: 0)")
     return span

@@ -41,8 +41,7 @@ class Wanted(NamedTuple):
 
     @property
     def part(self) -> Path:
-        whole = scratch(self.target) if in_store(self.target) else self.target
-        return whole.with_name(f".{whole.name}.part")
+        return part_of(self.target)
 
     @property
     def version(self) -> Path:
@@ -54,7 +53,7 @@ class Wanted(NamedTuple):
 
         Without a sha256 that is only the very version begun.
         """
-        size = self.part.stat().st_size if self.part.exists() else 0
+        size = arrived_bytes(self.target)
         try:
             noted = orjson.loads(self.version.read_bytes())
             version, total = str(noted["version"]), noted["total"]
@@ -74,6 +73,18 @@ class Wanted(NamedTuple):
         """Forget what has arrived."""
         self.part.unlink(missing_ok=True)
         self.version.unlink(missing_ok=True)
+
+
+def part_of(target: Path) -> Path:
+    """Where on this machine a file is while it comes."""
+    whole = scratch(target) if in_store(target) else target
+    return whole.with_name(f".{whole.name}.part")
+
+
+def arrived_bytes(target: Path) -> int:
+    """The size of what has arrived of a file."""
+    part = part_of(target)
+    return part.stat().st_size if part.exists() else 0
 
 
 def _digest(address: str) -> str:
