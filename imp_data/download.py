@@ -116,7 +116,10 @@ def _attempt(client: httpx.Client, address: str, wanted: Wanted, pace: Pace) -> 
     except _PASSING as error:
         why = str(error) or type(error).__name__
         raise Again(why, unreachable=isinstance(error, _CONNECTING)) from error
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+    except (httpx.InvalidURL, UnicodeError):
+        # What httpx says of it may be a piece of a password.
+        raise Refused("cannot be asked: it is no address that httpx understands") from None
+    except httpx.HTTPError as error:
         raise Refused(f"cannot be asked: {error}") from error
     except Again as trouble:
         if trouble.anew:

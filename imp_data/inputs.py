@@ -81,8 +81,10 @@ def _trouble(server: str) -> str | None:
     for _ in range(_TRIES):
         try:
             httpx.head(server, timeout=_CONNECT_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
+        except (httpx.InvalidURL, ValueError):
+            return "is no address that httpx understands"
         else:
             return None
     return why

@@ -57,6 +57,8 @@ def redacted(text: str) -> str:
 
 def address(url: str) -> str:
     """An address as it may be shown and stored: nothing of its query but that there is one."""
+    if "://" not in url:  # it is no address then, but may hold what belongs into one
+        url = re.sub(r"^[^/\s]*@", f"{HIDDEN}@", url)
     plain, _, query = redacted(url).partition("?")
     return f"{plain.partition('#')[0]}?{HIDDEN}" if query else plain.partition("#")[0]
 

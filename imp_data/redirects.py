@@ -48,7 +48,7 @@ def answered(
 def _last(client: httpx.Client, request: httpx.Request, watch: "_Watch") -> httpx.Response:
     for _ in range(_MOST_REDIRECTS + 1):
         watch.going_to(request.url)
-        response = client.send(request, stream=True)
+        response = _sent(client, request)
         if response.next_request is None:
             return response
         response.close()
@@ -56,6 +56,16 @@ def _last(client: httpx.Client, request: httpx.Request, watch: "_Watch") -> http
         request = response.next_request  # with the extensions of the request before
         watch.redirected = True
     raise Refused(f"redirects more than {_MOST_REDIRECTS} times")
+
+
+def _sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    try:
+        return client.send(request, stream=True)
+    except httpx.RemoteProtocolError as error:
+        if "location header" not in str(error):
+            raise
+        # What httpx says of the address may be a piece of a password.
+        raise Refused("redirects to what is no address") from None
 
 
 def _check_hop(old: httpx.URL, new: httpx.URL, watch: "_Watch") -> None:

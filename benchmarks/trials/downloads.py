@@ -370,7 +370,7 @@ FAULTS = [
     # Redirects.
     Fault("a redirect to itself", [led("/")], "redirects more than"),
     Fault("a redirect without an address", [said(302, b"")], "answers HTTP 302"),
-    Fault("a redirect to no address", [led("http://[::1")], AGAIN),
+    Fault("a redirect to no address", [led("http://[::1")], "to what is no address"),
     Fault("a redirect to a file", [led("file:///etc/passwd")], "protocol"),
     Fault("a redirect to another protocol", [led("ftp://127.0.0.1/x")], "protocol"),
     *(
