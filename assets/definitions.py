@@ -21,6 +21,7 @@ from assets.training import training_assets
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
 from imp_data.places import at_home
+from imp_data.redaction import guard_logs
 from imp_data.settings import check_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,4 +69,5 @@ def named_graph() -> dg.Definitions:
         raise ClickException(str(error)) from None
 
 
+guard_logs()
 defs = named_graph()

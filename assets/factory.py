@@ -1,5 +1,6 @@
 """What the assets of every box share: how one is declared, how it reports, how it fails."""
 
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from imp_data.checks import Check
 from imp_data.errors import UserError
 from imp_data.pipeline import Build
 from imp_data.places import in_store
+from imp_data.redaction import redacted
 from imp_data.stamps import code_of
 from imp_data.store import StageResult
 
@@ -81,12 +83,14 @@ def report(
     """What a stage left, as Dagster shows it; its checks are made here."""
     where = {}
     if path is not None:
-        where["path"] = dg.MetadataValue.path(str(path if in_store(path) else path.resolve()))
+        where["path"] = dg.MetadataValue.path(
+            redacted(str(path if in_store(path) else path.resolve()))
+        )
     counted = {} if rows is None else {"dagster/row_count": rows}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(result.digest),
         metadata={
-            "summary": summary,
+            "summary": redacted(summary),
             "work": "built" if result.built else "unchanged",
             **counted,
             **where,
@@ -112,7 +116,7 @@ def _checked(check: Check) -> dg.AssetCheckResult:
         check_name=check.name,
         passed=passed,
         severity=severity,
-        description="; ".join(problems) or None,
+        description=redacted("; ".join(problems)) or None,
         metadata={
             **({"compared": compared} if figures else {}),
             **({"problems": bullets(problems)} if problems else {}),
@@ -129,6 +133,12 @@ def _legible(compute: Compute) -> Compute:
         except UserError as error:
             parts = {"where": error.where, "problem": error.problem, "what to do": error.remedy}
             raise dg.Failure(str(error), metadata=parts, allow_retries=False) from None
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            if redacted(trace) == trace:
+                raise
+            # Dagster keeps what an exception says, and those that it comes from.
+            raise dg.Failure(redacted(trace), allow_retries=False) from None
 
     # Dagster knows MaterializeResult as an annotation, but not MaterializeResult[Any].
     told.__annotations__.clear()

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from imp_data.errors import UserError
+from imp_data.redaction import redacted
 
 _LINES_KEPT = 12
 _SECONDS_TO_END = 20
@@ -43,7 +44,7 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
     ) as process:
         try:
             for line in process.stderr or ():
-                sys.stderr.write(line)
+                sys.stderr.write(redacted(line))
                 said.append(line)
         except BaseException:
             process.send_signal(signal.SIGINT)

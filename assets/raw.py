@@ -9,7 +9,9 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.tables import about, counted, size, table, tag
 from imp_data.checks import inputs_checks
+from imp_data.lockfile import held_to
 from imp_data.pipeline import Build
+from imp_data.redaction import redacted
 from imp_data.store import StageResult
 
 
@@ -31,7 +33,9 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
     )
     def raw() -> Result:
         result = build.raw(name)
-        files = _files(build.data.raw(name), result.figures["files"])
+        files = _files(
+            build.data.raw(name), result.figures["files"], held_to(manifests, build.locks)
+        )
         summary = _summary(files) + _changes(result)
         return report(result, summary, {"files": table(files)}, path=build.data.raw(name))
 
@@ -78,7 +82,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         from imp_data.demo import stage as demo
 
         result = demo.world(build)
-        files = _files(build.data.raw(""), result.figures["files"])
+        files = _files(build.data.raw(""), result.figures["files"], {})
         return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(""))
 
     return [world]
@@ -91,9 +95,17 @@ def _changes(result: StageResult) -> str:
     return f"; since the last run {told}" if told else ""
 
 
-def _files(folder: Path, digests: Mapping[str, str]) -> list[dict[str, Any]]:
+def _files(
+    folder: Path, digests: Mapping[str, str], held: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Path, size and sha256 of each file, and where it is stated what its sha256 must be."""
     return [
-        {"file": path, "bytes": (folder / path).stat().st_size, "sha256": sha}
+        {
+            "file": path,
+            "bytes": (folder / path).stat().st_size,
+            "sha256": sha,
+            "held to": redacted(held.get(path, "what was drawn")),
+        }
         for path, sha in digests.items()
     ]
 

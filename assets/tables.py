@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from imp_data.ledger import Reason, Repair
 from imp_data.manifest import Published
+from imp_data.redaction import redacted
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -43,7 +44,7 @@ def columns(schema: pa.Schema) -> dict[str, dg.TableSchema]:
 
 def about(what: str, *manifests: Published) -> str:
     """What an asset is, and of each publication behind it title, home and licence."""
-    return "\n\n".join([what, *(_published(manifest) for manifest in manifests)])
+    return redacted("\n\n".join([what, *(_published(manifest) for manifest in manifests)]))
 
 
 def _published(manifest: Published) -> str:
@@ -57,7 +58,7 @@ def _published(manifest: Published) -> str:
 
 def bullets(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
     """One point a line."""
-    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))
+    return dg.MetadataValue.md(redacted("\n".join(f"- {line}" for line in lines)))
 
 
 def tag(text: str) -> str:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.ledger import Reason, Repair
 from imp_data.objects import is_file
+from imp_data.redaction import redacted
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.stamps import CARD, Stamps, code_of
 from imp_data.stated import read_manifest
@@ -68,7 +69,8 @@ def _keep_edited(readme: Path, folder: Path) -> None:
     if not is_card(text.decode(errors="replace"), folder):
         kept = folder / f"README.mine-{text_digest(text)[:8]}.md"
         share(readme, kept)
-        print(f"{readme}: was not written by the build; it is kept as {kept.name}", file=sys.stderr)
+        told = f"{readme}: was not written by the build; it is kept as {kept.name}"
+        print(redacted(told), file=sys.stderr)
 
 
 def said_twice(folder: Path, figures: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.places import at_home, place
+from imp_data.redaction import guard, redacted
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
 from imp_data.training import cli as training
 
@@ -79,10 +80,11 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
     problems, foreign = problems_of(path), foreign_files(path)
     if as_json:
         found = {"sound": not problems, "problems": problems, "foreign": foreign}
-        print(json.dumps({"mixture": folder, **found}))
+        print(json.dumps({"mixture": redacted(folder), **found}))
     elif not problems:
         manifest = json.loads((path / "mixture.json").read_text(encoding="utf-8"))
-        print(f"{folder}: whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}")
+        told = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
+        print(f"{redacted(folder)}: {told}")
     if foreign and not as_json:
         print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
     if left := left_behind(path):
@@ -90,7 +92,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(f"{', '.join(map(str, left))}: {told}", file=sys.stderr)
     if problems:
         if not as_json:
-            print("\n".join(f"{path / problem}" for problem in problems), file=sys.stderr)
+            print(redacted("\n".join(f"{path / problem}" for problem in problems)), file=sys.stderr)
             print("What to do: build the mixture again, or fetch it again.", file=sys.stderr)
         raise typer.Exit(1)
 
@@ -231,6 +233,7 @@ def _current_mixture() -> Path:
 def main() -> NoReturn:
     """Run the command; a UserError is printed without a traceback, with exit status 1."""
     print_in_any_encoding()
+    guard()
     try:
         expand_home(typer.main.get_command(app))()
     except UserError as error:

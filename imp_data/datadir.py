@@ -24,6 +24,11 @@ class DataDir(NamedTuple):
         return self.root / "raw" / name if name else self.root / "raw"
 
     @property
+    def locks(self) -> Path:
+        """What was learned of files, where the folder of their manifests cannot be written to."""
+        return self.root / "locks"
+
+    @property
     def images(self) -> Path:
         """Pictures a person has unpacked; looked at before any archive."""
         return self.root / "images"

@@ -1,23 +1,21 @@
 """Downloads one file: resumed after an interruption, retried at the network's edge, verified."""
 
-import os
-import shutil
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 
 from imp_data.errors import UserError
 from imp_data.manifest import File
-from imp_data.places import in_store, scratch
-from imp_data.progress import progress
+from imp_data.pace import Pace
+from imp_data.redaction import address as shown
+from imp_data.redaction import guard_logs
+from imp_data.responses import Again, Refused, Unreachable
 from imp_data.store import file_sha256, move
+from imp_data.transfer import Wanted, Wrong, receive
 
-_HUGGING_FACE = "https://huggingface.co/"
+# The longest silence: a store that fetches a file from tape may take most of a minute.
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 _PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
 _FRUITLESS_TRIES = 6
@@ -27,73 +25,35 @@ _CONNECTING_TRIES = 3
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 300.0
 _sleep = time.sleep
 
-ROOM = "make room or grant access, then run the same command again; what has arrived is kept"
+# Called with a file that has arrived, its sha256 and its address, before it is put in its place.
+Accept = Callable[[Path, str, str], None]
 
 
-class Refused(Exception):
-    """Why an address, or a file on disk, does not give what the manifest names."""
-
-
-class Unreachable(Refused):
-    """No connection to the address's host can be made."""
-
-
-class _Again(Exception):
-    """A trouble that may pass, and how long to wait where that is known."""
-
-    def __init__(
-        self, why: str, pause_seconds: float | None = None, unreachable: bool = False
-    ) -> None:
-        super().__init__(why)
-        self.pause_seconds, self.unreachable = pause_seconds, unreachable
-
-
-class Wanted(NamedTuple):
-    """A file of the manifest, where it belongs, and what of it has arrived."""
-
-    file: File
-    target: Path
-    label: str
-
-    @property
-    def part(self) -> Path:
-        whole = scratch(self.target) if in_store(self.target) else self.target
-        return whole.with_name(f".{whole.name}.part")
-
-    @property
-    def version(self) -> Path:
-        """Holds the ETag or date of the whole that `part` is the beginning of."""
-        return self.part.with_name(f"{self.part.name}.version")
-
-    def arrived_bytes(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def discard(self) -> None:
-        """Forget what has arrived."""
-        self.part.unlink(missing_ok=True)
-        self.version.unlink(missing_ok=True)
-
-
-def verified(file: File, path: Path) -> str:
-    """The sha256 of what is at `path`. Raises Refused unless it is what the manifest states."""
+def verified(file: File, path: Path, stated_by: str = "the manifest") -> str:
+    """The sha256 of what is at `path`. Raises Refused unless it is what is stated."""
     size = path.stat().st_size
     if file.bytes not in (None, size):
-        raise Refused(f"has {size:,} bytes, the manifest says {file.bytes:,}")
+        raise Refused(f"has {size:,} bytes, {stated_by} says {file.bytes:,}")
     digest = file_sha256(path)
     if file.sha256 not in (None, digest):
-        raise Refused(f"has sha256 {digest}, the manifest says {file.sha256}")
+        raise Refused(f"has sha256 {digest}, {stated_by} says {file.sha256}")
     return digest
 
 
-def fetched(wanted: Wanted, addresses: Sequence[str]) -> str:
-    """The sha256 of the file, put in place from the first address that has what is wanted."""
+def fetched(wanted: Wanted, addresses: Sequence[str], accept: Accept | None = None) -> str:
+    """The sha256 of the file, put in place from the first address that has what is wanted.
+
+    `accept` may raise Refused; what has arrived is then discarded, and the next address is asked.
+    """
+    guard_logs()  # httpx logs each address that it asks
     wanted.part.parent.mkdir(parents=True, exist_ok=True)
     troubles: list[Refused] = []
     for address in addresses:
         try:
             digest = _insist(address, wanted)
+            _accept(wanted, digest, address, accept)
         except Refused as why:
-            troubles.append(type(why)(f"{address} {why}"))
+            troubles.append(type(why)(f"{shown(address)} {why}"))
         else:
             move(wanted.part, wanted.target)
             wanted.discard()
@@ -103,16 +63,28 @@ def fetched(wanted: Wanted, addresses: Sequence[str]) -> str:
     raise kind("; ".join(map(str, troubles)))
 
 
+def _accept(wanted: Wanted, digest: str, address: str, accept: Accept | None) -> None:
+    try:
+        if accept:
+            accept(wanted.part, digest, address)
+    except Refused:
+        wanted.discard()
+        raise
+
+
 def _insist(address: str, wanted: Wanted) -> str:
     """Attempt it until it succeeds, or until some tries in a row brought nothing new."""
-    furthest, fruitless, connected = wanted.arrived_bytes(), 0, False
-    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT) as client:
+    furthest, fruitless, connected = wanted.begun(address).bytes, 0, False
+    pace = Pace()
+    with _client() as client:
         while True:
             try:
-                return _attempt(client, address, wanted)
-            except _Again as trouble:
-                fruitless = 1 if wanted.arrived_bytes() > furthest else fruitless + 1
-                furthest = max(furthest, wanted.arrived_bytes())
+                return _attempt(client, address, wanted, pace)
+            except Again as trouble:
+                arrived = wanted.begun(address).bytes
+                fruitful = arrived > furthest and not trouble.in_vain
+                fruitless = 1 if fruitful else fruitless + 1
+                furthest = max(furthest, arrived)
                 connected = connected or not trouble.unreachable
                 if not connected and fruitless == _CONNECTING_TRIES:
                     raise Unreachable(f"cannot be reached: {trouble}") from trouble
@@ -123,94 +95,45 @@ def _insist(address: str, wanted: Wanted) -> str:
             _sleep(min(pause, _LONGEST_PAUSE_SECONDS))
 
 
-def _attempt(client: httpx.Client, address: str, wanted: Wanted) -> str:
-    """The sha256 of what then is in `part`; what proves wrong there is deleted."""
-    had = wanted.arrived_bytes()
+def _client() -> httpx.Client:
+    """Redirects are followed by `answered`. Raises UserError where a proxy is none."""
     try:
-        if not had or had != wanted.file.bytes:
-            _receive(client, address, wanted)
+        return httpx.Client(timeout=_TIMEOUT)
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        problem = f"names no proxy that can be used ({error})"
+        remedy = "write http://host:port; for socks5:// pip install 'httpx[socks]'"
+        raise UserError("HTTP_PROXY, HTTPS_PROXY or ALL_PROXY", problem, remedy) from None
+
+
+def _attempt(client: httpx.Client, address: str, wanted: Wanted, pace: Pace) -> str:
+    """The sha256 of what then is in `part`; what proves wrong there is discarded."""
+    begun = wanted.begun(address)
+    try:
+        if not begun.bytes or begun.bytes != wanted.file.bytes:
+            while not receive(client, address, wanted, pace):
+                pass
+        return _verified(wanted)
     except _PASSING as error:
         why = str(error) or type(error).__name__
-        raise _Again(why, unreachable=isinstance(error, _CONNECTING)) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Again(why, unreachable=isinstance(error, _CONNECTING)) from error
+    except (httpx.InvalidURL, UnicodeError):
+        # What httpx says of it may be a piece of a password.
+        raise Refused("cannot be asked: it is no address that httpx understands") from None
+    except httpx.HTTPError as error:
         raise Refused(f"cannot be asked: {error}") from error
-    try:
-        return verified(wanted.file, wanted.part)
-    except Refused as why:
+    except Again as trouble:
+        if trouble.anew:
+            wanted.discard()
+        raise
+    except Wrong as why:
         wanted.discard()
-        if had:  # The fault may lie in what was there before.
-            raise _Again(str(why), pause_seconds=0) from None
+        if begun.bytes:  # The fault may lie in what was there before.
+            raise Again(str(why), pause_seconds=0) from None
         raise
 
 
-def _receive(client: httpx.Client, address: str, wanted: Wanted) -> None:
-    """Add to `part` what it lacks, or write all of it where the server sends all."""
-    with client.stream("GET", address, headers=_headers(address, wanted)) as response:
-        _check_status(response, address, wanted)
-        begin = wanted.arrived_bytes() if response.status_code == 206 else 0
-        lacking = _check_size(response, begin, wanted)
-        mode = "ab" if begin else "wb"
-        with wanted.part.open(mode) as out, progress(wanted.label, "bytes", lacking) as told:
-            if not begin:
-                etag = response.headers.get("ETag", "W/")
-                date = response.headers.get("Last-Modified", "")
-                wanted.version.write_text(date if etag.startswith("W/") else etag)
-            for block in response.iter_raw():
-                out.write(block)
-                told.add(len(block))
-
-
-def _headers(address: str, wanted: Wanted) -> dict[str, str]:
-    """Asks for the rest of what was begun; without a checksum, only of the very version begun.
-
-    HF_TOKEN goes to Hugging Face alone; httpx drops it where a redirect leaves the host.
-    """
-    headers = {"Accept-Encoding": "identity"}
-    token = os.environ.get("HF_TOKEN", "").strip()
-    if token and address.startswith(_HUGGING_FACE):
-        headers["Authorization"] = f"Bearer {token}"
-    version = wanted.version.read_text() if wanted.version.exists() else ""
-    if wanted.arrived_bytes() and (wanted.file.sha256 or version):
-        headers["Range"] = f"bytes={wanted.arrived_bytes()}-"
-        if wanted.file.sha256 is None:
-            headers["If-Range"] = version
-    return headers
-
-
-def _check_status(response: httpx.Response, address: str, wanted: Wanted) -> None:
-    """Goes by unless the answer is the file, or the rest of it."""
-    status = response.status_code
-    if status in (401, 403) and address.startswith(_HUGGING_FACE):
-        page = address.partition("/resolve/")[0]
-        remedy = f"accept its licence at {page}, and set HF_TOKEN to a token of that account"
-        raise UserError(address, f"asks who you are (HTTP {status})", remedy)
-    if status in (408, 429) or status >= 500:
-        raise _Again(f"HTTP {status}", _retry_after(response.headers.get("Retry-After", "")))
-    span = response.headers.get("Content-Range", "")
-    begun = f"bytes {wanted.arrived_bytes()}-"
-    if status == 416 or (status == 206 and not span.startswith(begun)):
-        wanted.discard()
-        raise _Again(f"HTTP {status} {span}".rstrip(), pause_seconds=0)
-    if status not in (200, 206):
-        raise Refused(f"answers HTTP {status}")
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds, from a number or from a date; None of anything else."""
-    if value.isdecimal():
-        return float(value)
-    with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
-
-
-def _check_size(response: httpx.Response, begin: int, wanted: Wanted) -> int:
-    """Bytes to come, 0 where unknown: as many as the manifest says, and not more than fit."""
-    length, stated = response.headers.get("Content-Length"), wanted.file.bytes
-    whole = stated or begin if length is None else begin + int(length)
-    if length is not None and stated not in (None, whole):
-        raise Refused(f"has {whole:,} bytes, the manifest says {stated:,}")
-    lacking, free = whole - begin, shutil.disk_usage(wanted.part.parent).free
-    if lacking > free:
-        raise UserError(wanted.target, f"needs {lacking:,} bytes, {free:,} are free", ROOM)
-    return lacking
+def _verified(wanted: Wanted) -> str:
+    try:
+        return verified(wanted.file, wanted.part, wanted.stated_by)
+    except Refused as why:
+        raise Wrong(str(why)) from None

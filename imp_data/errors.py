@@ -1,5 +1,7 @@
 """The one error a user sees: where it happened, what is wrong, what to do."""
 
+from imp_data.redaction import redacted
+
 # The remedy for a damaged file. Whoever put it there keeps it: the build writes over no file of its
 # own accord that it did not write.
 ANEW = (
@@ -9,11 +11,14 @@ ANEW = (
 
 
 class UserError(Exception):
-    """Something a person must mend: printed without a traceback, with exit status 1."""
+    """Something a person must mend: printed without a traceback, with exit status 1.
+
+    Credentials in its three texts are hidden, wherever these come from.
+    """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
-        super().__init__(f"{where}: {problem}\n  What to do: {remedy}")
-        self.where, self.problem, self.remedy = str(where), problem, remedy
+        self.where, self.problem, self.remedy = map(redacted, (str(where), problem, remedy))
+        super().__init__(f"{self.where}: {self.problem}\n  What to do: {self.remedy}")
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         # Raised in worker processes too, so it must survive pickling.

@@ -13,6 +13,7 @@ from imp_data.manifest import (
     model_digest,
 )
 from imp_data.recall import recall_within
+from imp_data.redaction import redacted
 from imp_data.store import library_versions
 
 # Libraries whose version may show in the bytes of a stage.
@@ -70,9 +71,9 @@ def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
         "paper": part.paper,
         "quota": part.quota,
         "license": source.license,
-        "license_note": source.license_note,
-        "homepage": source.homepage,
-        "unverified": list(source.unverified),
+        "license_note": source.license_note and redacted(source.license_note),
+        "homepage": redacted(source.homepage),
+        "unverified": list(map(redacted, source.unverified)),
         "rows_read": records["rows"],
         "exact_repeats": records["exact_repeats"],
         "fields_passed_over": records["fields_passed_over"],

@@ -2,17 +2,21 @@
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from imp_data.download import ROOM, Refused, Unreachable, Wanted, fetched, verified
+from imp_data.download import fetched, verified
 from imp_data.errors import ANEW, UserError
-from imp_data.file_kinds import HEAD_BYTES, described, file_kind
+from imp_data.expected import Expected, check_kind
+from imp_data.lockfile import Locks
 from imp_data.manifest import File, Published
 from imp_data.objects import is_there
-from imp_data.ranges import opened
+from imp_data.places import in_store
+from imp_data.responses import Refused, Unreachable
+from imp_data.transfer import ROOM, Wanted, arrived_bytes
 from imp_data.unpack import unpack
 
 _AGAIN = (
@@ -23,20 +27,6 @@ OFFLINE = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror in IMP_DATA_MIRROR, then run "
     "the same command again; what has arrived is kept, and files put in place by hand are used"
 )
-# By a file's ending, the kinds that are read as what it names. JSON's are told apart by the records
-# stage, which reads more of them.
-_ARCHIVES = {"zip", "tar"}
-_KINDS = {
-    ".zip": _ARCHIVES,
-    ".tar": _ARCHIVES,
-    ".parquet": {"parquet"},
-    **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz"), _ARCHIVES | {"gzip", "bzip2", "xz"}),
-}
-_STEPS = {
-    "git-lfs pointer": "get the file itself (git lfs pull), or download it from its address",
-    "html": "open it in a browser: it says why the file was not served; then download it again",
-    "gzip": "a tar.gz or gz: unpack it (gunzip), and give the unpacked file this name",
-}
 
 
 class Manual(NamedTuple):
@@ -78,28 +68,35 @@ def asks_for(missing: Sequence[Manual]) -> str:
 
 
 def obtain(
-    manifests: Sequence[Published], folder: Path, mirrors: Sequence[str] = ()
+    manifests: Sequence[Published],
+    folder: Path,
+    mirrors: Sequence[str] = (),
+    locks: Locks | None = None,
 ) -> dict[str, str]:
     """sha256 by path of all files of manifests that share a name, once they are whole in `folder`.
 
-    A mirror has a file at `<mirror>/<name>/<path>`. One UserError, after the rest was fetched, asks
-    for all that only a person can download.
+    A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must be
+    what its line in the lock says, and gets one if there is none. One UserError, after the rest was
+    fetched, asks for all that only a person can download.
     """
     digests: dict[str, str] = {}
     missing: list[Manual] = []
+    _check_room(manifests, folder)
+    named = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
     for published, file in ((m, f) for m in manifests for f in m.files):
         path = f"{published.name}/{file.path}"
-        wanted = Wanted(file, folder / file.path, f"raw/{path}")
-        addresses = [f"{mirror.rstrip('/')}/{quote(path)}" for mirror in mirrors]
+        one = Expected(published, file, locks)
+        wanted = Wanted(one.file, folder / file.path, f"raw/{path}", one.stated_by, named)
+        addresses = [_at_mirror(mirror, path) for mirror in mirrors]
         addresses += [file.url] if file.url else []
         try:
-            digests[file.path] = _digest_of(wanted, addresses)
+            digests[file.path] = _digest_of(wanted, addresses, one)
             check_kind(wanted.target)
             if file.unpack:
                 unpack(wanted.target, digests[file.path], file.unpack, folder)
         except Refused as why:
             if file.by_hand is None:
-                remedy = OFFLINE if isinstance(why, Unreachable) else _AGAIN
+                remedy = OFFLINE if isinstance(why, Unreachable) else one.remedy(_AGAIN)
                 raise UserError(wanted.target, f"cannot be fetched: {why}", remedy) from None
             missing.append(manual(published, file, folder, str(why) if addresses else ""))
         except OSError as error:
@@ -110,25 +107,55 @@ def obtain(
     return digests
 
 
-def check_kind(path: Path) -> None:
-    """Raise UserError if the first bytes of a file show another kind than its name promises."""
-    read_as = _KINDS.get(path.suffix.lower())
-    if read_as is None:
+def _check_room(manifests: Sequence[Published], folder: Path) -> None:
+    """Raise UserError where the disk has no room for all files of known size still to be fetched.
+
+    For an object store each file is made by itself on this machine's scratch disk.
+    """
+    if in_store(folder):
         return
-    with opened(path) as file:
-        kind = file_kind(file.read(HEAD_BYTES))
-    if kind is not None and kind not in read_as:
-        problem = f"is {described(kind)}, although its name ends in {path.suffix}"
-        raise UserError(path, problem, _STEPS.get(kind, ANEW))
+    lacking = {
+        file.path: file.bytes - arrived_bytes(folder / file.path)
+        for file in (file for m in manifests for file in m.files)
+        if file.bytes is not None and file.url and not (folder / file.path).exists()
+    }
+    free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.is_dir())).free
+    if sum(lacking.values()) > free:
+        problem = (
+            f"needs {sum(lacking.values()):,} bytes for {len(lacking)} files, {free:,} are free"
+        )
+        raise UserError(folder, problem, ROOM)
 
 
-def _digest_of(wanted: Wanted, addresses: Sequence[str]) -> str:
+def _at_mirror(mirror: str, path: str) -> str:
+    """The file's address there; a query, such as a store's signature, stays behind the path."""
+    parts = urlsplit(mirror)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(path)}"))
+
+
+def _hosts(addresses: Sequence[str]) -> frozenset[str]:
+    return frozenset(host for url in addresses if (host := host_of(url)))
+
+
+def host_of(url: str) -> str:
+    """The host that an address names; "" where it is no address."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _digest_of(wanted: Wanted, addresses: Sequence[str], one: Expected) -> str:
     """The sha256 of the file: verified where it is there already, else fetched."""
     if not is_there(wanted.target):
-        return fetched(wanted, addresses)
+        return fetched(wanted, addresses, one.arrived)
     try:
-        return verified(wanted.file, wanted.target)
+        digest = verified(wanted.file, wanted.target, wanted.stated_by)
+        check_kind(wanted.target)
+        one.learn(wanted.target, digest)
+        return digest
     except Refused as why:
         check_kind(wanted.target)
-        remedy = f"{ANEW}; to use this file as it is, correct its sha256 and bytes in the manifest"
+        as_it_is = "to use this file as it is, correct its sha256 and bytes in the manifest"
+        remedy = one.remedy(f"{ANEW}; {as_it_is}")
         raise UserError(wanted.target, str(why), remedy) from None

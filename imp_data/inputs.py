@@ -8,7 +8,7 @@ import httpx
 
 from imp_data.draws import Draws
 from imp_data.errors import UserError
-from imp_data.fetch import OFFLINE, Manual, manual, mirrors_from_environment
+from imp_data.fetch import OFFLINE, Manual, host_of, manual, mirrors_from_environment
 from imp_data.manifest import File, Published
 from imp_data.missing_places import Places
 from imp_data.objects import is_there
@@ -53,18 +53,26 @@ def _lacking(build: Draws) -> Iterator[tuple[Published, File]]:
 def _check_network(urls: Sequence[str]) -> None:
     """Raise UserError if there is something to fetch, and none of its servers answers."""
     addresses = mirrors_from_environment() if urls else ()
-    parts = [urlsplit(url) for url in (*addresses, *urls)]
-    servers = list(dict.fromkeys(f"{part.scheme}://{part.netloc}/" for part in parts))
+    servers = list(dict.fromkeys(map(_server, (*addresses, *urls))))
     if not servers:
         return
     with ThreadPoolExecutor(len(servers)) as threads:
         troubles = list(threads.map(_trouble, servers))
     if all(troubles):
         told = "".join(
-            f"\n  {urlsplit(server).hostname}: {why}"
+            f"\n  {host_of(server) or server}: {why}"
             for server, why in zip(servers, troubles, strict=True)
         )
         raise UserError(f"{len(urls)} files to fetch", f"no server can be reached:{told}", OFFLINE)
+
+
+def _server(url: str) -> str:
+    """The address of a server's root; the address itself where it is none."""
+    try:
+        part = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{part.scheme}://{part.netloc}/"
 
 
 def _trouble(server: str) -> str | None:
@@ -73,8 +81,10 @@ def _trouble(server: str) -> str | None:
     for _ in range(_TRIES):
         try:
             httpx.head(server, timeout=_CONNECT_SECONDS)
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
+        except (httpx.InvalidURL, ValueError):
+            return "is no address that httpx understands"
         else:
             return None
     return why

@@ -60,12 +60,14 @@ class Build(Draws):
     def raw(self, name: str) -> StageResult:
         """Fetch, verify and unpack what is published under a name.
 
-        The files of a drawn world are pinned to what was drawn.
+        The files of a drawn world are pinned to what was drawn; what is learned of others whose
+        manifest states no sha256 is kept in lock files.
         """
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
-        result = raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run)
+        pins = self._pins(name)
+        result = raw_stage(manifests, folder, stamp, pins, code_of("raw"), run, self.locks)
         if result.built:
             self._just_read.add(name)
         return result

@@ -8,6 +8,7 @@ from typing import Any
 from imp_data.datadir import DataDir, data_dir
 from imp_data.engine import running_on
 from imp_data.errors import UserError
+from imp_data.lockfile import Locks
 from imp_data.manifest import Published, Recipe
 from imp_data.objects import is_file
 from imp_data.store import (
@@ -68,6 +69,11 @@ class Stamps:
     def deferred(self) -> bool:
         """Whether pictures are left for later."""
         return self.recipe.mixture.pictures == "deferred"
+
+    @property
+    def locks(self) -> Locks | None:
+        """What was learned of fetched files; None for a drawn mixture, which fetches none."""
+        return None if self.recipe.mixture.drawn else Locks(self.recipe.rooms, self.data.locks)
 
     @property
     def reports_neighbours(self) -> bool:

@@ -22,6 +22,7 @@ from imp_data.folders import is_sidecar, real_places, refuse_way_out
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
 from imp_data.ranges import opened
+from imp_data.redaction import redacted
 from imp_data.store import file_sizes, remove, written_aside
 
 _DAMAGED = (
@@ -156,7 +157,7 @@ def _members(archive: Path, globs: Sequence[str]) -> _Members:
     yield from (_zip_members if is_zip else _tar_members)(archive, matches)
     if sidecars:
         told = f"{len(sidecars):,} files that macOS or Windows put there are left out"
-        print(f"{archive}: {told} ({sidecars[0]}…)", file=sys.stderr)
+        print(redacted(f"{archive}: {told} ({sidecars[0]}…)"), file=sys.stderr)
 
 
 def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:

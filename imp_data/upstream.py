@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import ANEW, UserError
-from imp_data.fetch import check_kind, mirrors_from_environment, obtain
+from imp_data.expected import check_kind
+from imp_data.fetch import mirrors_from_environment, obtain
+from imp_data.lockfile import Locks
 from imp_data.manifest import Published, Source, model_digest
 from imp_data.places import in_store
 from imp_data.store import (
@@ -27,8 +29,11 @@ def raw_stage(
     pins: Mapping[str, str],
     code: str,
     run: Run | None = None,
+    locks: Locks | None = None,
 ) -> StageResult:
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
+
+    `locks` hold what was learned of files whose manifest states no sha256; no drawn file is locked.
 
     `pins` are sha256 by path of drawn files, in the place of what the manifests state of
     upstream's. The figures hold the sha256 of each file, and of the other record files: those that
@@ -36,13 +41,14 @@ def raw_stage(
     of these are new, changed or gone.
     """
     files = [file.path for m in manifests for file in m.files]
+    locks = None if pins else locks
 
     def outputs() -> list[Path]:
         return [*(folder / path for path in files), *_others(manifests, folder)]
 
     def build() -> dict[str, Any]:
         pinned = [_pinned(m, pins) if pins else m for m in manifests]
-        found = obtain(pinned, folder, mirrors_from_environment())
+        found = obtain(pinned, folder, mirrors_from_environment(), locks)
         others = {_below(folder, path): _digest_of(path) for path in _others(manifests, folder)}
         known = read_stamp(stamp)
         before = known["figures"] if known else {"files": found, "unpacked": others}
@@ -61,7 +67,10 @@ def raw_stage(
         digests = {**figures["files"], **figures["unpacked"]}
         return text_digest(*(part for path in digests for part in (path, digests[path])))
 
-    return run_stage(stamp, inputs, outputs, build, digest_of, run)
+    def holds(figures: dict[str, Any]) -> bool:
+        return locks is None or all(locks.agree(m, figures["files"]) for m in manifests)
+
+    return run_stage(stamp, inputs, outputs, build, digest_of, run, holds)
 
 
 def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str, Any]) -> None:

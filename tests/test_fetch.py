@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from imp_data import download
+from imp_data import download, transfer
 from imp_data.errors import UserError
 from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.manifest import File, Published
@@ -250,20 +250,19 @@ def test_a_cut_connection_is_taken_up_again(
 def test_without_a_checksum_only_the_same_version_is_taken_up_again(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    upstream.etag, upstream.tricks = '"one"', [{"cut": 1000}]
-    assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
-    assert upstream.ranges() == [None, "bytes=1000-"]
-    assert upstream.asked[1][1]["If-Range"] == '"one"'
+    upstream.etag, upstream.tricks = '"nought"', [{"cut": 1000}, {"cut": 18}, {"status": 403}]
+    with pytest.raises(UserError, match="answers HTTP 403"):
+        obtain(birds(unstated(upstream)), tmp_path)
+    assert upstream.ranges() == [None, "bytes=1000-", "bytes=1018-"]
+    assert upstream.asked[1][1]["If-Range"] == '"nought"'
 
-    (tmp_path / "birds.bin").unlink()
-    (tmp_path / ".birds.bin.part").write_bytes(b"of another version")
-    (tmp_path / ".birds.bin.part.version").write_text('"nought"')
+    upstream.etag = '"one"'
     assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
 
     (tmp_path / "birds.bin").unlink()
     (tmp_path / ".birds.bin.part").write_bytes(b"of no known version")
     assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
-    assert upstream.ranges()[2:] == ["bytes=18-", None]
+    assert upstream.ranges()[3:] == ["bytes=1018-", None]
     assert names(tmp_path) == ["birds.bin"]
 
 
@@ -432,7 +431,7 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(
     upstream: Upstream, mirror: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(download, "_HUGGING_FACE", f"{mirror.url}/")
+    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{mirror.url}/")
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     mirror.tricks = [{"status": 302, "headers": {"Location": f"{upstream.url}/birds.bin"}}]
     assert obtain(birds(stated(mirror)), tmp_path) == {"birds.bin": DIGEST}
@@ -445,7 +444,7 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(
 def test_a_gated_file_says_how_to_get_access(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    monkeypatch.setattr(download, "_HUGGING_FACE", f"{upstream.url}/")
+    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{upstream.url}/")
     upstream.tricks = [{"status": status}]
     url = f"{upstream.url}/datasets/lab/birds/resolve/main/birds.bin"
     with pytest.raises(UserError) as error:

@@ -41,6 +41,10 @@ class File(Strict):
     url: str | None = Field(None, description="where it is fetched from, with a pinned revision")
     bytes: Count | None = None
     sha256: Sha256 | None = None
+    # No digest of the manifest has it: it says how a file is fetched, not what is in it.
+    max_bytes: Annotated[int, Field(gt=0)] = Field(
+        64 << 30, exclude=True, description="most that is fetched where `bytes` is not stated"
+    )
     by_hand: str | None = Field(None, description="how a person gets it where no address serves it")
     unpack: tuple[MemberGlob, ...] = Field(
         (), description="members of this zip or tar to lay beside it, as globs; others stay inside"

@@ -21,7 +21,7 @@ from imp_data.store.files import (
     writing_to,
     written_aside,
 )
-from imp_data.store.globs import matching
+from imp_data.store.globs import is_named, matching
 from imp_data.store.locks import held
 from imp_data.store.replacing import Ours, check_not_moved, half_emptied, replace_folder
 from imp_data.store.sealed_file import SealedFile, check_sealed, is_sealed, outdate
@@ -66,6 +66,7 @@ __all__ = [
     "file_sizes",
     "half_emptied",
     "held",
+    "is_named",
     "is_sealed",
     "json_text",
     "library_versions",

@@ -41,5 +41,10 @@ def _refuse_ways_out(folder: Path, pattern: str, found: Sequence[Path]) -> None:
         refuse_way_out(path, os.path.realpath(path), places)
 
 
+def is_named(path: str, pattern: str) -> bool:
+    """Whether a glob names the file at that path, hidden or not."""
+    return re.match(glob_translate(pattern), path) is not None
+
+
 def _is_shown(path: Path, folder: Path) -> bool:
     return not path.name.startswith(".") and not is_sidecar(path.relative_to(folder).as_posix())

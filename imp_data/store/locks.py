@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from imp_data.places import in_store
+from imp_data.redaction import redacted
 from imp_data.store.files import writing_to
 from imp_data.store.object_lock import object_lock
 
@@ -116,4 +117,4 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _say(line: str) -> None:
-    print(line.rstrip(","), file=sys.stderr, flush=True)
+    print(redacted(line.rstrip(",")), file=sys.stderr, flush=True)

@@ -59,6 +59,7 @@ def run_stage(
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None = None,
     run: Run | None = None,
+    holds: Callable[[dict[str, Any]], bool] = lambda figures: True,
 ) -> StageResult:
     """Build `outputs` unless they are whole and were built from these inputs by this code.
 
@@ -68,23 +69,31 @@ def run_stage(
 
     One run at a time builds; another waits, and then finds the work done. What another mixture
     has built from the same inputs is taken over, if its digest is still the one of its stamp.
+
+    `holds` may say of a finished stage's figures that they are not to be relied on any more.
     """
     inputs = dict(sorted(inputs.items()))
     run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
     with reached(stamp):
-        if known := _finished(stamp, inputs, outputs):
+        if known := _finished(stamp, inputs, outputs, holds):
             return known
         if in_store(stamp):
             check_writable(stamp)
         with held(run.lock, run.label, run.who):
-            found = _finished(stamp, inputs, outputs)
+            found = _finished(stamp, inputs, outputs, holds)
             found = found or _taken_over(stamp, inputs, _listed(outputs), run.others)
             return found or _built(stamp, inputs, outputs, build, digest_of)
 
 
-def _finished(stamp: Path, inputs: Mapping[str, str], outputs: Outputs) -> StageResult | None:
+def _finished(
+    stamp: Path,
+    inputs: Mapping[str, str],
+    outputs: Outputs,
+    holds: Callable[[dict[str, Any]], bool],
+) -> StageResult | None:
     known = read_stamp(stamp)
-    if known and known["inputs"] == inputs and known["files"] == _states(outputs):
+    same = known and known["inputs"] == inputs and known["files"] == _states(outputs)
+    if known and same and holds(known["figures"]):
         return StageResult(known["digest"], known["figures"], built=False)
     return None
 
