@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from imp_data.errors import UserError
 from imp_data.manifest import ROOMS, File, Published, Source, Strict
-from imp_data.manifest.strict import Count, Sha256
+from imp_data.manifest.fields import Count, Sha256
 from imp_data.objects import is_there
 from imp_data.redaction import address
 from imp_data.store import is_named, write_text

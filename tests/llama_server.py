@@ -9,9 +9,9 @@ import xllamacpp
 
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for name in ("model", "mmproj", "host", "flash-attn", "load-mode", "fit"):
+    for name in ("model", "mmproj", "host", "alias", "flash-attn", "load-mode", "fit"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("ctx-size", "parallel", "threads", "threads-batch", "cache-ram", "port"):
+    for name in ("ctx-size", "parallel", "threads", "threads-batch", "cache-ram"):
         parser.add_argument(f"--{name}", required=True, type=int)
     parser.add_argument("--log-verbosity", type=int)
     parser.add_argument("--cache-type-k")
@@ -27,7 +27,7 @@ def main() -> None:
 def parameters(asked: Any) -> Any:
     found = xllamacpp.CommonParams()
     found.model.path, found.mmproj.path = asked.model, asked.mmproj
-    found.hostnames, found.port = [asked.host], asked.port
+    found.hostnames, found.model_alias = [asked.host], {asked.alias}
     found.n_ctx, found.n_parallel = asked.ctx_size, asked.parallel
     found.cpuparams.n_threads, found.cpuparams_batch.n_threads = asked.threads, asked.threads_batch
     found.verbosity, found.cache_ram_mib = asked.log_verbosity, asked.cache_ram

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -13,6 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
+
+from imp_data.mobile.chat.connections import server_of
+from imp_data.mobile.sockets import private_socket
 
 ANSWER = "A red circle above a sign."
 
@@ -55,16 +59,31 @@ def _event(content: dict[str, Any]) -> str:
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """The base address on loopback at which an application is served."""
-    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    """The base address on loopback at which the chat is served, with its bounds."""
+    server = server_of(app, port=0)
+    with _running(server):
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def behind(app: ASGIApp) -> Iterator[Path]:
+    """The socket at which an application is served, as llama.cpp's server is."""
+    with private_socket() as socket:
+        config = uvicorn.Config(
+            app, uds=str(socket), log_level="error", timeout_graceful_shutdown=1
+        )
+        with _running(uvicorn.Server(config)):
+            yield socket
+
+
+@contextmanager
+def _running(server: uvicorn.Server) -> Iterator[None]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         server.should_exit = True
         thread.join(10)

@@ -6,17 +6,19 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from llama_stand_in import ANSWER, StandIn, served
+from llama_stand_in import ANSWER, StandIn, behind, served
 from PIL import Image, ImageOps
 
 from imp_data.mobile.bundle import Asking, Example
-from imp_data.mobile.chat.requests import REQUEST_BYTES
+from imp_data.mobile.chat.intake import REQUEST_BYTES
 from imp_data.mobile.chat.server import About, chat_app
 
+NOWHERE = Path("nowhere.sock")
 ABOUT = About("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
 
 
@@ -33,7 +35,7 @@ def llama() -> StandIn:
 def chat(llama: StandIn) -> Iterator[httpx.Client]:
     """A client of the chat without a token."""
     with (
-        served(llama.app) as upstream,
+        behind(llama.app) as upstream,
         served(chat_app(upstream, ABOUT, squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,
     ):
@@ -240,7 +242,7 @@ def test_the_model_is_listed_as_openai_lists_models(chat: httpx.Client) -> None:
 def test_the_page_is_told_how_the_model_was_asked(llama: StandIn) -> None:
     asks = Asking(short_answer_suffix="\nShort.", examples=[Example(text="Why?", short=False)])
     with (
-        served(chat_app("http://127.0.0.1:9", ABOUT._replace(asking=asks), squared)) as base,
+        served(chat_app(NOWHERE, ABOUT._replace(asking=asks), squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,
     ):
         told = client.get("/v1/about").json()
@@ -310,7 +312,7 @@ def test_another_site_may_not_ask_nor_a_name_that_points_here(
 
 def test_with_a_token_only_who_knows_it_may_ask(llama: StandIn) -> None:
     with (
-        served(llama.app) as upstream,
+        behind(llama.app) as upstream,
         served(chat_app(upstream, ABOUT, squared, token="s3cret")) as base,
         httpx.Client(base_url=base, timeout=20) as client,
     ):
@@ -323,7 +325,7 @@ def test_with_a_token_only_who_knows_it_may_ask(llama: StandIn) -> None:
 
 def test_a_model_that_is_not_there_is_told_as_such() -> None:
     with (
-        served(chat_app("http://127.0.0.1:9", ABOUT, squared)) as base,
+        served(chat_app(NOWHERE, ABOUT, squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,
     ):
         answer = ask(client, question("Hello"))

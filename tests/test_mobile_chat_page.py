@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_stand_in import ANSWER, StandIn, served
+from llama_stand_in import ANSWER, StandIn, behind, served
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -103,7 +103,7 @@ def llama() -> StandIn:
 @pytest.fixture
 def address(llama: StandIn) -> Iterator[str]:
     about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
-    with served(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
+    with behind(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
@@ -148,19 +149,22 @@ def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Pa
         write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.F16)
 
 
-def test_its_address_speaks_the_openai_protocol(exported: Path) -> None:
+def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
     from openai import OpenAI
 
     picture = drawn_cases()[0].picture
     assert picture is not None
     with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
-        assert runtime.address.startswith("http://127.0.0.1:")
         url = "data:image/png;base64," + base64.b64encode(runtime.file_of(picture)).decode()
         content: Any = [
             {"type": "image_url", "image_url": {"url": url}},
             {"type": "text", "text": "\nWhat is it?"},
         ]
-        with OpenAI(base_url=f"{runtime.address}/v1", api_key="none") as client:
+        transport = httpx.HTTPTransport(uds=str(runtime.socket))
+        with (
+            httpx.Client(transport=transport) as http,
+            OpenAI(base_url="http://llama.cpp/v1", api_key="none", http_client=http) as client,
+        ):
             reply = client.chat.completions.create(
                 model="imp",
                 messages=[{"role": "user", "content": content}],

@@ -27,7 +27,7 @@ RGB_RULE = 2
 _MAX_PNG_TEXT_BYTES = 64 << 20
 _WHITE = (255, 255, 255, 255)
 _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
-# A float takes eight bytes, so that numbers are scaled some rows at a time.
+# A float takes eight bytes, and a pixel on white twelve more than it has: some rows at a time.
 _ROWS_AT_ONCE = 256
 
 
@@ -108,8 +108,13 @@ def _on_white(image: Image.Image) -> Image.Image:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.mode == "La":
         image = image.convert("LA")
-    colours = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), colours).convert("RGB")
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS_AT_ONCE):
+        rows = image.crop((0, top, image.width, min(top + _ROWS_AT_ONCE, image.height)))
+        colours = rows.convert("RGBA")
+        white = Image.new("RGBA", rows.size, _WHITE)
+        whole.paste(Image.alpha_composite(white, colours).convert("RGB"), (0, top))
+    return whole
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ from imp_data.images.rgb import rgb
 
 # The canvas of "pad": LLaVA's mean pixel of CLIP, rounded as Imp rounds it for SigLIP.
 GREY = (127, 127, 127)
+_ROWS_AT_ONCE = 256
 
 
 def squared(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
@@ -17,17 +18,29 @@ def squared(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
     if preprocessing not in {"square", "pad"}:
         raise ValueError(f"preprocessing {preprocessing!r} is unknown")
     colours = rgb(image)
-    if preprocessing == "pad":
-        colours = on_square(colours)
+    if preprocessing == "pad" and colours.width != colours.height:
+        return _padded(colours, size)
     if colours.size == (size, size):
         return colours
     return colours.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def on_square(image: Image.Image) -> Image.Image:
-    """The RGB image in the middle of a grey square whose side is its longer one."""
-    width, height = image.size
-    side = max(width, height)
-    canvas = Image.new("RGB", (side, side), GREY)
-    canvas.paste(image, ((side - width) // 2, (side - height) // 2))
-    return canvas
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """The RGB image in the middle of a grey square whose side is its longer one, resized.
+
+    The square itself is never made: of an image of 60,000 x 1 it would have 3.6 gigapixels. Pillow
+    resizes rows, then columns, so that some rows at a time come to the same pixels.
+    """
+    side = max(image.size)
+    left, above = (side - image.width) // 2, (side - image.height) // 2
+    narrow = Image.new("RGB", (size, side), GREY)
+    for top in range(0, image.height, _ROWS_AT_ONCE):
+        rows = image.crop((0, top, image.width, min(top + _ROWS_AT_ONCE, image.height)))
+        wide = Image.new("RGB", (side, rows.height), GREY)
+        wide.paste(rows, (left, 0))
+        narrow.paste(_narrowed(wide, size), (0, above + top))
+    return narrow.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _narrowed(rows: Image.Image, size: int) -> Image.Image:
+    return rows.resize((size, rows.height), Image.Resampling.BICUBIC)

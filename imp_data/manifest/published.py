@@ -11,6 +11,7 @@ from imp_data.manifest.fields import (
     MemberGlob,
     Name,
     PathPrefix,
+    Positive,
     RelativeFolder,
     RelativePath,
     Sha256,
@@ -42,7 +43,7 @@ class File(Strict):
     bytes: Count | None = None
     sha256: Sha256 | None = None
     # No digest of the manifest has it: it says how a file is fetched, not what is in it.
-    max_bytes: Annotated[int, Field(gt=0)] = Field(
+    max_bytes: Positive = Field(
         64 << 30, exclude=True, description="most that is fetched where `bytes` is not stated"
     )
     by_hand: str | None = Field(None, description="how a person gets it where no address serves it")

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,8 @@ from imp_data.errors import UserError
 from imp_data.mobile.bundle import read_bundle
 from imp_data.mobile.pages import TUNABLES
 from imp_data.mobile.quantize import Precision
-from imp_data.mobile.runtime import Runtime, Settings, model_files
-
-_LOOPBACK = "127.0.0.1"
+from imp_data.mobile.runtime import ANSWER_S, Runtime, Settings, model_files
+from imp_data.mobile.sockets import client_of, listens, private_socket
 
 
 @contextmanager
@@ -29,23 +27,22 @@ def open_native(
     """Like `open_runtime`, with that program; its log goes to stderr, its process is `pid`."""
     bundle = read_bundle(folder)
     text, vision = model_files(folder, bundle, precision, size, settings)
-    with socket.create_server((_LOOPBACK, 0)) as free:
-        port = free.getsockname()[1]
-    command = [str(server), *_arguments(text, vision, precision, settings), "--port", str(port)]
-    try:
-        process = subprocess.Popen(
-            command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**TUNABLES, **os.environ}
-        )
-    except OSError as error:
-        raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
-    address = f"http://{_LOOPBACK}:{port}"
-    try:
-        with httpx.Client(base_url=address, timeout=3600) as http:
-            _await(server, process, http)
-            yield Runtime(address, bundle, size, http, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+    with private_socket() as socket:
+        listening = ["--host", str(socket), "--alias", bundle.name]
+        command = [str(server), *_arguments(text, vision, precision, settings), *listening]
+        try:
+            process = subprocess.Popen(
+                command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**TUNABLES, **os.environ}
+            )
+        except OSError as error:
+            raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
+        try:
+            with client_of(socket, ANSWER_S) as http:
+                _await(server, process, socket, http)
+                yield Runtime(socket, bundle, size, http, process.pid)
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def native_version(server: Path) -> str:
@@ -76,7 +73,6 @@ def _arguments(text: Path, vision: Path, precision: Precision, settings: Setting
         "--load-mode": "auto" if precision is Precision.F16 else "none",
         "--cache-ram": settings.kept_mib,
         "--fit": "off",
-        "--host": _LOOPBACK,
         "--log-verbosity": settings.verbosity,
     }
     if settings.exact:
@@ -85,14 +81,16 @@ def _arguments(text: Path, vision: Path, precision: Precision, settings: Setting
     return [str(word) for pair in stated.items() for word in pair] + flags
 
 
-def _await(server: Path, process: "subprocess.Popen[bytes]", http: httpx.Client) -> None:
+def _await(
+    server: Path, process: "subprocess.Popen[bytes]", socket: Path, http: httpx.Client
+) -> None:
     """Until it has loaded the model."""
     while process.poll() is None:
         try:
-            if http.get("/health").is_success:
+            if listens(socket) and http.get("/health").is_success:
                 return
         except httpx.TransportError:
-            pass  # it does not listen yet
+            pass  # it ended in between
         time.sleep(0.05)
     code = process.returncode
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

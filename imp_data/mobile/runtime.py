@@ -1,4 +1,4 @@
-"""An export in llama.cpp's own server, in this process: the OpenAI protocol on loopback."""
+"""An export in llama.cpp's own server, in this process: the OpenAI protocol at a socket."""
 
 import base64
 import os
@@ -17,7 +17,10 @@ from imp_data.mobile.pages import huge_pages
 from imp_data.mobile.pictures import png, squared
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.replies import Reply, steps_of
+from imp_data.mobile.sockets import client_of, private_socket
 
+# An hour: a large model on a small machine, its timeouts are not ours to guess.
+ANSWER_S = 3600
 # Context in tokens: a picture's 729 and a conversation of some length.
 CONTEXT = 2048
 _LOG_ERRORS = 1
@@ -32,7 +35,6 @@ class Settings:
     flash_attention: bool = False
     # Keys and values in F32, so that only the weights differ from PyTorch's.
     exact: bool = False
-    port: int = 0
     verbosity: int = _LOG_ERRORS
     # Of the vision tower; that of the same bits as the text if left out.
     vision: Precision | None = None
@@ -41,13 +43,13 @@ class Settings:
 
 
 class Runtime:
-    """A model that answers; `address` speaks the OpenAI protocol as long as it is open, and `pid`
+    """A model that answers; `socket` speaks the OpenAI protocol as long as it is open, and `pid`
     is the process that holds it."""
 
     def __init__(
-        self, address: str, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
+        self, socket: Path, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
     ) -> None:
-        self.address, self.bundle, self.size = address, bundle, size
+        self.socket, self.bundle, self.size = socket, bundle, size
         self.pid, self._http = pid or os.getpid(), http
         self._marker: str = self._get("/props")["media_marker"]
 
@@ -130,20 +132,22 @@ def open_runtime(
     settings = settings or Settings()
     bundle = read_bundle(folder)
     text, vision = model_files(folder, bundle, precision, size, settings)
-    try:
-        with huge_pages():
-            server = xllamacpp.Server(_parameters(text, vision, precision, settings))
-    except Exception as error:
-        # The binding's own exceptions, a plain one among them.
-        problem = f"llama.cpp cannot load it with {vision.name} ({error})"
-        remedy = "see its message above; export the model again if the file is damaged"
-        raise UserError(text, problem, remedy) from error
-    try:
-        # An hour: a large model on a small machine, its timeouts are not ours to guess.
-        with httpx.Client(base_url=server.listening_address, timeout=3600) as http:
-            yield Runtime(server.listening_address, bundle, size, http)
-    finally:
-        del server
+    with private_socket() as socket:
+        parameters = _parameters(text, vision, precision, settings)
+        parameters.hostnames, parameters.model_alias = [str(socket)], {bundle.name}
+        try:
+            with huge_pages():
+                server = xllamacpp.Server(parameters)
+        except Exception as error:
+            # The binding's own exceptions, a plain one among them.
+            problem = f"llama.cpp cannot load it with {vision.name} ({error})"
+            remedy = "see its message above; export the model again if the file is damaged"
+            raise UserError(text, problem, remedy) from error
+        try:
+            with client_of(socket, ANSWER_S) as http:
+                yield Runtime(socket, bundle, size, http)
+        finally:
+            del server
 
 
 def model_files(
@@ -165,7 +169,7 @@ def _parameters(text: Path, vision: Path, precision: Precision, settings: Settin
     found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
     found.model.path, found.mmproj.path = str(text), str(vision)
     found.n_ctx, found.n_parallel = settings.context, 1
-    found.port, found.ui, found.warmup = settings.port, False, False
+    found.ui, found.warmup = False, False
     found.cpuparams.n_threads = found.cpuparams_batch.n_threads = settings.threads
     flash = xllamacpp.llama_flash_attn_type
     on, off = flash.LLAMA_FLASH_ATTN_TYPE_ENABLED, flash.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -1,5 +1,6 @@
 """Every field of OpenAI's chat completions request, and those of llama.cpp's own that are safe."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,27 @@ _TEXT = of_type(str, "a string")
 _NO_TOOLS = "this model calls no tools"
 _TEXT_ALONE = "this model answers in text alone"
 _FORMATS = ("text", "json_object", "json_schema")
+_STOPS = 16
+# llama.cpp's time for a schema grows with the cube of its optional properties.
+_SCHEMA_VALUES, _SCHEMA_CHARACTERS = 500, 16 << 10
 
 
 def _is_stop(value: Any) -> bool:
     words = [value] if isinstance(value, str) else value
-    return isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+    right = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+    return right and len(words) <= _STOPS
+
+
+def _is_format(value: Any) -> bool:
+    if not isinstance(value, Mapping) or value.get("type") not in _FORMATS:
+        return False
+    return _count(value) <= _SCHEMA_VALUES and len(json.dumps(value)) <= _SCHEMA_CHARACTERS
+
+
+def _count(value: Any) -> int:
+    """The values in a value, itself among them."""
+    held = value.values() if isinstance(value, Mapping) else value
+    return 1 + sum(map(_count, held)) if isinstance(value, Mapping | list) else 1
 
 
 def _is_options(value: Any) -> bool:
@@ -34,12 +51,13 @@ _HONOURED = {
     "max_tokens": whole(1, 2**31 - 1),
     "presence_penalty": number(-2, 2),
     "response_format": Rule(
-        lambda value: isinstance(value, Mapping) and value.get("type") in _FORMATS,
-        f"an object with a type of {', '.join(_FORMATS)}",
+        _is_format,
+        f"an object with a type of {', '.join(_FORMATS)}, of at most {_SCHEMA_VALUES} values and"
+        f" {_SCHEMA_CHARACTERS >> 10} KiB",
         sent=True,
     ),
     "seed": whole(-(2**63), 2**63 - 1),
-    "stop": Rule(_is_stop, "a string or a list of strings, none empty", sent=True),
+    "stop": Rule(_is_stop, f"a string or a list of up to {_STOPS}, none empty", sent=True),
     "stream": of_type(bool, "true or false", sent=True),
     "stream_options": Rule(_is_options, "an object with include_usage", sent=True),
     "temperature": number(0, 2),

@@ -1,12 +1,12 @@
-"""An image that came with a request, squared as the model's own preprocessing does."""
+"""Images that came with a request, squared as the model's own preprocessing does."""
 
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from imp_data.images.decoding import (
     NoImage,
@@ -20,17 +20,24 @@ from imp_data.mobile.chat.rules import Refused
 from imp_data.mobile.pictures import png
 
 IMAGE_BYTES = 8 << 20
-# 100 megapixels: above every phone's camera, below what would fill a small server's memory.
-IMAGE_PIXELS = 100_000_000
-# What browsers and phones make. The bytes decide; what a request says of them does not.
-_FORMATS = {
-    "JPEG": "JPEG",
-    "PNG": "PNG",
-    "WEBP": "WebP",
-    "GIF": "GIF",
-    "AVIF": "AVIF",
-    "BMP": "BMP",
+# What browsers and phones make, by Pillow's names; and how many pixels one may have, so that none
+# takes more than about 1.3 GB of memory. The bytes decide, not what a request says of them.
+_WEBP_AVIF_PIXELS = 40_000_000
+IMAGE_PIXELS: Mapping[str, int] = {
+    "JPEG": 100_000_000,
+    "PNG": 100_000_000,
+    "WEBP": _WEBP_AVIF_PIXELS,
+    "GIF": 100_000_000,
+    "AVIF": _WEBP_AVIF_PIXELS,
+    "BMP": 100_000_000,
 }
+_NAMES = "JPEG, PNG, WebP, GIF, AVIF, BMP"
+# JPEG's own limit. A long thin image becomes a large one while it is squared.
+SIDE_PIXELS = 65_535
+# A progressive JPEG has some ten; each is another pass over all of its pixels.
+_JPEG_SCANS, _SCAN = 100, b"\xff\xda"
+# Of one request. A context of 2,048 tokens holds ten of the smallest.
+REQUEST_IMAGES, REQUEST_PIXELS = 16, 200_000_000
 # What turns an image of this EXIF orientation upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,32 +56,44 @@ _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 Square = Callable[[Image.Image], Image.Image]
 
 
-def squared_url(url: str, field: str, square: Square) -> str:
-    """A base64 data URL to the data URL of the squared image, as PNG.
+class RequestImages:
+    """Squares a request's images one after another, within what one request may ask for."""
 
-    Raises:
-        Refused: it is no image, or lies elsewhere: the server would have to fetch it.
-    """
+    def __init__(self, square: Square) -> None:
+        self._square, self._count, self._pixels = square, 0, 0
+
+    def squared_url(self, url: str, field: str) -> str:
+        """A base64 data URL to the data URL of the squared image, as PNG.
+
+        Raises:
+            Refused: it is no image, is one too many or too large, or lies elsewhere: the server
+                would have to fetch it.
+        """
+        self._count += 1
+        if self._count > REQUEST_IMAGES:
+            raise Refused(413, field, f"is one image more than the {REQUEST_IMAGES} of a request")
+        raw = _bytes_of(url, field)
+        width, height = _checked_size(raw, field)
+        self._pixels += width * height
+        if self._pixels > REQUEST_PIXELS:
+            problem = f"is more than the {REQUEST_PIXELS // 10**6} megapixels of a request's images"
+            raise Refused(413, field, problem)
+        return data_url(self._square(_decoded(raw, field)))
+
+
+def _bytes_of(url: str, field: str) -> bytes:
     head = _DATA_URL.match(url[:1024])
     if not head:
         raise Refused(400, field, "must be a base64 data URL of an image; no other address")
     data = url[head.end() :]
     if len(data) > IMAGE_BYTES * 2:  # line breaks and %2B within it
-        raise _too_long(field, IMAGE_BYTES)
+        raise _too_long(field)
     try:
         # Line breaks, percent signs, - and _ for + and /, no = at the end: all are in use.
         text = "".join(unquote(data).split()).translate(_URLSAFE).rstrip("=")
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise Refused(400, field, "is not base64") from None
-    return data_url(squared_bytes(raw, field, square))
-
-
-def squared_bytes(raw: bytes, field: str, square: Square) -> Image.Image:
-    """The image in these bytes as training saw it, squared. Raises Refused."""
-    if len(raw) > IMAGE_BYTES:
-        raise _too_long(field, IMAGE_BYTES)
-    return square(_decoded(raw, field))
 
 
 def squared_file(raw: bytes, square: Square) -> tuple[Image.Image, float]:
@@ -83,6 +102,7 @@ def squared_file(raw: bytes, square: Square) -> tuple[Image.Image, float]:
     Training turns nothing, and the images that it sees are upright as they are stored. A photo as
     people see it on their screens is therefore what the model knows. Raises Refused.
     """
+    _checked_size(raw, "file")
     upright = _decoded(raw, "file")
     turn = _TURNS.get(_orientation(raw))
     if turn is not None:
@@ -90,19 +110,56 @@ def squared_file(raw: bytes, square: Square) -> tuple[Image.Image, float]:
     return square(upright), upright.width / upright.height
 
 
+def _checked_size(raw: bytes, field: str) -> tuple[int, int]:
+    """Width and height as the head of these bytes states them; nothing is decoded yet.
+
+    Raises:
+        Refused: the bytes, pixels or passes are too many, or they are no image.
+    """
+    if len(raw) > IMAGE_BYTES:
+        raise _too_long(field)
+    try:
+        with quietly(), opened(raw, None, tuple(IMAGE_PIXELS)) as image:
+            (width, height), kind = image.size, image.format
+    except Exception as error:
+        # Decoders raise whatever they meet in damaged bytes.
+        raise _no_image(raw, field, error) from None
+    most = IMAGE_PIXELS.get(kind or "", IMAGE_PIXELS["JPEG"])  # an MPO is a JPEG and more of them
+    if width * height > most:
+        problem = f"has too many pixels ({width}x{height} is more than {most:,})"
+        raise Refused(413, field, problem)
+    if max(width, height) > SIDE_PIXELS:
+        problem = f"has a side of too many pixels ({max(width, height):,} of {SIDE_PIXELS:,})"
+        raise Refused(413, field, problem)
+    if raw.startswith(b"\xff\xd8") and raw.count(_SCAN) > _JPEG_SCANS:
+        raise Refused(400, field, f"is a JPEG of over {_JPEG_SCANS} scans")
+    return width, height
+
+
 def _decoded(raw: bytes, field: str) -> Image.Image:
     try:
-        return rgb_of(raw, IMAGE_PIXELS, tuple(_FORMATS))
+        return rgb_of(raw, max(IMAGE_PIXELS.values()), tuple(IMAGE_PIXELS))
     except TooManyPixels as error:
         raise Refused(413, field, f"has too many pixels ({error})") from None
     except NoImage as error:
-        known = ", ".join(_FORMATS.values())
-        kind = "HEIC" if raw[4:8] == b"ftyp" and raw[8:12] in _HEIC else error
-        raise Refused(400, field, f"cannot be read as an image ({kind}); send {known}") from None
+        raise _no_image(raw, field, error) from None
+    except MemoryError:
+        raise Refused(413, field, "needs more memory than there is") from None
+
+
+def _no_image(raw: bytes, field: str, error: Exception) -> Refused:
+    """Nothing of the decoder's own words: they can tell of this process."""
+    if raw[4:8] == b"ftyp" and raw[8:12] in _HEIC:
+        kind = "HEIC"
+    elif isinstance(error, UnidentifiedImageError):
+        kind = "no image format that is read here"
+    else:
+        kind = "damaged"
+    return Refused(400, field, f"cannot be read as an image ({kind}); send {_NAMES}")
 
 
 def _orientation(raw: bytes) -> int:
-    with quietly(), opened(raw, None, tuple(_FORMATS)) as image:
+    with quietly(), opened(raw, None, tuple(IMAGE_PIXELS)) as image:
         return orientation_of(image)
 
 
@@ -111,5 +168,5 @@ def data_url(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
 
 
-def _too_long(field: str, max_bytes: int) -> Refused:
-    return Refused(413, field, f"is an image of over {max_bytes >> 20} MiB")
+def _too_long(field: str) -> Refused:
+    return Refused(413, field, f"is an image of over {IMAGE_BYTES >> 20} MiB")

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS
-from imp_data.mobile.chat.images import Square, squared_url
+from imp_data.mobile.chat.images import RequestImages, Square
 from imp_data.mobile.chat.rules import Refused, checked, shown
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # What a part of each type must have, and what changes nothing beside it.
 _PART_FIELDS = {"text": "text", "refusal": "refusal", "image_url": "image_url"}
 _HARMLESS_IN_PART = {"type", "prompt_cache_breakpoint"}
+# Far more than a context of 2,048 tokens holds, and what llama.cpp turns down within a second.
+MESSAGES, TEXT_CHARACTERS = 1000, 256 << 10
 
 
 class Turn(NamedTuple):
@@ -39,7 +41,12 @@ def messages_of(given: object, square: Square) -> list[dict[str, Any]]:
     """
     if not isinstance(given, list) or not given:
         raise Refused(400, "messages", "must be a list of at least one message")
-    turns = [_turn(message, f"messages[{n}]", square) for n, message in enumerate(given)]
+    if len(given) > MESSAGES:
+        raise Refused(413, "messages", f"are more than {MESSAGES:,}")
+    images = RequestImages(square)
+    turns = [_turn(message, f"messages[{n}]", images) for n, message in enumerate(given)]
+    if sum(len(turn.text) for turn in turns) > TEXT_CHARACTERS:
+        raise Refused(413, "messages", f"have over {TEXT_CHARACTERS:,} characters of text")
     if turns[-1].role != "user":
         raise Refused(400, "messages", "must end with the user's message")
     leading = next(n for n, turn in enumerate(turns) if turn.role != "system")
@@ -52,7 +59,7 @@ def messages_of(given: object, square: Square) -> list[dict[str, Any]]:
     return [turn.as_message() for turn in turns]
 
 
-def _turn(message: object, place: str, square: Square) -> Turn:
+def _turn(message: object, place: str, images: RequestImages) -> Turn:
     allowed = ", ".join(_ROLES)
     if not isinstance(message, Mapping):
         raise Refused(400, place, f"is {shown(message)}, but must be an object with a role")
@@ -70,11 +77,11 @@ def _turn(message: object, place: str, square: Square) -> Turn:
     if not isinstance(content, list):
         problem = f"is {shown(content)}, but must be text, or a list of parts"
         raise Refused(400, f"{place}.content", problem)
-    return _of_parts(role, content, f"{place}.content", square)
+    return _of_parts(role, content, f"{place}.content", images)
 
 
-def _of_parts(role: str, parts: Sequence[object], place: str, square: Square) -> Turn:
-    images, texts = [], []
+def _of_parts(role: str, parts: Sequence[object], place: str, images: RequestImages) -> Turn:
+    squared, texts = [], []
     for number, part in enumerate(parts):
         where = f"{place}[{number}]"
         kind, value = _part(part, where)
@@ -83,10 +90,10 @@ def _of_parts(role: str, parts: Sequence[object], place: str, square: Square) ->
                 raise Refused(400, where, f"its {kind} is {shown(value)}, but must be a string")
             texts.append(value)
         elif role == "user":
-            images.append(squared_url(_url(value, where), where, square))
+            squared.append(images.squared_url(_url(value, where), where))
         else:
             raise Refused(400, where, "an image belongs in the user's message")
-    return Turn(role, images, "\n".join(texts))
+    return Turn(role, squared, "\n".join(texts))
 
 
 def _part(part: object, place: str) -> tuple[str, Any]:

@@ -1,14 +1,22 @@
 """What a chat request may say, and what becomes of it before llama.cpp sees it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from imp_data.mobile.chat.fields import REQUEST_FIELDS
 from imp_data.mobile.chat.images import Square
+from imp_data.mobile.chat.intake import parsed
 from imp_data.mobile.chat.messages import messages_of
 from imp_data.mobile.chat.rules import Refused, checked
 
-REQUEST_BYTES = 24 << 20
+
+def asked_of(body: bytes, square: Square) -> bytes:
+    """What llama.cpp is asked, of a request's body. Raises Refused."""
+    try:
+        return json.dumps(prepared(parsed(body), square)).encode()
+    except RecursionError:
+        raise Refused(400, "body", "is nested too deeply") from None
 
 
 def prepared(request: object, square: Square) -> dict[str, Any]:

@@ -5,19 +5,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-_SHOWN = 80
+_SHOWN, _NAMED = 80, 200
 
 
 class Refused(Exception):
     """A request that is not passed on: the HTTP status, the field, what is wrong with it."""
 
     def __init__(self, status: int, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.status, self.field, self.problem = status, field, problem
+        self.status, self.field, self.problem = status, _cut(field, _NAMED), problem
+        super().__init__(f"{self.field}: {problem}")
 
     def body(self) -> dict[str, Any]:
         """As OpenAI's protocol writes an error."""
-        kind = "invalid_request_error"
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": str(self), "type": kind, "param": self.field, "code": None}}
 
 
@@ -54,8 +54,11 @@ def checked(given: Mapping[str, Any], rules: Mapping[str, Rule], place: str = ""
 
 def shown(value: Any) -> str:
     """A value as JSON, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return _cut(json.dumps(value, ensure_ascii=False, default=str), _SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def number(low: float, high: float) -> Rule:
@@ -95,7 +98,7 @@ def only(*values: Any, because: str) -> Rule:
 def is_token_bias(value: Any) -> bool:
     """Whether it maps the numbers of tokens to biases."""
     return isinstance(value, Mapping) and all(
-        re.fullmatch(r"\d{1,9}", str(token)) and _is_number(bias) and -100 <= bias <= 100
+        re.fullmatch(r"[0-9]{1,9}", str(token)) and _is_number(bias) and -100 <= bias <= 100
         for token, bias in value.items()
     )
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import uvicorn
-
 from imp_data.errors import UserError
 from imp_data.mobile.bundle import Bundle
-from imp_data.mobile.chat.server import LOOPBACK, About, chat_app
+from imp_data.mobile.chat.connections import server_of
+from imp_data.mobile.chat.gate import LOOPBACK
+from imp_data.mobile.chat.server import About, chat_app
 from imp_data.mobile.pictures import squared
 from imp_data.mobile.quantize import Precision
 from imp_data.mobile.runtime import Settings, open_runtime
@@ -36,12 +36,11 @@ def serve(
         token = token or secrets.token_urlsafe(16)
     with listening, open_runtime(folder, precision, size, settings) as runtime:
         square = partial(squared, size=size, preprocessing=runtime.bundle.preprocessing)
-        app = chat_app(runtime.address, about(runtime.bundle, size), square, token)
+        app = chat_app(runtime.socket, about(runtime.bundle, size), square, token)
         print(f"ImpChat: {address(host, listening.getsockname()[1], token)}", flush=True)
         print("Ctrl-C ends it.", flush=True)
-        config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2)
         with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has closed what was open
-            uvicorn.Server(config).run(sockets=[listening])
+            server_of(app).run(sockets=[listening])
 
 
 def about(bundle: Bundle, size: int) -> About:
