@@ -19,7 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from imp_data.errors import UserError
-from imp_data.manifest import ROOMS, File, Published, Source, Strict
+from imp_data.manifest import ROOMS, Benchmark, File, Published, Source, Strict
 from imp_data.manifest.fields import Count, Sha256
 from imp_data.objects import is_there
 from imp_data.redaction import address
@@ -108,10 +108,12 @@ def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, st
 
 
 def is_own(published: Published, file: File) -> bool:
-    """Whether a file is a person's own to edit: records put in place by hand, with no address."""
-    if not isinstance(published, Source) or file.url is not None or file.unpack:
+    """Whether a file is a person's own to edit: records or ids that no address serves."""
+    if file.url is not None or file.unpack:
         return False
-    return any(is_named(file.path, pattern) for pattern in published.records)
+    if isinstance(published, Source):
+        return any(is_named(file.path, pattern) for pattern in published.records)
+    return isinstance(published, Benchmark) and file.path in published.id_files
 
 
 def _read(lock: Path) -> list[Locked]:
