@@ -101,8 +101,7 @@ def _stored_or_made(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any
 def stored_as(folder: Path, digest: str) -> dict[str, Any]:
     """The report that its stage left with this digest. Raises UserError if it is damaged."""
     if not _is_as_left(folder, digest):
-        with (folder / _JSON).open("rb") as file:
-            outdate(file)
+        outdate(folder / _JSON)
         problem = f"{_JSON} or {_MARKDOWN} is damaged: it is not as its stage wrote it"
         raise UserError(folder, problem, "run the same command again, which makes the report anew")
     return stored(folder)

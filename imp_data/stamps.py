@@ -145,8 +145,7 @@ class Stamps:
         """
         if digest == self.digest_of(asset):
             return
-        with min(path for path in output.rglob("*") if path.is_file()).open("rb") as file:
-            outdate(file)
+        outdate(min((path for path in output.rglob("*") if path.is_file()), default=output))
         raise UserError(
             output,
             f"is damaged: a file of it is not as {asset} wrote it",

@@ -8,7 +8,7 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.objects import is_file
-from imp_data.store import file_sha256, json_text, outdate, text_digest
+from imp_data.store import file_sha256, file_sizes, json_text, outdate, text_digest
 
 MANIFEST = "mixture.json"
 REMEDY = (
@@ -63,16 +63,17 @@ def check_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, A
 
 def check_file(path: Path, stated: Mapping[str, Any]) -> None:
     """Raise UserError if a file of a mixture is missing, or not as mixture.json states it."""
-    if not is_file(path):
+    size = file_sizes(path).get("")
+    if size is None:
         raise UserError(path, "is missing", REMEDY)
-    if (size := path.stat().st_size) != stated["bytes"]:
+    if size != stated["bytes"]:
         raise _damaged(path, f"has {size:,} bytes instead of {stated['bytes']:,}")
     if file_sha256(path) != stated["sha256"]:
         raise _damaged(path, "is damaged: its sha256 is not the one that mixture.json states")
 
 
 def _damaged(path: Path, problem: str) -> UserError:
-    """The error; the stage that wrote the file finds it changed, and builds the mixture again."""
-    with path.open("rb") as file:
-        outdate(file)
+    """The error; the stage that wrote the file finds a change, and builds the mixture again."""
+    # A new time of mixture.json itself tells readers that they read another mixture.
+    outdate(path.with_name("state.json") if path.name == MANIFEST else path)
     return UserError(path, problem, REMEDY)

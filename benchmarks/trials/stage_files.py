@@ -7,6 +7,7 @@ both mixtures must have the bytes they had, or `verify` must name what is damage
 of the environment, is the number of trials.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -202,7 +203,6 @@ def damaged(path: Path, trial: Trial) -> None:
 def rebuilt(folder: Path, root: Path, trial: Trial) -> str | None:
     """Build both mixtures, a second time where an error named the file; what is then wrong."""
     from imp_data.errors import UserError
-    from imp_data.store import tree_digest
     from imp_data.verify import verify
 
     expected = json.loads((folder / "expected.json").read_text())
@@ -217,7 +217,8 @@ def rebuilt(folder: Path, root: Path, trial: Trial) -> str | None:
                 return f"the second run ends as the first: {error}"
     for name in NAMES:
         mixture = root / "mixtures" / name
-        if tree_digest(mixture) == expected[name]:
+        # A card that is not as it was written may be a person's, and is kept under another name.
+        if expected[name].items() <= digests(mixture).items():
             continue
         if trial.file.startswith(f"mixtures/{name}/"):
             if verify(mixture) and (wrong := readers_fail_well(mixture)) is None:
@@ -248,6 +249,11 @@ def readers_fail_well(mixture: Path) -> str | None:
     return None
 
 
+def digests(mixture: Path) -> dict[str, str]:
+    """sha256 of each file of a mixture."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in mixture.iterdir()}
+
+
 def build_both(folder: Path, root: Path) -> None:
     """Build both mixtures in a data directory."""
     from imp_data.datadir import DataDir
@@ -265,11 +271,11 @@ def build_whole(folder: Path) -> None:
 
     from imp_data.datadir import DataDir
     from imp_data.images.decoding import decoder
-    from imp_data.store import parquet_writer, tree_digest
+    from imp_data.store import parquet_writer
 
     whole = folder / "whole"
     build_both(folder, whole)
-    expected = {name: tree_digest(whole / "mixtures" / name) for name in NAMES}
+    expected = {name: digests(whole / "mixtures" / name) for name in NAMES}
     (folder / "expected.json").write_text(json.dumps(expected))
     data = DataDir(whole).of("small")
     stamp = orjson.loads(data.stamp("mixtures/small/images/photos").read_bytes())

@@ -51,7 +51,7 @@ def tree_digest(path: Path) -> str:
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file below a folder, by name."""
+    """Bytes of every file below a folder, by name; of a file itself, as ""."""
     return {name: size for name, (size, _) in below(folder).items()}
 
 

@@ -4,9 +4,10 @@ import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from imp_data.errors import UserError
+from imp_data.places import in_store
 from imp_data.ranges import opened
 from imp_data.store.seals import (
     BLOCK_BYTES,
@@ -109,7 +110,7 @@ class SealedFile(io.RawIOBase):
         return data
 
     def _damaged(self, problem: str) -> UserError:
-        outdate(self._file)
+        outdate(self._path)
         self._file.close()
         return UserError(self._path, f"is damaged: {problem}", self._remedy)
 
@@ -121,10 +122,11 @@ def check_sealed(path: Path) -> None:
             pass
 
 
-def outdate(file: BinaryIO) -> None:
+def outdate(path: Path) -> None:
     """Give a file of this machine another time of change: its stamp no longer agrees with it."""
-    with suppress(OSError):  # of an object store, or of another user
-        os.utime(file.fileno())
+    if in_store(path) is None:
+        with suppress(OSError):  # another user's, or gone
+            os.utime(path)
 
 
 def is_sealed(path: Path) -> bool:
