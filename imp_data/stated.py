@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.image_paths import leads_outside
 from imp_data.objects import is_file
 from imp_data.store import file_sha256, file_sizes, json_text, outdate, text_digest
 
@@ -15,6 +17,34 @@ REMEDY = (
     "look with `imp-data verify` what else is; then build the mixture again (the same command "
     "does), or fetch it again"
 )
+# One of a thousand shards has some 200 KB.
+_MOST_BYTES = 64 << 20
+
+
+def _inside(name: str) -> str:
+    if leads_outside(name):
+        raise ValueError(f"{name!r} leads out of the mixture's folder")
+    return name
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Part(BaseModel):
+    source: str
+    subsets: dict[str, int]
+
+
+class _Stated(BaseModel):
+    """What is read of every mixture.json: whoever wrote it can give it a digest that fits."""
+
+    name: str
+    rows: int
+    digest: str
+    parts: list[_Part]
+    files: dict[Annotated[str, AfterValidator(_inside)], _File]
 
 
 def root_digest(manifest: dict[str, Any]) -> str:
@@ -32,12 +62,15 @@ def manifest_or_problem(folder: Path, to_the_byte: bool = False) -> dict[str, An
     if not is_file(path):
         raise UserError(folder, f"holds no {MANIFEST}", "name the folder of a mixture")
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            return f"is damaged: it has more than {_MOST_BYTES:,} bytes"
         text = path.read_bytes()
         manifest: dict[str, Any] = orjson.loads(text)
+        _Stated.model_validate(manifest)
         whole = root_digest(manifest) == manifest["digest"]
         if to_the_byte:
             whole = whole and json_text(manifest).encode() == text
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+    except (orjson.JSONDecodeError, ValidationError, TypeError):
         return "is damaged: it cannot be read"
     return manifest if whole else "is damaged: its digest is not that of its content"
 

@@ -218,3 +218,26 @@ def test_other_columns_are_named(copy: Path) -> None:
     with pa.ipc.new_stream(str(copy / SHARD), fewer.schema) as writer:
         writer.write_table(fewer)
     assert sealed(copy)[0] == f"{SHARD}: its columns are not those of a Sample"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("files", []),
+        ("files", {"../../secret": {"bytes": 1, "sha256": "0"}}),
+        ("files", {"/etc/passwd": {"bytes": 1, "sha256": "0"}}),
+        ("files", {"a.arrow": {"bytes": "many"}}),
+        ("parts", [{"source": "a"}]),
+        ("parts", {}),
+        ("rows", "many"),
+        ("name", None),
+    ],
+)
+def test_a_mixture_json_of_another_shape_is_damaged_though_its_digest_fits(
+    field: str, value: object, album: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(album, tmp_path / "mixture")
+    path = tmp_path / "mixture" / "mixture.json"
+    manifest = {**orjson.loads(path.read_bytes()), field: value}
+    path.write_text(json_text({**manifest, "digest": root_digest(manifest)}))
+    assert verify(tmp_path / "mixture") == ["mixture.json: is damaged: it cannot be read"]

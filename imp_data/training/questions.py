@@ -42,14 +42,17 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """A file of answers, ours or LLaVA's."""
+    """A file of answers, ours or LLaVA's; raises UserError as `read_questions` does."""
+    rows = placed_rows(path)
+    if not rows:
+        raise UserError(path, "holds no answers", "name a file with one JSON object a line")
     return [
         Answer(
             _id(row, "question_id"),
             _text(row, "prompt", _field(row, "prompt")),
             _text(row, "text", _field(row, "text")),
         )
-        for row in placed_rows(path)
+        for row in rows
     ]
 
 
