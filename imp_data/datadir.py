@@ -1,6 +1,7 @@
 """Where each stage's files are."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +71,10 @@ class DataDir(NamedTuple):
     @property
     def mixture_names(self) -> list[str]:
         """Those of which a stage has been finished here."""
-        return sorted(path.name for path in (self.root / ".stamps" / "mixtures").glob("*"))
+        # Listed, since a store takes the [1] of a folder's name for a pattern in glob.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(path.name for path in (self.root / ".stamps" / "mixtures").iterdir())
+        return []
 
     def mixture(self, name: str) -> Path:
         return self.root / "mixtures" / name

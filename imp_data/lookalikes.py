@@ -79,7 +79,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise UserError(path, "is not there", _ANEW)
     try:
         # Others write such files too; those of `imp-data fingerprint` are sealed.
-        source = SealedFile(path, _ANEW) if is_sealed(path) else path
+        source = SealedFile(path, _ANEW) if is_sealed(path) else path.absolute()
         table = pq.read_table(source, columns=_COMPARED)
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"

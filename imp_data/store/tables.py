@@ -38,7 +38,8 @@ def parquet_writer(
     What is published has its digest elsewhere, and is not sealed.
     """
     with written_aside(path) as aside:
-        with pq.ParquetWriter(str(aside), schema, compression="zstd", version="2.6") as writer:
+        target = str(aside.absolute())
+        with pq.ParquetWriter(target, schema, compression="zstd", version="2.6") as writer:
             yield writer
         if sealed:
             seal(aside)
@@ -88,7 +89,8 @@ def parquet_frame(path: Path) -> "pl.DataFrame":
 
 def published_parquet_file(path: Path) -> pq.ParquetFile:
     """A Parquet file that is not sealed; its digest is to be checked first."""
-    return pq.ParquetFile(opened(path) if in_store(path) else path)
+    # Absolute, since pyarrow and polars take s3:/x for a URL.
+    return pq.ParquetFile(opened(path) if in_store(path) else path.absolute())
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
@@ -99,7 +101,8 @@ def parquet_rows(path: Path) -> "pl.LazyFrame":
     import polars as pl
 
     if in_store(path) is None:
-        return pl.scan_parquet(path)
+        # A folder may be named x[1], which is no pattern here.
+        return pl.scan_parquet(path.absolute(), glob=False)
     with opened(path) as file:
         return pl.scan_parquet(file.read())
 

@@ -107,7 +107,7 @@ class Release:
         self._files, self._columns = [], []
         for path in self._paths:
             try:
-                self._files.append(pq.ParquetFile(path, memory_map=True))
+                self._files.append(pq.ParquetFile(path.absolute(), memory_map=True))
             except (OSError, pa.ArrowException) as error:
                 raise _damaged(path, error) from error
             self._columns.append(_columns(path, self._files[-1].schema_arrow))
