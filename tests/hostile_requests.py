@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
 from typing import Any, NamedTuple
@@ -280,17 +280,26 @@ def url_of(data: bytes, head: str = "image/png;base64") -> str:
     return f"data:{head},{base64.b64encode(data).decode()}"
 
 
+def png_of(width: int, height: int) -> bytes:
+    """A PNG of one colour in RGBA, made without an image of that size."""
+    return _png(width, height, 6, (b"\0" + bytes(width * 4) for _ in range(height)))
+
+
 def png_that_says(width: int, height: int) -> bytes:
     """The head of a PNG of any size, and no pixels."""
+    return _png(width, height, 2, [])
 
+
+def _png(width: int, height: int, colours: int, rows: Iterable[bytes]) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    empty = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + empty
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0))
+    packer = zlib.compressobj(1)
+    packed = b"".join([*map(packer.compress, rows), packer.flush()])
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 def _images() -> Iterator[Hostile]:

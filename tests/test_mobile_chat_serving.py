@@ -6,13 +6,10 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from pathlib import Path
-from typing import ClassVar
 
 import httpx
 import pytest
@@ -23,6 +20,7 @@ pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 from listening import listening
 from models import SIZE, save_model
 from openai import OpenAI
+from probes import PROBED, probed, watched
 
 from imp_data.mobile.cases import drawn_cases
 from imp_data.mobile.chat.serving import address
@@ -73,54 +71,21 @@ def test_openais_client_asks_about_a_picture_and_ctrl_c_ends_it(exported: Path) 
     assert process.returncode == 0
 
 
-class Canary(BaseHTTPRequestHandler):
-    """A server on loopback that notes who fetches anything."""
-
-    fetched: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.fetched.append(self.path)
-        self.send_error(404)
-
-
-@pytest.fixture
-def canary() -> Iterator[str]:
-    Canary.fetched.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Canary) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/cat.png"
-        server.shutdown()
-        thread.join()
-
-
-PROBED = [
-    *(("GET", path) for path in ("/", "/health", "/v1/models", "/props", "/slots")),
-    *(("OPTIONS", path) for path in ("/v1/chat/completions", "/completion")),
-    *(("POST", path) for path in ("/v1/chat/completions", "/completion", "/apply-template")),
-]
-
-
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
-def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path, canary: str) -> None:
-    shown = [{"type": "image_url", "image_url": {"url": canary}}]
-    body = {"messages": [{"role": "user", "content": shown}], "prompt": "x", "max_tokens": 1}
-    origin = {"Origin": "https://evil.example"}
-    with chatting(exported, "--threads", "1") as (url, process):
+def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) -> None:
+    with chatting(exported, "--threads", "1") as (url, process), watched() as (canary, fetched):
         found = listening(process.pid)
         assert found.ports == {httpx.URL(url).port}
         for port, (method, path) in product(found.ports, PROBED):
-            address = f"http://127.0.0.1:{port}{path}"
-            reply = httpx.request(method, address, json=body, headers=origin)
-            assert not reply.is_success, (method, address)
-            assert not [name for name in reply.headers if name.startswith("access-control")]
+            assert probed(port, method, path, canary) is None, (method, path)
         (socket,) = found.sockets
         folder = Path(socket).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        # Without an Origin, as a program asks.
-        told = httpx.post(f"{url}v1/chat/completions", json={"messages": body["messages"]})
-        assert told.status_code == 400
-    assert Canary.fetched == []
+        # A program's request, without an Origin.
+        shown = [{"type": "image_url", "image_url": {"url": canary}}]
+        body = {"messages": [{"role": "user", "content": shown}]}
+        assert httpx.post(f"{url}v1/chat/completions", json=body).status_code == 400
+    assert fetched == []
     assert not folder.exists()
 
 
