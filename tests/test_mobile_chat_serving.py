@@ -3,10 +3,12 @@
 import base64
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -15,8 +17,10 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
 pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
+from listening import listening
 from models import SIZE, save_model
 from openai import OpenAI
+from probes import PROBED, probed, watched
 
 from imp_data.mobile.cases import drawn_cases
 from imp_data.mobile.chat.serving import address
@@ -65,6 +69,36 @@ def test_openais_client_asks_about_a_picture_and_ctrl_c_ends_it(exported: Path) 
         # The picture's tokens are in the prompt: it was not passed over.
         assert said.usage.prompt_tokens > (SIZE // 14) ** 2
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
+def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) -> None:
+    with chatting(exported, "--threads", "1") as (url, process), watched() as (canary, fetched):
+        found = listening(process.pid)
+        assert found.ports == {httpx.URL(url).port}
+        for port, (method, path) in product(found.ports, PROBED):
+            assert probed(port, method, path, canary) is None, (method, path)
+        (socket,) = found.sockets
+        folder = Path(socket).parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        # A program's request, without an Origin.
+        shown = [{"type": "image_url", "image_url": {"url": canary}}]
+        body = {"messages": [{"role": "user", "content": shown}]}
+        assert httpx.post(f"{url}v1/chat/completions", json=body).status_code == 400
+    assert fetched == []
+    assert not folder.exists()
+
+
+def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
+    with chatting(exported, "--threads", "1") as (url, _):
+        asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+        pages = [httpx.get(f"{url}{path}") for path in ("", "v1/about", "v1/models", "no")]
+        whole = httpx.post(f"{url}v1/chat/completions", json=asked)
+        streamed = httpx.post(f"{url}v1/chat/completions", json={**asked, "stream": True})
+    assert whole.json()["model"] == "imp-tiny-phi"
+    for reply in (*pages, whole, streamed):
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert str(exported.parent) not in reply.text and ".gguf" not in reply.text
 
 
 def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:

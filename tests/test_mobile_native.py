@@ -1,5 +1,6 @@
 """A llama-server that was built for the machine takes the wheel's place."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
 pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
+from listening import listening
 from models import SIZE, save_model
 
 from imp_data.errors import UserError
@@ -62,6 +64,18 @@ def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
         process = Path(f"/proc/{runtime.pid}")
         assert process.exists()
     assert not process.exists(), "it ends with the block"
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
+def test_neither_listens_at_a_port(exported: Path, server: Path) -> None:
+    before = listening(os.getpid()).ports
+    with (
+        open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as wheel,
+        open_native(server, exported, Precision.Q8_0, SIZE, QUIET) as native,
+    ):
+        found = listening(os.getpid())
+    assert found.ports == before
+    assert {str(wheel.socket), str(native.socket)} <= found.sockets
 
 
 def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:

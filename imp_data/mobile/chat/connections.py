@@ -73,6 +73,12 @@ class BoundedProtocol(H11Protocol):
             super().data_received(data)
             self._stop_awaiting_where_asked()
 
+    def eof_received(self) -> None:
+        """A request that ends in the middle is told so, if only its sending has ended."""
+        amid_head = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
+        if amid_head or self.conn.their_state is h11.SEND_BODY:
+            self._refuse(Refused(HTTPStatus.BAD_REQUEST, "request", "ended early"))
+
     def on_response_complete(self) -> None:
         """The next head is awaited, unless it came already."""
         self._await_head()

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from PIL import Image, UnidentifiedImageError
@@ -21,7 +22,7 @@ from imp_data.mobile.pictures import png
 
 IMAGE_BYTES = 8 << 20
 # What browsers and phones make, by Pillow's names; and how many pixels one may have, so that none
-# takes more than about 1.3 GB of memory. The bytes decide, not what a request says of them.
+# takes more than about 1.2 GB of memory. The bytes decide, not what a request says of them.
 _WEBP_AVIF_PIXELS = 40_000_000
 IMAGE_PIXELS: Mapping[str, int] = {
     "JPEG": 100_000_000,
@@ -56,21 +57,32 @@ _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 Square = Callable[[Image.Image], Image.Image]
 
 
-class RequestImages:
-    """Squares a request's images one after another, within what one request may ask for."""
+class Given(NamedTuple):
+    """An image of a request as its bytes, which were looked at no further than their head."""
 
-    def __init__(self, square: Square) -> None:
-        self._square, self._count, self._pixels = square, 0, 0
+    raw: bytes
+    field: str
 
-    def squared_url(self, url: str, field: str) -> str:
-        """A base64 data URL to the data URL of the squared image, as PNG.
+    def squared_url(self, square: Square) -> str:
+        """The data URL of the squared image, as PNG. Raises Refused: the bytes are damaged."""
+        return data_url(square(_decoded(self.raw, self.field)))
+
+
+class Admission:
+    """Counts a request's images and their pixels, before any of them is decoded."""
+
+    def __init__(self) -> None:
+        self._images = self._pixels = 0
+
+    def given(self, url: str, field: str) -> Given:
+        """The image in a base64 data URL.
 
         Raises:
             Refused: it is no image, is one too many or too large, or lies elsewhere: the server
                 would have to fetch it.
         """
-        self._count += 1
-        if self._count > REQUEST_IMAGES:
+        self._images += 1
+        if self._images > REQUEST_IMAGES:
             raise Refused(413, field, f"is one image more than the {REQUEST_IMAGES} of a request")
         raw = _bytes_of(url, field)
         width, height = _checked_size(raw, field)
@@ -78,7 +90,7 @@ class RequestImages:
         if self._pixels > REQUEST_PIXELS:
             problem = f"is more than the {REQUEST_PIXELS // 10**6} megapixels of a request's images"
             raise Refused(413, field, problem)
-        return data_url(self._square(_decoded(raw, field)))
+        return Given(raw, field)
 
 
 def _bytes_of(url: str, field: str) -> bytes:

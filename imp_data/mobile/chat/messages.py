@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS
-from imp_data.mobile.chat.images import RequestImages, Square
+from imp_data.mobile.chat.images import Admission, Given, Square
 from imp_data.mobile.chat.rules import Refused, checked, shown
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -19,14 +19,15 @@ class Turn(NamedTuple):
     """A message that was looked at: its images stand before its text."""
 
     role: str
-    images: list[str]
+    images: list[Given]
     text: str
 
-    def as_message(self) -> dict[str, Any]:
+    def as_message(self, square: Square) -> dict[str, Any]:
         """For llama.cpp, which joins an image and its text without the newline Imp learned."""
         if not self.images:
             return {"role": self.role, "content": self.text}
-        given = [{"type": "image_url", "image_url": {"url": url}} for url in self.images]
+        urls = [image.squared_url(square) for image in self.images]
+        given = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         return {
             "role": self.role,
             "content": [*given, {"type": "text", "text": f"\n{self.text}"}],
@@ -43,8 +44,8 @@ def messages_of(given: object, square: Square) -> list[dict[str, Any]]:
         raise Refused(400, "messages", "must be a list of at least one message")
     if len(given) > MESSAGES:
         raise Refused(413, "messages", f"are more than {MESSAGES:,}")
-    images = RequestImages(square)
-    turns = [_turn(message, f"messages[{n}]", images) for n, message in enumerate(given)]
+    admission = Admission()
+    turns = [_turn(message, f"messages[{n}]", admission) for n, message in enumerate(given)]
     if sum(len(turn.text) for turn in turns) > TEXT_CHARACTERS:
         raise Refused(413, "messages", f"have over {TEXT_CHARACTERS:,} characters of text")
     if turns[-1].role != "user":
@@ -56,10 +57,10 @@ def messages_of(given: object, square: Square) -> list[dict[str, Any]]:
             raise Refused(400, f"messages[{number}]", problem)
     if leading > 1:
         turns[:leading] = [Turn("system", [], "\n".join(turn.text for turn in turns[:leading]))]
-    return [turn.as_message() for turn in turns]
+    return [turn.as_message(square) for turn in turns]
 
 
-def _turn(message: object, place: str, images: RequestImages) -> Turn:
+def _turn(message: object, place: str, admission: Admission) -> Turn:
     allowed = ", ".join(_ROLES)
     if not isinstance(message, Mapping):
         raise Refused(400, place, f"is {shown(message)}, but must be an object with a role")
@@ -77,11 +78,11 @@ def _turn(message: object, place: str, images: RequestImages) -> Turn:
     if not isinstance(content, list):
         problem = f"is {shown(content)}, but must be text, or a list of parts"
         raise Refused(400, f"{place}.content", problem)
-    return _of_parts(role, content, f"{place}.content", images)
+    return _of_parts(role, content, f"{place}.content", admission)
 
 
-def _of_parts(role: str, parts: Sequence[object], place: str, images: RequestImages) -> Turn:
-    squared, texts = [], []
+def _of_parts(role: str, parts: Sequence[object], place: str, admission: Admission) -> Turn:
+    images, texts = [], []
     for number, part in enumerate(parts):
         where = f"{place}[{number}]"
         kind, value = _part(part, where)
@@ -90,10 +91,10 @@ def _of_parts(role: str, parts: Sequence[object], place: str, images: RequestIma
                 raise Refused(400, where, f"its {kind} is {shown(value)}, but must be a string")
             texts.append(value)
         elif role == "user":
-            squared.append(images.squared_url(_url(value, where), where))
+            images.append(admission.given(_url(value, where), where))
         else:
             raise Refused(400, where, "an image belongs in the user's message")
-    return Turn(role, squared, "\n".join(texts))
+    return Turn(role, images, "\n".join(texts))
 
 
 def _part(part: object, place: str) -> tuple[str, Any]:
