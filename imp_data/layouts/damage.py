@@ -14,7 +14,7 @@ from imp_data.ledger import Verdict
 
 BLOCK_BYTES = 1 << 20
 # Longer than any record of any source by three orders of magnitude: beyond it brackets are lost.
-MAX_ELEMENT_BYTES = 32 << 20
+MOST_BYTES = 32 << 20
 
 _OBJECTS_MEASURED = 1024
 _DECODER = json.JSONDecoder(strict=False)

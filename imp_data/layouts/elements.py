@@ -17,7 +17,7 @@ import numpy as np
 from imp_data.errors import UserError
 from imp_data.layouts.damage import (
     BLOCK_BYTES,
-    MAX_ELEMENT_BYTES,
+    MOST_BYTES,
     Offsets,
     Spans,
     lost_at,
@@ -66,6 +66,7 @@ def json_spans(
     key: str | None = None,
     window: int = WINDOW_BYTES,
     fields: frozenset[str] = frozenset(),
+    most: int = MOST_BYTES,
 ) -> Iterator[Spans]:
     """Spans of the records in a JSON file of any form that `json_form` knows.
 
@@ -133,7 +134,7 @@ def _array_spans(file: BinaryIO, array: _Array, window: int) -> Iterator[Spans]:
             resume_from = after.element_start
         if len(spans.starts):
             yield spans
-        too_long = after.position - resume_from > MAX_ELEMENT_BYTES
+        too_long = after.position - resume_from > MOST_BYTES
         state = after
         if lost is None and block and not state.closed and not too_long:
             continue

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from imp_data.layouts.damage import BLOCK_BYTES, MAX_ELEMENT_BYTES, Offsets, Spans, read_at
+from imp_data.layouts.damage import BLOCK_BYTES, MOST_BYTES, Offsets, Spans, read_at
 
 _AT_ONCE = 2048
 _DECODER = json.JSONDecoder(strict=False)
@@ -61,7 +61,7 @@ def line_spans(
 def _whole_lines(file: BinaryIO, begin: int, window: int) -> bytes:
     """Some bytes, up to a newline or the end of the file."""
     block = read_at(file, begin, window)
-    while len(block) >= window and b"\n" not in block[-window:] and len(block) < MAX_ELEMENT_BYTES:
+    while len(block) >= window and b"\n" not in block[-window:] and len(block) < MOST_BYTES:
         more = file.read(window)
         if not more:
             return block
@@ -170,7 +170,7 @@ class _Reader:
     def _extend(self, position: int) -> bool:
         """Have more text from a position on at hand; False where a record is never so long."""
         size = BLOCK_BYTES if self._base < position else 2 * len(self._text)
-        if size > MAX_ELEMENT_BYTES:
+        if size > MOST_BYTES:
             return False
         self._load(position, size)
         return True

@@ -68,6 +68,13 @@ class NearDuplicates(Strict):
 class Limits(Strict):
     """Bounds beyond which a record or a picture is refused."""
 
+    max_record_bytes: Annotated[int, Field(gt=0)] = Field(
+        8 * 1024 * 1024,
+        description="of one record as upstream has it, or of all records on one picture together",
+    )
+    max_read_seconds: Annotated[int, Field(gt=0)] = Field(
+        120, description="that records may keep their reader busy"
+    )
     max_turns: Annotated[int, Field(gt=0)] = 1_000
     max_characters: Annotated[int, Field(gt=0)] = 200_000
     min_side_px: Annotated[int, Field(gt=0)] = 8

@@ -62,9 +62,12 @@ def arrow_source(path: Path) -> pa.NativeFile:
     return pa.PythonFile(opened(path)) if in_store(path) else pa.OSFile(str(path), "rb")
 
 
-def parquet_file(path: Path) -> pq.ParquetFile:
-    """A Parquet file; of one in an object store only what is asked for is fetched."""
-    return pq.ParquetFile(opened(path) if in_store(path) else path)
+def parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
+    """A Parquet file; of one in an object store only what is asked for is fetched.
+
+    `options` are those of pyarrow.parquet.ParquetFile.
+    """
+    return pq.ParquetFile(opened(path) if in_store(path) else path, **options)
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
