@@ -13,6 +13,9 @@ from imp_data.ledger import Mend, Reason, Repair, Verdict
 _BY_ID = re.compile(rb'[\s\x00]*+("(?:[^"\\]++|\\.)*+")\s*+:\s*+(?=\{)', re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
+_BLANK = b" \t\r\n\0"
+# Brackets after a record are no part of it.
+_STRAY = " \t\r\n,[]{}"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # orjson reads 1,024 levels; Python's own reader, with what is called before it, needs more room.
 _RECURSION = 4096
@@ -38,7 +41,7 @@ def _parse_bare(bare: bytes) -> tuple[Any, list[Mend]] | Verdict:
 
 def _bare(element: bytes) -> bytes:
     """The element without byte order mark, and zero bytes of a file not written to its end."""
-    return element.strip(b"\0").removeprefix(_BYTE_ORDER_MARK).strip(b"\0")
+    return element.strip(_BLANK).removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
 
 
 def _named(
@@ -81,6 +84,8 @@ def _parse_with_care(
     except RecursionError:
         return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and not text[error.pos :].strip(_STRAY):
+            return parse(text[: error.pos].encode())
         ended_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
         reason = Reason.TRUNCATED if ended_early else Reason.NOT_JSON
         return Verdict(reason, {"problem": error.msg, "character": error.pos})
