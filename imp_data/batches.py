@@ -10,15 +10,24 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imp_data.entries import Entries, Ints, ledger_rows
 from imp_data.layouts import LAYOUTS
 from imp_data.layouts.plain import Plain
-from imp_data.layouts.reading import Chunk
-from imp_data.ledger import Mend, Repair
+from imp_data.layouts.reading import Chunk, Layout
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Mend, Reason, Repair, Verdict
 from imp_data.manifest import Limits, Source
 from imp_data.rules import judge
-from imp_data.sample import RECORD_SCHEMA, TURN_TYPE, Draft, Refused, content_hash, sample_id
+from imp_data.sample import (
+    RECORD_SCHEMA,
+    TURN_TYPE,
+    Draft,
+    Refused,
+    Row,
+    content_hash,
+    sample_id,
+)
 from imp_data.sieve import sifted
 
 
@@ -78,8 +87,32 @@ def _processed(chunk: Chunk, source: Source, limits: Limits) -> Batch:
     fine, passed = _side_by_side(plain, chunk.ordinals, source.name, limits)
     if passed.all():
         return _whole([fine], chunk.ordinals)
-    left = Chunk(chunk.files, *(column[~passed] for column in chunk[1:]))
-    return _whole([fine, _one_by_one(left, source, limits)], chunk.ordinals)
+    return _whole([fine, _one_by_one(chunk.only(~passed), source, limits)], chunk.ordinals)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The Batches of a chunk's parts as that of the chunk."""
+    firsts = np.cumsum([0, *(len(batch.samples) for batch in batches)])
+    parts = []
+    for batch, first in zip(batches, firsts.tolist(), strict=False):
+        within = pc.add(batch.ledger.column("sample"), pa.scalar(first, pa.int32()))
+        place = RECORDS_LEDGER_SCHEMA.get_field_index("sample")
+        parts.append(batch.ledger.set_column(place, "sample", within))
+    ledger = _concatenated(parts)
+    return Batch(
+        _concatenated([batch.samples for batch in batches]),
+        np.concatenate([batch.contents for batch in batches]),
+        ledger.take(pc.sort_indices(ledger.column("ordinal"))),
+        sum((batch.passed_over for batch in batches), Counter[str]()),
+    )
+
+
+def refused(chunk: Chunk, source: Source, verdict: Verdict) -> Batch:
+    """The Batch of records that are not read, all for the same reason."""
+    account = Entries()
+    for ordinal in chunk.ordinals.tolist():
+        account.dropped(Row(ordinal, value=None), chunk.refused.get(ordinal, verdict))
+    return _whole([_part([], account, source.name)], None)
 
 
 def _whole(parts: list[_Part], ordinals: Ints | None) -> Batch:
@@ -159,7 +192,7 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
     drafts: list[Draft] = []
     account = Entries()
     for group in layout.groups(chunk):
-        for item in layout.assemble(group, source):
+        for item in _assembled(layout, group, source):
             if isinstance(item, Refused):
                 account.dropped(item.row, item.verdict)
                 continue
@@ -167,11 +200,24 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
             account.of_draft(item, verdict, len(drafts))
             if verdict is None:
                 drafts.append(item)
-    contents = [content_hash(source.name, d.upstream_id, d.image, d.turns) for d in drafts]
+    return _part(drafts, account, source.name)
+
+
+def _assembled(layout: Layout, group: list[Row], source: Source) -> list[Draft | Refused]:
+    """What the layout makes of rows on one picture; those that nest too deeply for it go."""
+    try:
+        return list(layout.assemble(group, source))
+    except RecursionError as error:
+        verdict = Verdict(Reason.TOO_DEEP, {"problem": str(error)})
+        return [Refused(row, row.refused or verdict) for row in group]
+
+
+def _part(drafts: Sequence[Draft], account: Entries, source: str) -> _Part:
+    contents = [content_hash(source, d.upstream_id, d.image, d.turns) for d in drafts]
     turns = [turn for draft in drafts for turn in draft.turns]
     sides = [pa.array([turn[side] for turn in turns], pa.string()) for side in (0, 1)]
     samples = _samples(
-        source.name,
+        source,
         contents,
         [draft.upstream_id for draft in drafts],
         [draft.subset for draft in drafts],
@@ -181,7 +227,7 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
     )
     first_rows = np.array([draft.rows[0].ordinal for draft in drafts], np.int64)
     hashes = np.array(contents, np.uint64)
-    return _Part(samples, hashes, first_rows, *account.ledger(source.name), account.passed_over)
+    return _Part(samples, hashes, first_rows, *account.ledger(source), account.passed_over)
 
 
 def _alternating(turns: int) -> pa.StringArray:

@@ -39,6 +39,15 @@ class Reason(StrEnum):
     NOT_JSON = "not_json", "The record is not JSON."
     TRUNCATED = "truncated", "The record ends in the middle."
     TOO_DEEP = "too_deep", "The record's JSON is nested too deeply to be read safely."
+    RECORD_TOO_LARGE = (
+        "record_too_large",
+        "The record, or all on its picture together, is larger than the mixture's limit.",
+    )
+    READER_FAILED = (
+        "reader_failed",
+        "The record crashes its reader, or keeps it busy beyond the mixture's limit.",
+    )
+    ROWS_LOST = "rows_lost", "Rows of a Parquet file cannot be read; the evidence counts them."
     WRONG_TYPE = "wrong_type", "The record or a field of it lacks the form the layout has."
     UNREAD_FIELD = "unread_field", "The record has a field that its layout does not read."
     NO_TURNS = "no_turns", "The record has no conversation."

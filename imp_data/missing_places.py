@@ -104,7 +104,7 @@ class Places:
         """The images of a source's first records; none where these cannot be read yet."""
         layout, raw = LAYOUTS[source.layout], self._shelf.raw / name
         try:
-            chunk = next(iter(layout.chunks(raw, source)), None)
+            chunk = next(iter(layout.chunks(raw, source, self._recipe.mixture.limits)), None)
             groups = islice(layout.groups(chunk), _GROUPS_TRIED) if chunk else []
             drafts = [draft for rows in groups for draft in layout.assemble(rows, source)]
         except UserError:

@@ -5,6 +5,7 @@ import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,9 +93,14 @@ def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
             return b""  # stores refuse any range of nothing
 
 
-def contents(paths: Iterable[Path]) -> Iterator[bytes]:
-    """The bytes of files, one after another; objects are fetched some at a time."""
+def contents(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
+    """The first bytes of files, one after another; objects are fetched some at a time."""
     files = list(paths)
     if not files or in_store(files[0]) is None:
-        return (file.read_bytes() for file in files)
-    return at_once(first_bytes, files)
+        return (_first_bytes_here(file, most) for file in files)
+    return at_once(partial(first_bytes, most=most), files)
+
+
+def _first_bytes_here(file: Path, most: int) -> bytes:
+    with file.open("rb") as opened_file:
+        return opened_file.read(-1 if most == _WHOLE else most)

@@ -1,6 +1,7 @@
 """The records stage: upstream files in, validated Samples and a ledger row for every record out."""
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.batches import Batch, process
-from imp_data.engine import map_ordered
+from imp_data.batches import Batch, joined, process, refused
+from imp_data.engine import Died, map_ordered
 from imp_data.errors import UserError
 from imp_data.layouts import LAYOUTS
-from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Reason
+from imp_data.layouts.reading import Chunk
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Reason, Verdict
 from imp_data.manifest import Limits, Source
 from imp_data.progress import progress
 from imp_data.sample import RECORD_SCHEMA, sample_id
@@ -42,13 +44,15 @@ def build_records(
     repeats = _Repeats()
     rows = samples = 0
     work = partial(process, source=source, limits=limits)
+    alone = partial(_one_by_one, work, source, limits)
+    chunks = layout.chunks(raw, source, limits)
     with (
         arrow_writer(records, RECORD_SCHEMA) as samples_out,
         parquet_writer(ledger, RECORDS_LEDGER_SCHEMA) as ledger_out,
         progress(f"records/{source.name}", "rows", source.expect.rows) as told,
     ):
         pending: list[pa.RecordBatch] = []
-        for batch in map_ordered(work, layout.chunks(raw, source)):
+        for batch in map_ordered(work, chunks, None, alone, limits.max_read_seconds):
             numbered, account = _numbered(batch, source.name, repeats, first_sample=samples)
             samples_out.write_batch(numbered)
             pending.append(account)
@@ -76,6 +80,19 @@ def build_records(
         "fields_passed_over": dict(sorted(passed_over.items())),
         "fields_unread": dict(sorted(unread.items())),
     }
+
+
+def _one_by_one(
+    work: Callable[[Chunk], Batch], source: Source, limits: Limits, chunk: Chunk, _: Died
+) -> Batch:
+    """A chunk that its process does not survive, record by record: one of them is the cause."""
+
+    def failed(one: Chunk, how: Died) -> Batch:
+        endless = f"keeps its reader busy for more than {limits.max_read_seconds} s"
+        problem = endless if how.too_long else "crashes its reader"
+        return refused(one, source, Verdict(Reason.READER_FAILED, {"problem": problem}))
+
+    return joined([*map_ordered(work, chunk.alone(), None, failed, limits.max_read_seconds)])
 
 
 def _refuse_to_ignore(source: Source, read: frozenset[str]) -> None:

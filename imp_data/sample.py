@@ -117,6 +117,8 @@ class Row:
     raw: bytes = b""
     file: str = ""
     passed_over: tuple[str, ...] = ()  # fields that were not read
+    refused: Verdict | None = None  # why it is not even looked at
+    number: int = 0  # upstream's own count of rows, lost ones among them
 
 
 @dataclass(slots=True)

@@ -214,7 +214,6 @@ ARRAY = dumped([record(0), record(1)])
         (b" \n ", "is empty", "anew"),
         (b'{"a": 1, "b": {"c": [{"d": 2}]}}', "one JSON object (a, b)", "JSON Lines"),
         (dumped({"data": []}), "one JSON object (data)", "JSON Lines"),
-        (ARRAY + b"<html>", "has b'<html>' after the end of its records", "alone"),
         (
             dumped({"train": [record(0)], "val": [record(1)]}),
             "holds records in more than one place: train and val",

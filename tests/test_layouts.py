@@ -14,7 +14,7 @@ from imp_data.errors import UserError
 from imp_data.layouts import LAYOUTS
 from imp_data.layouts.llava import subset_of
 from imp_data.ledger import Mend, Repair
-from imp_data.manifest import Source
+from imp_data.manifest import Limits, Source
 from imp_data.sample import Draft, Refused
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -36,7 +36,7 @@ def source(layout: str, *records: str, **fields: Any) -> Source:
 def read(raw: Path, of: Source) -> tuple[list[Draft], list[Refused]]:
     """All Drafts and refusals that the layout makes of what stands in `raw`."""
     layout = LAYOUTS[of.layout]
-    groups = [group for chunk in layout.chunks(raw, of) for group in layout.groups(chunk)]
+    groups = [group for chunk in layout.chunks(raw, of, Limits()) for group in layout.groups(chunk)]
     items = [item for group in groups for item in layout.assemble(group, of)]
     drafts = [item for item in items if isinstance(item, Draft)]
     return drafts, [item for item in items if isinstance(item, Refused)]

@@ -33,7 +33,7 @@ def source(layout: str, **fields: Any) -> Source:
 
 def made(folder: Path, of: Source, text: str) -> list[Batch]:
     (folder / "f_human.json").write_text(text, errors="surrogatepass")
-    return [process(chunk, of, LIMITS) for chunk in LAYOUTS[of.layout].chunks(folder, of)]
+    return [process(chunk, of, LIMITS) for chunk in LAYOUTS[of.layout].chunks(folder, of, LIMITS)]
 
 
 def both_ways(folder: Path, of: Source, text: str) -> tuple[list[Batch], list[Batch]]:

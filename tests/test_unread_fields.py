@@ -30,7 +30,7 @@ def source(layout: str = "llava", records: str = "f.json", **fields: Any) -> Sou
 def processed(folder: Path, of: Source, records: Any, file: str = "f.json") -> Batch:
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(json.dumps(records))
-    (chunk,) = LAYOUTS[of.layout].chunks(folder, of)
+    (chunk,) = LAYOUTS[of.layout].chunks(folder, of, Limits())
     return process(chunk, of, Limits())
 
 
@@ -166,7 +166,7 @@ def test_a_column_that_is_not_read_costs_the_rows_that_have_something_in_it(
     columns |= {"timestamp": ["t"] * 3, "image": [None, b"bytes", None]}
     pq.write_table(pa.table({**columns, "prompt": [None, "", "Be brief."]}), tmp_path / "f.parquet")
     of = source("laion_gpt4v", "f.parquet", prompts=["Describe it."])
-    (chunk,) = LAYOUTS["laion_gpt4v"].chunks(tmp_path, of)
+    (chunk,) = LAYOUTS["laion_gpt4v"].chunks(tmp_path, of, Limits())
     batch = process(chunk, of, Limits())
     assert reasons(batch) == [None, None, "unread_field prompt"]
     assert batch.passed_over == {"timestamp": 2, "image": 2, "prompt": 2}

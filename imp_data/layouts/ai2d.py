@@ -4,18 +4,18 @@ A question with `abcLabel` is asked on the diagram whose texts are covered by le
 gives up to two Samples: one on `images/`, one on `abc_images/`.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NotRequired
 
 import numpy as np
-import orjson
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
 from imp_data.layouts.keys import Keys, verdict_on
-from imp_data.layouts.parsing import parse
+from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.layouts.plain_questions import Question
 from imp_data.layouts.questions import joined, question_problem
 from imp_data.layouts.reading import (
@@ -27,7 +27,7 @@ from imp_data.layouts.reading import (
     validated,
 )
 from imp_data.ledger import Mend, Reason, Verdict
-from imp_data.manifest import Source
+from imp_data.manifest import Limits, Source
 from imp_data.objects import is_file
 from imp_data.ranges import contents
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
@@ -35,6 +35,9 @@ from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
 _CHUNK_FILES = 256
 # Upstream's way to leave a place in the list of options empty (allenai/molmo, ai2d.py).
 _NULL_OPTION = "{}"
+_LONG_INTEGER = re.compile(rb"\d{19}")
+# Of all questions of a file together, each with the fields of its file.
+_MOST_FIELDS = 1_000_000
 
 
 class _Record(TypedDict):
@@ -50,35 +53,59 @@ _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
 _KEYS = Keys(frozenset(_Record.__annotations__))
 
 
-def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
-    """Some hundred files at a time; `ordinals` has the first of each file's questions."""
+def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
+    """Some files at a time; of a question `file_numbers` and `groups` say in which file it is.
+
+    A file is one record to the limits: as many are read together as one may be large.
+    """
     files = record_files(folder, source)
     held_out = folder / source.held_out if source.held_out else folder
     if source.held_out and not is_file(held_out):
         raise UserError(held_out, "is not there", f"materialize raw/{source.name} again")
-    ordinal = 0
-    for begin in range(0, len(files), _CHUNK_FILES):
-        some = files[begin : begin + _CHUNK_FILES]
-        counts = [max(len(_questions(data)[0]), 1) for data in contents(some)]
-        ordinals = np.cumsum([ordinal, *counts])
-        nothing = np.zeros(len(some), np.int64)
-        yield Chunk((held_out, *some), nothing, nothing, nothing, nothing, ordinals[:-1])
-        ordinal = int(ordinals[-1])
+    ordinal, most = 0, limits.max_record_bytes
+    for some, sizes, counts in _together(files, most):
+        numbers = np.repeat(np.arange(len(some)) + 1, counts)
+        ordinals = ordinal + np.arange(len(numbers))
+        refused = {
+            number: Verdict(Reason.RECORD_TOO_LARGE, {"most": most})
+            for number in ordinals[np.repeat(np.array(sizes) > most, counts)].tolist()
+        }
+        nothing = np.zeros_like(numbers)
+        yield Chunk((held_out, *some), numbers, nothing, nothing, numbers, ordinals, refused)
+        ordinal += len(numbers)
+
+
+def _together(files: list[Path], most: int) -> Iterator[tuple[list[Path], list[int], list[int]]]:
+    """The files in pieces, with the bytes of each, as far as they may be read, and its records."""
+    some, sizes, counts = list[Path](), list[int](), list[int]()
+    for file, data in zip(files, contents(files, most + 1), strict=True):
+        if some and (len(some) == _CHUNK_FILES or sum(sizes) + len(data) > most):
+            yield some, sizes, counts
+            some, sizes, counts = [], [], []
+        some.append(file)
+        sizes.append(len(data))
+        counts.append(max(len(_questions(data)[0]), 1) if len(data) <= most else 1)
+    if some:
+        yield some, sizes, counts
 
 
 def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
     """The questions of a file, each with its text and picture, and what was mended to read it.
 
-    No questions if it cannot be read.
+    No questions if it cannot be read, or if they and the fields around them are beyond reason.
     """
     parsed = parse(data)
     whole, mends = (None, []) if isinstance(parsed, Verdict) else parsed
+    if whole is not None and _LONG_INTEGER.search(data):
+        whole = parse_exactly(data)
     questions = whole.get("questions") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(questions, dict):
         return [], mends
     # Each question has the fields of its file too: none of them may vanish.
     shared = {"imageName": None, **whole}
     del shared["questions"]
+    if len(shared) * len(questions) > _MOST_FIELDS:
+        return [], mends
     asked = [
         {**shared, "question": text, **(fields if isinstance(fields, dict) else {})}
         for text, fields in questions.items()
@@ -87,13 +114,19 @@ def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
 
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
-    held_out, *files = chunk.files
-    test = _held_out(held_out)
-    for data, ordinal in zip(contents(files), chunk.ordinals.tolist(), strict=True):
+    test = _held_out(chunk.files[0])
+    _, firsts = np.unique(chunk.groups, return_index=True)
+    ordinals = chunk.ordinals[firsts].tolist()
+    numbers = chunk.file_numbers[firsts[[o not in chunk.refused for o in ordinals]]]
+    read = contents([chunk.files[number] for number in numbers.tolist()])
+    for ordinal in ordinals:
+        if ordinal in chunk.refused:
+            yield [Row(ordinal, value=None, refused=chunk.refused[ordinal])]
+            continue
+        data = next(read)
         questions, mends = _questions(data)
         rows = [
-            Row(ordinal + n, value, raw=orjson.dumps(value), file=_split(value, test))
-            for n, value in enumerate(questions)
+            Row(ordinal + n, value, file=_split(value, test)) for n, value in enumerate(questions)
         ]
         lettered = [row for row in rows if row.value.get("abcLabel") is True]
         plain = [row for row in rows if row.value.get("abcLabel") is not True]

@@ -15,18 +15,18 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from imp_data.errors import UserError
+from imp_data.layouts.anchors import PATIENCE, Anchors, Beginnings
 from imp_data.layouts.damage import (
     BLOCK_BYTES,
-    MAX_ELEMENT_BYTES,
+    MOST_BYTES,
     Offsets,
     Spans,
-    lost_at,
-    opening_of,
+    openings_of,
     read_at,
-    taken_up_again,
 )
 from imp_data.layouts.json_form import Form, first_record, form_of, keys_of
 from imp_data.layouts.parsing import parse
+from imp_data.layouts.recovery import lost_at, pieces, recovered
 from imp_data.layouts.seams import seam_of, sound_spans
 from imp_data.layouts.values import line_spans, value_spans
 from imp_data.ledger import Verdict
@@ -34,6 +34,8 @@ from imp_data.ranges import opened
 
 WINDOW_BYTES = BLOCK_BYTES
 _HEAD_BYTES = 1 << 20
+# After damage the next is often near: so much is scanned at first, and twice as much each time.
+_FIRST_WINDOW_BYTES = 1 << 14
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
 _CLASS = np.zeros(256, np.uint8)
@@ -43,7 +45,9 @@ for _character, _class in zip(b'"\\{[}],', (1, 2, 3, 3, 4, 4, 5), strict=True):
 _MATTERS = bytes(_CLASS.astype(bool))
 # After the last record: white space, and zero bytes of a file that was not written to its end.
 _BLANK = b" \t\r\n\0"
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+# Before the first record of another array or object.
+_ELSEWHERE = re.compile(rb":\s*+[\[{]\s*+\Z")
 _DEPTH_STEP = np.array([0, 0, 0, 1, -1, 0], np.int64)
 
 
@@ -66,6 +70,7 @@ def json_spans(
     key: str | None = None,
     window: int = WINDOW_BYTES,
     fields: frozenset[str] = frozenset(),
+    most: int = MOST_BYTES,
 ) -> Iterator[Spans]:
     """Spans of the records in a JSON file of any form that `json_form` knows.
 
@@ -75,16 +80,17 @@ def json_spans(
     """
     head = _head(path)
     form = form_of(path, head, fields, key)
-    opening = opening_of(head[form.begin :], fields)
+    records, others = openings_of(head[form.begin :], fields)
+    begins = Beginnings(tuple(records), tuple(others), form.kind == "by id", fields=fields)
     with opened(path) as file:
         match form.kind:
             case "lines":
-                yield from line_spans(file, form.begin, opening, window)
+                yield from line_spans(file, form.begin, begins, most, window)
             case "values":
-                yield from value_spans(file, form.begin, opening)
+                yield from value_spans(file, form.begin, begins, most)
             case _:
-                array = _Array(path, form, opening, fields if key is None else frozenset())
-                yield from _array_spans(file, array, window)
+                array = _Array(path, form, fields if key is None else frozenset())
+                yield from _ArrayScan(file, array, begins, most, window).spans()
 
 
 def _head(path: Path) -> bytes:
@@ -96,81 +102,127 @@ def _head(path: Path) -> bytes:
 
 
 class _Array(NamedTuple):
-    """An array or object that holds the records, and what they begin with.
+    """An array or object that holds the records.
 
     `fields`, where a second array of records after this one would be an error, those of a record.
     """
 
     path: Path
     form: Form
-    opening: bytes | None
     fields: frozenset[str]
 
 
-def _array_spans(file: BinaryIO, array: _Array, window: int) -> Iterator[Spans]:
-    begin, opening, by_id = array.form.begin, array.opening, array.form.kind == "by id"
-    state = _before(begin)
-    seam = None if by_id else seam_of(read_at(file, begin, _HEAD_BYTES), opening)
-    while True:
-        for sound in sound_spans(file, state.element_start, window, seam):
-            yield sound
-            state = _before(int(sound.ends[-1]) + 1)
-        block = _read_whole_escapes(file, state.position, window)
-        spans, after = _scan(block, state)
-        lost = lost_at(file, spans, opening, by_id)
-        if lost is not None:
-            resume_from = int(spans.starts[lost])
-            spans = Spans(spans.starts[:lost], spans.ends[:lost])
-        elif after.closed:
-            if _is_end(file, spans, after.position, array):
-                yield _without_empty_end(file, spans)
-                yield from _after_array(file, after.position, array)
+class _ArrayScan:
+    """Finds the elements of an array or object.
+
+    All that is looked at in search of ends and of records after damage is bounded by some times
+    what is done, so that no input takes longer than its size. Where that is used up, a stretch is
+    cut at what looks like the beginning of a record.
+    """
+
+    def __init__(
+        self, file: BinaryIO, array: _Array, begins: Beginnings, most: int, window: int
+    ) -> None:
+        self._file, self._array, self._begins = file, array, begins
+        self._most, self._window = most, window
+        self._anchors = Anchors(file, begins, most)
+        head = read_at(file, array.form.begin, _HEAD_BYTES)
+        self._seam = None if begins.by_id else seam_of(head, begins.records)
+        self._looked_at = 0
+
+    def spans(self) -> Iterator[Spans]:
+        """All of them, and what stands after the end."""
+        state, size = _before(self._array.form.begin), self._window
+        while True:
+            for sound in sound_spans(
+                self._file, state.element_start, size, self._window, self._seam
+            ):
+                yield sound
+                state, size = _before(int(sound.ends[-1]) + 1), self._window
+            block = _read_whole_escapes(self._file, state.position, size)
+            spans, after = _scan(block, state)
+            self._looked_at += 2 * len(block)
+            lost = lost_at(self._file, spans, self._anchors)
+            if lost is not None:
+                begin, spans = int(spans.starts[lost]), spans.only(slice(lost))
+            elif after.closed and self._is_end(spans, after.position):
+                yield self._without_empty_end(spans)
+                yield from self._after_array(after.position)
                 return
-            # More follows the bracket that seemed to close the array: it was one too many.
-            resume_from = after.element_start
-            spans = Spans(spans.starts[:-1], spans.ends[:-1])
-        else:
-            resume_from = after.element_start
-        if len(spans.starts):
-            yield spans
-        too_long = after.position - resume_from > MAX_ELEMENT_BYTES
-        state = after
-        if lost is None and block and not state.closed and not too_long:
-            continue
-        broken, resume = taken_up_again(file, resume_from, opening, by_id)
-        if broken is not None:
-            yield broken
-        if resume is None:
-            return
-        state = _before(resume)
+            else:
+                # More follows a bracket that seemed to close the array: it was one too many.
+                spans = spans.only(slice(-1)) if after.closed else spans
+                begin = after.element_start
+            if len(spans.starts):
+                yield spans
+            if lost is None and block and not after.closed:
+                if after.position - begin <= self._most:
+                    state, size = after, min(2 * size, self._window)
+                    continue
+                if (beyond := self._after_blank(begin)) > begin:
+                    state = _before(beyond)
+                    continue
+            found, resume = self._recovered(begin)
+            if found:
+                yield Spans(*np.array(found, np.int64).T)
+            if resume is None:
+                return
+            state, size = _before(resume), min(_FIRST_WINDOW_BYTES, self._window)
 
+    def _recovered(self, begin: int) -> tuple[list[tuple[int, int]], int | None]:
+        """The spans from damage on, and where the scan goes on."""
+        allowed = PATIENCE * (self._most + begin - self._array.form.begin)
+        if self._looked_at + self._anchors.stretch.work < allowed:
+            return recovered(self._file, self._anchors, begin, self._most)
+        return pieces(self._file, self._anchors, begin, begin + self._window)
 
-def _is_end(file: BinaryIO, spans: Spans, position: int, array: _Array) -> bool:
-    """Whether the bracket before `position` closes the array, and not one of a damaged record."""
-    rest = read_at(file, position - 1, _HEAD_BYTES)
-    if not rest[1:].strip(_BLANK):
+    def _after_blank(self, begin: int) -> int:
+        """Past what white space stands before an element by the block."""
+        while (block := read_at(self._file, begin, BLOCK_BYTES)) and not block.strip():
+            begin += len(block)
+        return begin
+
+    def _is_end(self, spans: Spans, position: int) -> bool:
+        """Whether the bracket before `position` closes the array, not one of a damaged record."""
+        rest = read_at(self._file, position - 1, _HEAD_BYTES)
+        if rest[:1] != (b"}" if self._begins.by_id else b"]"):
+            return len(rest) < _HEAD_BYTES and not rest[1:].strip(_BLANK)
+        following = self._anchors.after(position)
+        if following is not None and self._array.form.keys:
+            between = read_at(self._file, position, min(following - position, BLOCK_BYTES))
+            if not _ELSEWHERE.search(between):
+                return False
+        for start, end in zip(spans.starts[::-1].tolist(), spans.ends[::-1].tolist(), strict=True):
+            if last := read_at(self._file, start, end - start).strip():
+                return following is None or not isinstance(parse(last), Verdict)
         return True
-    if rest[:1] != (b"}" if array.form.kind == "by id" else b"]"):
-        return False
-    if array.opening and re.match(rb"[\s,]*\[\s*" + re.escape(array.opening), rest[1:]):
-        return True  # another array begins
-    for start, end in zip(spans.starts[::-1].tolist(), spans.ends[::-1].tolist(), strict=True):
-        if last := read_at(file, start, end - start).strip():
-            return not isinstance(parse(last), Verdict)
-    return False
 
+    def _after_array(self, position: int) -> Iterator[Spans]:
+        """What stands after an array: more records, the end of the objects around it, or damage."""
+        form = self._array.form
+        if form.kind == "array" and not form.keys:
+            yield from value_spans(self._file, position, self._begins, self._most)
+            return
+        rest = read_at(self._file, position, _HEAD_BYTES)
+        begin = position
+        for _ in form.keys if form.kind == "array" else form.keys[:-1]:
+            size = len(rest)
+            rest = _after_object(rest, self._array)
+            begin += size - len(rest)
+        tail = rest.strip(_BLANK).lstrip(b"]};,")
+        if tail and self._anchors.after(begin) is not None:
+            problem = f"has {tail[:24]!r} after the end of its records"
+            raise UserError(
+                self._array.path, problem, "write the records alone, as one array or one a line"
+            )
+        if tail.strip(_BLANK + b"]};,"):
+            yield from value_spans(self._file, begin, self._begins, self._most)
 
-def _after_array(file: BinaryIO, position: int, array: _Array) -> Iterator[Spans]:
-    """What stands after an array: more records, the end of the objects around it, or an error."""
-    rest = read_at(file, position, _HEAD_BYTES)
-    for _ in array.form.keys if array.form.kind == "array" else array.form.keys[:-1]:
-        rest = _after_object(rest, array)
-    tail = rest.strip(_BLANK).lstrip(b"]};")
-    if tail[:1] in (b"[", b"{", b",") and not array.form.keys:
-        yield from value_spans(file, position, array.opening)
-    elif tail.strip(_BLANK + b"]};"):
-        problem = f"has {tail[:24]!r} after the end of its records"
-        raise UserError(array.path, problem, "write the records alone, as one array or one a line")
+    def _without_empty_end(self, spans: Spans) -> Spans:
+        """The spans less a last one of white space: an empty array, or a comma at the end."""
+        start, end = int(spans.starts[-1]), int(spans.ends[-1])
+        empty = end - start <= WINDOW_BYTES and not read_at(self._file, start, end - start).strip()
+        return spans.only(slice(-1)) if empty else spans
 
 
 def _after_object(rest: bytes, array: _Array) -> bytes:
@@ -193,22 +245,11 @@ def _after_object(rest: bytes, array: _Array) -> bytes:
     return rest[end:]
 
 
-def _without_empty_end(file: BinaryIO, spans: Spans) -> Spans:
-    """The spans less a last one of white space: an empty array, or a comma before the bracket."""
-    start, end = int(spans.starts[-1]), int(spans.ends[-1])
-    empty = end - start <= WINDOW_BYTES and not read_at(file, start, end - start).strip()
-    return Spans(spans.starts[:-1], spans.ends[:-1]) if empty else spans
-
-
 def _read_whole_escapes(file: BinaryIO, position: int, size: int) -> bytes:
-    """A block, lengthened until it does not end inside an escape."""
+    """A block, one byte longer where it would end within an escape."""
     block = read_at(file, position, size)
-    while block.endswith(b"\\"):
-        more = file.read(1)
-        if not more:
-            return block
-        block += more
-    return block
+    odd = (len(block) - len(block.rstrip(b"\\"))) % 2
+    return block + file.read(1) if odd else block
 
 
 def _scan(block: bytes, state: _State) -> tuple[Spans, _State]:

@@ -12,7 +12,8 @@ Of any other form a UserError gives the name, and the step that helps.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,13 +21,18 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.file_kinds import described, file_kind
-from imp_data.layouts.damage import has_most
+from imp_data.layouts.damage import has_most, object_at, record_openings
 
 # What may stand before a file's first value: white space, and RFC 7464's separator.
 _BLANK = b" \t\r\n\x1e"
 _LINES_TRIED = 64
 _KEYS_SHOWN = 8
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:]', re.DOTALL)
+# The bracket of an array, or of an object with its first key, and nothing after it.
+_OPENED = re.compile(r'(?:\[|\{\s*+"(?:[^"\\]++|\\.)*+"\s*+:)\s*+\Z', re.DOTALL)
+_BY_ID = re.compile(r'[,}]\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+\Z', re.DOTALL)
+_LOOKED_BACK = 4096
+_TRIED = 8
 
 ANEW = "fetch it anew, or correct it, by hand or with the program that wrote it"
 _UNPACK = "unpack it into a file of its own, and name that file in the manifest"
@@ -62,7 +68,12 @@ class _Frame(NamedTuple):
 
     bracket: str
     place: int
-    keys: list[str]
+    keys: dict[str, None]
+
+    @property
+    def key(self) -> str:
+        """The key met last."""
+        return next(reversed(self.keys))
 
 
 def form_of(path: Path, head: bytes, fields: frozenset[str], key: str | None = None) -> Form:
@@ -90,23 +101,72 @@ def _form_by_fields(
 ) -> Form:
     """The form as the place of the first record in the head shows it."""
     text = head.decode("latin-1")  # a character a byte
-    around = first_record(text, begin, fields) if fields else None
+    records = record_openings(text[begin:], fields) if fields else []
+    element = _first_element(text, begin, records, fields)
+    if element is not None:
+        return _form_before(path, text, begin, element)
+    beside = _is_beside_others(text, begin, records)
+    around = first_record(text, begin, fields) if fields and not beside else None
     if around is not None:
         return _form_around(path, around, begin)
-    objects = _objects_in(text, begin)
-    if key is not None or (fields and objects < 2):
+    if not records and (key is not None or (fields and _objects_in(text, begin) < 2)):
         raise _no_records(path, text, begin, fields, key)
     in_lines = any(isinstance(value, dict) for value in _lines(head[begin:]))
     return Form("lines" if in_lines else "values", begin)
 
 
+def _first_element(
+    text: str, begin: int, records: Sequence[str], fields: frozenset[str]
+) -> int | None:
+    """Where the first element of an array or object begins as records do; it may be damaged.
+
+    None where that cannot be told so.
+    """
+    if not records:
+        return None
+    pattern = re.compile("|".join(map(re.escape, records)))
+    places = [found.start() for found in islice(pattern.finditer(text, begin), _TRIED)]
+    for place, following in zip_longest(places, places[1:]):
+        value = object_at(text, place)
+        if value is not None and not _is_record(value, fields):
+            continue
+        before = text[max(place - _LOOKED_BACK, begin) : place].rstrip()[-1:]
+        if before == ":" and value is None:
+            # A damaged one by its id, if the next stands there too; else what stands around all.
+            sibling = following and _BY_ID.search(
+                text, max(following - _LOOKED_BACK, place), following
+            )
+            return place if sibling else None
+        return place if before in ("[", ":") else None
+    return None
+
+
+def _is_beside_others(text: str, begin: int, records: Sequence[str]) -> bool:
+    """Whether it begins with a record, damaged or not, behind which another one follows."""
+    found = [text.find(record, begin + 1) for record in records if text.startswith(record, begin)]
+    following = min((place for place in found if place >= 0), default=-1)
+    return following >= 0 and text[begin:following].rstrip(" \t\r\n,\x1e")[-1:] == "}"
+
+
+def _form_before(path: Path, text: str, begin: int, element: int) -> Form:
+    """The form as what stands before the first element shows it."""
+    around = list[_Frame]()
+    for frames, _ in _keys_met(text[:element] + '{"":', begin):
+        around = frames[:-1]
+    opening = _OPENED.search(text, max(element - _LOOKED_BACK, begin), element)
+    if opening and not (around and around[-1].place == opening.start()):
+        # What stands before that is damaged.
+        return Form("array" if opening.group()[0] == "[" else "by id", opening.start() + 1)
+    return _form_around(path, around, begin)
+
+
 def _form_around(path: Path, around: list[_Frame], begin: int) -> Form:
     """The form of a file whose first record stands in these."""
-    *outer, last = around or [_Frame("", begin, [])]
+    *outer, last = around or [_Frame("", begin, {})]
     if not around:
         return Form("values", begin)
     if any(frame.bracket == "[" for frame in outer):
-        steps = "".join("[…]" if f.bracket == "[" else f".{f.keys[-1]}" for f in around)
+        steps = "".join("[…]" if f.bracket == "[" else f".{f.key}" for f in around)
         problem = f"holds its records in lists within a list, at {steps.lstrip('.')}"
         raise UserError(path, problem, "write all records as one array, or as JSON Lines")
     return Form("array" if last.bracket == "[" else "by id", last.place + 1, keys_of(around))
@@ -114,7 +174,7 @@ def _form_around(path: Path, around: list[_Frame], begin: int) -> Form:
 
 def keys_of(around: list[_Frame]) -> tuple[str, ...]:
     """The keys under which something stands, outermost first; places in arrays are left out."""
-    return tuple(frame.keys[-1] for frame in around if frame.keys)
+    return tuple(frame.key for frame in around if frame.keys)
 
 
 def _is_record(value: object, fields: frozenset[str]) -> bool:
@@ -132,26 +192,26 @@ def _lines(text: bytes) -> Iterator[object]:
 
 def first_record(text: str, begin: int, fields: frozenset[str]) -> list[_Frame] | None:
     """What stands around the first record from `begin` on, outermost first; None without one."""
-    for around, keys in _keys_met(text, begin):
-        if has_most(fields, keys):
-            return around
+    for frames, key in _keys_met(text, begin):
+        if key in fields and 2 * sum(name in frames[-1].keys for name in fields) > len(fields):
+            return frames[:-1]
     return None
 
 
-def _keys_met(text: str, begin: int) -> Iterator[tuple[list[_Frame], list[str]]]:
-    """At each key of an object: what stands around that object, and the keys met in it so far."""
+def _keys_met(text: str, begin: int) -> Iterator[tuple[list[_Frame], str]]:
+    """Each key of an object, with what is open there, that object last; it changes on the way."""
     stack: list[_Frame] = []
     string = ""
     for token in _TOKEN.finditer(text, begin):
         found = token.group()
         if found in "{[":
-            stack.append(_Frame(found, token.start(), []))
+            stack.append(_Frame(found, token.start(), {}))
         elif found in "}]":
             if stack:
                 stack.pop()
         elif found == ":" and stack and stack[-1].bracket == "{":
-            stack[-1].keys.append(string)
-            yield stack[:-1], stack[-1].keys
+            stack[-1].keys[string] = None
+            yield stack, string
         else:
             string = found[1:-1]
 
@@ -181,8 +241,8 @@ def _no_records(
 ) -> UserError:
     if key is not None and not fields:
         return UserError(path, f'has no "{key}": [ … ]', ANEW)
-    outermost = [keys for around, keys in _keys_met(text, begin) if not around]
-    shown = ", ".join(outermost[0][:_KEYS_SHOWN]) if outermost else "without fields"
+    outermost = (key for frames, key in _keys_met(text, begin) if len(frames) == 1)
+    shown = ", ".join(islice(outermost, _KEYS_SHOWN)) or "without fields"
     wanted = ", ".join(sorted(fields))
     problem = f"is one JSON object ({shown}) in which no record is found: none with {wanted}"
     return UserError(

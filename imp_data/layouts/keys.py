@@ -73,10 +73,17 @@ def verdict_on(record: dict[str, Any], keys: Keys, source: Source) -> Verdict | 
     passed: dict[str, None] = {}
     for name, value, costs in unread(record, keys, source):
         if costs:
-            found = repr(value)[:_SHOWN_CHARACTERS]
-            return Verdict(Reason.UNREAD_FIELD, {"field": name, "found": found})
+            return Verdict(Reason.UNREAD_FIELD, {"field": name, "found": shown(value)})
         passed[name] = None
     return tuple(passed)
+
+
+def shown(value: object) -> str:
+    """The beginning of a value, as evidence."""
+    try:
+        return repr(value)[:_SHOWN_CHARACTERS]
+    except RecursionError:
+        return f"{type(value).__name__} in {type(value).__name__}, nested too deeply to be shown"
 
 
 def passed_over(

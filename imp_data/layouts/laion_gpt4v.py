@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from imp_data.errors import UserError
 from imp_data.layouts.keys import COMMON, Keys, verdict_on
+from imp_data.layouts.parquet_reading import rows_at
+from imp_data.layouts.parquet_rows import (
+    ERRORS,
+    Group,
+    Piece,
+    damaged,
+    pieces_of,
+    row_groups,
+    surveyed,
+    uncounted,
+)
 from imp_data.layouts.plain_questions import Question
 from imp_data.layouts.questions import joined, question_problem
 from imp_data.layouts.reading import (
-    CHUNK_ROWS,
     Chunk,
     Layout,
     name_row,
@@ -24,10 +31,9 @@ from imp_data.layouts.reading import (
     record_files,
     validated,
 )
-from imp_data.ledger import Verdict
-from imp_data.manifest import Source
+from imp_data.ledger import Reason, Verdict
+from imp_data.manifest import Limits, Source
 from imp_data.sample import Draft, Refused, Row
-from imp_data.store import published_parquet_file
 
 
 class _Record(TypedDict):
@@ -43,49 +49,66 @@ _IMAGE = "image"
 _KEYS = Keys(frozenset(_COLUMNS), COMMON | {_IMAGE})
 
 
-def _chunks(folder: Path, source: Source) -> Iterator[Chunk]:
-    """Ranges of rows; `starts` and `ends` are row numbers within the file."""
-    ordinal = 0
+def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
+    """Rows of one row group: `starts` has their numbers in it, `file_numbers` its own number.
+
+    `groups` has the rows' numbers upstream. Rows that are lost together have one entry.
+    """
+    ordinal = upstream = 0
     for file in record_files(folder, source):
-        total = _opened(file).metadata.num_rows
-        starts = np.arange(0, total, CHUNK_ROWS)
-        for start in starts.tolist():
-            end = min(start + CHUNK_ROWS, total)
-            one = np.zeros(1, np.int64)
-            yield Chunk((file,), one, one + start, one + end, one, one + ordinal + start)
-        ordinal += total
+        groups, stated = row_groups(file, tuple(_COLUMNS))
+        pieces = list[Piece]()
+        for found in surveyed(groups, _IMAGE, limits):
+            pieces += pieces_of(found)
+        if stated and all(piece.problem for piece in pieces):
+            raise damaged(file, pieces[0].problem if pieces else f"{stated:,} rows in no group")
+        counted = sum(group.stated for group in groups)
+        if stated != counted:
+            pieces.append(uncounted(file, stated, counted))
+        for piece in pieces:
+            chunk = _chunk(piece, ordinal, upstream, limits.max_record_bytes)
+            yield chunk
+            ordinal += len(chunk.ordinals)
+            upstream += piece.rows
 
 
-def _opened(file: Path) -> pq.ParquetFile:
-    try:
-        parquet = published_parquet_file(file)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(file, error) from error
-    missing = sorted(set(_COLUMNS) - set(parquet.schema_arrow.names))
-    if missing:
-        raise UserError(
-            file, f"lacks the columns {', '.join(missing)}", "pin the revision the manifest names"
-        )
-    return parquet
-
-
-def _damaged(file: Path, error: Exception) -> UserError:
-    return UserError(
-        file, f"is not a whole Parquet file ({error})", "put a whole one there, or fetch it anew"
+def _chunk(piece: Piece, ordinal: int, upstream: int, most: int) -> Chunk:
+    places = np.arange(piece.rows if piece.problem is None else 1)
+    starts = piece.begin + places
+    if piece.problem is None:
+        refused = {
+            ordinal + row - piece.begin: Verdict(
+                Reason.RECORD_TOO_LARGE, {"bytes": size, "most": most}
+            )
+            for row, size in piece.large.items()
+        }
+    else:
+        refused = {ordinal: Verdict(Reason.ROWS_LOST, piece.evidence())}
+    return Chunk(
+        (piece.group.file,),
+        np.full(len(places), piece.group.number),
+        starts,
+        starts + 1,
+        upstream + places,
+        ordinal + places,
+        refused,
     )
 
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
-    start, end = int(chunk.starts[0]), int(chunk.ends[0])
+    """Each row by itself; rows that are refused are not read."""
+    group = Group(chunk.files[0], int(chunk.file_numbers[0]), 0)
+    refused = [chunk.refused.get(ordinal) for ordinal in chunk.ordinals.tolist()]
     try:
-        parquet = _opened(chunk.files[0])
-        names = [name for name in parquet.schema_arrow.names if name != _IMAGE]
-        values = parquet.read(columns=names).slice(start, end - start).to_pylist()
-        unopened = {_IMAGE: None} if _IMAGE in parquet.schema_arrow.names else {}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _damaged(chunk.files[0], error) from error
-    for number, value in enumerate(values):
-        yield [Row(int(chunk.ordinals[0]) + number, {**value, **unopened})]
+        values = rows_at(group, _IMAGE, chunk.starts[np.array([not one for one in refused])])
+        for ordinal, number, verdict in zip(
+            chunk.ordinals.tolist(), chunk.groups.tolist(), refused, strict=True
+        ):
+            value = verdict or next(values)
+            no = value if isinstance(value, Verdict) else None
+            yield [Row(ordinal, None if no else value, refused=no, number=number)]
+    except ERRORS as error:
+        raise damaged(chunk.files[0], error) from error
 
 
 def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
@@ -103,7 +126,7 @@ def _draft(row: Row, source: Source) -> Draft | Refused:
         return Refused(row, over)
     row.passed_over = over
     # Upstream ships no pictures and names none; Mini-Gemini's are gpt_v<number>.jpg.
-    image = f"{source.image_prefix}gpt_v{row.ordinal}.jpg"
+    image = f"{source.image_prefix}gpt_v{row.number}.jpg"
     # Chosen by the record's own id, so that no other record's coming or going changes it.
     choice = xxhash.xxh3_64_intdigest(identity.encode()) % len(source.prompts)
     prompt = source.prompts[choice]

@@ -166,7 +166,9 @@ def _identity(record: dict[str, Any]) -> str | None:
 
 
 LAYOUT = Layout(
-    chunks=lambda folder, source: single_chunks(record_files(folder, source), _REQUIRED),
+    chunks=lambda folder, source, limits: single_chunks(
+        record_files(folder, source), _REQUIRED, limits
+    ),
     groups=chunk_groups,
     assemble=_assemble,
     keys=_KEYS,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import orjson
@@ -9,19 +10,38 @@ import orjson
 from imp_data.ledger import Mend, Reason, Repair, Verdict
 
 # An element of an object whose values are records: its key, and where the record begins.
-_BY_ID = re.compile(rb'[\s\x00]*("(?:[^"\\]|\\.)*")\s*:\s*(?=\{)', re.DOTALL)
+_BY_ID = re.compile(rb'[\s\x00]*+("(?:[^"\\]++|\\.)*+")\s*+:\s*+(?=\{)', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_RAW_CONTROL = re.compile(r"[\x00-\x1f]")
+_BLANK = b" \t\r\n\0"
+# Brackets after a record are no part of it.
+_STRAY = " \t\r\n,[]{}"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# orjson reads 1,024 levels; Python's own reader, with what is called before it, needs more room.
+_RECURSION = 4096
 
 
 def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
     """The element's value and what was mended to read it; or why it cannot be read."""
     try:
         return orjson.loads(element), []
-    except orjson.JSONDecodeError as error:
+    except orjson.JSONDecodeError:
         found = _BY_ID.match(element)
         if found:
             return _named(found.group(1), parse(element[found.end() :]))
-        bare = element.removeprefix(b"\xef\xbb\xbf").strip(b"\0")
-        return _parse_with_care(element, error) if bare == element else parse(bare)
+        return _parse_bare(_bare(element))
+
+
+def _parse_bare(bare: bytes) -> tuple[Any, list[Mend]] | Verdict:
+    try:
+        return orjson.loads(bare), []
+    except orjson.JSONDecodeError as error:
+        return _parse_with_care(bare, error)
+
+
+def _bare(element: bytes) -> bytes:
+    """The element without byte order mark, and zero bytes of a file not written to its end."""
+    return element.strip(_BLANK).removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
 
 
 def _named(
@@ -37,13 +57,16 @@ def _named(
 
 def parse_exactly(element: bytes) -> Any:
     """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
-    found = _BY_ID.match(element)
-    if found:
-        return {
-            "id": json.loads(found.group(1)),
-            **json.loads(element[found.end() :], strict=False),
-        }
-    return json.loads(element, strict=False)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        found = _BY_ID.match(element)
+        if found:
+            record = json.loads(element[found.end() :].rstrip(b"\0"), strict=False)
+            return {"id": json.loads(found.group(1)), **record}
+        return json.loads(_bare(element), strict=False)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _parse_with_care(
@@ -61,22 +84,20 @@ def _parse_with_care(
     except RecursionError:
         return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and not text[error.pos :].strip(_STRAY):
+            return parse(text[: error.pos].encode())
         ended_early = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
         reason = Reason.TRUNCATED if ended_early else Reason.NOT_JSON
         return Verdict(reason, {"problem": error.msg, "character": error.pos})
     except ValueError as error:
-        return Verdict(Reason.NOT_JSON, {"problem": str(error)})
+        return Verdict(Reason.NOT_JSON, {"problem": str(error).partition(";")[0]})
     around = text[max(first.pos - 40, 0) : first.pos + 40]
     return value, [Mend(Repair.RAW_CONTROL, around)] if _has_raw_control(text) else []
 
 
 def _has_raw_control(text: str) -> bool:
-    """Whether the strict reading fails; if not, a long integer was all that orjson minded."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError:
-        return True
-    return False
+    """Whether a string of this JSON has one; if not, a long integer was all that orjson minded."""
+    return any(_RAW_CONTROL.search(found.group()) for found in _STRING.finditer(text))
 
 
 def _refuse_constant(name: str) -> None:

@@ -74,8 +74,8 @@ def question_layout(
             yield _draft(asked, source)
 
     return Layout(
-        chunks=lambda folder, source: grouped_chunks(
-            record_files(folder, source), picture, required, key
+        chunks=lambda folder, source, limits: grouped_chunks(
+            record_files(folder, source), picture, required, limits, key
         ),
         groups=chunk_groups,
         assemble=assemble,

@@ -1,34 +1,38 @@
 """Pieces of work over JSON files, and the records in them, alone or by picture."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.layouts.damage import Offsets, Spans
 from imp_data.layouts.elements import json_spans
-from imp_data.layouts.keys import Keys
+from imp_data.layouts.keys import Keys, shown
 from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.layouts.plain import Plain
 from imp_data.ledger import Mend, Reason, Repair, Verdict
-from imp_data.manifest import Source
+from imp_data.manifest import Limits, Source
 from imp_data.ranges import opened
 from imp_data.sample import Draft, Refused, Row
 from imp_data.store import matching
 
 CHUNK_ROWS = 2048
-_SHOWN_CHARACTERS = 80
+# Less than this between two records is read along with them.
+_GAP_BYTES = 4096
 
 
 class Chunk(NamedTuple):
-    """Records to be read together.
+    """Records to be read together, of which each has an entry in every column.
 
     `file_numbers`, `starts` and `ends` say where each is; consecutive records with the same
-    `groups` number stand on one picture; `ordinals` are their places upstream.
+    `groups` number stand on one picture; `ordinals` are their places upstream. `refused` has, by
+    ordinal, why a record is not read at all.
     """
 
     files: tuple[Path, ...]
@@ -37,6 +41,19 @@ class Chunk(NamedTuple):
     ends: Offsets
     groups: Offsets
     ordinals: Offsets
+    refused: Mapping[int, Verdict] = {}
+
+    def only(self, rows: npt.NDArray[np.bool_] | slice) -> "Chunk":
+        """Some of the records."""
+        numbers, starts, ends = self.file_numbers[rows], self.starts[rows], self.ends[rows]
+        groups, ordinals = self.groups[rows], self.ordinals[rows]
+        return Chunk(self.files, numbers, starts, ends, groups, ordinals, self.refused)
+
+    def alone(self) -> Iterator["Chunk"]:
+        """Each record by itself, or with all that stand on its picture."""
+        bounds = [0, *(np.flatnonzero(np.diff(self.groups)) + 1).tolist(), len(self.groups)]
+        for first, last in pairwise(bounds):
+            yield self.only(slice(first, last))
 
 
 class Layout(NamedTuple):
@@ -48,7 +65,7 @@ class Layout(NamedTuple):
     has it, makes of most groups at once what these two make of each.
     """
 
-    chunks: Callable[[Path, Source], Iterator[Chunk]]
+    chunks: Callable[[Path, Source, Limits], Iterator[Chunk]]
     groups: Callable[[Chunk], Iterator[list[Row]]]
     assemble: Callable[[list[Row], Source], Iterable[Draft | Refused]]
     keys: Keys
@@ -69,29 +86,55 @@ def record_files(folder: Path, source: Source) -> list[Path]:
 
 
 def single_chunks(
-    files: Sequence[Path], fields: frozenset[str], size: int = CHUNK_ROWS
+    files: Sequence[Path], fields: frozenset[str], limits: Limits, size: int = CHUNK_ROWS
 ) -> Iterator[Chunk]:
-    """Chunks of records that stand alone, in upstream order; `fields` are those that each has."""
-    ordinal = 0
+    """Chunks of records that stand alone, in upstream order; `fields` are those that each has.
+
+    A chunk has `size` records, or as many as are together no larger than one may be.
+    """
+    ordinal, most = 0, limits.max_record_bytes
     for file in files:
-        for spans in _regular(json_spans(file, fields=fields), size):
+        for spans in _regular(json_spans(file, fields=fields, most=most), size, most):
             count = len(spans.starts)
             ordinals = np.arange(ordinal, ordinal + count)
             nothing = np.zeros(count, np.int64)
-            yield Chunk((file,), nothing, spans.starts, spans.ends, ordinals, ordinals)
+            refused = too_large(ordinals, spans.ends - spans.starts, most)
+            yield Chunk((file,), nothing, *spans, ordinals, ordinals, refused)
             ordinal += count
 
 
-def _regular(spans: Iterator[Spans], size: int) -> Iterator[Spans]:
-    """The same spans in pieces of `size`, wherever the windows of the scan ended."""
+def _regular(spans: Iterator[Spans], size: int, most: int) -> Iterator[Spans]:
+    """The same spans in pieces of bounded count and bytes, wherever the windows ended."""
     kept = Spans(np.zeros(0, np.int64), np.zeros(0, np.int64))
     for more in spans:
         kept = Spans(*(np.concatenate(pair) for pair in zip(kept, more, strict=True)))
-        while len(kept.starts) >= size:
-            yield Spans(kept.starts[:size], kept.ends[:size])
-            kept = Spans(kept.starts[size:], kept.ends[size:])
+        while (count := _fitting(kept, size, most)) < len(kept.starts) or count == size:
+            yield Spans(kept.starts[:count], kept.ends[:count])
+            kept = Spans(kept.starts[count:], kept.ends[count:])
     if len(kept.starts):
         yield kept
+
+
+def _fitting(spans: Spans, size: int, most: int) -> int:
+    """How many of the first spans are no more than `size`, and together not over `most` bytes."""
+    held = np.cumsum(read_bytes(spans.ends - spans.starts, most))
+    return min(size, int(np.searchsorted(held, most, side="right")))
+
+
+def read_bytes(sizes: Offsets, most: int) -> Offsets:
+    """How many bytes of each record are read: none of one that is too large."""
+    return np.where(sizes > most, 0, sizes)
+
+
+def too_large(ordinals: Offsets, sizes: Offsets, most: int) -> dict[int, Verdict]:
+    """The verdict on each record that is larger than it may be."""
+    if not (sizes > most).any():
+        return {}
+    over = zip(ordinals[sizes > most].tolist(), sizes[sizes > most].tolist(), strict=True)
+    return {
+        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes": size, "most": most})
+        for ordinal, size in over
+    }
 
 
 def text_field(name: str) -> Callable[[Any], str | None]:
@@ -147,19 +190,24 @@ def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
             yield group
             group = []
         last = number
-        group.append(Row(ordinal, value=None, raw=raw, file=name))
+        refused = chunk.refused.get(ordinal)
+        group.append(Row(ordinal, value=None, raw=raw, file=name, refused=refused))
     if group:
         yield group
 
 
 def elements(chunk: Chunk) -> Iterator[bytes]:
-    """The bytes of each row of a chunk."""
+    """The bytes of each row of a chunk; none of one that is refused."""
     files = [opened(file) for file in chunk.files]
+    ends = chunk.ends
+    if chunk.refused:
+        refused = np.isin(chunk.ordinals, list(chunk.refused))
+        ends = np.where(refused, chunk.starts, ends)
     try:
         if len(files) == 1:
-            yield from slices(files[0], chunk.starts, chunk.ends)
+            yield from slices(files[0], chunk.starts, ends)
         else:
-            yield from _scattered(files, chunk)
+            yield from _scattered(files, chunk.file_numbers, chunk.starts, ends)
     finally:
         for file in files:
             file.close()
@@ -167,7 +215,7 @@ def elements(chunk: Chunk) -> Iterator[bytes]:
 
 def slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
     """The bytes of each span; spans that follow one another closely are read at once."""
-    gaps = np.flatnonzero((starts[1:] - ends[:-1] < 0) | (starts[1:] - ends[:-1] > 65536)) + 1
+    gaps = np.flatnonzero((starts[1:] - ends[:-1] < 0) | (starts[1:] - ends[:-1] > _GAP_BYTES)) + 1
     for begin, end in zip([0, *gaps.tolist()], [*gaps.tolist(), len(starts)], strict=True):
         if begin == end:
             continue
@@ -180,10 +228,10 @@ def slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
             yield block[a:b]
 
 
-def _scattered(opened: list[Any], chunk: Chunk) -> Iterator[bytes]:
-    for number, start, end in zip(
-        chunk.file_numbers.tolist(), chunk.starts.tolist(), chunk.ends.tolist(), strict=True
-    ):
+def _scattered(
+    opened: list[Any], numbers: Offsets, starts: Offsets, ends: Offsets
+) -> Iterator[bytes]:
+    for number, start, end in zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True):
         opened[number].seek(start)
         yield opened[number].read(end - start)
 
@@ -191,6 +239,9 @@ def _scattered(opened: list[Any], chunk: Chunk) -> Iterator[bytes]:
 def read_rows(rows: list[Row]) -> Iterator[Row | Refused]:
     """Each row with its value; or refused where its bytes are no JSON object."""
     for row in rows:
+        if row.refused is not None:
+            yield Refused(row, row.refused)
+            continue
         parsed = parse(row.raw) if row.value is None else (row.value, [])
         if isinstance(parsed, Verdict):
             yield Refused(row, parsed)
@@ -209,7 +260,7 @@ def validated(adapter: TypeAdapter[Any], row: Row) -> Any | Refused:
         return adapter.validate_python(row.value, strict=True)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-    if isinstance(problem["input"], float) and problem["input"] >= 2**63:
+    if isinstance(problem["input"], float) and problem["input"] >= 2**63 and row.raw:
         exact = parse_exactly(row.raw)
         if exact != row.value:
             row.value = exact
@@ -220,5 +271,5 @@ def validated(adapter: TypeAdapter[Any], row: Row) -> Any | Refused:
 
 def wrong_type(field: str, problem: str, found: Any) -> Verdict:
     """The verdict on a record that lacks the layout's form."""
-    shown = repr(found)[:_SHOWN_CHARACTERS]
-    return Verdict(Reason.WRONG_TYPE, {"field": field, "problem": problem, "found": shown})
+    evidence = {"field": field, "problem": problem, "found": shown(found)}
+    return Verdict(Reason.WRONG_TYPE, evidence)

@@ -5,7 +5,7 @@ elements: so these are the spans that a scan finds, for a quarter of the work.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -14,23 +14,26 @@ import orjson
 from imp_data.layouts.damage import Spans, read_at
 
 
-def seam_of(head: bytes, opening: bytes | None) -> bytes | None:
+def seam_of(head: bytes, openings: Sequence[bytes]) -> bytes | None:
     """What stands between two elements, with what the second begins with, as the head has it."""
-    found = re.search(rb",\s*" + re.escape(opening), head) if opening else None
+    found = re.search(rb",\s*+" + re.escape(openings[0]), head) if openings else None
     return found.group() if found else None
 
 
-def sound_spans(file: BinaryIO, begin: int, window: int, seam: bytes | None) -> Iterator[Spans]:
+def sound_spans(
+    file: BinaryIO, begin: int, size: int, window: int, seam: bytes | None
+) -> Iterator[Spans]:
     """Elements from `begin` on, where one begins, up to a window in which one might not be JSON.
 
-    Nor is the last element found, which no seam ends, or one that is longer than the window.
+    The first window has `size` bytes, the next twice as many, up to `window`. Not found is the last
+    element, which no seam ends, nor one that is longer than its window.
     """
     while seam is not None:
-        spans = _cut(read_at(file, begin, window), begin, seam)
+        spans = _cut(read_at(file, begin, size), begin, seam)
         if spans is None:
             return
         yield spans
-        begin = int(spans.ends[-1]) + 1
+        begin, size = int(spans.ends[-1]) + 1, min(2 * size, window)
 
 
 def _cut(block: bytes, begin: int, seam: bytes) -> Spans | None:

@@ -5,7 +5,6 @@ and in the rarer forms, a decoder finds where each value ends; a damaged one end
 record begins. Text is read as Latin-1, in which a character is a byte: structure is all in ASCII.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -15,33 +14,38 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from imp_data.layouts.damage import BLOCK_BYTES, MAX_ELEMENT_BYTES, Offsets, Spans, read_at
+from imp_data.layouts.anchors import PATIENCE, Anchors, Beginnings
+from imp_data.layouts.damage import BLOCK_BYTES, MOST_BYTES, Offsets, Spans, read_at
+from imp_data.layouts.recovery import pieces, recovered
+from imp_data.layouts.stretches import Value
 
 _AT_ONCE = 2048
-_DECODER = json.JSONDecoder(strict=False)
 # What may stand between two records: also brackets of the arrays that they are in, the zero bytes
 # of a file that was not written to its end, and RFC 7464's separator.
 _BETWEEN = " \t\r\n,\x00\x1e\\[\\]}"
 _FIRST = re.compile(f"[^{_BETWEEN}]")
-_OBJECT = re.compile(r'\{\s*"')
-_COLON = re.compile(r"\s*:")
-# An error so near to the end of what was read may come from that end alone: as in `tru` or `\u12`.
-_NEAR_END = 16
+_COLON = re.compile(r"\s*+:")
+_LINE_END = re.compile(r"[ \t\r]*+,?[ \t\r]*+(?:\n|\Z)")
 
 
-def value_spans(file: BinaryIO, begin: int, opening: bytes | None) -> Iterator[Spans]:
+def value_spans(
+    file: BinaryIO, begin: int, begins: Beginnings, most: int = MOST_BYTES
+) -> Iterator[Spans]:
     """The spans of values that follow one another from `begin` on."""
-    spans = _Reader(file, opening, in_lines=False).spans(begin, None)
-    while some := list(islice(spans, _AT_ONCE)):
-        yield Spans(*np.array(some, np.int64).T)
+    yield from _in_arrays(_Reader(file, begins, most).spans(begin, None))
 
 
 def line_spans(
-    file: BinaryIO, begin: int, opening: bytes | None, window: int = BLOCK_BYTES
+    file: BinaryIO,
+    begin: int,
+    begins: Beginnings,
+    most: int = MOST_BYTES,
+    window: int = BLOCK_BYTES,
 ) -> Iterator[Spans]:
     """The spans of records of which, as a rule, each has a line of its own."""
-    reader = _Reader(file, opening, in_lines=True)
-    while block := _whole_lines(file, begin, window):
+    reader = _Reader(file, begins._replace(in_lines=True), most)
+    opening = begins.records[0] if begins.records else None
+    while block := _whole_lines(file, begin, window, most):
         lines = _lines(block)
         sound = _sound(block, lines, opening)
         done = begin
@@ -52,29 +56,39 @@ def line_spans(
                 yield Spans(starts[fresh], ends[fresh])
                 continue
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-                if start >= done and (some := list(reader.spans(start, end))):
-                    done = some[-1][1]
-                    yield Spans(*np.array(some, np.int64).T)
+                if start >= done:
+                    for spans in _in_arrays(reader.spans(start, end)):
+                        done = int(spans.ends[-1])
+                        yield spans
         begin = max(begin + len(block), done)
 
 
-def _whole_lines(file: BinaryIO, begin: int, window: int) -> bytes:
-    """Some bytes, up to a newline or the end of the file."""
-    block = read_at(file, begin, window)
-    while len(block) >= window and b"\n" not in block[-window:] and len(block) < MAX_ELEMENT_BYTES:
-        more = file.read(window)
-        if not more:
-            return block
-        block += more
-    at_end = len(read_at(file, begin + len(block), 1)) == 0
-    return block if at_end or b"\n" not in block else block[: block.rindex(b"\n") + 1]
+def _in_arrays(spans: Iterator[tuple[int, int]]) -> Iterator[Spans]:
+    while some := list(islice(spans, _AT_ONCE)):
+        yield Spans(*np.array(some, np.int64).T)
+
+
+def _whole_lines(file: BinaryIO, begin: int, window: int, most: int) -> bytes:
+    """Some bytes, up to a newline or the end of the file; or a line's first, if it is long."""
+    while len(block := read_at(file, begin, window)) == window and window <= most:
+        if b"\n" in block:
+            at_end = len(file.read(1)) == 0
+            return block if at_end else block[: block.rindex(b"\n") + 1]
+        window *= 2
+    return block
 
 
 def _lines(block: bytes) -> Spans:
+    """The lines, but for the empty ones."""
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
     if not block.endswith(b"\n"):
         ends = np.append(ends, len(block))
-    return Spans(np.concatenate(([0], ends[:-1] + 1)), ends)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    if (ends - starts > 1).all():
+        return Spans(starts, ends)
+    octets = np.frombuffer(block, np.uint8)
+    blank = (ends == starts) | ((ends == starts + 1) & (octets[starts] <= ord(" ")))
+    return Spans(starts[~blank], ends[~blank])
 
 
 def _sound(block: bytes, lines: Spans, opening: bytes | None) -> npt.NDArray[np.bool_]:
@@ -126,108 +140,87 @@ def _runs(sound: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, bool]]:
 
 
 class _Reader:
-    """Finds where values end, in a stretch of the file that grows as far as one value needs."""
+    """Finds where values end, one after another.
 
-    def __init__(self, file: BinaryIO, opening: bytes | None, in_lines: bool) -> None:
-        self._file, self._in_lines = file, in_lines
-        self._base, self._text, self._at_end = 0, "", False
-        self._overlap = _NEAR_END + len(opening or b"")
-        begins = [rf"(?={re.escape(opening.decode('latin-1'))})"] if opening else []
-        # Where records have lines of their own, one begins with a line even if it is damaged.
-        begins += [r"(?<=\n)(?=[ \t\x1e]*\{)"] if in_lines else []
-        self._next = re.compile("|".join(begins)) if begins else None
+    All that is looked at in search of ends is bounded by some times what is done; where that is
+    used up, a value is what stands up to the next that begins as a record does.
+    """
+
+    def __init__(self, file: BinaryIO, begins: Beginnings, most: int) -> None:
+        self._file, self._begins, self._most = file, begins, most
+        self._anchors = Anchors(file, begins, most)
+        self._stretch = self._anchors.stretch
+        self._line_end, self._done = -1, 0
 
     def spans(self, begin: int, until: int | None) -> Iterator[tuple[int, int]]:
         """Values up to the end of the file, or to that of the line in which `until` is."""
-        position = self._skip(begin)
+        position = self._skip(begin, until)
         while position is not None and (until is None or position < until):
-            end = self._value_end(position)
-            if end is None or not self._is_clean(end):
-                end = self._damage_end(position)
-            yield position, end
+            if self._stretch.work > PATIENCE * (self._most + self._done):
+                found, following = pieces(self._file, self._anchors, position, position + 1)
+            else:
+                found, following = self._next(position)
+            yield from found
+            end = following if following is not None else self._after(found, position)
+            self._done += max(end - position, 0)
             if until is not None and end > until + 1:
-                until = end + len(self._rest_of_line(end))
-            position = self._skip(end)
+                until = self._end_of_line(end)
+            position = self._skip(end, until)
 
-    def _skip(self, position: int) -> int | None:
-        """The next place that is not between values; None if there is none."""
-        while True:
-            self._load(position)
-            found = _FIRST.search(self._text, position - self._base)
+    def _after(self, found: list[tuple[int, int]], position: int) -> int:
+        """Where to go on after these; past the end, where they are what is left of a file."""
+        return found[-1][1] if found else self._file.seek(0, 2)
+
+    def _next(self, position: int) -> tuple[list[tuple[int, int]], int | None]:
+        """The value that begins here; or what is made of damage, and where a record follows it."""
+        found = self._stretch.value(position)
+        if found is not None and self._is_clean(found):
+            return [(position, found.end)], None
+        return recovered(self._file, self._anchors, position, self._most)
+
+    def _skip(self, position: int, until: int | None) -> int | None:
+        """The next place that is not between values; None if there is none, up to `until`."""
+        while until is None or position < until:
+            self._stretch.load(position)
+            text, base = self._stretch.text, self._stretch.base
+            end = len(text) if until is None else min(until - base, len(text))
+            found = _FIRST.search(text, position - base, end)
             if found:
-                return self._base + found.start()
-            position = self._base + len(self._text)
-            if self._at_end:
-                return None
-
-    def _load(self, position: int, size: int = 0) -> None:
-        """Have the text from a position on at hand; at least so much of it, if a size is given."""
-        if size or not self._base <= position < self._base + len(self._text):
-            data = read_at(self._file, position, size or BLOCK_BYTES)
-            self._base, self._text = position, data.decode("latin-1")
-            self._at_end = len(data) < (size or BLOCK_BYTES)
-
-    def _extend(self, position: int) -> bool:
-        """Have more text from a position on at hand; False where a record is never so long."""
-        size = BLOCK_BYTES if self._base < position else 2 * len(self._text)
-        if size > MAX_ELEMENT_BYTES:
-            return False
-        self._load(position, size)
-        return True
-
-    def _value_end(self, position: int) -> int | None:
-        """Where the value ends that begins here; None if it is none, or too long for a record."""
-        self._load(position)
-        while True:
-            try:
-                end: int = _DECODER.raw_decode(self._text, position - self._base)[1]
-                cut_off = end == len(self._text)  # perhaps after a number's first digits
-            except RecursionError:
-                return None
-            except json.JSONDecodeError as error:
-                end, cut_off = -1, _is_cut_off(error, len(self._text))
-            if self._at_end or not cut_off:
-                return None if end < 0 else self._base + end
-            if not self._extend(position):
-                return None
-
-    def _is_clean(self, end: int) -> bool:
-        """Whether another value follows, or nothing: not the rest of a record that was cut."""
-        if self._in_lines and self._rest_of_line(end).strip() in ("", ","):
-            return True
-        following = self._skip(end)
-        if following is None or self._text[following - self._base] == "{":
-            return True
-        after = self._value_end(following)
-        return after is not None and _COLON.match(self._text, after - self._base) is None
-
-    def _rest_of_line(self, position: int) -> str:
-        self._load(position)
-        if "\n" not in self._text[position - self._base :] and not self._at_end:
-            self._extend(position)
-        within = position - self._base
-        newline = self._text.find("\n", within)
-        return self._text[within : newline if newline >= 0 else len(self._text)]
-
-    def _damage_end(self, position: int) -> int:
-        """Where the next record begins that does not belong to this one; else the file's end."""
-        start, met_object = position, False
-        while self._next is not None:
-            self._load(start)
-            for found in self._next.finditer(self._text, start + 1 - self._base):
-                before = self._text[start - self._base : found.start()]
-                met_object = met_object or bool(_OBJECT.search(before))
-                # A bracket or quote too many before a record belongs to that record.
-                if met_object or (self._in_lines and before.endswith("\n")):
-                    return self._base + found.start()
-            if self._at_end:
+                return base + found.start()
+            if self._stretch.at_end:
                 break
-            met_object = met_object or bool(_OBJECT.search(self._text, start - self._base))
-            start = max(start + 1, self._base + len(self._text) - self._overlap)
-            self._load(start, BLOCK_BYTES)
-        return self._file.seek(0, 2)
+            position = base + len(text)
+        return None
 
+    def _is_clean(self, found: Value) -> bool:
+        """Whether another value follows, or nothing: not the rest of a record that was cut."""
+        if self._begins.in_lines and self._ends_line(found.end):
+            return True
+        following = self._skip(found.end, None)
+        if following is None or self._stretch.text[following - self._stretch.base] == "{":
+            return True
+        after = self._stretch.value(following)
+        if after is None:
+            return False
+        self._stretch.load(after.end)
+        return _COLON.match(self._stretch.text, after.end - self._stretch.base) is None
 
-def _is_cut_off(error: json.JSONDecodeError, length: int) -> bool:
-    """Whether the error may come from the end of the text that was read."""
-    return error.msg.startswith("Unterminated") or error.pos >= length - _NEAR_END
+    def _ends_line(self, position: int) -> bool:
+        """Whether at most a comma stands between a place and the end of its line."""
+        self._stretch.load(position)
+        found = _LINE_END.match(self._stretch.text, position - self._stretch.base)
+        if found and found.end() == len(self._stretch.text) and not self._stretch.at_end:
+            self._stretch.load(position, BLOCK_BYTES)
+            found = _LINE_END.match(self._stretch.text)
+        return found is not None
+
+    def _end_of_line(self, position: int) -> int:
+        """Where the next newline is, or the file's end."""
+        while position > self._line_end:
+            block = read_at(self._file, position, BLOCK_BYTES)
+            newline = block.find(b"\n")
+            if newline >= 0 or len(block) < BLOCK_BYTES:
+                self._line_end = position + (newline if newline >= 0 else len(block))
+                break
+            position += len(block)
+        return self._line_end

@@ -81,6 +81,11 @@ class NearDuplicates(Strict):
 class Limits(Strict):
     """Bounds beyond which a record or a picture is refused."""
 
+    max_record_bytes: Positive = Field(
+        8 * 1024 * 1024,
+        description="of one record as upstream has it, or of all records on one picture together",
+    )
+    max_read_seconds: Positive = Field(120, description="that records may keep their reader busy")
     max_turns: Positive = 1_000
     max_characters: Positive = 200_000
     min_side_px: Positive = 8

@@ -87,10 +87,13 @@ def parquet_frame(path: Path) -> "pl.DataFrame":
     return frame
 
 
-def published_parquet_file(path: Path) -> pq.ParquetFile:
-    """A Parquet file that is not sealed; its digest is to be checked first."""
+def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
+    """A Parquet file without a seal: upstream's, or a mixture's, whose digest is checked first.
+
+    `options` are those of pyarrow.parquet.ParquetFile.
+    """
     # Absolute, since pyarrow and polars take s3:/x for a URL.
-    return pq.ParquetFile(opened(path) if in_store(path) else path.absolute())
+    return pq.ParquetFile(opened(path) if in_store(path) else path.absolute(), **options)
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
