@@ -10,7 +10,7 @@ from urllib.parse import quote
 from imp_data.download import ROOM, Refused, Unreachable, Wanted, fetched, verified
 from imp_data.errors import ANEW, UserError
 from imp_data.file_kinds import HEAD_BYTES, described, file_kind
-from imp_data.manifest import File, Published
+from imp_data.manifest import File, Limits, Published
 from imp_data.objects import is_there
 from imp_data.ranges import opened
 from imp_data.unpack import unpack
@@ -78,12 +78,15 @@ def asks_for(missing: Sequence[Manual]) -> str:
 
 
 def obtain(
-    manifests: Sequence[Published], folder: Path, mirrors: Sequence[str] = ()
+    manifests: Sequence[Published],
+    folder: Path,
+    mirrors: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> dict[str, str]:
     """sha256 by path of all files of manifests that share a name, once they are whole in `folder`.
 
     A mirror has a file at `<mirror>/<name>/<path>`. One UserError, after the rest was fetched, asks
-    for all that only a person can download.
+    for all that only a person can download. `limits` are of what is unpacked.
     """
     digests: dict[str, str] = {}
     missing: list[Manual] = []
@@ -96,7 +99,7 @@ def obtain(
             digests[file.path] = _digest_of(wanted, addresses)
             check_kind(wanted.target)
             if file.unpack:
-                unpack(wanted.target, digests[file.path], file.unpack, folder)
+                unpack(wanted.target, digests[file.path], file.unpack, folder, limits)
         except Refused as why:
             if file.by_hand is None:
                 remedy = OFFLINE if isinstance(why, Unreachable) else _AGAIN

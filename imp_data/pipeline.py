@@ -60,7 +60,8 @@ class Build(Draws):
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
-        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run)
+        limits = self.recipe.mixture.limits
+        return raw_stage(manifests, folder, stamp, self._pins(name), code_of("raw"), run, limits)
 
     def records(self, source: str) -> StageResult:
         """Upstream records to validated Samples, with a ledger row each."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.fetch import check_kind, mirrors_from_environment, obtain
-from imp_data.manifest import Published, Source, model_digest
+from imp_data.manifest import Limits, Published, Source, model_digest
 from imp_data.store import (
     Run,
     StageResult,
@@ -26,13 +26,14 @@ def raw_stage(
     pins: Mapping[str, str],
     code: str,
     run: Run | None = None,
+    limits: Limits | None = None,
 ) -> StageResult:
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
 
     `pins` are sha256 by path of drawn files, in the place of what the manifests state of
     upstream's. The figures hold the sha256 of each file, and of the other record files: those that
     were unpacked from it, and those that a person has put there; and, since the last run, which
-    of these are new, changed or gone.
+    of these are new, changed or gone. `limits` are of what is unpacked.
     """
     files = [file.path for m in manifests for file in m.files]
 
@@ -41,7 +42,7 @@ def raw_stage(
 
     def build() -> dict[str, Any]:
         pinned = [_pinned(m, pins) if pins else m for m in manifests]
-        found = obtain(pinned, folder, mirrors_from_environment())
+        found = obtain(pinned, folder, mirrors_from_environment(), limits)
         others = {_below(folder, path): _digest_of(path) for path in _others(manifests, folder)}
         known = read_stamp(stamp)
         before = known["figures"] if known else {"files": found, "unpacked": others}
