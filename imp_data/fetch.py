@@ -12,7 +12,7 @@ from imp_data.download import fetched, verified
 from imp_data.errors import ANEW, UserError
 from imp_data.expected import Expected, check_kind
 from imp_data.lockfile import Locks
-from imp_data.manifest import File, Published
+from imp_data.manifest import File, Limits, Published
 from imp_data.objects import is_there
 from imp_data.places import in_store
 from imp_data.responses import Refused, Unreachable
@@ -72,12 +72,13 @@ def obtain(
     folder: Path,
     mirrors: Sequence[str] = (),
     locks: Locks | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, str]:
     """sha256 by path of all files of manifests that share a name, once they are whole in `folder`.
 
     A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must be
-    what its line in the lock says, and gets one if there is none. One UserError, after the rest was
-    fetched, asks for all that only a person can download.
+    what its line in the lock says, and gets one if there is none. `limits` are of what is unpacked.
+    One UserError, after the rest was fetched, asks for all that only a person can download.
     """
     digests: dict[str, str] = {}
     missing: list[Manual] = []
@@ -93,7 +94,7 @@ def obtain(
             digests[file.path] = _digest_of(wanted, addresses, one)
             check_kind(wanted.target)
             if file.unpack:
-                unpack(wanted.target, digests[file.path], file.unpack, folder)
+                unpack(wanted.target, digests[file.path], file.unpack, folder, limits)
         except Refused as why:
             if file.by_hand is None:
                 remedy = OFFLINE if isinstance(why, Unreachable) else one.remedy(_AGAIN)

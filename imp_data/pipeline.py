@@ -66,8 +66,9 @@ class Build(Draws):
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
-        pins = self._pins(name)
-        result = raw_stage(manifests, folder, stamp, pins, code_of("raw"), run, self.locks)
+        pins, limits = self._pins(name), self.recipe.mixture.limits
+        code = code_of("raw")
+        result = raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
         if result.built:
             self._just_read.add(name)
         return result

@@ -1,85 +1,104 @@
 """Lays chosen members of a zip or tar below a folder: none that leads outside, each one whole."""
 
+import errno
 import os
-import re
-import shutil
+import posixpath
 import stat
 import sys
 import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
-from gzip import BadGzipFile
-from lzma import LZMAError
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, NamedTuple
 
 from imp_data.at_once import at_once
 from imp_data.errors import ANEW, UserError
 from imp_data.file_kinds import HEAD_BYTES, file_kind
 from imp_data.folders import is_sidecar, real_places, refuse_way_out
+from imp_data.manifest import Limits
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
-from imp_data.ranges import opened
+from imp_data.ranges import ObjectFile, opened
 from imp_data.redaction import redacted
-from imp_data.store import file_sizes, remove, written_aside
+from imp_data.store import file_sizes, written_aside
+from imp_data.tars import members, stored, unpacked
+from imp_data.unpack_limits import NARROWER, NO_TRUST, Room, printable, refusal
+from imp_data.unpack_marker import Marker
+from imp_data.zips import DAMAGED, Zip, of_the_disk
 
-_DAMAGED = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, BadGzipFile, EOFError),
-    *(RuntimeError, ValueError, LookupError),  # encrypted, compressed as nobody knows, misnamed
-)
-_INSIDE = re.compile(r"(?![/\\])(?!(.*[/\\])?\.\.([/\\]|$))", re.DOTALL)
-_Member = tuple[str, IO[bytes]]
-_Members = Iterator[tuple[str, IO[bytes] | None]]
-_SMALL_BYTES = 4 << 20
+_SMALL_BYTES, _PIECE_BYTES = 4 << 20, 1 << 20
+_IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+_ELSEWHERE = f"move what is there elsewhere and run the same command again, or {NARROWER}"
 
 
-def unpack(archive: Path, digest: str, globs: Sequence[str], folder: Path) -> None:
+class Member(NamedTuple):
+    """A file in an archive: `pieces` gives its bytes, once."""
+
+    name: str
+    size: int
+    regular: bool
+    pieces: Callable[[], Iterator[bytes]]
+
+
+def unpack(
+    archive: Path,
+    digest: str,
+    globs: Sequence[str],
+    folder: Path,
+    limits: Limits | None = None,
+) -> None:
     """Lay the members that a glob matches below `folder`, but for those that are there already.
 
-    The marker, written last, names the archive's digest, the globs, and the members laid out.
+    The marker, written last, names the archive's digest, the globs, and the members laid out. No
+    member takes the place of a file that no member of this archive was. Raises UserError.
     """
-    marker = marker_of(archive)
-    finished = "\n".join((digest, *globs))
-    listed = _listed(marker, finished)
+    marker = Marker(archive, "\n".join((digest, *globs)))
+    listed = marker.listed()
     present = _present(folder, listed or ())
     if listed is not None and present.issuperset(listed):
         return
-    if listed is None:
-        remove(marker)
+    earlier = {*(listed or marker.begin())}
+    room = Room(archive, folder, limits or Limits())
     names: list[str] = []
     try:
-        named = _named(archive, globs, names)
-        # Whoever has changed one that is there keeps it.
-        members = (member for member in named if member[0] not in present)
-        if in_store(folder):
-            for _ in at_once(lambda member: put_bytes(*member), _small(members, folder)):
-                pass
-        else:
-            for name, content in members:
-                _refuse_way_out(folder, name)
-                _lay(content, folder / name)
-    except _DAMAGED as error:
-        problem = f"is damaged at or after {names[-1] if names else 'its beginning'}: {error}"
-        raise UserError(archive, problem, ANEW) from error
-    if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
-        remedy = "correct `unpack` of this file in the manifest"
-        raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
-    # Names need not be UTF-8.
-    with written_aside(marker) as aside:
-        text = "\n".join((finished, "", *names))
-        aside.write_text(text, encoding="utf-8", errors="surrogateescape")
+        with _damage(archive, names):
+            named = _named(archive, globs, names, room)
+            # Whoever has changed one that is there keeps it.
+            wanted = (member for member in named if member.name not in present)
+            _Ground(archive, folder, room, earlier).lay(wanted)
+        if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
+            remedy = "correct `unpack` of this file in the manifest"
+            raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
+    except BaseException:
+        # Where this cannot be written either, the error that is raised says why.
+        with suppress(UserError):
+            if listed is None:
+                marker.unfinished({*earlier, *names[:-1]})
+        raise
+    marker.finished(names)
 
 
-def _named(archive: Path, globs: Sequence[str], names: list[str]) -> Iterator[_Member]:
+@contextmanager
+def _damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except (*DAMAGED, tarfile.TarError) as error:
+        if of_the_disk(error):
+            raise
+        last = printable(names[-1]) if names else "its beginning"
+        raise UserError(archive, f"is damaged at or after {last}: {error}", ANEW) from error
+
+
+def _named(archive: Path, globs: Sequence[str], names: list[str], room: Room) -> Iterator[Member]:
     """The members, each added to `names` first. UserError where one is not safe to lay down."""
-    for name, content in _members(archive, globs):
-        names.append(name)
-        if content is None:
-            problem = f"member {name} is a link or a device, or leads out of the folder"
-            raise UserError(archive, problem, "do not trust this archive; get it elsewhere")
-        yield name, content
+    for member in _members(archive, globs, room):
+        names.append(member.name)
+        if why := refusal(member.name, member.regular, archive.name):
+            problem, remedy = why
+            raise UserError(archive, f"member {printable(member.name)} {problem}", remedy)
+        yield member
 
 
 def _refuse_way_out(folder: Path, name: str) -> None:
@@ -90,46 +109,73 @@ def _refuse_way_out(folder: Path, name: str) -> None:
     refuse_way_out(folder / name, os.path.realpath(around), places)
 
 
-def _lay(content: IO[bytes], path: Path, begun: bytes = b"") -> None:
-    with content, written_aside(path, alone=True) as aside, aside.open("wb") as out:
-        out.write(begun)
-        shutil.copyfileobj(content, out)
+class _Ground:
+    """A folder, and which of the files there members may replace: `earlier` ones of their own."""
+
+    def __init__(self, archive: Path, folder: Path, room: Room, earlier: Collection[str]) -> None:
+        self._archive, self._folder, self._room = archive, folder, room
+        self._own = {posixpath.normpath(name) for name in earlier}
+        self._there = {*file_sizes(folder)} if in_store(folder) else set[str]()
+
+    def lay(self, wanted: Iterator[Member]) -> None:
+        if in_store(self._folder):
+            for _ in at_once(lambda one: put_bytes(*one), self._small(wanted)):
+                pass
+            return
+        for member in wanted:
+            self._room.lay(member.size)
+            _refuse_way_out(self._folder, member.name)
+            self._lay(member, member.pieces())
+
+    def _small(self, wanted: Iterator[Member]) -> Iterator[tuple[bytes, Path]]:
+        """Small members, to be put many at a time; large ones are put on the way."""
+        for member in wanted:
+            self._room.lay(member.size)
+            if member.size >= _SMALL_BYTES:
+                self._lay(member, member.pieces())
+                continue
+            data = b"".join(member.pieces())
+            if self._is_anothers(member.name):
+                self._lay(member, iter([data]))  # which compares it
+            else:
+                self._own.add(posixpath.normpath(member.name))
+                yield data, self._folder / member.name
+
+    def _lay(self, member: Member, pieces: Iterator[bytes]) -> None:
+        path = self._folder / member.name
+        try:
+            with written_aside(path, alone=True) as aside:
+                with aside.open("wb") as out:
+                    out.writelines(pieces)
+                if self._is_anothers(member.name) and not _same(aside, path):
+                    problem = f"is there, and is not the member of that name in {self._archive}"
+                    raise UserError(path, problem, _ELSEWHERE)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            problem = f"member {printable(member.name)} cannot be laid ({error.strerror})"
+            raise UserError(self._archive, problem, _ELSEWHERE) from error
+        self._own.add(posixpath.normpath(member.name))
+
+    def _is_anothers(self, name: str) -> bool:
+        """Whether something is there that no member has laid; a disk may know it by other case."""
+        own = posixpath.normpath(name)
+        if own in self._own:
+            return False
+        return own in self._there if in_store(self._folder) else is_there(self._folder / own)
 
 
-def _small(members: Iterator[_Member], folder: Path) -> Iterator[tuple[bytes, Path]]:
-    """Small members, to be put many at a time; large ones are put on the way."""
-    for name, content in members:
-        data = content.read(_SMALL_BYTES)
-        if len(data) == _SMALL_BYTES:
-            _lay(content, folder / name, data)
-        else:
-            content.close()
-            yield data, folder / name
+def _same(one: Path, other: Path) -> bool:
+    with opened(one) as left, opened(other) as right:
+        while piece := left.read(_PIECE_BYTES):
+            if right.read(len(piece)) != piece:
+                return False
+        return not right.read(1)
 
 
 def unpacked_names(archive: Path) -> list[str]:
     """The members that were laid beside an archive; none where it was not unpacked."""
-    return _marked(marker_of(archive))[1]
-
-
-def marker_of(archive: Path) -> Path:
-    """The file that says what was unpacked from an archive."""
-    return archive.with_name(f".{archive.name}.unpacked")
-
-
-def _marked(marker: Path) -> tuple[str, list[str]]:
-    """What a marker says of the archive and the globs, and which members were laid."""
-    if not is_there(marker):
-        return "", []
-    text = marker.read_text(encoding="utf-8", errors="surrogateescape")
-    told, _, names = text.partition("\n\n")
-    return told, names.splitlines()
-
-
-def _listed(marker: Path, finished: str) -> list[str] | None:
-    """The members that were laid from the same archive by the same globs; None where none were."""
-    told, names = _marked(marker)
-    return names if told == finished else None
+    return Marker(archive, "").names()
 
 
 def _present(folder: Path, names: Sequence[str]) -> set[str]:
@@ -138,9 +184,8 @@ def _present(folder: Path, names: Sequence[str]) -> set[str]:
     return set(names) & file_sizes(folder).keys() if names else set()
 
 
-def _members(archive: Path, globs: Sequence[str]) -> _Members:
-    """Name and content of what a glob matches; no content where it is not safe to lay down."""
-
+def _members(archive: Path, globs: Sequence[str], room: Room) -> Iterator[Member]:
+    """What a glob matches."""
     sidecars: list[str] = []
 
     def matches(name: str) -> bool:
@@ -154,29 +199,44 @@ def _members(archive: Path, globs: Sequence[str]) -> _Members:
     with opened(archive) as file:
         kind = file_kind(file.read(HEAD_BYTES))
     is_zip = kind == "zip" or (kind is None and archive.suffix.lower() == ".zip")
-    yield from (_zip_members if is_zip else _tar_members)(archive, matches)
+    yield from (_zip_members if is_zip else _tar_members)(archive, matches, room)
     if sidecars:
         told = f"{len(sidecars):,} files that macOS or Windows put there are left out"
-        print(redacted(f"{archive}: {told} ({sidecars[0]}…)"), file=sys.stderr)
+        print(redacted(f"{archive}: {told} ({printable(sidecars[0])}…)"), file=sys.stderr)
 
 
-def _zip_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
-    with opened(archive) as file, zipfile.ZipFile(file) as whole:
-        for info in whole.infolist():
-            if matches(info.filename) and not info.is_dir():
-                regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-                safe = regular and _INSIDE.match(info.filename)
-                yield info.filename, whole.open(info) if safe else None
+def _zip_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
+    with Zip(ObjectFile(archive) if in_store(archive) else archive) as whole:
+        if (name := whole.overlapping()) is not None:
+            problem = f"member {printable(name)} reaches into the next, to unpack without end"
+            raise UserError(archive, problem, NO_TRUST)
+        wanted = []
+        for info in whole.filelist:
+            room.member()
+            # Of several members of one name the last counts.
+            last = whole.NameToInfo[info.filename] is info
+            if last and matches(info.filename) and not info.filename.endswith("/"):
+                wanted.append(info)
+        room.ask(sum(info.file_size for info in wanted))
+        for info in wanted:
+            regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield Member(info.filename, info.file_size, regular, partial(whole.pieces, info))
 
 
-def _tar_members(archive: Path, matches: Callable[[str], bool]) -> _Members:
-    with opened(archive) as file, tarfile.open(fileobj=file) as whole:
-        for info in whole:
-            name = info.name.removeprefix("./")
-            if matches(name) and not info.isdir():
-                safe = info.isfile() and _INSIDE.match(name)
-                yield name, whole.extractfile(info) if safe else None
-        # tarfile takes a damaged header for the end of the archive.
-        whole.fileobj.seek(whole.offset)
-        if whole.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"no header at byte {whole.offset:,}")
+def _tar_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
+    with opened(archive) as packed, unpacked(packed) as file:
+        for member, end in members(file):
+            room.member()
+            room.reach(end)
+            name = member.name.removeprefix("./")
+            if matches(name) and not member.isdir():
+                pieces = partial(stored(member, end).pieces, partial(_read_at, file))
+                yield Member(name, member.size, member.isfile(), pieces)
+        # Checksums of compressed data stand at their end.
+        while file.read(_PIECE_BYTES):
+            room.reach(file.tell())
+
+
+def _read_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    file.seek(offset)
+    return file.read(count)

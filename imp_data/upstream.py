@@ -8,7 +8,7 @@ from imp_data.errors import ANEW, UserError
 from imp_data.expected import check_kind
 from imp_data.fetch import mirrors_from_environment, obtain
 from imp_data.lockfile import Locks
-from imp_data.manifest import Published, Source, model_digest
+from imp_data.manifest import Limits, Published, Source, model_digest
 from imp_data.places import in_store
 from imp_data.store import (
     Run,
@@ -30,6 +30,7 @@ def raw_stage(
     code: str,
     run: Run | None = None,
     locks: Locks | None = None,
+    limits: Limits | None = None,
 ) -> StageResult:
     """Fetch, verify and unpack what these manifests, which share a folder, publish.
 
@@ -38,7 +39,7 @@ def raw_stage(
     `pins` are sha256 by path of drawn files, in the place of what the manifests state of
     upstream's. The figures hold the sha256 of each file, and of the other record files: those that
     were unpacked from it, and those that a person has put there; and, since the last run, which
-    of these are new, changed or gone.
+    of these are new, changed or gone. `limits` are of what is unpacked.
     """
     files = [file.path for m in manifests for file in m.files]
     locks = None if pins else locks
@@ -48,7 +49,7 @@ def raw_stage(
 
     def build() -> dict[str, Any]:
         pinned = [_pinned(m, pins) if pins else m for m in manifests]
-        found = obtain(pinned, folder, mirrors_from_environment(), locks)
+        found = obtain(pinned, folder, mirrors_from_environment(), locks, limits)
         others = {_below(folder, path): _digest_of(path) for path in _others(manifests, folder)}
         known = read_stamp(stamp)
         before = known["figures"] if known else {"files": found, "unpacked": others}

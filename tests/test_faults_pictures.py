@@ -108,8 +108,11 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "an icon of such a PNG": (lambda: ico(huge_png()), "too_large"),
     "an icon of Apple's of such a PNG": (lambda: icns(huge_png()), "too_large"),
     "a JPEG that claims 65,500×65,500": (lambda: jpeg((65_500, 65_500)), "too_large"),
-    "a JPEG that claims more than it has": (lambda: jpeg((1_900, 1_900)), "ok"),
-    "a progressive JPEG that does": (lambda: jpeg((1_900, 1_900), progressive=True), "ok"),
+    "a JPEG that claims more than it has": (lambda: jpeg((1_900, 1_900)), "truncated"),
+    "a progressive JPEG that does": (
+        lambda: jpeg((1_900, 1_900), progressive=True),
+        "truncated",
+    ),
     "a JPEG that claims less than it has": (lambda: jpeg((16, 16), (1_900, 1_900)), "ok"),
     "a GIF of 2,000 frames": (lambda: frames("GIF", 2_000), "ok"),
     "a GIF that claims 65,535×65,535": (lambda: gif(65_535, 65_535), "too_large"),

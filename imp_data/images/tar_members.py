@@ -1,43 +1,24 @@
 """Members of a plain tar: where their bytes are, sparse ones' too, and which are links."""
 
 import tarfile
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.image_paths import normal_path
-from imp_data.images.links import followed, link_target
+from imp_data.images.links import MOST_PATH_CHARACTERS, followed, link_target
 from imp_data.images.stored_zip import REMEDY
 from imp_data.objects import State
 from imp_data.ranges import opened
-
-# Reads so many bytes from an offset of the archive; fewer at its end.
-ReadAt = Callable[[int, int], bytes]
-
-
-class Stored(NamedTuple):
-    """A member's place: `spans`, of a sparse one, are (position in the member, bytes stored)."""
-
-    offset: int
-    size: int
-    spans: tuple[tuple[int, int], ...] | None = None
-
-    def read(self, read_at: ReadAt) -> bytes:
-        """The member's bytes; where a sparse one stores nothing they are zeros."""
-        if self.spans is None:
-            return read_at(self.offset, self.size)
-        data, offset = bytearray(self.size), self.offset
-        for position, count in self.spans:
-            piece = read_at(offset, max(min(count, self.size - position), 0))
-            data[position : position + len(piece)] = piece
-            offset += count
-        return bytes(data)
+from imp_data.tars import MOST_MEMBERS, Stored, members, stored
 
 
 class TarMembers(NamedTuple):
-    """Members by name in normal form (`./a` is `a`); links of both kinds with what they lead to."""
+    """Members by name in normal form (`./a` is `a`); links of both kinds with what they lead to.
+
+    Of several members of one name the last counts.
+    """
 
     files: dict[str, Stored]
     links: dict[str, str]
@@ -54,35 +35,32 @@ class TarMembers(NamedTuple):
 @lru_cache(maxsize=64)
 def tar_members(path: Path, state: int | State) -> TarMembers:
     """The members of an uncompressed tar; read once a process."""
-    members = TarMembers({}, {})
+    found = TarMembers({}, {})
     try:
-        for member in _headers(path):
-            _add(members, member)
+        with opened(path) as file:
+            for count, (member, end) in enumerate(members(file)):
+                if count == MOST_MEMBERS:
+                    raise tarfile.ReadError(f"it has more than {MOST_MEMBERS:,} members")
+                _add(found, member, end)
     except tarfile.TarError as error:
         raise UserError(path, f"is not a whole plain tar ({error})", REMEDY) from error
-    return members
+    return found
 
 
-def _headers(path: Path) -> Iterator[tarfile.TarInfo]:
-    with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-        yield from archive
-        # tarfile takes a damaged header for the end of the archive.
-        file.seek(archive.offset)
-        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
-
-
-def _add(members: TarMembers, member: tarfile.TarInfo) -> None:
+def _add(found: TarMembers, member: tarfile.TarInfo, end: int) -> None:
     name = member_name(member.name)
+    if len(name) > MOST_PATH_CHARACTERS:
+        return  # nobody can ask for it
     if member.isfile():
-        sparse: Any = member.sparse
-        spans = None if sparse is None else tuple((position, count) for position, count in sparse)
-        members.files[name] = Stored(member.offset_data, member.size, spans)
-    elif member.islnk():
-        # The first of the members that share their bytes holds them.
-        members.links[name] = member_name(member.linkname)
-    elif member.issym() and (target := link_target(name, member.linkname)) is not None:
-        members.links[name] = target
+        found.links.pop(name, None)
+        found.files[name] = stored(member, end)
+        return
+    # The first of the members that share their bytes by a hard link holds them.
+    hard = member.islnk()
+    target = member_name(member.linkname) if hard else link_target(name, member.linkname)
+    if (hard or member.issym()) and target is not None and target != name:
+        found.files.pop(name, None)
+        found.links[name] = target
 
 
 def member_name(name: str) -> str:

@@ -94,6 +94,13 @@ class Limits(Strict):
     max_decode_seconds: Positive = Field(
         300, description="that a picture may keep its decoder busy"
     )
+    # How much is unpacked decides nothing about a record: no digest has these.
+    max_unpacked_bytes: Annotated[int, Field(gt=0)] = Field(
+        1 << 38, exclude=True, description="that one archive may unpack to, where it is unpacked"
+    )
+    max_members: Annotated[int, Field(gt=0)] = Field(
+        5_000_000, exclude=True, description="that one archive may have, where it is unpacked"
+    )
 
 
 class Mixture(Strict):

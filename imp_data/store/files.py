@@ -1,6 +1,7 @@
 """Files and folders written aside and renamed when whole."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from imp_data.store.replacing import KINDS, Ours, clear_up, delete, everything, 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 # What another machine's run has begun and not touched for a week is abandoned.
 _ABANDONED_SECONDS = 7 * 24 * 3600
+# Of the 255 that a name may have; the rest is for what stands around it.
+_LONGEST_NAME_BYTES = 120
 _in_use: set[Path] = set()
 
 
@@ -80,7 +83,10 @@ def _clear(aside: Path, path: Path, ours: Ours | None) -> None:
 def aside_of(path: Path, alone: bool = False) -> Path:
     """A name beside `path` that no other process or thread uses; see `written_aside`."""
     own = "" if alone else f".{_host()}-{os.getpid()}-{threading.get_ident()}"
-    return path.with_name(f".{path.name}{own}.partial")
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}{own}.partial")
 
 
 @cache

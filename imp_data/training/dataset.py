@@ -122,7 +122,7 @@ _PUT_BACK = "put back the picture's file or its archive, or build the mixture ag
 
 def _decoded(data: bytes, image: str, where: str) -> Image.Image:
     try:
-        return rgb_of(data)
+        return rgb_of(data, trusted=True)
     except NoImage as error:
         problem = f"its picture {image} cannot be decoded ({error})"
         raise UserError(where, problem, _PUT_BACK) from error

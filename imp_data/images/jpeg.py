@@ -1,0 +1,92 @@
+"""Whether a JPEG's compressed data fit its header: libjpeg fills up with grey what is missing."""
+
+import io
+import re
+
+import simplejpeg
+from PIL import Image
+
+from imp_data.images.refusals import CutShort, NoImage
+
+_SIDE_PX = 60
+# libjpeg's words of data that end early; of bytes after the last scan, which concern nobody; and
+# how its other warnings begin. What begins otherwise is no word about the data.
+_ENDS_EARLY = "premature end"
+_AFTER_ALL = "before marker 0xd9"
+_WARNINGS = ("corrupt jpeg data", "inconsistent progression", "invalid sos parameters")
+# Encoders make 10 scans, programs that search for the best division 64.
+_MOST_SCANS = 500
+_START_OF_SCAN, _END = 0xDA, 0xD9
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SAYS_NOTHING = frozenset({*range(0xE0, 0xF0), 0xFE})
+_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+_AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# Data of a scan, if there is room for them.
+_MORE = bytes(range(1, 255)) * 4
+
+
+def check_scans(image: Image.Image, data: bytes) -> None:
+    """Raise NoImage where a JPEG asks for more passes over its pixels than any image needs."""
+    if image.info.get("progressive") and data.count(b"\xff\xda") > _MOST_SCANS:
+        raise NoImage(f"has more than {_MOST_SCANS} scans")
+
+
+def check_jpeg(data: bytes) -> None:
+    """Raise CutShort or NoImage if a JPEG's compressed data are too few or damaged."""
+    said = _said(_essence(data))
+    if _ENDS_EARLY in said.lower():
+        raise CutShort("its data end before its last pixel")
+    if said.lower().startswith(_WARNINGS):
+        if not said.endswith(_AFTER_ALL):
+            raise NoImage(f"its compressed data are damaged ({said})")
+    elif said and _has_room(data):  # of a kind that TurboJPEG does not decode
+        raise CutShort("its data end before its last pixel")
+
+
+def _said(jpeg: bytes) -> str:
+    """The first that libjpeg has to say against these bytes."""
+    try:
+        simplejpeg.decode_jpeg(jpeg, "GRAY", min_width=_SIDE_PX, min_height=_SIDE_PX)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _has_room(data: bytes) -> bool:
+    """Whether more data after those of each scan would still become pixels."""
+    looks = []
+    for more in (b"", _MORE):
+        try:
+            with Image.open(io.BytesIO(_essence(data, more)), formats=["JPEG"]) as image:
+                image.draft("L", (_SIDE_PX, _SIDE_PX))
+                looks.append(image.tobytes())
+        except Exception:
+            return False  # Pillow will say so of the image itself
+    return looks[0] != looks[1]
+
+
+def _essence(data: bytes, after_scans: bytes = b"") -> bytes:
+    """A JPEG without what libjpeg may warn of besides its compressed data.
+
+    Its first warning is the only one that is told, so no other may come before.
+    """
+    kept, place, progressive = [data[:2]], 2, False
+    while found := _MARKER.search(data, place):
+        marker, place = found[1][0], found.end()
+        if marker == _END:
+            return b"".join([*kept, b"\xff\xd9"])
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            continue
+        size = max(int.from_bytes(data[place : place + 2], "big"), 2)
+        segment, place = data[place : place + size], place + size
+        progressive = marker in _PROGRESSIVE if marker in _FRAMES else progressive
+        if marker == _START_OF_SCAN:
+            end = _AFTER_SCAN.search(data, place)
+            stop = end.start() if end else len(data)
+            header = segment if progressive else segment[:-3] + b"\0\x3f\0"
+            kept += [b"\xff\xda", header, data[place:stop], after_scans]
+            place = stop
+        elif marker not in _SAYS_NOTHING:
+            kept += [b"\xff", found[1], segment]
+    return b"".join(kept)
