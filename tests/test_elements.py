@@ -337,3 +337,12 @@ def test_an_integer_of_any_length_can_be_read_exactly(digits: int) -> None:
 def test_a_number_too_large_to_hold_is_no_raw_control_character(number: bytes) -> None:
     parsed = parse(b'{"id": ' + number + b"}")
     assert isinstance(parsed, Verdict) and parsed.reason is Reason.NOT_JSON
+
+
+@pytest.mark.parametrize("levels", [900, 1000, 1024, 1025, 5000])
+@pytest.mark.parametrize("odd", [b"0", b'"\x01"', b"1" * 30])
+def test_what_is_too_deep_is_the_same_for_both_readers_in_every_python(
+    levels: int, odd: bytes
+) -> None:
+    nested = b"[" * levels + odd + b"]" * levels
+    assert reason(nested) == ("readable" if levels <= 1024 else "too_deep")

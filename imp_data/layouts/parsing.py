@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -12,12 +14,15 @@ from imp_data.ledger import Mend, Reason, Repair, Verdict
 # An element of an object whose values are records: its key, and where the record begins.
 _BY_ID = re.compile(rb'[\s\x00]*+("(?:[^"\\]++|\\.)*+")\s*+:\s*+(?=\{)', re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
 _BLANK = b" \t\r\n\0"
 # Brackets after a record are no part of it.
 _STRAY = " \t\r\n,[]{}"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# orjson reads 1,024 levels; Python's own reader, with what is called before it, needs more room.
+# As many levels as orjson reads. Python's own reader goes by another limit in each version, and
+# what is called before it counts as well.
+_MOST_LEVELS = 1024
 _RECURSION = 4096
 
 
@@ -57,14 +62,20 @@ def _named(
 
 def parse_exactly(element: bytes) -> Any:
     """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _RECURSION))
-    try:
+    with _room_for_levels():
         found = _BY_ID.match(element)
         if found:
             record = json.loads(element[found.end() :].rstrip(b"\0"), strict=False)
             return {"id": json.loads(found.group(1)), **record}
         return json.loads(_bare(element), strict=False)
+
+
+@contextmanager
+def _room_for_levels() -> Iterator[None]:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        yield
     finally:
         sys.setrecursionlimit(limit)
 
@@ -75,14 +86,15 @@ def _parse_with_care(
     """What the strict parser refused, read so that the ledger can say what is wrong with it."""
     try:
         text = element.decode("utf-8")
-        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        if _is_too_deep(text):
+            return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
+        with _room_for_levels():
+            value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
         return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
     except UnicodeEncodeError as error:
         return Verdict(Reason.LONE_SURROGATE, {"found": ascii(error.object[error.start])})
-    except RecursionError:
-        return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and not text[error.pos :].strip(_STRAY):
             return parse(text[: error.pos].encode())
@@ -93,6 +105,15 @@ def _parse_with_care(
         return Verdict(Reason.NOT_JSON, {"problem": str(error).partition(";")[0]})
     around = text[max(first.pos - 40, 0) : first.pos + 40]
     return value, [Mend(Repair.RAW_CONTROL, around)] if _has_raw_control(text) else []
+
+
+def _is_too_deep(text: str) -> bool:
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
+        if depth > _MOST_LEVELS:
+            return True
+    return False
 
 
 def _has_raw_control(text: str) -> bool:
