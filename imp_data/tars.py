@@ -89,7 +89,8 @@ def _zeros(count: int) -> Iterator[bytes]:
 def stored(member: tarfile.TarInfo, end: int) -> Stored:
     """Where the bytes of a member are that `members` gave together with `end`."""
     sparse: Any = member.sparse
-    spans = None if sparse is None else tuple((position, count) for position, count in sparse)
+    # Fields that are not in use, and the one that marks the end, are spans of nothing.
+    spans = None if sparse is None else tuple((place, count) for place, count in sparse if count)
     return Stored(member.offset_data, member.size, end - member.offset_data, spans)
 
 

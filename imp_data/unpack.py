@@ -3,43 +3,30 @@
 import errno
 import os
 import posixpath
-import stat
-import sys
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from threading import Event
+from typing import NamedTuple
 
 from imp_data.at_once import at_once
 from imp_data.errors import ANEW, UserError
-from imp_data.file_kinds import HEAD_BYTES, file_kind
-from imp_data.folders import is_sidecar, real_places, refuse_way_out
+from imp_data.folders import real_places, refuse_way_out
 from imp_data.manifest import Limits
 from imp_data.objects import is_there, put_bytes
 from imp_data.places import in_store
-from imp_data.ranges import ObjectFile, opened
-from imp_data.redaction import redacted
+from imp_data.ranges import opened
 from imp_data.store import file_sizes, written_aside
-from imp_data.tars import members, stored, unpacked
-from imp_data.unpack_limits import NARROWER, NO_TRUST, Room, printable, refusal
+from imp_data.unpack_limits import NARROWER, Room, printable, refusal
 from imp_data.unpack_marker import Marker
-from imp_data.zips import DAMAGED, Zip, of_the_disk
+from imp_data.unpack_members import Member, chosen
+from imp_data.zips import DAMAGED, of_the_disk
 
 _SMALL_BYTES, _PIECE_BYTES = 4 << 20, 1 << 20
 _IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
 _ELSEWHERE = f"move what is there elsewhere and run the same command again, or {NARROWER}"
-
-
-class Member(NamedTuple):
-    """A file in an archive: `pieces` gives its bytes, once."""
-
-    name: str
-    size: int
-    regular: bool
-    pieces: Callable[[], Iterator[bytes]]
 
 
 def unpack(
@@ -68,7 +55,8 @@ def unpack(
             # Whoever has changed one that is there keeps it.
             wanted = (member for member in named if member.name not in present)
             _Ground(archive, folder, room, earlier).lay(wanted)
-        if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in names)]:
+        forms = [*names, *(f"./{name}" for name in names)]
+        if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in forms)]:
             remedy = "correct `unpack` of this file in the manifest"
             raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
     except BaseException:
@@ -93,12 +81,13 @@ def _damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
 
 def _named(archive: Path, globs: Sequence[str], names: list[str], room: Room) -> Iterator[Member]:
     """The members, each added to `names` first. UserError where one is not safe to lay down."""
-    for member in _members(archive, globs, room):
+    for member in chosen(archive, globs, room):
         names.append(member.name)
         if why := refusal(member.name, member.regular, archive.name):
             problem, remedy = why
             raise UserError(archive, f"member {printable(member.name)} {problem}", remedy)
-        yield member
+        names[-1] = posixpath.normpath(member.name)
+        yield member._replace(name=names[-1])
 
 
 def _refuse_way_out(folder: Path, name: str) -> None:
@@ -114,12 +103,13 @@ class _Ground:
 
     def __init__(self, archive: Path, folder: Path, room: Room, earlier: Collection[str]) -> None:
         self._archive, self._folder, self._room = archive, folder, room
-        self._own = {posixpath.normpath(name) for name in earlier}
+        self._own = {*earlier}
         self._there = {*file_sizes(folder)} if in_store(folder) else set[str]()
+        self._put: dict[str, Event] = {}
 
     def lay(self, wanted: Iterator[Member]) -> None:
         if in_store(self._folder):
-            for _ in at_once(lambda one: put_bytes(*one), self._small(wanted)):
+            for _ in at_once(_put_in_turn, self._small(wanted)):
                 pass
             return
         for member in wanted:
@@ -127,7 +117,7 @@ class _Ground:
             _refuse_way_out(self._folder, member.name)
             self._lay(member, member.pieces())
 
-    def _small(self, wanted: Iterator[Member]) -> Iterator[tuple[bytes, Path]]:
+    def _small(self, wanted: Iterator[Member]) -> Iterator["_Put"]:
         """Small members, to be put many at a time; large ones are put on the way."""
         for member in wanted:
             self._room.lay(member.size)
@@ -138,8 +128,10 @@ class _Ground:
             if self._is_anothers(member.name):
                 self._lay(member, iter([data]))  # which compares it
             else:
-                self._own.add(posixpath.normpath(member.name))
-                yield data, self._folder / member.name
+                self._own.add(member.name)
+                before = self._put.get(member.name)
+                self._put[member.name] = done = Event()
+                yield _Put(data, self._folder / member.name, before, done)
 
     def _lay(self, member: Member, pieces: Iterator[bytes]) -> None:
         path = self._folder / member.name
@@ -155,14 +147,31 @@ class _Ground:
                 raise
             problem = f"member {printable(member.name)} cannot be laid ({error.strerror})"
             raise UserError(self._archive, problem, _ELSEWHERE) from error
-        self._own.add(posixpath.normpath(member.name))
+        self._own.add(member.name)
 
     def _is_anothers(self, name: str) -> bool:
         """Whether something is there that no member has laid; a disk may know it by other case."""
-        own = posixpath.normpath(name)
-        if own in self._own:
+        if name in self._own:
             return False
-        return own in self._there if in_store(self._folder) else is_there(self._folder / own)
+        return name in self._there if in_store(self._folder) else is_there(self._folder / name)
+
+
+class _Put(NamedTuple):
+    """A member for a store; of several of one name the later one waits for the one before."""
+
+    data: bytes
+    path: Path
+    before: Event | None
+    done: Event
+
+
+def _put_in_turn(put: _Put) -> None:
+    if put.before is not None:
+        put.before.wait()
+    try:
+        put_bytes(put.data, put.path)
+    finally:
+        put.done.set()
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -182,61 +191,3 @@ def _present(folder: Path, names: Sequence[str]) -> set[str]:
     if not in_store(folder):
         return {name for name in names if (folder / name).exists()}
     return set(names) & file_sizes(folder).keys() if names else set()
-
-
-def _members(archive: Path, globs: Sequence[str], room: Room) -> Iterator[Member]:
-    """What a glob matches."""
-    sidecars: list[str] = []
-
-    def matches(name: str) -> bool:
-        if not any(fnmatchcase(name, g) for g in globs):
-            return False
-        if is_sidecar(name):
-            sidecars.append(name)
-            return False
-        return True
-
-    with opened(archive) as file:
-        kind = file_kind(file.read(HEAD_BYTES))
-    is_zip = kind == "zip" or (kind is None and archive.suffix.lower() == ".zip")
-    yield from (_zip_members if is_zip else _tar_members)(archive, matches, room)
-    if sidecars:
-        told = f"{len(sidecars):,} files that macOS or Windows put there are left out"
-        print(redacted(f"{archive}: {told} ({printable(sidecars[0])}…)"), file=sys.stderr)
-
-
-def _zip_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
-    with Zip(ObjectFile(archive) if in_store(archive) else archive) as whole:
-        if (name := whole.overlapping()) is not None:
-            problem = f"member {printable(name)} reaches into the next, to unpack without end"
-            raise UserError(archive, problem, NO_TRUST)
-        wanted = []
-        for info in whole.filelist:
-            room.member()
-            # Of several members of one name the last counts.
-            last = whole.NameToInfo[info.filename] is info
-            if last and matches(info.filename) and not info.filename.endswith("/"):
-                wanted.append(info)
-        room.ask(sum(info.file_size for info in wanted))
-        for info in wanted:
-            regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield Member(info.filename, info.file_size, regular, partial(whole.pieces, info))
-
-
-def _tar_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
-    with opened(archive) as packed, unpacked(packed) as file:
-        for member, end in members(file):
-            room.member()
-            room.reach(end)
-            name = member.name.removeprefix("./")
-            if matches(name) and not member.isdir():
-                pieces = partial(stored(member, end).pieces, partial(_read_at, file))
-                yield Member(name, member.size, member.isfile(), pieces)
-        # Checksums of compressed data stand at their end.
-        while file.read(_PIECE_BYTES):
-            room.reach(file.tell())
-
-
-def _read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)

@@ -16,7 +16,9 @@ NO_TRUST = "do not trust this archive; get it elsewhere"
 NARROWER = "leave it out by narrower globs in `unpack` of this file in the manifest"
 _INSIDE = re.compile(r"(?![/\\])(?!(.*[/\\])?\.\.([/\\]|$))", re.DOTALL)
 # What the build itself puts beside an archive, or where it writes a file to be renamed.
-_OURS = re.compile(r"\..*\.(part|part\.version|partial|unpacked|unpacking|begun|lock|journal)")
+_OURS = re.compile(
+    r"\..*\.(part|part\.version|partial|replaced|before|unpacked|unpacking|begun|lock|journal)"
+)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 3_000
 # Files are counted in blocks by a disk; this many at most are laid without asking for its room.

@@ -537,3 +537,67 @@ def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> No
         b"owl",
         b"jay",
     )
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_of_several_members_of_one_name_the_last_counts(kind: str, root: Path) -> None:
+    names = {"owl.png": b"first", "./owl.png": b"second", ".//owl.png": b"last"}
+    content = zipped(names) if kind == "zip" else tarred(names)
+    birds = shelf(root, {f"raw/birds/b.{kind}": content}, folder("birds", f"b.{kind}"))
+    assert birds.read("birds/owl.png", MANY) == b"last"
+
+
+def sparse(spans: list[tuple[int, int]], size: int) -> bytes:
+    """A tar with a sparse member of nine stored bytes, `owl.png`, and a whole one, `jay.png`."""
+    member = tarfile.TarInfo("owl.png")
+    member.size, member.type = 9, tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    for number, value in enumerate(n for span in spans for n in span):
+        place = 386 + 12 * number
+        header[place : place + 12] = tarfile.itn(value, 12, tarfile.GNU_FORMAT)
+    header[483:495] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + b"owlowlowl".ljust(512, b"\0") + tarred({"jay.png": b"jay"})
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [[(-5, 9)], [(0, -9)], [(0, 5), (4, 4)], [(15, 9)], [(0, 900)], [(2**62, 9)]],
+    ids=["below zero", "fewer than none", "twice", "beyond", "more than stored", "far beyond"],
+)
+def test_a_sparse_member_whose_map_contradicts_itself_is_damaged_and_no_other(
+    spans: list[tuple[int, int]], root: Path
+) -> None:
+    files = {"raw/birds/b.tar": sparse(spans, 20), "raw/birds/c.tar": sparse([(3, 9)], 20)}
+    birds = shelf(root, files, folder("birds", "b.tar"), folder("c", "c.tar"))
+    with pytest.raises(DamagedMember, match="its map of stored bytes contradicts itself"):
+        birds.read("birds/owl.png", MANY)
+    assert birds.read("birds/jay.png", MANY) == b"jay"
+    assert birds.read("c/owl.png", MANY) == bytes(3) + b"owlowlowl" + bytes(8)
+
+
+@pytest.mark.parametrize("size", [-1, -512, -(1 << 40), 1 << 62, 1 << 80])
+def test_a_tar_whose_sizes_overflow_or_lead_backward_is_an_error_that_names_it(
+    size: int, root: Path
+) -> None:
+    content = bytearray(tarred({"jay.png": b"jay", "owl.png": b"owl"}))
+    content[1024 + 124 : 1024 + 136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    content[1024 + 148 : 1024 + 156] = b" " * 8
+    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
+    birds = shelf(root, {"raw/birds/b.tar": bytes(content)}, folder("birds", "b.tar"))
+    with pytest.raises(UserError, match="is not a whole plain tar"):
+        birds.read("birds/jay.png", MANY)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@given(st.binary(max_size=500), st.integers(1, 300_000))
+def test_members_by_bzip2_and_lzma_are_what_was_packed(
+    how: int, tmp_path_factory: pytest.TempPathFactory, piece: bytes, times: int
+) -> None:
+    data = piece * (times // (len(piece) + 1))
+    root = tmp_path_factory.mktemp("packed")
+    birds = shelf(
+        root, {"raw/birds/b.zip": zipped({"owl.png": data}, how)}, folder("birds", "b.zip")
+    )
+    assert birds.read("birds/owl.png", MANY) == data

@@ -1,9 +1,10 @@
 """What one pass over a picture's bytes tells."""
 
 import hashlib
+import struct
 import warnings
 from pathlib import Path
-from zlib import crc32
+from zlib import compress, crc32
 
 import imagehash
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from imp_data.fingerprints import read_fingerprints, write_fingerprints
 from imp_data.images.archive import Shelf
+from imp_data.images.decoding import NoImage, rgb_of
 from imp_data.images.fingerprint import Fingerprint, fingerprint
 from imp_data.manifest import Limits
 
@@ -95,6 +97,88 @@ def test_a_broken_picture_has_its_status_and_its_bytes_told(
     assert look.sha256 == hashlib.sha256(content).hexdigest()
     assert problem in str(look.problem)
     assert look.phash is None
+
+
+def claiming(content: bytes, size: tuple[int, int]) -> bytes:
+    """A JPEG whose header states this size."""
+    frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2")) + 5
+    stated = size[1].to_bytes(2, "big") + size[0].to_bytes(2, "big")
+    return content[:frame] + stated + content[frame + 4 :]
+
+
+JPEGS = {
+    "baseline": encoded(photo(1, (300, 200)), "JPEG"),
+    "progressive": encoded(photo(1, (300, 200)), "JPEG", progressive=True),
+    "grey": encoded(photo(1, (300, 200)).convert("L"), "JPEG"),
+    "CMYK": encoded(photo(1, (300, 200)).convert("CMYK"), "JPEG"),
+    "MPO": encoded(photo(1, (300, 200)), "MPO", save_all=True, append_images=[photo(2)]),
+}
+
+
+@pytest.mark.parametrize("size", [(3_000, 3_000), (300, 232)])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_that_claims_more_than_it_has_is_truncated_by_both_decoders(
+    kind: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    assert looked_at(tmp_path, JPEGS[kind]).status == "ok"
+    content = claiming(JPEGS[kind], size)
+    look = looked_at(tmp_path, content)
+    assert (look.status, look.width, look.height) == ("truncated", *size)
+    assert look.problem == "its data end before its last pixel"
+    with pytest.raises(NoImage, match="end before its last pixel"):
+        rgb_of(content, 10_000_000)
+
+
+def test_what_libjpeg_says_of_a_header_hides_nothing_it_says_of_the_data(tmp_path: Path) -> None:
+    tables = JPEGS["baseline"].index(b"\xff\xdb")
+    noisy = JPEGS["baseline"][:tables] + b"noise" + JPEGS["baseline"][tables:]
+    assert looked_at(tmp_path, noisy).status == "ok"
+    assert looked_at(tmp_path, claiming(noisy, (300, 232))).status == "truncated"
+
+
+def png_of(rows: int, checksum: int | None = None) -> bytes:
+    """A PNG of 40 by 30 in its header, and of so many rows; `checksum` in the place of its own."""
+    pixels = b"IDAT" + compress((b"\0" + bytes(range(1, 121))) * rows)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0)
+    sums = (crc32(header), crc32(pixels) if checksum is None else checksum, crc32(b"IEND"))
+    chunks = zip((header, pixels, b"IEND"), sums, strict=True)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body) - 4) + body + struct.pack(">I", total) for body, total in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (png_of(30), "ok"),
+        (png_of(29), "truncated"),
+        (png_of(0), "truncated"),
+        (png_of(30, checksum=1), "undecodable"),
+    ],
+    ids=["whole", "a row less", "no row", "wrong checksum"],
+)
+def test_a_png_has_all_its_rows_and_the_checksum_of_its_pixels(
+    content: bytes, status: str, tmp_path: Path
+) -> None:
+    assert looked_at(tmp_path, content).status == status
+    if status != "ok":
+        with pytest.raises(NoImage):
+            rgb_of(content)
+
+
+def test_an_image_whose_last_pixel_is_that_of_an_undecoded_one_is_whole(tmp_path: Path) -> None:
+    for level in (0x00, 0xA5):
+        assert looked_at(tmp_path, encoded(Image.new("RGB", (40, 30), (level,) * 3))).status == "ok"
+
+
+def test_more_scans_than_any_encoder_makes_are_refused_before_they_are_decoded(
+    tmp_path: Path,
+) -> None:
+    content = JPEGS["progressive"]
+    last = content.rfind(b"\xff\xda")
+    again = content[last : last + 2 + content[last + 3]] + b"\0"
+    look = looked_at(tmp_path, content[:-2] + again * 600 + b"\xff\xd9")
+    assert (look.status, look.problem) == ("undecodable", "has more than 500 scans")
 
 
 def png_header(width: int, height: int) -> bytes:
