@@ -2,16 +2,19 @@
 
 import base64
 import io
+import json
 from typing import Any, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types import chat
 from openai.types.chat import completion_create_params as openai_params
 from openai.types.chat.chat_completion_content_part_image_param import ImageURL
 from PIL import Image
 
-from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS
-from imp_data.mobile.chat.requests import prepared
+from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
+from imp_data.mobile.chat.requests import asked_of, prepared
 from imp_data.mobile.chat.rules import Refused
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -234,3 +237,38 @@ def test_an_image_in_the_systems_text_is_refused() -> None:
     part = {"type": "image_url", "image_url": {"url": f"data:;base64,{PNG}"}}
     system = {"role": "system", "content": [part]}
     assert refusal({"messages": [system, *HELLO]}).field == "messages[0].content[0]"
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+KNOWN = st.dictionaries(st.sampled_from(sorted(REQUEST_FIELDS)), ANY, max_size=4)
+PARTS = st.fixed_dictionaries(
+    {"type": st.just("text") | ANY}, optional={"text": ANY, "image_url": ANY}
+)
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "assistant"]) | ANY},
+    optional={"content": st.text() | st.lists(PARTS, max_size=3) | ANY, "name": ANY},
+)
+REQUESTS = ANY | st.builds(
+    lambda fields, given: {**fields, "messages": given}, KNOWN, st.lists(MESSAGES, max_size=3) | ANY
+)
+
+
+@given(REQUESTS)
+def test_whatever_json_comes_is_passed_on_or_refused_as_a_mistake_of_who_asks(request: Any) -> None:
+    try:
+        sent = json.loads(asked_of(json.dumps(request).encode(), squared))
+    except Refused as refused:
+        assert 400 <= refused.status < 500
+    else:
+        assert set(sent) <= set(REQUEST_FIELDS) | {"messages"}
+
+
+@given(st.binary(max_size=60))
+def test_whatever_bytes_come_are_refused_as_a_mistake_of_who_asks(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        asked_of(body, squared)
+    assert 400 <= caught.value.status < 500

@@ -89,6 +89,17 @@ def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) ->
     assert not folder.exists()
 
 
+def test_a_signal_to_end_leaves_no_socket(exported: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path))
+        with chatting(exported, "--threads", "1") as (_, process):
+            (folder,) = tmp_path.glob("imp-data-*")
+            assert [path.name for path in folder.iterdir()] == ["llama.sock"]
+            process.terminate()
+            assert process.wait(60) == 128 + signal.SIGTERM
+    assert not folder.exists()
+
+
 def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
     with chatting(exported, "--threads", "1") as (url, _):
         asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}

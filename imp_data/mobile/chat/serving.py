@@ -2,7 +2,9 @@
 
 import errno
 import secrets
+import signal
 import socket
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,10 +39,16 @@ def serve(
     with listening, open_runtime(folder, precision, size, settings) as runtime:
         square = partial(squared, size=size, preprocessing=runtime.bundle.preprocessing)
         app = chat_app(runtime.socket, about(runtime.bundle, size), square, token)
+        # uvicorn closes what is open and raises the signal again; the socket's folder goes too.
+        signal.signal(signal.SIGTERM, _end)
         print(f"ImpChat: {address(host, listening.getsockname()[1], token)}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has closed what was open
             server_of(app).run(sockets=[listening])
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def about(bundle: Bundle, size: int) -> About:
