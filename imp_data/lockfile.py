@@ -53,13 +53,17 @@ class Locks:
     def __init__(self, rooms: Path, spare: Path) -> None:
         self._rooms, self._spare = rooms, spare
 
+    def known(self, published: Published) -> dict[str, Found]:
+        """A manifest's lines by path; those beside it come before those of the data directory."""
+        return {
+            locked.path: Found(locked, f"{lock}, line {number}")
+            for lock in reversed(self._files(published))
+            for number, locked in enumerate(_read(lock), 1)
+        }
+
     def found(self, published: Published, path: str) -> Found | None:
-        """The line of a file; that beside the manifest where there are two."""
-        for lock in self._files(published):
-            for number, locked in enumerate(_read(lock), 1):
-                if locked.path == path:
-                    return Found(locked, f"{lock}, line {number}")
-        return None
+        """The line of a file."""
+        return self.known(published).get(path)
 
     def learn(
         self, published: Published, path: str, size: int, sha256: str, url: str | None
@@ -75,20 +79,21 @@ class Locks:
         if _may_write(beside):
             target, alone = beside, _alone(beside.with_suffix(".yaml"))
         with alone:
-            if known := self.found(published, path):
-                return known
+            if found := self.found(published, path):
+                return found
             lines = sorted([*_read(target), new], key=lambda line: line.path)
             write_text(target, "".join(f"{line.text()}\n" for line in lines))
         return Found(new, f"{target}, line {lines.index(new) + 1}")
 
     def agree(self, published: Published, digests: Mapping[str, str]) -> bool:
         """Whether each file that is to be locked has its line, and is what it says."""
+        known = self.known(published)
         for file in published.files:
             if file.sha256 is None and file.path in digests:
-                known = self.found(published, file.path)
-                if known is None and not is_own(published, file):
+                found = known.get(file.path)
+                if found is None and not is_own(published, file):
                     return False
-                if known is not None and known.locked.sha256 != digests[file.path]:
+                if found is not None and found.locked.sha256 != digests[file.path]:
                     return False
         return True
 
@@ -101,9 +106,11 @@ class Locks:
 def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, str]:
     """Where it is stated what a file's sha256 must be, by path; nothing of what is drawn."""
     held = {}
-    for published, file in ((m, f) for m in manifests for f in m.files if locks):
-        found = locks.found(published, file.path) if locks and file.sha256 is None else None
-        held[file.path] = found.where if found else "the manifest" if file.sha256 else "nothing"
+    for published in manifests if locks else ():
+        known = locks.known(published) if locks else {}
+        for file in published.files:
+            found = None if file.sha256 else known.get(file.path)
+            held[file.path] = found.where if found else "the manifest" if file.sha256 else "nothing"
     return held
 
 

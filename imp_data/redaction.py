@@ -118,9 +118,8 @@ def guard() -> None:
 
 def guard_logs() -> None:
     """From here on this process's log records are redacted, whoever logs them."""
-    make = logging.getLogRecordFactory()
-    if make is not _record:
-        _makers.append(make)
+    if not _makers:
+        _makers.append(logging.getLogRecordFactory())
         logging.setLogRecordFactory(_record)
 
 

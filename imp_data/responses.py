@@ -16,6 +16,8 @@ from imp_data.manifest import File
 
 _HTML = ("text/html", "application/xhtml+xml")
 _GZIPPED = (".gz", ".tgz")
+# The last two say nothing of the bytes; stores keep them from how an object was put there.
+_PLAIN = ("", "identity", "none", "aws-chunked")
 _SPAN = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 
@@ -114,7 +116,7 @@ def _check_form(response: httpx.Response, file: File) -> None:
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     # Many servers call a file's own compression an encoding of it.
     own = coding in ("gzip", "x-gzip") and file.path.lower().endswith(_GZIPPED)
-    if coding not in ("", "identity") and not own:
+    if coding not in _PLAIN and not own:
         raise Refused(f"sends the file encoded (Content-Encoding: {coding}), which was not asked")
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if file.sha256 is None and kind in _HTML and not file.path.lower().endswith((".html", ".htm")):

@@ -20,22 +20,12 @@ from imp_data.redirects import answered, is_private
 from imp_data.responses import Again, Refused
 
 __all__ = ["pauses", "upstream"]
-BOTH_ENDS = ("all", "nothing")
 
 
-@pytest.mark.parametrize(
-    ("fault", "stated"),
-    [
-        pytest.param(fault, stated, id=f"{fault.name}, {stated} stated")
-        for fault in FAULTS
-        for stated in fault.stated
-        if stated in BOTH_ENDS
-    ],
-)
-def test_of_a_bad_server_the_right_bytes_come_or_a_refusal(
-    fault: Any, stated: str, tmp_path: Path
-) -> None:
-    assert failure(fault, stated, tmp_path) is None
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_of_a_bad_server_the_right_bytes_come_or_a_refusal(fault: Any, tmp_path: Path) -> None:
+    """The least that a manifest may state; benchmarks/hardening.py tries all degrees of it."""
+    assert failure(fault, fault.stated[-1], tmp_path) is None
 
 
 class Clock:

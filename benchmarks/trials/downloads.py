@@ -164,6 +164,7 @@ FAULTS = [
     Fault("a file of known length", [OK]),
     Fault("a file in chunks", [said(chunked=True)]),
     Fault("a file that ends with the connection", [said(length=False)], "", {NOTHING: UNENDED}),
+    Fault("an encoding that is none", [said(Content_Encoding="aws-chunked")]),
     Fault("more than Content-Length follows", [said(then=b"more")]),
     Fault("a redirect to another path", [led("/other"), OK]),
     Fault("five redirects", [led("/1", n) for n in (301, 302, 303, 307, 308)] + [OK]),
