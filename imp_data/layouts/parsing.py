@@ -75,7 +75,7 @@ def _parse_with_care(
     """What the strict parser refused, read so that the ledger can say what is wrong with it."""
     try:
         text = element.decode("utf-8")
-        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
         return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
@@ -102,3 +102,6 @@ def _has_raw_control(text: str) -> bool:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
