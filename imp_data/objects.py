@@ -46,6 +46,14 @@ def is_file(path: Path) -> bool:
     return state is not None and state.change != ""
 
 
+def file_size(path: Path) -> int:
+    """How many bytes a file or object has."""
+    if in_store(path) is None:
+        return path.stat().st_size
+    state = state_of(path)
+    return state.size if state else 0
+
+
 def objects_below(path: Path) -> dict[str, State]:
     """State by relative name of every object below a folder, sorted as paths are."""
     found = there(path)

@@ -35,7 +35,7 @@ from imp_data.ranges import opened
 WINDOW_BYTES = BLOCK_BYTES
 _HEAD_BYTES = 1 << 20
 # After damage the next is often near: so much is scanned at first, and twice as much each time.
-_FIRST_WINDOW_BYTES = 1 << 14
+_FIRST_WINDOW_BYTES = 1 << 12
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
 _CLASS = np.zeros(256, np.uint8)

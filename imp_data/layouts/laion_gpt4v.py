@@ -55,13 +55,13 @@ def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
     `groups` has the rows' numbers upstream. Rows that are lost together have one entry.
     """
     ordinal = upstream = 0
+    unread: tuple[Path, Piece] | None = None
+    read = False
     for file in record_files(folder, source):
         groups, stated = row_groups(file, tuple(_COLUMNS))
         pieces = list[Piece]()
         for found in surveyed(groups, _IMAGE, limits):
             pieces += pieces_of(found)
-        if stated and all(piece.problem for piece in pieces):
-            raise damaged(file, pieces[0].problem if pieces else f"{stated:,} rows in no group")
         counted = sum(group.stated for group in groups)
         if stated != counted:
             pieces.append(uncounted(file, stated, counted))
@@ -70,6 +70,10 @@ def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
             yield chunk
             ordinal += len(chunk.ordinals)
             upstream += piece.rows
+            read = read or piece.problem is None
+            unread = unread or (file, piece)
+    if unread is not None and not read:
+        raise damaged(unread[0], unread[1].problem)
 
 
 def _chunk(piece: Piece, ordinal: int, upstream: int, most: int) -> Chunk:

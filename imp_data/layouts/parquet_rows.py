@@ -24,11 +24,15 @@ from imp_data.errors import UserError
 from imp_data.layouts.damage import Offsets
 from imp_data.layouts.reading import CHUNK_ROWS, read_bytes
 from imp_data.manifest import Limits
+from imp_data.objects import file_size
 from imp_data.store import published_parquet_file
 
 _BUFFER_BYTES = 1 << 20
 # What decoding one row group may take.
 _DECODING_BYTES = 512 << 20
+# A row group may decode to so many bytes, or so many times those of its file. No real one of this
+# size repeats itself so often. Each row counts for some bytes more than its texts.
+_MOST_BYTES, _MOST_TIMES, _ROW_BYTES = 1 << 30, 256, 64
 _PROBLEM_CHARACTERS = 200
 _STATM = Path("/proc/self/statm")
 ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
@@ -147,7 +151,10 @@ def surveyed(groups: list[Group], without: str, limits: Limits) -> Iterator[Foun
 
 def _survey(group: Group, without: str, most: int) -> Found:
     counts, large = list[int](), dict[int, int]()
-    begin, problem = 0, None
+    begin = decoded = 0
+    problem = None
+    size = file_size(group.file)
+    allowed = max(_MOST_BYTES, _MOST_TIMES * size)
     try:
         with bounded_memory():
             for batch in batches(group, without):
@@ -156,6 +163,10 @@ def _survey(group: Group, without: str, most: int) -> Found:
                 for row in np.flatnonzero(sizes > most).tolist():
                     large[begin + row] = int(sizes[row])
                 begin += len(batch)
+                decoded += int(sizes.sum()) + _ROW_BYTES * len(batch)
+                if decoded > allowed:
+                    problem = f"decodes to more than {allowed:,} bytes, of a file of {size:,}"
+                    return Found(group, [], {}, problem)
     except ERRORS as error:
         problem = " ".join(str(error).split())[:_PROBLEM_CHARACTERS] or type(error).__name__
     if problem is None and begin != group.stated:

@@ -89,7 +89,7 @@ def _parse_with_care(
         if _is_too_deep(text):
             return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
         with _room_for_levels():
-            value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+            value = _DECODER.decode(text)
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
         return Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})
@@ -123,3 +123,6 @@ def _has_raw_control(text: str) -> bool:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)

@@ -106,6 +106,8 @@ def _is_sound(element: bytes, begins: Beginnings) -> bool:
     try:
         value = orjson.loads(element)
     except orjson.JSONDecodeError:
+        if not _may_be_object(element):
+            return False
         parsed = parse(element)
         if isinstance(parsed, Verdict):
             return False
@@ -113,11 +115,17 @@ def _is_sound(element: bytes, begins: Beginnings) -> bool:
     return begins.is_record(value) or not begins.holds_record(value)
 
 
+def _may_be_object(element: bytes) -> bool:
+    """Whether an object begins here, perhaps behind its id."""
+    return element.lstrip(_BLANK)[:1] in (b"{", b'"')
+
+
 def _last_object(block: bytes, starts: list[int], ends: list[int]) -> int:
     """The number of the last span that is an object; -1 if none is."""
     for number in reversed(range(len(starts))):
-        found = parse(block[starts[number] : ends[number]])
-        if not isinstance(found, Verdict) and isinstance(found[0], dict):
+        element = block[starts[number] : ends[number]]
+        found = parse(element) if _may_be_object(element) else None
+        if isinstance(found, tuple) and isinstance(found[0], dict):
             return number
     return -1
 
