@@ -1,8 +1,9 @@
 """The images stage of a source: fingerprints of the pictures that its draw reaches."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from imp_data.candidates import Rows
 from imp_data.draws import Draws
 from imp_data.errors import UserError
 from imp_data.fingerprints import Album, fingerprint_writer
@@ -13,6 +14,8 @@ from imp_data.progress import progress
 from imp_data.screening import draw, image_paths
 from imp_data.stamps import code_of
 from imp_data.store import StageResult
+
+_ROWS_AT_ONCE = 1 << 14
 
 
 def images_stage(draws: Draws, source: str) -> StageResult:
@@ -37,20 +40,22 @@ def images_stage(draws: Draws, source: str) -> StageResult:
             draw(order, draws.quota(source), lambda r: judge.passes(image_paths(records, r)))
             statuses = dict(sorted(album.statuses.items()))
             if statuses.keys() == {"missing"}:
-                raise _nothing_found(
-                    source, statuses["missing"], shelf, image_paths(records, order)
-                )
+                image = _first_image(records, order)
+                raise _nothing_found(source, statuses["missing"], shelf, image)
             return {"pictures": sum(statuses.values()), "statuses": statuses}
 
     inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
     return draws.stage(f"images/{source}", inputs, [out], build)
 
 
-def _nothing_found(
-    source: str, count: int, shelf: Shelf, images: Sequence[str | None]
-) -> UserError:
+def _first_image(records: Path, order: Rows) -> str:
+    """The first in draw order, of rows of which some have one."""
+    pieces = (order[n : n + _ROWS_AT_ONCE] for n in range(0, len(order), _ROWS_AT_ONCE))
+    return next(image for rows in pieces for image in image_paths(records, rows) if image)
+
+
+def _nothing_found(source: str, count: int, shelf: Shelf, image: str) -> UserError:
     """Of a source without one image that is there: a place is wrong, not each of its records."""
-    image = next(filter(None, images))
     places = [f"{place}, {name}" for place, name in shelf.places(image)]
     looked_at = "".join(f"\n  {place}" for place in [shelf.images / image, *places])
     problem = f"none of {count:,} images is there; {image} was looked for at{looked_at}"

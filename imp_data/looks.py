@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.fingerprints import Names, check_decoder, picture_names
-from imp_data.ledger import Verdict
 from imp_data.manifest import Limits
+from imp_data.refusals import Refusals, joined, refusals
 from imp_data.store import parquet_file
 from imp_data.twins import Pictures, Twins
 from imp_data.verdicts import Benchmarked, picture_verdicts
@@ -71,7 +71,7 @@ class Judge:
 
 
 class Looks(NamedTuple):
-    """All pictures of a fingerprint file, judged: 53 bytes each.
+    """All pictures of a fingerprint file, judged: 53 bytes each, and what Refusals take.
 
     `names` ascend; picture n of them is row `rows[n]` of the other columns. `refused` has the
     verdicts on those that do not pass, by name; `respelled` the evidence on those that were found
@@ -84,7 +84,7 @@ class Looks(NamedTuple):
     width: npt.NDArray[np.int32]
     height: npt.NDArray[np.int32]
     fine: npt.NDArray[np.bool_]
-    refused: dict[int, Verdict]
+    refused: Refusals
     respelled: dict[int, dict[str, str]]
 
     def passes(self, names: Names) -> npt.NDArray[np.bool_]:
@@ -129,7 +129,7 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
     names, fine = np.zeros(count, np.uint64), np.ones(count, np.bool_)
     sha256 = np.zeros((count, _SHA256_BYTES), np.uint8)
     width, height = np.zeros((2, count), np.int32)
-    refused: dict[int, Verdict] = {}
+    refused: list[Refusals] = []
     respelled: dict[int, dict[str, str]] = {}
     row = 1
     for batch in file.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
@@ -138,15 +138,16 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
         sha256[here] = _digests(batch["sha256"])
         width[here], height[here] = (batch[n].fill_null(0) for n in ("width", "height"))
         verdicts = picture_verdicts(pa.Table.from_batches([batch]), limits, benchmarks)
-        for place, verdict in verdicts.items():
-            fine[here.start + place] = False
-            refused[int(names[here.start + place])] = verdict
+        fine[here][np.fromiter(verdicts, np.int64, len(verdicts))] = False
+        by_name = {int(names[here.start + place]): v for place, v in verdicts.items()}
+        refused.append(refusals(by_name))
         for place in np.flatnonzero(batch["found_as"].is_valid()).tolist():
             spellings = {"image": batch["image"][place], "found_as": batch["found_as"][place]}
             evidence = {name: str(spelling) for name, spelling in spellings.items()}
             respelled[int(names[here.start + place])] = evidence
     order = np.argsort(names, kind="stable").astype(np.int32)
-    return Looks(names[order], order, sha256, width, height, fine, refused, respelled)
+    gone = joined(refused)
+    return Looks(names[order], order, sha256, width, height, fine, gone, respelled)
 
 
 def _digests(texts: pa.StringArray) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,7 @@ the result is the same as if all had been screened before the draw.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from imp_data.candidates import Candidates, Rows
 from imp_data.fingerprints import Names
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
 from imp_data.looks import Looks
+from imp_data.refusals import Refusals, refusals
 from imp_data.store import arrow_batches, arrow_writer, value_counts
 
 SCREENED_SCHEMA = pa.schema(
@@ -101,60 +102,51 @@ def write_screened(
             subsets.update(value_counts(of_kept))
             first += len(batch)
     passed = len(drawn.passed)
-    reasons = Counter(verdict.reason.value for verdict in refused.verdicts)
+    dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
     return {
         "samples": first,
         "passed": passed,
-        "dropped": dict(sorted(reasons.items())),
-        "held": first - passed - len(refused.rows),
+        "dropped": dict(sorted(dropped.items())),
+        "held": first - passed - dropped.total(),
         "subsets": dict(sorted(subsets.items())),
         "excluded": _signs(offered.refused.values()),
     }
 
 
-class _Refused(NamedTuple):
-    """The rows that go, ascending, and why each does."""
-
-    rows: Rows
-    verdicts: list[Verdict]
-
-
 def _fates(
     offered: Candidates, drawn: Drawn, looks: Looks | None
-) -> tuple[npt.NDArray[np.bool_], _Refused]:
-    """Of each row whether it is kept; and the rows whose text or picture is refused."""
+) -> tuple[npt.NDArray[np.bool_], list[Refusals]]:
+    """Of each row whether it is kept; and why rows go, first for their text, then their image."""
     kept = np.zeros(len(offered.pictures), np.bool_)
     kept[drawn.passed] = True
-    refused = dict(offered.refused)
+    refused = [refusals(offered.refused)]
     if looks is not None:
         looked_at = offered.order[: drawn.looked_at]
-        for row in looked_at[~kept[looked_at]].tolist():
-            refused[row] = looks.refused[int(offered.pictures[row])]
-    rows = np.sort(np.fromiter(refused, np.int32, len(refused)))
-    return kept, _Refused(rows, [refused[row] for row in rows.tolist()])
+        gone = looked_at[~kept[looked_at]]
+        refused.append(looks.refused.on(gone, offered.pictures[gone]))
+    return kept, refused
 
 
 def _fate_columns(
-    here: slice, ids: pa.Array, kept: npt.NDArray[np.bool_], refused: _Refused
+    here: slice, ids: pa.Array, kept: npt.NDArray[np.bool_], refused: Sequence[Refusals]
 ) -> list[pa.Array]:
     """sample, id, outcome, reason, evidence of a stretch of rows."""
     size = len(kept)
-    begin, end = np.searchsorted(refused.rows, [here.start, here.start + size])
-    gone = (refused.rows[begin:end] - here.start).tolist()
-    verdicts = refused.verdicts[begin:end]
+    going = [some.between(here.start, here.start + size) for some in refused]
     codes = np.where(kept, 0, 1)
-    codes[gone] = 2
+    for some in going:
+        codes[some.keys.astype(np.int64) - here.start] = 2
     words = [(Outcome.KEPT, None), (Outcome.HELD, Reason.OVER_QUOTA), (Outcome.DROPPED, None)]
     outcome, reason = (
         pa.array(column, pa.string()).take(pa.array(codes)) for column in zip(*words, strict=True)
     )
     evidence = pa.nulls(size, pa.string())
-    if gone:
-        going = pa.array(codes == 2)
-        why = pa.array([verdict.reason for verdict in verdicts], pa.string())
-        shown = pa.array([evidence_json(verdict.evidence) for verdict in verdicts], pa.string())
-        reason = pc.replace_with_mask(reason, going, why)
-        evidence = pc.replace_with_mask(evidence, going, shown)
+    for some in going:
+        mask = np.zeros(size, np.bool_)
+        mask[some.keys.astype(np.int64) - here.start] = True
+        why, shown = some.columns()
+        reason = pc.replace_with_mask(reason, mask, why)
+        evidence = pc.replace_with_mask(evidence, mask, shown)
     sample = pa.array(np.arange(here.start, here.start + size, dtype=np.int32))
     return [sample, ids, outcome, reason, evidence]
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from imp_data.fingerprints import Names, picture_names
 from imp_data.ledger import Reason, Verdict
 from imp_data.looks import Looks, pictures_of
+from imp_data.refusals import joined, refusals
 from imp_data.store import parquet_file
 from imp_data.twins import Pictures, Twin, Twins, no_pictures
 
@@ -51,7 +52,8 @@ class Unlike:
             )
             for name, (of, bits) in self._found.items()
         }
-        return self._looks._replace(refused={**self._looks.refused, **verdicts})
+        refused = joined([self._looks.refused, refusals(verdicts)])
+        return self._looks._replace(refused=refused)
 
 
 def _read(path: Path) -> Pictures:
