@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from imp_data.errors import UserError
 
+LINKED = "IMP_LINKED_FOLDERS"
 _SIDECARS = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
 
 
@@ -67,11 +69,18 @@ def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None
     """Raise UserError unless `real`, where `path` is once links are followed, is in a place.
 
     Of `real_places`. What unpacks an archive by hand may lay links that lead anywhere; a person
-    links whole folders, at the top.
+    links whole folders, at the top, or names in IMP_LINKED_FOLDERS where links may lead (the caches
+    of the Hub and of git-annex hold files that are linked one by one).
     """
-    if not os.path.join(real, "").startswith(places):
+    if not os.path.join(real, "").startswith((*places, *_linked(os.environ.get(LINKED, "")))):
         raise UserError(
             path,
             f"is behind a link that leads out of the data directory, to {real}",
-            "put the files themselves there; or link the whole folder that a manifest names",
+            "put the files themselves there, link the whole folder that a manifest names, or name "
+            f"the folder that it leads to in {LINKED}",
         )
+
+
+@cache
+def _linked(folders: str) -> tuple[str, ...]:
+    return real_places(filter(None, folders.split(os.pathsep)))

@@ -48,6 +48,16 @@ def test_an_image_that_is_a_link_out_of_the_data_directory_is_refused(
     assert error.value.problem.endswith(f"out of the data directory, to {outside}/secret.png")
 
 
+def test_links_lead_where_the_environment_says_they_may(
+    tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "data/raw/birds/photos/a/secret.png"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside / "secret.png")
+    monkeypatch.setenv("IMP_LINKED_FOLDERS", f"{tmp_path}/other:{outside}")
+    assert birds_of(tmp_path / "data").read("birds/a/secret.png", MANY) == b"secret"
+
+
 def test_a_folder_deep_in_a_place_that_is_a_link_out_is_refused(
     tmp_path: Path, outside: Path
 ) -> None:
