@@ -89,7 +89,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
     if left := left_behind(path):
         told = "not of this mixture, in the folder before; the next build of it moves them here"
-        print(f"{', '.join(map(str, left))}: {told}", file=sys.stderr)
+        print(redacted(f"{', '.join(map(str, left))}: {told}"), file=sys.stderr)
     if problems:
         if not as_json:
             print(redacted("\n".join(f"{path / problem}" for problem in problems)), file=sys.stderr)
@@ -152,7 +152,7 @@ def fingerprint(
     told = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
     print(f"{out}: {len(rows):,} pictures ({told})")
     for where, why in unread.items():
-        print(f"not looked into: {where}: {why}", file=sys.stderr)
+        print(redacted(f"not looked into: {where}: {why}"), file=sys.stderr)
     if unread:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from imp_data.images.archive import Shelf, data_shelf
 from imp_data.images.decoding import decoder
 from imp_data.manifest import Decontamination, Recipe, model_digest
 from imp_data.objects import is_file
+from imp_data.redaction import redacted
 from imp_data.stamps import Stamps, is_of_stamp
 from imp_data.store import code_version, listing_digest, read_stamp, text_digest
 from imp_data.twins import Twins
@@ -66,7 +67,7 @@ class Draws(Stamps):
                     found.append(file)
                 elif is_file(file):
                     told = "is not as its stage wrote it; its images are looked at again"
-                    print(f"{file}: {told}", file=sys.stderr)
+                    print(redacted(f"{file}: {told}"), file=sys.stderr)
         return found
 
     def forget(self) -> None:

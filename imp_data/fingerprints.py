@@ -21,6 +21,7 @@ from imp_data.images.fingerprint import SCHEMA, Fingerprint, fingerprints
 from imp_data.journal import Journal
 from imp_data.manifest import Limits
 from imp_data.progress import Progress, progress
+from imp_data.redaction import redacted
 from imp_data.store import check_sealed, parquet_file, parquet_writer
 
 _BATCH_PICTURES = 32
@@ -53,7 +54,7 @@ class Earlier:
                 fresh = _names_of_groups(path)
             except UserError as error:
                 told = f"{error.where}: {error.problem}; its images are looked at again"
-                print(told, file=sys.stderr)
+                print(redacted(told), file=sys.stderr)
                 continue
             names += fresh
             self._groups += [(path, n) for n in range(len(fresh))]

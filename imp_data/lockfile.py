@@ -22,7 +22,7 @@ from imp_data.errors import UserError
 from imp_data.manifest import ROOMS, Benchmark, File, Published, Source, Strict
 from imp_data.manifest.fields import Count, Sha256
 from imp_data.objects import is_there
-from imp_data.redaction import address
+from imp_data.redaction import address, redacted
 from imp_data.store import is_named, write_text
 
 
@@ -153,5 +153,5 @@ def _alone(manifest: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             told = f"cannot be locked ({error.strerror}): let no other run fetch the same meanwhile"
-            print(f"{manifest}: {told}", file=sys.stderr)
+            print(redacted(f"{manifest}: {told}"), file=sys.stderr)
         yield

@@ -142,7 +142,12 @@ def test_a_file_put_in_place_by_hand_is_locked_when_it_is_first_used(here: Place
 def test_records_and_ids_put_in_place_by_hand_stay_a_person_s_own(here: Place) -> None:
     file = File(path="a.json", by_hand="Write it.")
     ids = Benchmark(
-        **ABOUT, files=(file,), id_files=("a.json",), id_pattern="x", pictures=(), picture_paths=()
+        **ABOUT,
+        files=(file,),
+        id_files=("a.json",),
+        id_pattern="x",
+        pictures=("birds",),
+        picture_paths=("birds/{id}",),
     )
     for manifest in (source(file), ids):
         for content in (ONE, TWO):

@@ -1,5 +1,6 @@
 """Credentials stand nowhere but where the user put them: not in messages, logs, events or files."""
 
+import ast
 import hashlib
 import json
 import logging
@@ -178,6 +179,37 @@ SIGNED = f"/store/x?X-Amz-Signature={SECRETS['redirect']}"
 FOLLOWED = defaultdict[str, Answer](
     lambda: led(f"http://127.0.0.1:{{port}}{SIGNED}"), {SIGNED: said(body=CONTENT)}
 )
+
+
+def unredacted(source: str) -> list[str]:
+    """The lines of a module that print to stderr what they do not redact."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        ast.unparse(call)
+        for call in calls
+        if ast.unparse(call.func) == "print"
+        and any(ast.unparse(keyword.value) == "sys.stderr" for keyword in call.keywords)
+        and not isinstance(call.args[0], ast.Constant)
+        and not ast.unparse(call.args[0]).startswith("redacted(")
+    ]
+
+
+# Names, figures, and an error that has redacted itself: nothing of an address.
+HARMLESS = {
+    "print(f\"not of this mixture, and left alone: {', '.join(foreign)}\", file=sys.stderr)",
+    "print(f'{len(found):,} within {max_distance} bits', file=sys.stderr)",
+    "print(f'imp-data: {error}', file=sys.stderr)",
+}
+
+
+@pytest.mark.parametrize("package", ["imp_data", "assets"])
+def test_no_module_prints_a_path_or_an_address_unredacted(package: str) -> None:
+    modules = (Path(__file__).parents[1] / package).rglob("*.py")
+    found = [line for path in modules for line in unredacted(path.read_text(encoding="utf-8"))]
+    assert set(found) <= HARMLESS
+    assert unredacted("print(path, file=sys.stderr)") == ["print(path, file=sys.stderr)"]
+
+
 # What becomes of a fetch, by what the server and the mirror answer.
 FATES: dict[str, tuple[Answer, Answer]] = {
     "it succeeds": (said(404, b""), said(body=CONTENT)),

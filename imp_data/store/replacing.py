@@ -25,6 +25,7 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.places import in_store
+from imp_data.redaction import redacted
 
 # Whether a file or folder in a finished folder is of those that its writer puts there.
 Ours = Callable[[Path], bool]
@@ -215,7 +216,7 @@ def _carry(path: Path, folder: Path) -> None:
         raise UserError(path, problem, "move it there, then run the same command again") from error
     if number:
         told = f"was {path.name} in the folder before; another has that name now"
-        print(f"{target}: {told}", file=sys.stderr)
+        print(redacted(f"{target}: {told}"), file=sys.stderr)
 
 
 def _same(path: Path, target: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import xxhash
 
+from imp_data.redaction import redacted
 from imp_data.store import json_text, move, write_text
 
 _SEAL = "checkpoint.json"
@@ -38,7 +39,7 @@ def newest_whole(folder: Path) -> Path | None:
         problem = torn(path)
         if problem is None:
             return path
-        print(f"{path} is passed over: {problem}", file=sys.stderr, flush=True)
+        print(redacted(f"{path} is passed over: {problem}"), file=sys.stderr, flush=True)
     return None
 
 
