@@ -36,6 +36,8 @@ WINDOW_BYTES = BLOCK_BYTES
 _HEAD_BYTES = 1 << 20
 # After damage the next is often near: so much is scanned at first, and twice as much each time.
 _FIRST_WINDOW_BYTES = 1 << 12
+# What one damage takes, in bytes looked at.
+_LOSS_BYTES = 1 << 14
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
 _CLASS = np.zeros(256, np.uint8)
@@ -162,6 +164,7 @@ class _ArrayScan:
                 if (beyond := self._after_blank(begin)) > begin:
                     state = _before(beyond)
                     continue
+            self._looked_at += _LOSS_BYTES
             found, resume = self._recovered(begin)
             if found:
                 yield Spans(*np.array(found, np.int64).T)

@@ -21,6 +21,7 @@ _BLANK = b" \t\r\n\0,"
 _SEAM = re.compile(rb'[}\]]\s*+,?\s*+((?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)\{', re.DOTALL)
 _ODD_CHARACTERS = 2
 _LONGEST_BEGINNING = 64
+_LOOKED_AHEAD = 1 << 12
 
 
 def recovered(
@@ -33,7 +34,7 @@ def recovered(
     sound = anchors.record_at(begin)
     until = anchors.after(sound.end if sound else _first(file, begin) + 1)
     if sound is not None:
-        size = BLOCK_BYTES if until is None else min(until - sound.end, BLOCK_BYTES)
+        size = _LOOKED_AHEAD if until is None else min(until - sound.end, BLOCK_BYTES)
         between = read_at(file, sound.end, size)
         if until is None or _SOMETHING.search(between):
             sound = None if _goes_on(sound.value, between) else sound
@@ -138,7 +139,7 @@ def _follows(file: BinaryIO, end: int, after: int) -> bool:
 
 def _first(file: BinaryIO, begin: int) -> int:
     """Past the white space before an element, as far as it is of a usual length."""
-    head = read_at(file, begin, BLOCK_BYTES)
+    head = read_at(file, begin, _LOOKED_AHEAD)
     return begin + len(head) - len(head.lstrip(_BLANK))
 
 

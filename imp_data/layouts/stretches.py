@@ -11,7 +11,15 @@ from imp_data.layouts.damage import BLOCK_BYTES, read_at
 _DECODER = json.JSONDecoder(strict=False)
 # An error so near to the end of what was read may come from that end alone: as in `tru` or `\u12`.
 _NEAR_END = 16
-_DEEP_BYTES = 1 << 16
+# What nesting too deep, or a number too long, takes to be found.
+_DEEP_BYTES = 1 << 18
+
+
+class _Text(str):
+    """Text whose lines a decoding error does not count: that would take longer than decoding."""
+
+    def count(self, *_: object) -> int:
+        return 0
 
 
 class Value(NamedTuple):
@@ -30,14 +38,14 @@ class Stretch:
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._most = file, most
-        self.base, self.text, self.at_end = 0, "", False
+        self.base, self.text, self.at_end = 0, _Text(), False
         self.work = 0
 
     def load(self, position: int, size: int = 0) -> None:
         """Have the text from a position on at hand; at least so much of it, if a size is given."""
         if size or not self.base <= position < self.base + len(self.text):
             data = read_at(self._file, position, size or BLOCK_BYTES)
-            self.base, self.text = position, data.decode("latin-1")
+            self.base, self.text = position, _Text(data, "latin-1")
             self.at_end = len(data) < (size or BLOCK_BYTES)
 
     def value(self, position: int) -> Value | None:

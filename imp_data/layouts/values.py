@@ -216,11 +216,13 @@ class _Reader:
 
     def _end_of_line(self, position: int) -> int:
         """Where the next newline is, or the file's end."""
+        size = 1 << 10
         while position > self._line_end:
-            block = read_at(self._file, position, BLOCK_BYTES)
+            block = read_at(self._file, position, size)
             newline = block.find(b"\n")
-            if newline >= 0 or len(block) < BLOCK_BYTES:
+            if newline >= 0 or len(block) < size:
                 self._line_end = position + (newline if newline >= 0 else len(block))
                 break
             position += len(block)
+            size = min(2 * size, BLOCK_BYTES)
         return self._line_end
