@@ -105,7 +105,7 @@ class _Composer:
         if isinstance(start, yaml.StreamEndEvent):
             raise self._refusal(start, "holds comments alone", "write `field: value` lines")
         if start.version not in (None, (1, 2)):
-            raise self._refusal(start, "asks for YAML 1.1", "remove the line %YAML; 1.2 is read")
+            raise self._refusal(start, "asks for YAML 1.1", "write %YAML 1.2, or no such line")
         node = self._node(self._next(), 1)
         self._next()
         after = self._next()

@@ -44,7 +44,7 @@ def manifest_text(path: Path) -> str:
     if unseen := _UNSEEN.search(text):
         code = ord(unseen.group())
         problem = f"{spot_after(text[: unseen.start()])}: holds the character U+{code:04X}"
-        remedy = f'delete it; where text needs it, write "\\u{code:04X}" in double quotes'
+        remedy = f'take it out; where text needs it, write "\\u{code:04X}" in double quotes'
         raise UserError(path, problem, remedy)
     if not text.strip():
         raise UserError(path, "is empty", _WRITE_YAML)
