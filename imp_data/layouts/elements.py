@@ -191,7 +191,7 @@ class _ArrayScan:
         if rest[:1] != (b"}" if self._begins.by_id else b"]"):
             return len(rest) < _HEAD_BYTES and not rest[1:].strip(_BLANK)
         following = self._anchors.after(position)
-        if following is not None and self._array.form.keys:
+        if following is not None and (self._begins.by_id or self._array.form.keys):
             between = read_at(self._file, position, min(following - position, BLOCK_BYTES))
             if not _ELSEWHERE.search(between):
                 return False

@@ -31,6 +31,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:]', re.DOTALL)
 # The bracket of an array, or of an object with its first key, and nothing after it.
 _OPENED = re.compile(r'(?:\[|\{\s*+"(?:[^"\\]++|\\.)*+"\s*+:)\s*+\Z', re.DOTALL)
 _BY_ID = re.compile(r'[,}]\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+\Z', re.DOTALL)
+# The brackets of objects, each in the first field of the one around it.
+_CHAIN = re.compile(r'(?:\{\s*+"(?:[^"\\]++|\\.)*+"\s*+:\s*+)++', re.DOTALL)
 _LOOKED_BACK = 4096
 _TRIED = 8
 
@@ -137,7 +139,7 @@ def _first_element(
                 text, max(following - _LOOKED_BACK, place), following
             )
             return place if sibling else None
-        return place if before in ("[", ":") else None
+        return None if before in ("", "}", "]", ",", '"') else place
     return None
 
 
@@ -150,10 +152,15 @@ def _is_beside_others(text: str, begin: int, records: Sequence[str]) -> bool:
 
 def _form_before(path: Path, text: str, begin: int, element: int) -> Form:
     """The form as what stands before the first element shows it."""
+    back = max(element - _LOOKED_BACK, begin)
+    if _BY_ID.search(text, back, element) and (chain := _CHAIN.match(text, begin)):
+        return Form("by id", begin + chain.group().rindex("{") + 1)  # one before it is damaged
+    if text[back:element].rstrip()[-1:] not in ("[", ":"):
+        return Form("array", element)  # its bracket is damaged
     around = list[_Frame]()
     for frames, _ in _keys_met(text[:element] + '{"":', begin):
         around = frames[:-1]
-    opening = _OPENED.search(text, max(element - _LOOKED_BACK, begin), element)
+    opening = _OPENED.search(text, back, element)
     if opening and not (around and around[-1].place == opening.start()):
         # What stands before that is damaged.
         return Form("array" if opening.group()[0] == "[" else "by id", opening.start() + 1)
