@@ -9,7 +9,6 @@ from imp_data.errors import UserError
 from imp_data.json_files import MOST_BYTES
 from imp_data.mobile.quantize import VISION_BITS, VISION_OF, Precision
 from imp_data.small_files import read_small
-from imp_data.store import check_not_moved
 
 MANIFEST = "manifest.json"
 _EXPORT_AGAIN = "export the model again (imp-data export)"
@@ -138,6 +137,9 @@ def read_bundle(folder: Path) -> Bundle:
     """The manifest of an export or of a phone's folder."""
     path = folder / MANIFEST
     if not path.exists():
+        # Only now: what measures memory holds no pyarrow, which comes with it.
+        from imp_data.store import check_not_moved
+
         check_not_moved(folder)
         raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN)
     try:
