@@ -338,18 +338,32 @@ def test_a_disk_too_small_is_told_before_anything_is_written(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_broken_export_leaves_no_manifest(
+def test_an_export_that_breaks_off_leaves_the_one_before(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(model, tmp_path, [4])
+    out = tmp_path / "out"
+    before = export(model, out, [4])
+    for name in ("quality.json", "LICENSE", "notes/1.md"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("text")
+    files = sorted(path.name for path in out.iterdir())
 
     def breaks(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("imp_data.mobile.gguf_file.encoded", breaks)
-    with pytest.raises(KeyboardInterrupt):
-        export(model, tmp_path, [8])
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("imp_data.mobile.gguf_file.encoded", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            export(model, out, [8])
+    assert sorted(path.name for path in out.iterdir()) == files
+    assert read_bundle(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    after = export(model, out, [8])
+    # What others put there stays; what was measured on the other files does not.
+    assert {path.name for path in out.iterdir()} == {
+        *(file.name for one in after.files for file in one.files),
+        *("manifest.json", "LICENSE", "notes"),
+    }
 
 
 @pytest.mark.parametrize(

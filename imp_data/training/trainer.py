@@ -118,6 +118,14 @@ class ImpTrainer(Trainer):
         where = f"step {self.state.global_step + 1}"
         return UserError(where, f"{problem} on the batch of {shown}", remedy)
 
+    def _run_epoch(self, **given: Any) -> None:
+        # transformers takes a step before it looks whether one is left: of a run that was killed
+        # after its last checkpoint none is.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**given)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         aside = Path(self.args.output_dir) / _ASIDE
         target = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
