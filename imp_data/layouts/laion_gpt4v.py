@@ -63,7 +63,7 @@ def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
         for found in surveyed(groups, _IMAGE, limits):
             pieces += pieces_of(found)
         counted = sum(group.stated for group in groups)
-        if stated != counted:
+        if stated != counted and not any(piece.problem for piece in pieces):
             pieces.append(uncounted(file, stated, counted))
         for piece in pieces:
             chunk = _chunk(piece, ordinal, upstream, limits.max_record_bytes)

@@ -14,8 +14,8 @@ from imp_data.ledger import Verdict
 # White space, commas, brackets, a separator and zero bytes are no record's, wherever they stand.
 _SOMETHING = re.compile(rb"[^ \t\r\n,;\[\]{}\x00\x1e]")
 _OBJECT = re.compile(rb'\{\s*+"')
-# A key, or a colon, where a record seemed to have ended.
-_KEY = re.compile(rb'[\s,]*+(?:"((?:[^"\\]++|\\.)*+)"\s*+:|:)', re.DOTALL)
+# A key where a record seemed to have ended.
+_KEY = re.compile(rb'[\s,]*+"((?:[^"\\]++|\\.)*+)"\s*+:', re.DOTALL)
 _BLANK = b" \t\r\n\0,"
 # Between two objects, of which the second may begin in a way that is damaged.
 _SEAM = re.compile(rb'[}\]]\s*+,?\s*+((?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)\{', re.DOTALL)
@@ -144,9 +144,11 @@ def _first(file: BinaryIO, begin: int) -> int:
 
 
 def _goes_on(record: dict[str, Any], after: bytes) -> bool:
-    """Whether what follows is another field of the record, and not one of the next."""
+    """Whether what follows is another field of the record, not one of the next, or its id."""
     found = _KEY.match(after)
-    return found is not None and (found.group(1) or b"").decode("latin-1") not in record
+    if found is None or not after[found.end() :].strip():
+        return False
+    return found.group(1).decode("latin-1") not in record
 
 
 def _has_object(file: BinaryIO, begin: int, until: int) -> bool:
