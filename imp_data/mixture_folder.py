@@ -42,10 +42,11 @@ def _version(folder: Path) -> Any:
     if in_store(folder):
         return state_of(folder / MANIFEST)
     try:
-        above, own = folder.stat(), (folder / MANIFEST).stat()
+        state = (folder / MANIFEST).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return above.st_dev, above.st_ino, own.st_ino, own.st_mtime_ns, own.st_size
+    # Not the inode, which some network file systems number anew.
+    return state.st_mtime_ns, state.st_size
 
 
 def _check_not_half(folder: Path) -> None:

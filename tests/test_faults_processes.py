@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -97,6 +98,38 @@ def test_workers_that_are_killed_cost_nothing(
             run()
     assert killed and not killed & workers()
     assert digests(build) == expected
+
+
+ORPHAN = """
+import os, sys, time
+from imp_data.engine.worker import Worker
+def at_work(path):
+    print(os.getpid(), file=open(path, "w"), flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    Worker().do(at_work, sys.argv[1])
+"""
+
+
+def test_a_worker_ends_with_its_build_in_the_midst_of_a_piece(tmp_path: Path) -> None:
+    script, told = tmp_path / "orphan.py", tmp_path / "pid"
+    script.write_text(ORPHAN)
+    build = subprocess.Popen(
+        [sys.executable, script, told], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    while not told.exists() or not told.read_text():
+        time.sleep(0.01)
+    worker = int(told.read_text())
+    build.kill()
+    build.wait()
+    while Path(f"/proc/{worker}/cmdline").exists() and not is_zombie(worker):
+        time.sleep(0.01)
+
+
+def is_zombie(process: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
 
 
 def killed_in_every_stage(manifest: Path, root: Path) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, lay_album, run
 from faulty import Disk
+from test_cli import Ran
 
 from imp_data import objects
 from imp_data.accounts import diff, explain
@@ -30,7 +31,7 @@ from imp_data.reports import neighbours
 from imp_data.store import files, half_emptied, replacing, written_aside
 from imp_data.training.corpus import opened
 from imp_data.training.shards import Shards
-from imp_data.verify import verify
+from imp_data.verify import left_behind, verify
 
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link", "os.mkdir", "os.truncate", "exchange"}
 WAYS = ["exchange", "two renames", "file by file"]
@@ -434,6 +435,26 @@ def test_a_reader_is_told_that_the_mixture_was_replaced_while_it_read(
     other.screened(9).mixture()
     with pytest.raises(UserError, match="was replaced by another mixture since the work began"):
         shards.__setstate__(state)
+
+
+def test_verify_names_what_of_others_a_killed_build_has_not_moved_on(
+    two: Two, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = two.copy(tmp_path / "world")
+    number = 1
+    while not left_behind(other.folder):
+        shutil.rmtree(tmp_path / "world")
+        other = two.copy(tmp_path / "world")
+        number += 1
+        assert not killed_at(number, other.before.mixture)
+    ran = Ran(capsys, "verify", str(other.folder))
+    assert ran.status == 0
+    assert ran.err.splitlines()[-1] == (
+        f"{other.folder.parent}/.small.replaced/plots: not of this mixture, in the folder before; "
+        "the next build of it moves them here"
+    )
+    other.before.mixture()
+    assert left_behind(other.folder) == []
 
 
 def test_in_a_store_readers_are_told_while_one_object_is_put_after_another(

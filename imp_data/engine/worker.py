@@ -1,5 +1,6 @@
 """A process that does one piece of work after another, and may crash without harm to others."""
 
+import ctypes
 import multiprocessing
 import pickle
 import resource
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 # nothing about the piece, and must not become a fact about it.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
 _SHOWN_CHARACTERS = 200
+_PR_SET_PDEATHSIG = 1
 _MEMORY = (
     "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
     "finished stages are kept"
@@ -95,10 +97,21 @@ class Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
+    _end_with_parent()
     give_back()
     with suppress(EOFError, OSError):
         while True:
             send(pipe, attempt(_unpack_and_do, pipe.recv_bytes()))
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with the one that started it, also in the midst of a piece.
+
+    A build that is begun again at once may write where that piece writes.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _unpack_and_do(message: bytes) -> object:
