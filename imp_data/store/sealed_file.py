@@ -19,8 +19,8 @@ from imp_data.store.seals import (
 )
 
 AGAIN = (
-    "run the same command again: its stage writes the file anew (move it elsewhere first if it is in "
-    "an object store or belongs to another user)"
+    "run the same command again: its stage writes the file anew (move it elsewhere first if it is "
+    "in an object store or belongs to another user)"
 )
 
 
