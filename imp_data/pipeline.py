@@ -38,7 +38,8 @@ class Build(Draws):
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)
-        self._just_read: set[str] = set()
+        self.fresh: set[str] = set()
+        """Stages that had work to do when they last ran here: their files need no other look."""
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
@@ -69,8 +70,7 @@ class Build(Draws):
         pins, limits = self._pins(name), self.recipe.mixture.limits
         code = code_of("raw")
         result = raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
-        if result.built:
-            self._just_read.add(name)
+        self._note(f"raw/{name}", result)
         return result
 
     def records(self, source: str) -> StageResult:
@@ -148,11 +148,16 @@ class Build(Draws):
                 for p in mixture.parts
             },
         }
-        return self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+        result = self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+        self._note("mixture", result)
+        return result
+
+    def _note(self, asset: str, result: StageResult) -> None:
+        (self.fresh.add if result.built else self.fresh.discard)(asset)
 
     def _check_raw(self, name: str, patterns: Sequence[str]) -> None:
         """Raise UserError if a file that is to be read rotted; what was just read is not again."""
-        if name not in self._just_read:
+        if f"raw/{name}" not in self.fresh:
             check_unchanged(self.data.raw(name), patterns, self.figures(f"raw/{name}"))
 
     def _is_card(self, path: Path) -> bool:
