@@ -67,6 +67,7 @@ class Anchors:
         self._pattern = re.compile(begins.spelled(), re.DOTALL) if begins.spelled() else None
         # A block in which none of these is has no beginning.
         self._signs = [max(words, key=len) for words in begins.words()]
+        self._signs += [b"\n"] if begins.in_lines else []
         self._base, self._block = 0, b""
         self._known, self._asked = False, 0
         self._found: int | None = None
@@ -117,7 +118,7 @@ class Anchors:
         """Where the pattern is found from a place on."""
         while self._pattern is not None:
             self._have(begin)
-            if self.begins.in_lines or any(sign in self._block for sign in self._signs):
+            if any(sign in self._block for sign in self._signs):
                 found = self._pattern.search(self._block, begin - self._base)
                 if found is not None:
                     begin = self._base + found.start() + 1

@@ -68,10 +68,11 @@ class Stretch:
 
     def _extend(self, position: int) -> bool:
         """Have more text from a position on at hand; False where a record is never so long."""
-        size = BLOCK_BYTES if self.base < position else 2 * len(self.text)
-        if size > max(2 * self._most, BLOCK_BYTES):
+        longest = self._most + BLOCK_BYTES
+        if self.base == position and len(self.text) >= longest:
             return False
-        self.load(position, size)
+        size = BLOCK_BYTES if self.base < position else 2 * len(self.text)
+        self.load(position, min(size, longest))
         return True
 
 
