@@ -1,15 +1,15 @@
 """A process that does one piece of work after another, and may crash without harm to others."""
 
-import ctypes
 import multiprocessing
+import os
 import pickle
 import resource
 import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
-from threading import Lock
+from multiprocessing.connection import Connection, wait
+from threading import Lock, Thread
 from typing import NamedTuple, TypeVar
 
 from imp_data.engine.messages import receive, send
@@ -23,7 +23,6 @@ Result = TypeVar("Result")
 # nothing about the piece, and must not become a fact about it.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
 _SHOWN_CHARACTERS = 200
-_PR_SET_PDEATHSIG = 1
 _MEMORY = (
     "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
     "finished stages are kept"
@@ -97,7 +96,7 @@ class Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
-    _end_with_parent()
+    Thread(target=_end_with_parent, daemon=True).start()
     give_back()
     with suppress(EOFError, OSError):
         while True:
@@ -105,13 +104,14 @@ def _serve(pipe: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel end this process with the one that started it, also in the midst of a piece.
+    """Wait for the end of the process that started this one, and end it, whatever it is at.
 
-    A build that is begun again at once may write where that piece writes.
+    A build that is begun again at once may write where a piece of the killed one writes.
     """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _unpack_and_do(message: bytes) -> object:
