@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-import orjson
 import pytest
 from conftest import World, run
 from training_world import manifest
 
 from imp_data.demo.cards import Card, card, card_file, examined
 from imp_data.errors import UserError
+from imp_data.store import digest_of_files, write_stamp
 from imp_data.training.evidence import gather
 from imp_data.training.plan import Plan
 
@@ -37,9 +37,9 @@ def plan_of(world: World, cards: Sequence[Card]) -> Plan:
     run(build)
     plan = Plan.of(build)
     assert plan is not None
-    stamp = build.stamp("models/small/merged")
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_bytes(orjson.dumps({"inputs": {}, "digest": "d", "figures": {}, "files": {}}))
+    plan.merged.mkdir(parents=True)
+    digest = digest_of_files([plan.merged])
+    write_stamp(build.stamp("models/small/merged"), {}, digest, {}, [])
     return plan
 
 
