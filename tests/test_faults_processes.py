@@ -170,6 +170,7 @@ def _die_at_a_rename(said: Path, before: list[str]) -> None:
     os.replace = dying
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

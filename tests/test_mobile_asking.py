@@ -30,7 +30,8 @@ def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
     with pa.ipc.new_stream(folder / "data.arrow", SCHEMA) as out:
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
             out.write(pa.RecordBatch.from_pylist(list(half), SCHEMA))
-    state = {"_data_files": [{"filename": "data.arrow"}]}
+    state = {"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "f"}
+    (folder / "mixture.json").write_bytes(b"{}")
     (folder / "state.json").write_bytes(orjson.dumps(state))
     return folder
 

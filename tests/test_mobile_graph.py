@@ -128,7 +128,9 @@ def exported_with(plan: Plan) -> list[str]:
         gguf_folder(plan).mkdir(parents=True, exist_ok=True)
         (gguf_folder(plan) / "manifest.json").write_text('{"files": []}')
 
-    plan.build.stage("models/small/merged", {}, [], dict)
+    plan.merged.mkdir(parents=True, exist_ok=True)
+    (plan.merged / "imp.json").write_text("{}")
+    plan.build.stage("models/small/merged", {}, [plan.merged], dict)
     assert write_files(plan, write).built
     return said
 

@@ -311,6 +311,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_two_runs_that_draw_the_world_at_once_leave_it_whole(drawn: Path) -> None:
     build = Build(load_recipe(ROOT / "manifests" / "mixtures" / "demo.yaml"), DataDir(drawn))
     world = draw(build)
