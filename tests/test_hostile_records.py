@@ -21,7 +21,7 @@ from imp_data.layouts.damage import read_at
 from imp_data.layouts.elements import json_spans
 from imp_data.layouts.parsing import parse, parse_exactly
 from imp_data.layouts.reading import Chunk
-from imp_data.ledger import RECORDS_LEDGER_SCHEMA
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Verdict
 from imp_data.manifest import Limits, Source
 from imp_data.records import build_records
 
@@ -302,6 +302,11 @@ def test_marks_zero_bytes_and_brackets_around_a_record_are_no_part_of_it(element
     assert parse(element) == ({"a": 1}, [])
 
 
+def test_evidence_counts_from_where_the_element_begins() -> None:
+    found = parse(b' \n{"a": "\xff"}')
+    assert isinstance(found, Verdict) and found.evidence["byte"] == 9
+
+
 def test_a_long_id_behind_a_byte_order_mark_is_exact() -> None:
     assert parse_exactly(b'\xef\xbb\xbf{"id": ' + b"7" * 25 + b"}\0") == {"id": int("7" * 25)}
 
@@ -322,6 +327,7 @@ def test_a_long_id_behind_a_byte_order_mark_is_exact() -> None:
         (b"[%s %s]", ["r0", "r1"]),
         (b"[%s}, %s]", ["r0", "r1"]),
         (b"[%s, {%s]", ["r0", "r1"]),
+        (b"[%s, [%s]", ["r0", "r1"]),
         (b'{"k0": %s}, "k1": %s}', ["r0", "r1"]),
         (b"%s\ngarbage\n%s", ["r0", "not_json", "r1"]),
         (b"%s]\n%s", ["r0", "r1"]),

@@ -197,6 +197,22 @@ def zipped(data: bytes) -> bytes:
 ARRAY = dumped([record(0), record(1)])
 
 
+def test_a_first_record_that_is_damaged_does_not_hide_the_form(tmp_path: Path) -> None:
+    records = [{**record(n), "meta": {"id": "x"}} for n in range(6)]
+    parts = [dumped(one) for one in records]
+    parts[0] = parts[0].replace(b'"r0"', b'{"r0"')
+    read = values(found(tmp_path / "f.json", b", ".join(parts)))
+    assert read == [None, *records[1:]]
+
+
+@pytest.mark.parametrize("between", [b"", b"\n"])
+def test_neighbours_that_both_break_off_are_two_rows(between: bytes, tmp_path: Path) -> None:
+    parts = [dumped(record(n)) for n in range(4)]
+    parts[1], parts[2] = parts[1][:50], parts[2][:50]
+    read = values(found(tmp_path / "f.json", between.join(parts)))
+    assert read == [record(0), None, None, record(3)]
+
+
 @pytest.mark.parametrize(
     ("data", "problem", "remedy"),
     [

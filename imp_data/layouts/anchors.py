@@ -40,12 +40,15 @@ class Beginnings(NamedTuple):
         return has_most(self.fields, value) and not self.holds_record(value)
 
     def holds_record(self, value: Any) -> bool:
-        """Whether a record stands in one of an object's fields, alone or in a list."""
-        if not isinstance(value, dict) or not self.fields:
+        """Whether a record stands in a list, or in an object's field, alone or in a list."""
+        if not self.fields:
             return False
-        inner = (one if isinstance(one, list) else [one] for one in value.values())
-        some = chain.from_iterable(inner)
-        return any(isinstance(one, dict) and has_most(self.fields, one) for one in some)
+        inner = value.values() if isinstance(value, dict) else [value]
+        some = chain.from_iterable(one if isinstance(one, list) else [one] for one in inner)
+        return any(
+            isinstance(one, dict) and one is not value and has_most(self.fields, one)
+            for one in some
+        )
 
     def words(self) -> list[list[bytes]]:
         """The bracket, key and colon of each way to begin."""
@@ -64,7 +67,7 @@ class Anchors:
     def __init__(self, file: BinaryIO, begins: Beginnings, most: int) -> None:
         self.begins, self.stretch = begins, Stretch(file, most)
         self._file, self._most = file, most
-        self._pattern = re.compile(begins.spelled(), re.DOTALL) if begins.spelled() else None
+        self.pattern = re.compile(begins.spelled(), re.DOTALL) if begins.spelled() else None
         # A block in which none of these is has no beginning.
         self._signs = [max(words, key=len) for words in begins.words()]
         self._signs += [b"\n"] if begins.in_lines else []
@@ -116,10 +119,10 @@ class Anchors:
 
     def _places(self, begin: int) -> Iterator[int]:
         """Where the pattern is found from a place on."""
-        while self._pattern is not None:
+        while self.pattern is not None:
             self._have(begin)
             if any(sign in self._block for sign in self._signs):
-                found = self._pattern.search(self._block, begin - self._base)
+                found = self.pattern.search(self._block, begin - self._base)
                 if found is not None:
                     begin = self._base + found.start() + 1
                     yield begin - 1

@@ -107,7 +107,7 @@ def _form_by_fields(
     element = _first_element(text, begin, records, fields)
     if element is not None:
         return _form_before(path, text, begin, element)
-    beside = _is_beside_others(text, begin, records)
+    beside = _is_beside_others(text, begin, records, fields)
     around = first_record(text, begin, fields) if fields and not beside else None
     if around is not None:
         return _form_around(path, around, begin)
@@ -143,11 +143,18 @@ def _first_element(
     return None
 
 
-def _is_beside_others(text: str, begin: int, records: Sequence[str]) -> bool:
-    """Whether it begins with a record, damaged or not, behind which another one follows."""
-    found = [text.find(record, begin + 1) for record in records if text.startswith(record, begin)]
-    following = min((place for place in found if place >= 0), default=-1)
-    return following >= 0 and text[begin:following].rstrip(" \t\r\n,\x1e")[-1:] == "}"
+def _is_beside_others(
+    text: str, begin: int, records: Sequence[str], fields: frozenset[str]
+) -> bool:
+    """Whether it begins as a record does, be that damaged, and another one follows behind it."""
+    if not text.startswith(tuple(records), begin):
+        return False
+    pattern = re.compile("|".join(map(re.escape, records)))
+    for found in islice(pattern.finditer(text, begin + 1), _TRIED):
+        before = text[max(found.start() - _LOOKED_BACK, begin) : found.start()]
+        if before.rstrip(" \t\r\n,\x1e")[-1:] == "}":
+            return _is_record(object_at(text, found.start()), fields)
+    return False
 
 
 def _form_before(path: Path, text: str, begin: int, element: int) -> Form:

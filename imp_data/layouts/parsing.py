@@ -45,8 +45,14 @@ def _parse_bare(bare: bytes) -> tuple[Any, list[Mend]] | Verdict:
 
 
 def _bare(element: bytes) -> bytes:
-    """The element without byte order mark, and zero bytes of a file not written to its end."""
-    return element.strip(_BLANK).removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
+    """The element without byte order mark, and zero bytes of a file not written to its end.
+
+    As it is where it has none of these, so that evidence counts from where it begins.
+    """
+    inner = element.strip(b" \t\r\n")
+    if inner[:1] not in (b"\0", _BYTE_ORDER_MARK[:1]) and inner[-1:] != b"\0":
+        return element
+    return inner.strip(_BLANK).removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
 
 
 def _named(

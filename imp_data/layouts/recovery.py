@@ -1,6 +1,7 @@
 """A stretch of a file in which something is damaged, cut so that each record has its own span."""
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
 
 # White space, commas, brackets, a separator and zero bytes are no record's, wherever they stand.
-_SOMETHING = re.compile(rb"[^ \t\r\n,;\[\]{}\x00\x1e]")
+_NOTHING = b" \t\r\n,;[]{}\0\x1e"
 _OBJECT = re.compile(rb'\{\s*+"')
 # A key where a record seemed to have ended.
 _KEY = re.compile(rb'[\s,]*+"((?:[^"\\]++|\\.)*+)"\s*+:', re.DOTALL)
@@ -22,6 +23,7 @@ _SEAM = re.compile(rb'[}\]]\s*+,?\s*+((?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)\{', r
 _ODD_CHARACTERS = 2
 _LONGEST_BEGINNING = 64
 _LOOKED_AHEAD = 1 << 12
+_LOOKED_BACK = 256
 
 
 def recovered(
@@ -36,7 +38,7 @@ def recovered(
     if sound is not None:
         size = _LOOKED_AHEAD if until is None else min(until - sound.end, BLOCK_BYTES)
         between = read_at(file, sound.end, size)
-        if until is None or _SOMETHING.search(between):
+        if until is None or between.translate(None, _NOTHING):
             sound = None if _goes_on(sound.value, between) else sound
     spans = [] if sound is None else [(sound.start, sound.end)]
     rest = begin if sound is None else sound.end
@@ -159,7 +161,7 @@ def _has_something(file: BinaryIO, begin: int, until: int) -> bool:
     """Whether there is more than what may stand between records."""
     while begin < until:
         block = read_at(file, begin, min(until - begin, BLOCK_BYTES))
-        if _SOMETHING.search(block):
+        if block.translate(None, _NOTHING):
             return True
         begin += max(len(block), 1)
     return False
@@ -178,14 +180,23 @@ def split(
 
 
 def hidden_in(text: bytes, anchors: Anchors) -> list[int]:
-    """Where records seem to begin, as their beginnings resemble those of sound ones."""
+    """Where records seem to begin, as their beginnings are or resemble those of sound ones."""
     begins = anchors.begins
-    return [
+    alike = {
         seam.start(1)
         for seam in _SEAM.finditer(text)
         if bool(seam.group(1)) == begins.by_id
         and _resembles(text[seam.end() - 1 : seam.end() + _LONGEST_BEGINNING], begins)
-    ]
+    }
+    return sorted(alike.union(_behind_a_cut(text, anchors)))
+
+
+def _behind_a_cut(text: bytes, anchors: Anchors) -> Iterator[int]:
+    """Where records begin behind one that breaks off: in no field, nor first in a list."""
+    for found in anchors.pattern.finditer(text, 1) if anchors.pattern else ():
+        before = text[max(found.start() - _LOOKED_BACK, 0) : found.start()].rstrip()[-1:]
+        if before not in (b"", b":", b"[", b"{"):
+            yield found.start()
 
 
 def _resembles(text: bytes, begins: Beginnings) -> bool:
