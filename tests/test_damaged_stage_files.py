@@ -81,6 +81,7 @@ def test_others_read_a_file_with_checksums_as_any_other(tmp_path: Path) -> None:
     assert pl.scan_parquet(tmp_path / "a.parquet").select("n").collect()["n"].sum() == 2450
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_whichever_byte_is_altered_the_file_is_named(form: str, tmp_path: Path) -> None:
     write, read = FORMATS[form]

@@ -104,6 +104,7 @@ def readings(
     yield found
 
 
+@pytest.mark.slow
 def test_two_drawings_are_the_same_byte_for_byte(drawn_world: Path, tmp_path: Path) -> None:
     sizes = draw_world(tmp_path)
     assert tree_digest(tmp_path) == tree_digest(drawn_world)

@@ -222,6 +222,7 @@ def spoil_unseen(path: Path) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_what_killed_runs_have_looked_at_is_not_looked_at_again(
     build: Build, gallery: World, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +374,7 @@ def test_a_wrong_setting_ends_a_run_with_one_error(
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_in_the_middle_of_a_picture_and_the_next_goes_on(
     home: Path, tmp_path: Path
 ) -> None:

@@ -323,6 +323,7 @@ def test_a_flipped_byte_in_an_object_is_found(
     assert ran.err.startswith(f"{shard}: its bytes were altered: sha256 differs\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_worker")
 def test_an_output_that_was_replaced_is_built_again(server: str, tmp_path: Path) -> None:
     _, build = small(tmp_path, f"{BUCKET}/replaced")

@@ -171,6 +171,7 @@ ROWS = st.fixed_dictionaries(
 CHARTS = ROWS.map(lambda r: {"imgname": r["image"], "query": r["question"], "label": r["answer"]})
 
 
+@pytest.mark.slow
 @HERE
 @given(st.lists(st.one_of(ROWS, ODD), min_size=1, max_size=8))
 def test_questions_on_charts_come_to_the_same_either_way(tmp_path: Path, rows: list[Any]) -> None:
@@ -186,6 +187,7 @@ def test_questions_by_people_come_to_the_same_either_way(
     assert_same(*both_ways(tmp_path, source("chartqa", subsets=subsets), array(rows)))
 
 
+@pytest.mark.slow
 @HERE
 @given(st.lists(st.one_of(ROWS, ODD), min_size=1, max_size=8))
 def test_questions_on_pages_come_to_the_same_either_way(tmp_path: Path, rows: list[Any]) -> None:

@@ -186,6 +186,7 @@ def test_what_a_killed_node_was_at_is_done_again_on_the_other(
     assert len(calls) == 25
 
 
+@pytest.mark.slow
 def test_a_piece_that_crashes_every_worker_costs_itself_alone(nodes: TwoNodes) -> None:
     found = list(map_ordered(crash_at_three, range(8), on_crash=lambda piece, _: -piece))
     assert found == [0, 1, 2, -3, 4, 5, 6, 7]

@@ -45,6 +45,7 @@ def merged(architecture: str, world: World, out: Path) -> Path:
     return out / "merged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_cards_example_runs_with_transformers_and_the_folder_alone(
     architecture: str, world: World, tmp_path: Path

@@ -287,6 +287,7 @@ def killed_at(command: Sequence[str], metrics: Path, step: int) -> None:
 LONG = {"adapter": {**STAGES["adapter"], "sampler": "packed", "epochs": 6, "save_steps": 4}}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(shapes: World, tmp_path: Path) -> None:
     train(run_of(shapes, tmp_path / "whole", LONG))
     # In the second epoch, between two checkpoints.
