@@ -55,7 +55,7 @@ class Room:
 
     def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
         self._archive, self._limits = archive, limits
-        self._disk = scratch(folder) if in_store(folder) else folder
+        self._disk = scratch(folder).parent if in_store(folder) else folder
         self._members = self._bytes = self._unasked = 0
 
     def member(self) -> None:

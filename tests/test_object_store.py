@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, lay_album, run
 from hypothesis import given
@@ -73,6 +74,8 @@ def server(settings: pytest.MonkeyPatch) -> Iterator[str]:
     moto.start()
     host, port = moto.get_host_and_port()
     settings.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    # A worker that comes back to this file has the server of before in its memory.
+    httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()
     s3fs.S3FileSystem().mkdir("imp")
     yield f"http://{host}:{port}"
     moto.stop()
