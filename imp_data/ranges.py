@@ -17,14 +17,11 @@ _BLOCKS_KEPT = 4
 _WHOLE = 1 << 40
 
 
-class ObjectFile(io.RawIOBase):
-    """An object's bytes by ranges, in blocks of which the last few are kept."""
+class PositionedFile(io.RawIOBase):
+    """A file of `_size` bytes to read and seek in; what is below it says how it is read."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._position = path, 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        with reached(path):
-            self._size = int(there(path).fs.info(there(path).path)["size"])
+    _position = 0
+    _size: int
 
     def readable(self) -> bool:
         return True
@@ -41,6 +38,16 @@ class ObjectFile(io.RawIOBase):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._position = position
         return self._position
+
+
+class ObjectFile(PositionedFile):
+    """An object's bytes by ranges, in blocks of which the last few are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        with reached(path):
+            self._size = int(there(path).fs.info(there(path).path)["size"])
 
     def readinto(self, buffer: Any) -> int:
         if self._position >= self._size:

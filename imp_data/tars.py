@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from imp_data.file_kinds import HEAD_BYTES, file_kind
+from imp_data.ranges import PositionedFile
 
 # Reads so many bytes from an offset of the tar; fewer at its end.
 ReadAt = Callable[[int, int], bytes]
@@ -183,21 +184,12 @@ def unpacked(file: BinaryIO) -> BinaryIO:
     return file
 
 
-class _Xz(io.RawIOBase):
+class _Xz(PositionedFile):
     """What an xz file holds, read forward; lzma.LZMAFile has no bound on its memory."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._position = file, 0
+        self._file = file
         self._stream = lzma.LZMADecompressor(memlimit=_MOST_XZ_BYTES)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET or offset < self._position:

@@ -7,17 +7,16 @@ an audit hook of Python's, in a fork of this process.
 import errno
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, lay_album, run
 from faulty import Disk
 from test_cli import Ran
+from trials.replacing import WAYS, contents, killed_at, lay, of_ours
+from trials.replacing import replace as put_in_place
 
 from imp_data import objects
 from imp_data.accounts import diff, explain
@@ -28,67 +27,10 @@ from imp_data.mixture_folder import reading
 from imp_data.pipeline import Build
 from imp_data.places import place
 from imp_data.reports import neighbours
-from imp_data.store import files, half_emptied, replacing, written_aside
+from imp_data.store import half_emptied, replacing, written_aside
 from imp_data.training.corpus import opened
 from imp_data.training.shards import Shards
 from imp_data.verify import left_behind, verify
-
-_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link", "os.mkdir", "os.truncate", "exchange"}
-WAYS = ["exchange", "two renames", "file by file"]
-
-
-def force(way: str) -> None:
-    """Let folders be replaced as on a file system that can do no better."""
-    exchanged = replacing._exchanged
-
-    def seen(one: Path, other: Path) -> bool:
-        sys.audit("exchange")
-        return exchanged(one, other)
-
-    replace_folder = replacing.replace_folder
-
-    def begun(*arguments: Any) -> None:
-        sys.audit("replacing")
-        replace_folder(*arguments)
-
-    files.replace_folder = begun
-    replacing._exchanged = seen if way == "exchange" else lambda *_: False
-    if way == "file by file":
-        replacing._renamed = lambda *_: False
-
-
-def killed_at(number: int, work: Callable[[], object], way: str = "exchange") -> bool:
-    """Whether the work ended, in a fork that is killed before its change of that number.
-
-    They are counted from when the new folder is whole.
-    """
-    child = os.fork()
-    if child == 0:
-        left, begun = number, False
-
-        def hook(event: str, _: Any) -> None:
-            nonlocal left, begun
-            begun = begun or event == "replacing"
-            if begun and event in _CHANGES:
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        force(way)
-        sys.addaudithook(hook)
-        try:
-            work()
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return False
-    assert status == 0
-    return True
-
 
 # --- folders ------------------------------------------------------------------------------------
 
@@ -100,32 +42,12 @@ FOREIGN = {
 }
 
 
-def lay(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def of_ours(path: Path) -> bool:
-    return path.suffix == ".ours"
-
-
 OLD = {"1.ours": b"one", "2.ours": b"two", "old.ours": b"goes", "last.ours": b"old"}
 NEW = {"1.ours": b"ONE", "2.ours": b"TWO", "new.ours": b"comes", "last.ours": b"new"}
 
 
 def replace(folder: Path, files: dict[str, bytes] = NEW) -> None:
-    with written_aside(folder, "last.ours", alone=True, ours=of_ours) as aside:
-        aside.mkdir()
-        lay(aside, files)
+    put_in_place(folder, files)
 
 
 @pytest.mark.parametrize("way", WAYS)

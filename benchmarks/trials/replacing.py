@@ -23,7 +23,7 @@ from trials import Outcome
 from trials.stage_files import apart, lay_world
 
 WAYS = ("exchange", "two renames", "file by file")
-CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link", "os.mkdir", "exchange"}
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link", "os.mkdir", "os.truncate", "exchange"}
 FOREIGN = {"notes.md": b"mine", "cache-1.arrow": b"of datasets", "plots/a.svg": b"<svg/>"}
 RANDOM_KILLS = 60
 # Files of the folder that is replaced at random moments: enough that the kills spread over them.
@@ -57,7 +57,7 @@ def kills(name: str, trial: Callable[[int], tuple[bool, str | None]]) -> Iterato
         yield Outcome(f"{name}, before change {number}", failure)
 
 
-def killed_at(number: int, way: str, work: Callable[[], object]) -> bool:
+def killed_at(number: int, work: Callable[[], object], way: str = "exchange") -> bool:
     """Whether the work ended in a fork of this process, which is killed before that change.
 
     They are counted from when the new folder is whole.
@@ -155,7 +155,7 @@ def of_a_folder(root: Path, way: str, number: int) -> tuple[bool, str | None]:
     shutil.rmtree(root, ignore_errors=True)
     folder, old, new = root / "folder", files_of("old"), files_of("new")
     lay(folder, {**old, **FOREIGN})
-    ended = killed_at(number, way, lambda: replace(folder, new))
+    ended = killed_at(number, lambda: replace(folder, new), way)
     return ended, wrong_folder(folder, old, new)
 
 
@@ -215,7 +215,7 @@ def of_a_mixture(folder: Path, way: str, number: int) -> tuple[bool, str | None]
     root = folder / "trial"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(folder / "whole", root)
-    ended = killed_at(number, way, lambda: build_of(folder, "trial").mixture())
+    ended = killed_at(number, lambda: build_of(folder, "trial").mixture(), way)
     try:
         return ended, wrong_mixture(folder)
     except Exception as error:

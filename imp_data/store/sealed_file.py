@@ -1,6 +1,5 @@
 """Sealed files as they are read: each block is checked before a byte of it is used."""
 
-import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.places import in_store
-from imp_data.ranges import opened
+from imp_data.ranges import PositionedFile, opened
 from imp_data.store.seals import (
     BLOCK_BYTES,
     READ_BYTES,
@@ -24,7 +23,7 @@ AGAIN = (
 )
 
 
-class SealedFile(io.RawIOBase):
+class SealedFile(PositionedFile):
     """A sealed file to read and seek in: each block is checked before a byte of it is given.
 
     Raises UserError where the file is damaged or not sealed. One of this machine then gets another
@@ -32,7 +31,7 @@ class SealedFile(io.RawIOBase):
     """
 
     def __init__(self, path: Path, remedy: str = AGAIN) -> None:
-        self._path, self._remedy, self._position = path, remedy, 0
+        self._path, self._remedy = path, remedy
         self._at_hand = -1, b""  # the number and the bytes of the last block
         try:
             self._file = opened(path)
@@ -46,19 +45,6 @@ class SealedFile(io.RawIOBase):
             raise self._damaged("it does not end in checksums and a footer")
         self._seal = found
         self._size = found.data_bytes + len(found.rest)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = (0, self._position, self._size)[whence] + offset
-        return self._position
 
     def read(self, size: int | None = -1) -> Any:
         """The next bytes, of the file's own where all of them are in one place."""
