@@ -4,9 +4,9 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import about, columns, counted, tag
-from imp_data.benchmarks import PACK_SCHEMA
-from imp_data.checks import benchmark_checks
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import benchmark_checks
+from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA
 
 
 def benchmark_assets(build: Build) -> list[dg.AssetsDefinition]:

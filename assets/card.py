@@ -4,8 +4,8 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import size
-from imp_data.card import write_card
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.card_stage import write_card
 
 
 def card_asset(build: Build) -> dg.AssetsDefinition:

@@ -9,20 +9,20 @@ from click import ClickException
 from assets.benchmarks import benchmark_assets
 from assets.card import card_asset
 from assets.console import brief
+from assets.duplicates import neighbours_assets
 from assets.images import images_assets
 from assets.jobs import jobs, weekly
 from assets.mixture import mixture_asset
 from assets.mobile import mobile_assets
-from assets.neighbours import neighbours_assets
 from assets.raw import inputs_assets, raw_assets, world_assets
 from assets.records import records_assets
 from assets.screened import screened_assets
 from assets.training import training_assets
 from imp_data.errors import UserError
-from imp_data.pipeline import Build
-from imp_data.places import at_home
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.environment import check_settings
 from imp_data.redaction import guard_logs
-from imp_data.settings import check_settings
+from imp_data.storage.paths import at_home
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "manifests/mixtures/demo.yaml"

@@ -9,13 +9,13 @@ import dagster as dg
 
 from assets.jobs import MIXTURE
 from assets.tables import bullets, table
-from imp_data.checks import Check
 from imp_data.errors import UserError
-from imp_data.pipeline import Build
-from imp_data.places import in_store
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import Check
+from imp_data.pipeline.stages import code_of
 from imp_data.redaction import redacted
-from imp_data.stamps import code_of
-from imp_data.store import StageResult
+from imp_data.storage import StageResult
+from imp_data.storage.paths import in_store
 
 Result = dg.MaterializeResult[Any]
 Compute = Callable[[], Result]

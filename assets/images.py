@@ -5,7 +5,7 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.tables import columns, counted, counts
 from imp_data.images.fingerprint import SCHEMA
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
 
 
 def images_assets(build: Build) -> list[dg.AssetsDefinition]:

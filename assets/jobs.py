@@ -5,7 +5,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
 
 # A run's tag: the mixture that it builds, by which the UI lists the runs of one.
 MIXTURE = "mixture"

@@ -6,9 +6,9 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import columns, counted, table
-from imp_data.checks import mixture_checks
 from imp_data.ledger import Outcome
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import mixture_checks
 from imp_data.sample import SAMPLE_SCHEMA
 
 

@@ -9,8 +9,7 @@ import dagster as dg
 from assets.factory import Result, report, stage
 from assets.launch import launch
 from assets.tables import size, table
-from imp_data.checks import Check, Finding
-from imp_data.mobile.delivery import (
+from imp_data.mobile.plan import (
     CODE,
     gguf_folder,
     pack,
@@ -20,7 +19,8 @@ from imp_data.mobile.delivery import (
     weigh,
     write_files,
 )
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import Check, Finding
 from imp_data.training.plan import Plan, command_line
 
 GROUP = "mobile"

@@ -8,11 +8,11 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import about, counted, size, table, tag
-from imp_data.checks import inputs_checks
-from imp_data.lockfile import held_to
-from imp_data.pipeline import Build
+from imp_data.manifests.lockfile import held_to
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import inputs_checks
 from imp_data.redaction import redacted
-from imp_data.store import StageResult
+from imp_data.storage import StageResult
 
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -79,7 +79,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         group="raw",
     )
     def world() -> Result:
-        from imp_data.demo import stage as demo
+        from demo import stage as demo
 
         result = demo.world(build)
         files = _files(build.data.raw(""), result.figures["files"], {})

@@ -6,8 +6,8 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import about, columns, counts, reasons, tag
-from imp_data.checks import records_checks
-from imp_data.pipeline import Build
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import records_checks
 from imp_data.sample import RECORD_SCHEMA
 
 _SHOWN = 8  # fields in a line of the log; Dagster's page has all

@@ -6,9 +6,9 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import columns, counts, reasons
-from imp_data.checks import screened_checks
-from imp_data.pipeline import Build
-from imp_data.screening import SCREENED_SCHEMA
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import screened_checks
+from imp_data.screening.quota_sampling import SCREENED_SCHEMA
 
 
 def screened_assets(build: Build) -> list[dg.AssetsDefinition]:

@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from imp_data.ledger import Reason, Repair
-from imp_data.manifest import Published
+from imp_data.manifests import Published
 from imp_data.redaction import redacted
 
 

@@ -11,11 +11,11 @@ import orjson
 from assets.factory import Result, report, stage
 from assets.launch import launch
 from assets.tables import counted, size, table
-from imp_data.pipeline import Build
-from imp_data.rebuild import rebuild
-from imp_data.recipes import Stage, StageName
-from imp_data.training.evidence import CODE as EVIDENCE
-from imp_data.training.evidence import gather
+from demo.evidence import CODE as EVIDENCE
+from demo.evidence import gather
+from imp_data.manifests.model import Stage, StageName
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
 from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, trained_on
 
 GROUP = "training"

@@ -37,11 +37,11 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from imp_data.fingerprints import fingerprints_of
 from imp_data.images import decoding
 from imp_data.images import fingerprint as ours
-from imp_data.images.archive import Shelf
-from imp_data.manifest import Limits
+from imp_data.images.fingerprint_cache import fingerprints_of
+from imp_data.images.reader import Shelf
+from imp_data.manifests import Limits
 
 _CHUNK = 100  # so large that what the pool itself does counts for little
 _SIDES_PX = (10_000, 240, 120, 96, 60, 32)

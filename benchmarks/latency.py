@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from imp_data.mobile.bundle import read_bundle
-from imp_data.mobile.latency import latency
-from imp_data.mobile.latency_report import PAPER, Report
+from imp_data.mobile.gguf.bundle import read_bundle
+from imp_data.mobile.measure.latency import latency
+from imp_data.mobile.measure.latency_report import PAPER, Report
 
 TEXT = {
     "model_type": "phi",
@@ -55,8 +55,8 @@ SHARD_BYTES = 1 << 30
 MEASURED = """
 import sys
 from pathlib import Path
-from imp_data.mobile.export import export
-from imp_data.mobile.stopwatch import peak_memory_bytes
+from imp_data.mobile.gguf.export import export
+from imp_data.mobile.measure.latency_worker import peak_memory_bytes
 export(Path(sys.argv[1]), Path(sys.argv[2]), [int(b) for b in sys.argv[3].split(",")], [384, 196])
 print(peak_memory_bytes())
 """

@@ -28,14 +28,14 @@ import scale
 from PIL import Image
 from recipe import Recipe
 
-from imp_data.arrow_dataset import write_index, write_shard
-from imp_data.images.archive import Shelf
-from imp_data.manifest import Folder
+from imp_data.images.reader import Shelf
+from imp_data.manifests import Folder
+from imp_data.mixture.arrow_dataset import write_index, write_shard
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.training.batches import Packing, steps_of
-from imp_data.training.sampling import modality_length_order, padding_share, random_order
-from imp_data.training.templates import TEMPLATES
-from imp_data.training.tokenizers import byte_level_bpe, prepared
+from imp_data.training.data.batch_sampler import Packing, steps_of
+from imp_data.training.data.chat_templates import TEMPLATES
+from imp_data.training.data.sampling import modality_length_order, padding_share, random_order
+from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 PHI2, IMAGE_TOKENS, MAX_LENGTH, SIDE = TEMPLATES["phi2"], 729, 3072, 384
 # Imp's: 4 samples a device, 8 devices, 4 batches a step.
@@ -220,9 +220,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_200, help="timed samples")
     parser.add_argument("--only", choices=["padding"], help="measure this alone")
     asked = parser.parse_args()
-    from imp_data.training.collating import Collator
-    from imp_data.training.dataset import Figures, MixtureDataset
-    from imp_data.training.preflight import accepted, preflight, report_text
+    from imp_data.training.data.collator import Collator
+    from imp_data.training.data.dataset import Figures, MixtureDataset
+    from imp_data.training.data.preflight import accepted, preflight, report_text
 
     made = records(asked.rows)
     shelf = lay(asked.folder, made)

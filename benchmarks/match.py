@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from imp_data.images.clusters import clusters, pairs
-from imp_data.images.match import Hashes, index, nearest, nearest_within
+from imp_data.images.hamming import Hashes, index, nearest, nearest_within
 
 # The slow ones run on this share of the queries, and their time is multiplied.
 _SHARE = 20

@@ -22,14 +22,14 @@ import pyarrow as pa
 from rehearsal import elsewhere, peak_mib
 from scale import captions, mix665k
 
-from imp_data.arrow_dataset import write_index, write_shard
-from imp_data.fingerprints import fingerprint_table, fingerprint_writer, picture_names
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.neighbours import report
+from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer, picture_names
+from imp_data.mixture.arrow_dataset import write_index, write_shard
+from imp_data.mixture.duplicates.analysis import report
+from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.shards import shard_names
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.shuffle import shard_names
-from imp_data.stated import root_digest
-from imp_data.store import file_sha256, json_text
+from imp_data.storage import file_sha256, json_text
 
 _SHARD_ROWS = 50_000
 _MIX, _CAPTIONS = 665_298, 334_702

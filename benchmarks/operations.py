@@ -43,7 +43,7 @@ class Cost(NamedTuple):
 
 def cost_of(network: Any) -> Cost:
     """Of a network as `lora.attach` returns it; one on the device `meta` will do."""
-    from imp_data.training.lora import plain
+    from imp_data.training.model.lora import plain
 
     base = plain(network)
     text, vision = base.config.text_config, base.config.vision_config

@@ -23,12 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from imp_data.demo.album import scene
-from imp_data.fingerprints import fingerprint_table, fingerprint_writer
-from imp_data.images.archive import Shelf
+from demo.drawing.album import scene
 from imp_data.images.fingerprint import Fingerprint, fingerprints
-from imp_data.images.match import band_radii, index, masks, nearest_within
-from imp_data.manifest import Limits
+from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer
+from imp_data.images.hamming import band_radii, index, masks, nearest_within
+from imp_data.images.reader import Shelf
+from imp_data.manifests import Limits
 
 DRAWN, SIDE_PX, QUALITY = 300, 256, 95
 BENCHMARK_HASHES, MAX_BITS, QUERIES = 28_408, 10, 200_000

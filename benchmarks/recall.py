@@ -4,13 +4,12 @@
 
 Pictures are the photographs below the folder (default: IMP_REAL_DATA), one of each group that look
 alike; crops of them, scaled to usual sizes, so many in all; and drawn ones with the spectrum of
-photographs. All are JPEGs. Each is altered in every way that `imp_data.images.alterations` knows,
-and each copy is hashed by our pass at several least sides after decoding and by imagehash, which
-decodes in full. A copy is found if it is within the distance of its own picture, hashed in the
-same way; it is a false positive with each picture of another origin within the distance. Intervals
-are Wilson's, 95 %; they take copies for independent, which those of one photograph are not quite.
-The last line is one JSON object.
-"""
+photographs. All are JPEGs. Each is altered in every way of
+`imp_data.screening.decontamination.augmentations`, and each copy is hashed by our pass at several
+least sides after decoding and by imagehash, which decodes in full. A copy is found if it is within
+the distance of its own picture, hashed in the same way; it is a false positive with each picture of
+another origin within the distance. Intervals are Wilson's, 95 %; they take copies for independent,
+which those of one photograph are not quite. The last line is one JSON object."""
 
 import argparse
 import io
@@ -30,9 +29,9 @@ from fingerprint import photo_like
 from PIL import Image, ImageOps
 
 from imp_data.images import decoding
-from imp_data.images.alterations import ALTERATIONS, altered
 from imp_data.images.rgb import rgb
-from imp_data.recall import both_looks, least_bits, plain_copy
+from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
+from imp_data.screening.decontamination.recall import both_looks, least_bits, plain_copy
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000

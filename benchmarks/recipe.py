@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from imp_data.images.archive import Shelf
-from imp_data.training.encoding import IGNORED
-from imp_data.training.lora import plain
-from imp_data.training.sampling import modality_length_order
-from imp_data.training.templates import TEMPLATES
+from imp_data.images.reader import Shelf
+from imp_data.training.data.chat_templates import TEMPLATES
+from imp_data.training.data.encoding import IGNORED
+from imp_data.training.data.sampling import modality_length_order
+from imp_data.training.model.lora import plain
 
 PICTURE = -200  # where a picture's features go, as in the original
 

@@ -33,17 +33,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import scale
 
-from imp_data.benchmarks import PACK_SCHEMA, read_pack
-from imp_data.checks import mixture_checks, records_checks, screened_checks
-from imp_data.datadir import DataDir
-from imp_data.fingerprints import fingerprint_table, fingerprint_writer, picture_names
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.match import Hashes, index, nearest_within
+from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer, picture_names
+from imp_data.images.hamming import Hashes, index, nearest_within
 from imp_data.ledger import Outcome, Reason
-from imp_data.manifest import Benchmark, Expect, File, Recipe, load_recipe
-from imp_data.pipeline import Build
-from imp_data.rebuild import stages
-from imp_data.store import arrow_batches, digest_of_files, write_stamp, xxh3_keys
+from imp_data.manifests import Benchmark, Expect, File, Recipe, load_recipe
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.checks import mixture_checks, records_checks, screened_checks
+from imp_data.pipeline.run_all import stages
+from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA, read_pack
+from imp_data.storage import arrow_batches, digest_of_files, write_stamp, xxh3_keys
+from imp_data.storage.data_dir import DataDir
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065

@@ -28,18 +28,18 @@ import torch
 from recipe import Recipe, apart, recipe_order, spliced
 from torch import nn
 
-import imp_data.training.stage as stage_module
-from imp_data.recipes import Model, Stage, load_model
-from imp_data.training.architecture import build
-from imp_data.training.batches import Packing, steps_of
-from imp_data.training.corpus import Corpus
-from imp_data.training.lora import attach, plain
-from imp_data.training.material import data_of
-from imp_data.training.preflight import accepted, preflight
-from imp_data.training.reporting import Reporter, read_metrics
-from imp_data.training.sampling import modality_length_order, random_order
-from imp_data.training.stage import Job, arguments, train_stage
-from imp_data.training.trainer import parameter_groups
+import imp_data.training.loop.stage as stage_module
+from imp_data.manifests.model import Model, Stage, load_model
+from imp_data.training.data.batch_sampler import Packing, steps_of
+from imp_data.training.data.mixture_input import Corpus
+from imp_data.training.data.preflight import accepted, preflight
+from imp_data.training.data.sampling import modality_length_order, random_order
+from imp_data.training.loop.reporting import Reporter, read_metrics
+from imp_data.training.loop.stage import Job, arguments, train_stage
+from imp_data.training.loop.stage_data import data_of
+from imp_data.training.loop.trainer import parameter_groups
+from imp_data.training.model.architecture import build
+from imp_data.training.model.lora import attach, plain
 
 MANIFESTS = Path(__file__).parents[1] / "manifests" / "models"
 ORDERS = ("random", "modality_length", "packed")

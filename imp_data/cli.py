@@ -11,8 +11,8 @@ import typer
 from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
-from imp_data.places import at_home, place
 from imp_data.redaction import guard, redacted
+from imp_data.storage.paths import at_home, place
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
 from imp_data.training import cli as training
 
@@ -54,7 +54,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell the life of one record: what was mended, where it went, and why."""
-    from imp_data.accounts import explain as lives_of
+    from imp_data.mixture.ledger_queries import explain as lives_of
 
     folder = place(mixture) if mixture else _current_mixture()
     lives = lives_of(folder, identity)
@@ -73,8 +73,8 @@ def explain(
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
-    from imp_data.verify import foreign_files, left_behind
-    from imp_data.verify import verify as problems_of
+    from imp_data.mixture.verify import foreign_files, left_behind
+    from imp_data.mixture.verify import verify as problems_of
 
     path = place(folder)
     problems, foreign = problems_of(path), foreign_files(path)
@@ -104,7 +104,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Tell what changed between two builds, by source and reason."""
-    from imp_data.accounts import diff as changes_between
+    from imp_data.mixture.ledger_queries import diff as changes_between
 
     changes = changes_between(place(old), place(new))
     if as_json:
@@ -127,7 +127,7 @@ def schemas(
     check: Annotated[bool, typer.Option(help="Write nothing; fail if one is stale.")] = False,
 ) -> None:
     """Write the JSON Schemas of manifests, samples and the ledger."""
-    from imp_data.contracts import schema_path, stale_schemas, write_schemas
+    from imp_data.manifests.json_schemas import schema_path, stale_schemas, write_schemas
 
     path = place(folder)
     stale = stale_schemas(path) if check else write_schemas(path)
@@ -145,7 +145,7 @@ def fingerprint(
     """Fingerprint every picture: is it whole, what is it, what does it look like."""
     from collections import Counter
 
-    from imp_data.lookalikes import fingerprint_paths
+    from imp_data.images.compare import fingerprint_paths
 
     rows, unread = fingerprint_paths(paths, out)
     statuses = Counter(row.status for row in rows)
@@ -165,7 +165,7 @@ def match(
     as_json: AsJson = False,
 ) -> None:
     """Tell which pictures of one file look like one of the other."""
-    from imp_data.lookalikes import pairs
+    from imp_data.images.compare import pairs
 
     found = pairs(queries, references, max_distance)
     if as_json:
@@ -186,17 +186,17 @@ def neighbours(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a mixture says twice: pictures that look alike, answers that disagree."""
-    from imp_data import reports
+    from imp_data.mixture.duplicates import report
 
-    found = reports.neighbours(place(folder), fingerprints or [])
+    found = report.neighbours(place(folder), fingerprints or [])
     if as_json:
         print_json(found)
         return
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(reports.summary(found), *found["not_checked"], sep="\n", markup=False)
-    for section in reports.sections(found):
+    console.print(report.summary(found), *found["not_checked"], sep="\n", markup=False)
+    for section in report.sections(found):
         if section.rows:
             console.print(_table(*section))
 
@@ -221,13 +221,13 @@ mount_mobile(app)
 
 
 def _current_mixture() -> Path:
-    from imp_data.datadir import data_dir
-    from imp_data.manifest import Mixture, load
+    from imp_data.manifests import Mixture, load
+    from imp_data.storage.data_dir import data_dir
 
     mixture = load(
         Path(at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEFAULT_MIXTURE)), Mixture
     )
-    return data_dir(mixture).mixture(mixture.name)
+    return data_dir(mixture.drawn).mixture(mixture.name)
 
 
 def main() -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from typer.models import TyperPath
 
-from imp_data.places import at_home
+from imp_data.storage.paths import at_home
 
 
 def print_in_any_encoding() -> None:

@@ -16,13 +16,13 @@ from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
-from imp_data.card import write_card
-from imp_data.datadir import DataDir
-from imp_data.demo.stage import world as draw_demo
-from imp_data.manifest import load_recipe
-from imp_data.pipeline import Build
-from imp_data.reports import write_neighbours
-from imp_data.store import StageResult
+from demo.stage import world as draw_demo
+from imp_data.manifests import load_recipe
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.card_stage import write_card
+from imp_data.pipeline.duplicates_stage import write_neighbours
+from imp_data.storage import StageResult
+from imp_data.storage.data_dir import DataDir
 
 # Machines that run tests are busy; how long an example takes says nothing about the library.
 settings.register_profile("unhurried", deadline=None)

@@ -13,19 +13,19 @@ import polars as pl
 import pytest
 from conftest import World, encoded, photo, record
 
-from imp_data.datadir import DataDir
-from imp_data.engine.worker import Died, Raised, Worker
-from imp_data.manifest import load_recipe
-from imp_data.pipeline import Build
-from imp_data.rebuild import rebuild
+from imp_data.manifests import load_recipe
+from imp_data.parallel.worker import Died, Raised, Worker
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
+from imp_data.storage.data_dir import DataDir
 
 SIZE_PX = (40, 30)
 BUILD_SCRIPT = """
 import sys
 from pathlib import Path
 from imp_data.cli import UserError
-from imp_data.pipeline import Build
-from imp_data.rebuild import rebuild
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
 if __name__ == "__main__":
     try:
         rebuild(Build.of(Path(sys.argv[1])))

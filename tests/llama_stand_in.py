@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from imp_data.mobile.chat.connections import server_of
-from imp_data.mobile.sockets import private_socket
+from imp_data.mobile.runtime.sockets import private_socket
 
 ANSWER = "A red circle above a sign."
 

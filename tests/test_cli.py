@@ -15,7 +15,7 @@ import yaml
 from conftest import World, encoded, photo, record, run
 
 from imp_data import __version__
-from imp_data.places import place, scratch
+from imp_data.storage.paths import place, scratch
 
 # typer 0.25, the last that Dagster's dg works with, names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):

@@ -7,7 +7,7 @@ import yaml
 from conftest import World, encoded, run
 from PIL import Image, ImageDraw
 
-from imp_data.recipes import Model, load_model
+from imp_data.manifests.model import Model, load_model
 
 COLOURS = {
     "red": (220, 40, 40),

@@ -11,9 +11,9 @@ from hostile.tar_cases import TARS
 from hostile.zip_cases import ZIPS
 
 from imp_data.errors import UserError
-from imp_data.images.archive import DamagedMember, Shelf, TooManyBytes
-from imp_data.manifest import Folder, Limits
-from imp_data.unpack import unpack
+from imp_data.images.reader import DamagedMember, Shelf, TooManyBytes
+from imp_data.manifests import Folder, Limits
+from imp_data.raw.extract import unpack
 from trials import Outcome
 
 _SECONDS, _MIB = 20.0, 150

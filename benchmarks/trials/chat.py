@@ -63,7 +63,7 @@ def exported(folder: Path) -> Path:
     """A tiny model's files for llama.cpp, made in a process that ends: it takes PyTorch."""
     code = (
         "import sys; from pathlib import Path; from models import SIZE, save_model;"
-        "from imp_data.mobile.export import export; folder = Path(sys.argv[1]);"
+        "from imp_data.mobile.gguf.export import export; folder = Path(sys.argv[1]);"
         "export(save_model(folder / 'model'), folder / 'out', [16], [SIZE])"
     )
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

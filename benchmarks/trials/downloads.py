@@ -16,11 +16,11 @@ from unittest.mock import patch
 import httpx
 from scripted_server import Answer, Pause, Request, Reset, Step, scripted
 
-from imp_data import download, pace, redirects
 from imp_data.errors import UserError
-from imp_data.fetch import obtain
-from imp_data.lockfile import Locks
-from imp_data.manifest import File, Pictures
+from imp_data.manifests import File, Pictures
+from imp_data.manifests.lockfile import Locks
+from imp_data.raw import download, minimum_speed, redirects
+from imp_data.raw.fetch import obtain
 from trials import Outcome
 
 BODY = bytes(range(256)) * 400
@@ -409,7 +409,7 @@ def hurried() -> Iterator[None]:
     with (
         patch.object(download, "_sleep", lambda seconds: None),
         patch.object(download, "_TIMEOUT", httpx.Timeout(0.15)),
-        patch.object(pace, "WINDOW_SECONDS", 0.1),
+        patch.object(minimum_speed, "WINDOW_SECONDS", 0.1),
         patch.object(redirects, "HEADERS_SECONDS", 0.12),
         patch.dict("os.environ", {"NO_PROXY": "*"}),
     ):

@@ -11,7 +11,7 @@ from hostile.images import encoded, jpeg, photo, png
 from imp_data.images.decoding import rgb_of
 from imp_data.images.fingerprint import look
 from imp_data.images.refusals import NoImage, TooManyPixels
-from imp_data.manifest import Limits
+from imp_data.manifests import Limits
 from trials import Outcome
 
 _LIMITS = Limits(max_pixels=4_000_000)

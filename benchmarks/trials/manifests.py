@@ -86,8 +86,8 @@ def _started() -> "subprocess.Popen[str]":
 def read_all() -> None:
     """Read the manifests that stdin names, and answer for each: `held`, or what did not."""
     from imp_data.errors import UserError
-    from imp_data.manifest import ROOMS, load
-    from imp_data.recipes import Model
+    from imp_data.manifests import ROOMS, load
+    from imp_data.manifests.model import Model
 
     rooms = {**ROOMS, "models": Model}
     # On top of what the libraries have mapped.

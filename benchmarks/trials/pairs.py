@@ -48,7 +48,7 @@ def alone(folder: Path) -> dict[str, str]:
 
 def whole(folder: Path, root: str, name: str) -> None:
     """Build a mixture from what is published, in a data directory of that name."""
-    from imp_data.rebuild import rebuild
+    from imp_data.pipeline.run_all import rebuild
 
     raw = folder / root / "raw"
     if not raw.exists():
@@ -86,16 +86,16 @@ def started(folder: Path, name: str, said: Path, hold: bool = False) -> int:
 
 def hold_records(folder: Path) -> None:
     """Let this process be at the first records until the other has said something."""
-    from imp_data import pipeline
+    from imp_data.pipeline import build
 
-    make = pipeline.build_records
+    make = build.build_records
 
     def held(*arguments: Any) -> Any:
         print("is at the records", flush=True)
         wait_for("waits for", folder / "said-1")
         return make(*arguments)
 
-    pipeline.build_records = held
+    build.build_records = held
 
 
 def wait_for(word: str, said: Path) -> None:
@@ -179,8 +179,8 @@ def wrong(folder: Path, expected: dict[str, str], names: tuple[str, ...]) -> str
 
 def unsound(folder: Path, names: tuple[str, ...]) -> Iterator[Outcome]:
     """What `verify` finds, and what would be built again."""
-    from imp_data.rebuild import rebuild
-    from imp_data.verify import verify
+    from imp_data.mixture.verify import verify
+    from imp_data.pipeline.run_all import rebuild
 
     for name in names:
         for problem in verify(folder / "pair" / "mixtures" / name):

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
-from imp_data.layouts.elements import json_spans
-from imp_data.layouts.parsing import parse
 from imp_data.ledger import Verdict
-from imp_data.manifest import Limits, Source
-from imp_data.records import build_records
+from imp_data.manifests import Limits, Source
+from imp_data.records.build import build_records
+from imp_data.records.json_array.parse import parse
+from imp_data.records.json_array.scanner import json_spans
 from trials import Outcome
 
 FIELDS = frozenset({"conversations"})

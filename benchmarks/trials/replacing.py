@@ -33,7 +33,7 @@ _SAID = ("a run was killed as it replaced it", "a build is replacing this mixtur
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
     """Every change of each way, then kills at moments drawn by the seed."""
-    import imp_data.store  # noqa: F401 (once, and not in each fork)
+    import imp_data.storage  # noqa: F401 (once, and not in each fork)
 
     for way in WAYS:
         yield from kills(f"a folder, {way}", partial(of_a_folder, folder / "folder", way))
@@ -87,7 +87,8 @@ def quiet() -> None:
 
 def count(number: int, way: str) -> None:
     """Let this process die before its change of that number, and replace folders in that way."""
-    from imp_data.store import files, replacing
+    from imp_data.storage import atomic_write
+    from imp_data.storage import replace_folder as replace_folder_module
 
     left, begun = number, False
 
@@ -99,18 +100,18 @@ def count(number: int, way: str) -> None:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def exchanged(one: Path, other: Path, real: Any = replacing._exchanged) -> bool:
+    def exchanged(one: Path, other: Path, real: Any = replace_folder_module._exchanged) -> bool:
         sys.audit("exchange")
         return bool(real(one, other))
 
-    def replace_folder(*arguments: Any, real: Any = replacing.replace_folder) -> None:
+    def replace_folder(*arguments: Any, real: Any = replace_folder_module.replace_folder) -> None:
         sys.audit("replacing")
         real(*arguments)
 
-    files.replace_folder = replace_folder
-    replacing._exchanged = exchanged if way == WAYS[0] else lambda *_: False
+    atomic_write.replace_folder = replace_folder
+    replace_folder_module._exchanged = exchanged if way == WAYS[0] else lambda *_: False
     if way == WAYS[2]:
-        replacing._renamed = lambda *_: False
+        replace_folder_module._renamed = lambda *_: False
     sys.addaudithook(hook)
 
 
@@ -143,7 +144,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def replace(folder: Path, files: dict[str, bytes]) -> None:
     """The folder, with these files of ours."""
-    from imp_data.store import written_aside
+    from imp_data.storage import written_aside
 
     with written_aside(folder, "last.ours", alone=True, ours=of_ours) as aside:
         aside.mkdir()
@@ -162,7 +163,7 @@ def of_a_folder(root: Path, way: str, number: int) -> tuple[bool, str | None]:
 def wrong_folder(folder: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str | None:
     """What is wrong after a kill, or after the next run."""
     from imp_data.errors import UserError
-    from imp_data.store import check_not_moved
+    from imp_data.storage import check_not_moved
 
     if not set(FOREIGN.values()) <= set(contents(folder.parent).values()):
         return "a file of others is gone"
@@ -186,7 +187,7 @@ def wrong_folder(folder: Path, old: dict[str, bytes], new: dict[str, bytes]) -> 
 def prepared(folder: Path) -> None:
     """A mixture in `whole`, all but the mixture of its successor, and the successor in `new`."""
     build = build_of(folder, "whole")
-    from imp_data.rebuild import rebuild
+    from imp_data.pipeline.run_all import rebuild
 
     rebuild(build)
     manifest = folder / "manifests/mixtures/small.yaml"
@@ -202,9 +203,9 @@ def prepared(folder: Path) -> None:
 
 def build_of(folder: Path, root: str, name: str = "small") -> Any:
     """The build of a mixture in the data directory of that name."""
-    from imp_data.datadir import DataDir
-    from imp_data.manifest import load_recipe
-    from imp_data.pipeline import Build
+    from imp_data.manifests import load_recipe
+    from imp_data.pipeline.build import Build
+    from imp_data.storage.data_dir import DataDir
 
     recipe = load_recipe(folder / f"manifests/mixtures/{name}.yaml")
     return Build(recipe, DataDir(folder / root))
@@ -253,7 +254,7 @@ def reported(work: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:
 
 def mixtures(folder: Path) -> Iterator[Outcome]:
     """The trials on a mixture."""
-    from imp_data.training.shards import Shards  # noqa: F401 (once, and not in each fork)
+    from imp_data.training.data.shards import Shards  # noqa: F401 (once, and not in each fork)
 
     for way in WAYS:
         yield from kills(f"a mixture, {way}", partial(of_a_mixture, folder, way))
@@ -261,13 +262,13 @@ def mixtures(folder: Path) -> Iterator[Outcome]:
 
 def wrong_mixture(folder: Path) -> str | None:
     """What is wrong after a kill, or after the next run."""
-    from imp_data.accounts import diff, explain
-    from imp_data.card import write_card
     from imp_data.errors import UserError
-    from imp_data.reports import neighbours
-    from imp_data.training.corpus import opened
-    from imp_data.training.shards import Shards
-    from imp_data.verify import verify
+    from imp_data.mixture.duplicates.report import neighbours
+    from imp_data.mixture.ledger_queries import diff, explain
+    from imp_data.mixture.verify import verify
+    from imp_data.pipeline.card_stage import write_card
+    from imp_data.training.data.mixture_input import opened
+    from imp_data.training.data.shards import Shards
 
     mixture = folder / "trial/mixtures/small"
     found, said = set[str](), set[str]()
@@ -315,13 +316,14 @@ def at_a_moment(root: Path, moment: float) -> str | None:
     if child == 0:
         status = 1
         try:
-            from imp_data.store import files, replacing
+            from imp_data.storage import atomic_write
+            from imp_data.storage import replace_folder as replace_folder_module
 
             def begun(*arguments: Any) -> None:
                 os.write(writing, b"1")
-                replacing.replace_folder(*arguments)
+                replace_folder_module.replace_folder(*arguments)
 
-            files.replace_folder = begun
+            atomic_write.replace_folder = begun
             replace(folder, new)
             status = 0
         finally:

@@ -203,7 +203,7 @@ def damaged(path: Path, trial: Trial) -> None:
 def rebuilt(folder: Path, root: Path, trial: Trial) -> str | None:
     """Build both mixtures, a second time where an error named the file; what is then wrong."""
     from imp_data.errors import UserError
-    from imp_data.verify import verify
+    from imp_data.mixture.verify import verify
 
     expected = json.loads((folder / "expected.json").read_text())
     for attempt in (1, 2):
@@ -230,10 +230,10 @@ def rebuilt(folder: Path, root: Path, trial: Trial) -> str | None:
 
 def readers_fail_well(mixture: Path) -> str | None:
     """What a reader of a damaged mixture gets that is neither an answer nor an error naming it."""
-    from imp_data.accounts import diff, explain
     from imp_data.errors import UserError
-    from imp_data.reports import neighbours
-    from imp_data.training.corpus import opened
+    from imp_data.mixture.duplicates.report import neighbours
+    from imp_data.mixture.ledger_queries import diff, explain
+    from imp_data.training.data.mixture_input import opened
 
     for reader in (
         lambda: explain(mixture, "1"),
@@ -256,10 +256,10 @@ def digests(mixture: Path) -> dict[str, str]:
 
 def build_both(folder: Path, root: Path) -> None:
     """Build both mixtures in a data directory."""
-    from imp_data.datadir import DataDir
-    from imp_data.manifest import load_recipe
-    from imp_data.pipeline import Build
-    from imp_data.rebuild import rebuild
+    from imp_data.manifests import load_recipe
+    from imp_data.pipeline.build import Build
+    from imp_data.pipeline.run_all import rebuild
+    from imp_data.storage.data_dir import DataDir
 
     for name in NAMES:
         rebuild(Build(load_recipe(folder / f"manifests/mixtures/{name}.yaml"), DataDir(root)))
@@ -269,9 +269,9 @@ def build_whole(folder: Path) -> None:
     """Build what is to be damaged, and a journal as an interrupted run leaves it."""
     import pyarrow.parquet as pq
 
-    from imp_data.datadir import DataDir
     from imp_data.images.decoding import decoder
-    from imp_data.store import parquet_writer
+    from imp_data.storage import parquet_writer
+    from imp_data.storage.data_dir import DataDir
 
     whole = folder / "whole"
     build_both(folder, whole)

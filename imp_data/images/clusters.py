@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imp_data.engine import map_ordered
-from imp_data.images.match import (
+from imp_data.images.hamming import (
     BAND_BITS,
     Hashes,
     Places,
@@ -18,6 +17,7 @@ from imp_data.images.match import (
     masks,
     runs,
 )
+from imp_data.parallel import map_ordered
 
 # Unrelated pictures are 32 bits apart on average; beyond this bands no longer tell them apart.
 _MOST_BITS = 15

@@ -11,11 +11,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError, features
 
-from imp_data.images.jpeg import check_scans
+from imp_data.images.completeness import JPEGS, load_whole
+from imp_data.images.jpeg_completeness import check_scans
 from imp_data.images.phash import FLAT_LEVELS, Frequencies, frequencies, strips
 from imp_data.images.refusals import NoImage, TooManyPixels
 from imp_data.images.rgb import RGB_RULE, allow_text, rgb
-from imp_data.images.whole import JPEGS, load_whole
 
 __all__ = ["NoImage", "TooManyPixels"]
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from imp_data.images.archive import AmbiguousImage, DamagedMember, Pictures, TooManyBytes
+from imp_data.images.completeness import load_whole
 from imp_data.images.decoding import (
     check_pixels,
     has_memory_for,
@@ -17,9 +17,9 @@ from imp_data.images.decoding import (
     quietly,
 )
 from imp_data.images.phash import Frequencies, phashes, upright
+from imp_data.images.reader import AmbiguousImage, DamagedMember, Pictures, TooManyBytes
 from imp_data.images.refusals import CutShort, NoImage, TooManyPixels
-from imp_data.images.whole import load_whole
-from imp_data.manifest import Limits
+from imp_data.manifests import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
-from imp_data.folders import files_below, is_sidecar
-from imp_data.images.archive import Shelf
-from imp_data.images.members import DamagedMember, member_head, member_names
-from imp_data.images.spellings import ENDINGS, shown
-from imp_data.manifest import Folder
+from imp_data.images.archive_members import DamagedMember, member_head, member_names
+from imp_data.images.path_spellings import ENDINGS, shown
+from imp_data.images.reader import Shelf
+from imp_data.manifests import Folder
+from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
+from imp_data.storage.folders import files_below, is_sidecar
 
 _ARCHIVES = ("zip", "tar")
 _PACKED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}

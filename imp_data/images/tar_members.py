@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.image_paths import normal_path
-from imp_data.images.links import MOST_PATH_CHARACTERS, followed, link_target
-from imp_data.images.stored_zip import REMEDY
-from imp_data.objects import State
-from imp_data.ranges import opened
-from imp_data.tars import MOST_MEMBERS, Stored, members, stored
+from imp_data.images.archive_links import MOST_PATH_CHARACTERS, followed, link_target
+from imp_data.images.remote_zip import REMEDY
+from imp_data.storage.image_paths import normal_path
+from imp_data.storage.object_store import State
+from imp_data.storage.range_reader import opened
+from imp_data.storage.tar_stream import MOST_MEMBERS, Stored, members, stored
 
 
 class TarMembers(NamedTuple):

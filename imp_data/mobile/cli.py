@@ -47,8 +47,8 @@ def export(
 ) -> None:
     """Write a merged model as GGUF files for llama.cpp."""
     need_extra()
-    from imp_data.mobile.asking import asking
-    from imp_data.mobile.export import export as write
+    from imp_data.mobile.chat.prompts import asking
+    from imp_data.mobile.gguf.export import export as write
 
     sizes = numbers_of("--resolution", resolution) if resolution else None
     limit = int(max_file * 1e9) if max_file else None
@@ -69,9 +69,9 @@ def parity(
 ) -> None:
     """Tell whether an export answers as its model does; exit status 1 if it does not."""
     need_extra()
-    from imp_data.mobile.cases import drawn_cases, given_cases
-    from imp_data.mobile.parity import parity as compare
-    from imp_data.store import write_text
+    from imp_data.mobile.measure.parity import parity as compare
+    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    from imp_data.storage import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
     report = compare(model, folder, cases, settings_of(threads, exact=True))
@@ -100,9 +100,9 @@ def latency(
 ) -> None:
     """Measure an export on this machine by the paper's protocol."""
     need_extra()
-    from imp_data.mobile.bundle import read_bundle
-    from imp_data.mobile.latency import latency as measure
-    from imp_data.store import write_text
+    from imp_data.mobile.gguf.bundle import read_bundle
+    from imp_data.mobile.measure.latency import latency as measure
+    from imp_data.storage import write_text
 
     held = read_bundle(folder)
     wanted = [precision_of(word) for word in precision.split(",")] if precision else None
@@ -132,11 +132,11 @@ def quality(
 ) -> None:
     """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
     need_extra()
-    from imp_data.mobile.cases import drawn_cases, given_cases
-    from imp_data.mobile.exam import Exam
-    from imp_data.mobile.quality import quality as compare
-    from imp_data.mobile.quality_chart import chart_svg
-    from imp_data.store import write_text
+    from imp_data.mobile.measure.qa_accuracy import Exam
+    from imp_data.mobile.measure.quality import quality as compare
+    from imp_data.mobile.measure.quality_chart import chart_svg
+    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    from imp_data.storage import write_text
 
     cases = given_cases(picture, question) if picture else drawn_cases()
     exam = Exam(questions, images) if questions else None
@@ -163,8 +163,8 @@ def bundle(
 ) -> None:
     """Write DIR/mobile, the folder for a phone."""
     need_extra()
-    from imp_data.mobile.bundle import read_bundle
-    from imp_data.mobile.phone import write_phone_bundle
+    from imp_data.mobile.gguf.bundle import read_bundle
+    from imp_data.mobile.phone_folder import write_phone_bundle
 
     held = read_bundle(folder)
     chosen = precision_of(precision) if precision else held.precisions[-1]
@@ -195,8 +195,8 @@ def chat(
 ) -> None:
     """Serve a chat page, and the OpenAI protocol, over an export."""
     need_extra()
-    from imp_data.mobile.bundle import read_bundle
     from imp_data.mobile.chat.serving import serve
+    from imp_data.mobile.gguf.bundle import read_bundle
 
     held = read_bundle(folder)
     chosen = precision_of(precision) if precision else held.precisions[-1]

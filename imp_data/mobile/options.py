@@ -9,8 +9,8 @@ import typer
 from imp_data.errors import UserError
 
 if TYPE_CHECKING:
-    from imp_data.mobile.quantize import Precision
-    from imp_data.mobile.runtime import Settings
+    from imp_data.mobile.gguf.quantize import Precision
+    from imp_data.mobile.runtime.in_process import Settings
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a merged model.")]
 ExportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export.")]
@@ -24,7 +24,7 @@ Question = Annotated[str, typer.Option(help="What is asked about --picture.")]
 
 def precision_of(word: str, option: str = "--precision") -> "Precision":
     """Raises UserError that lists the known ones."""
-    from imp_data.mobile.quantize import Precision
+    from imp_data.mobile.gguf.quantize import Precision
 
     try:
         return Precision(word)
@@ -35,7 +35,7 @@ def precision_of(word: str, option: str = "--precision") -> "Precision":
 
 def settings_of(threads: int | None, exact: bool = False) -> "Settings":
     """How llama.cpp is to run; on all cores unless told otherwise."""
-    from imp_data.mobile.runtime import Settings
+    from imp_data.mobile.runtime.in_process import Settings
 
     return Settings(exact=exact, threads=threads or os.cpu_count() or 1)
 

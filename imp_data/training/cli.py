@@ -37,10 +37,10 @@ def train(
 ) -> None:
     """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
     _ready()
-    from imp_data.recipes import load_model
-    from imp_data.training.corpus import opened
-    from imp_data.training.run import Run
-    from imp_data.training.run import train as run_stages
+    from imp_data.manifests.model import load_model
+    from imp_data.training.data.mixture_input import opened
+    from imp_data.training.loop.run import Run
+    from imp_data.training.loop.run import train as run_stages
 
     run_stages(
         Run(
@@ -66,7 +66,7 @@ def merge(
 ) -> None:
     """Add LoRA to the weights: one folder that transformers loads."""
     _ready()
-    from imp_data.training.merge import merge as merge_run
+    from imp_data.training.model.merge import merge as merge_run
 
     facts = merge_run(run, out, precision)
     print(f"{out}: {facts['stage']} after {facts['steps']:,} steps")
@@ -91,8 +91,8 @@ def evaluate(
     blind: Annotated[bool, typer.Option("--blind", help="Show grey for each picture.")] = False,
 ) -> None:
     """Ask a model a file of questions, and score its answers by the benchmark's own measure."""
-    from imp_data.training.evaluate import evaluate as ask
-    from imp_data.training.evaluate import rescore, scores_text
+    from imp_data.training.evaluation.evaluate import evaluate as ask
+    from imp_data.training.evaluation.evaluate import rescore, scores_text
 
     if answers is not None:
         print(scores_text(rescore(answers, questions, benchmark, annotations, out)))
@@ -101,7 +101,7 @@ def evaluate(
         problem = "neither a model nor answers are named"
         raise UserError("evaluate", problem, "name the folder of a model, or --answers FILE")
     _ready()
-    from imp_data.training.generate import Speaker
+    from imp_data.training.evaluation.generate import Speaker
 
     say = Speaker(model).answer
     figures = ask(say, model.name, questions, images, benchmark, annotations, out, blind)

@@ -9,11 +9,10 @@ from typing import Any
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.manifest import load_recipe, model_digest
-from imp_data.pipeline import Build
-from imp_data.places import in_store
-from imp_data.recipes import Model, Stage, StageName, load_model
-from imp_data.store import (
+from imp_data.manifests import load_recipe, model_digest
+from imp_data.manifests.model import Model, Stage, StageName, load_model
+from imp_data.pipeline.build import Build
+from imp_data.storage import (
     StageResult,
     code_version,
     digest_of_files,
@@ -22,7 +21,8 @@ from imp_data.store import (
     text_digest,
     tree_digest,
 )
-from imp_data.training.run_folder import make_way
+from imp_data.storage.paths import in_store
+from imp_data.training.loop.run_folder import make_way
 
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.
 Command = Callable[[Sequence[str]], object]

@@ -18,7 +18,7 @@ from imp_data.images.decoding import (
     rgb_of,
 )
 from imp_data.mobile.chat.rules import Refused
-from imp_data.mobile.pictures import png
+from imp_data.mobile.runtime.images import png
 
 IMAGE_BYTES = 8 << 20
 # What browsers and phones make, by Pillow's names; and how many pixels one may have, so that none

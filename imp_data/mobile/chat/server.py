@@ -15,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from imp_data.mobile.bundle import Asking
 from imp_data.mobile.chat.errors import answer_of, on_crash, on_http_error
 from imp_data.mobile.chat.gate import Gate, Labelled, Queue
 from imp_data.mobile.chat.images import Square, data_url, squared_file
@@ -23,6 +22,7 @@ from imp_data.mobile.chat.intake import body_of
 from imp_data.mobile.chat.requests import asked_of
 from imp_data.mobile.chat.rules import Refused
 from imp_data.mobile.chat.upstream import model_at, passed_on
+from imp_data.mobile.gguf.bundle import Asking
 
 _TYPES = {
     ".css": "text/css",

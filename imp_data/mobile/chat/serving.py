@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from imp_data.errors import UserError
-from imp_data.mobile.bundle import Bundle
 from imp_data.mobile.chat.connections import server_of
 from imp_data.mobile.chat.gate import LOOPBACK
 from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.pictures import squared
-from imp_data.mobile.quantize import Precision
-from imp_data.mobile.runtime import Settings, open_runtime
+from imp_data.mobile.gguf.bundle import Bundle
+from imp_data.mobile.gguf.quantize import Precision
+from imp_data.mobile.runtime.images import squared
+from imp_data.mobile.runtime.in_process import Settings, open_runtime
 
 
 def serve(

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from imp_data.mobile.chat.errors import error
 from imp_data.mobile.chat.rules import Refused
-from imp_data.mobile.sockets import BASE
+from imp_data.mobile.runtime.sockets import BASE
 
 _TOO_LONG = "exceed_context_size_error"
 # A 4-bit model on two old cores needs half a minute to see a picture.

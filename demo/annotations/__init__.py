@@ -1,0 +1,1 @@
+"""Questions, answers and captions that are true of a drawn image."""

@@ -1,0 +1,73 @@
+"""Boxes and phrases for parts of a scene, as RefCOCO and Visual Genome have them in LLaVA."""
+
+import random
+import re
+
+from demo.annotations.questions import Exchange, names
+from demo.drawing.album import Picture
+from demo.drawing.ink import Box
+from demo.drawing.scenes import Scene
+
+BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes: "
+REGION_PROMPT = "Please provide a short description for this region: "
+_SMALLEST_PART_PX = 14
+_PART = re.compile(" (half|quarter) of ")
+
+
+def padded_box(box: Box, size: tuple[int, int]) -> str:
+    """A box in pixels as LLaVA writes it: in shares of the picture padded to a square.
+
+    LLaVA pads the shorter side on both ends alike (expand2square, haotian-liu/LLaVA).
+    """
+    side = max(size)
+    across, down = (side - size[0]) / 2, (side - size[1]) / 2
+    left, top, right, bottom = box
+    shares = (left + across, top + down, right + across, bottom + down)
+    return "[" + ", ".join(f"{share / side:.2f}" for share in shares) + "]"
+
+
+def regions(scene: Scene) -> list[tuple[str, Box]]:
+    """A phrase for each thing, for the sign, and for parts of them."""
+    sign = f"{scene.sign_colour} sign"
+    found = [(f"the {sign} that says {scene.word}", scene.sign_box)]
+    found += [(f"the {part} of the {sign}", box) for part, box in _parts(scene.sign_box)[:4]]
+    for name, thing in zip(names(scene), scene.things, strict=True):
+        found.append((f"the {name}", thing.box))
+        found += [(f"the {part} of the {name}", box) for part, box in _parts(thing.box)]
+    return found
+
+
+def _parts(box: Box) -> list[tuple[str, Box]]:
+    """Halves, then quarters, as far as they are large enough to be looked at."""
+    left, top, right, bottom = box
+    across, down = (left + right) // 2, (top + bottom) // 2
+    parts: list[tuple[str, Box]] = [
+        ("left half", (left, top, across, bottom)),
+        ("right half", (across, top, right, bottom)),
+        ("upper half", (left, top, right, down)),
+        ("lower half", (left, down, right, bottom)),
+        ("upper left quarter", (left, top, across, down)),
+        ("upper right quarter", (across, top, right, down)),
+        ("lower left quarter", (left, down, across, bottom)),
+        ("lower right quarter", (across, down, right, bottom)),
+    ]
+    return [(name, part) for name, part in parts if _smallest_side(part) >= _SMALLEST_PART_PX]
+
+
+def _smallest_side(box: Box) -> int:
+    return min(box[2] - box[0], box[3] - box[1])
+
+
+def region_exchanges(
+    picture: Picture[Scene], rng: random.Random, most: int, *, whole_things: bool = False
+) -> list[Exchange]:
+    """Box for phrase or phrase for box, at most so many."""
+    found = [r for r in regions(picture.facts) if not (whole_things and _PART.search(r[0]))]
+    exchanges: list[Exchange] = []
+    for phrase, box in rng.sample(found, min(most, len(found))):
+        written = padded_box(box, picture.size)
+        if rng.random() < 0.5:
+            exchanges.append((f"{BOX_PROMPT}{phrase}.", written))
+        else:
+            exchanges.append((f"{REGION_PROMPT}{written}.", f"{phrase[0].upper()}{phrase[1:]}."))
+    return exchanges

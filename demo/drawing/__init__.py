@@ -1,0 +1,1 @@
+"""Images drawn from facts, with a fixed seed each."""

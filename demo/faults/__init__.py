@@ -1,0 +1,1 @@
+"""Records with planted faults, each with its expected outcome."""

@@ -1,0 +1,1 @@
+"""Each upstream source at one-thousandth scale, in its own file format."""

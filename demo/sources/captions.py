@@ -1,0 +1,124 @@
+"""ShareGPT4V and LAION-GPT4V: long captions of pictures from many places."""
+
+from typing import Any, Final
+
+from demo.annotations.captions import Facts, described, short_title
+from demo.drawing.album import (
+    Picture,
+    cover,
+    diagram,
+    encoded,
+    hexadecimal,
+    infographic,
+    number,
+    opened,
+    page,
+    scene,
+    seeded,
+    statista_chart,
+)
+from demo.sources.llava import Entry, coco, coco_path, pictured
+
+SHAREGPT4V: Final = {
+    "coco": 50,
+    "llava_pretrain": 24,
+    "sam": 20,
+    "wikiart": 2,
+    "web_celebrity": 2,
+    "web_landmark": 2,
+    "share_textvqa": 2,
+}
+LAION: Final = 18
+# The first of ShareGPT4V's COCO pictures that LLaVA's records do not have.
+_COCO_STARTS = 168
+_PROMPTS: Final = (
+    "What is this photo about?",
+    "What do you see happening in this image?",
+    "Can you describe this image in detail?",
+    "Describe this image and its style in a very detailed manner.",
+    "What are the key elements in this picture?",
+)
+
+
+def sharegpt4v() -> list[Entry]:
+    """The 102 records without a fault, family by family."""
+    found = []
+    for family, count in SHAREGPT4V.items():
+        for n in range(count):
+            path, picture = family_picture(family, n)
+            prompt = seeded("sharegpt4v", family, n).choice(_PROMPTS)
+            identity = path.rsplit("/", 1)[-1].removesuffix(".jpg")
+            record = pictured(identity, path, [(prompt, described(picture.facts))])
+            found.append(Entry(record, picture.data))
+    return sorted(found, key=lambda entry: hexadecimal(16, "sharegpt4v", entry.record["image"]))
+
+
+def family_picture(family: str, n: int) -> tuple[str, Picture[Facts]]:
+    """The path, as upstream writes it, and the picture of the n-th of a family."""
+    name = number(0, 10**9, family, n)
+    match family:
+        case "coco":
+            return coco_path(n + _COCO_STARTS), coco(n + _COCO_STARTS)
+        case "llava_pretrain":
+            folder = f"{name % 700:05d}"
+            path = f"llava/llava_pretrain/images/{folder}/{folder}{name % 9999:04d}.jpg"
+            return path, web_picture(n, "llava_pretrain")
+        case "sam":
+            return f"sam/images/sa_{name % 11_000_000}.jpg", scene("sam", n)
+        case "web_celebrity":
+            return f"web-celebrity/images/{7 * n + 3}.jpg", cover("web-celebrity", n)
+        case "web_landmark":
+            return f"web-landmark/images/landmark_{n + 1}.jpg", scene("web-landmark", n)
+        case "wikiart":
+            return f"wikiart/images/{hexadecimal(6, 'wikiart', n)}.jpg", scene("wikiart", n)
+        case _:
+            return f"share_textvqa/images/{hexadecimal(16, 'not there', n)}.jpg", scene(family, n)
+
+
+def web_picture(n: int, *name: str) -> Picture[Facts]:
+    """What stands on web pages: photos above all, and printed matter of every kind."""
+    match n % 8:
+        case 1 | 4:
+            return cover(*name, n)
+        case 2:
+            return infographic(*name, n)
+        case 3:
+            return statista_chart(*name, n, form="JPEG")
+        case 6:
+            return diagram(*name, n, form="JPEG")[0]
+        case 7:
+            return page(*name, n, form="JPEG")
+        case _:
+            return scene(*name, n)
+
+
+def laion_rows() -> list[dict[str, Any]]:
+    """Rows of LAION-GPT4V; `image` is there and holds nothing, as upstream."""
+    return [laion_row(n, described(web_picture(n, "laion_gpt4v").facts)) for n in range(LAION)]
+
+
+def laion_row(n: int, caption: str | None) -> dict[str, Any]:
+    title = short_title(web_picture(n, "laion_gpt4v").facts).lower().replace(" ", "-")
+    return {
+        "link": f"https://cdn.example.org/{number(10**5, 10**6, 'link', n)}/{title}.jpg",
+        "caption": caption,
+        "message_id": message_id(n),
+        "timestamp": f"2023-11-{1 + n % 28:02d}T{n % 24:02d}:17:{n % 60:02d}.{n:03d}000+00:00",
+        "image": None,
+    }
+
+
+def message_id(n: int) -> str:
+    return str(number(10**18, 2 * 10**18, "message", n))
+
+
+def laion_files() -> dict[str, bytes]:
+    """{gpt_v<row>.jpg: bytes} of the rows without a fault."""
+    return {f"gpt_v{n}.jpg": web_picture(n, "laion_gpt4v").data for n in range(LAION)}
+
+
+def reencoded(data: bytes, quality: int, scale: float = 1.0) -> bytes:
+    """The picture, shrunk, and saved again as a JPEG of another quality."""
+    image = opened(data)
+    size = (round(image.width * scale), round(image.height * scale))
+    return encoded(image.resize(size) if scale != 1 else image, quality=quality)

@@ -1,0 +1,239 @@
+"""The LLaVA-1.5 mix at one-thousandth: 665 records without a fault, by their nine origins."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from demo.annotations.questions import (
+    Exchange,
+    knowledge_exchanges,
+    long_exchanges,
+    optioned,
+    reasoned_exchange,
+    short_exchanges,
+    side_exchanges,
+)
+from demo.annotations.regions import region_exchanges
+from demo.drawing.album import Picture, cover, hexadecimal, number, scene, seeded
+from demo.drawing.pages import GENRES, Cover
+from demo.drawing.scenes import Scene
+from demo.sources import textvqa
+from demo.sources.chats import chat
+from imp_data.sample import OPTION_LETTER_SUFFIX, SHORT_ANSWER_SUFFIX
+
+Record = dict[str, Any]
+CLEAN: Final = {
+    "llava_instruct": 158,
+    "sharegpt": 41,
+    "vqav2_okvqa": 92,
+    "gqa": 72,
+    "ocr_vqa": 80,
+    "a_okvqa": 66,
+    "textcaps": 22,
+    "refcoco": 48,
+    "vg": 86,
+}
+_VQAV2 = 83
+_CONVERSATIONS, _DETAILS = 58, 23
+# Visual Genome is on Stanford's server in two parts; GQA has its pictures under the same numbers.
+_FIRST_PART = 52
+_GQA_STARTS = 38
+_DETAIL_PROMPTS: Final = (
+    "Describe the following image.",
+    "Can you describe the main features of this image for me?",
+    "What do you think is going on in this snapshot?",
+    "Write a detailed description of the given image.",
+    "Analyze the image in a comprehensive and detailed manner.",
+)
+
+
+class Entry(NamedTuple):
+    """A record and its picture's file, if it has a picture."""
+
+    record: Record
+    data: bytes | None
+
+
+def conversation(exchanges: list[Exchange]) -> list[dict[str, str]]:
+    """Exchanges as LLaVA writes them."""
+    return [
+        {"from": speaker, "value": value}
+        for exchange in exchanges
+        for speaker, value in zip(("human", "gpt"), exchange, strict=True)
+    ]
+
+
+def pictured(
+    identity: str | int, image: str, exchanges: list[Exchange], suffix: str = ""
+) -> Record:
+    """A record whose first question holds the picture's token."""
+    question, answer = exchanges[0]
+    first = f"<image>\n{question}{suffix}"
+    whole = [(first, answer), *exchanges[1:]]
+    return {"id": identity, "image": image, "conversations": conversation(whole)}
+
+
+def coco_number(place: int) -> int:
+    """The number of the n-th COCO picture; several origins share the first of them."""
+    return number(9, 581_922, "coco", place)
+
+
+def coco_path(place: int) -> str:
+    return f"coco/train2017/{coco_number(place):012d}.jpg"
+
+
+def coco(place: int) -> Picture[Scene]:
+    return scene("coco", place)
+
+
+def vg_number(place: int) -> int:
+    return number(2_315_353, 2_417_998, "vg", place)
+
+
+def vg_path(place: int) -> str:
+    return f"{'VG_100K' if place < _FIRST_PART else 'VG_100K_2'}/{vg_number(place)}"
+
+
+def vg(place: int) -> Picture[Scene]:
+    return scene("vg", place)
+
+
+def isbn(*name: str | int) -> str:
+    """Ten digits, of which the last checks the others and may be an X."""
+    nine = f"{number(10**7, 10**9, 'isbn', *name):09d}"
+    check = -sum(int(digit) * weight for digit, weight in zip(nine, range(10, 1, -1), strict=True))
+    return nine + "0123456789X"[check % 11]
+
+
+def entries() -> list[Entry]:
+    """The records, all 665, in an order that mixes their origins."""
+    found = [
+        (hexadecimal(16, "place", subset, count), entry)
+        for subset, count_of in CLEAN.items()
+        for count, entry in enumerate(_ORIGINS[subset](count_of))
+    ]
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+
+def _instruct(count: int) -> Iterator[Entry]:
+    """Conversations, descriptions, reasoning; in some the token stands last, as upstream."""
+    for n in range(count):
+        rng = seeded("llava_instruct", n)
+        picture = coco(n + 20)
+        if n < _CONVERSATIONS:
+            exchanges = long_exchanges(picture.facts, rng)[: rng.randint(2, 5)]
+        elif n < _CONVERSATIONS + _DETAILS:
+            exchanges = [(rng.choice(_DETAIL_PROMPTS), picture.facts.description())]
+        else:
+            exchanges = [reasoned_exchange(picture.facts, rng)]
+        record = pictured(f"{coco_number(n + 20):012d}", coco_path(n + 20), exchanges)
+        if rng.random() < 0.4:
+            record["conversations"][0]["value"] = f"{exchanges[0][0]}\n<image>"
+        yield Entry(record, picture.data)
+
+
+def _sharegpt(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        identity = f"{hexadecimal(7, 'sharegpt', n)}_{n % 3}"
+        yield Entry({"id": identity, "model": "", "conversations": conversation(chat(n))}, None)
+
+
+def _vqav2_okvqa(count: int) -> Iterator[Entry]:
+    """Integer ids, which the real file has as well as strings."""
+    for n in range(count):
+        rng = seeded("vqav2", n)
+        picture = coco(n)
+        if n < _VQAV2:
+            exchanges = short_exchanges(picture.facts, rng)[: rng.randint(3, 8)]
+        else:
+            exchanges = knowledge_exchanges(picture.facts)
+        record = pictured(coco_number(n), coco_path(n), exchanges, suffix=SHORT_ANSWER_SUFFIX)
+        yield Entry(record, picture.data)
+
+
+def _gqa(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        rng = seeded("gqa", n)
+        picture = vg(n + _GQA_STARTS)
+        exchanges = side_exchanges(picture.facts, rng) + short_exchanges(picture.facts, rng)
+        identity = str(vg_number(n + _GQA_STARTS))
+        path = f"gqa/images/{identity}.jpg"
+        chosen = exchanges[: rng.randint(4, 12)]
+        yield Entry(pictured(identity, path, chosen, suffix=SHORT_ANSWER_SUFFIX), picture.data)
+
+
+def _ocr_vqa(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        book = cover("ocr_vqa", n)
+        exchanges = cover_exchanges(book.facts, seeded("ocr_vqa", n))
+        path = f"ocr_vqa/images/{isbn(n)}.jpg"
+        yield Entry(pictured(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX), book.data)
+
+
+def cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
+    """Two to five questions on a book, worded as OCR-VQA words them."""
+    other = rng.choice([genre for genre in GENRES if genre != book.genre])
+    found = [
+        (rng.choice(("Who is the author of this book?", "Who wrote this book?")), book.author),
+        (rng.choice(("What is the title of this book?", "What's this book called?")), book.title),
+        (rng.choice(("What type of book is this?", "What is the genre of this book?")), book.genre),
+        (f"Is this a book on {book.genre}?", "Yes"),
+        (f"Is this a book on {other}?", "No"),
+        ("What is the edition of this book? Give its year.", str(book.year)),
+    ]
+    rng.shuffle(found)
+    return found[: rng.randint(2, 5)]
+
+
+def _a_okvqa(count: int) -> Iterator[Entry]:
+    """Each question four times, every time with its options in another order."""
+    for n in range(count):
+        shown, turn = divmod(n, 4)
+        rng = seeded("a_okvqa", shown)
+        picture = coco(shown + 30)
+        question, options = optioned(picture.facts, rng)
+        turned = options[-turn:] + options[:-turn] if turn else options
+        lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", turned, strict=True))
+        exchanges = [(f"{question}\n{lines}", "ABCD"[turn])]
+        identity = hexadecimal(22, "a_okvqa", shown)
+        path = coco_path(shown + 30)
+        yield Entry(pictured(identity, path, exchanges, suffix=OPTION_LETTER_SUFFIX), picture.data)
+
+
+def _textcaps(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        facts, data, _ = textvqa.photo(n)
+        prompt = "Provide a one-sentence caption for the provided image.\nReference OCR token: "
+        identity = textvqa.image_id(n)
+        path = f"textvqa/train_images/{identity}.jpg"
+        yield Entry(pictured(identity, path, [(prompt + facts.word, facts.caption())]), data)
+
+
+def _refcoco(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        rng = seeded("refcoco", n)
+        picture = coco(n)
+        exchanges = region_exchanges(picture, rng, rng.randint(1, 6), whole_things=True)
+        identity = f"{coco_number(n):012d}"
+        yield Entry(pictured(identity, coco_path(n), exchanges), picture.data)
+
+
+def _vg(count: int) -> Iterator[Entry]:
+    for n in range(count):
+        picture = vg(n)
+        exchanges = region_exchanges(picture, seeded("vg", n), 20)
+        path = vg_path(n)
+        yield Entry(pictured(path, f"vg/{path}.jpg", exchanges), picture.data)
+
+
+_ORIGINS: Final[dict[str, Callable[[int], Iterator[Entry]]]] = {
+    "llava_instruct": _instruct,
+    "sharegpt": _sharegpt,
+    "vqav2_okvqa": _vqav2_okvqa,
+    "gqa": _gqa,
+    "ocr_vqa": _ocr_vqa,
+    "a_okvqa": _a_okvqa,
+    "textcaps": _textcaps,
+    "refcoco": _refcoco,
+    "vg": _vg,
+}

@@ -1,0 +1,102 @@
+"""Fingerprints of any pictures on disk, and which of two such files look alike."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imp_data.errors import UserError
+from imp_data.images.fingerprint import Fingerprint
+from imp_data.images.fingerprint_cache import check_decoder, fingerprints_of, write_fingerprints
+from imp_data.images.hamming import Hashes, index, nearest_within
+from imp_data.images.listing import listing, stems
+from imp_data.images.path_spellings import shown
+from imp_data.manifests import Limits
+from imp_data.storage import SealedFile, is_sealed
+
+_ANEW = "make it with `imp-data fingerprint`"
+_COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
+
+
+class Pair(NamedTuple):
+    """A picture and the reference it looks like."""
+
+    image: str
+    reference: str
+    distance_bits: int
+
+
+class Fingerprinted(NamedTuple):
+    """The rows of a fingerprint file, and what could not be looked into, with the reason."""
+
+    rows: list[Fingerprint]
+    unread: dict[str, str]
+
+
+def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
+    """Fingerprint every image in these folders, zips and tars, named `<path>/<member>`.
+
+    Archives within a folder are looked into. Paths of one name are called by the folders around
+    them as well. Raises UserError where a path holds no image.
+    """
+    different = list({os.path.abspath(path): path for path in paths}.values())
+    found = [listing(path, stem) for path, stem in zip(different, stems(different), strict=True)]
+    rows: list[Fingerprint] = []
+    for album in (album for one in found for album in one.albums):
+        for look in fingerprints_of(shown(album.stem), album.names, album.shelf, Limits()):
+            name = f"{album.stem}/{look.image}".removeprefix("/")
+            rows.append(look._replace(image=shown(name), found_as=None))
+    write_fingerprints(out, rows)
+    return Fingerprinted(rows, {shown(k): v for one in found for k, v in one.unread.items()})
+
+
+def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
+    """For each picture of one file the nearest of the other within the distance, nearest first.
+
+    Pictures that say how they are to be turned are compared both as stored and upright. Flat ones,
+    which have no hash, are compared by their bytes.
+    """
+    asked, others = _read(queries), _read(references)
+    (names, hashes), (known, looks) = _hashes(asked), _hashes(others)
+    found = nearest_within(hashes, index(looks, max_distance_bits))
+    near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
+    alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
+    same = {row["sha256"]: row["image"] for row in reversed(others)}
+    flat = [row for row in asked if row["status"] == "ok" and row["phash"] is None]
+    alike += [Pair(r["image"], same[r["sha256"]], 0) for r in flat if r["sha256"] in same]
+    best: dict[str, Pair] = {}
+    for pair in sorted(alike, key=lambda pair: (pair.distance_bits, pair.image)):
+        best.setdefault(pair.image, pair)
+    return list(best.values())
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(path, "is not there", _ANEW)
+    try:
+        # Others write such files too; those of `imp-data fingerprint` are sealed.
+        source = SealedFile(path, _ANEW) if is_sealed(path) else path.absolute()
+        table = pq.read_table(source, columns=_COMPARED)
+    except (pa.ArrowException, OSError) as error:
+        problem = f"is no fingerprint file ({error})"
+        raise UserError(path, problem, _ANEW) from error
+    check_decoder(path, table.schema)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    if not any(row["status"] == "ok" for row in rows):
+        problem = f"holds no image to compare ({len(rows):,} rows, none of them whole)"
+        raise UserError(path, problem, "make it anew of a folder or archive that holds images")
+    return rows
+
+
+def _hashes(rows: Sequence[dict[str, Any]]) -> tuple[list[str], Hashes]:
+    looks = [
+        (row["image"], look)
+        for row in rows
+        for look in (row["phash"], row["phash_upright"])
+        if look is not None
+    ]
+    return [image for image, _ in looks], np.array([look for _, look in looks], np.uint64)

@@ -1,0 +1,53 @@
+"""What a manifest may say: sources, collections of pictures, benchmarks, mixtures."""
+
+from imp_data.manifests.base import Strict, load, model_digest, spot_of
+from imp_data.manifests.fields import Name, Positive
+from imp_data.manifests.mixture import (
+    ROOMS,
+    Decontamination,
+    Exclusion,
+    Limits,
+    Mixture,
+    NearDuplicates,
+    Part,
+    Recipe,
+    load_recipe,
+)
+from imp_data.manifests.sources import (
+    Benchmark,
+    Expect,
+    File,
+    Folder,
+    LayoutName,
+    Pictures,
+    Published,
+    Source,
+    SubsetRule,
+)
+
+__all__ = [
+    "ROOMS",
+    "Benchmark",
+    "Decontamination",
+    "Exclusion",
+    "Expect",
+    "File",
+    "Folder",
+    "LayoutName",
+    "Limits",
+    "Mixture",
+    "Name",
+    "NearDuplicates",
+    "Part",
+    "Pictures",
+    "Positive",
+    "Published",
+    "Recipe",
+    "Source",
+    "Strict",
+    "SubsetRule",
+    "load",
+    "load_recipe",
+    "model_digest",
+    "spot_of",
+]

@@ -1,0 +1,104 @@
+"""What a model is made of, by its manifest: a decoder, a vision tower, a tokenizer."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imp_data.manifests import Positive, Strict
+
+Size = Positive
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Architecture = Literal["phi", "qwen2", "phi3"]
+
+
+class Weights(Strict):
+    """Where pretrained weights are; a model without them begins at random."""
+
+    hub: str | None = Field(
+        None, pattern=r"^[\w.-]+/[\w.-]+$", description="repository on huggingface.co"
+    )
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$", description="commit of `hub`")
+    folder: str | None = Field(None, description="or a folder, relative to the current one")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Weights":
+        if (self.hub is None) == (self.folder is None):
+            raise ValueError("give either `hub` with its `revision`, or `folder`")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("`hub` and `revision` go together: weights without a commit change")
+        return self
+
+
+class TextConfig(Strict):
+    """Shape of a decoder, by the names of transformers' configurations."""
+
+    vocab_size: Size | None = Field(None, description="rows; none: as many as the tokenizer needs")
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = Field(None, description="as many as heads if left out")
+    max_position_embeddings: Size
+    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    norm_eps: Rate
+    resid_pdrop: Share = 0.0
+    sliding_window: Size | None = None
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "TextConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+        if self.num_attention_heads % (self.num_key_value_heads or self.num_attention_heads):
+            raise ValueError("num_attention_heads: is no multiple of num_key_value_heads")
+        return self
+
+
+class LanguageModel(Strict):
+    """The decoder."""
+
+    architecture: Architecture
+    weights: Weights | None = None
+    config: TextConfig
+
+    @model_validator(mode="after")
+    def _config_suits(self) -> "LanguageModel":
+        # transformers would pass over these where an architecture has no use for them.
+        if self.architecture != "phi" and self.config.partial_rotary_factor != 1:
+            raise ValueError("config.partial_rotary_factor: belongs to the architecture phi alone")
+        if self.architecture != "phi3" and self.config.sliding_window:
+            raise ValueError("config.sliding_window: belongs to the architecture phi3 alone")
+        if self.architecture == "qwen2" and self.config.resid_pdrop:
+            raise ValueError("config.resid_pdrop: the architecture qwen2 has none")
+        return self
+
+
+class VisionConfig(Strict):
+    """Shape of a SigLIP tower."""
+
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Annotated[int, Field(ge=2)]
+    num_attention_heads: Size
+    patch_size: Size
+    pretrained_image_size: Size = Field(description="side of the pictures its weights are for, px")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "VisionConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+        return self
+
+
+class VisionTower(Strict):
+    """The picture's encoder, read at its last layer but one."""
+
+    weights: Weights | None = None
+    config: VisionConfig
+
+
+class Tokenizer(Strict):
+    """A byte-level BPE trained on the mixture, for a model without pretrained weights."""
+
+    vocab_size: Annotated[int, Field(ge=300)]

@@ -1,0 +1,150 @@
+"""The dataset card: README.md of a mixture, written from its mixture.json alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from imp_data.ledger import Reason, Repair
+from imp_data.mixture.mixture_json import read_manifest
+from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.storage import (
+    text_digest,
+)
+
+# Ends the section on neighbours: its counts are not in mixture.json, by which a card is verified.
+_SEAL = "\n<!-- said twice, sealed: "
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
+)
+# Bounds of the Hub's size_categories (huggingface.co/docs/hub, datasets-cards).
+_SIZES = [
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+]
+
+
+def said_twice(folder: Path, figures: dict[str, Any]) -> str:
+    """The end of a card: what the report on the mixture's neighbours counts."""
+    manifest = read_manifest(folder)
+    deferred = manifest["pictures"] == "deferred"
+    template = _ENVIRONMENT.get_template("said_twice.md.j2")
+    dropped = manifest["near_duplicates"] is not None
+    text = template.render(f=figures, deferred=deferred, dropped=dropped, folder=_folder(manifest))
+    return _sealed(text, manifest)
+
+
+def _sealed(text: str, manifest: dict[str, Any]) -> str:
+    return f"{text}{_SEAL}{text_digest(manifest['digest'], text)[:16]} -->\n"
+
+
+def is_card(text: str, folder: Path) -> bool:
+    """Whether a card is that of the mixture in `folder`, with or without the end on neighbours."""
+    end = text.removeprefix(card_text(folder))
+    manifest = read_manifest(folder)
+    return end in {"", _sealed(end.rpartition(_SEAL)[0], manifest)}
+
+
+def card_text(folder: Path) -> str:
+    """The card of the mixture in `folder` as far as its mixture.json gives it."""
+    manifest = read_manifest(folder)
+    parts = manifest["parts"]
+    outcomes = Counter[str]({"kept": 0, "held": 0, "dropped": 0})
+    for part in parts:
+        outcomes.update(part["outcomes"])
+    return _ENVIRONMENT.get_template("card.md.j2").render(
+        m=manifest,
+        metadata=yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True),
+        paper_url=_paper_url(manifest["paper"]),
+        read=sum(part["rows_read"] for part in parts),
+        outcomes=outcomes,
+        totals={name: sum(part[name] or 0 for part in parts) for name in ("paper", "quota")},
+        losses=_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
+        repairs=_by_kind(parts, "repairs", Repair),
+        fields=list(_fields(parts)),
+        unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
+        rebuild=_rebuild_command(manifest),
+        folder=_folder(manifest),
+    )
+
+
+def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The card's YAML as the Hub reads it."""
+    shards = {n: f["bytes"] for n, f in manifest["files"].items() if n.endswith(".arrow")}
+    size = sum(shards.values())
+    rows = manifest["rows"]
+    return {
+        "pretty_name": manifest["title"],
+        "license": "other",
+        "license_name": "as-each-source",
+        "language": ["en"],
+        "task_categories": ["image-text-to-text", "visual-question-answering"],
+        "size_categories": [next((name for most, name in _SIZES if rows < most), "n>10M")],
+        "tags": ["instruction-tuning", "vision-language-model", "llava", "imp", "decontaminated"],
+        "annotations_creators": ["machine-generated", "crowdsourced"],
+        "configs": [{"config_name": "default", "data_files": "data-*.arrow"}],
+        "dataset_info": {
+            "features": [_feature(field) for field in SAMPLE_SCHEMA],
+            "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
+            "download_size": size,
+            "dataset_size": size,
+        },
+    }
+
+
+def _feature(field: pa.Field) -> dict[str, Any]:
+    """A column as the Hub's dataset_info writes it."""
+    if pa.types.is_list(field.type):
+        return {"name": field.name, "list": [_feature(f) for f in field.type.value_type]}
+    return {"name": field.name, "dtype": str(field.type)}
+
+
+def _by_kind(
+    parts: list[dict[str, Any]], column: str, kinds: Iterable[Reason | Repair]
+) -> list[dict[str, Any]]:
+    """Reasons or repairs that occur, the most frequent first, with the sources they occur in."""
+    found = []
+    for kind in kinds:
+        by_source = {p["source"]: p[column][kind] for p in parts if kind in p[column]}
+        if by_source:
+            where = ", ".join(f"{source} {count:,}" for source, count in by_source.items())
+            count = sum(by_source.values())
+            found.append(
+                {"name": kind.value, "sentence": kind.sentence, "count": count, "where": where}
+            )
+    return sorted(found, key=lambda one: (-one["count"], one["name"]))
+
+
+def _fields(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each field that a source's records have and its layout does not read, the commonest first."""
+    for part in parts:
+        # Of a mixture that an earlier release built nothing is known.
+        counted = [
+            (part.get(column, {}), column) for column in ("fields_passed_over", "fields_unread")
+        ]
+        for fields, column in counted:
+            for name, count in sorted(fields.items(), key=lambda one: (-one[1], one[0])):
+                gone = column == "fields_unread"
+                yield {"source": part["source"], "name": name, "count": count, "gone": gone}
+
+
+def _paper_url(paper: str | None) -> str | None:
+    return paper and f"https://arxiv.org/abs/{paper.removeprefix('arXiv:')}"
+
+
+def _folder(manifest: dict[str, Any]) -> str:
+    return f"{'data/demo' if manifest['drawn'] else 'data'}/mixtures/{manifest['name']}"
+
+
+def _rebuild_command(manifest: dict[str, Any]) -> str:
+    if manifest["drawn"]:
+        return "make demo"
+    stem = manifest["name"].replace("_", "-")
+    return f"IMP_MIXTURE=manifests/mixtures/{stem}.yaml make build"

@@ -1,0 +1,1 @@
+"""Near-duplicate images and conflicting answers in a built mixture."""

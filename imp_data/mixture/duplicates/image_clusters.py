@@ -1,0 +1,70 @@
+"""Which of a mixture's pictures are the same, and which look alike."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from imp_data.images.clusters import clusters, ranked, united
+from imp_data.images.fingerprint_cache import check_decoder, picture_names
+from imp_data.images.hamming import Hashes
+from imp_data.mixture.duplicates.qa_pairs import Groups, Rows
+from imp_data.storage import parquet_file
+
+_BATCH_ROWS = 1 << 14
+
+
+class Hashed(NamedTuple):
+    """Pictures by their numbers, ascending, and a hash of each; one that is turned has two."""
+
+    picture: Groups
+    hash: Hashes
+
+
+def same_pictures(rows: Rows) -> Groups:
+    """A number for each Sample's picture: equal where path or bytes are; -1 without a picture."""
+    paths, path = ranked(rows.image)
+    order = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0)).astype(np.int32)
+    order = order[np.argsort(rows.sha256[order], kind="stable")]
+    digests = rows.sha256[order]
+    same = np.flatnonzero(digests[1:] == digests[:-1])  # each with the next
+    labels = united(np.arange(len(paths)), path[order[same]], path[order[same + 1]])
+    return np.where(rows.image == 0, -1, labels[path]).astype(np.int32)
+
+
+def alike_pictures(picture: Groups, hashed: Hashed, max_bits: int) -> Groups:
+    """A number for each Sample's cluster of pictures within `max_bits`; -1 where no hash is known.
+
+    A picture counts as stored and as its EXIF orientation turns it: a copy may be either.
+    """
+    owner, hashes = hashed
+    same = np.flatnonzero(owner[1:] == owner[:-1])
+    labels = united(clusters(hashes, max_bits), same, same + 1)
+    if not len(owner):
+        return np.full(len(picture), -1, np.int32)
+    entry = np.searchsorted(owner, picture).clip(max=len(owner) - 1)
+    return np.where(owner[entry] == picture, labels[entry], -1).astype(np.int32)
+
+
+def hashes_of(rows: Rows, picture: Groups, fingerprints: Sequence[Path]) -> Hashed:
+    """The hashes of the pictures that the fingerprint files know."""
+    paths, path = ranked(rows.image)
+    number = np.empty(len(paths), np.int32)
+    number[path] = picture
+    del path
+    owner, hashes = bytearray(), bytearray()
+    for file in fingerprints if len(paths) else ():
+        opened = parquet_file(file)
+        check_decoder(file, opened.schema_arrow)
+        for batch in opened.iter_batches(_BATCH_ROWS, columns=["image", "phash", "phash_upright"]):
+            names = picture_names(batch["image"].to_pylist())
+            place = np.searchsorted(paths, names).clip(max=len(paths) - 1)
+            for column in (batch["phash"], batch["phash_upright"]):
+                known = column.is_valid().to_numpy(zero_copy_only=False) & (paths[place] == names)
+                owner += number[place[known]].tobytes()
+                hashes += pc.fill_null(column, 0).to_numpy(zero_copy_only=False)[known].tobytes()
+    del paths, number  # before a sort that takes as much
+    order = np.argsort(np.frombuffer(owner, np.int32), kind="stable")
+    return Hashed(np.frombuffer(owner, np.int32)[order], np.frombuffer(hashes, np.uint64)[order])

@@ -1,0 +1,209 @@
+"""The question-and-answer exchanges of a built mixture, in forms that can be compared."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imp_data.images.fingerprint_cache import Names, picture_names
+from imp_data.mixture.arrow_dataset import mixture_batches, shard_batches, shard_files
+from imp_data.mixture.mixture_json import check_file
+from imp_data.parallel import map_ordered
+from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
+
+_COLUMNS = ["id", "source", "subset", "image", "image_sha256", "conversations"]
+# Batches of a shard have 1,000 rows; this many are looked at together.
+_BATCHES_AT_ONCE = 8
+_KEY_HEX = 16
+# Many phrases are right for one region, and no two people draw the same box.
+_BOX = r"\[\s*\d*\.\d+(\s*,\s*\d*\.\d+){3}\s*\]"
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+# A number for each Sample: of its picture, of a cluster of pictures; -1 where it has none.
+Groups = npt.NDArray[np.int32]
+
+
+class Rows(NamedTuple):
+    """What is remembered of each Sample: its picture's path and bytes as 64-bit names, its origin.
+
+    0 stands for no picture, and for bytes not known. `origins` names the numbers of `origin`.
+    """
+
+    image: Names
+    sha256: Names
+    origin: npt.NDArray[np.int32]
+    origins: tuple[tuple[str, str], ...]
+
+
+class Exchanges(NamedTuple):
+    """Exchanges that are compared: the Sample each is of, and the hashes of its texts."""
+
+    row: npt.NDArray[np.int32]
+    question: Names
+    answer: Names
+
+
+class Mixture(NamedTuple):
+    """A mixture in memory: 20 bytes a Sample and 20 an exchange that is compared."""
+
+    rows: Rows
+    exchanges: Exchanges
+
+
+def read_mixture(
+    folder: Path, stated: Mapping[str, Mapping[str, Any]], max_answer_words: int | None
+) -> Mixture:
+    """One pass over the shards, each read by one of the engine's workers.
+
+    `stated` is what mixture.json says of the files. Raises UserError if a shard is damaged.
+    """
+    shards = ((shard, stated[shard.name]) for shard in shard_files(folder))
+    parts = map_ordered(partial(_read_shard, max_answer_words=max_answer_words), shards)
+    origins: dict[tuple[str, str], int] = {}
+    image, sha256, origin = bytearray(), bytearray(), bytearray()
+    row, question, answer = bytearray(), bytearray(), bytearray()
+    for rows, said in parts:
+        first = len(image) // 8
+        number = [origins.setdefault(name, len(origins)) for name in rows.origins]
+        image += rows.image.tobytes()
+        sha256 += rows.sha256.tobytes()
+        origin += np.array(number, np.int32)[rows.origin].tobytes()
+        row += (said.row + np.int32(first)).tobytes()
+        question += said.question.tobytes()
+        answer += said.answer.tobytes()
+    kept = Rows(_names(image), _names(sha256), np.frombuffer(origin, np.int32), tuple(origins))
+    return Mixture(kept, Exchanges(np.frombuffer(row, np.int32), _names(question), _names(answer)))
+
+
+def _names(data: bytearray) -> Names:
+    return np.frombuffer(data, np.uint64)
+
+
+def _read_shard(shard: tuple[Path, Mapping[str, Any]], max_answer_words: int | None) -> Mixture:
+    """One shard's share of the mixture, its rows counted from 0; ten thousands at a time."""
+    path, stated = shard
+    check_file(path, stated)
+    origins: dict[tuple[str, str], int] = {}
+    columns: list[tuple[npt.NDArray[Any], ...]] = [
+        (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32))
+    ]
+    frames = [_exchanges(pl.DataFrame(schema=_FRAME_SCHEMA), max_answer_words).select(_KEYS)]
+    for first, table in _tables(shard_batches(path)):
+        names = zip(table["source"].to_pylist(), table["subset"].to_pylist(), strict=True)
+        origin = [origins.setdefault(name, len(origins)) for name in names]
+        image, sha256 = picture_names(table["image"].to_pylist()), _digest_keys(table)
+        columns.append((image, sha256, np.array(origin, np.int32)))
+        frames.append(_exchanges(_frame(table, first), max_answer_words).select(_KEYS))
+    image, sha256, code = map(np.concatenate, zip(*columns, strict=True))
+    keys = (pl.concat(frames).get_column(name).to_numpy() for name in Exchanges._fields)
+    return Mixture(Rows(image, sha256, code, tuple(origins)), Exchanges(*keys))
+
+
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """(number of its first Sample, table) of some ten thousand Samples after the other."""
+    batches = iter(batches)
+    first = 0
+    while some := list(islice(batches, _BATCHES_AT_ONCE)):
+        table = pa.Table.from_batches(some).select(_COLUMNS)
+        yield first, table
+        first += table.num_rows
+
+
+def _digest_keys(table: pa.Table) -> Names:
+    """The first 64 bits of each picture's sha256; 0 where it is not known."""
+    begins = pc.utf8_slice_codeunits(table["image_sha256"], 0, _KEY_HEX)
+    text = "".join(pc.fill_null(begins, "0" * _KEY_HEX).to_pylist())
+    return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
+
+
+_FRAME_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "row": pl.Int32,
+    "image": pl.String,
+    "conversations": pl.List(pl.Struct({"from": pl.String, "value": pl.String})),
+}
+_KEYS = [
+    pl.col("row"),
+    pl.col("question").hash(seed=1),
+    pl.col("answer").hash(seed=2),
+]
+
+
+def _frame(table: pa.Table, first: int) -> pl.DataFrame:
+    rows = pa.array(np.arange(first, first + table.num_rows, dtype=np.int32))
+    picked = table.select(["image", "conversations"]).add_column(0, "row", rows)
+    return pl.DataFrame(pl.from_arrow(picked), schema=_FRAME_SCHEMA)
+
+
+def _exchanges(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFrame:
+    """row, question, answer of each exchange about a picture that can be compared, normalised."""
+    turns = (
+        samples.filter(pl.col("image").is_not_null())
+        .explode("conversations")
+        .unnest("conversations")
+        .with_columns(pl.col("row", "from", "value").shift(-1).name.prefix("next_"))
+        .filter(
+            pl.col("from") == "human",
+            pl.col("next_from") == "gpt",
+            pl.col("row") == pl.col("next_row"),
+        )
+    )
+    words = pl.col("next_value").str.count_matches(r"\S+")
+    short = turns if max_answer_words is None else turns.filter(words <= max_answer_words)
+    boxed = pl.col("value").str.contains(_BOX) | pl.col("next_value").str.contains(_BOX)
+    return (
+        short.filter(~boxed)
+        .select(
+            "row",
+            normalised_question(pl.col("value")).alias("question"),
+            normalised_answer(pl.col("next_value")).alias("answer"),
+        )
+        .filter(pl.col("question") != "", pl.col("answer") != "")
+    )
+
+
+def _plain(text: pl.Expr) -> pl.Expr:
+    """NFKC, lower case, one blank between words, no punctuation at the end."""
+    folded = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ")
+    return folded.str.strip_chars(" ").str.replace(r"[\s.,;:!?]+$", "")
+
+
+def normalised_question(text: pl.Expr) -> pl.Expr:
+    """A question without the picture's mark and LLaVA's request for a short answer."""
+    bare = text.str.replace_all(IMAGE_TOKEN, " ", literal=True)
+    return _plain(bare.str.replace(SHORT_ANSWER_SUFFIX.strip(), " ", literal=True))
+
+
+def normalised_answer(text: pl.Expr) -> pl.Expr:
+    """An answer without a leading article; numbers up to ten in digits."""
+    bare = _plain(text).str.replace(r"^(a|an|the) ", "")
+    return bare.replace({word: str(number) for number, word in enumerate(_NUMBERS)})
+
+
+def texts_of(folder: Path, needed: set[int], max_answer_words: int | None) -> dict[int, Any]:
+    """{row: id, image, and its exchanges by the hashes of question and answer} of some Samples."""
+    wanted = np.array(sorted(needed), np.int64)
+    texts: dict[int, Any] = {}
+    for first, table in _tables(mixture_batches(folder)):
+        rows = wanted[(wanted >= first) & (wanted < first + table.num_rows)]
+        if not len(rows):
+            continue
+        some = table.take(pa.array(rows - first))
+        frame = _frame(some, 0).with_columns(pl.Series("row", rows, dtype=pl.Int32))
+        for row, sample in zip(
+            rows.tolist(), some.select(["id", "image"]).to_pylist(), strict=True
+        ):
+            texts[row] = {**sample, "exchanges": {}}
+        said = _exchanges(frame, max_answer_words).select(
+            *_KEYS, pl.col("question").alias("asked"), pl.col("answer").alias("told")
+        )
+        for row, question, answer, asked, told in said.iter_rows():
+            texts[row]["exchanges"][question, answer] = (asked, told)
+    return texts

@@ -1,0 +1,66 @@
+"""A mixture's folder as readers find it: all they read is of one mixture, or they say why not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imp_data.errors import UserError
+from imp_data.mixture.arrow_dataset import is_ours
+from imp_data.mixture.mixture_json import MANIFEST
+from imp_data.storage import check_not_moved, file_sizes
+from imp_data.storage.object_store import is_there, state_of
+from imp_data.storage.paths import in_store, reached
+
+# Of help by itself: who has no more of a mixture may still ask it.
+_LEDGER = "ledger.parquet"
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Hold what the block reads to one mixture.
+
+    Raises UserError where a build is replacing the mixture, was killed as it did, or has replaced
+    it meanwhile. A folder that holds nothing of a mixture is left to the block.
+    """
+    with reached(folder):
+        begun = _version(folder)
+        if begun is None:
+            _check_not_half(folder)
+        try:
+            yield
+        except Exception as error:
+            if _version(folder) != begun:
+                raise _replaced(folder) from error
+            raise
+        if _version(folder) != begun:
+            raise _replaced(folder)
+
+
+def _version(folder: Path) -> Any:
+    """What is another once the mixture is another; None where there is no mixture.json."""
+    if in_store(folder):
+        return state_of(folder / MANIFEST)
+    try:
+        state = (folder / MANIFEST).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    # Not the inode, which some network file systems number anew.
+    return state.st_mtime_ns, state.st_size
+
+
+def _check_not_half(folder: Path) -> None:
+    check_not_moved(folder)
+    if is_there(folder) and any(is_ours(n) and n != _LEDGER for n in file_sizes(folder)):
+        raise UserError(
+            folder,
+            f"holds no {MANIFEST}: a build is replacing this mixture, or was killed as it did",
+            "run the same command again when the build has ended; if none is running, build the "
+            "mixture again",
+        )
+
+
+def _replaced(folder: Path) -> UserError:
+    return UserError(
+        folder, "was replaced by a build while it was read", "run the same command again"
+    )

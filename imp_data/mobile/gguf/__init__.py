@@ -1,0 +1,1 @@
+"""A merged model as GGUF files for llama.cpp."""

@@ -1,0 +1,118 @@
+"""Tensors of a model folder, read from safetensors in blocks of rows, never a whole file."""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from imp_data.errors import UserError
+from imp_data.storage.json_files import json_object, json_value
+
+Floats = NDArray[np.float32]
+# What of a tensor is in memory at a time, as float32.
+BLOCK_BYTES = 64 << 20
+_FETCH_AGAIN = "save the model again, or fetch its files again"
+# numpy knows no bfloat16; its bits are the upper half of a float32's.
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+# That of the library safetensors.
+_MOST_HEADER_BYTES = 100_000_000
+
+
+class Entry(BaseModel):
+    """What a file's header says of a tensor."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    data_offsets: tuple[Annotated[int, Field(ge=0)], int]
+
+
+_HEADER = TypeAdapter(dict[str, Entry])
+
+
+class Stored(NamedTuple):
+    """Where a tensor lies: its file, the first byte, how its numbers are written, its shape."""
+
+    file: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def blocks(self) -> Iterator[Floats]:
+        """The tensor as float32 (rows, row length), some rows at a time."""
+        rows = self.shape[0] if len(self.shape) > 1 else 1
+        length = int(np.prod(self.shape)) // max(rows, 1)
+        step = max(1, BLOCK_BYTES // (4 * max(length, 1)))
+        size = np.dtype(_DTYPES[self.dtype]).itemsize
+        with self.file.open("rb") as file:
+            for first in range(0, rows, step):
+                count = min(step, rows - first)
+                file.seek(self.offset + first * length * size)
+                yield self._floats(file.read(count * length * size)).reshape(count, length)
+
+    def _floats(self, data: bytes) -> Floats:
+        numbers = np.frombuffer(data, _DTYPES[self.dtype])
+        if self.dtype == "BF16":
+            return (numbers.astype(np.uint32) << 16).view(np.float32)
+        return numbers.astype(np.float32)
+
+    def whole(self) -> Floats:
+        """The tensor in its own shape; for those that are small."""
+        return np.concatenate(list(self.blocks())).reshape(self.shape)
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of the folder's safetensors files by its name there."""
+    found: dict[str, Stored] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update(_in_file(path))
+    _check_index(folder, set(found))
+    return found
+
+
+def _in_file(path: Path) -> Iterator[tuple[str, Stored]]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(size - 8, _MOST_HEADER_BYTES):
+            raise UserError(path, "is not a safetensors file", _FETCH_AGAIN)
+        header = file.read(length)
+    for name, entry in _entries(path, header).items():
+        if entry.dtype not in _DTYPES:
+            problem = f"tensor {name} holds {entry.dtype}, not floating-point numbers"
+            raise UserError(path, problem, "save the model in bf16, fp16 or fp32, unquantized")
+        begin, end = entry.data_offsets
+        if 8 + length + end > size:
+            raise UserError(path, f"ends before tensor {name}", _FETCH_AGAIN)
+        if end - begin != prod(entry.shape) * np.dtype(_DTYPES[entry.dtype]).itemsize:
+            problem = f"tensor {name} has {end - begin:,} bytes, not as many as its shape"
+            raise UserError(path, problem, _FETCH_AGAIN)
+        yield name, Stored(path, 8 + length + begin, entry.dtype, entry.shape)
+
+
+def _entries(path: Path, header: bytes) -> dict[str, Entry]:
+    found = json_value(path, header, _FETCH_AGAIN)
+    if isinstance(found, dict):
+        found.pop("__metadata__", None)
+    try:
+        return _HEADER.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(path, f"is not a safetensors file ({problem})", _FETCH_AGAIN) from None
+
+
+def _check_index(folder: Path, found: set[str]) -> None:
+    """Shards that the index names and that are not there are told before any tensor is missed."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return
+    places = json_object(index, _FETCH_AGAIN).get("weight_map")
+    if not isinstance(places, dict):
+        raise UserError(index, "has no weight_map", _FETCH_AGAIN)
+    if lost := sorted({str(file) for name, file in places.items() if name not in found}):
+        raise UserError(index, f"names {', '.join(lost)}, not whole here", _FETCH_AGAIN)

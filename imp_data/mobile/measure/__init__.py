@@ -1,0 +1,1 @@
+"""What an export costs: parity with PyTorch, quality, latency."""

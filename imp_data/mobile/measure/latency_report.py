@@ -1,0 +1,97 @@
+"""What was measured of an export, beside the Imp paper's Table 4."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from imp_data.mobile.gguf.quantize import Precision
+
+
+class Spread(BaseModel):
+    """Median, least and most of several runs."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
+
+
+class Row(BaseModel):
+    """One precision at one resolution. Names as in the paper's Table 4."""
+
+    precision: Precision
+    vision_precision: Precision
+    resolution: int
+    flash_attention: bool
+    # Seconds without and with flash attention, foretold from a shorter answer: the less was chosen.
+    probed_s: dict[str, float]
+    picture_tokens: int
+    prompt_tokens: int
+    answer_tokens: int
+    t_ve_s: Spread
+    s_prompt: Spread
+    s_gen: Spread
+    t_total_s: Spread
+    predicted_s: float
+    size_bytes: int
+    peak_bytes: int
+
+    @property
+    def difference(self) -> float:
+        """Of the time predicted from the parts, as a share of the time measured."""
+        return self.predicted_s / self.t_total_s.median - 1
+
+
+class Paper(BaseModel):
+    """A row of Table 4: Imp-3B in 4 bits on a Snapdragon 8 Gen 3."""
+
+    resolution: int
+    t_ve_s: float
+    s_prompt: float
+    s_gen: float
+    t_total_s: float
+
+
+PAPER = [
+    Paper(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
+    Paper(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
+]
+
+
+class Report(BaseModel):
+    """Every configuration measured, and how busy the machine was."""
+
+    model: str
+    # What ran it: the wheel or a llama-server, with its version.
+    runtime: str
+    threads: int
+    runs: int
+    load_before: float
+    rows: list[Row]
+
+    def lines(self) -> Iterator[str]:
+        """A table for people: medians, least and most in brackets, the paper's rows below."""
+        yield (
+            f"{self.model} in {self.runtime}: {self.threads} threads,"
+            f" median of {self.runs} runs (least–most); load before {self.load_before:.1f}"
+        )
+        yield (
+            f"{'':<20} {'T_VE s':<20} {'S_prompt t/s':<24} {'S_gen t/s':<22} {'T_total s':<24}"
+            f" {'predicted':>16} {'size':>8} {'peak':>8}  flash"
+        )
+        for row in self.rows:
+            yield (
+                f"{row.precision.value + ' @' + str(row.resolution):<20} {row.t_ve_s!s:<20}"
+                f" {row.s_prompt!s:<24} {row.s_gen!s:<22} {row.t_total_s!s:<24}"
+                f" {row.predicted_s:>7.2f} ({row.difference:+.1%})"
+                f" {row.size_bytes / 1e9:>5.2f} GB {row.peak_bytes / 1e9:>5.2f} GB"
+                f"  {'on' if row.flash_attention else 'off'}"
+            )
+        for paper in PAPER:
+            name = f"paper, 4 bits @{paper.resolution}"
+            yield (
+                f"{name:<20} {paper.t_ve_s:<20} {paper.s_prompt:<24} {paper.s_gen:<22}"
+                f" {paper.t_total_s}"
+            )

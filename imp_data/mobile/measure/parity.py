@@ -1,0 +1,140 @@
+"""Proof that an export answers as its model does: PyTorch and llama.cpp, token by token.
+
+`imp-data parity MODEL DIR`
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel
+
+from imp_data.mobile.gguf.bundle import read_bundle
+from imp_data.mobile.gguf.quantize import Precision
+from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.test_prompts import Case
+from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+
+# Tokens of each answer, and how many of the likeliest are compared at each.
+TOKENS, TOP = 16, 20
+
+
+class Tolerance(NamedTuple):
+    """Shifts of log-probability (nats) that a precision may cause, on average and at most."""
+
+    mean: float
+    most: float
+
+
+# PyTorch's weights are rounded as the file's are, so that a mistake shows at four bits as well as
+# at sixteen. What remains is F16 arithmetic (seen: mean below 0.001, at most 0.005), or activations
+# in eight bits (below 0.03 and 0.17); on random networks, which exaggerate.
+TOLERANCES = {
+    Precision.F16: Tolerance(0.004, 0.03),
+    Precision.Q8_0: Tolerance(0.08, 0.8),
+    Precision.Q4_0: Tolerance(0.08, 0.8),
+    Precision.Q4_K_M: Tolerance(0.08, 0.8),
+}
+
+
+class Row(BaseModel):
+    """One case in one precision at one resolution."""
+
+    case: str
+    precision: Precision
+    resolution: int
+    same_prompt: bool
+    tokens: int
+    agreed: int
+    mean_shift: float
+    most_shift: float
+    # By how much PyTorch prefers its own token where the two choose otherwise, at most.
+    regret: float
+    answer: str
+    reference_answer: str
+    problems: list[str]
+
+
+class Report(BaseModel):
+    """Every comparison made."""
+
+    model: str
+    threads: int
+    rows: list[Row]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison is within its tolerance."""
+        return not any(row.problems for row in self.rows)
+
+    def lines(self) -> Iterator[str]:
+        """A table for people."""
+        yield (
+            f"{'precision':<9} {'size':>4}  {'case':<12} {'greedy':>7} {'mean shift':>10}"
+            f" {'most':>8} {'regret':>8}  verdict"
+        )
+        for row in self.rows:
+            yield (
+                f"{row.precision.value:<9} {row.resolution:>4}  {row.case[:12]:<12}"
+                f" {row.agreed:>3}/{row.tokens:<3} {row.mean_shift:>10.5f} {row.most_shift:>8.4f}"
+                f" {row.regret:>8.4f}  {'; '.join(row.problems) or 'equal within tolerance'}"
+            )
+
+
+def parity(folder: Path, export: Path, cases: Sequence[Case], settings: Settings) -> Report:
+    """Ask every precision and resolution of an export what its model is asked."""
+    bundle = read_bundle(export)
+    rows = []
+    for precision in bundle.precisions:
+        reference = Reference(folder, precision)
+        for size in bundle.resolutions:
+            with open_runtime(export, precision, size, settings) as runtime:
+                for case in cases:
+                    rows.append(compare(reference, runtime, precision, case))
+    return Report(model=bundle.name, threads=settings.threads, rows=rows)
+
+
+def compare(reference: Reference, runtime: Runtime, precision: Precision, case: Case) -> Row:
+    """llama.cpp answers greedily; PyTorch says how likely each of its tokens was, in one pass."""
+    pictured = case.picture is not None
+    theirs = runtime.prompt(case.question, pictured)
+    ours = reference.tokens(reference.prompt(case.question, pictured))
+    same_prompt = runtime.tokens(theirs) == ours
+    reply = runtime.answer(theirs, case.picture, TOKENS, top=TOP, ignore_end=True)
+    expected = reference.logprobs(ours, case.picture, runtime.size, reply.tokens)
+    shifts, regrets = [0.0], [0.0]
+    for step in reply.steps:
+        at = expected[step.place]
+        shifts += [abs(float(at[token]) - said) for token, said in step.logprobs.items()]
+        likeliest = max(step.logprobs, key=lambda token: step.logprobs[token])
+        regrets.append(float(at.max() - at[likeliest]))
+    row = Row(
+        case=case.name,
+        precision=precision,
+        resolution=runtime.size,
+        same_prompt=same_prompt,
+        tokens=len(reply.steps),
+        agreed=sum(regret == 0 for regret in regrets[1:]),
+        mean_shift=float(np.mean(shifts[1:] or [0.0])),
+        most_shift=max(shifts),
+        regret=max(regrets),
+        answer=reply.text,
+        reference_answer=reference.answer(ours, case.picture, runtime.size, TOKENS),
+        problems=[],
+    )
+    return row.model_copy(update={"problems": list(_problems(row))})
+
+
+def _problems(row: Row) -> Iterator[str]:
+    allowed = TOLERANCES[row.precision]
+    if not row.same_prompt:
+        yield "the prompt's tokens differ"
+    if not row.tokens:
+        yield "no token could be compared"
+    if row.mean_shift > allowed.mean:
+        yield f"mean shift above {allowed.mean:g}"
+    if row.most_shift > allowed.most:
+        yield f"a shift above {allowed.most:g}"
+    if row.regret > allowed.most:
+        yield f"another token was preferred by more than {allowed.most:g}"

@@ -1,0 +1,181 @@
+"""The same model in PyTorch, in float32: what llama.cpp's answers are held against."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from torch import nn
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from imp_data.errors import UserError
+from imp_data.images.rgb import rgb
+from imp_data.mobile.gguf.chat_template import stored_chat_template
+from imp_data.mobile.gguf.merged_model import Checkpoint, canonical, load_checkpoint
+from imp_data.mobile.gguf.quantize import VISION_OF, Kind, Precision, rounded
+from imp_data.mobile.gguf.text_model import text_tensors
+from imp_data.mobile.gguf.vision_model import vision_tensors
+from imp_data.mobile.gguf.weights import Floats
+
+IMAGE = "<image>"
+
+
+def _kinds(model: Checkpoint, precision: Precision) -> dict[str, Kind]:
+    """The type of each tensor in an export of this precision, by the checkpoint's name."""
+    tensors = text_tensors(model, precision)
+    tensors += vision_tensors(model, VISION_OF[precision], model.image_size)
+    return {tensor.source: tensor.kind for tensor in tensors}
+
+
+class _WithBias(LlavaForConditionalGeneration):
+    """Llava whose output has the bias that Phi-2's has."""
+
+    def __init__(self, config: LlavaConfig) -> None:
+        super().__init__(config)
+        text = config.text_config
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
+
+
+class Reference:
+    """A model folder opened by transformers; of the exporter it knows the types of tensors alone.
+
+    With a precision, its weights are rounded as that precision rounds them: what then remains
+    between it and llama.cpp is the rounding of activations, and any mistake of the export.
+    """
+
+    def __init__(self, folder: Path, precision: Precision | None = None) -> None:
+        checkpoint = load_checkpoint(folder)
+        self.preprocessing = checkpoint.provenance.preprocessing
+        stated = {k: v for k, v in checkpoint.config.items() if k not in {"model_type", "auto_map"}}
+        config = LlavaConfig(**stated)
+        has_bias = "lm_head.bias" in checkpoint.tensors
+        kind = _WithBias if has_bias else LlavaForConditionalGeneration
+        transformers.logging.disable_progress_bar()
+        self.model, report = kind.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True
+        )
+        if report["missing_keys"]:
+            problem = f"transformers misses {', '.join(sorted(report['missing_keys']))}"
+            raise UserError(folder, problem, "save the whole model again, every shard of it")
+        self.model.eval()
+        if precision:
+            self._round(_kinds(checkpoint, precision))
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        self.chat_template = stored_chat_template(folder)
+        self.trained_size = int(config.vision_config.image_size)
+        self.patch = int(config.vision_config.patch_size)
+
+    @torch.no_grad()
+    def _round(self, kinds: dict[str, Kind]) -> None:
+        for name, weight in self.model.named_parameters():
+            kind = kinds.get(canonical(name), Kind.F32)
+            if kind is Kind.F32:
+                continue
+            # By rows, as they are stored: a large matrix must not be in memory three times.
+            for rows in weight.view(-1, weight.shape[-1]).split(4096):
+                rows.copy_(torch.from_numpy(rounded(rows.numpy(), kind)))
+
+    def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
+        """The whole prompt by the tokenizer's chat template, cut where the picture stands."""
+        content = f"{IMAGE}\n{question}" if with_picture else question
+        messages = [{"role": "user", "content": content}]
+        found = self.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.chat_template,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        return tuple(str(found).split(IMAGE))
+
+    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
+        """The ids of each piece of a prompt."""
+        bos = self.tokenizer.bos_token
+        found = []
+        for number, piece in enumerate(prompt):
+            special = number == 0 and not (bos and piece.startswith(bos))
+            found.append(list(self.tokenizer(piece, add_special_tokens=special)["input_ids"]))
+        return found
+
+    def answer(
+        self, tokens: Sequence[Sequence[int]], picture: Image.Image | None, size: int, most: int
+    ) -> str:
+        """PyTorch's own greedy answer of at most so many tokens."""
+        said: list[int] = []
+        prompt = self._prompt(tokens, picture, size)
+        while len(said) < most:
+            token = int(self._logits(prompt, said)[-1].argmax())
+            if token == self.tokenizer.eos_token_id:
+                break
+            said.append(token)
+        # llama.cpp tells no special tokens either.
+        return str(self.tokenizer.decode(said, skip_special_tokens=True))
+
+    def logprobs(
+        self,
+        tokens: Sequence[Sequence[int]],
+        picture: Image.Image | None,
+        size: int,
+        answer: Sequence[int],
+    ) -> Floats:
+        """(len(answer), vocabulary): log-probabilities at each place of this answer."""
+        logits = self._logits(self._prompt(tokens, picture, size), answer)[:-1]
+        return np.asarray(torch.log_softmax(logits.double(), dim=-1).float().numpy())
+
+    @torch.no_grad()
+    def _logits(self, prompt: torch.Tensor, answer: Sequence[int]) -> torch.Tensor:
+        """(1 + len(answer), vocabulary): what is likely after the prompt and each token more."""
+        whole = torch.cat([prompt, self._embedded(answer)])[None]
+        logits: torch.Tensor = self.model(
+            inputs_embeds=whole, logits_to_keep=len(answer) + 1
+        ).logits
+        return logits[0]
+
+    @torch.no_grad()
+    def _prompt(
+        self, tokens: Sequence[Sequence[int]], picture: Image.Image | None, size: int
+    ) -> torch.Tensor:
+        """Embeddings of a prompt, a picture's between its two pieces.
+
+        Joined here and not by transformers, which takes an `<image>` in an answer for a picture.
+        """
+        pieces = [self._embedded(piece) for piece in tokens]
+        if picture is not None:
+            features = self._features(self._pixels(picture, size), size)
+            pieces.insert(1, torch.cat(features.pooler_output))
+        return torch.cat(pieces)
+
+    def _embedded(self, tokens: Sequence[int]) -> torch.Tensor:
+        embedded: torch.Tensor = self.model.get_input_embeddings()(
+            torch.tensor(tokens, dtype=torch.long)
+        )
+        return embedded
+
+    @torch.no_grad()
+    def _features(self, pixels: torch.Tensor, size: int) -> Any:
+        """What the projector makes of a picture; at another size by transformers' own bicubic."""
+        config = self.model.config
+        return self.model.get_image_features(
+            pixels,
+            vision_feature_layer=config.vision_feature_layer,
+            vision_feature_select_strategy=config.vision_feature_select_strategy,
+            interpolate_pos_encoding=size != self.trained_size,
+        )
+
+    def _pixels(self, picture: Image.Image, size: int) -> torch.Tensor:
+        """Squeezed or padded as in training, from 0..255 to -1..1; written out once more here, so
+        that a mistake in what llama.cpp is given does not become one of the reference too."""
+        picture = rgb(picture)
+        if self.preprocessing == "pad":
+            side = max(picture.size)
+            square = Image.new("RGB", (side, side), (127, 127, 127))
+            square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+            picture = square
+        numbers = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC), np.float32)
+        return torch.from_numpy((numbers / 255 - 0.5) / 0.5).permute(2, 0, 1)[None]

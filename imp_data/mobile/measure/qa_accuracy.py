@@ -1,0 +1,39 @@
+"""Questions with known answers, as `imp-data evaluate` asks them, put to an export."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.runtime.in_process import Runtime
+from imp_data.training.evaluation.evaluate import Model, answered
+from imp_data.training.evaluation.questions import read_questions
+from imp_data.training.evaluation.scoring import score
+
+# What an answer may have; those that are known are short.
+_TOKENS = 32
+
+
+class Exam(NamedTuple):
+    """A file of questions with an `answer` each, and the folder of their pictures."""
+
+    questions: Path
+    images: Path
+
+    def score(self, model: Model) -> float:
+        """Right answers in percent, by the measure `exact`."""
+        asked = read_questions(self.questions)
+        return score("exact", asked, answered(model, asked, self.images), None)["accuracy"]
+
+
+def by_llama_cpp(runtime: Runtime) -> Model:
+    """An export that answers."""
+    return lambda picture, text: (
+        runtime.answer(runtime.prompt(text, picture is not None), picture, _TOKENS).text
+    )
+
+
+def by_pytorch(reference: Reference, size: int) -> Model:
+    """The model that it was made of, at this resolution."""
+    return lambda picture, text: reference.answer(
+        reference.tokens(reference.prompt(text, picture is not None)), picture, size, _TOKENS
+    )

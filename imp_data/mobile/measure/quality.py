@@ -1,0 +1,136 @@
+"""What an export's size costs in quality: answers kept, shift of log-probability, as a chart.
+
+`imp-data quality MODEL DIR`
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.quantize import VISION_OF, Precision
+from imp_data.mobile.measure.parity import TOKENS, compare
+from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.qa_accuracy import Exam, by_llama_cpp, by_pytorch
+from imp_data.mobile.measure.test_prompts import Case
+from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+
+# The paper's Table 4: what four bits cost Imp-3B on its average of benchmarks.
+PAPER_POINTS = 0.2
+PYTORCH = "PyTorch"
+
+
+class Row(BaseModel):
+    """One precision at one resolution, against PyTorch's unrounded weights at that resolution."""
+
+    precision: Precision
+    vision_precision: Precision
+    resolution: int
+    size_bytes: int
+    cases: int
+    equal_answers: int
+    mean_shift: float
+    most_shift: float
+    # Right answers to the questions given, in percent.
+    score: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The text's precision, and the tower's where it has more bits."""
+        own = self.vision_precision is VISION_OF[self.precision]
+        return self.precision.value + ("" if own else f" + {self.vision_precision.value}")
+
+
+class Report(BaseModel):
+    """Every precision and resolution of an export."""
+
+    model: str
+    rows: list[Row]
+    # PyTorch's own right answers in percent, by resolution.
+    pytorch: dict[int, float] = {}
+
+    def lines(self) -> Iterator[str]:
+        """A table for people."""
+        yield (
+            f"{'precision':<14} {'size':>4} {'MB':>9}  {'equal answers':>13} {'mean shift':>10}"
+            f"{'  right answers' if self.pytorch else ''}"
+        )
+        for size, right in self.pytorch.items():
+            yield f"{PYTORCH:<14} {size:>4}{right:>51.1f} %"
+        for row in self.rows:
+            equal = f"{row.equal_answers} of {row.cases}"
+            yield (
+                f"{row.label:<14} {row.resolution:>4} {row.size_bytes / 1e6:>9,.1f}"
+                f"  {equal:>13} {row.mean_shift:>10.4f}"
+                f"{'' if row.score is None else f'{row.score:>13.1f} %'}"
+            )
+        yield f"(the paper: 4 bits cost {PAPER_POINTS} points of its average)"
+
+
+def quality(
+    folder: Path,
+    export: Path,
+    cases: Sequence[Case],
+    settings: Settings,
+    exam: Exam | None = None,
+    towers: bool = False,
+) -> Report:
+    """Ask PyTorch once and every precision and resolution the same.
+
+    With `towers` each text also with every vision tower of more bits.
+    """
+    bundle, reference = read_bundle(export), Reference(folder)
+    rows, right = [], {}
+    for size in bundle.resolutions:
+        expected = [_expected(reference, case, size) for case in cases]
+        if exam:
+            right[size] = exam.score(by_pytorch(reference, size))
+        for precision, vision in _pairs(bundle, towers):
+            given = replace(settings, vision=vision)
+            with open_runtime(export, precision, size, given) as runtime:
+                row = _row(reference, runtime, (precision, vision), cases, expected)
+                score = exam.score(by_llama_cpp(runtime)) if exam else None
+            rows.append(row.model_copy(update={"score": score}))
+    return Report(model=bundle.name, rows=rows, pytorch=right)
+
+
+def _pairs(bundle: Bundle, towers: bool) -> Iterator[tuple[Precision, Precision]]:
+    """A text's precision and its tower's."""
+    for precision in bundle.precisions:
+        for vision in bundle.towers(precision)[0 if towers else -1 :]:
+            yield precision, vision
+
+
+def _row(
+    reference: Reference,
+    runtime: Runtime,
+    pair: tuple[Precision, Precision],
+    cases: Sequence[Case],
+    expected: Sequence[str],
+) -> Row:
+    (precision, vision), bundle, size = pair, runtime.bundle, runtime.size
+    compared = [compare(reference, runtime, precision, case) for case in cases]
+    said = [_said(runtime, case) for case in cases]
+    equal = (ours.strip() == theirs.strip() for ours, theirs in zip(expected, said, strict=True))
+    return Row(
+        precision=precision,
+        vision_precision=vision,
+        resolution=size,
+        size_bytes=bundle.text(precision).bytes + bundle.vision(precision, size, vision).bytes,
+        cases=len(cases),
+        equal_answers=sum(equal),
+        mean_shift=sum(row.mean_shift for row in compared) / len(compared),
+        most_shift=max(row.most_shift for row in compared),
+    )
+
+
+def _said(runtime: Runtime, case: Case) -> str:
+    prompt = runtime.prompt(case.question, case.picture is not None)
+    return runtime.answer(prompt, case.picture, TOKENS).text
+
+
+def _expected(reference: Reference, case: Case, size: int) -> str:
+    tokens = reference.tokens(reference.prompt(case.question, case.picture is not None))
+    return reference.answer(tokens, case.picture, size, TOKENS)

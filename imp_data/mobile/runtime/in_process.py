@@ -1,0 +1,184 @@
+"""An export in llama.cpp's own server, in this process: the OpenAI protocol at a socket."""
+
+import base64
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from imp_data.errors import UserError
+from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.quantize import Precision
+from imp_data.mobile.runtime.huge_pages import huge_pages
+from imp_data.mobile.runtime.images import png, squared
+from imp_data.mobile.runtime.replies import Reply, steps_of
+from imp_data.mobile.runtime.sockets import client_of, private_socket
+
+# An hour: a large model on a small machine, its timeouts are not ours to guess.
+ANSWER_S = 3600
+# Context in tokens: a picture's 729 and a conversation of some length.
+CONTEXT = 2048
+_LOG_ERRORS = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How llama.cpp runs a model."""
+
+    context: int = CONTEXT
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    flash_attention: bool = False
+    # Keys and values in F32, so that only the weights differ from PyTorch's.
+    exact: bool = False
+    verbosity: int = _LOG_ERRORS
+    # Of the vision tower; that of the same bits as the text if left out.
+    vision: Precision | None = None
+    # MiB for conversations left for another, which are then gone on with at once.
+    kept_mib: int = 0
+
+
+class Runtime:
+    """A model that answers; `socket` speaks the OpenAI protocol as long as it is open, and `pid`
+    is the process that holds it."""
+
+    def __init__(
+        self, socket: Path, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
+    ) -> None:
+        self.socket, self.bundle, self.size = socket, bundle, size
+        self.pid, self._http = pid or os.getpid(), http
+        self._marker: str = self._get("/props")["media_marker"]
+
+    def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
+        """The whole prompt by the model's own chat template, cut where the picture stands."""
+        content: Any = question
+        if with_picture:
+            content = [{"type": "image_url", "image_url": {"url": _PIXEL}}]
+            content.append({"type": "text", "text": f"\n{question}"})
+        messages = [{"role": "user", "content": content}]
+        found: str = self._post("/apply-template", {"messages": messages})["prompt"]
+        return tuple(found.split(self._marker))
+
+    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
+        """The ids of each piece of a prompt."""
+        return [
+            self._post(
+                "/tokenize",
+                {"content": piece, "add_special": number == 0, "parse_special": True},
+            )["tokens"]
+            for number, piece in enumerate(prompt)
+        ]
+
+    def answer(
+        self,
+        prompt: Sequence[str],
+        picture: Image.Image | None,
+        max_tokens: int,
+        top: int = 0,
+        ignore_end: bool = False,
+    ) -> Reply:
+        """Answer greedily; a picture is squared here, before llama.cpp sees it."""
+        asked: dict[str, Any] = {
+            "prompt": self._marker.join(prompt),
+            "n_predict": max_tokens,
+            "temperature": 0,
+            "n_probs": top,
+            "return_tokens": True,
+            "cache_prompt": False,
+            "ignore_eos": ignore_end,
+        }
+        if picture is not None:
+            data = base64.b64encode(self.file_of(picture)).decode()
+            asked["prompt"] = {"prompt_string": asked["prompt"], "multimodal_data": [data]}
+        found = self._post("/completion", asked)
+        probabilities = found.get("completion_probabilities") or []
+        steps = list(steps_of(found["tokens"], probabilities))
+        return Reply(found["content"], found["tokens"], steps, found["timings"])
+
+    def file_of(self, picture: Image.Image) -> bytes:
+        """The picture as llama.cpp gets it."""
+        return png(squared(picture, self.size, self.bundle.preprocessing))
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._checked(path, self._http.get(path))
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._checked(path, self._http.post(path, json=body))
+
+    def _checked(self, path: str, response: httpx.Response) -> dict[str, Any]:
+        found: dict[str, Any] = response.json()
+        if response.is_error:
+            message = found.get("error", {}).get("message", response.text)
+            remedy = "shorten the question, or allow a larger context"
+            raise UserError(f"{self.bundle.name}{path}", f"llama.cpp says: {message}", remedy)
+        return found
+
+
+# One grey pixel: the template only asks whether a picture is there.
+_PIXEL = "data:image/png;base64," + base64.b64encode(png(Image.new("RGB", (1, 1)))).decode()
+
+
+@contextmanager
+def open_runtime(
+    folder: Path, precision: Precision, size: int, settings: Settings | None = None
+) -> Iterator[Runtime]:
+    """Load one precision and resolution of an export; unloaded at the end of the block."""
+    import xllamacpp
+
+    settings = settings or Settings()
+    bundle = read_bundle(folder)
+    text, vision = model_files(folder, bundle, precision, size, settings)
+    with private_socket() as socket:
+        parameters = _parameters(text, vision, precision, settings)
+        parameters.hostnames, parameters.model_alias = [str(socket)], {bundle.name}
+        try:
+            with huge_pages():
+                server = xllamacpp.Server(parameters)
+        except Exception as error:
+            # The binding's own exceptions, a plain one among them.
+            problem = f"llama.cpp cannot load it with {vision.name} ({error})"
+            remedy = "see its message above; export the model again if the file is damaged"
+            raise UserError(text, problem, remedy) from error
+        try:
+            with client_of(socket, ANSWER_S) as http:
+                yield Runtime(socket, bundle, size, http)
+        finally:
+            del server
+
+
+def model_files(
+    folder: Path, bundle: Bundle, precision: Precision, size: int, settings: Settings
+) -> tuple[Path, Path]:
+    """The language model (of several parts the first) and the vision tower."""
+    chosen = bundle.text(precision), bundle.vision(precision, size, settings.vision)
+    text, vision = (folder / one.files[0].name for one in chosen)
+    for path in (text, vision):
+        if not path.exists():
+            raise UserError(path, "is not there", "export the model again (imp-data export)")
+    return text, vision
+
+
+def _parameters(text: Path, vision: Path, precision: Precision, settings: Settings) -> Any:
+    import xllamacpp
+
+    found = xllamacpp.CommonParams()
+    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
+    found.model.path, found.mmproj.path = str(text), str(vision)
+    found.n_ctx, found.n_parallel = settings.context, 1
+    found.ui, found.warmup = False, False
+    found.cpuparams.n_threads = found.cpuparams_batch.n_threads = settings.threads
+    flash = xllamacpp.llama_flash_attn_type
+    on, off = flash.LLAMA_FLASH_ATTN_TYPE_ENABLED, flash.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    found.flash_attn_type = on if settings.flash_attention else off
+    # As many as there are: no measuring of a device's memory, no silent smaller context.
+    found.fit_params = False
+    if precision is not Precision.F16:
+        # Mapped, a matrix laid out anew for the processor would be in memory twice.
+        found.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+    if settings.exact:
+        found.cache_type_k = found.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    return found

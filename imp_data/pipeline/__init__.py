@@ -1,0 +1,1 @@
+"""The stages of a build, their order, and what each depends on."""

@@ -1,0 +1,181 @@
+"""The stages in their order, each with what it depends on: what an asset calls."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from imp_data.images.decoding import decoder
+from imp_data.manifests import Recipe, load_recipe, model_digest
+from imp_data.mixture.build import build_mixture
+from imp_data.mixture.ledger_writer import Share
+from imp_data.mixture.shards import shard_names
+from imp_data.pipeline.images_stage import images_stage
+from imp_data.pipeline.mixture_facts import LIBRARIES, mixture_facts
+from imp_data.pipeline.required_inputs import check_inputs
+from imp_data.pipeline.sampling_inputs import Draws
+from imp_data.pipeline.screened_stage import screened_stage
+from imp_data.pipeline.stages import CARD, code_of
+from imp_data.raw.stage import check_unchanged, raw_stage
+from imp_data.records.build import build_records
+from imp_data.screening.decontamination.benchmark_index import build_benchmark
+from imp_data.storage import (
+    StageResult,
+    library_versions,
+    read_stamp,
+    text_digest,
+    write_stamp,
+)
+from imp_data.storage.data_dir import DataDir
+
+
+class Build(Draws):
+    """One mixture being built in one data directory; each method runs one stage.
+
+    A stage whose inputs, code and outputs are unchanged does nothing and says so in its result.
+    """
+
+    def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
+        super().__init__(recipe, data)
+        self.fresh: set[str] = set()
+        """Stages that had work to do when they last ran here: their files need no other look."""
+
+    @classmethod
+    def of(cls, mixture_path: Path) -> "Build":
+        """The build that a mixture's manifest describes."""
+        return cls(load_recipe(mixture_path))
+
+    def inputs(self) -> StageResult:
+        """Look for all that the manifests name, before anything is fetched; see `check_inputs`."""
+        check_inputs(self)
+        digest = model_digest(*(m for manifests in self.published.values() for m in manifests))
+        stamp, inputs = self.stamp("inputs"), {"code": code_of("inputs"), "manifests": digest}
+        known = read_stamp(stamp)
+        figures = {"names": len(self.published)}
+        if new := known is None or known["inputs"] != inputs:
+            write_stamp(stamp, inputs, digest, figures)
+        # Raw folders, which all mixtures share, hang on this: no other mixture makes them stale.
+        return StageResult(text_digest("looked for"), figures, built=new)
+
+    def raw(self, name: str) -> StageResult:
+        """Fetch, verify and unpack what is published under a name.
+
+        The files of a drawn world are pinned to what was drawn; what is learned of others whose
+        manifest states no sha256 is kept in lock files.
+        """
+        manifests, folder = self.published[name], self.data.raw(name)
+        stamp = self.stamp(f"raw/{name}")
+        run = self.run_of(f"raw/{name}")
+        pins, limits = self._pins(name), self.recipe.mixture.limits
+        code = code_of("raw")
+        result = raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
+        self._note(f"raw/{name}", result)
+        return result
+
+    def records(self, source: str) -> StageResult:
+        """Upstream records to validated Samples, with a ledger row each."""
+        manifest, limits = self.recipe.sources[source], self.recipe.mixture.limits
+        outputs = [self.data.records(source), self.data.ledger(source)]
+
+        def build() -> dict[str, Any]:
+            self._check_raw(source, manifest.records)
+            return build_records(manifest, self.data.raw(source), limits, *outputs)
+
+        inputs = {
+            "code": code_of("records"),
+            "libraries": str(library_versions(*LIBRARIES)),
+            "manifest": model_digest(manifest, limits),
+            "raw": self.digest_of(f"raw/{source}"),
+        }
+        return self.stage(f"records/{source}", inputs, outputs, build)
+
+    def benchmark(self, name: str) -> StageResult:
+        """The ids and fingerprints of a benchmark's pictures."""
+        manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
+        out = self.data.benchmark(name)
+        shelf = None if self.deferred else self.shelf(manifest.pictures)
+        altered = self.recipe.decontamination(name).altered_pictures
+
+        def build() -> dict[str, Any]:
+            self._check_raw(name, manifest.id_files)
+            return build_benchmark(manifest, self.data.raw(name), shelf, limits, out, altered)
+
+        inputs = {
+            "code": code_of("benchmarks"),
+            "decoder": decoder(),
+            "altered": str(altered),
+            "manifest": model_digest(manifest, limits),
+            "raw": self.digest_of(f"raw/{name}"),
+            "pictures": self._pictures_digest(manifest.pictures),
+        }
+        return self.stage(f"benchmarks/{name}", inputs, [out], build)
+
+    def images(self, source: str) -> StageResult:
+        """Fingerprints of the pictures that the draw reaches."""
+        return images_stage(self, source)
+
+    def screened(self, source: str) -> StageResult:
+        """Which Samples pass, which go and why, which are held back."""
+        return screened_stage(self, source)
+
+    def mixture(self) -> StageResult:
+        """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
+        mixture = self.recipe.mixture
+        folder = self.data.mixture(mixture.name)
+        passed = sum(self.figures(f"screened/{part.source}")["passed"] for part in mixture.parts)
+        beside = ("mixture.json", "ledger.parquet", "state.json", "dataset_info.json")
+        outputs = [folder / name for name in (*beside, *shard_names(passed, mixture.shard_rows))]
+        facts = mixture_facts(self.recipe, self.published, self.figures)
+
+        def build() -> dict[str, Any]:
+            self.forget()  # which this stage has no use for
+            shares = [self._share(part.source) for part in mixture.parts]
+            order = (mixture.seed, mixture.shard_rows)
+            manifest = build_mixture(folder, shares, *order, facts, self._is_card)
+            return {
+                "rows": manifest["rows"],
+                "digest": manifest["digest"],
+                "parts": manifest["parts"],
+            }
+
+        inputs = {
+            "code": code_of("mixture"),
+            "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
+            **{f"records/{p.source}": self.digest_of(f"records/{p.source}") for p in mixture.parts},
+            **{
+                f"screened/{p.source}": self.digest_of(f"screened/{p.source}")
+                for p in mixture.parts
+            },
+        }
+        result = self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
+        self._note("mixture", result)
+        return result
+
+    def _note(self, asset: str, result: StageResult) -> None:
+        (self.fresh.add if result.built else self.fresh.discard)(asset)
+
+    def _check_raw(self, name: str, patterns: Sequence[str]) -> None:
+        """Raise UserError if a file that is to be read rotted; what was just read is not again."""
+        if f"raw/{name}" not in self.fresh:
+            check_unchanged(self.data.raw(name), patterns, self.figures(f"raw/{name}"))
+
+    def _is_card(self, path: Path) -> bool:
+        return path.name == CARD and self.left("card", path)
+
+    def _pins(self, name: str) -> dict[str, str]:
+        """sha256 by path of a raw folder's files as the world's stage drew them."""
+        if not self.recipe.mixture.drawn:
+            return {}
+        files: dict[str, str] = self.figures("world")["files"]
+        prefix = f"{name}/"
+        return {p.removeprefix(prefix): s for p, s in files.items() if p.startswith(prefix)}
+
+    def _share(self, source: str) -> Share:
+        return Share(
+            source=source,
+            license=self.recipe.sources[source].license,
+            records=self.data.records(source),
+            ledger=self.data.ledger(source),
+            screened=self.data.screened(self.name, source),
+        )

@@ -1,0 +1,66 @@
+"""The images stage of a source: fingerprints of the pictures that its draw reaches."""
+
+from pathlib import Path
+from typing import Any
+
+from imp_data.errors import UserError
+from imp_data.images.checkpoint import journal
+from imp_data.images.fingerprint_cache import Album, fingerprint_writer
+from imp_data.images.reader import Shelf
+from imp_data.parallel.progress import progress
+from imp_data.pipeline.sampling_inputs import Draws
+from imp_data.pipeline.stages import code_of
+from imp_data.screening.image_decisions import Judge
+from imp_data.screening.quota_sampling import draw, image_paths
+from imp_data.screening.text_filters import Rows
+from imp_data.storage import StageResult
+
+_ROWS_AT_ONCE = 1 << 14
+
+
+def images_stage(draws: Draws, source: str) -> StageResult:
+    """One row a picture; figures: how many, and by status."""
+    out = draws.data.fingerprints(draws.name, source)
+    pictures = draws.pictures_digest(source)
+
+    def build() -> dict[str, Any]:
+        with (
+            journal(draws.data.journal(source), pictures) as kept,
+            fingerprint_writer(out) as writer,
+            progress(f"images/{source}", "pictures") as told,
+        ):
+            if draws.deferred:
+                return {"pictures": 0, "statuses": {}, "deferred": True}
+            limits, records = draws.recipe.mixture.limits, draws.data.records(source)
+            shelf = draws.shelf(draws.recipe.sources[source].pictures)
+            earlier = draws.earlier_fingerprints(source, pictures)
+            album = Album(shelf, limits, writer, told, kept, earlier)
+            judge = Judge(album, limits, draws.benchmarked(), draws.twins())
+            order = draws.candidates(source).order
+            draw(order, draws.quota(source), lambda r: judge.passes(image_paths(records, r)))
+            statuses = dict(sorted(album.statuses.items()))
+            if statuses.keys() == {"missing"}:
+                image = _first_image(records, order)
+                raise _nothing_found(source, statuses["missing"], shelf, image)
+            return {"pictures": sum(statuses.values()), "statuses": statuses}
+
+    inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
+    return draws.stage(f"images/{source}", inputs, [out], build)
+
+
+def _first_image(records: Path, order: Rows) -> str:
+    """The first in draw order, of rows of which some have one."""
+    pieces = (order[n : n + _ROWS_AT_ONCE] for n in range(0, len(order), _ROWS_AT_ONCE))
+    return next(image for rows in pieces for image in image_paths(records, rows) if image)
+
+
+def _nothing_found(source: str, count: int, shelf: Shelf, image: str) -> UserError:
+    """Of a source without one image that is there: a place is wrong, not each of its records."""
+    places = [f"{place}, {name}" for place, name in shelf.places(image)]
+    looked_at = "".join(f"\n  {place}" for place in [shelf.images / image, *places])
+    problem = f"none of {count:,} images is there; {image} was looked for at{looked_at}"
+    remedy = (
+        "put the images there; or correct `image_prefix` and `pictures` in the source's manifest, "
+        "`path` and `inside` in the collection's"
+    )
+    return UserError(f"images/{source}", problem, remedy)

@@ -1,0 +1,100 @@
+"""What mixture.json says of the recipe and the inputs: nothing of time or place."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from imp_data.manifests import (
+    Decontamination,
+    Exclusion,
+    Mixture,
+    Part,
+    Published,
+    Recipe,
+    model_digest,
+)
+from imp_data.redaction import redacted
+from imp_data.screening.decontamination.recall import recall_within
+from imp_data.storage import library_versions
+
+# Libraries whose version may show in the bytes of a stage.
+LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
+_NOT_CHECKED = [
+    "Pictures were deferred: none was opened.",
+    "Missing, broken and too small pictures were not found.",
+    "Benchmark pictures were told by the ids in file names alone, not by bytes or looks.",
+    "image_sha256, image_width and image_height are null.",
+]
+
+Figures = Callable[[str], dict[str, Any]]
+
+
+def mixture_facts(
+    recipe: Recipe, published: Mapping[str, Sequence[Published]], figures: Figures
+) -> dict[str, Any]:
+    """The facts, from the manifests and from the figures that the stages left."""
+    mixture = recipe.mixture
+    return {
+        "format": 1,
+        "name": mixture.name,
+        "title": mixture.title,
+        "paper": mixture.paper,
+        "seed": mixture.seed,
+        "drawn": mixture.drawn,
+        "pictures": mixture.pictures,
+        "not_checked": _NOT_CHECKED if mixture.pictures == "deferred" else [],
+        "parts": [_part(recipe, part, figures) for part in mixture.parts],
+        "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
+        "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
+        "near_duplicates": _dropped_twins(mixture),
+        "inputs": {
+            "manifests": {name: model_digest(*some) for name, some in published.items()},
+            "mixture": model_digest(mixture),
+            "files": {name: figures(f"raw/{name}")["files"] for name in published},
+        },
+        "libraries": library_versions(*LIBRARIES, "pillow", "simplejpeg", "imagehash"),
+    }
+
+
+def _dropped_twins(mixture: Mixture) -> dict[str, Any] | None:
+    """How alike pictures of one source were when one of them was dropped; None where none was."""
+    policy = mixture.near_duplicates
+    return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
+
+
+def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
+    name, source = part.source, recipe.sources[part.source]
+    records, screened = figures(f"records/{name}"), figures(f"screened/{name}")
+    return {
+        "source": name,
+        "title": source.title,
+        "group": part.group,
+        "paper": part.paper,
+        "quota": part.quota,
+        "license": source.license,
+        "license_note": source.license_note and redacted(source.license_note),
+        "homepage": redacted(source.homepage),
+        "unverified": list(map(redacted, source.unverified)),
+        "rows_read": records["rows"],
+        "exact_repeats": records["exact_repeats"],
+        "fields_passed_over": records["fields_passed_over"],
+        "fields_unread": records["fields_unread"],
+        "subsets": screened["subsets"],
+        "upstream_subsets": records["subsets"],
+    }
+
+
+def _benchmark(kept_out: Decontamination, figures: Figures) -> dict[str, Any]:
+    counted = dict(figures(f"benchmarks/{kept_out.benchmark}"))
+    altered = counted.pop("altered", None)
+    told = altered and recall_within(altered, kept_out.max_distance_bits)
+    return {**kept_out.model_dump(), **counted, "altered": told}
+
+
+def _exclusion(exclusion: Exclusion, figures: Figures) -> dict[str, Any]:
+    taken = figures(f"screened/{exclusion.source}")["excluded"].get(exclusion.name, {})
+    return {
+        "name": exclusion.name,
+        "source": exclusion.source,
+        "because": exclusion.because,
+        "records": taken.get("records", 0),
+    }

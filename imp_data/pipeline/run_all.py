@@ -1,0 +1,51 @@
+"""Every stage of a build in order, without Dagster: for scripts, benchmarks and tests."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from imp_data.errors import UserError
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.card_stage import write_card
+from imp_data.pipeline.duplicates_stage import write_neighbours
+from imp_data.pipeline.required_inputs import check_inputs
+from imp_data.storage import StageResult
+
+
+def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
+    """(asset, the call that runs its stage), each after all it depends on."""
+    recipe = build.recipe
+    if recipe.mixture.drawn:
+        yield "world", partial(_drawn_world(build).world, build)
+    for name in build.published:
+        yield f"raw/{name}", partial(build.raw, name)
+    for source in recipe.sources:
+        yield f"records/{source}", partial(build.records, source)
+    for name in recipe.benchmarks:
+        yield f"benchmarks/{name}", partial(build.benchmark, name)
+    for source in recipe.sources:
+        yield f"images/{source}", partial(build.images, source)
+        yield f"screened/{source}", partial(build.screened, source)
+    yield "mixture", build.mixture
+    if build.reports_neighbours:
+        yield "neighbours", partial(write_neighbours, build)
+    yield "card", partial(write_card, build)
+
+
+def _drawn_world(build: Build) -> Any:
+    """The module that draws the demo's files: it stands in the checkout, not in the wheel."""
+    try:
+        return import_module("demo.stage")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"mixture {build.name}",
+            "`drawn: true` needs the folder demo, which is not installed",
+            "run it in a checkout of the project, as `make demo` does",
+        ) from error
+
+
+def rebuild(build: Build) -> dict[str, StageResult]:
+    """Run every stage; returns the results by asset. Raises UserError as `check_inputs` does."""
+    check_inputs(build)
+    return {asset: run() for asset, run in stages(build)}

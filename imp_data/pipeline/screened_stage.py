@@ -1,0 +1,44 @@
+"""The screened stage of a source: which Samples pass, which go and why, which are held back."""
+
+from typing import Any
+
+import numpy as np
+
+from imp_data.errors import UserError
+from imp_data.pipeline.sampling_inputs import Draws
+from imp_data.pipeline.stages import FIRST, code_of
+from imp_data.screening.image_decisions import read_looks
+from imp_data.screening.quota_sampling import draw, write_screened
+from imp_data.screening.without_near_duplicates import Unlike
+from imp_data.storage import StageResult
+
+
+def screened_stage(draws: Draws, source: str) -> StageResult:
+    """One row a Sample: its outcome, with reason and evidence, and what is known of its picture."""
+    out, limits = draws.data.screened(draws.name, source), draws.recipe.mixture.limits
+    fingerprints = draws.data.fingerprints(draws.name, source)
+
+    def build() -> dict[str, Any]:
+        offered = draws.candidates(source)
+        looks = unlike = None
+        if not draws.deferred:
+            looks = read_looks(fingerprints, limits, draws.benchmarked())
+        if looks and draws.twin_bits is not None:
+            unlike = Unlike(looks, fingerprints, draws.twin_bits)
+        seen = unlike or looks
+        passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
+        try:
+            quota = draws.quota(source)
+            drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
+        except KeyError as unseen:
+            problem = f"is from before a change: it lacks {unseen.args[0]}"
+            raise UserError(f"images/{source}", problem, FIRST) from None
+        looks = unlike.looks() if unlike else looks
+        return write_screened(out, draws.data.records(source), offered, drawn, looks)
+
+    inputs = {
+        **draws.draw_inputs(source),
+        "code": code_of("screened"),
+        "images": draws.digest_of(f"images/{source}"),
+    }
+    return draws.stage(f"screened/{source}", inputs, [out], build)

@@ -1,0 +1,1 @@
+"""Upstream files: downloaded, verified against checksums, extracted."""

@@ -1,0 +1,1 @@
+"""Upstream records as validated Samples, with a ledger row for every record."""

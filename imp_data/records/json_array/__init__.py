@@ -1,0 +1,1 @@
+"""Records found in JSON files without parsing them, so that damage costs one record only."""

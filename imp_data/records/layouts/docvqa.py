@@ -1,0 +1,37 @@
+"""DocVQA, task 1 of the RRC challenge: questions on scanned pages, in an object's `data`."""
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from imp_data.records.layouts.columnar_questions import Question
+from imp_data.records.layouts.question_sets import question_layout
+
+
+class _Record(TypedDict):
+    questionId: NotRequired[Any]
+    question: str
+    image: str
+    answers: list[str]
+    data_split: str
+
+
+def _question(record: _Record) -> Question:
+    """Of several answers the first is taken: what the person who asked wrote down."""
+    return Question(
+        image=record["image"],
+        question=record["question"],
+        answer=next(iter(record["answers"]), ""),
+        split=record["data_split"],
+    )
+
+
+LAYOUT = question_layout(
+    _Record,
+    identity="questionId",
+    picture="image",
+    read=_question,
+    key="data",
+    # Kinds of question, and where the page is in the library that it was scanned for.
+    meaningless=("question_types", "docId", "ucsf_document_id", "ucsf_document_page_no"),
+)

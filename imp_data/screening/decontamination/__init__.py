@@ -1,0 +1,1 @@
+"""Benchmark images, and how well the matcher finds altered copies of them."""

@@ -1,0 +1,138 @@
+"""The benchmarks stage: ids and fingerprints of pictures that must not be trained on."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from imp_data.errors import UserError
+from imp_data.images.decoding import decoder
+from imp_data.images.fingerprint import SCHEMA, Fingerprint
+from imp_data.images.fingerprint_cache import check_decoder, fingerprint_table, fingerprints_of
+from imp_data.images.hamming import Hashes
+from imp_data.images.reader import Shelf
+from imp_data.ledger import Verdict
+from imp_data.manifests import Benchmark, Limits
+from imp_data.records.json_array.parse import parse
+from imp_data.records.json_array.scanner import json_spans
+from imp_data.screening.decontamination.recall import measured, sampled
+from imp_data.storage import parquet_file, parquet_writer
+from imp_data.storage.range_reader import opened
+
+# A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
+PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
+
+
+class Pack(NamedTuple):
+    """A benchmark as the matcher needs it; row n of each field is one picture's look.
+
+    A picture whose EXIF orientation turns it has two rows.
+    """
+
+    name: str
+    ids: frozenset[str]
+    id_pattern: re.Pattern[str]
+    sha256s: dict[str, str]
+    hashes: Hashes
+    hash_ids: list[str]
+
+
+def build_benchmark(
+    benchmark: Benchmark,
+    raw: Path,
+    shelf: Shelf | None,
+    limits: Limits,
+    out: Path,
+    altered_pictures: int = 0,
+) -> dict[str, Any]:
+    """Write benchmarks/<name>.parquet. Without a shelf the pack holds ids alone.
+
+    So many of its pictures are altered in every known way, to see which copies are known again.
+    """
+    ids = list(dict.fromkeys(_ids(benchmark, raw)))
+    rows = [Fingerprint(image="", status="missing") for _ in ids]
+    if shelf is not None:
+        rows = _fingerprints(benchmark, ids, shelf, limits)
+    table = fingerprint_table(rows).add_column(0, "id", pa.array(ids, pa.string()))
+    schema = PACK_SCHEMA.with_metadata({"decoder": decoder()})
+    with parquet_writer(out, schema) as writer:
+        writer.write_table(table.cast(schema))
+    whole = [row for row in rows if row.status == "ok"]
+    figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
+    hashed = [row for row in whole if row.phash is not None]  # a flat one matches by its bytes
+    if shelf is None or not altered_pictures or not hashed:
+        return figures
+    places = sampled([row.image for row in hashed], altered_pictures)
+    return {**figures, "altered": measured(hashed, places, shelf, limits)}
+
+
+def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
+    for name in benchmark.id_files:
+        path = raw / name
+        with opened(path) as file:
+            for spans in json_spans(path, key="data"):
+                for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
+                    file.seek(start)
+                    yield _id(path, start, file.read(end - start))
+
+
+def _id(path: Path, place: int, element: bytes) -> str:
+    """An id that cannot be read is an error: its picture would be let through."""
+    parsed = parse(element)
+    value = None if isinstance(parsed, Verdict) else parsed[0]
+    identity = value.get("image_id") if isinstance(value, dict) else None
+    if not isinstance(identity, str) or not identity:
+        raise UserError(
+            f"{path}, byte {place}",
+            f"a record without a readable image_id: {element[:60]!r}",
+            "put a whole file there, or fetch it anew by its raw asset",
+        )
+    return identity
+
+
+def _fingerprints(
+    benchmark: Benchmark, ids: list[str], shelf: Shelf, limits: Limits
+) -> list[Fingerprint]:
+    """Of each id the first of its possible places that has a picture."""
+    found: dict[str, Fingerprint] = {}
+    for template in benchmark.picture_paths:
+        asked = {i: template.replace("{id}", i) for i in ids if i not in found}
+        label = f"benchmarks/{benchmark.name}"
+        for row, i in zip(
+            fingerprints_of(label, list(asked.values()), shelf, limits), asked, strict=True
+        ):
+            if row.status not in ("missing", "ambiguous"):
+                found[i] = row
+    missing = benchmark.picture_paths[0]
+    return [found.get(i) or Fingerprint(missing.replace("{id}", i), "missing") for i in ids]
+
+
+def read_pack(benchmark: Benchmark, path: Path) -> Pack:
+    """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
+    table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
+    check_decoder(path, table.schema)
+    ids, sha256s, *hashes = (table[name].to_pylist() for name in table.column_names)
+    looks = [
+        (look, i)
+        for i, *both in zip(ids, *hashes, strict=True)
+        for look in both
+        if look is not None
+    ]
+    return Pack(
+        name=benchmark.name,
+        ids=frozenset(ids),
+        id_pattern=re.compile(benchmark.id_pattern),
+        sha256s={sha256: i for sha256, i in zip(sha256s, ids, strict=True) if sha256},
+        hashes=np.array([look for look, _ in looks], np.uint64),
+        hash_ids=[i for _, i in looks],
+    )
+
+
+def pack_figures(path: Path) -> dict[str, Any]:
+    """How many ids a pack has, and how many of their pictures it knows."""
+    table = parquet_file(path).read(["id", "status"])
+    seen = table["status"].to_pylist().count("ok")
+    return {"ids": table.num_rows, "fingerprinted": seen}

@@ -1,0 +1,50 @@
+"""Which files a manifest's glob names."""
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from fsspec.utils import glob_translate
+
+from imp_data.storage.digests import below
+from imp_data.storage.folders import is_sidecar, real_places, refuse_way_out
+from imp_data.storage.paths import in_store
+
+_WILD = frozenset("*?[")
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The files below a folder that a glob names, sorted as paths are.
+
+    `*` stands for any characters of a name, `?` for one, `[ab]` for one of these, `**` for any
+    folders, none among them. Hidden files and a desktop's sidecars are named by no glob. Raises
+    UserError where a link that is neither directly in the folder nor named leads out of it.
+    """
+    if in_store(folder) or "**" in pattern:
+        named = re.compile(glob_translate(pattern))
+        found = [folder / name for name in below(folder) if named.match(name)]
+    else:
+        found = [path for path in folder.glob(pattern) if path.is_file()]
+    found = [path for path in found if _is_shown(path, folder)]
+    if not in_store(folder):
+        _refuse_ways_out(folder, pattern, found)
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _refuse_ways_out(folder: Path, pattern: str, found: Sequence[Path]) -> None:
+    named = folder.joinpath(*takewhile(lambda step: not _WILD & set(step), pattern.split("/")))
+    for path in found:
+        top = folder / path.relative_to(folder).parts[0]
+        places = real_places((folder.parent, folder, named, top))
+        refuse_way_out(path, os.path.realpath(path), places)
+
+
+def is_named(path: str, pattern: str) -> bool:
+    """Whether a glob names the file at that path, hidden or not."""
+    return re.match(glob_translate(pattern), path) is not None
+
+
+def _is_shown(path: Path, folder: Path) -> bool:
+    return not path.name.startswith(".") and not is_sidecar(path.relative_to(folder).as_posix())

@@ -1,0 +1,100 @@
+"""A lock that is an object in a store: made if there is none, renewed while it is held."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import orjson
+
+from imp_data.errors import UserError
+from imp_data.storage.atomic_write import is_alive
+from imp_data.storage.object_store import create, put_bytes, removed
+from imp_data.storage.paths import reached
+from imp_data.storage.range_reader import first_bytes
+
+_RENEW_SECONDS = 20.0
+# A holder that is not heard of for so long by the clock of who waits is gone.
+_EXPIRE_SECONDS = 120.0
+_POLL_SECONDS = 2.0
+# Two runs may take over one lock at once; what then stands there counts.
+_SETTLE_SECONDS = 1.0
+
+
+@contextmanager
+def object_lock(
+    path: Path, me: dict[str, Any], waiting: Callable[[dict[str, Any]], None]
+) -> Iterator[None]:
+    """Hold the lock; `waiting` is called once with what the holder says of itself.
+
+    Raises UserError at the end if another run took the lock for abandoned meanwhile.
+    """
+    mine = {**me, "token": secrets.token_hex(8)}
+    _take(path, mine, waiting)
+    ended = Event()
+    keeper = Thread(target=_renew, args=(path, mine, ended), daemon=True)
+    keeper.start()
+    try:
+        yield
+        _check_mine(path, mine)
+    finally:
+        ended.set()
+        keeper.join()
+        if _content(path).get("token") == mine["token"]:
+            removed(path)
+
+
+def _take(path: Path, mine: dict[str, Any], waiting: Callable[[dict[str, Any]], None]) -> None:
+    seen: dict[str, Any] = {}
+    heard = time.monotonic()
+    told = False
+    while not create(path, orjson.dumps(mine)):
+        now = _content(path)
+        if now != seen:
+            seen, heard = now, time.monotonic()
+        if _is_gone(now, mine) or time.monotonic() - heard > _EXPIRE_SECONDS:
+            removed(path)
+            if create(path, orjson.dumps(mine)):
+                time.sleep(_SETTLE_SECONDS)
+                if _content(path).get("token") == mine["token"]:
+                    return
+            continue
+        if now and not told:
+            told = True
+            waiting(now)
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_gone(holder: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether the holder is known to have ended: those of this machine can be asked for."""
+    return holder.get("host") == mine["host"] and not is_alive(holder["pid"])
+
+
+def _renew(path: Path, mine: dict[str, Any], ended: Event) -> None:
+    beat = 0
+    while not ended.wait(_RENEW_SECONDS):
+        beat += 1
+        # A store that fails for a while is asked again: the lock outlasts some missed beats.
+        with suppress(UserError, OSError):
+            if _content(path).get("token") == mine["token"] and not ended.is_set():
+                put_bytes(orjson.dumps({**mine, "beat": beat}), path)
+
+
+def _check_mine(path: Path, mine: dict[str, Any]) -> None:
+    now = _content(path)
+    if now.get("token") != mine["token"]:
+        other = f"process {now['pid']} on {now['host']}" if now else "another run"
+        problem = f"was taken for abandoned, and taken over by {other}"
+        raise UserError(path, problem, "run the same command again when the other has ended")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        with reached(path):
+            found: dict[str, Any] = orjson.loads(first_bytes(path))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return found

@@ -1,0 +1,113 @@
+"""Objects of a store read by ranges; files of this machine by the same names."""
+
+import errno
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from imp_data.storage.paths import in_store, reached, there
+from imp_data.storage.prefetch import at_once
+
+BLOCK_BYTES = 4 << 20
+_BLOCKS_KEPT = 4
+_WHOLE = 1 << 40
+
+
+class PositionedFile(io.RawIOBase):
+    """A file of `_size` bytes to read and seek in; what is below it says how it is read."""
+
+    _position = 0
+    _size: int
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        position = (0, self._position, self._size)[whence] + offset
+        if position < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = position
+        return self._position
+
+
+class ObjectFile(PositionedFile):
+    """An object's bytes by ranges, in blocks of which the last few are kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        with reached(path):
+            self._size = int(there(path).fs.info(there(path).path)["size"])
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        piece = self._at_hand(self._position)[: len(buffer)]
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def _at_hand(self, position: int) -> memoryview:
+        """Some bytes from a position on, at least one."""
+        number, within = divmod(position, BLOCK_BYTES)
+        block = self._blocks.pop(number, None)
+        if block is None:
+            begin = number * BLOCK_BYTES
+            block = piece_of(self._path, begin, min(begin + BLOCK_BYTES, self._size))
+        self._blocks[number] = block
+        while len(self._blocks) > _BLOCKS_KEPT:
+            self._blocks.popitem(last=False)
+        return memoryview(block)[within:]
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read and seek in; an object is fetched by ranges, never as a whole."""
+    if in_store(path) is None:
+        return path.open("rb")
+    return io.BufferedReader(ObjectFile(path))
+
+
+def piece_of(path: Path, start: int, end: int) -> bytes:
+    """Bytes of an object from `start` up to `end`, or up to its own end."""
+    found = there(path)
+    with reached(path):
+        data: bytes = found.fs.cat_file(found.path, start=start, end=end)
+        return data
+
+
+def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
+    """The first bytes of an object, by one request."""
+    found = there(path)
+    with reached(path):
+        try:
+            data: bytes = found.fs.cat_file(found.path, start=0, end=most)
+            return data
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if found.fs.info(found.path)["size"]:
+                raise
+            return b""  # stores refuse any range of nothing
+
+
+def contents(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
+    """The first bytes of files, one after another; objects are fetched some at a time."""
+    files = list(paths)
+    if not files or in_store(files[0]) is None:
+        return (_first_bytes_here(file, most) for file in files)
+    return at_once(partial(first_bytes, most=most), files)
+
+
+def _first_bytes_here(file: Path, most: int) -> bytes:
+    with file.open("rb") as opened_file:
+        return opened_file.read(-1 if most == _WHOLE else most)

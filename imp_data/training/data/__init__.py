@@ -1,0 +1,1 @@
+"""A mixture as training input: token ids, pixels, batches."""

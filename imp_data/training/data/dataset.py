@@ -1,0 +1,128 @@
+"""A mixture as a model takes it: rows to tokens and pixels."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypedDict
+
+from PIL import Image
+
+from imp_data.errors import UserError
+from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.reader import DamagedMember, TooManyBytes
+from imp_data.manifests import Limits
+from imp_data.training.data.chat_templates import Template
+from imp_data.training.data.encoding import Ids, Refused, encode
+from imp_data.training.data.images import Pixels, Preprocessing, preprocess
+from imp_data.training.data.shards import Shards
+from imp_data.training.data.token_weights import Pick
+
+_COLUMNS = ("id", "image", "image_sha256", "conversations")
+
+
+class Figures(NamedTuple):
+    """What a model's manifest says of its input."""
+
+    image_size: int
+    image_tokens: int
+    preprocessing: Preprocessing
+    max_length: int
+
+
+class Pictures(Protocol):
+    """Where pictures are read from: images.archive.Shelf, or whatever else has their bytes."""
+
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """The picture's file; FileNotFoundError, DamagedMember or TooManyBytes without it."""
+
+
+class Item(TypedDict):
+    """One Sample; without an image its `pixel_values` are None.
+
+    `weight` is that of each of its learned tokens in the loss of the step.
+    """
+
+    id: str
+    input_ids: Ids
+    labels: Ids
+    weight: float
+    pixel_values: Pixels | None
+
+
+class MixtureDataset:
+    """A map-style Dataset over a mixture's folder, in its order; workers get a path, not rows.
+
+    A tuple of Picks gives the list of their items, to be packed into one sequence.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pictures: Pictures,
+        tokenizer: Any,
+        template: Template,
+        figures: Figures,
+    ) -> None:
+        self.shards = Shards(folder)
+        self.tokenizer, self.template, self.figures = tokenizer, template, figures
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
+        """Raises UserError, which names the Sample, where it or its picture cannot be used."""
+        if not isinstance(index, tuple):
+            return self.item(index)
+        if isinstance(index, Pick):
+            return self.item(index.row, index.weight)
+        return [self.item(pick.row, pick.weight) for pick in index]
+
+    def item(self, number: int, weight: float = 1.0) -> Item:
+        """One row's tokens and pixels."""
+        row = self.shards.row(number, _COLUMNS)
+        where, image, figures = f"sample {row['id']}", row["image"], self.figures
+        tokens = figures.image_tokens if image else 0
+        encoded = encode(
+            *(self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
+        )
+        if isinstance(encoded, Refused):
+            raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
+        pixels = None
+        if image:
+            data = _picture(self._pictures, image, row["image_sha256"], where)
+            picture = _decoded(data, image, where)
+            pixels = preprocess(picture, figures.image_size, figures.preprocessing)
+        return {
+            "id": row["id"],
+            "input_ids": encoded.input_ids,
+            "labels": encoded.labels,
+            "weight": weight,
+            "pixel_values": pixels,
+        }
+
+
+def _picture(pictures: Pictures, image: str, sha256: str | None, where: str) -> bytes:
+    """The bytes that the mixture was built with; a deferred mixture does not say which."""
+    try:
+        data = pictures.read(image, Limits().max_image_bytes)
+    except FileNotFoundError:
+        problem = f"its picture {image} is not where pictures are"
+        raise UserError(where, problem, _PUT_BACK) from None
+    except (DamagedMember, TooManyBytes) as error:
+        problem = f"its picture {image} cannot be read ({type(error).__name__} {error})"
+        raise UserError(where, problem, _PUT_BACK) from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        problem = f"its picture {image} is another one than the mixture was built with"
+        raise UserError(where, problem, _PUT_BACK)
+    return data
+
+
+_PUT_BACK = "put back the picture's file or its archive, or build the mixture again without it"
+
+
+def _decoded(data: bytes, image: str, where: str) -> Image.Image:
+    try:
+        return rgb_of(data, trusted=True)
+    except NoImage as error:
+        problem = f"its picture {image} cannot be decoded ({error})"
+        raise UserError(where, problem, _PUT_BACK) from error

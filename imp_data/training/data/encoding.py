@@ -1,0 +1,189 @@
+"""A Sample as tokens: ids, and labels that are -100 wherever nothing is to be learned."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imp_data.sample import IMAGE_TOKEN
+from imp_data.training.data.chat_templates import Segment, Template, Turn
+from imp_data.training.data.special_tokens import MARK, Guarded, guarded, spelled, texts_of
+
+IGNORED = -100
+
+Ids = npt.NDArray[np.int64]
+
+
+class Encoded(NamedTuple):
+    """A Sample's tokens. The picture's place is held by as many `<image>` as it has features.
+
+    `spelled` are the special tokens that its texts spell out, which are text in `input_ids`.
+    """
+
+    input_ids: Ids
+    labels: Ids
+    lost: "Lost"
+    spelled: tuple[str, ...]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether its last turns are left out."""
+        return self.lost.tokens > 0
+
+
+class Lost(NamedTuple):
+    """Tokens beyond the length that a sequence may have, and how many of them are learned ones."""
+
+    tokens: int = 0
+    learned: int = 0
+
+
+class Refused(NamedTuple):
+    """Why a Sample cannot be trained on."""
+
+    reason: str
+    lost: Lost = Lost()
+
+
+def encode(
+    tokenizer: Any,
+    template: Template,
+    conversation: Sequence[Turn],
+    image_tokens: int,
+    max_length: int,
+) -> Encoded | Refused:
+    """Ids and labels as Imp's preprocessing gives them (imp_llava/train/train.py), token for token.
+
+    `image_tokens` is the number of the picture's features, 0 for text alone. The text is tokenized
+    as a whole, as there; what is learned is told by where each token begins, so that no text can
+    shift the labels. A special token that a text spells out is text, unlike there. A conversation
+    that is too long ends after the last answer that fits.
+    """
+    if problem := _problem(template, conversation, image_tokens):
+        return Refused(problem)
+    turns = [_in_front(turn) for turn in conversation] if image_tokens else conversation
+    reader, found = _reader(tokenizer, template, turns, image_tokens)
+    if isinstance(reader, Refused):
+        return reader
+    segments = reader.template.segments(turns)
+    ids, begins = _tokens(reader, "".join(s.text for s in segments), image_tokens)
+    labels, ends = _labels(ids, begins, segments)
+    if len(ids) <= max_length:
+        return Encoded(ids, labels, Lost(), found)
+    fitting = ends[ends <= max_length]
+    end = int(fitting[-1]) if len(fitting) else 0
+    lost = Lost(len(ids) - end, int((labels[end:] != IGNORED).sum()))
+    if not end:
+        return Refused(f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}", lost)
+    return Encoded(ids[:end], labels[:end], lost, found)
+
+
+def encode_prompt(
+    tokenizer: Any, template: Template, question: str, image_tokens: int
+) -> Encoded | Refused:
+    """The ids of a question as `encode` gives them, up to where the answer begins."""
+    asked = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
+    if problem := _problem(template, asked, image_tokens):
+        return Refused(problem)
+    turn = _in_front(asked[0]) if image_tokens else asked[0]
+    reader, found = _reader(tokenizer, template, [turn], image_tokens)
+    if isinstance(reader, Refused):
+        return reader
+    ids, _ = _tokens(reader, reader.template.prompt(turn["value"]), image_tokens)
+    return Encoded(ids, np.full_like(ids, IGNORED), Lost(), found)
+
+
+def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int) -> str | None:
+    speakers = [turn["from"] for turn in conversation]
+    if not speakers or speakers != ["human", "gpt"] * (len(speakers) // 2):
+        return "its turns do not alternate between human and gpt, ending with gpt"
+    if not template.keeps_questions and (len(speakers) != 2 or not image_tokens):
+        return f"the template {template.name} takes one caption of one picture"
+    if empty := [n for n, turn in enumerate(conversation) if not turn["value"]]:
+        return f"turn {empty[0]} says nothing"
+    holders = [n for n, turn in enumerate(conversation) if IMAGE_TOKEN in turn["value"]]
+    if image_tokens and not (
+        len(holders) == 1
+        and holders[0] % 2 == 0
+        and _in_front(conversation[holders[0]])["value"].count(IMAGE_TOKEN) == 1
+    ):
+        return f"{IMAGE_TOKEN} must stand in one question, once, where there is a picture"
+    return None
+
+
+def _in_front(turn: Turn) -> Turn:
+    """`<image>` and a newline in front of the rest, as train.py's preprocess_multimodal has it."""
+    if IMAGE_TOKEN not in turn["value"]:
+        return turn
+    rest = turn["value"].replace(IMAGE_TOKEN, "").strip()
+    return {**turn, "value": f"{IMAGE_TOKEN}\n{rest}".strip()}
+
+
+class _Plain(NamedTuple):
+    """A tokenizer as it is, for texts that spell out none of its special tokens."""
+
+    template: Template
+    tokenizer: Any
+
+    @property
+    def image_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+
+    def encode(self, text: str, add_special_tokens: bool) -> tuple[list[int], list[int]]:
+        tokens = self.tokenizer(
+            text,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return tokens["input_ids"], [begin for begin, _ in tokens["offset_mapping"]]
+
+
+def _reader(
+    tokenizer: Any, template: Template, turns: Sequence[Turn], image_tokens: int
+) -> tuple[_Plain | Guarded | Refused, tuple[str, ...]]:
+    """What encodes these turns, and the special tokens that they spell out."""
+    texts = texts_of(template, turns)
+    found = spelled(tokenizer, texts, image_tokens)
+    if not found:
+        return _Plain(template, tokenizer), found
+    if any(MARK in text for text in texts):
+        return Refused(f"it has {found[0]} beside U+10FFFF, which is no character of texts"), found
+    return guarded(tokenizer, template), found
+
+
+def _tokens(reader: _Plain | Guarded, text: str, image_tokens: int) -> tuple[Ids, Ids]:
+    """Ids, and at which character of the text each begins."""
+    if not image_tokens:
+        return _piece(reader, text, first=True)
+    before, after = text.split(IMAGE_TOKEN)
+    left, left_begins = _piece(reader, before, first=True)
+    right, right_begins = _piece(reader, after, first=False)
+    ids = np.concatenate([left, np.full(image_tokens, reader.image_id, np.int64), right])
+    place = np.full(image_tokens, len(before), np.int64)
+    return ids, np.concatenate([left_begins, place, right_begins + len(before) + len(IMAGE_TOKEN)])
+
+
+def _piece(reader: _Plain | Guarded, text: str, first: bool) -> tuple[Ids, Ids]:
+    """A beginning-of-text token, where the tokenizer has one, stands before the first piece."""
+    ids, begins = reader.encode(text, add_special_tokens=first)
+    return np.array(ids, np.int64), np.array(begins, np.int64)
+
+
+def _labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Ids]:
+    """Labels, and the number of tokens up to the end of each answer.
+
+    A token belongs to the segment that its first character is in. Where a tokenizer merges the end
+    of a prompt with the beginning of an answer (two newlines), the merged token is not learned.
+    """
+    bounds = np.cumsum([len(segment.text) for segment in segments])
+    until = np.searchsorted(begins, bounds)
+    labels = np.full_like(ids, IGNORED)
+    first = 0
+    for segment, end in zip(segments, until.tolist(), strict=True):
+        if segment.learned:
+            labels[first:end] = ids[first:end]
+        first = end
+    return labels, until[[segment.learned for segment in segments]]

@@ -1,0 +1,141 @@
+"""Pictures that stand in a published dataset's parquet files, beside its rows."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from imp_data.errors import UserError
+from imp_data.images.reader import TooManyBytes
+from imp_data.storage.folders import files_below, is_sidecar
+
+_TEXT = (pa.string(), pa.large_string())
+
+
+class Columns(NamedTuple):
+    """Where a file has its pictures, and where their names."""
+
+    pictures: str
+    names: str
+
+
+class Place(NamedTuple):
+    """A picture's file, row group and row."""
+
+    file: int
+    group: int
+    row: int
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Those below a folder, through links too."""
+    names = [name for name, _ in files_below(folder) if name.endswith(".parquet")]
+    return [folder / name for name in names if not is_sidecar(name)]
+
+
+class Release:
+    """Reads them by the names that Samples have for them, as images.archive.Shelf does.
+
+    A file has a column of {bytes, path}, as datasets.Image keeps pictures. A picture's name
+    (`coco/train2017/000000033471.jpg`) stands beside it in the column `image`, where that is a
+    text, or as its `path`. Where `path` is the name of a file alone, which is what
+    `Dataset.push_to_hub` leaves of all of them, the file's name finds the picture.
+    Of the names 20 bytes each are kept in memory. A picture costs the reading of its row group, so
+    these should be small.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._paths = parquet_files(folder)
+        self._open()
+        self._bare = True
+        found = [place for n in range(len(self._paths)) for place in self._names(n)]
+        keys = np.array([key for key, _ in found], np.uint64)
+        order = np.argsort(keys, kind="stable")
+        self._keys = keys[order]
+        self._places = np.array([place for _, place in found], np.int32).reshape(-1, 3)[order]
+
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """The picture's bytes.
+
+        Raises FileNotFoundError where no row has it, TooManyBytes, and UserError where a file's
+        name is all that is known and two pictures have it.
+        """
+        places = self._found(image)[:1]
+        if not places and self._bare:
+            places = self._found(PurePosixPath(image).name)
+        pictures = {data for place in places if (data := self._bytes(place)) is not None}
+        if not pictures:
+            raise FileNotFoundError(image)
+        if len(pictures) > 1:
+            raise UserError(
+                self.folder,
+                f"{len(pictures)} pictures are called {PurePosixPath(image).name}",
+                f"keep their whole names ({image}) in a column `image` beside the pictures",
+            )
+        data = pictures.pop()
+        if len(data) > max_bytes:
+            raise TooManyBytes(len(data))
+        return data
+
+    def _found(self, name: str) -> list[Place]:
+        key = np.uint64(_key(name))
+        first, last = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
+        return [Place(*row) for row in self._places[first:last].tolist()]
+
+    def _bytes(self, place: Place) -> bytes | None:
+        column = self._columns[place.file].pictures
+        try:
+            group = self._files[place.file].read_row_group(place.group, [f"{column}.bytes"])
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self._paths[place.file], error) from error
+        data: bytes | None = group.column(column)[place.row].as_py()["bytes"]
+        return data
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: value for n, value in vars(self).items() if n != "_files"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
+
+    def _open(self) -> None:
+        self._files, self._columns = [], []
+        for path in self._paths:
+            try:
+                self._files.append(pq.ParquetFile(path.absolute(), memory_map=True))
+            except (OSError, pa.ArrowException) as error:
+                raise _damaged(path, error) from error
+            self._columns.append(_columns(path, self._files[-1].schema_arrow))
+
+    def _names(self, file: int) -> Iterator[tuple[int, Place]]:
+        """Key and place of each picture that has a name."""
+        column, opened = self._columns[file].names, self._files[file]
+        for group in range(opened.num_row_groups):
+            names = opened.read_row_group(group, [column]).flatten().column(column)
+            for row, name in enumerate(names.to_pylist()):
+                if name:
+                    self._bare = self._bare and "/" not in name
+                    yield _key(name), Place(file, group, row)
+
+
+def _key(name: str) -> int:
+    return xxhash.xxh3_64_intdigest(name.encode())
+
+
+def _columns(path: Path, schema: pa.Schema) -> Columns:
+    text = "image" in schema.names and schema.field("image").type in _TEXT
+    for field in schema:
+        if pa.types.is_struct(field.type) and {"bytes", "path"} <= {f.name for f in field.type}:
+            return Columns(field.name, "image" if text else f"{field.name}.path")
+    raise UserError(
+        path, "has no column of pictures ({bytes, path})", "name a folder of files that have one"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(path, f"cannot be read ({error})", "fetch the file again")

@@ -1,0 +1,221 @@
+"""Every row of a mixture encoded before the first step: how many tokens, what is cut or refused."""
+
+import pickle
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from imp_data.errors import UserError
+from imp_data.parallel import map_ordered
+from imp_data.parallel.progress import progress
+from imp_data.storage import (
+    StageResult,
+    code_version,
+    file_sha256,
+    json_text,
+    library_versions,
+    parquet_frame,
+    parquet_writer,
+    run_stage,
+    text_digest,
+    write_text,
+)
+from imp_data.training.data.chat_templates import Template
+from imp_data.training.data.encoding import IGNORED, Refused, encode
+from imp_data.training.data.sampling import Lengths
+from imp_data.training.data.shards import Shards
+
+PREFLIGHT_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int32()),
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("picture", pa.bool_()),
+        pa.field("tokens", pa.int32()),
+        pa.field("learned", pa.int32()),
+        pa.field("words", pa.int32()),  # of its conversation, between blanks
+        pa.field("outcome", pa.string()),  # whole, truncated or refused
+        pa.field("reason", pa.string()),
+        pa.field("lost", pa.int32()),  # tokens that max_length leaves no room for
+        pa.field("lost_learned", pa.int32()),
+        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, read as text
+    ]
+)
+_COLUMNS = ("id", "source", "image", "conversations")
+_PIECE_ROWS = 1000
+_IMAGE_WORDS = 700
+_SHOWN_EXAMPLES = 10
+
+
+class _Work(NamedTuple):
+    """What a worker encodes rows with; the tokenizer lies in a file, since it is large."""
+
+    folder: Path
+    tokenizer: Path
+    template: Template
+    image_tokens: int
+    max_length: int
+
+
+def preflight(
+    folder: Path, tokenizer: Any, template: Template, image_tokens: int, max_length: int, out: Path
+) -> StageResult:
+    """Write preflight.parquet and preflight.json to `out`, unless they say it of this already."""
+    manifest = folder / "mixture.json"
+    if not manifest.is_file():
+        raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
+    table, report = out / "preflight.parquet", out / "preflight.json"
+
+    def build() -> dict[str, Any]:
+        kept = out / "preflight.tokenizer"
+        out.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(pickle.dumps(tokenizer))
+        try:
+            _write(table, _Work(folder, kept, template, image_tokens, max_length))
+        finally:
+            kept.unlink()
+        figures = _figures(parquet_frame(table), max_length)
+        write_text(report, json_text(figures))
+        return figures
+
+    inputs = {
+        "mixture": file_sha256(manifest),
+        "tokenizer": text_digest(tokenizer.backend_tokenizer.to_str()),
+        "figures": f"{template!r}, {image_tokens} tokens a picture, {max_length} at most",
+        "code": code_version("imp_data.training.data.preflight"),
+        "libraries": str(library_versions("tokenizers", "transformers")),
+    }
+    return run_stage(out / ".preflight.stamp.json", inputs, [table, report], build)
+
+
+class Accepted(NamedTuple):
+    """The rows that can be trained on, in their order; lengths of text alone are negative."""
+
+    rows: npt.NDArray[np.int64]
+    lengths: Lengths
+    learned: npt.NDArray[np.int64]
+    sources: list[str]
+    estimates: Lengths
+    """Lengths as the original estimates them (train.py:877): words, and 700 for an image."""
+
+
+def accepted(out: Path) -> Accepted:
+    """What preflight.parquet says of the rows that are not refused."""
+    table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
+    shown = table["picture"].to_numpy()
+    signs = np.where(shown, 1, -1)
+    return Accepted(
+        table["row"].to_numpy().astype(np.int64),
+        table["tokens"].to_numpy() * signs,
+        table["learned"].to_numpy().astype(np.int64),
+        table["source"].to_list(),
+        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * shown, 1) * signs,
+    )
+
+
+def report_text(figures: dict[str, Any]) -> str:
+    """The figures as a table for people."""
+    head = f"{'source':<24}{'samples':>12}{'tokens':>16}{'learned':>16}{'mean':>8}{'longest':>9}"
+    lines = [f"{head}{'truncated':>11}{'refused':>9}{'lost':>12}{'lost learned':>14}"]
+    for row in [*figures["sources"], {"source": "together", **figures["together"]}]:
+        lines.append(
+            f"{row['source']:<24}{row['samples']:>12,}{row['tokens']:>16,}{row['learned']:>16,}"
+            f"{row['mean']:>8,.0f}{row['longest']:>9,}{row['truncated']:>11,}{row['refused']:>9,}"
+            f"{row['lost']:>12,}{row['lost_learned']:>14,}"
+        )
+    if figures["spelled"]:
+        lines.append("special tokens that texts spell out, read as text:")
+        lines += [
+            f"  {row['token']}: {row['times']:,} in {row['samples']:,} samples"
+            for row in figures["spelled"]
+        ]
+    lines += [f"refused: {sample['id']}: {sample['reason']}" for sample in figures["refused"]]
+    return "\n".join(lines)
+
+
+def _write(table: Path, work: _Work) -> None:
+    total = len(Shards(work.folder))
+    pieces = [range(n, min(n + _PIECE_ROWS, total)) for n in range(0, total, _PIECE_ROWS)]
+    with (
+        parquet_writer(table, PREFLIGHT_SCHEMA) as writer,
+        progress("preflight", "samples", total) as told,
+    ):
+        for batch in map_ordered(partial(_counted, work=work), pieces):
+            writer.write_batch(batch)
+            told.add(len(batch))
+
+
+def _counted(rows: range, work: _Work) -> pa.RecordBatch:
+    """The outcome of some rows, in any process."""
+    shards = _shards(work.folder, (work.folder / "mixture.json").stat().st_mtime_ns)
+    tokenizer = _tokenizer(work.tokenizer, work.tokenizer.stat().st_mtime_ns)
+    return pa.RecordBatch.from_pylist(
+        [_outcome(number, shards, tokenizer, work) for number in rows], schema=PREFLIGHT_SCHEMA
+    )
+
+
+def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[str, Any]:
+    row = shards.row(number, _COLUMNS)
+    tokens = work.image_tokens if row["image"] else 0
+    found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
+    known = {"row": number, **{n: row[n] for n in ("id", "source")}, "picture": bool(row["image"])}
+    known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
+    known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
+    if isinstance(found, Refused):
+        refused = {"tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
+        return {**known, **refused, "spelled": []}
+    return {
+        **known,
+        "tokens": len(found.input_ids),
+        "learned": int((found.labels != IGNORED).sum()),
+        "outcome": "truncated" if found.truncated else "whole",
+        "reason": None,
+        "spelled": found.spelled,
+    }
+
+
+@lru_cache(maxsize=1)
+def _shards(folder: Path, changed_ns: int) -> Shards:
+    """Mapped once a process."""
+    return Shards(folder)
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(path: Path, changed_ns: int) -> Any:
+    """Read once a process; the file is this run's own."""
+    return pickle.loads(path.read_bytes())
+
+
+def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
+    counts = [
+        pl.len().alias("samples"),
+        pl.col("tokens").cast(pl.Int64).sum(),
+        pl.col("learned").cast(pl.Int64).sum(),
+        pl.col("tokens").filter(pl.col("outcome") != "refused").mean().fill_null(0).alias("mean"),
+        pl.col("tokens").max().fill_null(0).alias("longest"),
+        *(
+            (pl.col("outcome") == outcome).sum().alias(outcome)
+            for outcome in ("truncated", "refused")
+        ),
+        *(pl.col(column).cast(pl.Int64).sum() for column in ("lost", "lost_learned")),
+    ]
+    refused = table.filter(pl.col("outcome") == "refused").head(_SHOWN_EXAMPLES)
+    return {
+        "max_length": max_length,
+        "together": table.select(counts).to_dicts()[0],
+        "sources": table.group_by("source").agg(counts).sort("source").to_dicts(),
+        "spelled": _spelled(table),
+        "refused": refused.select("id", "reason").to_dicts(),
+    }
+
+
+def _spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Of each special token that texts spell out: how often, and in how many samples."""
+    each = table.select("row", token="spelled").explode("token", empty_as_null=False)
+    counts = pl.len().alias("times"), pl.col("row").n_unique().alias("samples")
+    return each.drop_nulls("token").group_by("token").agg(counts).sort("token").to_dicts()

@@ -1,0 +1,79 @@
+"""A mixture's rows where they lie: shards mapped into memory, nothing of them copied."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from imp_data.errors import UserError
+from imp_data.mixture.folder import reading
+
+
+class Shards:
+    """The rows of a mixture's folder by number; what is sent to another process is the path.
+
+    Raises UserError there where a build has replaced the mixture since.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._fingerprint = self._open()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
+        """Some columns of one row; the whole numbers below the length are rows."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        place = bisect_right(self._ends, number)
+        batch, ends = self._batches[place], self._ends[place]
+        within = number - (ends - len(batch))
+        return {name: batch.column(name)[within].as_py() for name in columns}
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of the rows in their order, as many at a time as were written together."""
+        for batch in self._batches:
+            yield pl.DataFrame(batch.select(list(columns)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "_fingerprint": self._fingerprint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._open() != self._fingerprint:
+            raise UserError(
+                self.folder,
+                "was replaced by another mixture since the work began",
+                "run the same command again",
+            )
+
+    def _open(self) -> str:
+        """Only the headers of the batches are read; their pages come in when they are used.
+
+        Returns what `datasets` tells mixtures apart by.
+        """
+        with reading(self.folder):
+            try:
+                state = orjson.loads((self.folder / "state.json").read_bytes())
+                files = [self.folder / file["filename"] for file in state["_data_files"]]
+                self._batches = [batch for file in files for batch in _mapped(file) if len(batch)]
+                fingerprint: str = state["_fingerprint"]
+            except (OSError, pa.ArrowException, orjson.JSONDecodeError, KeyError) as error:
+                raise UserError(
+                    self.folder,
+                    f"is not the folder of a whole mixture ({error})",
+                    "name the folder of one; `imp-data verify` tells what is wrong with it",
+                ) from error
+        self._ends = list(accumulate(len(batch) for batch in self._batches))
+        return fingerprint
+
+
+def _mapped(path: Path) -> list[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as source:
+        return list(pa.ipc.open_stream(source))

@@ -1,0 +1,53 @@
+"""What each source weighs in a stage: its share of samples, tokens, learned tokens and loss."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imp_data.manifests.model import Stage
+from imp_data.training.data.batch_sampler import Order, steps_of
+from imp_data.training.data.preflight import Accepted
+from imp_data.training.data.token_weights import Weighting
+
+SHARES = "shares.json"
+_COLUMNS = ("samples", "tokens", "learned", "loss")
+
+
+def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting) -> dict[str, Any]:
+    """Shares over all epochs of the stage, by source; each column's add up to 1.
+
+    The loss's is exact: the weights of a source's learned tokens in the steps that are to come. It
+    is how much of the gradient its tokens make, were all tokens equally hard.
+    """
+    epochs = map(order, range(stage.epochs))
+    steps = (rows for epoch in epochs for rows in steps_of(epoch, stage.global_batch))
+    loss = weighting.loss_by_row(steps)[table.rows]
+    columns = (np.ones(len(table.rows)), np.abs(table.lengths), table.learned, loss)
+    return {
+        "loss_weighting": stage.loss_weighting,
+        "micro_batch_size": stage.micro_batch_size,
+        "sources": _by_source(table.sources, columns),
+    }
+
+
+def shares_text(found: dict[str, Any]) -> str:
+    """The shares as a table for people."""
+    size = found["micro_batch_size"]
+    mean = f"micro_batch, of {size} samples" if size else "token"
+    lines = [f"{'share of':<24}" + "".join(f"{column:>12}" for column in _COLUMNS)]
+    for name, row in found["sources"].items():
+        lines.append(f"{name:<24}" + "".join(f"{row[column]:>12.1%}" for column in _COLUMNS))
+    return "\n".join([*lines, f"loss_weighting: {mean}"])
+
+
+def _by_source(
+    sources: list[str], columns: tuple[npt.NDArray[Any], ...]
+) -> dict[str, dict[str, float]]:
+    names, places = np.unique(np.array(sources), return_inverse=True)
+    sums = [np.bincount(places, weights=values, minlength=len(names)) for values in columns]
+    parts = [(some / some.sum()).tolist() for some in sums]
+    return {
+        str(name): dict(zip(_COLUMNS, row, strict=True))
+        for name, row in zip(names, zip(*parts, strict=True), strict=True)
+    }

@@ -1,0 +1,155 @@
+"""Question and answer files of evaluations, in LLaVA's form."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imp_data.errors import UserError
+from imp_data.sample import IMAGE_TOKEN, OPTION_LETTER_SUFFIX
+from imp_data.storage import write_text
+from imp_data.training.evaluation.json_rows import Placed, placed_rows
+
+
+class Question(NamedTuple):
+    """One question; `expected` are the answers that count as right, where the file itself has
+    any."""
+
+    id: str | int
+    image: str | None
+    text: str
+    category: str = "default"
+    expected: tuple[str, ...] = ()
+
+
+class Answer(NamedTuple):
+    """What a model said to a question."""
+
+    id: str | int
+    prompt: str
+    text: str
+
+
+def read_questions(path: Path) -> list[Question]:
+    """A file of questions: one JSON object a line, or ScienceQA's array of conversations.
+
+    Raises UserError, naming file, place and field, of what is not understood.
+    """
+    rows = placed_rows(path)
+    if not rows:
+        raise UserError(path, "holds no questions", "name a file with one JSON object a line")
+    return [_question(row) for row in rows]
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """A file of answers, ours or LLaVA's; raises UserError as `read_questions` does."""
+    rows = placed_rows(path)
+    if not rows:
+        raise UserError(path, "holds no answers", "name a file with one JSON object a line")
+    return [
+        Answer(
+            _id(row, "question_id"),
+            _text(row, "prompt", _field(row, "prompt")),
+            _text(row, "text", _field(row, "text")),
+        )
+        for row in rows
+    ]
+
+
+def write_answers(path: Path, answers: Sequence[Answer], model: str) -> None:
+    """One JSON object a line, with the fields that LLaVA's evaluation scripts read."""
+    lines = [
+        json.dumps(
+            {
+                "question_id": answer.id,
+                "prompt": answer.prompt,
+                "text": answer.text,
+                "answer_id": f"{model}-{number}",
+                "model_id": model,
+                "metadata": {},
+            },
+            ensure_ascii=False,
+        )
+        for number, answer in enumerate(answers)
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _question(row: Placed) -> Question:
+    if isinstance(row.value, dict) and "conversations" in row.value:
+        # LLaVA's ScienceQA files; scripts/eval/sqa.sh asks them with --single-pred-prompt.
+        text = _opening(row).replace(IMAGE_TOKEN, "").strip() + OPTION_LETTER_SUFFIX
+        return Question(_id(row, "id"), _image(row), text)
+    category = row.value.get("category") if isinstance(row.value, dict) else None
+    return Question(
+        _id(row, "question_id"),
+        _image(row),
+        _text(row, "text", _field(row, "text")),
+        "default" if category is None else _text(row, "category", category),
+        _expected(row, row.value.get("answer")),
+    )
+
+
+def _field(row: Placed, name: str) -> Any:
+    if not isinstance(row.value, dict) or name not in row.value:
+        raise UserError(row.place, f"has no {name!r}", "look what file it is")
+    return row.value[name]
+
+
+def _id(row: Placed, name: str) -> str | int:
+    """A whole number as it is, anything else as text."""
+    given = _field(row, name)
+    return given if type(given) is int else _text(row, name, given)
+
+
+def _text(row: Placed, name: str, value: Any) -> str:
+    """Text as it is; numbers and booleans as they are written: 3, 2.5, yes."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    raise _wrong(row, name, value, "text")
+
+
+def _opening(row: Placed) -> str:
+    turns = row.value["conversations"]
+    first = turns[0] if isinstance(turns, list) and turns else None
+    if not isinstance(first, dict) or not isinstance(first.get("value"), str):
+        raise _wrong(row, "conversations", turns, "a list of turns with a 'value' each")
+    return str(first["value"])
+
+
+def _image(row: Placed) -> str | None:
+    """Its path; a list of one is that one, and an empty text no image."""
+    given = row.value.get("image")
+    if isinstance(given, list) and len(given) <= 1:
+        given = given[0] if given else None
+    if given is not None and not isinstance(given, str):
+        raise _wrong(row, "image", given, "the path of one image")
+    return given or None
+
+
+def _expected(row: Placed, given: Any) -> tuple[str, ...]:
+    """The answers that count as right: one, or each of a list, as VQA's files too write them.
+
+    A boolean is answered with yes or no, and by some with true or false.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, list):
+        return tuple(dict.fromkeys(text for one in given for text in _expected(row, one)))
+    if isinstance(given, dict) and "answer" in given:
+        return _expected(row, given["answer"])
+    if isinstance(given, bool):
+        return (_text(row, "answer", given), str(given).lower())
+    return (_text(row, "answer", given),)
+
+
+def _wrong(row: Placed, name: str, value: Any, wanted: str) -> UserError:
+    told = json.dumps(value, ensure_ascii=False)
+    told = told if len(told) <= 60 else f"{told[:60]}…"
+    return UserError(row.place, f"{name!r} is {told}", f"write {wanted} there")

@@ -1,0 +1,75 @@
+"""Checkpoints of a run: written aside, sealed, renamed when whole; the newest whole one resumes."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import xxhash
+
+from imp_data.redaction import redacted
+from imp_data.storage import json_text, move, write_text
+
+_SEAL = "checkpoint.json"
+_PREFIX = "checkpoint-"
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of that step belongs."""
+    return folder / f"{_PREFIX}{step}"
+
+
+def publish(aside: Path, target: Path, keep: int) -> None:
+    """Seal a checkpoint that was written to `aside`, rename it, and keep the newest `keep`."""
+    files = {_name(aside, f): _state(f) for f in sorted(aside.rglob("*")) if f.is_file()}
+    write_text(aside / _SEAL, json_text({"files": files}))
+    for file in (*(aside / name for name in files), aside / _SEAL):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    move(aside, target, _SEAL)
+    for old in _found(target.parent)[:-keep]:
+        shutil.rmtree(old)
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The checkpoint to go on from. One that was torn is passed over, with a word on stderr."""
+    for path in reversed(_found(folder)):
+        problem = torn(path)
+        if problem is None:
+            return path
+        print(redacted(f"{path} is passed over: {problem}"), file=sys.stderr, flush=True)
+    return None
+
+
+def torn(path: Path) -> str | None:
+    """What is wrong with a checkpoint: a file that its seal names is missing or altered."""
+    try:
+        files: dict[str, Any] = orjson.loads((path / _SEAL).read_bytes())["files"]
+    except (OSError, orjson.JSONDecodeError, KeyError):
+        return f"it has no whole {_SEAL}"
+    for name, state in files.items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _state(path / name) != state:
+            return f"{name} is not what was written"
+    return None
+
+
+def _found(folder: Path) -> list[Path]:
+    """Checkpoints by their steps, the newest last."""
+    numbered = [p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit()]
+    return sorted(numbered, key=lambda path: int(path.name.removeprefix(_PREFIX)))
+
+
+def _name(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _state(file: Path) -> dict[str, Any]:
+    digest = xxhash.xxh3_64()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 22):
+            digest.update(block)
+    return {"bytes": file.stat().st_size, "xxh3": digest.hexdigest()}

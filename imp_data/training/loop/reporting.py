@@ -1,0 +1,127 @@
+"""What a run says while it goes: a line, metrics.jsonl, TensorBoard, and Dagster if it asked.
+
+metrics.jsonl has one JSON object a step: step, loss, learning_rate, grad_norm, tokens, and the time
+and rate of this run. Launched through Dagster Pipes, the run reports the newest figures as it goes.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainerCallback
+
+from imp_data.parallel.progress import Progress
+from imp_data.storage import write_text
+
+METRICS = "metrics.jsonl"
+_PIPES_EVERY_SECONDS = 30.0
+
+
+class Reporter(TrainerCallback):
+    """Follows a Trainer; `trainer` is set once there is one, since it must know its callbacks."""
+
+    def __init__(self, label: str, folder: Path, out: TextIO | None = None) -> None:
+        self.trainer: Any = None
+        self._label, self._folder, self._out = label, folder, out
+        self._loss = float("nan")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Steps that a killed run had counted after its last checkpoint are counted anew."""
+        if not state.is_world_process_zero:
+            return
+        keep = [line for line in read_metrics(self._folder) if line["step"] <= state.global_step]
+        write_text(self._folder / METRICS, "".join(_line(line) for line in keep))
+        self._tokens_before = keep[-1]["tokens"] if keep else 0
+        self._file = (self._folder / METRICS).open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=state.global_step)
+        self._begun, self._piped = time.monotonic(), 0.0
+        total = state.max_steps - state.global_step
+        self._told = _Line(self._label, "steps", total, self._out)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+        """After every step, since every step is logged."""
+        if "loss" not in (logs or {}):
+            return
+        tokens = self.trainer.tokens_seen()
+        if not state.is_world_process_zero:
+            return
+        seconds = time.monotonic() - self._begun
+        figures = {
+            "step": state.global_step,
+            "epoch": state.epoch,
+            "loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": self._tokens_before + tokens,
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
+        }
+        self._file.write(_line(figures))
+        self._file.flush()
+        for name in ("loss", "learning_rate", "grad_norm", "tokens_per_second"):
+            if figures[name] is not None:
+                self._board.add_scalar(f"{self._label}/{name}", figures[name], state.global_step)
+        self._told.also = (
+            f"loss {figures['loss']:.3f}, {figures['tokens_per_second']:,.0f} tokens/s"
+        )
+        self._told.add(1)
+        if seconds - self._piped >= _PIPES_EVERY_SECONDS:
+            self._piped = seconds
+            report({f"{self._label}_{k}": v for k, v in figures.items() if v is not None})
+
+    def close(self) -> None:
+        """After the last step, or after a failure."""
+        if hasattr(self, "_file"):
+            self._told.close()
+            self._file.close()
+            self._board.close()
+
+
+class _Line(Progress):
+    """`adapter: 120 of 15,702 steps, 0/s, 3 h 2 min left, loss 1.234, 5,400 tokens/s`"""
+
+    also = ""
+
+    def line(self) -> str:
+        return f"{super().line()}, {self.also}"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; a last one that a kill cut short is left out."""
+    try:
+        lines = (folder / METRICS).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [orjson.loads(line) for line in lines[:-1]]
+
+
+@contextmanager
+def dagster_session() -> Iterator[None]:
+    """While it lasts `report` reaches Dagster, where it launched this process through Pipes."""
+    if not os.environ.get("DAGSTER_PIPES_CONTEXT"):
+        yield
+        return
+    import dagster_pipes
+
+    with dagster_pipes.open_dagster_pipes():
+        yield
+
+
+def report(figures: Mapping[str, Any]) -> None:
+    """Tell Dagster how the run stands; nothing outside of a `dagster_session`."""
+    pipes = sys.modules.get("dagster_pipes")
+    if pipes is None or not pipes.PipesContext.is_initialized():
+        return
+    context = pipes.PipesContext.get()
+    if not context.is_closed:
+        context.report_custom_message(dict(figures))
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+    return orjson.dumps(figures).decode() + "\n"

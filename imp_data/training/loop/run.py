@@ -1,0 +1,192 @@
+"""A run: its stages in order, each begun, gone on with, or found finished."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from imp_data.errors import UserError
+from imp_data.manifests import model_digest
+from imp_data.manifests.model import Model, Stage, StageName
+from imp_data.storage import file_sha256, held, json_text, library_versions, write_text
+from imp_data.training.data.chat_templates import TEMPLATES
+from imp_data.training.data.mixture_input import Corpus, chosen, hub_datasets, pictures_of
+from imp_data.training.loop.devices import is_first, several, whole_weights
+from imp_data.training.loop.loss_curve import draw_curve
+from imp_data.training.loop.reporting import dagster_session, read_metrics, report
+from imp_data.training.loop.run_folder import lock_of
+from imp_data.training.loop.stage import Job, arguments, train_stage
+from imp_data.training.loop.stage_data import data_of, tokenizer_of
+from imp_data.training.loop.trainer import WEIGHTS
+from imp_data.training.model.architecture import build
+from imp_data.training.model.lora import attach
+from imp_data.training.model.model_card import model_card
+from imp_data.training.model.model_folder import FACTS, facts_of
+from imp_data.training.model.stage_output import PROJECTOR, earlier_weights, lay, write_outcome
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_LAST_STEPS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a user asks for: a manifest, mixtures, and where to put what comes of it."""
+
+    model: Model
+    manifests: Path
+    """The folder that holds `pictures/`, by which pictures are found."""
+    corpora: Sequence[Corpus]
+    out: Path
+    stage: StageName | Literal["all"] = "all"
+    projector: Path | None = None
+    """A finished projector stage of another run, to begin the adapter stage from."""
+    pictures: Path | None = None
+    """Where pictures are, if not where the mixture was built."""
+    max_steps: int | None = None
+    workers: int = 4
+
+
+def train(run: Run) -> list[Path]:
+    """Run the stages that are asked for; returns the folder that each left."""
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    wanted = [(n, s) for n, s in run.model.planned if run.stage in ("all", n)]
+    if not wanted:
+        raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
+    # Before anything is built: a run that lacks a mixture says so at once.
+    corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
+    with dagster_session() if is_first() else nullcontext():
+        return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
+
+
+def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+    """Run a stage, or find it finished; one run at a time works in its folder."""
+    if not is_first():
+        return _alone(run, name, stage, corpus)
+    outcome = run.out / name / "outcome" / FACTS
+    finished = outcome.is_file()
+    with held(lock_of(run.out, name), f"{name} in {run.out}", "imp-data train"):
+        if several() and outcome.is_file() and not finished:
+            # The other processes of this run have not seen it, and would wait for this one.
+            raise UserError(
+                outcome.parent,
+                "was finished by another run while this one waited",
+                "run the same command again, which goes on from there",
+            )
+        return _alone(run, name, stage, corpus)
+
+
+def _alone(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+    folder = run.out / name
+    outcome = folder / "outcome"
+    before = _before(run, name)
+    _same_run(folder, _inputs(run, name, stage, corpus, before))
+    if (outcome / FACTS).is_file():
+        if is_first():
+            (folder / WEIGHTS).unlink(missing_ok=True)  # a kill may have left it
+            print(f"{name}: {outcome} is finished")
+        return outcome
+    earlier = facts_of(before).get("datasets", []) if before else []
+    datasets = sorted({*earlier, *hub_datasets(corpus, run.manifests)})
+    job = Job(name, stage, folder, run.max_steps, run.workers)
+    args = arguments(job)
+    with args.main_process_first(local=False):
+        tokenizer = tokenizer_of(run.model, run.corpora, before)
+        pictures = pictures_of(corpus, run.manifests, run.pictures)
+        data = data_of(run.model, stage, corpus, tokenizer, pictures, folder)
+    weights = earlier_weights(before) if before else {}
+    with whole_weights(args):
+        network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
+        lay(network, weights)
+        trained = attach(network, stage)
+    trainer = train_stage(job, args, trained, data)
+    if args.should_save:
+        _finish(run, name, corpus, datasets, tokenizer, weights, folder)
+    # The next stage begins from what the first process has just written.
+    trainer.accelerator.wait_for_everyone()
+    return outcome
+
+
+def _before(run: Run, name: StageName) -> Path | None:
+    """What the stage begins from: the projector's outcome, of this run or of the one named."""
+    if name == "projector" or run.model.stages.projector is None:
+        return None
+    folder = run.projector or run.out / "projector" / "outcome"
+    folder = folder if (folder / FACTS).is_file() else folder / "projector" / "outcome"
+    if not (folder / FACTS).is_file():
+        raise UserError(
+            run.projector or run.out,
+            "holds no finished projector stage, from which the adapter's begins",
+            "run with --stage all or --stage projector first, or name a run with --projector",
+        )
+    return folder
+
+
+def _inputs(
+    run: Run, name: StageName, stage: Stage, corpus: Corpus, before: Path | None
+) -> dict[str, Any]:
+    parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
+    # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
+    read = run.corpora if run.model.tokenizer and before is None else []
+    return {
+        "recipe": model_digest(parts, stage),
+        "mixture": corpus.digest,
+        "begins_from": file_sha256(before / PROJECTOR) if before else None,
+        "max_steps": run.max_steps,
+        "stage": name,
+        "tokenizer": [corpus.digest for corpus in read],
+    }
+
+
+def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """A folder is gone on with only by what began it."""
+    path = folder / "run.json"
+    if not path.exists():
+        if is_first():
+            write_text(path, json_text(inputs))
+    elif path.read_text(encoding="utf-8") != json_text(inputs):
+        raise UserError(
+            folder,
+            "holds a run of another recipe, mixture or number of steps",
+            "name another --out, or move this folder elsewhere",
+        )
+
+
+def _finish(
+    run: Run,
+    name: StageName,
+    corpus: Corpus,
+    datasets: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    before: Mapping[str, torch.Tensor],
+    folder: Path,
+) -> None:
+    """What the run leaves, and what it tells."""
+    from safetensors.torch import load_file
+
+    metrics = read_metrics(folder)
+    last = [line["loss"] for line in metrics[-_LAST_STEPS:]]
+    facts = {
+        "mixture": corpus.facts,
+        "datasets": datasets,
+        "steps": metrics[-1]["step"],
+        "tokens": metrics[-1]["tokens"],
+        "loss": sum(last) / len(last),
+        "versions": library_versions("torch", "transformers", "peft", "accelerate"),
+    }
+    weights = {**before, **load_file(folder / WEIGHTS)}
+    template = TEMPLATES[run.model.template]
+    outcome = folder / "outcome"
+    draw_curve(folder, f"{run.model.title}: {name}")
+    write_text(folder / "summary.json", json_text({"stage": name, **facts}))
+    card = model_card(run.model, {**facts, "stage": name}, "adapter")
+    # Last, since a stage is finished where this is.
+    write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
+    (folder / WEIGHTS).unlink()
+    report({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})
+    print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")

@@ -1,0 +1,178 @@
+"""One stage as transformers' Trainer runs it: arguments, room on disk, resumption."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, ProgressCallback, TrainingArguments
+
+from imp_data.errors import UserError
+from imp_data.manifests.model import Stage, StageName, accumulation
+from imp_data.training.data.batch_sampler import Batches, Order, Packing, Weigh, in_turn
+from imp_data.training.loop.checkpoints import newest_whole
+from imp_data.training.loop.devices import check_precision, several
+from imp_data.training.loop.reporting import Reporter
+from imp_data.training.loop.trainer import ImpTrainer
+from imp_data.training.model.lora import trained
+
+# A weight in float32, and the two moments that AdamW keeps of it.
+_BYTES_PER_WEIGHT = 12
+
+
+class Job(NamedTuple):
+    """A stage to run, and where its files go."""
+
+    name: StageName
+    stage: Stage
+    folder: Path
+    max_steps: int | None = None
+    workers: int = 4
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+
+class Data(NamedTuple):
+    """What a stage learns from: items, what makes a batch of them, their order by epoch, what each
+    weighs in its step, and how they are packed, if they are."""
+
+    dataset: Dataset[Any]
+    collate: Callable[[list[Any]], dict[str, Any]]
+    order: Order
+    weigh: Weigh
+    packing: Packing | None = None
+
+
+def arguments(job: Job) -> TrainingArguments:
+    """The Trainer's arguments; made first, since they start the processes' talk with each other.
+
+    Raises UserError where the device cannot do the stage's precision, or the devices' number does
+    not divide the global batch.
+    """
+    stage = job.stage
+    check_precision(job.name, stage.precision)
+    args = TrainingArguments(
+        output_dir=str(job.checkpoints),
+        per_device_train_batch_size=stage.per_device_batch,
+        num_train_epochs=stage.epochs,
+        max_steps=job.max_steps or -1,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="cosine",
+        # A float below 1 is a share of all steps.
+        warmup_steps=stage.warmup_ratio,
+        weight_decay=stage.weight_decay,
+        # 0: measured, not clipped; DeepSpeed reads it alike.
+        max_grad_norm=stage.max_grad_norm or 0.0,
+        # accelerate 1.15 takes no notice of the steps that fp16's scaler has a fused kernel pass
+        # over, and the schedule would run ahead.
+        optim="adamw_torch" if stage.precision == "fp16" else "adamw_torch_fused",
+        bf16=stage.precision == "bf16",
+        fp16=stage.precision == "fp16",
+        activation_checkpointing=stage.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        seed=stage.seed,
+        save_strategy="steps",
+        save_steps=stage.save_steps,
+        logging_steps=1,
+        # A loss that is no number ends the run; it is not to be replaced by the mean.
+        logging_nan_inf_filter=False,
+        dataloader_num_workers=job.workers,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        # Named only where there are several: naming it alone makes accelerate look for the others.
+        ddp_backend="gloo" if several() and not torch.cuda.is_available() else None,
+        ddp_find_unused_parameters=False,
+    )
+    if args.n_gpu > 1:
+        raise UserError(
+            job.name,
+            f"one process sees {args.n_gpu} GPUs",
+            f"launch one process a GPU: torchrun --nproc-per-node {args.n_gpu} -m imp_data train …",
+        )
+    if stage.sampler != "packed":
+        args.gradient_accumulation_steps = accumulation(stage, args.world_size)
+    return args
+
+
+def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Data) -> ImpTrainer:
+    """Train to the end, from the newest whole checkpoint if there is one."""
+    _check_room(job, network)
+    reporter = Reporter(job.name, job.folder)
+    batches = batches_of(job, data, args)
+    args.gradient_accumulation_steps = batches.accumulation
+    trainer = ImpTrainer(
+        stage=job.stage,
+        batches=batches,
+        model=network,
+        args=args,
+        train_dataset=data.dataset,
+        data_collator=data.collate,
+        callbacks=[reporter],
+    )
+    reporter.trainer = trainer
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    begun = newest_whole(job.checkpoints)
+    try:
+        with warnings.catch_warnings():
+            # The schedule is stepped once before the optimizer where fp16 skips the first step.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+    finally:
+        reporter.close()
+    trainer.save_model(str(job.folder))
+    if args.should_save:
+        shutil.rmtree(job.checkpoints / ".saving", ignore_errors=True)
+    return trainer
+
+
+def batches_of(job: Job, data: Data, args: TrainingArguments) -> Batches:
+    """This process's batches."""
+    stage, devices = job.stage, args.world_size
+    parts, deal = stage.global_batch // stage.per_device_batch, in_turn(stage.per_device_batch)
+    if data.packing:
+        parts = _packed_parts(job, data, data.packing, devices)
+        deal = data.packing.deal(parts)
+    return Batches(
+        *(data.order, stage.global_batch, parts, deal, data.weigh, devices, args.process_index)
+    )
+
+
+def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
+    """Batches that every step of the run is dealt to."""
+    stage = job.stage
+    steps = -(-len(data.order(0)) // stage.global_batch)
+    epochs = -(-job.max_steps // steps) if job.max_steps else stage.epochs
+    parts = packing.parts(
+        *(map(data.order, range(epochs)), stage.global_batch, stage.per_device_batch, devices)
+    )
+    if parts > stage.global_batch:
+        raise UserError(
+            "global_batch",
+            f"{stage.global_batch} samples are too few for {devices} devices, packed",
+            "take fewer devices; the global batch belongs to the recipe",
+        )
+    return parts
+
+
+def _check_room(job: Job, network: nn.Module) -> None:
+    """Checkpoints that are kept, the one being written, and what the stage leaves."""
+    weights = sum(parameter.numel() for _, parameter in trained(network))
+    needed = weights * (_BYTES_PER_WEIGHT * (job.stage.keep_checkpoints + 1) + 8)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(job.folder).free
+    if free < needed:
+        raise UserError(
+            job.folder,
+            f"{free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB are needed for "
+            f"{job.stage.keep_checkpoints + 1} checkpoints of {weights / 1e6:.1f}M weights",
+            "make room, lower keep_checkpoints, or name another --out",
+        )

@@ -1,0 +1,120 @@
+"""What a stage learns from: a tokenizer, the mixture's rows, and their order."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from imp_data.errors import UserError
+from imp_data.manifests.model import Model, Stage
+from imp_data.sample import IMAGE_TOKEN
+from imp_data.storage import json_text, write_text
+from imp_data.training.data.batch_sampler import Packing
+from imp_data.training.data.chat_templates import TEMPLATES, Template
+from imp_data.training.data.collator import Collator, PackedCollator
+from imp_data.training.data.dataset import Figures, MixtureDataset, Pictures
+from imp_data.training.data.mixture_input import Corpus
+from imp_data.training.data.preflight import Accepted, accepted, preflight, report_text
+from imp_data.training.data.sampling import modality_length_order, random_order
+from imp_data.training.data.shards import Shards
+from imp_data.training.data.source_shares import SHARES, shares_of, shares_text
+from imp_data.training.data.token_weights import Weighting
+from imp_data.training.loop.devices import is_first
+from imp_data.training.loop.stage import Data
+from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+
+Rows = npt.NDArray[np.int64]
+
+
+def tokenizer_of(
+    model: Model, corpora: Sequence[Corpus], before: Path | None
+) -> PreTrainedTokenizerBase:
+    """That of the stage before, of the language model, or one trained on all mixtures that are
+    given; ready for the model's chats."""
+    template = TEMPLATES[model.template]
+    if before:
+        return AutoTokenizer.from_pretrained(before)
+    weights = model.language_model.weights
+    if model.tokenizer is None and weights:
+        try:
+            found = AutoTokenizer.from_pretrained(
+                weights.hub or weights.folder, revision=weights.revision
+            )
+        except OSError as error:
+            raise UserError(
+                f"{model.name}, language_model.weights",
+                f"has no tokenizer that can be loaded: {str(error).strip()}",
+                "put tokenizer.json beside the weights",
+            ) from error
+        return prepared(found, template)
+    assert model.tokenizer is not None
+    texts = (text for corpus in corpora for text in _texts(corpus, template))
+    return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
+
+
+def _texts(corpus: Corpus, template: Template) -> Iterator[str]:
+    """Its conversations as a model reads them: the template's own words are the commonest."""
+    rows = Shards(corpus.folder)
+    for number in range(len(rows)):
+        turns = rows.row(number, ["conversations"])["conversations"]
+        for segment in template.segments(turns):
+            yield from segment.text.removesuffix(template.stop).split(IMAGE_TOKEN)
+
+
+def data_of(
+    model: Model,
+    stage: Stage,
+    corpus: Corpus,
+    tokenizer: PreTrainedTokenizerBase,
+    pictures: Pictures,
+    folder: Path,
+) -> Data:
+    """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""
+    template = TEMPLATES[stage.template or model.template]
+    found = preflight(
+        corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
+    )
+    table = accepted(folder)
+    rows, lengths = table.rows, table.lengths
+    if not len(rows):
+        raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
+    figures = Figures(
+        model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
+    )
+    dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
+    order = partial(epoch_order, stage, table)
+    weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
+    if is_first():
+        shares = shares_of(stage, table, order, weighting)
+        write_text(folder / SHARES, json_text(shares))
+        print(f"{report_text(found.figures)}\n{shares_text(shares)}")
+    if stage.sampler != "packed":
+        return Data(dataset, Collator(tokenizer, figures), order, weighting.picks)
+    packing = Packing(_by_row(rows, lengths, len(dataset)), model.max_length)
+    return Data(dataset, PackedCollator(tokenizer, figures), order, weighting.picks, packing)
+
+
+def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
+    """Values of some rows at the places of these among all; 0 elsewhere."""
+    found = np.zeros(count, np.int64)
+    found[rows] = values
+    return found
+
+
+def epoch_order(stage: Stage, table: Accepted, epoch: int) -> list[int]:
+    """The rows of an epoch.
+
+    Which samples share a micro-batch decides what each weighs, and it follows from the lengths by
+    which they are dealt. So micro-batches are made by the original's estimates, although tokens
+    are known; batches that decide nothing but padding are made by tokens.
+    """
+    if not stage.by_modality:
+        return table.rows[random_order(len(table.rows), stage.seed, epoch)].tolist()
+    batch = stage.micro_batch_size or stage.per_device_batch
+    lengths = table.estimates if stage.micro_batch_size else table.lengths
+    chunks = stage.global_batch // batch
+    places = modality_length_order(lengths, batch, chunks, stage.seed, epoch)
+    return table.rows[places].tolist()

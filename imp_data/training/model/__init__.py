@@ -1,0 +1,1 @@
+"""The network, its pretrained parts, and the folder it is saved to."""

@@ -1,0 +1,143 @@
+"""A trained model's folder: weights, tokenizer, processor, chat template, imp.json.
+
+`load(folder)` opens it; so does `AutoModelForImageTextToText.from_pretrained(folder)`, for models
+on Phi-2 with `trust_remote_code=True` or after this module was imported.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerBase,
+)
+
+from imp_data.errors import UserError
+from imp_data.images import rgb
+from imp_data.manifests.model import Model
+from imp_data.storage import check_not_moved, json_text, write_text, written_aside
+from imp_data.storage.json_files import json_object
+from imp_data.training.model import (
+    architecture,  # noqa: F401 (registers its classes)
+    image_processing_imp,
+)
+from imp_data.training.model.image_processing_imp import ImpImageProcessor
+from imp_data.training.model.model_card import CARD, is_sealed
+from imp_data.training.model.tokenizers import begun
+
+FACTS = "imp.json"
+# What transformers, peft and this package write to a model's or an outcome's folder.
+_OURS = re.compile(
+    r"(imp|config|generation_config|processor_config|preprocessor_config|tokenizer"
+    r"|tokenizer_config|special_tokens_map|added_tokens|vocab|adapter_config)\.json"
+    r"|merges\.txt|tokenizer\.model|chat_template\.(jinja|json)|(\w+_imp|rgb)\.py"
+    r"|(model|adapter_model)(-\d+-of-\d+)?\.(safetensors|bin)"
+    r"|(model|adapter_model)\.(safetensors|bin)\.index\.json"
+    r"|(projector|whole)\.safetensors"
+)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file in a model's or an outcome's folder is of those that are written there."""
+    if path.name == CARD:
+        return path.is_file() and is_sealed(path)
+    return _OURS.fullmatch(path.name) is not None
+
+
+def save(
+    network: LlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    jinja: str,
+    facts: Mapping[str, Any],
+    folder: Path,
+    card: str | None = None,
+) -> None:
+    """Write the folder, whole or not at all; `facts` join what imp.json says of the model.
+
+    `card` is its README.md.
+    """
+    with written_aside(folder, FACTS, ours=is_ours) as aside:
+        network.save_pretrained(aside)
+        save_processor(model, tokenizer, jinja, aside)
+        if card is not None:
+            write_text(aside / CARD, card)
+        write_text(aside / FACTS, json_text({**described(model), **facts}))
+
+
+def described(model: Model) -> dict[str, Any]:
+    """What whoever feeds the model must know of it."""
+    return {
+        "name": model.name,
+        "title": model.title,
+        "license": model.license,
+        "architecture": model.language_model.architecture,
+        "template": model.template,
+        "image_size": model.image_size,
+        "image_tokens": model.image_tokens,
+        "preprocessing": model.image_preprocessing,
+        "max_length": model.max_length,
+    }
+
+
+def save_processor(
+    model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str, folder: Path
+) -> None:
+    """Write the processor, and the code that it needs where imp-data is not installed."""
+    processor_of(model, tokenizer, jinja).save_pretrained(folder)
+    code = Path(image_processing_imp.__file__).read_text(encoding="utf-8")
+    alone = code.replace(f"from {rgb.__name__} import", "from .rgb import")
+    write_text(folder / Path(image_processing_imp.__file__).name, alone)
+    write_text(folder / "rgb.py", Path(rgb.__file__).read_text(encoding="utf-8"))
+
+
+def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
+    """transformers' processor for the model's pictures and chats."""
+    return LlavaProcessor(
+        image_processor=_image_processor(model),
+        tokenizer=tokenizer,
+        patch_size=model.vision_tower.config.patch_size,
+        vision_feature_select_strategy="full",
+        chat_template=begun(tokenizer, jinja),
+    )
+
+
+def _image_processor(model: Model) -> Any:
+    processor = ImpImageProcessor(
+        do_pad=model.image_preprocessing == "pad",  # on a canvas of the mean
+        do_center_crop=False,
+        size={"height": model.image_size, "width": model.image_size},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    # By hand: transformers copies the code of a class beside it, but not what that imports.
+    processor.auto_map = {"AutoImageProcessor": "image_processing_imp.ImpImageProcessor"}
+    return processor
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
+    """The network that a merged model's folder holds."""
+    facts_of(folder)
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+
+
+def load_processor(folder: Path) -> LlavaProcessor:
+    """The processor that lies beside it."""
+    facts_of(folder)
+    return AutoProcessor.from_pretrained(folder, backend="pil")
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What imp.json says. Raises UserError where the folder holds no model of ours."""
+    path = folder / FACTS
+    if not path.exists():
+        check_not_moved(folder)
+        remedy = "name a folder that `imp-data merge` wrote"
+        raise UserError(folder, f"holds no model (no {FACTS})", remedy)
+    return json_object(path, "merge the run again")

@@ -1,0 +1,166 @@
+"""Pretrained parts: a decoder and a SigLIP tower, from a folder or from a commit on the Hub."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+from imp_data.errors import UserError
+from imp_data.manifests.model import Model
+from imp_data.manifests.model_parts import TextConfig, Weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+    """transformers' classes of an architecture."""
+
+    config: type[Any]
+    model: type[Any]
+    norm: str
+    """What its configuration calls `norm_eps`."""
+    activation: str
+    """By transformers' name for it."""
+
+
+DECODERS = {
+    # `gelu_new`, which is its default, computes the same in seven kernels instead of one.
+    "phi": Decoder(PhiConfig, PhiForCausalLM, "layer_norm_eps", "gelu_pytorch_tanh"),
+    "qwen2": Decoder(Qwen2Config, Qwen2ForCausalLM, "rms_norm_eps", "silu"),
+    "phi3": Decoder(Phi3Config, Phi3ForCausalLM, "rms_norm_eps", "silu"),
+}
+# Left to the manifest where weights are loaded: no tensor depends on it.
+_FREE_FIELDS = {"max_position_embeddings"}
+
+
+def vision_config(model: Model, image_size: int) -> SiglipVisionConfig:
+    """The tower's configuration for pictures of that side."""
+    shape = model.vision_tower.config.model_dump(exclude={"pretrained_image_size"})
+    return SiglipVisionConfig(
+        **shape, image_size=image_size, hidden_act="gelu_pytorch_tanh", vision_use_head=False
+    )
+
+
+def decoder_of(model: Model, config: Any, dtype: torch.dtype) -> Any:
+    """The decoder with its head. Raises UserError where the weights are of another shape."""
+    weights = model.language_model.weights
+    assert weights is not None
+    decoder = DECODERS[model.language_model.architecture]
+    place = f"{model.name}, language_model"
+    with _reading(place, weights):
+        theirs = AutoConfig.from_pretrained(
+            weights.hub or weights.folder, revision=weights.revision
+        )
+        _same_shape(place, config, theirs, model.language_model.config, decoder.norm)
+        loaded, report = decoder.model.from_pretrained(
+            weights.hub or weights.folder,
+            revision=weights.revision,
+            config=config,
+            dtype=dtype,
+            output_loading_info=True,
+        )
+    _complete(place, weights, report)
+    return loaded
+
+
+def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
+    """The vision tower, made one for the manifest's image size."""
+    weights = model.vision_tower.weights
+    assert weights is not None
+    place = f"{model.name}, vision_tower"
+    pretrained = model.vision_tower.config.pretrained_image_size
+    config = vision_config(model, pretrained)
+    with _reading(place, weights):
+        tower, report = SiglipVisionModel.from_pretrained(
+            weights.hub or weights.folder,
+            revision=weights.revision,
+            config=config,
+            dtype=dtype,
+            output_loading_info=True,
+        )
+    _complete(place, weights, report)
+    if model.image_size != pretrained:
+        resize_positions(tower, model.image_size)
+    return tower
+
+
+def resize_positions(tower: SiglipVisionModel, image_size: int) -> None:
+    """Make the tower one for pictures of another side: its table of positions is interpolated
+    bicubically, as transformers' interpolate_pos_encoding does."""
+    embeddings = tower.embeddings
+    table = embeddings.position_embedding.weight
+    side, new_side = round(len(table) ** 0.5), image_size // embeddings.patch_size
+    grid = table.detach().float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = nn.functional.interpolate(
+        grid, size=(new_side, new_side), mode="bicubic", align_corners=False
+    )
+    rows = resized.permute(0, 2, 3, 1).reshape(new_side**2, -1).to(table.dtype)
+    embeddings.position_embedding = nn.Embedding.from_pretrained(rows, freeze=False)
+    embeddings.position_ids = torch.arange(new_side**2).expand((1, -1))
+    embeddings.image_size = tower.config.image_size = image_size
+    embeddings.num_patches = embeddings.num_positions = new_side**2
+
+
+@contextmanager
+def _reading(place: str, weights: Weights) -> Iterator[None]:
+    if weights.folder and not (Path(weights.folder) / "config.json").is_file():
+        raise UserError(
+            f"{place}.weights.folder",
+            f"{weights.folder} holds no weights (no config.json)",
+            "put the pretrained weights there, or name another folder or a hub repository",
+        )
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        source = weights.folder or f"{weights.hub} at {weights.revision}"
+        raise UserError(
+            f"{place}.weights",
+            f"{source} cannot be loaded: {str(error).strip()}",
+            "see that the network or the folder has it and that `config` is its shape; a "
+            "repository fetched before is found in HF_HOME without a network",
+        ) from error
+
+
+def _same_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: str) -> None:
+    """Refuse a manifest whose figures are not those of the weights it names."""
+    names = [n for n in type(stated).model_fields if n in stated.model_fields_set - _FREE_FIELDS]
+    for name in names:
+        field = norm if name == "norm_eps" else name
+        found = _rope(theirs, name) if name in _ROPE else getattr(theirs, field, None)
+        wanted = _rope(ours, name) if name in _ROPE else getattr(ours, field, None)
+        if found != wanted:
+            raise UserError(
+                f"{place}.config.{name}",
+                f"the manifest says {wanted}, the weights {found}",
+                "write into the manifest what the weights say",
+            )
+
+
+_ROPE = {"rope_theta", "partial_rotary_factor"}
+
+
+def _rope(config: Any, name: str) -> Any:
+    return config.rope_parameters.get(name)
+
+
+def _complete(place: str, weights: Weights, report: dict[str, Any]) -> None:
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(
+            f"{place}.weights",
+            f"{weights.hub or weights.folder} lacks {len(missing)} tensors, {missing[0]} first",
+            "name weights of this architecture",
+        )

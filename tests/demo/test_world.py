@@ -1,0 +1,301 @@
+"""The drawn world: upstream's files in upstream's forms, true answers, and planted trouble."""
+
+import json
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from demo.drawing.ink import COLOURS
+from demo.faults.catalogue import PLANTED
+from demo.faults.planted import SEED, Planted
+from demo.sources import ai2d, charts, llava, textvqa
+from demo.world import draw_world, expectations
+from imp_data.images.reader import Shelf
+from imp_data.ledger import Outcome, Reason
+from imp_data.manifests import Published, load_recipe
+from imp_data.raw.fetch import obtain
+from imp_data.records.build import build_records
+from imp_data.storage import arrow_batches, tree_digest, xxh3_keys
+from imp_data.storage.data_dir import DataDir
+
+MIXTURES = Path(__file__).parents[2] / "manifests" / "mixtures"
+RECIPE = load_recipe(MIXTURES / "demo.yaml")
+# ShareGPT4V's COCO pictures end before 218, planted ones begin at 300.
+COCO_PLACES = [*range(218), *range(300, 360)]
+VG_PLACES = [*range(110), 300, 340, 341]
+SOURCES = list(RECIPE.sources)
+PICTURE_REASONS = {r for r in Reason if r.startswith("image_")}
+SCREENING_REASONS = {*PICTURE_REASONS, *(r for r in Reason if r.startswith("benchmark_"))}
+
+
+class Reading(NamedTuple):
+    """What the records stage made of a source."""
+
+    figures: dict[str, Any]
+    ledger: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+
+    def row(self, planted: Planted) -> dict[str, Any]:
+        """The one ledger row that a planted record has."""
+        rows = [
+            row
+            for row in self.ledger
+            if planted.ordinal == row["ordinal"]
+            or (planted.ordinal is None and planted.upstream_id == row["upstream_id"])
+        ]
+        assert len(rows) == 1, planted
+        return rows[0]
+
+
+def published() -> list[Published]:
+    cards = load_recipe(MIXTURES / "demo-cards.yaml")
+    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.pictures, cards.sources, cards.pictures)
+    return [manifest for room in rooms for manifest in room.values()]
+
+
+def planted_in(source: str) -> list[Planted]:
+    return [planted for planted in PLANTED if planted.source == source]
+
+
+@pytest.fixture(scope="session")
+def drawn_world(drawn_demo: DataDir) -> Path:
+    """The raw folder as it was drawn; read it, and write nothing to it."""
+    return drawn_demo.raw("")
+
+
+@pytest.fixture(scope="session")
+def unpacked_world(drawn_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn files, and beside them what the manifests want unpacked."""
+    raw = tmp_path_factory.mktemp("unpacked")
+    for manifest in published():
+        files = [f.model_copy(update={"bytes": None, "sha256": None}) for f in manifest.files]
+        for file in files:
+            target = raw / manifest.name / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                target.hardlink_to(drawn_world / manifest.name / file.path)
+        obtain([manifest.model_copy(update={"files": tuple(files)})], raw / manifest.name)
+    return raw
+
+
+@pytest.fixture(scope="session")
+def readings(
+    unpacked_world: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Reading]]:
+    out = tmp_path_factory.mktemp("read")
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMP_WORKERS", "1")
+        for name, source in RECIPE.sources.items():
+            paths = out / f"{name}.arrow", out / f"{name}.parquet"
+            limits = RECIPE.mixture.limits
+            figures = build_records(source, unpacked_world / name, limits, *paths)
+            samples = [s for batch in arrow_batches(paths[0]) for s in batch.to_pylist()]
+            found[name] = Reading(figures, pq.read_table(paths[1]).to_pylist(), samples)
+    yield found
+
+
+@pytest.mark.slow
+def test_two_drawings_are_the_same_byte_for_byte(drawn_world: Path, tmp_path: Path) -> None:
+    sizes = draw_world(tmp_path)
+    assert tree_digest(tmp_path) == tree_digest(drawn_world)
+    assert sum(sizes.values()) < 100_000_000
+
+
+def test_exactly_the_files_that_the_manifests_name_are_drawn(drawn_world: Path) -> None:
+    drawn = {p.relative_to(drawn_world).as_posix() for p in drawn_world.rglob("*") if p.is_file()}
+    assert drawn == {
+        f"{manifest.name}/{f.path}" for manifest in published() for f in manifest.files
+    }
+
+
+def test_the_mix_has_665_records_without_a_fault() -> None:
+    assert sum(llava.CLEAN.values()) == len(llava.entries()) == 665
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_rows_and_subsets_are_as_many_as_expected(
+    source: str, readings: dict[str, Reading]
+) -> None:
+    expected, figures = expectations()[source], readings[source].figures
+    assert figures["rows"] == expected["rows"]
+    assert not expected["subsets"] or figures["subsets"] == expected["subsets"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_record_is_refused_but_those_planted(source: str, readings: dict[str, Reading]) -> None:
+    planted = {
+        readings[source].row(p)["ordinal"]: p.reason
+        for p in planted_in(source)
+        if p.outcome == Outcome.DROPPED and p.reason not in SCREENING_REASONS
+    }
+    refused = {row["ordinal"]: row["reason"] for row in readings[source].ledger if row["reason"]}
+    if source == "ai2d":  # of a test picture one question stands for all
+        for row in readings[source].ledger:
+            if row["upstream_id"].split(".")[0] in map(str, ai2d.TEST):
+                planted.pop(row["ordinal"], None)
+                assert refused.pop(row["ordinal"]) == Reason.HELD_OUT_SPLIT
+    assert refused == planted
+
+
+@pytest.mark.parametrize(
+    "planted", PLANTED, ids=lambda planted: f"{planted.source}: {planted.what}"
+)
+def test_planted_records_are_known_by_their_ids_and_mended_as_said(
+    planted: Planted, readings: dict[str, Reading]
+) -> None:
+    row = readings[planted.source].row(planted)
+    assert row["upstream_id"] == planted.upstream_id
+    mended = [repair["repair"] for repair in row["repairs"]]
+    assert mended == ([planted.repair] if planted.repair else [])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_draw_reaches_every_planted_record_whose_fate_it_decides(
+    source: str, readings: dict[str, Reading]
+) -> None:
+    ids = [
+        sample["id"]
+        for sample in readings[source].samples
+        if not (source == "llava_665k" and sample["subset"] == "textcaps")
+    ]
+    keys = xxh3_keys(RECIPE.mixture.seed, ids)
+    reached = {i for _, i in sorted(zip(keys, ids, strict=True))[: RECIPE.part(source).quota]}
+    for planted in planted_in(source):
+        if planted.outcome == Outcome.KEPT or planted.reason in SCREENING_REASONS:
+            assert readings[source].row(planted)["id"] in reached, planted.what
+
+
+def test_planted_records_were_worded_for_the_seed_of_the_demo() -> None:
+    assert RECIPE.mixture.seed == SEED
+
+
+def shelf(raw: Path, source: str) -> Shelf:
+    return Shelf(raw / "none", raw, RECIPE.folders(RECIPE.sources[source].pictures))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_picture_is_there_and_whole_but_those_planted(
+    source: str, readings: dict[str, Reading], unpacked_world: Path
+) -> None:
+    reading, pictures = readings[source], shelf(unpacked_world, source)
+    broken = {
+        reading.row(p)["id"]: p.reason for p in planted_in(source) if p.reason in PICTURE_REASONS
+    }
+    found = {s["id"]: status(pictures, s["image"]) for s in reading.samples if s["image"]}
+    assert {i: reason for i, reason in found.items() if reason} == broken
+
+
+def status(pictures: Shelf, path: str) -> Reason | None:
+    try:
+        data = pictures.read(path, 1 << 30)
+        if not data:
+            return Reason.IMAGE_EMPTY
+        with Image.open(BytesIO(data)) as image:
+            image.load()
+    except FileNotFoundError:
+        return Reason.IMAGE_MISSING
+    except OSError as error:
+        return Reason.IMAGE_TRUNCATED if "truncated" in str(error) else Reason.IMAGE_UNDECODABLE
+    return Reason.IMAGE_TOO_SMALL if min(image.size) < 8 else None
+
+
+def test_the_benchmark_has_34_pictures_of_which_textcaps_has_the_first_22(
+    drawn_world: Path, readings: dict[str, Reading]
+) -> None:
+    folder, ids = drawn_world / "textvqa", {}
+    for split in ("train", "val", "test"):
+        content = json.loads((folder / f"TextVQA_0.5.1_{split}.json").read_bytes())
+        ids[split] = {row["image_id"] for row in content["data"]}
+    assert {split: len(some) for split, some in ids.items()} == {"train": 22, "val": 6, "test": 6}
+    assert len(set.union(*ids.values())) == 34
+    captioned = [s for s in readings["llava_665k"].samples if s["subset"] == "textcaps"]
+    assert {s["upstream_id"] for s in captioned} == ids["train"]
+    with zipfile.ZipFile(folder / "train_val_images.zip") as archive:
+        assert len(archive.namelist()) == 28
+
+
+def test_ids_are_numbers_and_texts_mixed(drawn_world: Path) -> None:
+    text = (drawn_world / "llava_665k" / "llava_v1_5_mix665k.json").read_bytes()
+    assert len(re.findall(rb'\n    "id": \d+,', text)) == 94  # VQAv2's and two planted ones
+    assert len(re.findall(rb'\n    "id": "[^"]+",', text)) > 560
+
+
+def test_most_visual_genome_records_have_twenty_exchanges(readings: dict[str, Reading]) -> None:
+    samples = readings["llava_665k"].samples
+    lengths = Counter(len(s["conversations"]) // 2 for s in samples if s["subset"] == "vg")
+    assert lengths.most_common(1)[0][0] == 20
+    assert lengths[20] > sum(lengths.values()) / 2
+
+
+def test_a_question_comes_with_its_options_in_four_orders() -> None:
+    records = [entry.record for entry in llava.entries()]
+    asked = [r for r in records if "\nA. " in r["conversations"][0]["value"] and "image" in r]
+    by_id: dict[str, set[str]] = {}
+    for record in asked:
+        question, answer = (turn["value"] for turn in record["conversations"])
+        right = dict(re.findall(r"\n([A-D])\. (.*)", question))[answer]
+        by_id.setdefault(record["id"], set()).add(right)
+    assert len(asked) == 66
+    assert len(by_id) == 17
+    assert all(len(rights) == 1 for rights in by_id.values())
+
+
+def test_boxes_frame_things_of_the_color_that_they_are_said_to_have(
+    readings: dict[str, Reading], unpacked_world: Path
+) -> None:
+    pictures = shelf(unpacked_world, "llava_665k")
+    shares = []
+    for sample in (s for s in readings["llava_665k"].samples if s["subset"] == "refcoco"):
+        picture = Image.open(BytesIO(pictures.read(sample["image"], 1 << 30)))
+        text = [turn["value"] for turn in sample["conversations"]]
+        for question, answer in zip(text[::2], text[1::2], strict=True):
+            box = [float(n) for n in re.findall(r"\d\.\d+", question + answer)]
+            colours = [c for c in COLOURS if re.search(rf"\b{c}\b", question + answer)]
+            shares.append(share_in_colour(picture, box, colours[0]))
+    assert len(shares) > 100
+    assert np.median(shares) > 0.4
+    assert min(shares) > 0.15
+
+
+def share_in_colour(picture: Image.Image, box: list[float], colour: str) -> float:
+    """How much of a box, in shares of the padded picture, is nearest to the named colour."""
+    side = max(picture.size)
+    across, down = (side - picture.width) / 2, (side - picture.height) / 2
+    corners = [share * side - pad for share, pad in zip(box, (across, down) * 2, strict=True)]
+    inside = picture.crop(tuple(round(corner) for corner in corners))  # type: ignore[arg-type]
+    pixels = np.asarray(inside, dtype=np.float32).reshape(-1, 1, 3)
+    palette = np.asarray(list(COLOURS.values()), dtype=np.float32)
+    nearest = np.linalg.norm(pixels - palette, axis=2).argmin(axis=1)
+    return float(np.mean(nearest == list(COLOURS).index(colour)))
+
+
+def test_chart_labels_have_the_oddities_of_the_real_ones() -> None:
+    labels = [row["label"] for row in charts.human_rows()]
+    assert labels[0] == "[63, 26]"
+    assert charts.chart(0).facts.values[1:] == (63.0, 26.0)
+    assert labels[4] == "0.39"
+    assert labels[8] == "41640"  # 1 January 2014 in Excel's count
+
+
+def test_every_isbn_has_its_check_digit_and_some_have_an_x() -> None:
+    numbers = [llava.isbn(n) for n in range(80)]
+    for number in numbers:
+        digits = [10 if digit == "X" else int(digit) for digit in number]
+        assert sum(d * weight for d, weight in zip(digits, range(10, 0, -1), strict=True)) % 11 == 0
+    assert any(number.endswith("X") for number in numbers)
+
+
+def test_names_that_are_drawn_by_chance_do_not_meet() -> None:
+    assert len({llava.coco_number(n) for n in COCO_PLACES}) == len(COCO_PLACES)
+    assert len({llava.vg_number(n) for n in VG_PLACES}) == len(VG_PLACES)
+    assert len({textvqa.image_id(n) for n in range(34)}) == 34

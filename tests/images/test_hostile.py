@@ -1,0 +1,19 @@
+"""The tables of hostile archives and images hold: each a reason by name, or the right bytes."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["archives", "images"])
+def test_nothing_hostile_gets_through(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    outcomes = list(importlib.import_module(f"trials.{kind}").trials(tmp_path, seed=0))
+    assert len(outcomes) > 250
+    assert {one.trial: one.failure for one in outcomes if one.failure} == {}

@@ -1,0 +1,513 @@
+"""What a manifest's YAML means, and what of it is refused: each with its line and column."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click import ClickException
+from conftest import PUBLISHED, World
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imp_data.errors import UserError
+from imp_data.manifests import Benchmark, Mixture, Pictures, Source, load, load_recipe
+from imp_data.manifests.model import load_model
+from imp_data.manifests.yaml_document import MOST_VALUES, document
+from imp_data.manifests.yaml_scalars import earlier_meaning, scalar
+from imp_data.manifests.yaml_text import MOST_BYTES
+
+MIXTURE = """\
+name: small
+title: A small mixture
+seed: 1
+parts:
+  - {source: mine, quota: 5, group: Ours}
+"""
+
+
+def written(folder: Path, text: str | bytes, name: str = "small.yaml") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    return path
+
+
+def refusal(folder: Path, text: str | bytes) -> UserError:
+    path = written(folder, text)
+    with pytest.raises(UserError) as error:
+        load(path, Mixture)
+    assert error.value.where == str(path)
+    return error.value
+
+
+def value_of(text: str) -> Any:
+    return document(Path("any.yaml"), f"a: {text}\n").bare()["a"]
+
+
+# --- what values mean: the core schema of YAML 1.2.2 --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("+7", 7),
+        ("-0", 0),
+        ("1_000", "1_000"),
+        ("0b11", "0b11"),
+        ("1:30", "1:30"),
+        ("12:30:45", "12:30:45"),
+        ("yes", "yes"),
+        ("No", "No"),
+        ("on", "on"),
+        ("OFF", "OFF"),
+        ("y", "y"),
+        ("true", True),
+        ("False", False),
+        ("TRUE", True),
+        ("tRUE", "tRUE"),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("NULL", None),
+        ("nUll", "nUll"),
+        ("2024-01-31", "2024-01-31"),
+        ("2001-12-14t21:59:43.10-05:00", "2001-12-14t21:59:43.10-05:00"),
+        ("2024-13-45", "2024-13-45"),
+        ("1e3", 1000.0),
+        ("1e-5", 0.00001),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("1.5", 1.5),
+        ("-1.5E+2", -150.0),
+        ("1.2.3", "1.2.3"),
+        ("=", "="),
+        ("'010'", "010"),
+        ('"true"', "true"),
+        ("[010, on]", [10, "on"]),
+        ("{x: on}", {"x": "on"}),
+        (">-\n  010\n", "010"),
+    ],
+)
+def test_a_value_means_what_yaml_1_2_says(text: str, value: Any) -> None:
+    found = value_of(text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), max_size=12))
+@example("1_0.5")
+@example("0777")
+def test_a_scalar_is_text_a_number_or_a_word_and_never_fails_otherwise(text: str) -> None:
+    try:
+        value = scalar(text)
+    except ValueError:
+        assert re.search(r"inf|nan|\d", text, re.IGNORECASE)
+        return
+    assert isinstance(value, str | int | float | None)
+    if isinstance(value, str):
+        assert value == text
+    before = earlier_meaning(text)
+    assert before is None or not isinstance(before, str)
+
+
+@given(st.integers(-(2**63), 2**63), st.integers(0, 3))
+def test_an_integer_is_decimal_however_many_zeros_it_begins_with(number: int, zeros: int) -> None:
+    sign, digits = ("-" if number < 0 else ""), str(abs(number))
+    assert scalar(f"{sign}{'0' * zeros}{digits}") == number
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_what_a_yaml_writer_wrote_is_read_as_it_was(value: Any) -> None:
+    # PyYAML puts quotes around what YAML 1.1 would take for something else.
+    text = yaml.safe_dump({"a": value}, default_flow_style=None)
+    try:
+        found = document(Path("any.yaml"), text).bare()
+    except UserError as error:
+        assert "holds the character U+" in error.problem
+    else:
+        assert found == {"a": value}
+
+
+# --- one error with line and column -------------------------------------------------------------
+
+LAUGHS = 'a0: &a0 ["lol", "lol"]\n' + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 200))
+MERGES = "a: &a {b: 1, c: 2}\nd: {" + ", ".join(["<<: *a"] * 60_000) + "}\n"
+
+REFUSED: list[tuple[str | bytes, str]] = [
+    # No text.
+    (b"", "is empty"),
+    (b" \n\n", "is empty"),
+    (b"# a comment\n", "line 2, column 1: holds comments alone"),
+    ("name: small".encode("utf-16"), "is in UTF-16, not in UTF-8"),
+    ("name: small".encode("utf-32"), "is in UTF-32, not in UTF-8"),
+    (b"name: small\ntitle: caf\xe9\n", "line 2, column 11: is not UTF-8 (byte 0xe9)"),
+    (b"\x89PNG\r\n\x1a\n", "line 1, column 1: is not UTF-8 (byte 0x89)"),
+    (b"name: small\0", "line 1, column 12: holds the character U+0000"),
+    ("name: small\ntitle: \ufeffx\n", "line 2, column 8: holds the character U+FEFF"),
+    ("name: small\r\ntitle: \x1b[2J\r\n", "line 2, column 8: holds the character U+001B"),
+    ("title: a\u2028b\n", "line 1, column 9: holds the character U+2028"),
+    # No mapping, or several.
+    ("[]", "line 1, column 1: holds no fields"),
+    ("- name: small", "line 1, column 1: holds no fields"),
+    ("just text", "line 1, column 1: holds no fields"),
+    ("---\n...\n", "line 2, column 1: holds no fields"),
+    (f"{MIXTURE}---\nname: other\n", "line 6, column 1: a second document begins"),
+    (f"%YAML 1.1\n---\n{MIXTURE}", "line 1, column 1: asks for YAML 1.1"),
+    # No YAML.
+    ("name: [", "line 1, column 8: is not YAML: "),
+    ("name: small\n\ttitle: x\n", "line 2, column 1: is not YAML: while scanning for the next"),
+    ("name: a: b\n", "line 1, column 8: is not YAML: mapping values are not allowed here"),
+    ('title: "abc\n', "line 2, column 1: is not YAML: while scanning a quoted scalar"),
+    ("title: @x\n", "line 1, column 8: is not YAML: "),
+    (r'title: "\UFFFFFFFF"', "line 1, column 11: is not YAML: "),
+    (r'title: "\U00110000"', "line 1, column 11: is not YAML: "),
+    # Aliases.
+    ("a: &x [*x]", "line 1, column 8: *x stands inside what it stands for"),
+    ("a: &x {b: {c: *x}}", "line 1, column 15: *x stands inside what it stands for"),
+    ("a: &x {<<: *x}", "line 1, column 12: *x stands inside what it stands for"),
+    ("a: *none", "line 1, column 4: no anchor &none stands before *none"),
+    ("a: &x 1\nb: &x 2\n", "line 2, column 4: the anchor &x stands twice"),
+    (LAUGHS, f"line 6, column 5: holds more than {MOST_VALUES:,} values or "),
+    (f"a: &a {'x' * 50_000}\nb: [{'*a, ' * 90}]\n", "line 2, column 4: holds more than "),
+    (CHAIN, "line 32, column 6: is nested more than 32 deep"),
+    (MERGES, "line 2, column 266661: holds more than 100,000 values"),
+    ("a: {<<: 5}", "line 1, column 5: <<: stands for no fields"),
+    ("a: &a {b: 1}\nc: {<<: [*a, x]}", "line 2, column 5: <<: stands for no fields"),
+    # Tags, and keys that are no names.
+    ("a: !!python/object:os.system x", "line 1, column 4: the tag '!!python/object:os.system' has"),
+    ("a: !!python/object/apply:os.system [x]", "line 1, column 4: the tag '!!python/object/apply:"),
+    ("a: !!binary aGk=", "line 1, column 4: the tag '!!binary' has"),
+    ("a: !mine x", "line 1, column 4: the tag '!mine' has"),
+    ("!!map {a: 1}", "line 1, column 1: the tag '!!map' has"),
+    ("? [a, b]\n: c\n", "line 1, column 3: a key is no plain text"),
+    ("&a name: small\n", "line 1, column 1: a key is no plain text"),
+    ("'': small\n", "line 1, column 1: a key has 0 characters"),
+    ("k" * 300 + ": small\n", "line 1, column 1: a key has 300 characters"),
+    # Too much.
+    ("a: " + "[" * 5000, "line 1, column 35: is nested more than 32 deep"),
+    ("- " * 5000 + "a", "line 1, column 65: is nested more than 32 deep"),
+    ("a: " + "{b: " * 5000, "line 1, column 128: is nested more than 32 deep"),
+    (f"seed: {'9' * 5000}\n", "line 1, column 7: an integer of 5,000 digits; 30 are the most"),
+    (f"seed: 0x{'f' * 5000}\n", "line 1, column 7: an integer of 5,002 digits; 30 are the most"),
+    ("seed: .inf\n", "line 1, column 7: '.inf' is no finite number"),
+    ("seed: -.INF\n", "line 1, column 7: '-.INF' is no finite number"),
+    ("seed: .nan\n", "line 1, column 7: '.nan' is no finite number"),
+    ("seed: 1e999\n", "line 1, column 7: '1e999' is no finite number"),
+    (b"#" * (MOST_BYTES + 1), f"has more than {MOST_BYTES:,} bytes"),
+    # Characters that only an escape can write.
+    (r'title: "a\0b"', "line 1, column 8: text holds the character U+0000"),
+    (r'title: "a\eb"', "line 1, column 8: text holds the character U+001B"),
+    (r'title: "\ud800"', "line 1, column 8: text holds the character U+D800"),
+    (r'"a\0b": 1', "line 1, column 1: text holds the character U+0000"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED, ids=range(len(REFUSED)))
+def test_what_is_no_manifest_is_one_error_at_its_place(
+    text: str | bytes, said: str, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path, text).problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        # The meaning of YAML 1.1: what to write instead.
+        (
+            "seed: 1",
+            "drawn: on\nseed: 1",
+            "line 3, column 1, drawn: Input should be a valid boolean; "
+            "'on' is text in YAML 1.2: write true",
+        ),
+        ("seed: 1", "drawn: No\nseed: 1", "'No' is text in YAML 1.2: write false"),
+        (
+            "seed: 1",
+            "seed: 1_000",
+            "line 3, column 1, seed: Input should be a valid integer; "
+            "'1_000' is text in YAML 1.2: write 1000",
+        ),
+        ("seed: 1", "seed: 1:30", "'1:30' is text in YAML 1.2: write 90"),
+        ("seed: 1", "seed: 0b11", "'0b11' is text in YAML 1.2: write 3"),
+        ("quota: 5", "quota: 5_0", "line 5, column 20, parts.0.quota: "),
+        # What is no text.
+        (
+            "title: A small mixture",
+            "title: 2017",
+            "line 2, column 1, title: Input should be a valid string; "
+            "YAML takes '2017' for no text: write \"2017\", in quotes",
+        ),
+        ("title: A small mixture", "title: 1e5", 'write "1e5", in quotes'),
+        ("title: A small mixture", "title: true", 'write "true", in quotes'),
+        ("title: A small mixture", "title:", "nothing stands there, which is null: write a value"),
+        # A field that is not known, at its key; one that is left out, where it belongs.
+        ("quota: 5", "quota: 5, qouta: 6", "line 5, column 30, parts.0.qouta: there is no such"),
+        ("quota: 5, ", "", "line 5, column 5, parts.0.quota: Field required"),
+        ("seed: 1\n", "", "line 1, column 1, seed: Field required"),
+        ("seed: 1", "2024-01-31: x\nseed: 1", "line 3, column 1, 2024-01-31: there is no such"),
+        ("seed: 1", "seed: 9223372036854775808", "line 3, column 1, seed: Input should be less"),
+        ("quota: 5", "quota: 9223372036854775808", "parts.0.quota: Input should be less than"),
+        ("name: small", "name: " + "s" * 101, "line 1, column 1, name: String should have at most"),
+        # Fields that do not go together: at the one that the sentence begins with.
+        (
+            "group: Ours}",
+            "group: Ours}\n  - {source: mine, quota: 1, group: Ours}",
+            "line 4, column 1, (whole file): parts: mine stands twice",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named_with_line_and_column(
+    before: str, after: str, said: str, tmp_path: Path
+) -> None:
+    assert said in refusal(tmp_path, MIXTURE.replace(before, after)).problem
+
+
+def test_of_very_many_problems_the_first_twenty_are_told(tmp_path: Path) -> None:
+    problem = refusal(tmp_path, MIXTURE + "".join(f"k{n}: 1\n" for n in range(1000))).problem
+    assert problem.count("there is no such field") == 20
+    assert problem.endswith("; and 980 more")
+
+
+@pytest.mark.parametrize(
+    "text", [f"\ufeff{MIXTURE}", f"---\n{MIXTURE}...\n", f"%YAML 1.2\n---\n{MIXTURE}"]
+)
+def test_a_bom_and_the_signs_of_one_document_are_legal(text: str, tmp_path: Path) -> None:
+    assert load(written(tmp_path, text), Mixture).seed == 1
+
+
+def test_lines_may_end_as_on_any_system(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, MIXTURE), Mixture)
+    for end in ("\r\n", "\r"):
+        assert load(written(tmp_path, MIXTURE.replace("\n", end)), Mixture) == plain
+
+
+def test_earlier_fields_of_a_merge_give_way_to_later_ones(tmp_path: Path) -> None:
+    text = "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\nz: {c: 3, <<: *x, <<: *y}\nw: {<<: [*x, *y]}\n"
+    found = document(Path("any.yaml"), text).bare()
+    assert found["z"] == {"a": 1, "b": 2, "c": 3}
+    assert found["w"] == {"a": 1, "b": 1, "c": 2}
+
+
+# --- what is no file ----------------------------------------------------------------------------
+
+
+def test_a_folder_a_pipe_and_a_device_are_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")  # nothing will ever come out of it
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    said = {
+        "small": "is a folder",
+        "pipe": "is a pipe or a device",
+        "zero": "is a pipe or a device",
+    }
+    for name, problem in said.items():
+        with pytest.raises(UserError) as error:
+            load(tmp_path / f"{name}.yaml", Mixture)
+        assert error.value.problem == f"{problem}, not a file"
+
+
+def test_a_file_of_a_gigabyte_is_refused_after_its_first_mebibyte(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    os.truncate(path, 1 << 30)
+    with pytest.raises(UserError, match=f"has more than {MOST_BYTES:,} bytes"):
+        load(path, Mixture)
+
+
+def test_links_that_lead_round_or_nowhere_are_named(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").symlink_to("small.yaml")
+    (tmp_path / "gone.yaml").symlink_to("nowhere.yaml")
+    for name in ("small", "gone"):
+        with pytest.raises(UserError, match="cannot be read"):
+            load(tmp_path / f"{name}.yaml", Mixture)
+
+
+def test_a_name_too_long_for_any_file_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such manifest"):
+        load(tmp_path / f"{'s' * 300}.yaml", Mixture)
+
+
+# --- paths that lead elsewhere ------------------------------------------------------------------
+
+ELSEWHERE = [
+    "../../outside",
+    "photos/../../..",
+    "/etc",
+    "~/photos",
+    "C:\\photos",
+    "C:/photos",
+    "..\\..\\outside",
+    "photos\\birds",
+    "\u2025/\u2025/outside",  # TWO DOT LEADER
+    "\u2024\u2024/outside",  # ONE DOT LEADER
+    "\uff0e\uff0e/outside",  # FULLWIDTH FULL STOP
+    "..\uff0foutside",  # FULLWIDTH SOLIDUS
+    "..\u2215..\u2215outside",  # DIVISION SLASH
+    "\uff0fetc",
+    " ../outside",
+    "a\n../b",
+    "p" * 256,
+    "p/" * 600,
+]
+PATH_FIELDS = {
+    "inside": (Pictures, {"folders": [{"path": "birds", "inside": ...}]}),
+    "path": (Pictures, {"folders": [{"path": ..., "inside": ""}]}),
+    "file": (Pictures, {"folders": [{"path": "birds", "file": ...}]}),
+    "files": (Pictures, {"folders": [{"path": "b"}], "files": [{"path": ..., "url": "u"}]}),
+    "unpack": (
+        Pictures,
+        {"folders": [{"path": "b"}], "files": [{"path": "a", "url": "u", "unpack": [...]}]},
+    ),
+    "records": (Source, {"layout": "llava", "records": [...]}),
+    "held_out": (Source, {"layout": "llava", "records": ["a"], "held_out": ...}),
+    "image_prefix": (Source, {"layout": "llava", "records": ["a"], "image_prefix": ...}),
+    "picture_paths": (
+        Benchmark,
+        {"id_files": [], "id_pattern": "x", "pictures": [], "picture_paths": [...]},
+    ),
+}
+
+
+def filled(template: Any, value: str) -> Any:
+    """The document with the value in the place of `...`."""
+    if template is ...:
+        return value
+    if isinstance(template, dict):
+        return {name: filled(inner, value) for name, inner in template.items()}
+    return [filled(inner, value) for inner in template] if isinstance(template, list) else template
+
+
+@pytest.mark.parametrize("field", PATH_FIELDS)
+@pytest.mark.parametrize("path", ELSEWHERE, ids=range(len(ELSEWHERE)))
+def test_no_field_leads_out_of_the_folder_it_counts_from(
+    field: str, path: str, tmp_path: Path
+) -> None:
+    model, template = PATH_FIELDS[field]
+    stated = filled(template, path + "/{id}" * (field == "picture_paths"))
+    text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
+    file = written(tmp_path, text, "birds.yaml")
+    with pytest.raises(UserError) as error:
+        load(file, model)
+    assert re.match(r"line \d+, column \d+, ", error.value.problem)
+    assert "must be a relative path without .." in error.value.problem
+
+
+@pytest.mark.parametrize("field", PATH_FIELDS)
+@pytest.mark.parametrize(
+    "path", ["photos", "a/b..c", "...", "\u00fcber/\u9ce5", "a\u2026b", "~ann", "a b", "1\uff0f2"]
+)
+def test_names_that_only_remind_of_a_way_out_are_legal(
+    field: str, path: str, tmp_path: Path
+) -> None:
+    model, template = PATH_FIELDS[field]
+    stated = filled(template, path + "/{id}" * (field == "picture_paths"))
+    text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
+    assert load(written(tmp_path, text, "birds.yaml"), model)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("picture_paths", ["a/{id.__class__}.png"], "must have {id} where the id goes"),
+        ("picture_paths", ["a/{0}.png"], "must have {id} where the id goes"),
+        ("picture_paths", ["a/{id:>999999999}.png"], "must have {id} where the id goes"),
+        ("picture_paths", ["a/1.png"], "must have {id} where the id goes"),
+        ("picture_paths", [], "at least 1 item"),
+        ("id_pattern", "[0-9", "is no regular expression"),
+        ("id_pattern", "(a)(b)", "has several groups"),
+    ],
+)
+def test_a_benchmarks_expressions_are_checked(
+    field: str, value: Any, said: str, tmp_path: Path
+) -> None:
+    stated = {"id_files": [], "id_pattern": "x", "pictures": [], "picture_paths": ["{id}"]}
+    text = yaml.safe_dump({"name": "quiz", **PUBLISHED, **stated, field: value})
+    with pytest.raises(UserError) as error:
+        load(written(tmp_path, text, "quiz.yaml"), Benchmark)
+    assert said in error.value.problem
+
+
+# --- manifests that are at odds with each other -------------------------------------------------
+
+
+@pytest.mark.parametrize("other", ["a_b.yaml", "A-B.yaml", "a-b.yml", "A_b.yaml"])
+def test_two_manifests_of_one_name_are_an_error(other: str, tmp_path: Path) -> None:
+    text = MIXTURE.replace("small", "a_b", 1)
+    path = written(tmp_path, text, "a-b.yaml")
+    assert load(path, Mixture).name == "a_b"
+    written(tmp_path, text, other)
+    with pytest.raises(UserError) as error:
+        load(path, Mixture)
+    assert error.value.problem == f"{other} beside it has the same name, a_b"
+
+
+def test_a_link_to_a_manifest_is_no_second_one(tmp_path: Path) -> None:
+    path = written(tmp_path, MIXTURE)
+    (tmp_path / "SMALL.yaml").symlink_to("small.yaml")
+    assert load(path, Mixture).name == "small"
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (["a.json", "a.json"], "a.json and a.json are one place"),
+        (["a.json", "A.json"], "A.json and a.json are one place"),
+        (["a/b.json", "a"], "a/b.json lies below a, which is a file"),
+    ],
+)
+def test_two_files_of_one_place_are_an_error(paths: list[str], said: str, tmp_path: Path) -> None:
+    files = [{"path": path, "url": f"https://e.org/{n}"} for n, path in enumerate(paths)]
+    stated = {"name": "birds", **PUBLISHED, "folders": [{"path": "b"}], "files": files}
+    with pytest.raises(UserError) as error:
+        load(written(tmp_path, yaml.safe_dump(stated), "birds.yaml"), Pictures)
+    assert f"files: {said}" in error.value.problem
+
+
+def test_manifests_that_share_a_folder_state_a_file_alike(world: World) -> None:
+    file = {"path": "birds.zip", "url": "https://e.org/1"}
+    source = {**PUBLISHED, "layout": "llava", "records": ["*.json"], "pictures": ["birds"]}
+    world.manifest("sources", "birds", **source, files=[file])
+    folders = [{"path": "birds", "file": "birds.zip"}]
+    world.manifest("pictures", "birds", **PUBLISHED, folders=folders, files=[file])
+    parts = [{"source": "birds", "quota": 1, "group": "All"}]
+    mixture = world.manifest("mixtures", "small", title="A", seed=1, parts=parts)
+    assert load_recipe(mixture)
+    other = {**file, "url": "https://e.org/2"}
+    path = world.manifest("pictures", "birds", **PUBLISHED, folders=folders, files=[other])
+    with pytest.raises(UserError) as error:
+        load_recipe(mixture)
+    assert error.value.where == str(path)
+    assert error.value.problem.startswith(
+        "line 2, column 3, files.0: another manifest of this name"
+    )
+
+
+def test_dagster_shows_the_error_of_a_models_manifest_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assets.definitions import named_graph
+
+    world.source("chats", [])
+    world.manifest("models", "tiny", title=2017)
+    parts = [{"source": "chats", "quota": 1, "group": "All"}]
+    path = world.manifest("mixtures", "small", title="A", seed=1, parts=parts, model="tiny")
+    monkeypatch.setenv("IMP_MIXTURE", str(path))
+    with pytest.raises(ClickException, match=r"tiny\.yaml: line 2, column 1, title: "):
+        named_graph()
+    with pytest.raises(UserError, match="title"):
+        load_model(world.manifests / "models" / "tiny.yaml")

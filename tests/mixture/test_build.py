@@ -1,0 +1,265 @@
+"""The mixture: what datasets opens, in which order, with which account; the same bytes always."""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+import xxhash
+from conftest import World, record, run
+from datasets import Features, List, Value, load_from_disk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imp_data.ledger import LedgerRow
+from imp_data.mixture import shards as shards_module
+from imp_data.mixture.arrow_dataset import write_shard, write_shard_in_parts
+from imp_data.mixture.build import build_mixture
+from imp_data.mixture.ledger_writer import Share
+from imp_data.mixture.reconciliation import conservation_problems
+from imp_data.sample import SAMPLE_SCHEMA, Sample
+from imp_data.storage import arrow_batches, arrow_writer, write_block
+
+COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
+FEATURES = Features(
+    {
+        **{name: Value("string") for name in COLUMNS},
+        "conversations": List({"from": Value("string"), "value": Value("string")}),
+        "image_sha256": Value("string"),
+        "image_width": Value("int32"),
+        "image_height": Value("int32"),
+        "license": Value("string"),
+    }
+)
+
+
+def test_datasets_opens_it_with_its_features(album: Path) -> None:
+    opened = load_from_disk(str(album))
+    assert opened.features == FEATURES
+    assert opened.num_rows == 11
+    assert opened.info.splits["train"].num_examples == 11
+    rows = opened.to_list()
+    assert all(Sample.model_validate(row) for row in rows)
+    (page,) = (row for row in rows if row["source"] == "pages")
+    suffix = "\nAnswer the question using a single word or phrase."
+    assert page == {
+        "id": page["id"],
+        "source": "pages",
+        "subset": "",
+        "image": "photos/1.png",
+        "conversations": [
+            {"from": "human", "value": f"<image>\nWhich colour?{suffix}"},
+            {"from": "gpt", "value": "red"},
+            {"from": "human", "value": "Which shape?"},
+            {"from": "gpt", "value": "square"},
+        ],
+        "upstream_id": "1.png",
+        "image_sha256": page["image_sha256"],
+        "image_width": 96,
+        "image_height": 72,
+        "license": "CC0-1.0",
+    }
+
+
+def test_a_sample_has_the_digest_and_size_of_its_picture_and_its_source_s_licence(
+    album: Path,
+) -> None:
+    raw = album.parent.parent / "raw" / "photos" / "loose"
+    for row in load_from_disk(str(album)):
+        picture = (row["image_sha256"], row["image_width"], row["image_height"])
+        if row["image"] is None:
+            assert picture == (None, None, None)
+        else:
+            content = (raw / row["image"].removeprefix("photos/")).read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            assert picture == (digest, 96, 72)
+        assert row["license"] == ("CC-BY-4.0" if row["source"] == "chats" else "CC0-1.0")
+
+
+def test_its_order_is_that_of_xxh3_of_seed_plus_one_and_id(album: Path) -> None:
+    ids = load_from_disk(str(album))["id"][:]
+    assert ids == sorted(ids, key=lambda i: xxhash.xxh3_64_intdigest(i.encode(), seed=8))
+
+
+def test_shards_have_the_stated_number_of_rows_the_last_the_rest(album: Path) -> None:
+    sizes = {}
+    for shard in sorted(album.glob("*.arrow")):
+        with pa.OSFile(str(shard), "rb") as source:
+            sizes[shard.name] = pa.ipc.open_stream(source).read_all().num_rows
+    assert sizes == {f"data-0000{n}-of-00003.arrow": rows for n, rows in enumerate((4, 4, 3))}
+
+
+FATES = {
+    "photos": {"kept": 8, "held: over_quota": 1, "dropped: image_truncated": 1}
+    | {"dropped: image_missing": 1, "dropped: benchmark_hash": 1},
+    "chats": {"kept": 2, "dropped: empty_value": 1, "dropped: wrong_type": 1},
+    "pages": {"kept": 2},
+    "captions": {"dropped: excluded": 3},
+}
+
+
+def test_each_upstream_row_has_one_ledger_row_with_its_fate(album: Path) -> None:
+    rows = pl.read_parquet(album / "ledger.parquet").to_dicts()
+    found: dict[str, Counter[str]] = {source: Counter() for source in FATES}
+    for row in rows:
+        assert LedgerRow.model_validate(row)
+        found[row["source"]][": ".join(filter(None, (row["outcome"], row["reason"])))] += 1
+    assert found == FATES
+    ordinals = {s: [r["ordinal"] for r in rows if r["source"] == s] for s in FATES}
+    assert ordinals == {s: list(range(sum(fates.values()))) for s, fates in FATES.items()}
+    pages = {row["id"] for row in rows if row["source"] == "pages"}
+    assert len(pages) == 1
+    stages = {row["outcome"]: set[str]() for row in rows}
+    for row in rows:
+        stages[row["outcome"]].add(row["stage"])
+    assert stages == {
+        "kept": {"mixture"},
+        "held": {"mixture"},
+        "dropped": {"records", "screened"},
+    }
+
+
+def without_a_row(ledger: pl.DataFrame) -> pl.DataFrame:
+    return ledger.filter(pl.col("ordinal") != 1)
+
+
+def with_another_id(ledger: pl.DataFrame) -> pl.DataFrame:
+    last = (pl.col("id") == ledger.filter(outcome="kept")["id"][0]) & (pl.col("outcome") == "kept")
+    return ledger.with_columns(
+        id=pl.when(last).then(pl.lit("photos/0123456789abcdef")).otherwise("id")
+    )
+
+
+def with_an_unknown_outcome(ledger: pl.DataFrame) -> pl.DataFrame:
+    return ledger.with_columns(outcome=pl.col("outcome").str.replace("held", "lost"))
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (
+            without_a_row,
+            [
+                "photos: 11 ledger rows, 12 rows read",
+                "chats: 3 ledger rows, 4 rows read",
+                "pages: 1 ledger rows, 2 rows read",
+                "captions: 2 ledger rows, 3 rows read",
+                "kept ids: 9 in ledger.parquet, 11 in the shards, 9 in both",
+            ],
+        ),
+        (with_another_id, ["kept ids: 11 in ledger.parquet, 11 in the shards, 10 in both"]),
+        (with_an_unknown_outcome, ["ledger.parquet: outcomes that do not exist: lost"]),
+        (lambda ledger: ledger, []),
+    ],
+)
+def test_conservation_finds_what_is_wrong_with_a_ledger(
+    change: Callable[[pl.DataFrame], pl.DataFrame], problems: list[str], album: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(album, tmp_path / "m")
+    ledger = pl.read_parquet(folder / "ledger.parquet")
+    change(ledger).write_parquet(folder / "ledger.parquet")
+    assert conservation_problems(folder) == problems
+
+
+def test_conservation_finds_a_sample_that_stands_twice(album: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(album, tmp_path / "m")
+    shard = folder / "data-00001-of-00003.arrow"
+    with pa.OSFile(str(shard), "rb") as source:
+        table = pa.ipc.open_stream(source).read_all()
+    with pa.ipc.new_stream(str(shard), table.schema) as writer:
+        writer.write_table(pa.concat_tables([table, table.slice(0, 1)]))
+    problems = conservation_problems(folder)
+    assert problems == ["kept ids: 11 in ledger.parquet, 12 in the shards, 11 in both"]
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
+    """Two sources of 40 records, screened: 30 of each pass."""
+    world = World(tmp_path_factory.mktemp("forty"))
+    for source in ("a", "b"):
+        records = [record(n, answer=f"{source} " * (n + 1)) for n in range(40)]
+        world.source(source, records)
+    run(world.build({"a": 30, "b": 30}))
+    return world
+
+
+def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[str, bytes]:
+    """The files of a mixture whose inputs come in record batches of so many rows."""
+    shares = []
+    for source in ("a", "b"):
+        stages = {
+            "records": world.data.records(source),
+            "screened": world.data.screened("small", source),
+        }
+        for stage, path in stages.items():
+            table = pa.Table.from_batches(list(arrow_batches(path))).combine_chunks()
+            stages[stage] = folder / f"{source}.{stage}"
+            with arrow_writer(stages[stage], table.schema) as writer:
+                for batch in table.to_batches(batch_rows):
+                    writer.write_batch(batch)
+        shares.append(Share(source, "MIT", ledger=world.data.ledger(source), **stages))
+    facts = {"parts": [{"source": "a"}, {"source": "b"}]}
+    build_mixture(folder / "m", shares, seed=7, shard_rows=shard_rows, facts=facts)
+    return {path.name: path.read_bytes() for path in sorted((folder / "m").iterdir())}
+
+
+@given(batch_rows=st.integers(1, 40))
+@settings(max_examples=15)
+def test_its_bytes_do_not_depend_on_the_record_batches_of_its_inputs(
+    batch_rows: int, forty: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    some, whole = (
+        mixed(forty, tmp_path_factory.mktemp("m"), rows, shard_rows=25) for rows in (batch_rows, 40)
+    )
+    assert some == whole
+
+
+@pytest.mark.parametrize("heap_rows", [1000, 2000])
+def test_a_shard_put_together_heap_by_heap_has_the_bytes_of_one_in_one_piece(
+    heap_rows: int, tmp_path: Path
+) -> None:
+    texts = {f.name: [f"{f.name} {n}" for n in range(3500)] for f in SAMPLE_SCHEMA}
+    turns = [[{"from": "human", "value": f"{n}?"}] for n in range(3500)]
+    sizes = {"image_width": range(3500), "image_height": range(3500)}
+    rows = pa.table({**texts, "conversations": turns, **sizes}, schema=SAMPLE_SCHEMA)
+    placed = rows.append_column("place", pa.array(range(3500), pa.int32()))
+    heaps = []
+    for begin in range(0, 3500, heap_rows):
+        some = placed.slice(begin, heap_rows)
+        shuffled = some.take(pa.array(range(len(some))[::-1])).combine_chunks()
+        (batch,) = shuffled.to_batches()
+        with (tmp_path / f"{begin}").open("wb") as out:
+            heaps.append([write_block(tmp_path / f"{begin}", out, batch)])
+    write_shard_in_parts(tmp_path / "parts", shards_module._parts(heaps))
+    write_shard(tmp_path / "whole", rows.take(pa.array(range(3500))))
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("shard_rows", [1, 7, 59, 60, 61, 1000])
+def test_its_rows_do_not_depend_on_the_size_of_its_shards(
+    shard_rows: int, forty: World, tmp_path: Path
+) -> None:
+    files = mixed(forty, tmp_path, batch_rows=9, shard_rows=shard_rows)
+    shards = [name for name in files if name.endswith(".arrow")]
+    count = -(-60 // shard_rows)
+    assert shards == [f"data-{n:05d}-of-{count:05d}.arrow" for n in range(count)]
+    assert (
+        load_from_disk(str(tmp_path / "m")).to_list()
+        == load_from_disk(str(forty.data.mixture("small")))
+        .map(lambda row: {"license": "MIT"})
+        .to_list()
+    )
+
+
+def test_a_mixture_of_nothing_is_a_mixture(world: World) -> None:
+    world.source("chats", [])
+    world.source("bad", ["no record"])
+    results = run(world.build({"chats": 1, "bad": 1}))
+    opened = load_from_disk(str(world.data.mixture("small")))
+    assert (results["mixture"].figures["rows"], opened.num_rows) == (0, 0)
+    assert opened.features == FEATURES
+    assert conservation_problems(world.data.mixture("small")) == []

@@ -1,0 +1,303 @@
+"""Connections and requests that take their time or come in crowds end, or wait their turn."""
+
+import asyncio
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPResponse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from hostile_requests import CHAT, HELLO, answered, encoded, fault, url_of, wire
+from hostile_requests import Reply as Got
+from llama_stand_in import StandIn, behind, served
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from imp_data.errors import UserError
+from imp_data.mobile.chat import connections, gate, images, intake
+from imp_data.mobile.chat.server import About, chat_app
+from imp_data.mobile.runtime.sockets import private_socket
+
+ABOUT = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
+BODY = json.dumps({"messages": [HELLO]}).encode()
+
+
+def squared(picture: Image.Image) -> Image.Image:
+    return picture.resize((14, 14))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bounds in hundredths of the seconds that they are."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+    monkeypatch.setattr(connections, "_TICK_S", 0.05)
+    monkeypatch.setattr(intake, "BODY_S", 0.3)
+    monkeypatch.setattr(intake, "BODY_BYTES_PER_S", 10**9)
+
+
+@pytest.fixture
+def host(quick: None) -> Iterator[str]:
+    with behind(StandIn().app) as upstream, served(chat_app(upstream, ABOUT, squared)) as base:
+        yield base.removeprefix("http://")
+
+
+def connected(host: str) -> socket.socket:
+    port = urlsplit(f"//{host}").port
+    assert port is not None
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def trickled(connection: socket.socket, sent: bytes) -> None:
+    """A byte at a time, until the other side has had enough."""
+    for place in range(len(sent)):
+        try:
+            connection.sendall(sent[place : place + 1])
+        except OSError:
+            return
+        time.sleep(0.02)
+
+
+def got(connection: socket.socket) -> Got:
+    response = HTTPResponse(connection)
+    response.begin()
+    return Got(response.status, dict(response.getheaders()), response.read())
+
+
+def test_who_says_nothing_is_told_so_and_hung_up_on(host: str) -> None:
+    with connected(host) as silent:
+        assert fault(got(silent), 408) is None
+        assert silent.recv(1) == b""
+    assert answered(host) is None
+
+
+@pytest.mark.parametrize("sent", [wire("127.0.0.1", BODY)[:60], b"X" * 60], ids=["head", "noise"])
+def test_a_head_that_trickles_is_not_waited_for(host: str, sent: bytes) -> None:
+    with connected(host) as slow:
+        trickled(slow, sent)
+        assert fault(got(slow), 408) is None
+
+
+def test_a_second_head_that_trickles_is_not_waited_for_either(host: str) -> None:
+    with connected(host) as slow:
+        slow.sendall(wire(host, method="GET", path="/v1/models"))
+        assert got(slow).status == 200
+        trickled(slow, wire(host, method="GET", path="/v1/models")[:60])
+        assert fault(got(slow), 408) is None
+
+
+@pytest.mark.parametrize("lines", [(), ("Content-Length", "Transfer-Encoding: chunked")])
+def test_a_body_that_trickles_is_not_waited_for(host: str, lines: tuple[str, ...]) -> None:
+    with connected(host) as slow:
+        slow.sendall(wire(host, BODY, *lines).partition(b"{")[0])
+        trickled(slow, b"1\r\n \r\n" * 100 if lines else b" " * 60)
+        assert fault(got(slow), 408) is None
+    assert answered(host) is None
+
+
+def test_what_comes_after_a_refusal_is_not_read_for_long(host: str) -> None:
+    with connected(host) as slow:
+        slow.sendall(wire(host, b"", f"Content-Length: {1 << 30}"))
+        assert fault(got(slow), 413) is None
+        trickled(slow, b" " * 100)  # for 2 s
+        with pytest.raises(OSError):
+            for _ in range(100):
+                slow.sendall(b" ")
+                time.sleep(0.02)
+
+
+def test_a_request_that_ends_early_is_told_so(host: str) -> None:
+    for early in (wire(host, BODY)[:-9], wire(host, BODY)[:30]):
+        with connected(host) as half:
+            half.sendall(early)
+            half.shutdown(socket.SHUT_WR)
+            assert fault(got(half), 400) is None
+    assert answered(host) is None
+
+
+class Upstream:
+    """A model that never ends its answer, and whether it was left."""
+
+    def __init__(self) -> None:
+        self.begun, self.left = threading.Event(), threading.Event()
+        self.app = Starlette(routes=[Route(CHAT, self._answer, methods=["POST"])])
+
+    async def _answer(self, request: Request) -> Response:
+        stream = (await request.json()).get("stream")
+        self.begun.set()
+        if stream:
+            return StreamingResponse(self._words())
+        while not await request.is_disconnected():
+            await asyncio.sleep(0.02)
+        self.left.set()
+        return Response()
+
+    async def _words(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"data: " + b"x" * 60_000 + b"\n\n"
+                await asyncio.sleep(0.001)
+        finally:
+            self.left.set()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_has_gone_stops_the_model(quick: None, stream: bool) -> None:
+    model = Upstream()
+    body = json.dumps({"messages": [HELLO], "stream": stream}).encode()
+    with behind(model.app) as upstream, served(chat_app(upstream, ABOUT, squared)) as base:
+        host = base.removeprefix("http://")
+        with connected(host) as gone:
+            gone.sendall(wire(host, body))
+            assert model.begun.wait(10)
+        assert model.left.wait(10)
+
+
+def test_who_reads_nothing_of_the_answer_stops_the_model(quick: None) -> None:
+    model = Upstream()
+    body = json.dumps({"messages": [HELLO], "stream": True}).encode()
+    with behind(model.app) as upstream, served(chat_app(upstream, ABOUT, squared)) as base:
+        host = base.removeprefix("http://")
+        with connected(host) as deaf:
+            deaf.sendall(wire(host, body))
+            assert model.left.wait(20)
+
+
+def test_a_connection_too_many_is_turned_away_until_another_ends(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 4)
+    monkeypatch.setattr(connections, "HEAD_S", 10)
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(connected(host))
+        with connected(host) as fifth:
+            fifth.sendall(wire(host, BODY))
+            reply = got(fifth)
+        assert (reply.status, reply.headers["X-Content-Type-Options"]) == (503, "nosniff")
+        assert json.loads(reply.body)["error"]["type"] == "server_error"
+    wait_for(lambda: answered(host) is None)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+class Crowd:
+    """How many are within at a time, at most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.now -= 1
+
+
+def test_a_crowd_of_requests_is_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "AT_ONCE", 2)
+    crowd = Crowd()
+
+    async def answer(request: Request) -> Response:
+        with crowd:
+            await asyncio.sleep(0.05)
+        return JSONResponse({})
+
+    model = Starlette(routes=[Route(CHAT, answer, methods=["POST"])])
+    with (
+        behind(model) as upstream,
+        served(chat_app(upstream, ABOUT, squared)) as base,
+        httpx.Client(base_url=base, timeout=20) as client,
+    ):
+
+        def ask(_: int) -> int:
+            return client.post(CHAT, content=BODY).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, range(8))) == [200] * 8
+    assert crowd.most == 2
+
+
+def pictures(*sizes: tuple[int, int]) -> bytes:
+    parts = [
+        {"type": "image_url", "image_url": {"url": url_of(encoded(Image.new("RGB", size)))}}
+        for size in sizes
+    ]
+    return json.dumps({"messages": [{"role": "user", "content": parts}]}).encode()
+
+
+def test_one_image_is_decoded_at_a_time(quick: None) -> None:
+    crowd = Crowd()
+
+    def square(picture: Image.Image) -> Image.Image:
+        with crowd:
+            time.sleep(0.05)
+            return squared(picture)
+
+    with (
+        behind(StandIn().app) as upstream,
+        served(chat_app(upstream, ABOUT, square)) as base,
+        httpx.Client(base_url=base, timeout=20) as client,
+    ):
+
+        def ask(number: int) -> int:
+            if number % 2:
+                image = encoded(Image.new("RGB", (9, 9)))
+                return client.post("/v1/image", content=image).status_code
+            return client.post(CHAT, content=pictures((9, 9))).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(ask, range(6))) == [200] * 6
+    assert crowd.most == 1
+
+
+def test_the_pixels_of_a_requests_images_are_bounded_together(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "REQUEST_PIXELS", 200)
+    few, many = pictures((10, 10), (5, 20)), pictures((10, 10), (5, 20), (1, 1))
+    assert httpx.post(f"http://{host}{CHAT}", content=few).status_code == 200
+    reply = httpx.post(f"http://{host}{CHAT}", content=many)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (413, "messages[0].content[2]")
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_a_decoder_that_needs_more_memory_gets_fewer_pixels(kind: str) -> None:
+    assert images.IMAGE_PIXELS[kind] < images.IMAGE_PIXELS["JPEG"]
+    few = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(few, kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "IMAGE_PIXELS", {**images.IMAGE_PIXELS, kind: 1199})
+        with pytest.raises(images.Refused, match=r"40x30 is more than 1,199"):
+            images.squared_file(few.getvalue(), squared)
+
+
+def test_a_folder_too_deep_for_a_socket_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(UserError, match="let TMPDIR name"), private_socket():
+        pass

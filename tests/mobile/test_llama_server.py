@@ -1,0 +1,101 @@
+"""A llama-server that was built for the machine takes the wheel's place."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers", reason="pip install 'imp-data[mobile]'")
+pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
+
+from listening import listening
+from models import SIZE, save_model
+
+from imp_data.errors import UserError
+from imp_data.mobile.gguf.export import export
+from imp_data.mobile.gguf.quantize import Precision
+from imp_data.mobile.measure.latency import latency
+from imp_data.mobile.measure.test_prompts import drawn_cases
+from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+from imp_data.mobile.runtime.llama_server import native_version, open_native
+
+BUILT = shutil.which("llama-server")
+QUIET = Settings(context=512, threads=1, exact=True)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("native")
+    export(save_model(folder / "model"), folder / "out", [8], [SIZE])
+    return folder / "out"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "stand-in",
+        pytest.param(
+            "built", marks=pytest.mark.skipif(not BUILT, reason="llama-server on PATH needed")
+        ),
+    ],
+)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "built":
+        return Path(str(BUILT))
+    program = tmp_path_factory.mktemp("bin") / "llama-server"
+    script = Path(__file__).parents[1] / "llama_server.py"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return program
+
+
+def answer(runtime: Runtime) -> list[int]:
+    prompt = runtime.prompt("What is it?", with_picture=True)
+    return runtime.answer(prompt, drawn_cases()[0].picture, 4).tokens
+
+
+def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
+    with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
+        expected = answer(runtime)
+    with open_native(server, exported, Precision.Q8_0, SIZE, QUIET) as runtime:
+        assert answer(runtime) == expected
+        process = Path(f"/proc/{runtime.pid}")
+        assert process.exists()
+    assert not process.exists(), "it ends with the block"
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
+def test_neither_listens_at_a_port(exported: Path, server: Path) -> None:
+    before = listening(os.getpid()).ports
+    with (
+        open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as wheel,
+        open_native(server, exported, Precision.Q8_0, SIZE, QUIET) as native,
+    ):
+        found = listening(os.getpid())
+    assert found.ports == before
+    assert {str(wheel.socket), str(native.socket)} <= found.sockets
+
+
+def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
+    report = latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
+    assert report.runtime == native_version(server)
+    assert report.runtime.startswith("llama-server ") and "of unknown" not in report.runtime
+    (row,) = report.rows
+    assert (row.picture_tokens, row.answer_tokens) == (16, 64)
+    assert 0 < row.t_ve_s.median < row.t_total_s.median
+    assert row.peak_bytes > row.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [("none", "does not run"), ("false", "ended with status 1; see its log")],
+)
+def test_one_that_does_not_serve_is_told(exported: Path, program: str, problem: str) -> None:
+    found = Path(shutil.which(program) or program)
+    with (
+        pytest.raises(UserError, match=problem),
+        open_native(found, exported, Precision.Q8_0, SIZE, QUIET),
+    ):
+        pass

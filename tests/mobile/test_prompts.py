@@ -1,0 +1,86 @@
+"""What a chat offers of a mixture: its most frequent questions, and its way to short answers."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from imp_data.errors import UserError
+from imp_data.mobile.chat.prompts import asking
+from imp_data.mobile.gguf.bundle import Asking, Example
+
+SHORT = "\nAnswer in a word."
+TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
+COLUMNS = {"source": pa.string(), "subset": pa.string(), "image": pa.string()}
+SCHEMA = pa.schema([*COLUMNS.items(), ("conversations", pa.list_(TURN))])
+
+
+def row(source: str, *questions: str, image: str | None = "a.png") -> dict[str, Any]:
+    turns = [{"from": "human", "value": question} for question in questions]
+    for place in range(len(questions), 0, -1):
+        turns.insert(place, {"from": "gpt", "value": "What color is the sign?"})
+    return {"source": source, "subset": None, "image": image, "conversations": turns}
+
+
+def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
+    """A folder in the form of a mixture's, in two batches."""
+    folder.mkdir()
+    with pa.ipc.new_stream(folder / "data.arrow", SCHEMA) as out:
+        for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            out.write(pa.RecordBatch.from_pylist(list(half), SCHEMA))
+    state = {"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "f"}
+    (folder / "mixture.json").write_bytes(b"{}")
+    (folder / "state.json").write_bytes(orjson.dumps(state))
+    return folder
+
+
+def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: Path) -> None:
+    cards = mixture(
+        tmp_path / "cards",
+        *[row("cards", f"<image>\nWhat color is the sign?{SHORT}", "How many?")] * 3,
+        *[row("cards", f"How many?\n<image>{SHORT}")] * 2,
+        *[row("cards", f"<image>\nWhich word?{SHORT}")] * 2,
+    )
+    scenes = mixture(
+        tmp_path / "scenes",
+        row("scenes", "<image>\nWhat is going on?"),
+        row("scenes", "<image>\n" + "What is to be seen on this, " * 3),
+        row("scenes", "<image>\nWhich?\nA. a\nB. b"),
+        *[row("talk", "How are you?", image=None)] * 9,
+    )
+    assert asking([cards, scenes], SHORT) == Asking(
+        short_answer_suffix=SHORT,
+        short_by_default=True,
+        examples=[
+            Example(text="How many?", short=True),
+            Example(text="What color is the sign?", short=True),
+            Example(text="What is going on?", short=False),
+        ],
+    )
+
+
+@pytest.mark.parametrize(("short", "long", "default"), [(1, 2, False), (2, 2, False), (2, 1, True)])
+def test_short_answers_are_the_default_where_most_conversations_ask_for_them(
+    tmp_path: Path, short: int, long: int, default: bool
+) -> None:
+    rows = [row("a", f"<image>\nWhy?{SHORT}")] * short + [row("a", "<image>\nWhy?", "And?")] * long
+    assert asking([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
+
+
+def test_a_suffix_that_no_question_has_was_not_learned(tmp_path: Path) -> None:
+    rows = [row("a", "<image>\nWhy?"), row("a", f"Why?{SHORT}", image=None)]
+    folder = mixture(tmp_path / "m", *rows)
+    with pytest.raises(UserError, match=r"no question about an image in .* ends with it"):
+        asking([folder], SHORT)
+
+
+def test_without_a_mixture_the_suffix_is_taken_at_its_word(tmp_path: Path) -> None:
+    assert asking([], SHORT) == Asking(short_answer_suffix=SHORT)
+    assert asking([], None) == Asking()
+
+
+def test_a_mixture_of_text_alone_has_no_examples(tmp_path: Path) -> None:
+    folder = mixture(tmp_path / "m", row("a", "Why?", image=None), row("b", "Why?", image=None))
+    assert asking([folder], None) == Asking()

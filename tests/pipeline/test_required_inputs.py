@@ -1,0 +1,250 @@
+"""What is looked for before anything is fetched, and what is said of files of one's own."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PUBLISHED, World, encoded, photo, record, run
+
+from imp_data.errors import UserError
+from imp_data.pipeline import required_inputs
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
+from imp_data.storage import matching
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("IMP_DATA_MIRROR", raising=False)
+    monkeypatch.setattr(required_inputs, "_TRIES", 1)
+
+
+def own(world: World, folder: str, **source: object) -> Build:
+    """A source of one record on pics/0.jpg, beside a folder `photos` of two images."""
+    for number in range(2):
+        world.file("own", f"photos/{number}.jpg", encoded(photo(number), "JPEG"))
+    world.source("own", [record(0, "pics/0.jpg")], **{"pictures": ["own"], **source})
+    path = world.manifests / "pictures" / "own.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stated = "".join(f"{key}: {value}\n" for key, value in {"name": "own", **PUBLISHED}.items())
+    path.write_text(f"{stated}folders:\n  - {folder}\n", encoding="utf-8")
+    return world.build({"own": 1})
+
+
+def problem_of(build: Build) -> str:
+    with pytest.raises(UserError) as error:
+        check_inputs(build)
+    return error.value.problem
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "{path: pics, inside: photos}",
+        "{path: pics/, inside: ./photos/}",
+        "{path: Pics, inside: photos}",  # found by another spelling, and noted as a repair
+    ],
+)
+def test_a_place_that_is_there_is_found_however_it_is_written(world: World, folder: str) -> None:
+    check_inputs(own(world, folder))
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_line_and_what_there_is(world: World) -> None:
+    raw = world.data.raw("own")
+    assert problem_of(own(world, "{path: pics, inside: photo}")) == (
+        "these places are not there:\n"
+        f"  {world.manifests}/pictures/own.yaml, line 6, column 18, folders.0.inside: "
+        f"there is no folder {raw}/photo; {raw} holds photos, records.json"
+    )
+
+
+def test_an_archive_that_is_neither_there_nor_published_is_named(world: World) -> None:
+    problem = problem_of(own(world, "{path: pics, file: photos.zip}"))
+    assert "line 6, column 18, folders.0.file: photos.zip is not in" in problem
+    assert "not among this manifest's `files` (records.json)" in problem
+
+
+def test_a_folder_that_an_archive_lacks_is_named_with_those_that_it_has(
+    world: World, tmp_path: Path
+) -> None:
+    import zipfile
+
+    archive = world.file("own", "photos.zip", b"")
+    with zipfile.ZipFile(archive, "w") as whole:
+        whole.writestr("train/0.jpg", b"")
+        whole.writestr("README", b"")
+    problem = problem_of(own(world, "{path: pics, file: photos.zip, inside: trian}"))
+    assert problem.endswith(
+        "line 6, column 36, folders.0.inside: "
+        f"{archive} holds no folder trian; it holds train, README"
+    )
+
+
+def test_a_file_of_records_that_is_not_there_is_named(world: World) -> None:
+    world.file("own", "part1.json", b"[]")
+    build = own(world, "{path: pics, inside: photos}", records=["part2.json"], files=[])
+    raw = world.data.raw("own")
+    problem = problem_of(build)
+    assert f"records.0: part2.json is not in {raw}; {raw} holds part1.json, " in problem
+
+
+def test_images_that_no_folder_holds_are_named_as_the_records_name_them(world: World) -> None:
+    problem = problem_of(own(world, "{path: photos, inside: photos}"))
+    assert "image_prefix: the records name images such as 'pics/0.jpg'; none begins" in problem
+    assert problem.endswith("with a folder of its `pictures`: photos/")
+
+
+def test_a_prefix_without_its_slash_is_named(world: World) -> None:
+    build = own(world, "{path: data/pics, inside: photos}", image_prefix="data")
+    problem = problem_of(build)
+    assert "the records name images such as 'datapics/0.jpg'" in problem
+    assert "image_prefix 'data' included" in problem
+
+
+def test_records_with_images_but_no_pictures_are_named(world: World) -> None:
+    problem = problem_of(own(world, "{path: pics, inside: photos}", pictures=[]))
+    assert "no collection is named in `pictures`; there are: own" in problem
+
+
+def test_all_places_that_are_not_there_stand_in_one_error(world: World) -> None:
+    world.source("other", [record(0)], records=["none.json"], files=[])
+    own(world, "{path: pics, inside: photo}")
+    problem = problem_of(world.build({"own": 1, "other": 1}))
+    assert problem.count("\n") == 2
+
+
+def test_a_source_of_which_every_image_is_missing_does_not_end_green(world: World) -> None:
+    build = own(world, "{path: pics, inside: photos}")
+    world.source("own", [record(n, f"pics/{n}.png") for n in (7, 8)], pictures=["own"])
+    with pytest.raises(UserError) as error:
+        run(build)
+    assert error.value.where == "images/own"
+    assert error.value.problem.startswith("none of 2 images is there; pics/")
+    assert f"\n  {world.data.raw('own')}, photos/" in error.value.problem
+
+
+def with_files(world: World, *files: dict[str, object]) -> Build:
+    world.source("own", [record(0)], files=[{"path": "records.json", "by_hand": "There."}, *files])
+    world.source("two", [record(0)])
+    (world.data.raw("two") / "records.json").unlink()
+    return world.build({"own": 1, "two": 1})
+
+
+def test_all_manual_downloads_of_a_mixture_are_listed_at_once(world: World) -> None:
+    one = {"path": "a.zip", "bytes": 1000, "by_hand": "Put it at data/raw/own/a.zip."}
+    build = with_files(world, one)
+    assert [str(download) for download in manual_downloads(build)] == [
+        f"{world.data.root}/raw/own/a.zip (1,000 bytes, licence CC0-1.0)\n"
+        f"    Put it at {world.data.root}/raw/own/a.zip.",
+        f"{world.data.root}/raw/two/records.json (size unknown, licence CC0-1.0)\n    put it there",
+    ]
+
+
+def test_what_a_mirror_may_have_is_not_asked_for_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMP_DATA_MIRROR", "http://127.0.0.1:9/")
+    assert manual_downloads(with_files(world)) == []
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """The address of a server that takes connections, and closes each."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def unused() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_without_a_network_one_error_names_every_server(world: World) -> None:
+    one, two = unused(), unused()
+    build = with_files(
+        world, *({"path": f"{n}.bin", "url": f"{url}/x"} for n, url in enumerate((one, two)))
+    )
+    with pytest.raises(UserError) as error:
+        check_inputs(build)
+    assert error.value.where == "2 files to fetch"
+    assert error.value.problem.startswith("no server can be reached:\n  127.0.0.1: ")
+    assert error.value.problem.count("\n") == 2
+    assert "HTTPS_PROXY" in error.value.remedy
+    assert "revision" not in error.value.remedy
+
+
+def test_one_server_that_answers_is_a_network(world: World, listening: str) -> None:
+    files = ({"path": f"{n}.bin", "url": f"{url}/x"} for n, url in enumerate((unused(), listening)))
+    check_inputs(with_files(world, *files))
+
+
+def test_nothing_is_asked_of_a_network_where_all_files_are_there(world: World) -> None:
+    world.file("own", "x.bin", b"")
+    world.file("two", "records.json", b"[]")
+    build = with_files(world, {"path": "x.bin", "url": f"{unused()}/x"})
+    world.file("two", "records.json", b"[]")
+    check_inputs(build)
+
+
+def loose(world: World) -> Build:
+    """A source whose records stand in files that no manifest publishes by name."""
+    world.source("own", [record(0)], records=["*.json"], files=[])
+    return world.build({"own": 1})
+
+
+def test_files_that_are_added_changed_and_taken_away_are_new_inputs(world: World) -> None:
+    build = loose(world)
+    assert build.raw("own").figures["changes"] == {}
+    world.file("own", "b.json", b"[]")
+    assert build.raw("own").figures["changes"] == {"b.json": "new"}
+    world.file("own", "b.json", b"[1]")
+    assert build.raw("own").figures["changes"] == {"b.json": "changed"}
+    (world.data.raw("own") / "b.json").unlink()
+    assert build.raw("own").figures["changes"] == {"b.json": "gone"}
+    assert not build.raw("own").built
+
+
+def test_what_is_no_file_of_records_changes_nothing(world: World) -> None:
+    build = loose(world)
+    build.raw("own")
+    for name in ("photo.jpg", "._records.json", ".DS_Store", "deep/records.json"):
+        world.file("own", name, b"[]")
+    assert not build.raw("own").built
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a.json", ["a.json"]),
+        ("*.json", ["a.json", "b.json"]),
+        ("?.json", ["a.json", "b.json"]),
+        ("[b-z].json", ["b.json"]),
+        ("*/a.json", ["deep/a.json"]),
+        ("**/*.json", ["a.json", "b.json", "deep/a.json", "deep/er/c1.json"]),
+        ("**/c?.json", ["deep/er/c1.json"]),
+        ("deep/**", ["deep/a.json", "deep/er/c1.json"]),
+        ("none*", []),
+    ],
+)
+@pytest.mark.parametrize("root", ["", "memory://"])
+def test_globs_name_files_on_disk_and_in_a_store(
+    root: str, pattern: str, names: list[str], tmp_path: Path
+) -> None:
+    from imp_data.storage.paths import place
+
+    folder = place(f"{root}{tmp_path}/raw")
+    for name in ("a.json", "b.json", "deep/a.json", "deep/er/c1.json", "._a.json", ".x.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"[]")
+    found = [path.relative_to(folder).as_posix() for path in matching(folder, pattern)]
+    assert found == names

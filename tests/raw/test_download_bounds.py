@@ -1,0 +1,267 @@
+"""How slow, how long and how large a download may be, and where a redirect may lead."""
+
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from scripted_server import scripted
+from test_fetch import BIRDS, DIGEST, Upstream, birds, names, pauses, stated, upstream
+from trials.downloads import FAULTS, endless, failure, led, said
+
+from imp_data.errors import UserError
+from imp_data.manifests import File
+from imp_data.raw import download, minimum_speed, redirects, transfer
+from imp_data.raw.fetch import obtain
+from imp_data.raw.http_response import Again, Refused
+from imp_data.raw.minimum_speed import Pace
+from imp_data.raw.redirects import answered, is_private
+
+__all__ = ["pauses", "upstream"]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_of_a_bad_server_the_right_bytes_come_or_a_refusal(fault: Any, tmp_path: Path) -> None:
+    """The least that a manifest may state; benchmarks/hardening.py tries all degrees of it."""
+    assert failure(fault, fault.stated[-1], tmp_path) is None
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(minimum_speed, "clock", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_minute_with_fewer_than_1024_bytes_a_second_ends_an_attempt(clock: Clock) -> None:
+    told = Pace()
+    told.ask()
+    clock.now += 59
+    told.add(61_439)
+    clock.now += 1
+    with pytest.raises(Again, match="only 61,439 bytes in 60 s") as again:
+        told.add(0)
+    assert again.value.in_vain
+
+
+def test_each_minute_counts_by_itself(clock: Clock) -> None:
+    told = Pace()
+    told.ask()
+    clock.now += 60
+    told.add(10_000_000)
+    clock.now += 60
+    with pytest.raises(Again, match="only 5 bytes in 60 s"):
+        told.add(5)
+
+
+def test_a_pause_between_attempts_is_no_slowness(clock: Clock) -> None:
+    told = Pace()
+    told.ask()
+    clock.now += 300
+    told.ask()
+    clock.now += 1
+    told.add(1)
+
+
+def test_a_hundred_requests_may_bring_little_and_further_ones_64_kib_each() -> None:
+    told = Pace()
+    for _ in range(100):
+        told.ask()
+        told.add(1)
+    with pytest.raises(Refused, match="brings 100 bytes in 100 requests"):
+        told.ask()
+    told.add(100 * 64 * 1024)
+    told.ask()
+
+
+def test_a_server_that_trickles_is_given_up_although_bytes_come(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minimum_speed, "WINDOW_SECONDS", 0.0)
+    monkeypatch.setattr(minimum_speed, "LOWEST_BYTES_PER_SECOND", 1e12)
+    with scripted(said(body=BIRDS, ETag='"1"')) as server:
+        with pytest.raises(UserError, match=r"fails again and again: only [\d,]+ bytes in 0 s"):
+            obtain(birds(File(path="birds.bin", url=f"{server.url}/birds.bin")), tmp_path)
+        assert len(server.asked) == 6
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_headers_that_never_end_are_not_waited_for(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redirects, "HEADERS_SECONDS", 0.05)
+
+    def drips(request: Any) -> Any:
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while True:
+            yield b"x" * 9
+
+    with scripted(drips) as server:
+        file = File(path="birds.bin", url=f"{server.url}/birds.bin")
+        with pytest.raises(UserError, match="fails again and again"):
+            obtain(birds(file), tmp_path)
+
+
+def test_never_more_is_written_than_is_stated(tmp_path: Path, pauses: list[float]) -> None:
+    with scripted(endless(chunked=True)) as server:
+        file = File(path="birds.bin", url=f"{server.url}/x", bytes=70_000)
+        with pytest.raises(UserError, match="sends more than the 70,000 bytes"):
+            obtain(birds(file), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_of_unknown_size_no_more_comes_than_the_manifest_allows(
+    tmp_path: Path, pauses: list[float]
+) -> None:
+    assert File(path="x", url="http://h/x").max_bytes == 64 << 30
+    with scripted(endless(chunked=True)) as server:
+        file = File(path="birds.bin", url=f"{server.url}/x", max_bytes=100_000)
+        with pytest.raises(UserError, match="sends more than the 100,000 allowed"):
+            obtain(birds(file), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_of_unknown_size_a_file_leaves_room_on_the_disk(
+    tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_LOOK_AT_DISK_BYTES", 100_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    with scripted(endless(chunked=True)) as server:
+        file = File(path="birds.bin", url=f"{server.url}/x")
+        with pytest.raises(UserError, match="leaves 1,000,000,000 bytes free, fewer than"):
+            obtain(birds(file), tmp_path)
+
+
+def test_files_that_do_not_fit_together_are_not_begun(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.files["/two.bin"] = BIRDS
+    files = (stated(upstream), stated(upstream, "two.bin"))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=511_999))
+    with pytest.raises(UserError, match="needs 512,000 bytes for 2 files, 511,999 are free"):
+        obtain(birds(*files), tmp_path)
+    (tmp_path / ".two.bin.part").write_bytes(BIRDS[:1])
+    assert obtain(birds(*files), tmp_path) == {"birds.bin": DIGEST, "two.bin": DIGEST}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),
+        *("100.64.0.1", "224.0.0.1", "255.255.255.255", "127.1", "0x7f000001", "2130706433"),
+        *("::1", "::", "fe80::1", "fe80::1%eth0", "fd12::1", "ff02::1", "::ffff:10.0.0.1"),
+        *("64:ff9b::a00:1", "2002:a00:1::"),
+    ],
+)
+def test_an_address_that_only_this_network_reaches_is_private(address: str) -> None:
+    assert is_private(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "198.18.3.4", "64:ff9b::808:808", "cdn.org"],
+)
+def test_a_public_address_or_a_name_is_not(address: str) -> None:
+    assert not is_private(address)
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name that ends in .example is this machine's."""
+    resolve = socket.getaddrinfo
+
+    def at_home(host: Any, *rest: Any, **named: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        return resolve("127.0.0.1" if name.endswith(".example") else host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", at_home)
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+def test_a_redirect_to_a_name_that_resolves_to_this_machine_is_refused_unasked(
+    resolved: None, tmp_path: Path, pauses: list[float]
+) -> None:
+    with scripted(said(body=BIRDS)) as inside, scripted(led("")) as outside:
+        target = f"http://cdn.example:{inside.port}/x"
+        outside._answers = [led(target)]
+        file = File(path="birds.bin", url=f"{outside.url}/birds.bin", sha256=DIGEST)
+        with pytest.raises(UserError) as error:
+            obtain(birds(file), tmp_path)
+        assert "redirects to cdn.example (127.0.0.1), an address of this machine" in str(
+            error.value
+        )
+        assert inside.asked == []
+        # A manifest that names the host, here of another file, says that it is meant.
+        other = File(path="other.bin", by_hand="Ask.", url=target)
+        assert obtain(birds(file, other), tmp_path)["birds.bin"] == DIGEST
+
+
+def test_a_manifest_may_name_a_host_of_this_network(
+    resolved: None, tmp_path: Path, pauses: list[float]
+) -> None:
+    with scripted(said(body=BIRDS)) as inside:
+        file = File(path="birds.bin", url=f"http://lab.example:{inside.port}/x")
+        assert obtain(birds(file), tmp_path) == {"birds.bin": DIGEST}
+        (tmp_path / "birds.bin").unlink()
+        mirror = [f"http://lab.example:{inside.port}"]
+        file = File(path="birds.bin", by_hand="Ask.")
+        assert obtain(birds(file), tmp_path, mirror) == {"birds.bin": DIGEST}
+
+
+def test_through_a_proxy_names_are_the_proxy_s_to_resolve(
+    resolved: None, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(led("http://cdn.example/x"), said(body=BIRDS)) as proxy:
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        file = File(path="birds.bin", url="http://far.example/x")
+        assert obtain(birds(file), tmp_path) == {"birds.bin": DIGEST}
+        assert [one.path for one in proxy.asked] == ["http://far.example/x", "http://cdn.example/x"]
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(302, headers={"Location": "http://cdn.org/x"})
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as client,
+        pytest.raises(Refused, match=r"redirects from https to http, at cdn\.org"),
+        answered(client, "https://host.org/x", {}, ()),
+    ):
+        pass
+    assert asked == ["https://host.org/x"]
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host() -> None:
+    sent = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent[request.url.host] = request.headers.get("Authorization")
+        if request.url.host == "host.org":
+            return httpx.Response(302, headers={"Location": "https://cdn.org/x"})
+        return httpx.Response(200)
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as client,
+        answered(client, "https://ann:pw@host.org/x", {}, ()) as response,
+    ):
+        assert response.status_code == 200
+    assert sent == {"host.org": "Basic YW5uOnB3", "cdn.org": None}
+
+
+def test_the_bounds_are_those_that_the_manual_states() -> None:
+    assert download._TIMEOUT.read == 60
+    assert (minimum_speed.WINDOW_SECONDS, minimum_speed.LOWEST_BYTES_PER_SECOND) == (60, 1024)
+    assert (redirects.HEADERS_SECONDS, redirects._MOST_REDIRECTS) == (60, 10)
+    assert transfer._SPARED_BYTES == 1 << 30

@@ -1,0 +1,666 @@
+"""What fetching promises, against a small web server on this machine that misbehaves on request."""
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imp_data.errors import UserError
+from imp_data.manifests import File, Published
+from imp_data.raw import download, transfer
+from imp_data.raw.fetch import mirrors_from_environment, obtain
+from imp_data.storage import file_sizes
+from imp_data.storage.paths import place
+
+BIRDS = bytes(range(256)) * 1000
+DIGEST = hashlib.sha256(BIRDS).hexdigest()
+
+
+class Upstream(ThreadingHTTPServer):
+    """Serves `files`, notes what it was `asked`, and plays one of its `tricks` per request."""
+
+    def __init__(self, handler: type["Handler"]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files: dict[str, bytes] = {}
+        self.etag: str | None = None
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.tricks: list[dict[str, Any]] = []
+
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.asked]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Upstream
+
+    def do_GET(self) -> None:
+        """One answer; a trick sets `status`, `headers`, where to `cut`, and the like."""
+        self.server.asked.append((self.path, dict(self.headers)))
+        trick = self.server.tricks.pop(0) if self.server.tricks else {}
+        content = self.server.files.get(self.path)
+        status, body, headers = self._rest(content, 0 if trick.get("deaf") else self._begin())
+        self.send_response(trick.get("status", status))
+        if trick.get("length", True):
+            headers["Content-Length"] = str(len(body))
+        if self.server.etag:
+            headers["ETag"] = self.server.etag
+        for name, value in (headers | trick.get("headers", {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: trick.get("cut")])
+
+    def _begin(self) -> int:
+        same = self.headers.get("If-Range", self.server.etag) == self.server.etag
+        asked = self.headers.get("Range")
+        return int(asked.removeprefix("bytes=").removesuffix("-")) if asked and same else 0
+
+    def _rest(self, content: bytes | None, begin: int) -> tuple[int, bytes, dict[str, str]]:
+        if content is None:
+            return 404, b"", {}
+        if begin >= len(content):
+            return 416, b"", {}
+        if begin:
+            span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+            return 206, content[begin:], {"Content-Range": span}
+        return 200, content, {}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: type[Handler] = Handler) -> Iterator[Upstream]:
+    with Upstream(handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serving() as server:
+        server.files["/birds.bin"] = BIRDS
+        yield server
+
+
+@pytest.fixture
+def mirror() -> Iterator[Upstream]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that would have been waited; no token and no proxy stand in the environment."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    waited: list[float] = []
+    monkeypatch.setattr(download, "_sleep", waited.append)
+    return waited
+
+
+def birds(*files: File) -> list[Published]:
+    """A manifest of that name with those files."""
+    return [Published(name="birds", title="Birds", homepage="", license="MIT", files=files)]
+
+
+def stated(upstream: Upstream, path: str = "birds.bin") -> File:
+    """The file as a good manifest states it: address, size and checksum."""
+    return File(path=path, url=f"{upstream.url}/{path}", bytes=len(BIRDS), sha256=DIGEST)
+
+
+def unstated(upstream: Upstream) -> File:
+    """The file as a manifest has it whose author never saw it."""
+    return File(path="birds.bin", url=f"{upstream.url}/birds.bin")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
+
+
+def test_a_file_is_fetched_verified_and_put_in_place(upstream: Upstream, tmp_path: Path) -> None:
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert (tmp_path / "birds.bin").read_bytes() == BIRDS
+    assert names(tmp_path) == ["birds.bin"]
+
+
+def test_a_file_goes_into_the_folder_its_path_names(upstream: Upstream, tmp_path: Path) -> None:
+    file = File(path="train/a b.bin", url=f"{upstream.url}/birds.bin")
+    assert obtain(birds(file), tmp_path / "raw") == {"train/a b.bin": DIGEST}
+    assert names(tmp_path) == ["raw/train/a b.bin"]
+
+
+def test_a_file_that_is_there_is_verified_and_not_asked_for(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "birds.bin").write_bytes(BIRDS)
+    assert obtain(birds(stated(upstream)), tmp_path, [upstream.url]) == {"birds.bin": DIGEST}
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("content", [BIRDS[:-1], BIRDS[:-1] + b"?"], ids=["size", "checksum"])
+def test_a_spoiled_file_is_named_with_what_to_do(
+    upstream: Upstream, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "birds.bin"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        obtain(birds(stated(upstream)), tmp_path)
+    assert error.value.where == str(path)
+    assert error.value.problem in {
+        "has 255,999 bytes, the manifest says 256,000",
+        f"has sha256 {hashlib.sha256(content).hexdigest()}, the manifest says {DIGEST}",
+    }
+    assert error.value.remedy.startswith("move it elsewhere")
+    assert "correct its sha256 and bytes" in error.value.remedy
+    assert path.read_bytes() == content
+
+
+def test_a_download_goes_on_where_a_killed_one_stopped(upstream: Upstream, tmp_path: Path) -> None:
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == ["bytes=1000-"]
+    assert names(tmp_path) == ["birds.bin"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in an object store, in memory, whose scratch is empty."""
+    monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "scratch"))
+    return place(f"memory://{tmp_path}/birds")
+
+
+def test_a_download_for_a_store_is_put_when_verified_and_goes_on_in_scratch(
+    upstream: Upstream, store: Path, tmp_path: Path
+) -> None:
+    upstream.tricks = [{"cut": 1000}, {"status": 403}]
+    with pytest.raises(UserError, match="answers HTTP 403"):
+        obtain(birds(stated(upstream)), store)
+    assert file_sizes(store) == {}
+    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == [None, "bytes=1000-", "bytes=1000-"]
+    assert (store / "birds.bin").read_bytes() == BIRDS
+    assert names(tmp_path / "scratch") == []
+    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert len(upstream.asked) == 3
+
+
+def test_a_spoiled_object_is_named_with_what_to_do(upstream: Upstream, store: Path) -> None:
+    (store / "birds.bin").write_bytes(BIRDS[:-1])
+    with pytest.raises(UserError, match="the manifest says 256,000") as error:
+        obtain(birds(stated(upstream)), store)
+    assert error.value.where == str(store / "birds.bin")
+
+
+def test_a_download_killed_after_its_last_byte_is_not_asked_for(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS)
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.asked == []
+
+
+def test_a_server_without_ranges_sends_the_whole_again(upstream: Upstream, tmp_path: Path) -> None:
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
+    upstream.tricks = [{"deaf": True}]
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == ["bytes=1000-"]
+
+
+def test_a_beginning_longer_than_the_whole_is_thrown_away(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS + b"more")
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == ["bytes=256004-", None]
+
+
+def test_a_wrong_beginning_is_thrown_away_when_the_checksum_tells(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / ".birds.bin.part").write_bytes(b"x" * 1000)
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == ["bytes=1000-", None]
+
+
+def test_a_cut_connection_is_taken_up_again(
+    upstream: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    upstream.tricks = [{"cut": 1000}, {"cut": 500}]
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges() == [None, "bytes=1000-", "bytes=1500-"]
+    assert pauses == [1.0, 1.0]
+
+
+def test_without_a_checksum_only_the_same_version_is_taken_up_again(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.etag, upstream.tricks = '"nought"', [{"cut": 1000}, {"cut": 18}, {"status": 403}]
+    with pytest.raises(UserError, match="answers HTTP 403"):
+        obtain(birds(unstated(upstream)), tmp_path)
+    assert upstream.ranges() == [None, "bytes=1000-", "bytes=1018-"]
+    assert upstream.asked[1][1]["If-Range"] == '"nought"'
+
+    upstream.etag = '"one"'
+    assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+
+    (tmp_path / "birds.bin").unlink()
+    (tmp_path / ".birds.bin.part").write_bytes(b"of no known version")
+    assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert upstream.ranges()[3:] == ["bytes=1018-", None]
+    assert names(tmp_path) == ["birds.bin"]
+
+
+def test_a_busy_server_is_asked_again_after_growing_pauses(
+    upstream: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    upstream.tricks = [{"status": 503}, {"status": 503}]
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert pauses == [1.0, 2.0]
+
+
+def test_a_server_that_says_when_to_come_back_is_heard(
+    upstream: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    long_ago, soon = "Wed, 21 Oct 2015 07:28:00 GMT", "soon"
+    said = ["7", "86400", long_ago, soon]
+    upstream.tricks = [{"status": 429, "headers": {"Retry-After": value}} for value in said]
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert pauses == [7.0, 300.0, 0.0, 8.0]
+
+
+def test_a_server_that_stays_down_is_given_up(
+    upstream: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    upstream.tricks = [{"status": 500}] * 99
+    with pytest.raises(UserError, match=r"birds\.bin fails again and again: HTTP 500"):
+        obtain(birds(stated(upstream)), tmp_path)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(
+    upstream: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    upstream.tricks = [{"cut": 1000, "deaf": True}] * 99
+    with pytest.raises(UserError, match="fails again and again"):
+        obtain(birds(stated(upstream)), tmp_path)
+    assert len(upstream.asked) == 6
+    assert (tmp_path / ".birds.bin.part").read_bytes() == BIRDS[:1000]
+
+
+def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, pauses: list[float]) -> None:
+    with serving() as server:
+        gone = stated(server)
+    with pytest.raises(UserError, match="cannot be reached") as error:
+        obtain(birds(gone), tmp_path)
+    assert pauses == [1, 2]
+    assert "connect this machine" in error.value.remedy
+    assert "revision" not in error.value.remedy
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://127.0.0.1:x", "birds.bin"])
+def test_an_address_that_is_none_is_not_tried_twice(
+    url: str, tmp_path: Path, pauses: list[float]
+) -> None:
+    with pytest.raises(UserError, match="cannot be asked"):
+        obtain(birds(File(path="birds.bin", url=url)), tmp_path)
+    assert pauses == []
+
+
+def test_a_download_with_a_wrong_checksum_leaves_nothing(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.files["/birds.bin"] = BIRDS[::-1]
+    with pytest.raises(UserError) as error:
+        obtain(birds(stated(upstream)), tmp_path)
+    found = hashlib.sha256(BIRDS[::-1]).hexdigest()
+    assert error.value.where == str(tmp_path / "birds.bin")
+    assert f"has sha256 {found}, the manifest says {DIGEST}" in error.value.problem
+    assert "the pinned revision has moved" in error.value.remedy
+    assert names(tmp_path) == []
+    assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["announced", "unannounced"])
+def test_a_download_of_a_wrong_size_leaves_nothing(
+    upstream: Upstream, tmp_path: Path, length: bool
+) -> None:
+    upstream.files["/birds.bin"] = b"<html>Please log in</html>"
+    upstream.tricks = [{"length": length}]
+    with pytest.raises(UserError, match="has 26 bytes, the manifest says 256,000"):
+        obtain(birds(stated(upstream)), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_download_that_cannot_fit_is_not_begun(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(free=255_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: disk)
+    with pytest.raises(UserError, match="needs 256,000 bytes, 255,000 are free"):
+        obtain(birds(unstated(upstream)), tmp_path)
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
+    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(upstream: Upstream, tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"raw/birds\.bin: cannot be read or written"):
+        obtain(birds(stated(upstream)), tmp_path / "raw")
+
+
+def test_a_mirror_is_asked_first(upstream: Upstream, mirror: Upstream, tmp_path: Path) -> None:
+    mirror.files["/lab/birds/a%20b.bin"] = BIRDS
+    file = File(path="a b.bin", url=f"{upstream.url}/birds.bin", sha256=DIGEST)
+    assert obtain(birds(file), tmp_path, [f"{mirror.url}/lab/"]) == {"a b.bin": DIGEST}
+    assert upstream.asked == []
+
+
+def test_what_a_mirror_lacks_or_has_wrong_comes_from_upstream(
+    upstream: Upstream, mirror: Upstream, tmp_path: Path, pauses: list[float]
+) -> None:
+    mirror.files["/stale/birds/birds.bin"] = BIRDS[::-1]
+    mirrors = [f"{mirror.url}/empty", f"{mirror.url}/stale"]
+    assert obtain(birds(stated(upstream)), tmp_path, mirrors) == {"birds.bin": DIGEST}
+    assert [path for path, _ in mirror.asked] == [
+        "/empty/birds/birds.bin",
+        "/stale/birds/birds.bin",
+    ]
+    assert pauses == []
+
+
+def test_mirrors_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMP_DATA_MIRROR", raising=False)
+    assert mirrors_from_environment() == ()
+    monkeypatch.setenv("IMP_DATA_MIRROR", "http://a/b, https://c  http://d,")
+    assert mirrors_from_environment() == ("http://a/b", "https://c", "http://d")
+    monkeypatch.setenv("IMP_DATA_MIRROR", "mirror.lab/imp")
+    with pytest.raises(UserError, match=r"IMP_DATA_MIRROR: mirror\.lab/imp is no address"):
+        mirrors_from_environment()
+
+
+def test_files_to_download_manually_are_listed_together_after_the_others(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    place_it = "Register at rrc.cvc.uab.es, and place it at data/raw/birds/a/one.zip."
+    one = File(path="a/one.zip", by_hand=place_it)
+    two = File(path="two.zip", bytes=1234, by_hand="Ask its authors.")
+    with pytest.raises(UserError) as error:
+        obtain(birds(one, stated(upstream), two), tmp_path)
+    assert str(error.value) == (
+        "birds: download these 2 files manually:\n"
+        f"  {tmp_path}/a/one.zip (size unknown, licence MIT)\n"
+        f"    Register at rrc.cvc.uab.es, and place it at {tmp_path.parent}/birds/a/one.zip.\n"
+        f"  {tmp_path}/two.zip (1,234 bytes, licence MIT)\n"
+        "    Ask its authors.\n"
+        "  What to do: put each there, then run the same command again"
+    )
+    assert names(tmp_path) == ["birds.bin"]
+
+
+def test_a_mirror_may_have_what_only_a_person_can_get(mirror: Upstream, tmp_path: Path) -> None:
+    mirror.files["/birds/birds.bin"] = BIRDS
+    file = File(path="birds.bin", by_hand="Ask its authors.")
+    assert obtain(birds(file), tmp_path, [mirror.url]) == {"birds.bin": DIGEST}
+
+
+def test_the_token_stays_away_from_other_hosts(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    obtain(birds(stated(upstream)), tmp_path)
+    assert "Authorization" not in upstream.asked[0][1]
+
+
+def test_the_token_does_not_follow_a_redirect_to_another_host(
+    upstream: Upstream, mirror: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{mirror.url}/")
+    (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
+    mirror.tricks = [{"status": 302, "headers": {"Location": f"{upstream.url}/birds.bin"}}]
+    assert obtain(birds(stated(mirror)), tmp_path) == {"birds.bin": DIGEST}
+    assert mirror.asked[0][1]["Authorization"] == "Bearer hf_secret"
+    assert "Authorization" not in upstream.asked[0][1]
+    assert upstream.ranges() == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gated_file_says_how_to_get_access(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{upstream.url}/")
+    upstream.tricks = [{"status": status}]
+    url = f"{upstream.url}/datasets/lab/birds/resolve/main/birds.bin"
+    with pytest.raises(UserError) as error:
+        obtain(birds(File(path="birds.bin", url=url)), tmp_path)
+    assert error.value.remedy == (
+        f"accept its licence at {upstream.url}/datasets/lab/birds, "
+        "and set HF_TOKEN to a token of that account"
+    )
+
+
+Entry = tuple[str, bytes]
+
+
+def zipped(path: Path, *entries: Entry | tuple[zipfile.ZipInfo, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+
+
+def tarred(path: Path, *entries: Entry, links: Sequence[str] = ()) -> None:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
+
+
+def here(path: str, *globs: str) -> list[Published]:
+    return birds(File(path=path, by_hand="Put it here.", unpack=globs))
+
+
+RECORDS: tuple[Entry, ...] = (
+    ("qa/train.json", b"[1]"),
+    ("qa/deep/val.json", b"[2]"),
+    ("images/0.png", b"PNG"),
+    ("__MACOSX/qa/._train.json", b"junk"),
+)
+
+
+PACKERS = [("a.zip", zipped), ("a.tar.gz", tarred), ("a.tar", tarred)]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_members_that_match_are_laid_beside_the_archive(
+    name: str, pack: Any, tmp_path: Path
+) -> None:
+    pack(tmp_path / name, *RECORDS)
+    digests = obtain(here(name, "*.json", "qa/*"), tmp_path)
+    assert list(digests) == [name]
+    assert names(tmp_path) == [f".{name}.unpacked", name, "qa/deep/val.json", "qa/train.json"]
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+    marker = (tmp_path / f".{name}.unpacked").read_text()
+    assert marker.splitlines()[:3] == [digests[name], "*.json", "qa/*"]
+    assert sorted(marker.splitlines()[4:]) == ["qa/deep/val.json", "qa/train.json"]
+
+
+def test_members_of_a_tar_of_the_current_folder_go_by_their_plain_names(tmp_path: Path) -> None:
+    tarred(tmp_path / "a.tar", ("./qa/train.json", b"[1]"))
+    obtain(here("a.tar", "qa/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+
+
+def test_an_archive_is_fetched_and_unpacked_in_one_go(upstream: Upstream, tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", *RECORDS)
+    upstream.files["/a.zip"] = (tmp_path / "a.zip").read_bytes()
+    file = File(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
+    obtain(birds(file), tmp_path / "raw")
+    assert names(tmp_path / "raw") == [".b.zip.unpacked", "b.zip", "images/0.png"]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_members_of_an_archive_in_a_store_are_laid_beside_it(
+    name: str, pack: Any, store: Path, tmp_path: Path
+) -> None:
+    large = ("qa/large.json", os.urandom(5 << 20))
+    pack(tmp_path / name, *RECORDS, large)
+    (store / name).write_bytes((tmp_path / name).read_bytes())
+    obtain(here(name, "*.json", "qa/*"), store)
+    marker, laid = f".{name}.unpacked", ["qa/deep/val.json", "qa/large.json", "qa/train.json"]
+    assert sorted(file_sizes(store)) == sorted([marker, name, *laid])
+    assert (store / "qa/train.json").read_bytes() == b"[1]"
+    assert (store / "qa/large.json").read_bytes() == large[1]
+    (store / "qa/train.json").write_bytes(b"[mine]")
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
+    (store / "qa/deep/val.json").unlink()
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
+
+
+def test_a_finished_unpacking_is_not_done_again(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", *RECORDS)
+    obtain(here("a.zip", "*.json"), tmp_path)
+    (tmp_path / "qa/train.json").write_bytes(b"[mine]")
+    obtain(here("a.zip", "*.json"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[mine]"
+
+
+def test_an_interrupted_unpacking_is_done_again(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", *RECORDS)
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa/train.json").write_bytes(b"[1]")
+    (tmp_path / "qa/.train.json.partial").write_bytes(b"[")
+    obtain(here("a.zip", "*.json"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+    assert names(tmp_path / "qa") == ["deep/val.json", "train.json"]
+
+
+def test_another_archive_or_other_globs_are_unpacked_anew(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", *RECORDS)
+    obtain(here("a.zip", "qa/*"), tmp_path)
+    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    assert (tmp_path / "images/0.png").read_bytes() == b"PNG"
+    zipped(tmp_path / "a.zip", *RECORDS[1:], ("qa/train.json", b"[3]"))
+    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[3]"
+
+
+@pytest.mark.parametrize("name", ["../evil", "qa/../../evil", "/tmp/evil", "..\\evil"])
+@pytest.mark.parametrize(("archive", "pack"), PACKERS)
+def test_a_member_that_leads_out_of_the_folder_is_refused(
+    name: str, archive: str, pack: Any, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    pack(raw / archive, (name, b"evil"))
+    with pytest.raises(UserError) as error:
+        obtain(here(archive, "*"), raw)
+    assert error.value.problem == f"member {name} is a link or a device, or leads out of the folder"
+    assert names(tmp_path) == [f"raw/{archive}"]
+
+
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("passwd")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    zipped(tmp_path / "a.zip", (link, b"/etc/passwd"))
+    tarred(tmp_path / "a.tar", links=["passwd"])
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(UserError, match="member passwd is a link"):
+            obtain(here(name, "*"), tmp_path)
+    assert names(tmp_path) == ["a.tar", "a.zip"]
+
+
+def test_a_link_that_no_glob_matches_stays_where_it_is(tmp_path: Path) -> None:
+    tarred(tmp_path / "a.tar", *RECORDS, links=["passwd"])
+    obtain(here("a.tar", "images/*"), tmp_path)
+    assert names(tmp_path) == [".a.tar.unpacked", "a.tar", "images/0.png"]
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", *RECORDS)
+    with pytest.raises(UserError, match=r"a\.zip: no member matches \*\.txt, b/\*"):
+        obtain(here("a.zip", "*.json", "*.txt", "b/*"), tmp_path)
+    assert not (tmp_path / ".a.zip.unpacked").exists()
+
+
+def test_a_damaged_member_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    zipped(path, *RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"[2]", b"[3]"))
+    with pytest.raises(
+        UserError, match=r"a\.zip: is damaged at or after qa/deep/val\.json: Bad CRC"
+    ):
+        obtain(here("a.zip", "*"), tmp_path)
+    assert names(tmp_path) == [".a.zip.unpacking", "a.zip", "qa/train.json"]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_an_archive_cut_short_is_named(name: str, pack: Any, tmp_path: Path) -> None:
+    path = tmp_path / name
+    pack(path, ("one", os.urandom(5000)), ("two", os.urandom(5000)))
+    path.write_bytes(path.read_bytes()[:8000])
+    with pytest.raises(UserError, match="is damaged at or after"):
+        obtain(here(name, "*"), tmp_path)
+    assert not (tmp_path / f".{name}.unpacked").exists()
+
+
+def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    tarred(path, *RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"images/0.png", b"images/0.pnq"))
+    with pytest.raises(UserError, match=r"damaged at or after qa/deep/val\.json: no header"):
+        obtain(here("a.tar", "*"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind"),
+    [
+        ("a.zip", gzip.compress(b"tar", mtime=0), "a gzip file"),
+        ("a.zip", b"<!doctype html><html>Sign in</html>", "an HTML page"),
+        ("a.tar", b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        ("a.parquet", b'[{"id": 1}]', "JSON text"),
+        ("a.tar.gz", b"PAR1" + bytes(600), "a Parquet file"),
+    ],
+    ids=["gzip", "html", "lfs", "json", "parquet"],
+)
+def test_a_file_of_another_kind_is_called_what_it_is_and_kept(
+    path: str, content: bytes, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / path).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        obtain(here(path), tmp_path)
+    assert error.value.where == str(tmp_path / path)
+    assert error.value.problem.startswith(f"is {kind}")
+    assert "delete" not in error.value.remedy
+    assert (tmp_path / path).read_bytes() == content
+
+
+def test_a_tar_that_is_named_as_a_zip_is_unpacked_as_what_it_is(tmp_path: Path) -> None:
+    tarred(tmp_path / "a.tar", *RECORDS)
+    (tmp_path / "a.tar").rename(tmp_path / "a.zip")
+    obtain(here("a.zip", "qa/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"

@@ -1,0 +1,166 @@
+"""Whatever a manifest or an archive names, nothing outside the data directory is read or written.
+
+A link that a person has made at the top is his own, and is followed anywhere.
+"""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import World, encoded, photo, record, run
+
+from imp_data.errors import UserError
+from imp_data.images.reader import Shelf, data_shelf
+from imp_data.manifests import Folder
+from imp_data.raw.extract import unpack
+from imp_data.storage import matching
+from imp_data.storage.data_dir import DataDir
+
+MANY = 1 << 20
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder of a person's own: private/secret.json and private/secret.png."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    (folder / "secret.json").write_bytes(b"[]")
+    (folder / "secret.png").write_bytes(b"secret")
+    return folder
+
+
+def birds_of(root: Path, path: str = "birds", inside: str = "photos") -> Shelf:
+    """A shelf over raw/birds/<inside>, whose images begin with `path`."""
+    return data_shelf(DataDir(root), (("birds", Folder(path=path, file=None, inside=inside)),))
+
+
+@pytest.mark.parametrize("link", ["photos/a/secret.png", "photos/secret.png"])
+def test_an_image_that_is_a_link_out_of_the_data_directory_is_refused(
+    link: str, tmp_path: Path, outside: Path
+) -> None:
+    place = tmp_path / "data/raw/birds" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside / "secret.png")
+    with pytest.raises(UserError) as error:
+        birds_of(tmp_path / "data").read(link.replace("photos/", "birds/"), MANY)
+    assert error.value.where == str(place)
+    assert error.value.problem.endswith(f"out of the data directory, to {outside}/secret.png")
+
+
+def test_links_lead_where_the_environment_says_they_may(
+    tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "data/raw/birds/photos/a/secret.png"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside / "secret.png")
+    monkeypatch.setenv("IMP_LINKED_FOLDERS", f"{tmp_path}/other:{outside}")
+    assert birds_of(tmp_path / "data").read("birds/a/secret.png", MANY) == b"secret"
+
+
+def test_a_folder_deep_in_a_place_that_is_a_link_out_is_refused(
+    tmp_path: Path, outside: Path
+) -> None:
+    photos = tmp_path / "data/raw/birds/photos"
+    photos.mkdir(parents=True)
+    (photos / "sub").symlink_to(outside)
+    with pytest.raises(UserError, match="a link that leads out"):
+        birds_of(tmp_path / "data").read("birds/sub/secret.png", MANY)
+
+
+@pytest.mark.parametrize(
+    "link", ["data", "data/raw", "data/raw/birds", "data/raw/birds/photos", "data/raw/birds/a/b"]
+)
+def test_a_link_at_a_place_that_a_manifest_names_or_above_is_followed(
+    link: str, tmp_path: Path
+) -> None:
+    inside = "a/b" if link.endswith("a/b") else "photos"
+    disk, place = tmp_path / "disk", tmp_path / link
+    below = (tmp_path / "data/raw/birds" / inside).relative_to(place)
+    (disk / below).mkdir(parents=True)
+    (disk / below / "owl.png").write_bytes(b"owl")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(disk)
+    assert birds_of(tmp_path / "data", inside=inside).read("birds/owl.png", MANY) == b"owl"
+
+
+def test_a_link_directly_in_the_raw_folder_or_to_unpacked_images_is_followed(
+    tmp_path: Path,
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "owl.png").write_bytes(b"owl")
+    for link in ("data/raw/birds/2024", "data/images/jays/2024"):
+        (tmp_path / link).parent.mkdir(parents=True)
+        (tmp_path / link).symlink_to(disk)
+    assert birds_of(tmp_path / "data", inside="").read("birds/2024/owl.png", MANY) == b"owl"
+    assert birds_of(tmp_path / "data", path="jays/2024").read("jays/2024/owl.png", MANY) == b"owl"
+
+
+def test_a_link_that_stays_in_the_data_directory_is_followed(tmp_path: Path) -> None:
+    photos = tmp_path / "data/raw/birds/photos"
+    (photos / "deep").mkdir(parents=True)
+    (tmp_path / "data/raw/owls").mkdir()
+    (tmp_path / "data/raw/owls/1.png").write_bytes(b"owl")
+    (photos / "deep/owl.png").symlink_to("../../../owls/1.png")
+    assert birds_of(tmp_path / "data").read("birds/deep/owl.png", MANY) == b"owl"
+
+
+def test_a_folder_that_a_person_names_himself_is_read_through_all_its_links(
+    tmp_path: Path, outside: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "sub").symlink_to(outside)
+    assert Shelf(home, home, ()).read("sub/secret.png", MANY) == b"secret"
+
+
+def test_an_id_of_a_benchmark_that_climbs_finds_no_file(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "data/raw/birds/photos").mkdir(parents=True)
+    climbing = "birds/../../../../private/secret.png"
+    with pytest.raises(FileNotFoundError):
+        birds_of(tmp_path / "data").read(climbing, MANY)
+
+
+def test_files_of_records_behind_links_out_are_refused_but_for_a_persons_own(
+    tmp_path: Path, outside: Path
+) -> None:
+    raw = tmp_path / "data/raw/birds"
+    (raw / "json").mkdir(parents=True)
+    (raw / "json/a.json").symlink_to(outside / "secret.json")
+    for pattern in ("json/*.json", "**/*.json"):
+        with pytest.raises(UserError) as error:
+            matching(raw, pattern)
+        assert error.value.where == str(raw / "json/a.json")
+    assert matching(raw, "json/a.json") == [raw / "json/a.json"]  # named: meant
+    (raw / "json/a.json").unlink()
+    (raw / "own").symlink_to(outside)
+    assert matching(raw, "own/*.json") == [raw / "own/secret.json"]
+
+
+def test_a_member_is_not_laid_through_a_link_out(tmp_path: Path, outside: Path) -> None:
+    raw = tmp_path / "data/raw/birds"
+    (raw / "a").mkdir(parents=True)
+    (raw / "a/b").symlink_to(outside)
+    with tarfile.open(raw / "x.tar", "w:") as tar:
+        info = tarfile.TarInfo("a/b/new.json")
+        info.size = 2
+        tar.addfile(info, io.BytesIO(b"[]"))
+    with pytest.raises(UserError, match="a link that leads out"):
+        unpack(raw / "x.tar", "0", ["a/b/*.json"], raw)
+    assert not (outside / "new.json").exists()
+
+
+def test_a_build_through_links_at_the_top_has_the_bytes_of_one_without(world: World) -> None:
+    world.pictures("photos", {"1.png": encoded(photo(1))})
+    world.source("photos", [record(1, "photos/1.png")], pictures=["photos"])
+    plain = run(world.build({"photos": 1}))["mixture"].digest
+    root = world.data.root
+    disk = root.parent / "disk"
+    (root / "raw" / "photos").rename(disk)
+    (root / "raw" / "photos").symlink_to(disk)
+    assert run(world.build({"photos": 1}, name="again"))["mixture"].built
+    (disk / "loose").rename(root.parent / "loose")
+    (disk / "loose").symlink_to(root.parent / "loose")
+    linked = world.build({"photos": 1})
+    assert run(linked)["mixture"].digest == plain

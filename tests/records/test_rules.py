@@ -1,0 +1,335 @@
+"""What is mended in a record, what makes it go, and on what evidence."""
+
+import sys
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imp_data.ledger import Mend, Reason, Repair
+from imp_data.manifests import Limits
+from imp_data.records.rules import judge
+from imp_data.sample import Draft, Row, says_something
+
+LIMITS = Limits()
+
+
+def draft(
+    *turns: tuple[str, str], image: str | None = "coco/1.jpg", subset: str = "llava_instruct"
+) -> Draft:
+    return Draft([Row(0, None)], "1", subset, image, list(turns))
+
+
+def exchanges(*values: str, **fields: Any) -> Draft:
+    """Turns by human and gpt in their order."""
+    speakers = ("human", "gpt")
+    return draft(*((speakers[n % 2], value) for n, value in enumerate(values)), **fields)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        exchanges("<image>\nWhat is it?", "A bus."),
+        exchanges("<image>\nWhat is it?", "A bus.", "Where?", "There."),
+        exchanges("Hello", "Hi", image=None),
+        exchanges("Hello", "Hi", "And then?", "<img>", image=None),
+        exchanges("What?", "A bus.", "<image>\nAnd here?", "A tram."),
+        exchanges("<image>\nTabs\tand\nlines\r\nstay", "☃ \u2028 é", subset="gqa"),
+        exchanges("<image>\nDescribe [0, 0.25, 1, 1.0].", "[0.5, 0.1, 0.75, 0.9]", subset="vg"),
+        exchanges("<image>\nNo box: [0.5, 0.1, 0.2]", "[3, 4, 1, 2, 5]", subset="refcoco"),
+        exchanges("<image>\nA list of numbers?", "[9, 8, 7, 6]", subset="llava_instruct"),
+    ],
+)
+def test_a_sound_record_passes_as_it_is(record: Draft) -> None:
+    before = list(record.turns)
+    assert judge(record, LIMITS) is None
+    assert record.turns == before
+    assert record.mends == []
+
+
+@pytest.mark.parametrize(
+    ("record", "turns", "mends"),
+    [
+        (
+            draft(("gpt", "Welcome"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")),
+            [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
+            [Mend(Repair.LEADING_GPT_REMOVED, "Welcome")],
+        ),
+        (
+            exchanges("<image>\nWhat\x07 is\x00 it?", "A\x9f bus\x7f."),
+            [("human", "<image>\nWhat is it?"), ("gpt", "A bus.")],
+            [Mend(Repair.CONTROL_REMOVED, "<image>\nWhat\x07 is\x00 it?")],
+        ),
+        (
+            exchanges("<image>\nWhat?", "A\x0b bus.", "Where?\x1f", "Up."),
+            [("human", "<image>\nWhat?"), ("gpt", "A bus."), ("human", "Where?"), ("gpt", "Up.")],
+            [Mend(Repair.CONTROL_REMOVED, "A\x0b bus.")],
+        ),
+        (
+            exchanges("What?\n<image>", "A bus."),
+            [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
+            [Mend(Repair.TOKEN_MOVED, "What?\n<image>")],
+        ),
+        (
+            exchanges("What is <image> here?", "A bus."),
+            [("human", "<image>\nWhat is  here?"), ("gpt", "A bus.")],
+            [Mend(Repair.TOKEN_MOVED, "What is <image> here?")],
+        ),
+        (
+            exchanges("<image>What?", "A bus."),
+            [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
+            [Mend(Repair.TOKEN_MOVED, "<image>What?")],
+        ),
+        (
+            exchanges("<image>\nWhat is <image>?", "A bus."),
+            [("human", "<image>\nWhat is ?"), ("gpt", "A bus.")],
+            [Mend(Repair.TOKEN_MOVED, "<image>\nWhat is <image>?")],
+        ),
+        (
+            exchanges("Hello", "Hi", "What?\n<image>", "A bus."),
+            [("human", "Hello"), ("gpt", "Hi"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")],
+            [Mend(Repair.TOKEN_MOVED, "What?\n<image>")],
+        ),
+        (
+            draft(("gpt", "\x01"), ("human", "What?<im\x00age>"), ("gpt", "A bus.")),
+            [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
+            [
+                Mend(Repair.LEADING_GPT_REMOVED, "\x01"),
+                Mend(Repair.CONTROL_REMOVED, "What?<im\x00age>"),
+                Mend(Repair.TOKEN_MOVED, "What?<image>"),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_a_mend_says_what_stood_there(
+    record: Draft, turns: list[tuple[str, str]], mends: list[Mend]
+) -> None:
+    assert judge(record, LIMITS) is None
+    assert record.turns == turns
+    assert record.mends == mends
+
+
+def said(*turns: str) -> Draft:
+    """Turns written `human: What?`, on a picture."""
+    return draft(*((turn.split(": ")[0], turn.split(": ")[1]) for turn in turns))
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "evidence"),
+    [
+        (said(), "no_turns", {}),
+        (said("gpt: <image>\nAlone"), "wrong_roles", {"turn": 0, "from": "gpt"}),
+        (said("human: <image>", "human: b"), "wrong_roles", {"turn": 1, "from": "human"}),
+        (said("human: <image>", "gpt: b", "gpt: c"), "wrong_roles", {"turn": 2, "from": "gpt"}),
+        (said("gpt: a", "gpt: b", "human: c"), "wrong_roles", {"turn": 0, "from": "gpt"}),
+        (said("system: a", "human: b"), "wrong_roles", {"turn": 0, "from": "system"}),
+        (said("Human: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "Human"}),
+        (said(f"{'s' * 50}: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "s" * 40}),
+        (said("human: <image>\nWhat?"), "unanswered", {"turn": 0}),
+        (said("human: <image>", "gpt: b", "human: c"), "unanswered", {"turn": 2}),
+        (said("human: <image>\nWhat?", "gpt: "), "empty_value", {"turn": 1}),
+        (said("human: <image>\nWhat?", "gpt:  \n\t"), "empty_value", {"turn": 1}),
+        (said("human: <image>\nWhat?", "gpt: \0\1"), "empty_value", {"turn": 1}),
+        (said("human: <image>\n", "gpt: A bus."), "empty_value", {"turn": 0}),
+        (said("human: What?", "gpt: A bus."), "token_missing", {}),
+        (said("human: What?", "gpt: A tag <image>"), "token_in_answer", {"turn": 1}),
+        (said("human: <image>\na", "gpt: <image>!"), "token_repeated", {"turns": [0, 1]}),
+        (
+            said("human: <image>\na", "gpt: b", "human: <image>\nc", "gpt: d"),
+            "token_repeated",
+            {"turns": [0, 2]},
+        ),
+    ],
+)
+def test_what_makes_a_record_go_and_on_what_evidence(
+    record: Draft, reason: str, evidence: dict[str, Any]
+) -> None:
+    assert judge(record, LIMITS) == (reason, evidence)
+
+
+@pytest.mark.parametrize(("values", "turn"), [(("a <image>", "b"), 0), (("a", "b <image>"), 1)])
+def test_text_alone_must_not_say_image(values: tuple[str, str], turn: int) -> None:
+    record = exchanges(*values, image=None)
+    assert judge(record, LIMITS) == ("token_without_image", {"turn": turn})
+
+
+@pytest.mark.parametrize("subset", ["vg", "refcoco"])
+@pytest.mark.parametrize("turn", [0, 1])
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("[0.5, 0.1, 0.5, 0.9]", "[0.5, 0.1, 0.5, 0.9]"),
+        ("at [0.1, 0.9, 0.2, 0.3]?", "[0.1, 0.9, 0.2, 0.3]"),
+        ("[-0.01,0,1,1]", "[-0.01,0,1,1]"),
+        ("[0, 0, 1, 1] and [0, 0, 1, 1.001]", "[0, 0, 1, 1.001]"),
+        ("[12, 30, 200, 180]", "[12, 30, 200, 180]"),
+    ],
+)
+def test_a_box_lies_inside_the_picture_with_its_corners_in_order(
+    text: str, box: str, turn: int, subset: str
+) -> None:
+    values = ["<image>\nWhere?", "There."]
+    values[turn] = f"<image>\n{text}" if turn == 0 else text
+    verdict = judge(exchanges(*values, subset=subset), LIMITS)
+    assert verdict == ("box_out_of_range", {"turn": turn, "box": box})
+
+
+@pytest.mark.parametrize(
+    ("answers", "evidence"),
+    [
+        (["x" * 200_001], {"turns": 2, "characters": 200_014}),
+        (["x"] * 1001, {"turns": 1002, "characters": 1014}),
+    ],
+)
+def test_a_conversation_beyond_all_measure_is_an_accident(
+    answers: list[str], evidence: dict[str, int]
+) -> None:
+    assert judge(exchanges("<image>\nWhat?", *answers), LIMITS) == ("too_long", evidence)
+
+
+@pytest.mark.parametrize("turns", [2, 20, 274])
+def test_the_longest_conversations_that_upstream_has_pass(turns: int) -> None:
+    assert judge(exchanges("<image>\nWhat?", *["x"] * (turns - 1)), LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "coco/../../secret.jpg",
+        "coco/..",
+        "..",
+        "\\\\server\\share.jpg",
+        "coco\\..\\..\\secret.jpg",
+        "C:/secret.jpg",
+        "C:\\secret.jpg",
+        "coco/1.jpg\x00.png",
+        "dvqa/images/",
+    ],
+)
+def test_a_picture_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str) -> None:
+    verdict = judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS)
+    assert verdict == ("bad_image_path", {"image": path})
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("./coco/1.jpg", "coco/1.jpg"),
+        ("coco/./1.jpg", "coco/1.jpg"),
+        ("coco//1.jpg", "coco/1.jpg"),
+        ("coco/1.jpg/.", "coco/1.jpg"),
+        ("coco\\train\\1.jpg", "coco/train/1.jpg"),
+        ("coco/1.jpg\n", "coco/1.jpg"),
+        ("coco/1.jpg\r\n", "coco/1.jpg"),
+        ("\tcoco/1.jpg ", "coco/1.jpg"),
+        (".\\./coco\\/1.jpg ", "coco/1.jpg"),
+        ("dvqa/images//etc/passwd", "dvqa/images/etc/passwd"),
+    ],
+)
+def test_another_spelling_of_a_path_is_normalised_and_noted(path: str, normal: str) -> None:
+    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+    assert judge(draft, LIMITS) is None
+    assert (draft.image, draft.mends) == (normal, [("image_path_normalised", path)])
+
+
+@pytest.mark.parametrize(
+    "path", ["coco/a b.jpg", "coco/.a/1.jpg", "coco/a./1.jpg", "coco/\xa0.jpg"]
+)
+def test_a_path_in_its_normal_form_stays_as_it_is(path: str) -> None:
+    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+    assert judge(draft, LIMITS) is None
+    assert (draft.image, draft.mends) == (path, [])
+
+
+@pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])
+def test_a_picture_path_may_look_odd(path: str) -> None:
+    assert judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
+
+
+def test_a_long_path_is_shown_in_part() -> None:
+    verdict = judge(exchanges("<image>\nWhat?", "A bus.", image="/" + "a" * 999), LIMITS)
+    assert verdict == ("bad_image_path", {"image": "/" + "a" * 199})
+
+
+@pytest.mark.parametrize(
+    ("turns", "characters", "reason"),
+    [(4, 19, None), (4, 18, "too_long"), (3, 19, "too_long")],
+)
+def test_the_mixture_sets_the_limits(turns: int, characters: int, reason: str | None) -> None:
+    record = exchanges("<image>\nWhat?", "A", "Why?", "B")
+    verdict = judge(record, Limits(max_turns=turns, max_characters=characters))
+    assert (verdict and verdict.reason) == reason
+
+
+def of_llava(value: str) -> str:
+    """haotian-liu/LLaVA, llava/train/train.py: preprocess_multimodal, on one value."""
+    if "<image>" in value:
+        value = value.replace("<image>", "").strip()
+        value = "<image>" + "\n" + value
+        value = value.strip()
+    return value
+
+
+pieces = st.lists(st.sampled_from(["<image>", "\n", " ", "What", "is", "this?"]), max_size=6)
+
+
+@given(pieces.map("".join), st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=3))
+def test_llavas_loader_makes_the_same_of_a_record_before_and_after(
+    question: str, answers: list[str]
+) -> None:
+    record = exchanges(*[text for answer in answers for text in (question, answer)])
+    before = [of_llava(value) for _, value in record.turns]
+    verdict = judge(record, LIMITS)
+    assert [of_llava(value) for _, value in record.turns] == before
+    holds = "<image>" in question
+    says = bool(question.replace("<image>", "").strip())
+    assert (verdict is None) == (holds and says and len(answers) == 1)
+
+
+@given(pieces.map("".join))
+def test_a_mended_token_stands_first_once_and_is_not_mended_again(question: str) -> None:
+    record = exchanges(question, "a")
+    if judge(record, LIMITS) is None:
+        assert record.turns[0][1].startswith("<image>\n")
+        assert record.turns[0][1].count("<image>") == 1
+        mends = list(record.mends)
+        assert judge(record, LIMITS) is None
+        assert record.mends == mends
+
+
+# What Unicode calls format characters and can be seen nevertheless: signs that enclose numbers.
+SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+INVISIBLE = [
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zs", "Zl", "Zp") and code not in SEEN
+]
+
+
+def test_no_space_control_or_format_character_says_something() -> None:
+    assert len(INVISIBLE) > 200
+    assert not [ascii(character) for character in INVISIBLE if says_something(character)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("\u200b", "\ufeff", "\u00a0\u3000 ", "\u00ad\u2060", "\u2800", "\u3164\u115f\uffa0"),
+        *("\u200e\u200f\u202a\u202c", "\ufe0f\u034f", "\ufffd\ufffd", "\U000e0041"),
+    ],
+)
+def test_an_answer_that_cannot_be_seen_is_empty(answer: str) -> None:
+    verdict = judge(exchanges("<image>\nWhat?", answer), LIMITS)
+    assert verdict == (Reason.EMPTY_VALUE, {"turn": 1})
+
+
+@pytest.mark.parametrize(
+    "answer", ["\u200b7", "☃", "日", "❤\ufe0f", "é\u200d", "\u0604", ".", "한"]
+)
+def test_an_answer_in_which_something_can_be_seen_is_none(answer: str) -> None:
+    assert judge(exchanges("<image>\nWhat?", answer), LIMITS) is None

@@ -1,0 +1,152 @@
+"""A benchmark becomes a pack of ids and looks, by which its pictures are kept out."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import World, encoded, photo
+from PIL import Image
+
+from imp_data.errors import UserError
+from imp_data.manifests import Benchmark, load
+from imp_data.pipeline.build import Build
+from imp_data.screening.decontamination.benchmark_index import Pack, pack_figures, read_pack
+from imp_data.storage import StageResult, parquet_writer
+
+TRAIN, VAL, TEST = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+TEXTVQA = Path(__file__).parents[2] / "manifests" / "benchmarks" / "textvqa.yaml"
+FILES = [f"TextVQA_0.5.1_{split}.json" for split in ("train", "val", "test")]
+RULE = [{"benchmark": "textvqa", "max_distance_bits": 10}]
+
+
+def questions(*ids: object) -> bytes:
+    """A TextVQA file; questions on one picture repeat its id."""
+    header = {"dataset_type": "t", "dataset_name": "textvqa", "dataset_version": "0.5.1"}
+    data = [{"question_id": n, "question": "?", "image_id": i} for n, i in enumerate(ids)]
+    return json.dumps({**header, "data": data}).encode()
+
+
+def textvqa(world: World, **pictures: str) -> Build:
+    """The project's own TextVQA manifest over three small files and some of their pictures."""
+    for file, content in zip(
+        FILES, [questions(TRAIN, TRAIN), questions(VAL), questions(TEST, VAL)], strict=True
+    ):
+        world.file("textvqa", file, content)
+    stated = load(TEXTVQA, Benchmark).model_dump(mode="json", exclude={"name", "files"})
+    files = [{"path": file, "by_hand": "put it there"} for file in FILES]
+    world.manifest("benchmarks", "textvqa", **stated, files=files)
+    shown = {path: encoded(photo(len(path))) for path in pictures.values()}
+    world.pictures("textvqa", shown, path="textvqa")
+    world.source("chats", [])
+    return world.build({"chats": 1}, decontaminate=RULE)
+
+
+def built(build: Build) -> StageResult:
+    for name in build.published:
+        build.raw(name)
+    return build.benchmark("textvqa")
+
+
+def pack_of(build: Build) -> Pack:
+    return read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
+
+
+def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place(
+    world: World,
+) -> None:
+    build = textvqa(world, a=f"train_images/{TRAIN}.jpg", b=f"test_images/{TEST}.jpg")
+    figures = built(build).figures
+    assert figures.pop("altered")["pictures"] == 2
+    assert figures == {"ids": 3, "fingerprinted": 2, "unseen": 1}
+    assert pack_figures(build.data.benchmark("textvqa")) == {"ids": 3, "fingerprinted": 2}
+    rows = pq.read_table(build.data.benchmark("textvqa")).to_pylist()
+    assert [(row["id"], row["image"], row["status"]) for row in rows] == [
+        (TRAIN, f"textvqa/train_images/{TRAIN}.jpg", "ok"),
+        (VAL, f"textvqa/train_images/{VAL}.jpg", "missing"),
+        (TEST, f"textvqa/test_images/{TEST}.jpg", "ok"),
+    ]
+
+
+def test_the_pack_read_back_has_every_id_and_the_looks_of_those_seen(world: World) -> None:
+    build = textvqa(world, a=f"train_images/{TRAIN}.jpg", b=f"train_images/{VAL}.jpg")
+    built(build)
+    rows = {row["id"]: row for row in pq.read_table(build.data.benchmark("textvqa")).to_pylist()}
+    pack = pack_of(build)
+    assert (pack.name, pack.ids) == ("textvqa", {TRAIN, VAL, TEST})
+    assert pack.sha256s == {rows[i]["sha256"]: i for i in (TRAIN, VAL)}
+    assert dict(zip(pack.hash_ids, pack.hashes.tolist(), strict=True)) == {
+        i: rows[i]["phash"] for i in (TRAIN, VAL)
+    }
+
+
+def test_a_picture_that_its_orientation_turns_is_known_by_both_looks(world: World) -> None:
+    build = textvqa(world)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(photo(1), "JPEG", exif=exif)
+    world.file("textvqa", f"loose/train_images/{TRAIN}.jpg", turned)
+    built(build)
+    row = pq.read_table(build.data.benchmark("textvqa")).to_pylist()[0]
+    pack = pack_of(build)
+    assert pack.hash_ids == [TRAIN, TRAIN]
+    assert pack.hashes.tolist() == [row["phash"], row["phash_upright"]]
+
+
+def test_candidates_for_ids_are_sixteen_hex_digits_that_stand_alone(world: World) -> None:
+    build = textvqa(world)
+    built(build)
+    pattern = pack_of(build).id_pattern
+    assert pattern.findall("textcaps+caption_12_00000000000000aa.jpg") == [TRAIN]
+    assert pattern.findall("00000000000000aa0.jpg") == []
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        (b'{"image_id": 7}', "image_id"),
+        (b'{"image_id": ""}', "image_id"),
+        (b'{"image": "x"}', "image"),
+        (b'["x"]', '["x"]'),
+        (b'{"image_id": "\xff"}', "image_id"),
+    ],
+)
+def test_an_id_that_cannot_be_read_is_an_error_that_names_file_and_byte(
+    record: bytes, shown: str, world: World
+) -> None:
+    build = textvqa(world)
+    content = b'{"data": [{"image_id": "00000000000000aa"},' + record + b"]}"
+    path = world.file("textvqa", FILES[1], content)
+    with pytest.raises(UserError, match="without a readable image_id") as error:
+        built(build)
+    assert error.value.where == f"{path}, byte {content.index(record)}"
+    assert shown in error.value.problem
+    assert not build.data.benchmark("textvqa").exists()
+
+
+def test_without_pictures_the_pack_has_ids_alone(world: World) -> None:
+    textvqa(world, a=f"train_images/{TRAIN}.jpg")
+    build = world.build({"chats": 1}, decontaminate=RULE, pictures="deferred")
+    assert built(build).figures == {"ids": 3, "fingerprinted": 0, "unseen": 3}
+    pack = pack_of(build)
+    assert (pack.ids, pack.sha256s, pack.hashes.tolist()) == ({TRAIN, VAL, TEST}, {}, [])
+
+
+def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
+    build = textvqa(world, a=f"train_images/{TRAIN}.jpg")
+    built(build)
+    path = build.data.benchmark("textvqa")
+    table = pq.read_table(path).replace_schema_metadata({"decoder": "Pillow 1.1, libjpeg 6b"})
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(UserError, match=r"made by Pillow 1\.1, libjpeg 6b, here is Pillow"):
+        pack_of(build)
+
+
+def test_a_flat_picture_of_a_benchmark_is_known_by_its_bytes_alone(world: World) -> None:
+    build = textvqa(world)
+    flat = encoded(Image.new("RGB", (60, 40), "white"))
+    world.file("textvqa", f"loose/train_images/{TRAIN}.jpg", flat)
+    assert built(build).figures == {"ids": 3, "fingerprinted": 1, "unseen": 2}
+    pack = pack_of(build)
+    assert (list(pack.sha256s.values()), pack.hash_ids) == ([TRAIN], [])

@@ -1,0 +1,209 @@
+"""How well altered copies are known again, told exactly where pictures are drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import World, encoded, lay_album, photo, run
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.reader import Shelf
+from imp_data.manifests import Limits
+from imp_data.pipeline.checks import Finding, benchmark_checks
+from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
+from imp_data.screening.decontamination.recall import (
+    altered_looks,
+    both_looks,
+    least_bits,
+    measured,
+    plain_copy,
+    recall_within,
+    sampled,
+)
+
+pytestmark = pytest.mark.usefixtures("one_worker")
+PHOTOS = [photo(seed, (160, 120)) for seed in range(6)]
+
+
+def opened(data: bytes) -> Image.Image:
+    return plain_copy(data)
+
+
+def seen(folder: Path, pictures: list[Image.Image]) -> tuple[list[Fingerprint], Shelf]:
+    """Fingerprints of these pictures, and the shelf on which they lie."""
+    shelf = Shelf(folder, folder, ())
+    for n, picture in enumerate(pictures):
+        (folder / f"{n}.png").write_bytes(encoded(picture))
+    return [fingerprint(f"{n}.png", shelf, Limits()) for n in range(len(pictures))], shelf
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("JPEG, quality 50", (400, 200)),
+        ("half as large", (200, 100)),
+        ("a quarter as large", (100, 50)),
+        ("half as large again", (600, 300)),
+        ("squeezed to a square", (200, 200)),
+        ("cropped by 5 %", (380, 190)),
+        ("white border of 5 %", (420, 220)),
+        ("turned 90°", (200, 400)),
+    ],
+)
+def test_an_alteration_does_what_its_name_says_to_the_size(
+    name: str, size: tuple[int, int]
+) -> None:
+    assert opened(altered(photo(1, (400, 200)), ALTERATIONS[name])).size == size
+
+
+def test_other_alterations_change_what_their_names_say() -> None:
+    flat = Image.new("RGB", (100, 80), (100, 150, 200))
+
+    def colour(name: str, place: tuple[int, int] = (50, 40)) -> tuple[int, ...]:
+        copy = opened(altered(flat, ALTERATIONS[name]._replace(form="PNG", options={})))
+        found = copy.getpixel(place)
+        assert isinstance(found, tuple)
+        return found
+
+    assert colour("brightness 0.7") == (70, 105, 140)
+    assert colour("gamma 1.4") == tuple(round(255 * (v / 255) ** 1.4) for v in (100, 150, 200))
+    assert colour("grey") == (141, 141, 141)
+    assert colour("black border of 2 %", (0, 0)) == (0, 0, 0)
+    assert colour("line of text", (0, 0)) == (100, 150, 200)
+    for writing in ("line of text", "watermark"):
+        copy = opened(altered(flat, ALTERATIONS[writing]))
+        assert len(set(copy.get_flattened_data())) > 100
+
+
+def test_a_copy_turned_by_its_exif_block_looks_upright_like_the_original() -> None:
+    copy = altered(PHOTOS[0], ALTERATIONS["turned 90°, EXIF turns it back"])
+    original = both_looks(encoded(PHOTOS[0]))
+    stored, upright = np.bitwise_count(both_looks(copy) ^ original)
+    assert stored > 10
+    assert upright <= 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (8, 8), (9, 7)])
+def test_every_alteration_takes_a_picture_of_any_size(size: tuple[int, int]) -> None:
+    assert len(altered_looks(encoded(photo(2, size)))) == len(ALTERATIONS)
+
+
+def test_a_flat_copy_has_no_look_and_counts_as_not_found(tmp_path: Path) -> None:
+    pale = photo(1).point(lambda level: 120 + level // 20)
+    rows, shelf = seen(tmp_path, [pale, PHOTOS[1]])
+    assert rows[0].phash is not None
+    paler = ALTERATIONS["contrast 0.7"]
+    assert altered_looks(encoded(pale), {"contrast 0.7": paler}) == [None]
+    figures = measured(rows, [0], shelf, Limits())
+    assert figures["bits"]["contrast 0.7"] == {"32": 1}
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_pictures_of_any_mode_are_altered(mode: str) -> None:
+    grey = PHOTOS[0].convert("L")
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(grey, np.uint16) * 256)
+    else:
+        picture = PHOTOS[0].convert(mode)
+    same = {"PNG": ALTERATIONS["PNG"]}
+    (copy,) = altered_looks(encoded(picture), same)
+    assert copy is not None
+    assert least_bits(copy, both_looks(encoded(picture))) == 0
+
+
+def test_a_very_large_picture_is_reduced_before_it_is_altered() -> None:
+    assert opened(encoded(photo(1, (4000, 1000)), "JPEG")).size == (2000, 500)
+
+
+def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_path: Path) -> None:
+    rows, shelf = seen(tmp_path, PHOTOS)
+    figures = measured(rows, [0, 2, 5], shelf, Limits())
+    assert figures["pictures"] == 3
+    assert list(figures["bits"]) == list(ALTERATIONS)
+    assert figures["bits"]["PNG"] == {"0": 3}
+    assert figures["imagehash"] == {"0": 3}
+    told = recall_within(figures, 10)
+    assert told["recall"]["PNG"] == 1.0
+    assert told["recall"]["JPEG, quality 70"] == 1.0
+    assert told["recall"]["mirrored"] == 0.0
+    assert (told["false"], told["pairs"]) == (0, 3 * len(ALTERATIONS) * (len(PHOTOS) - 1))
+
+
+def test_another_picture_that_is_the_same_counts_as_a_false_match(tmp_path: Path) -> None:
+    rows, shelf = seen(tmp_path, [PHOTOS[0], PHOTOS[1], PHOTOS[0]])
+    told = recall_within(measured(rows, [1], shelf, Limits()), 10)
+    assert told["false"] == 0
+    figures = measured(rows, [0], shelf, Limits())
+    # Each copy that is known again is as near to the twin as to its own picture.
+    again = sum(count for b in figures["bits"].values() for d, count in b.items() if int(d) <= 10)
+    assert recall_within(figures, 10)["false"] == again
+
+
+def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
+    bits = {"PNG": {"0": 3, "10": 1}, "grey": {"4": 1, "11": 2, "32": 1}, "mirrored": {"30": 4}}
+    other = {"9": 2, "10": 1, "11": 5, "32": 92}
+    figures = {"pictures": 4, "bits": bits, "other": other, "imagehash": {"0": 3, "2": 1}}
+    assert recall_within(figures, 10) == {
+        "pictures": 4,
+        "recall": {"PNG": 1.0, "grey": 0.25, "mirrored": 0.0},
+        "near": 0.625,  # mirrored pictures are tried, and not promised
+        "false": 3,
+        "pairs": 100,
+        "imagehash_bits": 2,
+    }
+    assert recall_within(figures, 0)["recall"] == {"PNG": 0.75, "grey": 0.0, "mirrored": 0.0}
+
+
+@given(st.lists(st.text(max_size=8), unique=True, max_size=40), st.integers(0, 12), st.text())
+def test_one_more_picture_changes_at_most_one_of_the_sample(
+    names: list[str], most: int, more: str
+) -> None:
+    chosen = {names[place] for place in sampled(names, most)}
+    assert len(chosen) == min(most, len(names))
+    assert chosen == {names[::-1][place] for place in sampled(names[::-1], most)}
+    others = [*names, more] if more not in names else names
+    assert len(chosen - {others[place] for place in sampled(others, most)}) <= 1
+
+
+def test_the_distance_of_pictures_is_that_of_their_nearest_looks() -> None:
+    one = np.array([0b1111, 0b0011], np.uint64)
+    others = np.array([[0b0000, 0b0001], [0b1111, 0b1111]], np.uint64)
+    assert least_bits(one, others).tolist() == [1, 0]
+
+
+def check(world: World, **rule: float) -> Finding:
+    """What the check `recall` finds where one picture is altered."""
+    rules = [{"benchmark": "quiz", "max_distance_bits": 10, **rule}]
+    build = world.build({"photos": 8}, decontaminate=rules)
+    run(build)
+    return next(c for c in benchmark_checks(build, "quiz") if c.name == "recall").find()
+
+
+def test_each_build_tells_how_well_the_benchmark_s_pictures_are_known_again(world: World) -> None:
+    lay_album(world)
+    found = check(world, min_recall=0.5)
+    assert (found.passed, found.problems) == (True, [])
+    assert (found.figures["PNG"], found.figures["mirrored"]) == (1.0, 0.0)
+    facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
+    altered = facts["benchmarks"][0]["altered"]
+    assert (altered["pictures"], altered["pairs"]) == (1, 0)  # it has no other picture
+    assert altered["near"] == found.figures["recall"]
+
+
+def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
+    lay_album(world)
+    # Within 0 bits not even a picture that was scaled is found every time.
+    found = check(world, max_distance_bits=0, min_recall=1)
+    assert found.problems == [f"recall on slight alterations: {found.figures['recall']}, 1.0 asked"]
+    assert not found.passed
+
+
+def test_where_nothing_is_to_be_altered_nothing_is_told(world: World) -> None:
+    lay_album(world)
+    assert check(world, altered_pictures=0) == Finding(True, {"measured": "no"}, [])
+    facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
+    assert facts["benchmarks"][0]["altered"] is None

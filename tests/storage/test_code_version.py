@@ -1,0 +1,175 @@
+"""A stage's code version follows from what its code imports, and from nothing else."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imp_data.pipeline.stages import _ENTRIES as ENTRIES
+from imp_data.storage.code_version import (
+    PACKAGE,
+    code_below,
+    code_version,
+    plain_source,
+    version_in,
+)
+
+COMMANDS = {
+    "train": "imp_data.training.cli:train",
+    "merge": "imp_data.training.cli:merge",
+    "phone": "imp_data.mobile.cli:bundle",
+}
+BELOW = [
+    (stage, name)
+    for stage, entry in {**ENTRIES, **COMMANDS}.items()
+    for name in sorted(code_below([entry]))
+]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package, to alter."""
+    return Path(
+        shutil.copytree(
+            PACKAGE,
+            tmp_path_factory.mktemp("code") / "imp_data",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    )
+
+
+def file_of(package: Path, name: str) -> Path:
+    module = name.partition(":")[0].replace(".", "/").removeprefix("imp_data").lstrip("/")
+    places = (package / f"{module}.py", package / module / "__init__.py")
+    found = [path for path in places if path.is_file()]
+    return found[0] if found else next(package.rglob(name))
+
+
+def altered(package: Path, name: str, text: str, entry: str) -> str:
+    """The version of a stage once `text` stands at the end of a file, which is put back."""
+    path = file_of(package, name)
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + text.encode())
+        return version_in(package, entry)
+    finally:
+        path.write_bytes(before)
+
+
+@pytest.mark.parametrize(("stage", "name"), BELOW)
+def test_a_change_in_any_module_below_a_stage_changes_its_version(
+    stage: str, name: str, package: Path
+) -> None:
+    entry = {**ENTRIES, **COMMANDS}[stage]
+    assert version_in(package, entry) == code_version(entry)
+    assert altered(package, name, "\nchanged = True\n", entry) != code_version(entry)
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_what_is_above_a_stage_or_beside_it_makes_no_difference(stage: str, package: Path) -> None:
+    entry = ENTRIES[stage]
+    below = {name.partition(":")[0] for name in code_below([entry])}
+    others = {"pipeline", "cli", "rebuild", "verify", "checks", "training.run", "mobile.parity"}
+    names = {f"imp_data.{name}" for name in others} | set(ENTRIES.values()) - {entry}
+    assert not below & {f"imp_data.{name}" for name in others}
+    for name in names - below:
+        assert altered(package, name, "\nchanged = True\n", entry) == code_version(entry), name
+
+
+def test_the_stages_know_what_they_once_forgot() -> None:
+    below = {
+        stage: {n.removeprefix("imp_data.") for n in code_below([e])}
+        for stage, e in ENTRIES.items()
+    }
+    assert below["screened"] >= {"benchmarks", "fingerprints", "draws", "unlike", "images.match"}
+    assert below["images"] >= {"benchmarks", "journal", "engine.worker", "images.phash"}
+    assert below["records"] >= {"engine.local", "layouts.llava", "progress", "store.tables"}
+    assert below["card"] >= {"card.md.j2", "said_twice.md.j2"} and "records" not in below["card"]
+    assert not below["raw"] & {"records", "benchmarks", "images", "engine"}
+
+
+def small(folder: Path, **files: str) -> Path:
+    package = folder / "imp_data"
+    for name, text in {"__init__": "", **files}.items():
+        path = package / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return package
+
+
+def names_below(package: Path, *entries: str) -> set[str]:
+    return {name.removeprefix("imp_data.") for name in code_below(entries, package)}
+
+
+def test_imports_count_wherever_they_stand_but_for_those_of_type_checkers(tmp_path: Path) -> None:
+    package = small(
+        tmp_path,
+        stage="from typing import TYPE_CHECKING\nimport imp_data.plain\n"
+        "if TYPE_CHECKING:\n    from imp_data.types import T\nelse:\n    from . import other\n"
+        "def lazy():\n    try:\n        from .tools.deep import f\n"
+        "    except ImportError:\n        from imp_data import last\n",
+        plain="",
+        types="",
+        other="",
+        last="import json\nimport imp_data.cycle",
+        cycle="import imp_data.last",
+        unrelated="",
+        **{"tools.__init__": "", "tools.deep": "def f(): pass", "tools.beside": ""},
+    )
+    found = {"stage", "plain", "other", "last", "cycle", "tools", "tools.deep"}
+    assert names_below(package, "imp_data.stage") == found
+
+
+def test_of_a_command_only_its_function_counts(tmp_path: Path) -> None:
+    package = small(
+        tmp_path,
+        cli="def one():\n    from imp_data import a\n    help()\n"
+        "def two():\n    from imp_data import b\n"
+        "def help():\n    from imp_data import c\n",
+        a="",
+        b="",
+        c="",
+    )
+    assert names_below(package, "imp_data.cli:one") == {"cli:one", "a", "c"}
+    (package / "cli.py").write_text((package / "cli.py").read_text().replace("two", "three"))
+    before = version_in(package, "imp_data.cli:one")
+    (package / "cli.py").write_text((package / "cli.py").read_text().replace("help()", "help( )"))
+    assert version_in(package, "imp_data.cli:one") != before
+
+
+def test_the_package_itself_counts_only_where_its_version_is_read(tmp_path: Path) -> None:
+    package = small(tmp_path, a="import imp_data.b", b="", c="from imp_data import __version__")
+    assert names_below(package, "imp_data.a") == {"a", "b"}
+    assert names_below(package, "imp_data.c") == {"c", "imp_data"}
+
+
+def test_comments_docstrings_and_empty_lines_make_no_difference(tmp_path: Path) -> None:
+    kept = 'x = "#, kept"{0}\ndef f():\n    {1}return """a\n\n# b"""'
+    package = small(tmp_path, a=kept.format("", ""))
+    before = version_in(package, "imp_data.a")
+    told = kept.format("  # gone\n\n", '"""Gone,\n    gone."""\n    # gone\n\n    ')
+    small(tmp_path, a=f'"""Gone."""\n\n{told}  # gone\n\n')
+    assert version_in(package, "imp_data.a") == before
+    small(tmp_path, a=kept.format("", "").replace("# b", "# c"))
+    assert version_in(package, "imp_data.a") != before
+    small(tmp_path, a=kept.format("", "").replace("#, kept", "#, other"))
+    assert version_in(package, "imp_data.a") != before
+
+
+class _Blank(ast.NodeTransformer):
+    """Takes docstrings out, or puts `...` where a body has nothing else."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        kinds = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False):
+            node.body[:1] = [] if node.body[1:] else [ast.Expr(ast.Constant(...))]
+        return node
+
+
+def test_what_counts_of_a_source_is_all_that_python_makes_of_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_bytes()
+        plain = plain_source(source, ast.parse(source))
+        assert ast.dump(ast.parse(plain)) == ast.dump(_Blank().visit(ast.parse(source))), path

@@ -1,0 +1,383 @@
+"""What rots on disk is noticed where it is read: an error names the file, or it is made anew."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, lay_album, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imp_data import storage
+from imp_data.errors import UserError
+from imp_data.images.compare import pairs
+from imp_data.mixture.duplicates.report import neighbours, stored_as
+from imp_data.mixture.ledger_queries import diff, explain
+from imp_data.mixture.verify import verify
+from imp_data.pipeline.build import Build
+from imp_data.storage import Other, Run, arrow_batches, parquet_file, read_stamp, run_stage
+from imp_data.training.data.mixture_input import opened
+
+SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("more", pa.list_(pa.string()))])
+BATCH = pa.RecordBatch.from_arrays(
+    [
+        pa.array([f"{n}" for n in range(50)]),
+        pa.array(range(50)),
+        pa.array([["x"] * (n % 3) for n in range(50)]),
+    ],
+    schema=SCHEMA,
+)
+TABLE = pa.Table.from_batches([BATCH, BATCH])
+
+
+def write_arrow(path: Path) -> None:
+    with storage.arrow_writer(path, SCHEMA) as writer:
+        writer.write_table(TABLE, max_chunksize=50)
+
+
+def write_parquet(path: Path) -> None:
+    with storage.parquet_writer(path, SCHEMA) as writer:
+        writer.write_table(TABLE, row_group_size=50)
+
+
+def arrow_table(path: Path) -> pa.Table:
+    return pa.Table.from_batches(arrow_batches(path))
+
+
+def parquet_table(path: Path) -> pa.Table:
+    return parquet_file(path).read()
+
+
+FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], pa.Table]]] = {
+    "arrow": (write_arrow, arrow_table),
+    "parquet": (write_parquet, parquet_table),
+}
+
+
+def flip(path: Path, place: int | None = None, bit: int = 0) -> None:
+    """Flip a bit of a file, in its middle if nothing else is said; size and time stay."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2 if place is None else place] ^= 1 << bit
+    path.unlink()  # or what shares its bytes on disk would rot as well
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+# --- checksums within a file --------------------------------------------------------------------
+
+
+def test_others_read_a_file_with_checksums_as_any_other(tmp_path: Path) -> None:
+    write_arrow(tmp_path / "a.arrow")
+    write_parquet(tmp_path / "a.parquet")
+    assert pa.ipc.open_file(tmp_path / "a.arrow").read_all() == TABLE
+    assert pq.read_table(tmp_path / "a.parquet") == TABLE
+    assert pl.read_ipc(tmp_path / "a.arrow").equals(pl.read_parquet(tmp_path / "a.parquet"))
+    assert pl.scan_parquet(tmp_path / "a.parquet").select("n").collect()["n"].sum() == 2450
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMATS)
+def test_whichever_byte_is_altered_the_file_is_named(form: str, tmp_path: Path) -> None:
+    write, read = FORMATS[form]
+    path = tmp_path / "a"
+    write(path)
+    data = path.read_bytes()
+    assert read(path) == TABLE
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+        with pytest.raises(UserError, match=f"{path}: is damaged: "):
+            read(path)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@given(cut=st.integers(0, 10_000), more=st.binary(max_size=40), page=st.integers(0, 10_000))
+@settings(max_examples=60)
+def test_a_file_that_is_cut_or_longer_or_has_zeros_is_named(
+    form: str, tmp_path_factory: pytest.TempPathFactory, cut: int, more: bytes, page: int
+) -> None:
+    write, read = FORMATS[form]
+    path = tmp_path_factory.mktemp("damaged") / "a"
+    write(path)
+    data = path.read_bytes()
+    cut, page = cut % len(data), page % len(data)
+    zeros = bytes(len(data[page : page + 512]))
+    for damaged in (data[:cut] + more, data + more, data[:page] + zeros + data[page + 512 :]):
+        path.write_bytes(damaged)
+        if damaged == data:
+            assert read(path) == TABLE
+            continue
+        with pytest.raises(UserError, match=f"{path}: is damaged: "):
+            read(path)
+
+
+def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.arrow", 60_000
+    schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
+    batch = pa.record_batch([pa.array(range(rows)), pa.array(["words"] * rows)], schema=schema)
+    with storage.arrow_writer(path, schema) as writer:
+        for _ in range(4):
+            writer.write_batch(batch)
+    data = path.read_bytes()
+    flip(path, data.index(b"words" * rows, len(data) // 4) + 150_000)  # not in the first batch
+    assert [len(b) for b in arrow_batches(path, span=(0, 1))] == [rows]
+    assert sum(len(b) for b in arrow_batches(path, ["n"])) == 4 * rows
+    with pytest.raises(UserError, match=r"its bytes are not as they were written from byte \d"):
+        list(arrow_batches(path, ["text"]))
+
+
+def test_a_damaged_file_makes_its_stage_due(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrow"
+
+    def stage() -> storage.StageResult:
+        return run_stage(tmp_path / "stamp.json", {}, [path], lambda: write_arrow(path) or {})
+
+    first = stage()
+    flip(path)
+    assert not stage().built  # nothing was read, and an unchanged stage reads nothing
+    with pytest.raises(UserError, match="its stage writes the file anew"):
+        arrow_table(path)
+    again = stage()
+    assert (again.built, again.digest) == (True, first.digest)
+    assert arrow_table(path) == TABLE
+
+
+def test_a_batch_of_a_passing_file_is_checked_too(tmp_path: Path) -> None:
+    path = tmp_path / "heap"
+    with path.open("wb") as out:
+        blocks = [storage.write_block(path, out, BATCH) for _ in range(3)]
+    assert [storage.read_block(block, SCHEMA) for block in blocks] == [BATCH] * 3
+    flip(path)
+    assert storage.read_block(blocks[0], SCHEMA) == storage.read_block(blocks[2], SCHEMA) == BATCH
+    with pytest.raises(UserError, match=f"{path}: is damaged: "):
+        storage.read_block(blocks[1], SCHEMA)
+
+
+# --- stamps -------------------------------------------------------------------------------------
+
+
+def test_a_stamp_says_what_was_written_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "stamp.json"
+    storage.write_stamp(path, {"code": "1"}, "abc", {"rows": 12, "share": 0.25})
+    data = path.read_bytes()
+    written = read_stamp(path)
+    assert written and written["figures"] == {"rows": 12, "share": 0.25}
+    lost = 0
+    for place in range(len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+            found = read_stamp(path)
+            lost += found is None
+            fields = ("inputs", "digest", "figures", "files")
+            assert found is None or [found[f] for f in fields] == [written[f] for f in fields]
+    assert lost > len(data)
+
+
+def test_a_stamp_of_an_earlier_release_counts(tmp_path: Path) -> None:
+    path = tmp_path / "stamp.json"
+    path.write_text('{"inputs": {}, "digest": "abc", "figures": {}, "files": []}')
+    assert read_stamp(path) == {"inputs": {}, "digest": "abc", "figures": {}, "files": []}
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "null", '"inputs digest figures files"'])
+def test_a_stamp_of_another_form_is_none(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "stamp.json"
+    path.write_text(text)
+    assert read_stamp(path) is None
+
+
+def test_another_mixtures_file_that_is_not_of_its_stamp_is_not_taken_over(tmp_path: Path) -> None:
+    def stage(name: str, content: str) -> storage.StageResult:
+        def others(outputs: Sequence[Path]) -> list[Other]:
+            return [Other(tmp_path / "b/stamp", [tmp_path / "b/out"])] if name == "a" else []
+
+        folder = tmp_path / name
+        return run_stage(
+            *(folder / "stamp", {"code": "1"}, [folder / "out"]),
+            lambda: storage.write_text(folder / "out", content) or {"rows": 1},
+            run=Run(folder / "lock", name, others=others),
+        )
+
+    theirs = stage("b", "content")
+    assert not stage("a", "never made").built
+    shutil.rmtree(tmp_path / "a")
+    flip(tmp_path / "b/out")
+    mine = stage("a", "content")
+    assert (mine.built, mine.digest) == (True, theirs.digest)
+    assert (tmp_path / "a/out").read_text() == "content"
+
+
+# --- builds -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def laid(world: World) -> World:
+    lay_album(world)
+    return world
+
+
+def small(world: World, name: str = "small") -> Build:
+    return world.build(ALBUM_QUOTAS, name, **ALBUM_RULES)
+
+
+def forget(build: Build, *assets: str) -> None:
+    """So that these stages are due."""
+    for asset in assets:
+        build.stamp(asset).unlink()
+
+
+AFTER_RECORDS = ("images/photos", "screened/photos", "mixture")
+DAMAGED = {
+    "records/small/photos.arrow": AFTER_RECORDS,
+    "ledger/small/photos.parquet": ("mixture",),
+    "benchmarks/small/quiz.parquet": AFTER_RECORDS,
+    "fingerprints/small/photos.parquet": ("screened/photos", "mixture"),
+    "screened/small/photos.arrow": ("mixture",),
+    "mixtures/small/data-00000-of-00003.arrow": ("neighbours",),
+    "mixtures/small/state.json": ("neighbours",),
+    "mixtures/small/mixture.json": ("card",),
+}
+
+
+@pytest.mark.parametrize("file", DAMAGED)
+def test_a_stage_that_reads_a_damaged_file_names_it_and_the_next_run_mends_it(
+    file: str, laid: World
+) -> None:
+    build = small(laid)
+    expected = {asset: result.digest for asset, result in run(build).items()}
+    flip(laid.data.root / file, bit=3)
+    forget(build, *DAMAGED[file])
+    with pytest.raises(UserError) as error:
+        run(small(laid))
+    assert error.value.where == str(laid.data.root / file)
+    assert "damaged" in error.value.problem
+    assert "the same command" in error.value.remedy
+    again = run(small(laid))
+    assert {asset: result.digest for asset, result in again.items()} == expected
+    assert verify(laid.data.mixture("small")) == []
+    assert built(run(small(laid))) == set()
+
+
+def test_damaged_fingerprints_are_made_anew(
+    laid: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = run(small(laid))["mixture"].digest
+    other = laid.data.fingerprints("small", "photos")
+    flip(other)
+    results = run(laid.build(ALBUM_QUOTAS, "other", **{**ALBUM_RULES, "title": "Another"}))
+    assert f"{other}: is not as its stage wrote it; its images are looked at again" in (
+        capsys.readouterr().err
+    )
+    assert results["images/photos"].built
+    ledgers = [pl.read_parquet(laid.data.mixture(n) / "ledger.parquet") for n in ("small", "other")]
+    assert ledgers[0].equals(ledgers[1])
+    forget(small(laid), "images/photos")
+    assert run(small(laid))["mixture"].digest == expected
+
+
+def test_a_damaged_stamp_costs_its_stage_and_no_more(laid: World) -> None:
+    build = small(laid)
+    expected = run(build)["mixture"].digest
+    for asset in ("records/photos", "images/photos", "screened/chats", "mixture", "raw/photos"):
+        flip(build.stamp(asset), bit=1)
+        results = run(small(laid))
+        assert built(results) <= {asset, "card"}  # which goes with the mixture before
+        assert results["mixture"].digest == expected
+
+
+def test_a_folder_that_is_not_as_its_stage_left_it_is_named(laid: World) -> None:
+    build = small(laid)
+    folder = laid.data.model("small") / "merged"
+    storage.write_text(folder / "model.bin", "weights")
+    storage.write_stamp(build.stamp("models/small/merged"), {}, storage.tree_digest(folder), {})
+    build.check_left("models/small/merged", storage.tree_digest(folder), folder)
+    flip(folder / "model.bin")
+    before = (folder / "model.bin").stat().st_mtime_ns
+    with pytest.raises(UserError, match="merged: is damaged: a file of it is not as models/small"):
+        build.check_left("models/small/merged", storage.tree_digest(folder), folder)
+    assert (folder / "model.bin").stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize(
+    ("file", "asset"),
+    [("photos/records.json", "records/photos"), ("quiz/ids.json", "benchmarks/quiz")],
+)
+def test_an_upstream_file_that_rotted_since_it_was_verified_is_named(
+    file: str, asset: str, laid: World
+) -> None:
+    build = small(laid)
+    expected = run(build)["mixture"].digest
+    flip(laid.data.raw(file))
+    assert built(run(small(laid))) == set()
+    forget(build, asset)
+    for _ in range(2):  # no run takes it for a new version
+        with pytest.raises(UserError, match="its bytes changed since it was verified") as error:
+            run(small(laid))
+        assert error.value.where == str(laid.data.raw(file))
+    flip(laid.data.raw(file))
+    assert run(small(laid))["mixture"].digest == expected
+
+
+# --- readers of what is published ---------------------------------------------------------------
+
+READERS: dict[str, tuple[Callable[[Path], Any], set[str]]] = {
+    "explain": (lambda folder: explain(folder, "1"), {"ledger", "shard", "state", "mixture"}),
+    "diff": (lambda folder: diff(folder, folder), {"ledger", "mixture"}),
+    "neighbours": (lambda folder: neighbours(folder, []), {"shard", "state", "mixture"}),
+    "train": (opened, {"ledger", "shard", "state", "mixture", "info"}),
+}
+PUBLISHED_FILES = {
+    "ledger": "ledger.parquet",
+    "shard": "data-00000-of-00003.arrow",
+    "state": "state.json",
+    "info": "dataset_info.json",
+    "mixture": "mixture.json",
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED_FILES)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_reader_of_a_damaged_mixture_names_the_file(
+    reader: str, kind: str, album: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(album, tmp_path / "m")
+    read, needed = READERS[reader]
+    for place in (0, None, -1):
+        flip(folder / PUBLISHED_FILES[kind], place)
+        if kind in needed:
+            with pytest.raises(UserError) as error:
+                read(folder)
+            assert error.value.where == str(folder / PUBLISHED_FILES[kind])
+        else:
+            read(folder)
+        flip(folder / PUBLISHED_FILES[kind], place)
+    read(folder)
+
+
+def test_the_graph_shows_no_damaged_report(laid: World) -> None:
+    result = run(small(laid))["neighbours"]
+    folder = laid.data.reports("small")
+    assert stored_as(folder, result.digest)["samples"] > 0
+    flip(folder / "neighbours.json")
+    with pytest.raises(UserError, match=r"neighbours\.json or neighbours\.md is damaged"):
+        stored_as(folder, result.digest)
+    assert run(small(laid))["neighbours"].digest == result.digest
+    assert stored_as(folder, result.digest)["samples"] > 0
+
+
+def test_fingerprint_files_of_others_are_read_and_damaged_ones_named(
+    laid: World, tmp_path: Path
+) -> None:
+    run(small(laid))
+    sealed = shutil.copy(laid.data.fingerprints("small", "photos"), tmp_path / "sealed.parquet")
+    plain = tmp_path / "plain.parquet"
+    pq.write_table(pq.read_table(sealed), plain)
+    assert pairs(sealed, plain, 4) == pairs(plain, sealed, 4) != []
+    flip(sealed)
+    with pytest.raises(UserError, match=r"sealed\.parquet: is damaged: .*\n.*imp-data fingerprint"):
+        pairs(sealed, plain, 4)

@@ -1,0 +1,596 @@
+"""The data directory in an object store: the bytes of a local build, or an error that says why."""
+
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, lay_album, run
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import Ran
+
+from imp_data.errors import UserError
+from imp_data.images.reader import DamagedMember, Shelf, TooManyBytes
+from imp_data.manifests import Folder, load_recipe
+from imp_data.mixture.verify import verify
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
+from imp_data.storage import file_sizes, held, range_reader, tree_digest, write_text, written_aside
+from imp_data.storage.data_dir import DataDir
+from imp_data.storage.object_store import is_there, put_folder
+from imp_data.storage.paths import place, scratch
+from imp_data.storage.range_reader import first_bytes, opened
+
+if find_spec("s3fs") is None or find_spec("moto") is None:
+    pytest.skip("s3fs or moto is not installed (pip install 'imp-data[dev]')", True)
+
+TESTS = Path(__file__).parents[1]
+DEMO = TESTS.parent / "manifests" / "mixtures" / "demo.yaml"
+SECRET = "a-secret-that-belongs-nowhere"
+BUCKET = "s3://imp"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """What names the server and this test's scratch folder, as a user would set it."""
+    import s3fs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("IMP_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield patch
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def server(settings: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 server on loopback, which has an empty bucket."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    settings.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    # A worker that comes back to this file has the server of before in its memory.
+    httpx.post(f"http://{host}:{port}/moto-api/reset").raise_for_status()
+    s3fs.S3FileSystem().mkdir("imp")
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def requests(server: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Every request to the server from here on, with what it asked for."""
+    import s3fs
+
+    asked: list[tuple[str, dict[str, Any]]] = []
+    call = s3fs.S3FileSystem._call_s3
+
+    async def noted(self: Any, method: str, *args: Any, **fields: Any) -> Any:
+        asked.append((method, fields))
+        return await call(self, method, *args, **fields)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", noted)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def far(server: str) -> Build:
+    """The demo, drawn and built in the store.
+
+    In a process of its own: workers that other tests have started know no credentials.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMP_DATA_DIR", f"{BUCKET}/some/demo")
+        patch.setenv("PYTHONPATH", str(TESTS.parent))
+        subprocess.run([sys.executable, "-c", REBUILD_DEMO, DEMO], check=True)
+        return Build.of(DEMO)
+
+
+@pytest.fixture(scope="module")
+def near(far: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The demo, built from the same drawn files on this machine."""
+    data = DataDir(tmp_path_factory.mktemp("near") / "data")
+    for name in file_sizes(far.data.raw("")):
+        if not name.endswith(".unpacked"):
+            target = data.raw("") / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((far.data.raw("") / name).read_bytes())
+    write_text(data.stamp("world"), far.data.stamp("world").read_text())
+    build = Build(load_recipe(DEMO), data)
+    rebuild(build)
+    return build
+
+
+REBUILD_DEMO = """
+import sys
+from pathlib import Path
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
+
+if __name__ == "__main__":
+    rebuild(Build.of(Path(sys.argv[1])))
+"""
+
+
+def digests(build: Build) -> dict[str, str]:
+    """Of every asset of a finished build, which finds nothing to do."""
+    results = rebuild(build)
+    assert built(results) == set()
+    return {asset: result.digest for asset, result in results.items()}
+
+
+@pytest.mark.slow
+def test_every_stage_and_every_file_of_the_mixture_are_those_of_a_local_build(
+    far: Build, near: Build
+) -> None:
+    assert digests(far) == digests(near)
+    folders = [build.data.mixture("demo") for build in (far, near)]
+    manifests = [json.loads((folder / "mixture.json").read_text()) for folder in folders]
+    assert manifests[0] == manifests[1]
+    assert manifests[0]["rows"] == 1005
+    assert tree_digest(folders[0]) == tree_digest(folders[1])
+    assert verify(folders[0]) == []
+
+
+@pytest.mark.slow
+def test_neither_urls_nor_secrets_stand_in_what_is_written(far: Build) -> None:
+    stamps = [far.data.root / ".stamps" / name for name in file_sizes(far.data.root / ".stamps")]
+    assert len(stamps) > 50
+    for path in (*stamps, far.data.mixture("demo") / "mixture.json"):
+        text = path.read_text()
+        assert "s3:" not in text
+        assert SECRET not in text
+
+
+@pytest.mark.slow
+def test_nothing_is_left_in_scratch(far: Build) -> None:
+    assert list(scratch(far.data.root).parent.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_mixture_opens_with_datasets(far: Build) -> None:
+    from datasets import load_from_disk
+
+    assert len(load_from_disk(str(far.data.mixture("demo")))) == 1005
+
+
+def small(root: Path, url: str) -> tuple[World, Build]:
+    """The album's build with its data at that URL."""
+    world = World(root)
+    world.data = DataDir(place(url))
+    lay_album(world)
+    return world, world.build(ALBUM_QUOTAS, **ALBUM_RULES)
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_a_build_in_memory_has_the_bytes_of_one_on_disk(album: Path, tmp_path: Path) -> None:
+    _, build = small(tmp_path, f"memory://{tmp_path}")
+    run(build)
+    assert tree_digest(build.data.mixture("small")) == tree_digest(album)
+    assert built(run(build)) == set()
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_shards_on_their_way_to_a_store_are_put_together_on_the_machine_that_has_them(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    def on_ray(function: Any, pieces: Any, *_: Any) -> Any:
+        asked.add(getattr(function, "func", function).__name__)
+        return map(function, pieces)
+
+    monkeypatch.setattr("imp_data.parallel.ray.map_on_ray", on_ray)
+    monkeypatch.setenv("IMP_ENGINE", "ray")
+    _, build = small(tmp_path, "memory://elsewhere")
+    rebuild(build)
+    assert asked >= {"process", "_offered", "_read_shard"}
+    assert not asked & {"_scatter", "_put_together"}
+    assert tree_digest(build.data.mixture("small")) == tree_digest(album)
+
+
+def test_a_file_url_is_a_folder_of_this_machine(tmp_path: Path) -> None:
+    assert place(f"file://{tmp_path}") == tmp_path
+
+
+REBUILD = """
+import os, signal, sys
+from pathlib import Path
+import s3fs
+from imp_data.pipeline.build import Build
+from imp_data.pipeline.run_all import rebuild
+
+left = int(sys.argv[2])
+put = s3fs.S3FileSystem._put_file
+
+async def put_or_die(self, *args, **kwargs):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    await put(self, *args, **kwargs)
+
+s3fs.S3FileSystem._put_file = put_or_die
+if __name__ == "__main__":
+    rebuild(Build.of(Path(sys.argv[1])))
+"""
+
+
+def rebuilt(manifest: Path, url: str, puts: int = -1, **settings: str) -> int:
+    """The exit status of a build in a process of its own, which is killed before its next put."""
+    told = {**os.environ, "IMP_DATA_DIR": url, "IMP_WORKERS": "1", **settings}
+    told["PYTHONPATH"] = str(TESTS.parent)
+    return subprocess.run([sys.executable, "-c", REBUILD, manifest, str(puts)], env=told).returncode
+
+
+MIXTURE = [
+    *("README.md", "data-00000-of-00003.arrow", "data-00001-of-00003.arrow"),
+    *("data-00002-of-00003.arrow", "dataset_info.json", "ledger.parquet", "mixture.json"),
+    "state.json",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
+def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
+    server: str, album: Path, tmp_path: Path
+) -> None:
+    url = f"{BUCKET}/killed"
+    world, build = small(tmp_path, url)
+    manifest, mixture = world.manifests / "mixtures" / "small.yaml", build.data.mixture("small")
+    # Between the two files of a stage.
+    assert rebuilt(manifest, url, 6) == -signal.SIGKILL
+    assert list(file_sizes(build.data.root / "ledger" / "small")) == ["photos.parquet"]
+    assert file_sizes(build.data.root / "records" / "small") == {}
+    # When all of the mixture is there but its mixture.json.
+    assert rebuilt(manifest, url, 36) == -signal.SIGKILL
+    assert list(file_sizes(mixture)) == sorted(set(MIXTURE) - {"mixture.json", "README.md"})
+    with pytest.raises(UserError, match=r"holds no mixture\.json"):
+        verify(mixture)
+    # When it is whole, but nothing says yet that the stage is finished.
+    assert rebuilt(manifest, url, 7) == -signal.SIGKILL
+    assert verify(mixture) == []
+    assert built(rebuild(build)) == {"mixture", "neighbours", "card"}
+    assert list(file_sizes(mixture)) == MIXTURE
+    assert tree_digest(mixture) == tree_digest(album)
+    # While another mixture takes its place.
+    other = world.build({**ALBUM_QUOTAS, "photos": 5}, **ALBUM_RULES)
+    assert rebuilt(manifest, url, 7) == -signal.SIGKILL
+    assert "mixture.json" not in file_sizes(mixture)
+    assert "mixture" in built(rebuild(other))
+    assert verify(mixture) == []
+    assert "data-00002-of-00003.arrow" not in file_sizes(mixture)
+    assert list(scratch(mixture).parent.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_workers_on_ray_read_from_the_store(server: str, album: Path, tmp_path: Path) -> None:
+    world, build = small(tmp_path, f"{BUCKET}/ray")
+    manifest = world.manifests / "mixtures" / "small.yaml"
+    assert rebuilt(manifest, f"{BUCKET}/ray", IMP_ENGINE="ray", RAY_ADDRESS="") == 0
+    assert tree_digest(build.data.mixture("small")) == tree_digest(album)
+
+
+@pytest.fixture
+def mixture(server: str, album: Path, tmp_path: Path) -> Path:
+    """A copy of the album in the store."""
+    folder = place(f"{BUCKET}/copies/{tmp_path.name}")
+    put_folder(album, folder, "mixture.json")
+    return folder
+
+
+def test_the_commands_take_a_url(mixture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = Ran(capsys, "verify", mixture)
+    assert (sound.status, sound.err) == (0, "")
+    assert sound.out.startswith(f"{mixture}: whole and unaltered, 11 samples, ")
+    life = Ran(capsys, "explain", "4", "--mixture", mixture)
+    assert "kept: sample" in life.out and "gpt: Number 4." in life.out
+    same = Ran(capsys, "diff", mixture, mixture)
+    assert same.out == "No record changed its fate.\n"
+
+
+def test_a_flipped_byte_in_an_object_is_found(
+    mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = mixture / "data-00001-of-00003.arrow"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    ran = Ran(capsys, "verify", mixture)
+    assert ran.status == 1
+    assert ran.err.startswith(f"{shard}: its bytes were altered: sha256 differs\n")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
+def test_an_output_that_was_replaced_is_built_again(server: str, tmp_path: Path) -> None:
+    _, build = small(tmp_path, f"{BUCKET}/replaced")
+    run(build)
+    build.data.screened("small", "photos").write_bytes(b"something else")
+    assert built(run(build)) == {"screened/photos"}
+
+
+def refused(build: Build) -> UserError:
+    with pytest.raises(UserError) as error:
+        build.raw("chats")
+    return error.value
+
+
+@pytest.fixture
+def anew(server: str) -> Iterator[None]:
+    """Connections are made anew, and again after the test."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def lost(tmp_path: Path, url: str) -> Build:
+    """A build of the album's manifests with its data elsewhere."""
+    world = World(tmp_path)
+    lay_album(world)
+    world.data = DataDir(place(url))
+    return world.build(ALBUM_QUOTAS, **ALBUM_RULES)
+
+
+def test_a_bucket_that_is_missing_is_named_before_anything_is_done(
+    server: str, tmp_path: Path
+) -> None:
+    error = refused(lost(tmp_path, "s3://no-such-bucket/data"))
+    assert error.where.startswith("s3://no-such-bucket/data/.stamps/mixtures/small/raw/")
+    assert error.problem == "cannot be written (The specified bucket does not exist)"
+    assert error.remedy.startswith("make the bucket or mend IMP_DATA_DIR")
+
+
+def test_who_is_not_let_in_is_told_so(
+    server: str, anew: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from urllib.request import Request, urlopen
+
+    def let_in(first: bytes) -> None:
+        """How many requests moto answers before it looks at credentials."""
+        plain = {"Content-Type": "text/plain"}
+        urlopen(Request(f"{server}/moto-api/reset-auth", first, plain)).close()
+
+    build = lost(tmp_path, f"{BUCKET}/closed")
+    let_in(b"0")
+    try:
+        error = refused(build)
+        ran = Ran(capsys, "verify", f"{BUCKET}/closed/mixtures/small")
+    finally:
+        let_in(b"inf")
+    assert error.where == f"{BUCKET}/closed/.stamps/mixtures/small/raw/chats.json"
+    assert error.problem.startswith("access is denied (")
+    assert "AWS_ACCESS_KEY_ID" in error.remedy
+    assert SECRET not in str(error)
+    assert ran.status == 1
+    assert f"{BUCKET}/closed/mixtures/small/mixture.json: access is denied (" in ran.err
+
+
+def test_a_store_that_does_not_answer_is_named(
+    anew: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    error = refused(lost(tmp_path, f"{BUCKET}/down"))
+    assert error.where == f"{BUCKET}/down/.stamps/mixtures/small/raw/chats.json"
+    assert error.problem.startswith("the store gives no answer (")
+    assert "http://127.0.0.1:9" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("gs://bucket/data", "needs a package that is not installed"),
+        ("nosuch://bucket/data", "is no URL that fsspec knows"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_named(
+    url: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.setenv("IMP_DATA_DIR", url)
+    with pytest.raises(UserError, match=problem) as error:
+        Build.of(DEMO)
+    assert error.value.where == url
+
+
+@given(
+    data=st.binary(max_size=60),
+    moves=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=8),
+)
+def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
+    data: bytes, moves: list[tuple[int, int]]
+) -> None:
+    path = place("memory://pieces/object")
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(range_reader, "BLOCK_BYTES", 7)
+        with opened(path) as there, io.BytesIO(data) as here:
+            for position, size in moves:
+                assert there.seek(position) == here.seek(position)
+                assert there.read(size) == here.read(size)
+                assert there.tell() == here.tell()
+
+
+def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
+    server: str, requests: list[tuple[str, dict[str, Any]]]
+) -> None:
+    rng_bytes = {f"{n}.png": os.urandom(300_000) for n in range(40)}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in rng_bytes.items():
+            archive.writestr(name, content)
+    root = place(f"{BUCKET}/zipped")
+    (root / "raw" / "birds" / "b.zip").write_bytes(packed.getvalue())
+    requests.clear()
+    birds = Shelf(root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),))
+    asked = [f"birds/{n}.png" for n in (3, 14, 15, 9, 26)]
+    pictures = birds.gathered(asked, 1 << 20)
+    for name in asked:
+        assert pictures.read(name, 1 << 20) == rng_bytes[name.removeprefix("birds/")]
+    asked_for = [fields["Range"] for method, fields in requests if method == "get_object"]
+    sizes = [int(end) - int(start) for start, end in (r[6:].split("-") for r in asked_for)]
+    # Five pictures, and the end of the zip with its directory.
+    assert len(asked_for) == 6
+    assert sum(sizes) < 5 * 301_000 + range_reader.BLOCK_BYTES
+
+
+def test_what_is_wrong_with_a_picture_is_told_apart_from_a_store_that_fails(
+    server: str, requests: list[tuple[str, dict[str, Any]]]
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("far.png", b"a picture")
+    content = packed.getvalue()
+    # The directory's word on where the member begins, which is beyond the end.
+    where = content.index(b"PK\1\2") + 42
+    root = place(f"{BUCKET}/wrong")
+    (root / "raw/birds/b.zip").write_bytes(content[:where] + b"\xff\xff\0\0" + content[where + 4 :])
+    (root / "images/birds/empty.png").write_bytes(b"")
+    (root / "images/birds/large.png").write_bytes(b"1234567")
+    birds = Shelf(root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),))
+    assert birds.read("birds/empty.png", 6) == b""
+    assert birds.read("birds/large.png", 7) == b"1234567"
+    with pytest.raises(TooManyBytes):
+        birds.read("birds/large.png", 6)
+    with pytest.raises(DamagedMember):
+        birds.read("birds/far.png", 100)
+    for missing in ("birds/gone.png", "birds/" + "o" * 2000, "elsewhere/gone.png"):
+        with pytest.raises(FileNotFoundError):
+            birds.read(missing, 100)
+    fetched = [fields["Range"] for method, fields in requests if method == "get_object"]
+    assert "bytes=0-6" in fetched  # one byte more than allowed tells enough
+
+
+def test_a_folder_in_a_store_holds_what_was_written_last_and_nothing_else(tmp_path: Path) -> None:
+    folder = place(f"memory://{tmp_path}/folder")
+    for names in (["a", "b/c", "last"], ["b/c", "d", "last"]):
+        with written_aside(folder, last="last") as aside:
+            for name in names:
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                (aside / name).write_text(f"{names}")
+        assert list(file_sizes(folder)) == names
+        assert (folder / names[0]).read_text() == f"{names}"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_was_not_finished_never_reaches_the_store(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    path = place(f"memory://{tmp_path}/file.txt")
+    path.write_text("old")
+    with pytest.raises(error), written_aside(path) as aside:
+        aside.write_text("ne")
+        raise error
+    assert path.read_text() == "old"
+    assert not aside.exists()
+
+
+def test_files_are_listed_in_the_order_of_paths_wherever_they_are(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", place(f"memory://{tmp_path}/there")
+    for root in (here, there):
+        for name in ("a/b", "a.b", "a-b/c", "B"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(name)
+    assert list(file_sizes(here)) == list(file_sizes(there)) == ["B", "a/b", "a-b/c", "a.b"]
+    assert tree_digest(here) == tree_digest(there)
+
+
+def test_scratch_is_where_it_is_set_and_the_same_for_each_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "here"))
+    target = place(f"{BUCKET}/data/records/dvqa.arrow")
+    assert scratch(target) == scratch(target)
+    assert scratch(target).parent == tmp_path / "here"
+    assert scratch(target) != scratch(place(f"{BUCKET}/other/records/dvqa.arrow"))
+    shutil.rmtree(tmp_path / "here")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks that are renewed, asked for and given up within a second."""
+    for name, seconds in {"RENEW": 0.2, "EXPIRE": 1.0, "POLL": 0.05, "SETTLE": 0.1}.items():
+        monkeypatch.setattr(f"imp_data.storage.object_lock._{name}_SECONDS", seconds)
+
+
+def holder_of(lock: Path) -> dict[str, Any]:
+    # By one request: between two the lock may be renewed.
+    content: dict[str, Any] = json.loads(first_bytes(lock))
+    return content
+
+
+def test_a_lock_in_the_store_is_renewed_waited_for_and_removed(
+    server: str, hasty: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    order: list[str] = []
+
+    def second() -> None:
+        with held(lock, "records/chats", "mixture second"):
+            order.append("second")
+
+    waiting = Thread(target=second)
+    with held(lock, "records/chats", "mixture first"):
+        waiting.start()
+        time.sleep(2)  # longer than a lock that nobody renews is respected
+        order.append("first")
+        assert holder_of(lock)["for"] == "mixture first"
+    waiting.join(20)
+    assert order == ["first", "second"]
+    assert not is_there(lock)
+    line = f"records/chats: waits for process {os.getpid()} on this machine (mixture first), at it"
+    assert capfd.readouterr().err.count(line) == 1
+
+
+@pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
+def test_a_lock_in_the_store_whose_holder_is_gone_is_taken_over(
+    host: str, server: str, hasty: None, tmp_path: Path
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    told = {"pid": gone.pid, "host": host, "for": "", "since": "2026-01-01 00:00:00", "token": "x"}
+    lock.write_bytes(json.dumps(told).encode())
+    with held(lock, "records/chats"):
+        assert holder_of(lock)["pid"] == os.getpid()
+    assert not is_there(lock)
+
+
+def test_a_run_whose_lock_in_the_store_was_taken_over_does_not_end_well(
+    server: str, hasty: None, tmp_path: Path
+) -> None:
+    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    told = {"pid": 1, "host": "elsewhere", "for": "", "since": "now", "token": "x"}
+    with pytest.raises(UserError) as error, held(lock, "records/chats"):
+        lock.write_bytes(json.dumps(told).encode())
+    assert error.value.problem == (
+        "was taken for abandoned, and taken over by process 1 on elsewhere"
+    )
+    assert holder_of(lock) == told

@@ -1,0 +1,126 @@
+"""A mixture's model in the graph: trained by the command line, once, and told of like any stage."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from conftest import World
+from training_world import STAGES, lay_shapes, manifest
+
+from assets.definitions import graph
+from imp_data.errors import UserError
+from imp_data.pipeline.build import Build
+from imp_data.training import plan
+from imp_data.training.plan import Plan
+
+WITH_TORCH = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")
+TRAINED = {"projector", "adapter", "model"}
+
+
+@pytest.fixture
+def shapes(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose mixture `small` has 8 rows and names the model `small`."""
+    for name in ("OMP_NUM_THREADS", "IMP_WORKERS"):
+        monkeypatch.setenv(name, "1")
+    lay_shapes(world, 6)
+    lay_model(world)
+    return world
+
+
+def lay_model(world: World, **changes: Any) -> None:
+    manifest(world, {n: {**stage, **changes} for n, stage in STAGES.items()})
+
+
+def named(world: World) -> Build:
+    return world.build({"shapes": 8}, model="small")
+
+
+def rebuild(world: World) -> dict[str, dict[str, Any]]:
+    """Metadata by asset of what was materialized."""
+    job = graph(named(world)).resolve_job_def("rebuild")
+    # Up to the model: what becomes of it for a phone is in test_mobile_graph.
+    wanted = [
+        key
+        for key in job.asset_layer.executable_asset_keys
+        if job.asset_layer.get(key).group_name != "mobile"
+    ]
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance, raise_on_error=False, asset_selection=wanted
+        )
+    made = [
+        event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+    ]
+    return {
+        m.asset_key.to_user_string().removeprefix("small/"): {
+            name: v.value for name, v in m.metadata.items()
+        }
+        for m in made
+    }
+
+
+def work(told: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {key: metadata["work"] for key, metadata in told.items() if key in TRAINED}
+
+
+@WITH_TORCH
+@pytest.mark.slow
+def test_a_model_is_trained_once_and_again_only_from_where_it_changed(
+    shapes: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = rebuild(shapes)
+    assert work(first) == dict.fromkeys(TRAINED, "built")
+    assert first["projector"]["steps"] == first["projector"]["projector_steps"] == 2
+    assert first["projector"]["loss by step"].records[0].data["step"] == 1
+    assert "data:image/svg+xml;base64," in first["adapter"]["loss curve"]
+    assert (shapes.data.model("small") / "merged" / "config.json").is_file()
+    capfd.readouterr()
+    assert work(rebuild(shapes)) == dict.fromkeys(TRAINED, "unchanged")
+    assert "nothing had changed" in capfd.readouterr().err
+    model = shapes.manifests / "models" / "small.yaml"
+    said = yaml.safe_load(model.read_text())
+    said["stages"]["adapter"]["learning_rate"] = 0.001
+    model.write_text(yaml.safe_dump(said))
+    assert work(rebuild(shapes)) == {
+        "projector": "unchanged",
+        "adapter": "built",
+        "model": "built",
+    }
+
+
+def test_without_its_libraries_a_model_fails_with_what_to_install(
+    shapes: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plan, "find_spec", lambda name: None)
+    told = rebuild(shapes)
+    assert "mixture" in told and not TRAINED & set(told)
+    said = capfd.readouterr().err
+    assert "the library torch, with which A small model is trained: is not installed" in said
+    assert said.count("pip install 'imp-data[train]'") == 1
+    assert "Traceback" not in said
+
+
+@WITH_TORCH
+def test_what_a_command_says_when_it_fails_is_what_the_step_says(
+    shapes: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lay_model(shapes, precision="fp16")
+    assert not TRAINED & set(rebuild(shapes))
+    said = capfd.readouterr().err
+    assert "stages.projector.precision: fp16 needs a GPU" in said
+    assert "What to do: write bf16 or fp32 into the manifest" in said
+
+
+def test_a_model_of_which_there_is_no_manifest_is_named(world: World) -> None:
+    lay_shapes(world, 6)
+    with pytest.raises(UserError, match=r"models/huge\.yaml: there is no such manifest"):
+        Plan.of(world.build({"shapes": 8}, model="huge"))
+
+
+def test_a_mixture_of_which_there_is_no_manifest_is_named(shapes: World) -> None:
+    lay_model(shapes, mixture="elsewhere")
+    with pytest.raises(UserError, match="is trained on the mixture elsewhere"):
+        graph(named(shapes))

@@ -1,0 +1,137 @@
+"""Two trainings in one folder: one at a time; and what a kill or another recipe costs nobody."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
+
+from conftest import World
+from test_training_merged import merged
+from test_training_run import ADAPTER, command, finished, launch, losses, run_of, shapes
+
+from imp_data.errors import UserError
+from imp_data.storage import held, text_digest
+from imp_data.training.loop import run as run_module
+from imp_data.training.loop.run import train
+from imp_data.training.loop.run_folder import lock_of, make_way
+from imp_data.training.model.merge import merge
+
+__all__ = ["finished", "shapes"]
+TWO_STEPS = ("--max-steps", "2")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_run_waits_for_who_trains_in_the_folder_and_says_so(
+    finished: Path, shapes: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended = list[Path]()
+    waiting = Thread(target=lambda: ended.extend(train(run_of(shapes, finished))))
+    with held(lock_of(finished, "projector"), "projector", "another"):
+        waiting.start()
+        said = ""
+        while "waits for process" not in said and waiting.is_alive():
+            said += capfd.readouterr().err
+            time.sleep(0.01)
+        assert said.startswith(f"projector in {finished}: waits for process ")
+        assert not ended
+    waiting.join(60)
+    assert [path.parent.name for path in ended] == ["projector", "adapter"]
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_trains_and_both_end_well(shapes: World, tmp_path: Path) -> None:
+    words = command(shapes, tmp_path / "both", ADAPTER, *TWO_STEPS)
+    pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=300)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert sorted("is finished" in text for text in told) == [False, True]
+    assert launch(command(shapes, tmp_path / "one", ADAPTER, *TWO_STEPS)).returncode == 0
+    outcomes = [contents(tmp_path / name / "adapter" / "outcome") for name in ("both", "one")]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_run_of_several_processes_that_waited_for_another_says_what_to_do(
+    finished: Path, shapes: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = finished / "projector" / "outcome"
+    aside = outcome.rename(outcome.with_name("aside"))
+
+    @contextmanager
+    def meanwhile(*_: object) -> Iterator[None]:
+        aside.rename(outcome)
+        yield
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(run_module, "held", meanwhile)
+    with pytest.raises(UserError, match="was finished by another run while this one waited"):
+        train(run_of(shapes, finished))
+
+
+def test_a_stage_is_finished_by_its_outcome_which_comes_last(
+    shapes: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    run = run_of(shapes, tmp_path, ADAPTER, max_steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "write_outcome", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(run)
+    adapter = tmp_path / "adapter"
+    assert (adapter / "summary.json").is_file() and not (adapter / "outcome").exists()
+    before = losses(adapter)
+    (outcome,) = train(run)
+    assert {"README.md", "imp.json"} <= set(contents(outcome))
+    assert losses(adapter) == before
+    assert not (adapter / "trained.safetensors").exists()
+
+
+def test_a_run_that_is_begun_anew_leaves_what_others_keep_in_its_folder(tmp_path: Path) -> None:
+    run = tmp_path / "projector"
+    make_way(tmp_path, "projector", text_digest("one recipe"))
+    for name in ("outcome/imp.json", "checkpoints/checkpoint-2/a", "metrics.jsonl", "notes.md"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("text")
+    before = contents(run)
+    make_way(tmp_path, "projector", text_digest("one recipe"))
+    assert contents(run) == before
+    make_way(tmp_path, "projector", text_digest("another"))
+    assert contents(run) == {
+        "begun.json": text_digest("another").encode(),
+        "notes.md": b"text",
+    }
+
+
+def test_a_model_that_is_merged_again_keeps_what_others_put_beside_it(
+    world: World, tmp_path: Path
+) -> None:
+    folder = merged("phi", world, tmp_path)
+    before = contents(folder)
+    card = folder / "README.md"
+    card.write_text(edited := card.read_text().replace("A small model", "My model"))
+    for name, text in {"notes.md": "mine", "runs/1/log": "x"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "model-00001-of-00002.safetensors").write_bytes(b"of an earlier release")
+    merge(tmp_path / "outcome", folder)
+    assert contents(folder) == {
+        **before,
+        "README.kept-1.md": edited.encode(),
+        "notes.md": b"mine",
+        "runs/1/log": b"x",
+    }
