@@ -16,6 +16,8 @@ from imp_data.reports import neighbours
 from imp_data.store import tree_digest
 from imp_data.verify import verify
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["x[1]", "[!a]*?", "{a,b}", "a=1", "100%25", "a#b?c", "~", "s3:", "a b", "ä\u0301"]
 
 
