@@ -39,6 +39,7 @@ def told(folder: Path, *more: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_skips_are_counted_by_their_reason_in_one_closing_line(
     processes: tuple[str, ...], tmp_path: Path
@@ -50,6 +51,7 @@ def test_skips_are_counted_by_their_reason_in_one_closing_line(
     assert last.startswith("1 passed, 5 skipped")
 
 
+@pytest.mark.slow
 def test_without_skips_there_is_no_such_line(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text("def test_that_runs():\n    pass\n")
     assert not [line for line in told(tmp_path) if line.startswith("skipped")]

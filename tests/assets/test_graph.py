@@ -363,6 +363,7 @@ with held(Path(sys.argv[1]), "records/chats", "mixture other"):
 """
 
 
+@pytest.mark.slow
 def test_a_launched_run_that_waits_says_on_the_terminal_for_whom(
     world: World, tmp_path: Path
 ) -> None:
@@ -456,6 +457,7 @@ def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
     assert loaded(code, tmp_path) == "[]"
 
 
+@pytest.mark.slow
 def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
     code = "from assets.definitions import defs; print(len(list(defs.assets)))"
     named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
@@ -463,6 +465,7 @@ def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
     assert int(named) == int(loaded(code, tmp_path)) - len(model), "inputs for world, and no model"
 
 
+@pytest.mark.slow
 def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
     own = {"DAGSTER_HOME": str(tmp_path), "IMP_MIXTURE": "manifests/mixtures/imp-2m.yaml"}

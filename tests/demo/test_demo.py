@@ -39,6 +39,8 @@ QUOTAS = {
 }
 KILLS = 5
 
+pytestmark = pytest.mark.slow
+
 
 def demo_build(root: Path) -> Build:
     return Build(load_recipe(DEMO), DataDir(root))
@@ -138,7 +140,6 @@ def test_a_second_build_does_no_work(demo: Build) -> None:
     assert [asset for asset, result in rebuild(demo).items() if result.built] == []
 
 
-@pytest.mark.slow
 def test_another_directory_and_one_worker_give_the_same_bytes(
     demo: Build, tmp_path: Path, workers: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +154,6 @@ def test_another_directory_and_one_worker_give_the_same_bytes(
     assert tree_digest(folders[0]) == tree_digest(folders[1])
 
 
-@pytest.mark.slow
 def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(
     demo: Build, tmp_path: Path
 ) -> None:
@@ -235,7 +235,6 @@ def test_a_record_file_that_was_altered_after_unpacking_is_named(
     assert build.raw(name).digest == demo.raw(name).digest
 
 
-@pytest.mark.slow
 def test_an_altered_file_that_was_deleted_is_drawn_again(demo: Build, tmp_path: Path) -> None:
     root = linked(demo.data.root, tmp_path / "again")
     build = demo_build(root)

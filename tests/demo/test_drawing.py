@@ -118,6 +118,7 @@ def test_a_pie_adds_up_to_a_hundred_percent() -> None:
     assert all(sum(chart.values) == 100 for chart in charts if chart.kind == "pie")
 
 
+@pytest.mark.slow
 def test_bars_reach_as_high_as_their_values() -> None:
     for seed in SEEDS:
         chart = draw_bar_chart(random.Random(seed))

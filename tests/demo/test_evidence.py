@@ -1,6 +1,7 @@
 """Does the demo's model see? Cards it never saw, asked of with the picture and with grey."""
 
 import json
+import os
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -70,9 +71,9 @@ def test_no_question_on_a_card_tells_how_many_things_there_are() -> None:
 
 
 @pytest.fixture
-def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
-    """The demo with its mixtures built, and nothing trained yet."""
-    build = Build(load_recipe(DEMO), DataDir(tmp_path))
+def plan(tmp_path: Path) -> Iterator[Plan]:
+    """The demo with its mixtures built: in IMP_DEMO, where a finished one is not trained again."""
+    build = Build(load_recipe(DEMO), DataDir(Path(os.environ.get("IMP_DEMO") or tmp_path)))
     found = Plan.of(build)
     assert found
     for each in (build, *found.other_mixtures):

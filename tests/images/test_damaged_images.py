@@ -202,6 +202,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_or_never_ends_costs_its_picture_alone(tmp_path: Path) -> None:
     world = World(tmp_path)
     lay_gallery(world, {name: data for name, (data, _) in TRAPS.items()}, count=40)

@@ -31,9 +31,12 @@ ASKING = Asking(
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 DESK, PHONE = (1200, 800), (390, 844)
 
-pytestmark = pytest.mark.skipif(
-    not (BROWSER.exists() and DRIVER.exists()), reason=f"{BROWSER} or {DRIVER} is not there"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BROWSER.exists() and DRIVER.exists()), reason=f"{BROWSER} or {DRIVER} is not there"
+    ),
+]
 
 
 class Page:

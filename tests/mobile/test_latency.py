@@ -40,6 +40,7 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_protocol_is_the_paper_s(exported: Path) -> None:
     report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
     large, small = report.rows
@@ -142,6 +143,7 @@ def test_a_server_that_ends_at_once_is_named_and_its_log_shown(
     assert "error: unknown option" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:
     export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
     report = quality(model, tmp_path, drawn_cases(), Settings(context=512, threads=1))
@@ -185,6 +187,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
     return ended.value.code
 
 
+@pytest.mark.slow
 def test_the_commands_measure_draw_and_bundle(
     model: Path,
     exported: Path,

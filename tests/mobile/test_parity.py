@@ -49,6 +49,7 @@ def compared(model: Path, out: Path, bits: tuple[int, ...] = (16,), size: int = 
     return parity(model, out, drawn_cases(), QUIET)
 
 
+@pytest.mark.slow
 def test_every_precision_and_resolution_answers_as_pytorch_does(
     model: Path, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [Precision.Q8_0, Precision.Q4_0])
 def test_its_memory_is_what_a_conversation_was_seen_to_take(
     larger: Path, precision: Precision

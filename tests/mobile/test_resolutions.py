@@ -77,6 +77,7 @@ def for_384(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(folder, image_size=384, tokenizer=byte_level_tokenizer())
 
 
+@pytest.mark.slow
 def test_a_model_for_384_answers_at_196_as_pytorch_with_the_interpolated_table(
     for_384: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def tower_shape() -> dict[str, Any]:
     return {name: stated[name] for name in MODEL["vision_tower"]["config"] if name in stated}
 
 
+@pytest.mark.slow
 def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Path) -> None:
     merged, bundle = trained_at_196(world, tmp_path)
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])

@@ -36,6 +36,8 @@ from imp_data.training.loop.run import Run, train
 from imp_data.training.model.merge import merge
 from imp_data.training.model.model_folder import load_processor
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 QUIET = Settings(context=512, threads=1, exact=True)
 KINDS: list[tuple[Architecture, str]] = [("phi", "phi2"), ("qwen2", "qwen"), ("phi3", "phi3")]

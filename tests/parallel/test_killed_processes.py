@@ -303,6 +303,7 @@ def nap(number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_a_piece_that_neither_ends_nor_works_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

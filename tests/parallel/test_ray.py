@@ -139,6 +139,7 @@ def crash_at_three(number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_both_nodes_work_and_results_come_in_order(nodes: TwoNodes) -> None:
     results = list(map_ordered(node_of, range(30)))
     assert [number for number, _ in results] == list(range(30))
@@ -168,6 +169,7 @@ def test_an_error_comes_through_as_it_was_raised(nodes: TwoNodes) -> None:
     assert str(error.value) == "f.json: is damaged\n  What to do: mend it"
 
 
+@pytest.mark.slow
 def test_what_a_killed_node_was_at_is_done_again_on_the_other(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:
@@ -254,6 +256,7 @@ def test_the_demo_has_the_same_digests_on_ray(
     assert_same(build, local)
 
 
+@pytest.mark.slow
 def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
     nodes: TwoNodes,
     drawn_demo: DataDir,
@@ -296,6 +299,7 @@ def engine_elsewhere(home: Path, **settings: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=home, env=told, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_without_an_address_a_ray_of_this_machine_is_started(tmp_path: Path) -> None:
     done = engine_elsewhere(tmp_path, IMP_WORKERS="1")
     assert (done.returncode, done.stdout) == (0, "[3, 2, 1, 0, 1, 2]\n"), done.stderr

@@ -149,6 +149,7 @@ def leftovers(root: Path) -> list[Path]:
     return [p for p in root.rglob("*") if p.name.endswith((".partial", ".part", ".journal"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pair",
     [("small", "small"), ("small", "other"), ("small", "strict"), ("small", "later")],
@@ -176,6 +177,7 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stderr.readline()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asset", ["raw/photos", "records/photos", "images/photos", "mixture", "card"]
 )
@@ -271,6 +273,7 @@ class Slow(Handler):
         super().do_GET()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [("small", "small"), ("small", "other")], ids="-".join)
 def test_two_runs_fetch_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: Path) -> None:
     world = World(tmp_path / "published")
@@ -324,6 +327,7 @@ def test_two_runs_that_draw_the_world_at_once_leave_it_whole(drawn: Path) -> Non
     assert on_disk == world.figures["files"] and len(on_disk) > 40
 
 
+@pytest.mark.slow
 def test_two_runs_may_be_the_first_of_a_dagster_instance(tmp_path: Path) -> None:
     settings = (ROOT / "dagster.yaml").read_text().replace(".dagster", f"{tmp_path}/.dagster")
     (tmp_path / "dagster.yaml").write_text(settings)

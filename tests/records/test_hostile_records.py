@@ -181,6 +181,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["array", "lines", "by id"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_looked_at_in_search_of_records_grows_with_the_file_and_no_faster(

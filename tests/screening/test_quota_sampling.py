@@ -247,6 +247,7 @@ def test_drawing_lazily_passes_what_screening_everything_first_would(
     assert opened == list(dict.fromkeys(asked))  # each picture once
 
 
+@pytest.mark.slow
 @given(st.lists(KINDS, max_size=20), st.integers(0, 12), st.randoms(use_true_random=False))
 def test_the_draw_does_not_depend_on_the_order_of_upstream(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], quota: int, random: Any
@@ -258,6 +259,7 @@ def test_the_draw_does_not_depend_on_the_order_of_upstream(
     assert first == again
 
 
+@pytest.mark.slow
 @given(st.lists(KINDS, min_size=1, max_size=20), st.integers(0, 12))
 def test_one_more_upstream_record_changes_at_most_one_row(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], quota: int

@@ -283,6 +283,7 @@ def new(two: Two, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: c for name, c in contents(other.folder).items() if name not in FOREIGN}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_mixture_that_is_replaced_is_the_old_or_the_new_one_at_every_kill(
     way: str, two: Two, new: dict[str, bytes], tmp_path: Path

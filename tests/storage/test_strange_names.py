@@ -16,6 +16,8 @@ from imp_data.mixture.verify import verify
 from imp_data.storage import tree_digest
 from imp_data.storage.paths import place
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["x[1]", "[!a]*?", "{a,b}", "a=1", "100%25", "a#b?c", "~", "s3:", "a b", "ä\u0301"]
 
 

@@ -307,6 +307,7 @@ def lay_weights(world: World, architecture: str, folder: Path) -> tuple[Any, Any
     return whole, siglip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_weights_are_taken_from_a_folder(architecture: str, world: World, tmp_path: Path) -> None:
     whole, siglip = lay_weights(world, architecture, tmp_path)

@@ -91,6 +91,7 @@ TEXT = (st.lists(SCRAPS, min_size=1, max_size=6).map("".join) | st.text(min_size
 CHATS = ("phi2", "qwen", "phi3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @given(texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4))
 @settings(max_examples=1000)
@@ -107,6 +108,7 @@ def test_ids_and_labels_of_text_alone(name: str, texts: list[tuple[str, str]]) -
     assert found.labels.tolist() == labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @given(
     texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4),

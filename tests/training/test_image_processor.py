@@ -71,6 +71,7 @@ def pixels_alone(folder: Path, files: dict[str, bytes]) -> dict[str, list[Any]]:
     return {name: [np.load(kind / f"{name}.npy") for kind in kinds] for name in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "how"), [*((one, "square") for one in ARCHITECTURES), ("qwen2", "pad")]
 )

@@ -103,6 +103,7 @@ def test_without_its_libraries_a_model_fails_with_what_to_install(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @WITH_TORCH
 def test_what_a_command_says_when_it_fails_is_what_the_step_says(
     shapes: World, capfd: pytest.CaptureFixture[str]

@@ -162,6 +162,7 @@ def cosine(step: int, total: int, rate: float, warmup: float) -> float:
     return rate * 0.5 * (1 + np.cos(np.pi * (step - rising) / (total - rising)))
 
 
+@pytest.mark.slow
 def test_the_rate_rises_for_three_hundredths_and_falls_by_a_cosine(
     shapes: World, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def network_of(world: World) -> Any:
     return build(model(world), tokenizer())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["projector", "adapter"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -212,6 +214,7 @@ def test_it_learns_in_either_precision_with_and_without_checkpointing(
     assert found[-1] < 0.9 * found[0]
 
 
+@pytest.mark.slow
 def test_recomputing_activations_changes_no_loss(shapes: World, tmp_path: Path) -> None:
     found = []
     for checkpointing in (False, True):
@@ -237,6 +240,7 @@ def test_the_first_stage_learns_captions_and_passes_over_talks(
     assert not (tmp_path / "projector/outcome/whole.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "modality_length", "packed"])
 def test_each_sampler_trains(sampler: str, shapes: World, tmp_path: Path) -> None:
     stage = {**STAGES["projector"], "sampler": sampler, "epochs": 2, "save_steps": 100}
@@ -506,6 +510,7 @@ def test_another_error_is_not_taken_for_one_of_memory(
         train(run_of(shapes, tmp_path, ADAPTER))
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_line_and_status_1(shapes: World, tmp_path: Path) -> None:
     done = launch(
         command(shapes, tmp_path, {"projector": {**STAGES["projector"], "precision": "fp16"}})

@@ -254,6 +254,7 @@ def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) 
     return torch.cat(losses).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "per_device", "weighting"),
     [
