@@ -26,16 +26,16 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
     )
     def images() -> Result:
         result = build.images(source)
-        pictures, statuses = result.figures["pictures"], result.figures["statuses"]
+        count, statuses = result.figures["pictures"], result.figures["statuses"]
         told = {**counts("status", statuses, "pictures"), **columns(SCHEMA)}
-        summary = "pictures deferred" if build.deferred else _summary(pictures, statuses)
+        summary = "pictures deferred" if build.deferred else _summary(count, statuses)
         return report(
-            result, summary, told, rows=pictures, path=build.data.fingerprints(build.name, source)
+            result, summary, told, rows=count, path=build.data.fingerprints(build.name, source)
         )
 
     return images
 
 
-def _summary(pictures: int, statuses: dict[str, int]) -> str:
+def _summary(count: int, statuses: dict[str, int]) -> str:
     broken = [f"{n:,} {status}" for status, n in statuses.items() if status != "ok"]
-    return ", ".join([counted(pictures, "picture"), *broken])
+    return ", ".join([counted(count, "picture"), *broken])

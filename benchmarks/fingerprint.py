@@ -40,7 +40,7 @@ from PIL import Image
 from imp_data.images import decoding
 from imp_data.images import fingerprint as ours
 from imp_data.images.fingerprint_cache import fingerprints_of
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
 _CHUNK = 100  # so large that what the pool itself does counts for little
@@ -88,8 +88,8 @@ def _draw(number: int, folder: Path) -> None:
 def with_ours(paths: Sequence[str], side: int | None = None) -> list[int]:
     decoding._DECODED_SIDE_PX = side or decoding._DECODED_SIDE_PX
     folder = Path(paths[0]).parent
-    shelf, limits = Shelf(folder, folder, ()), Limits()
-    found = ours.fingerprints([os.path.basename(path) for path in paths], shelf, limits)
+    reader, limits = ImageReader(folder, folder, ()), Limits()
+    found = ours.fingerprints([os.path.basename(path) for path in paths], reader, limits)
     assert all(one.status == "ok" for one in found)
     return [one.phash or 0 for one in found]
 
@@ -157,11 +157,11 @@ def timed_engine(workers: int, paths: list[str]) -> Any:
     """The pass as a build runs it: rows sent back by the engine's processes; 1 is this process."""
     os.environ["IMP_WORKERS"] = str(workers)
     folder = Path(paths[0]).parent
-    names, shelf = [Path(path).name for path in paths], Shelf(folder, folder, ())
+    names, reader = [Path(path).name for path in paths], ImageReader(folder, folder, ())
     with redirect_stderr(io.StringIO()):
-        fingerprints_of("", names[:200], shelf, Limits())
+        fingerprints_of("", names[:200], reader, Limits())
         begun = time.perf_counter()
-        rows = fingerprints_of("", names, shelf, Limits())
+        rows = fingerprints_of("", names, reader, Limits())
         return time.perf_counter() - begun, [row.phash or 0 for row in rows]
 
 

@@ -28,7 +28,7 @@ import scale
 from PIL import Image
 from recipe import Recipe
 
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Folder
 from imp_data.mixture.arrow_dataset import write_index, write_shard
 from imp_data.sample import SAMPLE_SCHEMA
@@ -85,7 +85,7 @@ def jpeg(seed: int) -> bytes:
     return out.getvalue()
 
 
-def lay(folder: Path, made: list[dict[str, Any]]) -> Shelf:
+def lay(folder: Path, made: list[dict[str, Any]]) -> ImageReader:
     """A mixture's folder, LLaVA's JSON of the same, and the zip with its pictures."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "raw" / "zip").mkdir(parents=True)
@@ -115,7 +115,9 @@ def lay(folder: Path, made: list[dict[str, Any]]) -> Shelf:
     write_index(folder, {"data.arrow": "0" * 64}, len(rows))
     (folder / "mixture.json").write_text("{}")
     (folder / "llava.json").write_text(json.dumps(rows))
-    return Shelf(folder / "images", folder / "raw", (("zip", Folder(path="p", file="all.zip")),))
+    return ImageReader(
+        folder / "images", folder / "raw", (("zip", Folder(path="p", file="all.zip")),)
+    )
 
 
 def padding(lengths: Any, words: Any) -> dict[str, float]:
@@ -225,7 +227,7 @@ def main() -> None:
     from imp_data.training.data.preflight import accepted, preflight, report_text
 
     made = records(asked.rows)
-    shelf = lay(asked.folder, made)
+    reader = lay(asked.folder, made)
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
     tokenizer = prepared(byte_level_bpe(texts, 8000), PHI2)
     begun = time.perf_counter()
@@ -243,8 +245,8 @@ def main() -> None:
     if asked.only is None:
         del made
         sizes = Figures(SIDE, IMAGE_TOKENS, "square", MAX_LENGTH)
-        ours = MixtureDataset(asked.folder, shelf, tokenizer, PHI2, sizes)
-        recipe = Recipe(asked.folder / "llava.json", shelf, tokenizer, SIDE)
+        ours = MixtureDataset(asked.folder, reader, tokenizer, PHI2, sizes)
+        recipe = Recipe(asked.folder / "llava.json", reader, tokenizer, SIDE)
         figures["loader"] = {}
         for workers in (1, 2):
             for name, dataset, collate in (

@@ -23,7 +23,11 @@ from rehearsal import elsewhere, peak_mib
 from scale import captions, mix665k
 
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer, picture_names
+from imp_data.images.fingerprint_cache import (
+    fingerprint_table,
+    fingerprint_writer,
+    hash_image_paths,
+)
 from imp_data.mixture.arrow_dataset import write_index, write_shard
 from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.mixture_json import root_digest
@@ -51,7 +55,7 @@ def samples(scale: float) -> Iterator[dict[str, Any]]:
         else:
             image = record.get("image")
         source = "llava_665k" if number < round(_MIX * scale) else "allava_instruct"
-        name = int(picture_names([image])[0])
+        name = int(hash_image_paths([image])[0])
         yield {
             "id": f"{source}/{number:016x}",
             "source": source,
@@ -96,7 +100,7 @@ def fingerprints(rows: Iterable[dict[str, Any]], seen: dict[int, None]) -> Itera
     for row in rows:
         if row["image"] is None:
             continue
-        name = int(picture_names([row["image"]])[0])
+        name = int(hash_image_paths([row["image"]])[0])
         if name not in seen:
             seen[name] = None
             hashed = hashed ^ 0b101 if len(seen) % _ALIKE_EVERY == 0 else name

@@ -27,7 +27,7 @@ from demo.drawing.album import scene
 from imp_data.images.fingerprint import Fingerprint, fingerprints
 from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer
 from imp_data.images.hamming import band_radii, index, masks, nearest_within
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
 DRAWN, SIDE_PX, QUALITY = 300, 256, 95
@@ -93,10 +93,12 @@ def measured(plan: argparse.Namespace) -> Rates:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = draw(folder)
-        shelf, limits = Shelf(folder, folder, ()), Limits()
+        reader, limits = ImageReader(folder, folder, ()), Limits()
         rows: list[Fingerprint] = []
-        fingerprints(images[:1], shelf, limits)  # libraries are loaded once a worker, not a picture
-        looking = seconds(lambda: rows.extend(fingerprints(images, shelf, limits)))
+        fingerprints(
+            images[:1], reader, limits
+        )  # libraries are loaded once a worker, not a picture
+        looking = seconds(lambda: rows.extend(fingerprints(images, reader, limits)))
         worker_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gathering, row_bytes = gather(rows * 200, folder / "rows.parquet")
     numbers = np.random.default_rng(1)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import IGNORED
 from imp_data.training.data.sampling import modality_length_order
@@ -23,11 +23,11 @@ PICTURE = -200  # where a picture's features go, as in the original
 class Recipe:
     """The recipe's dataset: rows as Python objects, rounds tokenized again, HF's processor."""
 
-    def __init__(self, path: Path, shelf: Shelf, tokenizer: Any, side: int) -> None:
+    def __init__(self, path: Path, reader: ImageReader, tokenizer: Any, side: int) -> None:
         from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
         self.rows = json.loads(path.read_bytes())
-        self.shelf, self.tokenizer, self.side = shelf, tokenizer, side
+        self.reader, self.tokenizer, self.side = reader, tokenizer, side
         size, half = {"height": side, "width": side}, [0.5, 0.5, 0.5]
         self.processor = SiglipImageProcessorPil(size=size, image_mean=half, image_std=half)
 
@@ -40,7 +40,7 @@ class Recipe:
         turns = copy.deepcopy(row["conversations"])
         pixels = np.zeros((3, self.side, self.side), np.float32)
         if row["image"]:
-            picture = Image.open(BytesIO(self.shelf.read(row["image"], 1 << 30))).convert("RGB")
+            picture = Image.open(BytesIO(self.reader.read(row["image"], 1 << 30))).convert("RGB")
             pixels = self.processor(picture)["pixel_values"][0]
         segments = TEMPLATES["phi2"].segments(turns)
         ids = self._ids("".join(segment.text for segment in segments))

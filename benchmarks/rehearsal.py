@@ -34,14 +34,18 @@ import pyarrow.parquet as pq
 import scale
 
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer, picture_names
+from imp_data.images.fingerprint_cache import (
+    fingerprint_table,
+    fingerprint_writer,
+    hash_image_paths,
+)
 from imp_data.images.hamming import Hashes, index, nearest_within
 from imp_data.ledger import Outcome, Reason
 from imp_data.manifests import Benchmark, Expect, File, Recipe, load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks, records_checks, screened_checks
 from imp_data.pipeline.run_all import stages
-from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA, read_pack
+from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA, read_benchmark_index
 from imp_data.storage import arrow_batches, digest_of_files, write_stamp, xxh3_keys
 from imp_data.storage.data_dir import DataDir
 
@@ -189,13 +193,13 @@ def make_up_fingerprints(build: Build, source: str) -> None:
     """
     faults = source != "llava_665k"
     chance = random.Random(source)
-    pack = read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
+    pack = read_benchmark_index(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
     rows: dict[int, Fingerprint] = {}
     names: list[int] = []
     keys: list[int] = []
     for batch in arrow_batches(build.data.records(source), ["id", "image"]):
         images = batch.column("image").to_pylist()
-        names += picture_names(images).tolist()
+        names += hash_image_paths(images).tolist()
         keys += xxh3_keys(build.recipe.mixture.seed, batch.column("id").to_pylist())
         for image, name in zip(images, names[-len(images) :], strict=True):
             if image is not None and name not in rows:

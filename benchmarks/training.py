@@ -31,7 +31,7 @@ from torch import nn
 import imp_data.training.loop.stage as stage_module
 from imp_data.manifests.model import Model, Stage, load_model
 from imp_data.training.data.batch_sampler import Packing, steps_of
-from imp_data.training.data.mixture_input import Corpus
+from imp_data.training.data.mixture_input import MixtureInput
 from imp_data.training.data.preflight import accepted, preflight
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.loop.reporting import Reporter, read_metrics
@@ -55,7 +55,7 @@ class Setting(NamedTuple):
     model: Model
     stage: Stage
     folder: Path
-    shelf: Any
+    reader: Any
     tokenizer: Any
     rows: Any
     lengths: Any
@@ -129,8 +129,8 @@ def ours(setting: Setting, sampler: str) -> Seen:
     shutil.rmtree(run, ignore_errors=True)
     job = Job("adapter", stage, run, WARM + setting.steps, setting.workers)
     args = arguments(job)
-    corpus = Corpus(setting.folder, "made", len(setting.lengths), "", {})
-    data = data_of(setting.model, stage, corpus, setting.tokenizer, setting.shelf, setting.folder)
+    corpus = MixtureInput(setting.folder, "made", len(setting.lengths), "", {})
+    data = data_of(setting.model, stage, corpus, setting.tokenizer, setting.reader, setting.folder)
     reset_peak()
     Watch.spent.clear()
     stage_module.Reporter = Watch  # type: ignore[misc]
@@ -205,7 +205,7 @@ def recipe_loader(setting: Setting) -> Any:
     rows, size = recipe_rows(setting).tolist(), setting.stage.per_device_batch
     path = setting.folder / "llava.json"
     return torch.utils.data.DataLoader(
-        Recipe(path, setting.shelf, setting.tokenizer, setting.model.image_size),
+        Recipe(path, setting.reader, setting.tokenizer, setting.model.image_size),
         batch_sampler=[rows[n : n + size] for n in range(0, len(rows), size)],
         num_workers=setting.workers,
         collate_fn=apart,
@@ -293,7 +293,7 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
                 head = "<image>\n" if "<image>" in turn["value"] else ""
                 text = turn["value"].replace("<image>", "").strip()
                 turn["value"] = head + (text[: -(-len(text) // 4)].strip() or "a")
-    shelf = loader.lay(folder, made)
+    reader = loader.lay(folder, made)
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
     tokenizer = loader.prepared(loader.byte_level_bpe(texts, 8000), loader.PHI2)
     limits = (model.image_tokens, model.max_length)
@@ -303,7 +303,7 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
     stage = stage_of(model, 4)
     with torch.device("meta"):
         cost = operations.cost_of(attach(build(model, tokenizer), stage))
-    return Setting(model, stage, folder, shelf, tokenizer, kept, lengths, learned, words, cost)
+    return Setting(model, stage, folder, reader, tokenizer, kept, lengths, learned, words, cost)
 
 
 def measured(setting: Setting, rounds: int) -> dict[str, Seen]:
@@ -344,10 +344,17 @@ def told(setting: Setting, seen: dict[str, Seen]) -> dict[str, Any]:
 def fed(setting: Setting, workers: int) -> float:
     """Samples a second of the loader alone."""
     stage = setting.stage
-    corpus = Corpus(setting.folder, "made", len(setting.lengths), "", {})
+    corpus = MixtureInput(setting.folder, "made", len(setting.lengths), "", {})
     plain_order = stage.model_copy(update={"sampler": "random"})
     data = data_of(
-        *(setting.model, plain_order, corpus, setting.tokenizer, setting.shelf, setting.folder)
+        *(
+            setting.model,
+            plain_order,
+            corpus,
+            setting.tokenizer,
+            setting.reader,
+            setting.folder,
+        )
     )
     count = min(600, len(setting.lengths) - 100)
     return loader.feed(data.dataset, data.collate, workers, count)["samples_per_s"]

@@ -123,7 +123,7 @@ class Verdict(NamedTuple):
     evidence: dict[str, Any]
 
 
-class Mend(NamedTuple):
+class AppliedRepair(NamedTuple):
     """A repair with what stood there before."""
 
     repair: Repair
@@ -151,7 +151,7 @@ RECORDS_LEDGER_SCHEMA = pa.schema(
 LEDGER_SCHEMA = pa.schema([f for f in RECORDS_LEDGER_SCHEMA if f.name != "sample"])
 
 
-class MendedField(BaseModel):
+class RepairedField(BaseModel):
     """One repair as the ledger holds it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -173,7 +173,7 @@ class LedgerRow(BaseModel):
     stage: Stage = Field(description="where the outcome was decided")
     reason: Reason | None = Field(description="null for what was kept")
     evidence: str | None = Field(description="a small JSON object")
-    repairs: tuple[MendedField, ...]
+    repairs: tuple[RepairedField, ...]
 
 
 def evidence_json(evidence: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import xxhash
 from pydantic import BaseModel, ConfigDict, Field
 
-from imp_data.ledger import Mend, Verdict
+from imp_data.ledger import AppliedRepair, Verdict
 
 IMAGE_TOKEN = "<image>"
 
@@ -113,7 +113,7 @@ class Row:
     ordinal: int
     value: Any
     upstream_id: str | None = None
-    mends: list[Mend] = field(default_factory=list)
+    mends: list[AppliedRepair] = field(default_factory=list)
     raw: bytes = b""
     file: str = ""
     passed_over: tuple[str, ...] = ()  # fields that were not read
@@ -130,7 +130,7 @@ class Draft:
     subset: str
     image: str | None
     turns: list[tuple[str, str]]
-    mends: list[Mend] = field(default_factory=list)
+    mends: list[AppliedRepair] = field(default_factory=list)
 
 
 class Refused(NamedTuple):

@@ -11,9 +11,9 @@ from hostile.tar_cases import TARS
 from hostile.zip_cases import ZIPS
 
 from imp_data.errors import UserError
-from imp_data.images.reader import DamagedMember, Shelf, TooManyBytes
+from imp_data.images.reader import DamagedMember, ImageReader, TooManyBytes
 from imp_data.manifests import Folder, Limits
-from imp_data.raw.extract import unpack
+from imp_data.raw.extract import extract
 from trials import Outcome
 
 _SECONDS, _MIB = 20.0, 150
@@ -64,11 +64,13 @@ def _held(folder: Path, file: str, data: bytes) -> tuple[list[bytes | str], obje
     home.mkdir(parents=True)
     (home / file).write_bytes(data)
     (home / "own.json").write_bytes(_OWN)
-    shelf = Shelf(folder / "images", folder / "raw", (("birds", Folder(path="birds", file=file)),))
-    found = [_found(shelf, name) for name in ("owl.png", "jay.png")]
+    reader = ImageReader(
+        folder / "images", folder / "raw", (("birds", Folder(path="birds", file=file)),)
+    )
+    found = [_found(reader, name) for name in ("owl.png", "jay.png")]
     laid: object
     try:
-        unpack(home / file, "sha", ["*"], home, _LIMITS)
+        extract(home / file, "sha", ["*"], home, _LIMITS)
         files = {path.relative_to(home).as_posix(): path for path in home.rglob("*")}
         laid = {
             name: path.read_bytes()
@@ -92,9 +94,9 @@ def _harm(folder: Path, file: str, data: bytes) -> str | None:
     return f"{sorted(outside)} lies outside the folder" if outside else None
 
 
-def _found(shelf: Shelf, name: str) -> bytes | str:
+def _found(reader: ImageReader, name: str) -> bytes | str:
     try:
-        return shelf.read(f"birds/{name}", _MOST_IMAGE_BYTES)
+        return reader.read(f"birds/{name}", _MOST_IMAGE_BYTES)
     except FileNotFoundError:
         return MISSING
     except DamagedMember:

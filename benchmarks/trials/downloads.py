@@ -17,7 +17,7 @@ import httpx
 from scripted_server import Answer, Pause, Request, Reset, Step, scripted
 
 from imp_data.errors import UserError
-from imp_data.manifests import File, Pictures
+from imp_data.manifests import File, ImageCollection
 from imp_data.manifests.lockfile import Locks
 from imp_data.raw import download, minimum_speed, redirects
 from imp_data.raw.fetch import obtain
@@ -416,7 +416,7 @@ def hurried() -> Iterator[None]:
         yield
 
 
-def manifest_of(fault: Fault, stated: str, url: str) -> Pictures:
+def manifest_of(fault: Fault, stated: str, url: str) -> ImageCollection:
     """A manifest that states so much of the fault's file."""
     digest = hashlib.sha256(fault.body).hexdigest()
     file = File(
@@ -427,7 +427,7 @@ def manifest_of(fault: Fault, stated: str, url: str) -> Pictures:
         max_bytes=MOST_BYTES,
     )
     about = {"name": "birds", "title": "Birds", "homepage": "", "license": "MIT"}
-    return Pictures(**about, files=(file,), folders=({"path": "birds"},))
+    return ImageCollection(**about, files=(file,), folders=({"path": "birds"},))
 
 
 def failure(fault: Fault, stated: str, folder: Path) -> str | None:

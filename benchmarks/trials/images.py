@@ -8,7 +8,7 @@ from hostile.apart import apart
 from hostile.image_cases import IMAGES
 from hostile.images import encoded, jpeg, photo, png
 
-from imp_data.images.decoding import rgb_of
+from imp_data.images.decoding import decode_rgb
 from imp_data.images.fingerprint import look
 from imp_data.images.refusals import NoImage, TooManyPixels
 from imp_data.manifests import Limits
@@ -55,7 +55,7 @@ def _looked_at(data: bytes) -> tuple[str, str | None]:
     """The status by the quick decoder, and what Pillow's whole decode says otherwise."""
     seen = look(data, _LIMITS)
     try:
-        rgb_of(data, _LIMITS.max_pixels)
+        decode_rgb(data, _LIMITS.max_pixels)
         other, why = "ok", ""
     except TooManyPixels as error:
         other, why = "too_large", str(error)

@@ -267,7 +267,7 @@ def wrong_mixture(folder: Path) -> str | None:
     from imp_data.mixture.ledger_queries import diff, explain
     from imp_data.mixture.verify import verify
     from imp_data.pipeline.card_stage import write_card
-    from imp_data.training.data.mixture_input import opened
+    from imp_data.training.data.mixture_input import open_mixture
     from imp_data.training.data.shards import Shards
 
     mixture = folder / "trial/mixtures/small"
@@ -277,7 +277,7 @@ def wrong_mixture(folder: Path) -> str | None:
         lambda: explain(mixture, "1"),
         lambda: diff(mixture, mixture),
         lambda: neighbours(mixture, []),
-        lambda: opened(mixture),
+        lambda: open_mixture(mixture),
         lambda: Shards(mixture),
     ]
     if not set(FOREIGN.values()) <= set(contents(mixture.parent).values()):

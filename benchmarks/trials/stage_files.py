@@ -233,13 +233,13 @@ def readers_fail_well(mixture: Path) -> str | None:
     from imp_data.errors import UserError
     from imp_data.mixture.duplicates.report import neighbours
     from imp_data.mixture.ledger_queries import diff, explain
-    from imp_data.training.data.mixture_input import opened
+    from imp_data.training.data.mixture_input import open_mixture
 
     for reader in (
         lambda: explain(mixture, "1"),
         lambda: diff(mixture, mixture),
         lambda: neighbours(mixture, []),
-        lambda: opened(mixture),
+        lambda: open_mixture(mixture),
     ):
         try:
             reader()

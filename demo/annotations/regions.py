@@ -4,7 +4,7 @@ import random
 import re
 
 from demo.annotations.questions import Exchange, names
-from demo.drawing.album import Picture
+from demo.drawing.album import DrawnImage
 from demo.drawing.ink import Box
 from demo.drawing.scenes import Scene
 
@@ -59,7 +59,7 @@ def _smallest_side(box: Box) -> int:
 
 
 def region_exchanges(
-    picture: Picture[Scene], rng: random.Random, most: int, *, whole_things: bool = False
+    picture: DrawnImage[Scene], rng: random.Random, most: int, *, whole_things: bool = False
 ) -> list[Exchange]:
     """Box for phrase or phrase for box, at most so many."""
     found = [r for r in regions(picture.facts) if not (whole_things and _PART.search(r[0]))]

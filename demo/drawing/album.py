@@ -20,7 +20,7 @@ Name = str | int
 _NOTHING: Final = Image.new("RGB", (1, 1))
 
 
-class Picture(NamedTuple, Generic[Facts]):
+class DrawnImage(NamedTuple, Generic[Facts]):
     """What is in a picture, its file, and its width and height in pixels."""
 
     facts: Facts
@@ -51,7 +51,7 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: int | bytes) -> b
     return out.getvalue()
 
 
-def opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     """The picture in a file."""
     image = Image.open(io.BytesIO(data))
     image.load()
@@ -59,47 +59,47 @@ def opened(data: bytes) -> Image.Image:
 
 
 @cache
-def scene(*name: Name, form: str = "JPEG") -> Picture[Scene]:
+def scene(*name: Name, form: str = "JPEG") -> DrawnImage[Scene]:
     drawn = draw_scene(seeded("scene", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def cover(*name: Name, form: str = "JPEG") -> Picture[Cover]:
+def cover(*name: Name, form: str = "JPEG") -> DrawnImage[Cover]:
     drawn = draw_cover(seeded("cover", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def page(*name: Name, form: str = "PNG") -> Picture[Page]:
+def page(*name: Name, form: str = "PNG") -> DrawnImage[Page]:
     drawn = draw_page(seeded("page", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def infographic(*name: Name, form: str = "JPEG") -> Picture[Infographic]:
+def infographic(*name: Name, form: str = "JPEG") -> DrawnImage[Infographic]:
     drawn = draw_infographic(seeded("infographic", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def bar_chart(*name: Name, form: str = "PNG") -> Picture[BarChart]:
+def bar_chart(*name: Name, form: str = "PNG") -> DrawnImage[BarChart]:
     drawn = draw_bar_chart(seeded("bar chart", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def statista_chart(*name: Name, form: str = "PNG") -> Picture[StatistaChart]:
+def statista_chart(*name: Name, form: str = "PNG") -> DrawnImage[StatistaChart]:
     drawn = draw_statista_chart(seeded("statista chart", *name))
-    return Picture(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
 
 
 @cache
-def diagram(*name: Name, form: str = "PNG") -> tuple[Picture[Diagram], bytes]:
+def diagram(*name: Name, form: str = "PNG") -> tuple[DrawnImage[Diagram], bytes]:
     """A diagram, and its lettered form as a file."""
     drawn = draw_diagram(seeded("diagram", *name))
     facts = replace(drawn, image=_NOTHING, lettered=_NOTHING)
-    plain = Picture(facts, encoded(drawn.image, form), drawn.image.size)
+    plain = DrawnImage(facts, encoded(drawn.image, form), drawn.image.size)
     return plain, encoded(drawn.lettered, form)
 
 

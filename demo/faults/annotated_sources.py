@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from demo.annotations.captions import explained
-from demo.drawing.album import Picture, encoded, hexadecimal, opened, scene, seeded
+from demo.drawing.album import DrawnImage, encoded, hexadecimal, open_image, scene, seeded
 from demo.drawing.scenes import Scene
 from demo.faults.damaged_records import with_raw_newline
 from demo.faults.llava_images import turned
@@ -32,7 +32,7 @@ class _Row(NamedTuple):
     what: str
     subset: str
     path: str
-    picture: Callable[[], Picture[Scene]]
+    picture: Callable[[], DrawnImage[Scene]]
     fate: Reason | Repair | None
     because: str
     change: _Change | None
@@ -41,11 +41,11 @@ class _Row(NamedTuple):
         return {self.path: self.change(self.picture().data)} if self.change else {}
 
 
-def _of_textvqa(place: int) -> Callable[[], Picture[Scene]]:
+def _of_textvqa(place: int) -> Callable[[], DrawnImage[Scene]]:
     return partial(textvqa.photo, place)
 
 
-def _other(name: str) -> Callable[[], Picture[Scene]]:
+def _other(name: str) -> Callable[[], DrawnImage[Scene]]:
     return partial(scene, "planted", name)
 
 
@@ -54,7 +54,7 @@ def _as_it_is(data: bytes) -> bytes:
 
 
 def _as_png(data: bytes) -> bytes:
-    return encoded(opened(data), "PNG")
+    return encoded(open_image(data), "PNG")
 
 
 def _half_a_png(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from demo.annotations.questions import Exchange, short_exchanges
-from demo.drawing.album import cover, encoded, opened, seeded
+from demo.drawing.album import cover, encoded, open_image, seeded
 from demo.faults.damaged_records import coco_id, photo, photo_file
 from demo.faults.planted import Case, indented
 from demo.sources.llava import (
@@ -35,27 +35,27 @@ def turned(data: bytes, orientation: int) -> bytes:
     """The picture stored on its side, with an EXIF orientation that says so."""
     exif = Image.Exif()
     exif[_EXIF_ORIENTATION] = orientation
-    return encoded(opened(data).transpose(_STORED_AS[orientation]), exif=exif.tobytes())
+    return encoded(open_image(data).transpose(_STORED_AS[orientation]), exif=exif.tobytes())
 
 
 def _cmyk(data: bytes) -> bytes:
-    return encoded(opened(data).convert("CMYK"))
+    return encoded(open_image(data).convert("CMYK"))
 
 
 def _rgba_png(data: bytes) -> bytes:
     """Transparent towards its lower edge."""
-    image = opened(data).convert("RGBA")
+    image = open_image(data).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").rotate(180).resize(image.size))
     return encoded(image, "PNG")
 
 
 def _sixteen_bit_png(data: bytes) -> bytes:
-    grey = np.asarray(opened(data).convert("L"), dtype=np.uint16) * 257
+    grey = np.asarray(open_image(data).convert("L"), dtype=np.uint16) * 257
     return encoded(Image.fromarray(grey), "PNG")
 
 
 def _gif(data: bytes) -> bytes:
-    return encoded(opened(data), "GIF")
+    return encoded(open_image(data), "GIF")
 
 
 def _cut(data: bytes) -> bytes:

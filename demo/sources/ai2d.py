@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from demo.drawing.album import Picture, diagram, seeded
+from demo.drawing.album import DrawnImage, diagram, seeded
 from demo.drawing.diagrams import Diagram, Part
 
 Row = dict[str, Any]
@@ -19,7 +19,7 @@ _PLANT_QUESTIONS: Final = {
 }
 
 
-def picture(place: int) -> tuple[Picture[Diagram], bytes]:
+def picture(place: int) -> tuple[DrawnImage[Diagram], bytes]:
     return diagram("ai2d", place)
 
 

@@ -4,13 +4,13 @@ from typing import Final
 
 from demo.annotations.captions import Facts, explained, short_title
 from demo.drawing.album import (
-    Picture,
+    DrawnImage,
     bar_chart,
     diagram,
     encoded,
     infographic,
     number,
-    opened,
+    open_image,
     page,
     scene,
     seeded,
@@ -71,7 +71,7 @@ def laion_entry(n: int) -> Entry:
 def _in_form(jpeg: bytes, name: str) -> bytes:
     forms = {ending: form for ending, form in _LAION_FORMS.values()}
     ending = name.rsplit(".", 1)[-1]
-    return encoded(opened(jpeg), forms[ending]) if ending in forms else jpeg
+    return encoded(open_image(jpeg), forms[ending]) if ending in forms else jpeg
 
 
 def vflan() -> list[Entry]:
@@ -91,7 +91,7 @@ def vflan_entry(task: str, n: int) -> Entry:
     return Entry(pictured(identity, path, exchanges), picture.data)
 
 
-def _task_picture(task: str, n: int) -> tuple[Picture[Facts], str]:
+def _task_picture(task: str, n: int) -> tuple[DrawnImage[Facts], str]:
     """A task's n-th picture, and what its file was called where the task has it from."""
     origin = task.split("+")[0]
     name = number(1, 581_922, task, n, "original")

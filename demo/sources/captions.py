@@ -4,14 +4,14 @@ from typing import Any, Final
 
 from demo.annotations.captions import Facts, described, short_title
 from demo.drawing.album import (
-    Picture,
+    DrawnImage,
     cover,
     diagram,
     encoded,
     hexadecimal,
     infographic,
     number,
-    opened,
+    open_image,
     page,
     scene,
     seeded,
@@ -53,7 +53,7 @@ def sharegpt4v() -> list[Entry]:
     return sorted(found, key=lambda entry: hexadecimal(16, "sharegpt4v", entry.record["image"]))
 
 
-def family_picture(family: str, n: int) -> tuple[str, Picture[Facts]]:
+def family_picture(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
     """The path, as upstream writes it, and the picture of the n-th of a family."""
     name = number(0, 10**9, family, n)
     match family:
@@ -75,7 +75,7 @@ def family_picture(family: str, n: int) -> tuple[str, Picture[Facts]]:
             return f"share_textvqa/images/{hexadecimal(16, 'not there', n)}.jpg", scene(family, n)
 
 
-def web_picture(n: int, *name: str) -> Picture[Facts]:
+def web_picture(n: int, *name: str) -> DrawnImage[Facts]:
     """What stands on web pages: photos above all, and printed matter of every kind."""
     match n % 8:
         case 1 | 4:
@@ -119,6 +119,6 @@ def laion_files() -> dict[str, bytes]:
 
 def reencoded(data: bytes, quality: int, scale: float = 1.0) -> bytes:
     """The picture, shrunk, and saved again as a JPEG of another quality."""
-    image = opened(data)
+    image = open_image(data)
     size = (round(image.width * scale), round(image.height * scale))
     return encoded(image.resize(size) if scale != 1 else image, quality=quality)

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any, Final
 
 from demo.annotations.questions import Exchange
-from demo.drawing.album import Picture, bar_chart, number, seeded, statista_chart
+from demo.drawing.album import DrawnImage, bar_chart, number, seeded, statista_chart
 from demo.drawing.charts import BarChart, StatistaChart
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ def dvqa_name(split: str, place: int) -> str:
     return f"bar_{split}_{place:08d}.png"
 
 
-def dvqa_chart(split: str, place: int) -> Picture[BarChart]:
+def dvqa_chart(split: str, place: int) -> DrawnImage[BarChart]:
     return bar_chart("dvqa", split, place)
 
 
@@ -102,7 +102,7 @@ def chart_name(place: int) -> str:
     return f"{10_195 + 37 * place}.png" if place in HUMAN else f"two_col_{100 + 7 * place}.png"
 
 
-def chart(place: int) -> Picture[StatistaChart]:
+def chart(place: int) -> DrawnImage[StatistaChart]:
     return statista_chart("chartqa", _CHART_SEEDS[place])
 
 

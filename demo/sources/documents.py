@@ -3,12 +3,12 @@
 from typing import Any, Final
 
 from demo.drawing.album import (
-    Picture,
+    DrawnImage,
     encoded,
     hexadecimal,
     infographic,
     number,
-    opened,
+    open_image,
     page,
     seeded,
 )
@@ -97,14 +97,14 @@ def infographic_name(place: int) -> str:
     return f"{number(10_000, 75_000, 'infographic', place)}.jpeg"
 
 
-def _infographic(place: int) -> Picture[Infographic]:
+def _infographic(place: int) -> DrawnImage[Infographic]:
     return infographic("infographicvqa", place)
 
 
 def infographic_files() -> dict[str, bytes]:
     """All infographics, without a folder; the first is many times taller than wide, as some are."""
     files = {infographic_name(n): _infographic(n).data for n in range(INFOGRAPHICS)}
-    tall = opened(files[infographic_name(0)])
+    tall = open_image(files[infographic_name(0)])
     files[infographic_name(0)] = encoded(tall.resize((tall.width, tall.height * 6)))
     return files
 

@@ -14,7 +14,7 @@ from demo.annotations.questions import (
     side_exchanges,
 )
 from demo.annotations.regions import region_exchanges
-from demo.drawing.album import Picture, cover, hexadecimal, number, scene, seeded
+from demo.drawing.album import DrawnImage, cover, hexadecimal, number, scene, seeded
 from demo.drawing.pages import GENRES, Cover
 from demo.drawing.scenes import Scene
 from demo.sources import textvqa
@@ -82,7 +82,7 @@ def coco_path(place: int) -> str:
     return f"coco/train2017/{coco_number(place):012d}.jpg"
 
 
-def coco(place: int) -> Picture[Scene]:
+def coco(place: int) -> DrawnImage[Scene]:
     return scene("coco", place)
 
 
@@ -94,7 +94,7 @@ def vg_path(place: int) -> str:
     return f"{'VG_100K' if place < _FIRST_PART else 'VG_100K_2'}/{vg_number(place)}"
 
 
-def vg(place: int) -> Picture[Scene]:
+def vg(place: int) -> DrawnImage[Scene]:
     return scene("vg", place)
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from demo.annotations.questions import short_exchanges
-from demo.drawing.album import Picture, hexadecimal, number, scene, seeded
+from demo.drawing.album import DrawnImage, hexadecimal, number, scene, seeded
 from demo.drawing.scenes import Scene
 
 # Questions in a split, pictures in a split. Training pictures are the ones of TextCaps.
@@ -16,7 +16,7 @@ def image_id(place: int) -> str:
     return hexadecimal(16, "open images", place)
 
 
-def photo(place: int) -> Picture[Scene]:
+def photo(place: int) -> DrawnImage[Scene]:
     return scene("textvqa", place)
 
 

@@ -15,7 +15,7 @@ from imp_data.storage.paths import in_store, scratch
 _PICTURES = 256
 
 
-class Journal:
+class Checkpoint:
     """A folder of fingerprint files, one for every so many pictures, each of them whole."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class Journal:
 
 
 @contextmanager
-def journal(folder: Path, pictures: str) -> Iterator[Journal]:
+def open_checkpoint(folder: Path, pictures: str) -> Iterator[Checkpoint]:
     """What an interrupted run left of these pictures, given by their digest; removed when whole.
 
     What was left of other pictures, or by other code, is removed at once.
@@ -46,6 +46,6 @@ def journal(folder: Path, pictures: str) -> Iterator[Journal]:
     for other in folder.glob("*") if folder.is_dir() else ():
         if other.name != pictures:
             shutil.rmtree(other)
-    yield Journal(folder / pictures)
+    yield Checkpoint(folder / pictures)
     if folder.is_dir():
         shutil.rmtree(folder)

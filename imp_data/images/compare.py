@@ -47,7 +47,7 @@ def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
     found = [listing(path, stem) for path, stem in zip(different, stems(different), strict=True)]
     rows: list[Fingerprint] = []
     for album in (album for one in found for album in one.albums):
-        for look in fingerprints_of(shown(album.stem), album.names, album.shelf, Limits()):
+        for look in fingerprints_of(shown(album.stem), album.names, album.reader, Limits()):
             name = f"{album.stem}/{look.image}".removeprefix("/")
             rows.append(look._replace(image=shown(name), found_as=None))
     write_fingerprints(out, rows)

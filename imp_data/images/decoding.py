@@ -47,7 +47,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def rgb_of(
+def decode_rgb(
     data: bytes,
     max_pixels: int | None = None,
     formats: tuple[str, ...] | None = None,
@@ -61,7 +61,7 @@ def rgb_of(
     Raises NoImage, MemoryError.
     """
     try:
-        with quietly(), opened(data, max_pixels, formats) as image:
+        with quietly(), open_image(data, max_pixels, formats) as image:
             check_pixels(image, max_pixels)
             check_scans(image, data)
             load_whole(image, data, trusted)
@@ -77,7 +77,7 @@ def rgb_of(
         raise NoImage(f"{type(error).__name__}: {error}") from error
 
 
-def opened(
+def open_image(
     data: bytes, max_pixels: int | None, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
     """The image in these bytes, in whatever format Pillow knows by itself."""

@@ -12,12 +12,12 @@ from imp_data.images.decoding import (
     check_pixels,
     has_memory_for,
     lowest_frequencies,
-    opened,
+    open_image,
     orientation_of,
     quietly,
 )
 from imp_data.images.phash import Frequencies, phashes, upright
-from imp_data.images.reader import AmbiguousImage, DamagedMember, Pictures, TooManyBytes
+from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageSource, TooManyBytes
 from imp_data.images.refusals import CutShort, NoImage, TooManyPixels
 from imp_data.manifests import Limits
 
@@ -79,15 +79,15 @@ class _Seen(NamedTuple):
     looks: tuple[Frequencies, ...] = ()
 
 
-def fingerprint(image: str, shelf: Pictures, limits: Limits) -> Fingerprint:
+def fingerprint(image: str, reader: ImageSource, limits: Limits) -> Fingerprint:
     """Read and look at one picture; whatever is wrong with it becomes its status."""
-    return fingerprints([image], shelf, limits)[0]
+    return fingerprints([image], reader, limits)[0]
 
 
-def fingerprints(images: Sequence[str], shelf: Pictures, limits: Limits) -> list[Fingerprint]:
+def fingerprints(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
     """`fingerprint` of each; together they take less time."""
     with quietly():
-        return _hashed([_seen(image, shelf, limits) for image in images])
+        return _hashed([_seen(image, reader, limits) for image in images])
 
 
 def look(data: bytes, limits: Limits) -> Fingerprint:
@@ -105,9 +105,9 @@ def _hashed(seen: Sequence[_Seen]) -> list[Fingerprint]:
     return rows
 
 
-def _seen(image: str, shelf: Pictures, limits: Limits) -> _Seen:
+def _seen(image: str, reader: ImageSource, limits: Limits) -> _Seen:
     try:
-        data, found_as = shelf.found(image, limits.max_image_bytes)
+        data, found_as = reader.found(image, limits.max_image_bytes)
     except AmbiguousImage as error:
         problem = f"may be any of {', '.join(error.candidates[:_MOST_SHOWN])}"
         return _Seen(Fingerprint(image, "ambiguous", problem=problem))
@@ -128,7 +128,7 @@ def _seen(image: str, shelf: Pictures, limits: Limits) -> _Seen:
 
 def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
     try:
-        with opened(data, limits.max_pixels) as picture:
+        with open_image(data, limits.max_pixels) as picture:
             width, height = picture.size
             known = known._replace(
                 format=picture.format, mode=picture.mode, width=width, height=height

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import xxhash
 
 from imp_data.errors import UserError
-from imp_data.images.checkpoint import Journal
+from imp_data.images.checkpoint import Checkpoint
 from imp_data.images.decoding import decoder
 from imp_data.images.fingerprint import SCHEMA, Fingerprint, fingerprints
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.parallel import Died, map_ordered
 from imp_data.parallel.progress import Progress, progress
@@ -31,7 +31,7 @@ Names = npt.NDArray[np.uint64]
 Look = Callable[[Sequence[str]], list[Fingerprint]]
 
 
-def picture_names(images: Sequence[str | None]) -> Names:
+def hash_image_paths(images: Sequence[str | None]) -> Names:
     """xxh3 of each picture's path, by which it is known where paths would take too much memory.
 
     0 stands for text without a picture.
@@ -40,7 +40,7 @@ def picture_names(images: Sequence[str | None]) -> Names:
     return np.array([0 if i is None else digest(i.encode()) for i in images], np.uint64)
 
 
-class Earlier:
+class EarlierFingerprints:
     """Fingerprints of earlier runs, found by picture at 16 bytes each, read when asked for.
 
     A file that is gone or damaged is passed over: its pictures are looked at again.
@@ -85,7 +85,7 @@ def _names_of_groups(path: Path) -> list[Names]:
     with parquet_file(path) as file:
         check_decoder(path, file.schema_arrow)
         groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))
-        return [picture_names(group.column("image").to_pylist()) for group in groups]
+        return [hash_image_paths(group.column("image").to_pylist()) for group in groups]
 
 
 def _group(path: Path, number: int) -> pa.Table:
@@ -93,7 +93,7 @@ def _group(path: Path, number: int) -> pa.Table:
         return file.read_row_group(number).replace_schema_metadata(None)
 
 
-class Album:
+class FingerprintCache:
     """Gives fingerprints of pictures, in the order asked, and writes them to a file.
 
     A picture is to be asked for once. What an earlier run knows is not looked at again.
@@ -101,21 +101,21 @@ class Album:
 
     def __init__(
         self,
-        shelf: Shelf,
+        reader: ImageReader,
         limits: Limits,
         out: pq.ParquetWriter,
         told: Progress,
-        journal: Journal,
+        journal: Checkpoint,
         earlier: Sequence[Path] = (),
     ) -> None:
-        self._shelf, self._limits = shelf, limits
+        self._shelf, self._limits = reader, limits
         self._out, self._told, self._journal = out, told, journal
-        self._earlier = Earlier([*earlier, *journal.files])
+        self._earlier = EarlierFingerprints([*earlier, *journal.files])
         self.statuses: dict[str, int] = {}
 
     def __call__(self, images: Sequence[str]) -> pa.Table:
         """One row a picture."""
-        known = self._earlier.places(picture_names(images))
+        known = self._earlier.places(hash_image_paths(images))
         made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
         if (known >= 0).any():
             order = np.empty(len(images), np.int64)
@@ -141,18 +141,19 @@ class Album:
         return pa.concat_tables(tables)
 
 
-def _looked_at(images: Sequence[str], shelf: Shelf, limits: Limits) -> Iterator[list[Fingerprint]]:
+def _looked_at(
+    images: Sequence[str], reader: ImageReader, limits: Limits
+) -> Iterator[list[Fingerprint]]:
     """Fingerprints, some at a time. Whatever a picture does to its decoder, it does to itself."""
-    look = partial(_fingerprints, shelf=shelf, limits=limits)
+    look = partial(_fingerprints, reader=reader, limits=limits)
     pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
     seconds = limits.max_decode_seconds
     alone = partial(_one_by_one, look, seconds)
     return map_ordered(look, pieces, on_crash=alone, seconds=seconds)
 
 
-def _fingerprints(images: Sequence[str], shelf: Shelf, limits: Limits) -> list[Fingerprint]:
-    pictures = shelf.gathered(images, limits.max_image_bytes)
-    return fingerprints(images, pictures, limits)
+def _fingerprints(images: Sequence[str], reader: ImageReader, limits: Limits) -> list[Fingerprint]:
+    return fingerprints(images, reader.gathered(images, limits.max_image_bytes), limits)
 
 
 def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:
@@ -169,12 +170,12 @@ def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> lis
 
 
 def fingerprints_of(
-    label: str, images: Sequence[str], shelf: Shelf, limits: Limits
+    label: str, images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
     """Fingerprints of a known list of pictures."""
     rows: list[Fingerprint] = []
     with progress(label, "pictures", len(images)) as told:
-        for some in _looked_at(images, shelf, limits):
+        for some in _looked_at(images, reader, limits):
             rows += some
             told.add(len(some))
     return rows

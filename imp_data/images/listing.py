@@ -15,7 +15,7 @@ from PIL import Image
 from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, member_head, member_names
 from imp_data.images.path_spellings import ENDINGS, shown
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Folder
 from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
 from imp_data.storage.folders import files_below, is_sidecar
@@ -30,11 +30,11 @@ _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 
 
 class Album(NamedTuple):
-    """Images that one shelf reads, by the names it has for them; `stem` stands before each."""
+    """Images that one reader reads, by the names it has for them; `stem` stands before each."""
 
     stem: str
     names: list[str]
-    shelf: Shelf
+    reader: ImageReader
 
 
 class Listing(NamedTuple):
@@ -82,7 +82,7 @@ def _file(folder: Path, name: str, stem: str, found: Listing) -> None:
     try:
         kind = _kind(name, _head(path))
         if kind == "image":
-            _add(found, stem, name, Shelf(folder, folder, ()))
+            _add(found, stem, name, ImageReader(folder, folder, ()))
         elif kind in _ARCHIVES or path.suffix.lower() in (".zip", ".tar"):
             _archive(path, f"{stem}/{os.path.dirname(name)}".strip("/"), found)
         elif kind in _CLOSED or _holds_tar(path, kind):
@@ -99,7 +99,7 @@ def _archive(path: Path, stem: str, found: Listing) -> None:
     state = path.stat().st_mtime_ns
     # Past the model's own checks: these are for manifests, and any name may stand here.
     root = Folder.model_construct(path=path.name, file=path.name, inside="")
-    shelf = Shelf(path.parent / ".none", path.parent, (("", root),))
+    reader = ImageReader(path.parent / ".none", path.parent, (("", root),))
     for name in sorted(name for name, _ in member_names(path, state)):
         if is_sidecar(name):
             continue
@@ -109,17 +109,17 @@ def _archive(path: Path, stem: str, found: Listing) -> None:
         except DamagedMember:
             kind = "image"  # perhaps: its status will tell
         if kind == "image":
-            _add(found, stem, f"{path.name}/{name}", shelf)
+            _add(found, stem, f"{path.name}/{name}", reader)
         elif kind in (*_ARCHIVES, *_CLOSED):
             found.unread[f"{path}, member {shown(name)}"] = f"is {described(kind)} in an archive"
         else:
             found.others[described(kind)] += 1
 
 
-def _add(found: Listing, stem: str, name: str, shelf: Shelf) -> None:
+def _add(found: Listing, stem: str, name: str, reader: ImageReader) -> None:
     last = found.albums[-1] if found.albums else None
-    if last is None or (last.stem, last.shelf) != (stem, shelf):
-        found.albums.append(Album(stem, [name], shelf))
+    if last is None or (last.stem, last.reader) != (stem, reader):
+        found.albums.append(Album(stem, [name], reader))
     else:
         last.names.append(name)
 

@@ -15,7 +15,7 @@ from imp_data.storage.prefetch import at_once
 from imp_data.storage.range_reader import first_bytes
 
 
-class Asked(NamedTuple):
+class ImageRequest(NamedTuple):
     """An image: its name, the folder of unpacked ones, (place, name there) where else it may be."""
 
     images: Path
@@ -37,11 +37,11 @@ _NO_PICTURE = (FileNotFoundError, DamagedMember, TooManyBytes)
 _MOST_KEY_BYTES = 1024
 
 
-class Gathered:
+class PrefetchedReader:
     """What is asked of a store before any picture: which places are there, and in what state."""
 
-    def __init__(self, asked: Sequence[Asked], max_bytes: int, shelf: Respelling) -> None:
-        self._shelf = shelf
+    def __init__(self, asked: Sequence[ImageRequest], max_bytes: int, reader: Respelling) -> None:
+        self._shelf = reader
         tops = {images / image.partition("/")[0] for images, image, _ in asked}
         places = list(tops | {place for *_, places in asked for place, _ in places})
         self._states = dict(zip(places, at_once(state_of, places), strict=True))
@@ -68,13 +68,13 @@ class Gathered:
             if state:
                 learn(archive, state)
 
-    def _outcome(self, asked: Asked, max_bytes: int) -> tuple[bytes, str | None] | Exception:
+    def _outcome(self, asked: ImageRequest, max_bytes: int) -> tuple[bytes, str | None] | Exception:
         try:
             data, other = self._exact(asked, max_bytes), None
             if data is None:
                 other = self._shelf.respelled(asked.image, self._state)
                 if other is not None:
-                    again = Asked(asked.images, other, [*self._shelf.places(other)])
+                    again = ImageRequest(asked.images, other, [*self._shelf.places(other)])
                     data = self._exact(again, max_bytes)
             if data is None:
                 raise FileNotFoundError(asked.image)
@@ -82,7 +82,7 @@ class Gathered:
         except _NO_PICTURE as error:
             return error
 
-    def _exact(self, asked: Asked, max_bytes: int) -> bytes | None:
+    def _exact(self, asked: ImageRequest, max_bytes: int) -> bytes | None:
         images, image, places = asked
         if self._state(images / image.partition("/")[0]):
             data = _loose(images, image, max_bytes)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, TooManyBytes, read_member
 from imp_data.images.path_spellings import noted
-from imp_data.images.prefetched_reader import Asked, Gathered
+from imp_data.images.prefetched_reader import ImageRequest, PrefetchedReader
 from imp_data.images.respelled_paths import FOLDER, AmbiguousImage, Home, StateOf, respelled
 from imp_data.manifests import Folder
 from imp_data.storage.data_dir import DataDir
@@ -21,14 +21,14 @@ from imp_data.storage.folders import real_places, refuse_way_out
 from imp_data.storage.object_store import State
 from imp_data.storage.paths import in_store
 
-__all__ = ["AmbiguousImage", "DamagedMember", "Pictures", "Shelf", "TooManyBytes"]
+__all__ = ["AmbiguousImage", "DamagedMember", "ImageReader", "ImageSource", "TooManyBytes"]
 
 # Of a name that no file can have, links that lead round, sockets.
 _NO_FILE = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
 _ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
 
 
-class Pictures(Protocol):
+class ImageSource(Protocol):
     """Whatever gives pictures by the names that Samples have for them."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
@@ -38,12 +38,13 @@ class Pictures(Protocol):
         """See Shelf."""
 
 
-class Shelf(NamedTuple):
+class ImageReader(NamedTuple):
     """Where pictures are looked for; cheap to send to another process.
 
     `images` holds unpacked pictures under the paths that Samples name; `raw` holds one folder a
     collection; `folders` are (collection, folder) pairs, the longest path first. `within` are the
-    places that no link may lead out of (`data_shelf`); none where a person named the folder itself.
+    places that no link may lead out of (`data_image_reader`); none where a person named the folder
+    itself.
     """
 
     images: Path
@@ -84,11 +85,11 @@ class Shelf(NamedTuple):
             raise _unreadable(error, place / member) from error
         return None
 
-    def gathered(self, images: Sequence[str], max_bytes: int) -> Pictures:
+    def gathered(self, images: Sequence[str], max_bytes: int) -> ImageSource:
         """What reads just these pictures, in this order: from a store some at a time."""
         if in_store(self.raw):
-            asked = [Asked(self.images, i, [*self.places(i)]) for i in images]
-            return Gathered(asked, max_bytes, self)
+            asked = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
+            return PrefetchedReader(asked, max_bytes, self)
         return self
 
     def respelled(self, image: str, state_of: StateOf) -> str | None:
@@ -110,19 +111,19 @@ class Shelf(NamedTuple):
                 yield (home / folder.file if folder.file else home), inside
 
 
-def data_shelf(data: DataDir, folders: tuple[tuple[str, Folder], ...]) -> Shelf:
+def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) -> ImageReader:
     """What reads the images of a data directory, and no other file of this machine.
 
     Links at a folder that a manifest names, above it, or directly in data/raw/<name> are a person's
     own and lead where they like; others stay within the data directory and these folders.
     """
     if in_store(data.root):
-        return Shelf(data.images, data.raw(""), folders)
+        return ImageReader(data.images, data.raw(""), folders)
     named = [data.root, data.raw(""), data.images]
     for collection, folder in folders:
         named += [data.images / folder.path, data.raw(collection)]
         named += [] if folder.file else [data.raw(collection) / folder.inside]
-    return Shelf(data.images, data.raw(""), folders, real_places(named))
+    return ImageReader(data.images, data.raw(""), folders, real_places(named))
 
 
 def state_here(place: Path) -> int | State | None:

@@ -10,7 +10,7 @@ from imp_data.images.archive_links import MOST_PATH_CHARACTERS, followed, link_t
 from imp_data.images.remote_zip import REMEDY
 from imp_data.storage.image_paths import normal_path
 from imp_data.storage.object_store import State
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 from imp_data.storage.tar_stream import MOST_MEMBERS, Stored, members, stored
 
 
@@ -37,7 +37,7 @@ def tar_members(path: Path, state: int | State) -> TarMembers:
     """The members of an uncompressed tar; read once a process."""
     found = TarMembers({}, {})
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             for count, (member, end) in enumerate(members(file)):
                 if count == MOST_MEMBERS:
                     raise tarfile.ReadError(f"it has more than {MOST_MEMBERS:,} members")

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from imp_data.errors import UserError
 from imp_data.ledger import LedgerRow
-from imp_data.manifests import Benchmark, Mixture, Pictures, Source
+from imp_data.manifests import Benchmark, ImageCollection, Mixture, Source
 from imp_data.manifests.model import Model
 from imp_data.sample import Sample
 from imp_data.storage import write_text
@@ -15,7 +15,7 @@ from imp_data.storage.small_files import read_small
 
 CONTRACTS: dict[str, type[BaseModel]] = {
     "source": Source,
-    "pictures": Pictures,
+    "pictures": ImageCollection,
     "benchmark": Benchmark,
     "mixture": Mixture,
     "model": Model,

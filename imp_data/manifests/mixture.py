@@ -15,7 +15,7 @@ from imp_data.manifests.sources import (
     Expect,
     File,
     Folder,
-    Pictures,
+    ImageCollection,
     Published,
     Source,
     clashing,
@@ -155,7 +155,7 @@ class Recipe(Strict):
 
     mixture: Mixture
     sources: dict[str, Source]
-    pictures: dict[str, Pictures]
+    pictures: dict[str, ImageCollection]
     benchmarks: dict[str, Benchmark]
     rooms: Path = Field(Path("manifests"), description="the folder that all these stand in")
 
@@ -179,7 +179,7 @@ class Recipe(Strict):
 
 ROOMS: dict[str, type[Strict]] = {
     "sources": Source,
-    "pictures": Pictures,
+    "pictures": ImageCollection,
     "benchmarks": Benchmark,
     "mixtures": Mixture,
 }
@@ -198,7 +198,7 @@ def load_recipe(mixture_path: Path) -> Recipe:
     }
     named = {n for s in sources.values() for n in s.pictures}
     named |= {n for b in benchmarks.values() for n in b.pictures}
-    pictures = {n: load(rooms / "pictures" / f"{n}.yaml", Pictures) for n in sorted(named)}
+    pictures = {n: load(rooms / "pictures" / f"{n}.yaml", ImageCollection) for n in sorted(named)}
     published: dict[str, Mapping[str, Published]] = {
         "sources": sources,
         "pictures": pictures,

@@ -89,7 +89,7 @@ class Folder(Strict):
     )
 
 
-class Pictures(Published):
+class ImageCollection(Published):
     """A collection of pictures that one or several sources draw upon."""
 
     folders: Annotated[tuple[Folder, ...], Field(min_length=1)]

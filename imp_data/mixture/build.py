@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.mixture.arrow_dataset import is_ours, write_index
-from imp_data.mixture.ledger_writer import Share, write_ledger
+from imp_data.mixture.ledger_writer import SourceInputs, write_ledger
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.shards import write_shards
 from imp_data.storage import file_sha256, json_text, write_text, written_aside
@@ -15,7 +15,7 @@ from imp_data.storage.paths import in_store
 
 def build_mixture(
     folder: Path,
-    shares: Sequence[Share],
+    shares: Sequence[SourceInputs],
     seed: int,
     shard_rows: int,
     facts: dict[str, Any],

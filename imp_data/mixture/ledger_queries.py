@@ -20,7 +20,7 @@ from imp_data.storage.object_store import is_file
 _MOST_LIVES = 20
 
 
-class Life(NamedTuple):
+class RecordHistory(NamedTuple):
     """One ledger row, and the Sample it went into if that was kept."""
 
     row: dict[str, Any]
@@ -76,7 +76,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(path, f"cannot be read ({error})", remedy) from error
 
 
-def explain(folder: Path, identity: str) -> list[Life]:
+def explain(folder: Path, identity: str) -> list[RecordHistory]:
     """The lives of all records with this id, upstream id, or beginning of an id; at most 20."""
     matches = (
         (pl.col("id") == identity)
@@ -94,7 +94,7 @@ def explain(folder: Path, identity: str) -> list[Life]:
     lives = []
     for row in rows:
         place, sample = samples.get(row["id"], (None, None))
-        lives.append(Life(row, sample, place))
+        lives.append(RecordHistory(row, sample, place))
     return lives
 
 

@@ -17,7 +17,7 @@ from imp_data.storage import arrow_batches, parquet_file, parquet_writer, value_
 _BATCH_ROWS = 1 << 15
 
 
-class Share(NamedTuple):
+class SourceInputs(NamedTuple):
     """One source as the mixture stage needs it."""
 
     source: str
@@ -27,7 +27,7 @@ class Share(NamedTuple):
     screened: Path
 
 
-def write_ledger(path: Path, shares: Sequence[Share]) -> dict[str, dict[str, Any]]:
+def write_ledger(path: Path, shares: Sequence[SourceInputs]) -> dict[str, dict[str, Any]]:
     """One row for each upstream record of each source; returns the figures by source."""
     figures: dict[str, dict[str, Any]] = {}
     with parquet_writer(path, LEDGER_SCHEMA, sealed=False) as writer:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
 from imp_data.mixture.arrow_dataset import BATCH_ROWS, write_shard_in_parts
-from imp_data.mixture.ledger_writer import Share
+from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
@@ -42,7 +42,7 @@ Places = npt.NDArray[np.int32]
 class _Span(NamedTuple):
     """Record batches `first` to `last` - 1 of a source, with `rows` kept rows in all."""
 
-    share: Share
+    share: SourceInputs
     first: int
     last: int
     rows: int
@@ -78,7 +78,7 @@ def shard_names(total: int, shard_rows: int) -> list[str]:
 
 
 def write_shards(
-    folder: Path, shares: Sequence[Share], seed: int, shard_rows: int, here: bool = False
+    folder: Path, shares: Sequence[SourceInputs], seed: int, shard_rows: int, here: bool = False
 ) -> tuple[int, dict[str, str]]:
     """How many kept rows there are, and {file: sha256} of the shards that have them.
 
@@ -107,7 +107,7 @@ def write_shards(
     return len(places), digests
 
 
-def _placed(shares: Sequence[Share], seed: int) -> tuple[list[_Span], Places]:
+def _placed(shares: Sequence[SourceInputs], seed: int) -> tuple[list[_Span], Places]:
     """Spans of all sources, and where their kept rows go: the order is that of xxh3(seed, id).
 
     Memory: 20 bytes a kept row.

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from imp_data.errors import UserError
 from imp_data.parallel.pipes import receive, send
-from imp_data.storage.heap import give_back
+from imp_data.storage.heap import trim_heap
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -99,7 +99,7 @@ class Worker:
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
     Thread(target=_end_with_parent, daemon=True).start()
-    give_back()
+    trim_heap()
     with suppress(EOFError, OSError):
         while True:
             send(pipe, attempt(_unpack_and_do, pipe.recv_bytes()))

@@ -9,7 +9,7 @@ import orjson
 from imp_data.images.decoding import decoder
 from imp_data.manifests import Recipe, load_recipe, model_digest
 from imp_data.mixture.build import build_mixture
-from imp_data.mixture.ledger_writer import Share
+from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.mixture.shards import shard_names
 from imp_data.pipeline.images_stage import images_stage
 from imp_data.pipeline.mixture_facts import LIBRARIES, mixture_facts
@@ -94,12 +94,12 @@ class Build(Draws):
         """The ids and fingerprints of a benchmark's pictures."""
         manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
         out = self.data.benchmark(name)
-        shelf = None if self.deferred else self.shelf(manifest.pictures)
+        reader = None if self.deferred else self.reader(manifest.pictures)
         altered = self.recipe.decontamination(name).altered_pictures
 
         def build() -> dict[str, Any]:
             self._check_raw(name, manifest.id_files)
-            return build_benchmark(manifest, self.data.raw(name), shelf, limits, out, altered)
+            return build_benchmark(manifest, self.data.raw(name), reader, limits, out, altered)
 
         inputs = {
             "code": code_of("benchmarks"),
@@ -171,8 +171,8 @@ class Build(Draws):
         prefix = f"{name}/"
         return {p.removeprefix(prefix): s for p, s in files.items() if p.startswith(prefix)}
 
-    def _share(self, source: str) -> Share:
-        return Share(
+    def _share(self, source: str) -> SourceInputs:
+        return SourceInputs(
             source=source,
             license=self.recipe.sources[source].license,
             records=self.data.records(source),

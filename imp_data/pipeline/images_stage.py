@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.images.checkpoint import journal
-from imp_data.images.fingerprint_cache import Album, fingerprint_writer
-from imp_data.images.reader import Shelf
+from imp_data.images.checkpoint import open_checkpoint
+from imp_data.images.fingerprint_cache import FingerprintCache, fingerprint_writer
+from imp_data.images.reader import ImageReader
 from imp_data.parallel.progress import progress
 from imp_data.pipeline.sampling_inputs import Draws
 from imp_data.pipeline.stages import code_of
-from imp_data.screening.image_decisions import Judge
+from imp_data.screening.image_decisions import ImageFilter
 from imp_data.screening.quota_sampling import draw, image_paths
 from imp_data.screening.text_filters import Rows
 from imp_data.storage import StageResult
@@ -25,23 +25,23 @@ def images_stage(draws: Draws, source: str) -> StageResult:
 
     def build() -> dict[str, Any]:
         with (
-            journal(draws.data.journal(source), pictures) as kept,
+            open_checkpoint(draws.data.journal(source), pictures) as kept,
             fingerprint_writer(out) as writer,
             progress(f"images/{source}", "pictures") as told,
         ):
             if draws.deferred:
                 return {"pictures": 0, "statuses": {}, "deferred": True}
             limits, records = draws.recipe.mixture.limits, draws.data.records(source)
-            shelf = draws.shelf(draws.recipe.sources[source].pictures)
+            reader = draws.reader(draws.recipe.sources[source].pictures)
             earlier = draws.earlier_fingerprints(source, pictures)
-            album = Album(shelf, limits, writer, told, kept, earlier)
-            judge = Judge(album, limits, draws.benchmarked(), draws.twins())
+            album = FingerprintCache(reader, limits, writer, told, kept, earlier)
+            judge = ImageFilter(album, limits, draws.benchmarked(), draws.twins())
             order = draws.candidates(source).order
             draw(order, draws.quota(source), lambda r: judge.passes(image_paths(records, r)))
             statuses = dict(sorted(album.statuses.items()))
             if statuses.keys() == {"missing"}:
                 image = _first_image(records, order)
-                raise _nothing_found(source, statuses["missing"], shelf, image)
+                raise _nothing_found(source, statuses["missing"], reader, image)
             return {"pictures": sum(statuses.values()), "statuses": statuses}
 
     inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
@@ -54,10 +54,10 @@ def _first_image(records: Path, order: Rows) -> str:
     return next(image for rows in pieces for image in image_paths(records, rows) if image)
 
 
-def _nothing_found(source: str, count: int, shelf: Shelf, image: str) -> UserError:
+def _nothing_found(source: str, count: int, reader: ImageReader, image: str) -> UserError:
     """Of a source without one image that is there: a place is wrong, not each of its records."""
-    places = [f"{place}, {name}" for place, name in shelf.places(image)]
-    looked_at = "".join(f"\n  {place}" for place in [shelf.images / image, *places])
+    places = [f"{place}, {name}" for place, name in reader.places(image)]
+    looked_at = "".join(f"\n  {place}" for place in [reader.images / image, *places])
     problem = f"none of {count:,} images is there; {image} was looked for at{looked_at}"
     remedy = (
         "put the images there; or correct `image_prefix` and `pictures` in the source's manifest, "

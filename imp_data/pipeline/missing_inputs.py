@@ -7,8 +7,8 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from imp_data.errors import UserError
-from imp_data.images.reader import AmbiguousImage, DamagedMember, Shelf, TooManyBytes
-from imp_data.manifests import File, Folder, Limits, Pictures, Recipe, Source, spot_of
+from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
+from imp_data.manifests import File, Folder, ImageCollection, Limits, Recipe, Source, spot_of
 from imp_data.records.layouts import LAYOUTS
 from imp_data.sample import Draft
 from imp_data.storage import matching
@@ -25,9 +25,9 @@ _GROUPS_TRIED = 256
 class Places:
     """A recipe's places, in one data directory on this machine."""
 
-    def __init__(self, recipe: Recipe, shelf: Shelf) -> None:
-        """`shelf` holds all folders of the recipe."""
-        self._recipe, self._shelf = recipe, shelf
+    def __init__(self, recipe: Recipe, reader: ImageReader) -> None:
+        """`reader` holds all folders of the recipe."""
+        self._recipe, self._shelf = recipe, reader
 
     def missing(self, unbuilt: Sequence[str]) -> list[str]:
         """A sentence for each place that is not there, with its manifest's line.
@@ -59,7 +59,7 @@ class Places:
                 yield f"{where}: {pattern} is not in {raw}; {_there(raw, pattern)}"
 
     def _folder(
-        self, name: str, collection: Pictures, number: int, folder: Folder
+        self, name: str, collection: ImageCollection, number: int, folder: Folder
     ) -> Iterator[str]:
         raw, wanted = self._shelf.raw / name, folder.inside
         if folder.file is None:

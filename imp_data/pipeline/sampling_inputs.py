@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 from imp_data.images.decoding import decoder
-from imp_data.images.reader import Shelf, data_shelf
+from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import Decontamination, Recipe, model_digest
 from imp_data.pipeline.stages import Stamps, is_of_stamp
 from imp_data.redaction import redacted
-from imp_data.screening.decontamination.benchmark_index import read_pack
+from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
 from imp_data.screening.image_filters import Benchmarked, benchmarked
-from imp_data.screening.near_duplicates import Twins
+from imp_data.screening.near_duplicates import NearDuplicateIndex
 from imp_data.screening.text_filters import Candidates, candidates
 from imp_data.storage import code_version, listing_digest, read_stamp, text_digest
 from imp_data.storage.data_dir import DataDir
@@ -25,10 +25,10 @@ class Draws(Stamps):
         self._packs: tuple[list[str], list[Benchmarked]] | None = None
         self._offered: tuple[dict[str, str], Candidates] | None = None
 
-    def shelf(self, collections: tuple[str, ...]) -> Shelf:
+    def reader(self, collections: tuple[str, ...]) -> ImageReader:
         """Where the pictures of these collections are."""
         folders = self.recipe.folders(collections)
-        return data_shelf(self.data, folders)
+        return data_image_reader(self.data, folders)
 
     def pictures_digest(self, source: str) -> str:
         """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
@@ -99,7 +99,7 @@ class Draws(Stamps):
 
     def _pack(self, kept_out: Decontamination) -> Benchmarked:
         name = kept_out.benchmark
-        pack = read_pack(self.recipe.benchmarks[name], self.data.benchmark(name))
+        pack = read_benchmark_index(self.recipe.benchmarks[name], self.data.benchmark(name))
         return benchmarked(pack, kept_out.max_distance_bits)
 
     @property
@@ -108,9 +108,9 @@ class Draws(Stamps):
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
-    def twins(self) -> Twins | None:
+    def twins(self) -> NearDuplicateIndex | None:
         """What notices pictures that look like one kept before; None where none goes."""
-        return None if self.twin_bits is None else Twins(self.twin_bits)
+        return None if self.twin_bits is None else NearDuplicateIndex(self.twin_bits)
 
     def draw_inputs(self, source: str) -> dict[str, str]:
         """What decides a source's draw, by digests."""

@@ -7,9 +7,9 @@ import numpy as np
 from imp_data.errors import UserError
 from imp_data.pipeline.sampling_inputs import Draws
 from imp_data.pipeline.stages import FIRST, code_of
-from imp_data.screening.image_decisions import read_looks
+from imp_data.screening.image_decisions import read_decisions
 from imp_data.screening.quota_sampling import draw, write_screened
-from imp_data.screening.without_near_duplicates import Unlike
+from imp_data.screening.without_near_duplicates import WithoutNearDuplicates
 from imp_data.storage import StageResult
 
 
@@ -22,9 +22,9 @@ def screened_stage(draws: Draws, source: str) -> StageResult:
         offered = draws.candidates(source)
         looks = unlike = None
         if not draws.deferred:
-            looks = read_looks(fingerprints, limits, draws.benchmarked())
+            looks = read_decisions(fingerprints, limits, draws.benchmarked())
         if looks and draws.twin_bits is not None:
-            unlike = Unlike(looks, fingerprints, draws.twin_bits)
+            unlike = WithoutNearDuplicates(looks, fingerprints, draws.twin_bits)
         seen = unlike or looks
         passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
         try:

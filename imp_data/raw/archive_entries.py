@@ -14,7 +14,7 @@ from imp_data.redaction import redacted
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.folders import is_sidecar
 from imp_data.storage.paths import in_store
-from imp_data.storage.range_reader import ObjectFile, opened
+from imp_data.storage.range_reader import ObjectFile, open_file
 from imp_data.storage.tar_stream import members, stored, unpacked
 from imp_data.storage.zip_stream import Zip
 
@@ -42,7 +42,7 @@ def chosen(archive: Path, globs: Sequence[str], room: Room) -> Iterator[Member]:
             return False
         return True
 
-    with opened(archive) as file:
+    with open_file(archive) as file:
         kind = file_kind(file.read(HEAD_BYTES))
     is_zip = kind == "zip" or (kind is None and archive.suffix.lower() == ".zip")
     yield from (_zip_members if is_zip else _tar_members)(archive, matches, room)
@@ -70,7 +70,7 @@ def _zip_members(archive: Path, matches: Callable[[str], bool], room: Room) -> I
 
 
 def _tar_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
-    with opened(archive) as packed, unpacked(packed) as file:
+    with open_file(archive) as packed, unpacked(packed) as file:
         for member, end in members(file):
             room.member()
             room.reach(end)

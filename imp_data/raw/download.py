@@ -29,7 +29,7 @@ _sleep = time.sleep
 Accept = Callable[[Path, str, str], None]
 
 
-def verified(file: File, path: Path, stated_by: str = "the manifest") -> str:
+def verify_checksum(file: File, path: Path, stated_by: str = "the manifest") -> str:
     """The sha256 of what is at `path`. Raises Refused unless it is what is stated."""
     size = path.stat().st_size
     if file.bytes not in (None, size):
@@ -40,7 +40,7 @@ def verified(file: File, path: Path, stated_by: str = "the manifest") -> str:
     return digest
 
 
-def fetched(wanted: Wanted, addresses: Sequence[str], accept: Accept | None = None) -> str:
+def download(wanted: Wanted, addresses: Sequence[str], accept: Accept | None = None) -> str:
     """The sha256 of the file, put in place from the first address that has what is wanted.
 
     `accept` may raise Refused; what has arrived is then discarded, and the next address is asked.
@@ -134,6 +134,6 @@ def _attempt(client: httpx.Client, address: str, wanted: Wanted, pace: Pace) -> 
 
 def _verified(wanted: Wanted) -> str:
     try:
-        return verified(wanted.file, wanted.part, wanted.stated_by)
+        return verify_checksum(wanted.file, wanted.part, wanted.stated_by)
     except Refused as why:
         raise Wrong(str(why)) from None

@@ -7,7 +7,7 @@ from imp_data.manifests import File, Published
 from imp_data.manifests.lockfile import Found, Locks, is_own
 from imp_data.raw.http_response import Refused
 from imp_data.storage.file_kinds import HEAD_BYTES, described, file_kind
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 # By a file's ending, the kinds that are read as what it names. JSON's are told apart by the records
 # stage, which reads more of them.
@@ -97,7 +97,7 @@ def other_kind(path: Path, name: str) -> tuple[str, str] | None:
     read_as = _KINDS.get(suffix.lower())
     if read_as is None and suffix.lower() in _PAGES:
         return None
-    with opened(path) as file:
+    with open_file(path) as file:
         kind = file_kind(file.read(HEAD_BYTES))
     if kind is None or (kind not in _INSTEAD if read_as is None else kind in read_as):
         return None

@@ -21,7 +21,7 @@ from imp_data.storage.folders import real_places, refuse_way_out
 from imp_data.storage.object_store import is_there, put_bytes
 from imp_data.storage.paths import in_store
 from imp_data.storage.prefetch import at_once
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 from imp_data.storage.zip_stream import DAMAGED, of_the_disk
 
 _SMALL_BYTES, _PIECE_BYTES = 4 << 20, 1 << 20
@@ -29,7 +29,7 @@ _IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
 _ELSEWHERE = f"move what is there elsewhere and run the same command again, or {NARROWER}"
 
 
-def unpack(
+def extract(
     archive: Path,
     digest: str,
     globs: Sequence[str],
@@ -57,7 +57,7 @@ def unpack(
             _Ground(archive, folder, room, earlier).lay(wanted)
         forms = [*names, *(f"./{name}" for name in names)]
         if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in forms)]:
-            remedy = "correct `unpack` of this file in the manifest"
+            remedy = "correct `extract` of this file in the manifest"
             raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
     except BaseException:
         # Where this cannot be written either, the error that is raised says why.
@@ -175,14 +175,14 @@ def _put_in_turn(put: _Put) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    with opened(one) as left, opened(other) as right:
+    with open_file(one) as left, open_file(other) as right:
         while piece := left.read(_PIECE_BYTES):
             if right.read(len(piece)) != piece:
                 return False
         return not right.read(1)
 
 
-def unpacked_names(archive: Path) -> list[str]:
+def extracted_names(archive: Path) -> list[str]:
     """The members that were laid beside an archive; none where it was not unpacked."""
     return Marker(archive, "").names()
 

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from imp_data.errors import ANEW, UserError
 from imp_data.manifests import File, Limits, Published
 from imp_data.manifests.lockfile import Locks
-from imp_data.raw.download import fetched, verified
+from imp_data.raw.download import download, verify_checksum
 from imp_data.raw.expected_file import Expected, check_kind
-from imp_data.raw.extract import unpack
+from imp_data.raw.extract import extract
 from imp_data.raw.http_response import Refused, Unreachable
 from imp_data.raw.transfer import ROOM, Wanted, arrived_bytes
 from imp_data.storage.object_store import is_there
@@ -94,7 +94,7 @@ def obtain(
             digests[file.path] = _digest_of(wanted, addresses, one)
             check_kind(wanted.target)
             if file.unpack:
-                unpack(wanted.target, digests[file.path], file.unpack, folder, limits)
+                extract(wanted.target, digests[file.path], file.unpack, folder, limits)
         except Refused as why:
             if file.by_hand is None:
                 remedy = OFFLINE if isinstance(why, Unreachable) else one.remedy(_AGAIN)
@@ -149,9 +149,9 @@ def host_of(url: str) -> str:
 def _digest_of(wanted: Wanted, addresses: Sequence[str], one: Expected) -> str:
     """The sha256 of the file: verified where it is there already, else fetched."""
     if not is_there(wanted.target):
-        return fetched(wanted, addresses, one.arrived)
+        return download(wanted, addresses, one.arrived)
     try:
-        digest = verified(wanted.file, wanted.target, wanted.stated_by)
+        digest = verify_checksum(wanted.file, wanted.target, wanted.stated_by)
         check_kind(wanted.target)
         one.learn(wanted.target, digest)
         return digest

@@ -8,7 +8,7 @@ from imp_data.errors import ANEW, UserError
 from imp_data.manifests import Limits, Published, Source, model_digest
 from imp_data.manifests.lockfile import Locks
 from imp_data.raw.expected_file import check_kind
-from imp_data.raw.extract import unpacked_names
+from imp_data.raw.extract import extracted_names
 from imp_data.raw.fetch import mirrors_from_environment, obtain
 from imp_data.storage import (
     Run,
@@ -119,7 +119,7 @@ def _refuse_altered(
 ) -> None:
     """Raise UserError if a file that was unpacked from the same archive is not what it was."""
     for file in (file for m in manifests for file in m.files if file.unpack):
-        for path in set(unpacked_names(folder / file.path)) & now.keys() & before.keys():
+        for path in set(extracted_names(folder / file.path)) & now.keys() & before.keys():
             if now[path] != before[path]:
                 problem = f"was altered since it was unpacked from {file.path}"
                 remedy = (

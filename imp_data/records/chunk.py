@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Mend, Reason, Repair, Verdict
+from imp_data.ledger import RECORDS_LEDGER_SCHEMA, AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.base import Chunk, Layout
@@ -171,10 +171,10 @@ def _side_by_side(
     rows = np.flatnonzero(kept[plain.draft_of])
     number = (np.cumsum(kept) - 1)[plain.draft_of[rows]]
     begins = np.flatnonzero(np.diff(number, prepend=-1))
-    mends = [list[Mend]()] * len(rows)
+    mends = [list[AppliedRepair]()] * len(rows)
     for row, draft in zip(begins.tolist(), np.flatnonzero(kept).tolist(), strict=True):
         if draft in moved:
-            mends[row] = [Mend(Repair.TOKEN_MOVED, moved[draft])]
+            mends[row] = [AppliedRepair(Repair.TOKEN_MOVED, moved[draft])]
     ids = [plain.row_ids[row] for row in rows.tolist()]
     ledger = ledger_rows(source, ordinals[rows], ids, [None] * len(rows), mends)
     if doubtful.any():

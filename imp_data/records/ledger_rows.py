@@ -10,7 +10,7 @@ import pyarrow as pa
 from imp_data.ledger import (
     LEDGER_SCHEMA,
     REPAIR_TYPE,
-    Mend,
+    AppliedRepair,
     Outcome,
     Stage,
     Verdict,
@@ -60,7 +60,7 @@ def ledger_rows(
     ordinals: Ints,
     ids: Sequence[str | None],
     verdicts: Sequence[Verdict | None],
-    mends: Sequence[list[Mend]],
+    mends: Sequence[list[AppliedRepair]],
 ) -> pa.RecordBatch:
     """The columns but for `sample`."""
     columns = [
@@ -81,7 +81,7 @@ def _encodable(text: str | None) -> str | None:
     return text if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _repairs(mends: Sequence[list[Mend]]) -> pa.Array:
+def _repairs(mends: Sequence[list[AppliedRepair]]) -> pa.Array:
     pairs = [(str(mend.repair), mend.before) for some in mends for mend in some]
     sides = [pa.array([pair[side] for pair in pairs], pa.string()) for side in (0, 1)]
     values = pa.StructArray.from_arrays(sides, fields=list(REPAIR_TYPE))

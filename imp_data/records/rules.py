@@ -7,7 +7,7 @@ reason why it goes, with its evidence.
 import re
 from collections.abc import Callable
 
-from imp_data.ledger import Mend, Reason, Repair, Verdict
+from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
 from imp_data.records.layouts.llava import REGION_SUBSETS
 from imp_data.sample import IMAGE_TOKEN, Draft, says_something
@@ -19,33 +19,33 @@ _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
 _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 
 
-def normalise_image_path(draft: Draft) -> Mend | None:
+def normalise_image_path(draft: Draft) -> AppliedRepair | None:
     """The image's path in its normal form; one that leads outside stays as it is, as evidence."""
     before = draft.image
     if before is None or (path := normal_path(before)) == before or leads_outside(path):
         return None
     draft.image = path
-    return Mend(Repair.IMAGE_PATH_NORMALISED, before)
+    return AppliedRepair(Repair.IMAGE_PATH_NORMALISED, before)
 
 
-def remove_leading_gpt(draft: Draft) -> Mend | None:
+def remove_leading_gpt(draft: Draft) -> AppliedRepair | None:
     """LLaVA's train.py skips a first turn that is not from human (llava/train/train.py, v1)."""
     if len(draft.turns) > 1 and draft.turns[0][0] == "gpt":
-        return Mend(Repair.LEADING_GPT_REMOVED, draft.turns.pop(0)[1])
+        return AppliedRepair(Repair.LEADING_GPT_REMOVED, draft.turns.pop(0)[1])
     return None
 
 
-def remove_control_characters(draft: Draft) -> Mend | None:
+def remove_control_characters(draft: Draft) -> AppliedRepair | None:
     """Text without control characters; the first turn that had one is what is noted."""
     before = None
     for number, (speaker, value) in enumerate(draft.turns):
         if not value.isprintable() and _CONTROL.search(value):
             before = value if before is None else before
             draft.turns[number] = (speaker, _CONTROL.sub("", value))
-    return None if before is None else Mend(Repair.CONTROL_REMOVED, before)
+    return None if before is None else AppliedRepair(Repair.CONTROL_REMOVED, before)
 
 
-def move_token_to_front(draft: Draft) -> Mend | None:
+def move_token_to_front(draft: Draft) -> AppliedRepair | None:
     """`<image>` to the front of its turn, once, as LLaVA's loader does (preprocess_multimodal)."""
     if draft.image is None:
         return None
@@ -54,7 +54,7 @@ def move_token_to_front(draft: Draft) -> Mend | None:
             if value.startswith(f"{IMAGE_TOKEN}\n") and value.count(IMAGE_TOKEN) == 1:
                 return None
             draft.turns[number] = (speaker, with_token_first(value))
-            return Mend(Repair.TOKEN_MOVED, value)
+            return AppliedRepair(Repair.TOKEN_MOVED, value)
     return None
 
 
@@ -63,7 +63,7 @@ def with_token_first(value: str) -> str:
     return f"{IMAGE_TOKEN}\n{value.replace(IMAGE_TOKEN, '').strip()}"
 
 
-MENDS: tuple[Callable[[Draft], Mend | None], ...] = (
+MENDS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
     normalise_image_path,
     remove_leading_gpt,
     remove_control_characters,

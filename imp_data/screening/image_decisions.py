@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names, check_decoder, picture_names
+from imp_data.images.fingerprint_cache import Names, check_decoder, hash_image_paths
 from imp_data.manifests import Limits
-from imp_data.screening.image_filters import Benchmarked, picture_verdicts
-from imp_data.screening.near_duplicates import Pictures, Twins
+from imp_data.screening.image_filters import Benchmarked, image_verdicts
+from imp_data.screening.near_duplicates import HashedImages, NearDuplicateIndex
 from imp_data.screening.refusal_table import Refusals, joined, refusals
 from imp_data.storage import parquet_file
 
@@ -27,7 +27,7 @@ _BATCH_ROWS = 1 << 14
 Fingerprints = Callable[[Sequence[str]], pa.Table]
 
 
-class Judge:
+class ImageFilter:
     """Whether pictures pass, as they are asked for; each is looked at once.
 
     They must be asked for in draw order where `twins` are to go. Memory: 9 bytes a picture.
@@ -38,7 +38,7 @@ class Judge:
         look: Fingerprints,
         limits: Limits,
         benchmarks: Sequence[Benchmarked],
-        twins: Twins | None = None,
+        twins: NearDuplicateIndex | None = None,
     ) -> None:
         self._look, self._limits, self._benchmarks, self._twins = look, limits, benchmarks, twins
         self._names = np.zeros(1, np.uint64)
@@ -46,7 +46,7 @@ class Judge:
 
     def passes(self, images: Sequence[str | None]) -> npt.NDArray[np.bool_]:
         """For each picture whether its Samples may stay."""
-        names = picture_names(images)
+        names = hash_image_paths(images)
         fresh, first = np.unique(names, return_index=True)
         at = np.searchsorted(self._names, fresh).clip(max=len(self._names) - 1)
         unknown = self._names[at] != fresh
@@ -55,11 +55,11 @@ class Judge:
             asked = [image for image in (images[n] for n in places.tolist()) if image is not None]
             table = self._look(asked)
             fine = np.ones(len(asked), np.bool_)
-            refused = picture_verdicts(table, self._limits, self._benchmarks)
+            refused = image_verdicts(table, self._limits, self._benchmarks)
             fine[np.fromiter(refused, np.int64)] = False
             if self._twins is not None:
                 whole = np.flatnonzero(fine)
-                alike = self._twins.refused(pictures_of(table.take(pa.array(whole))))
+                alike = self._twins.refused(hashed_images(table.take(pa.array(whole))))
                 fine[whole[np.fromiter(alike, np.int64)]] = False
             self._learn(names[places], fine)
         return self._fine[np.searchsorted(self._names, names)]
@@ -70,7 +70,7 @@ class Judge:
         self._names, self._fine = names[order], fine[order]
 
 
-class Looks(NamedTuple):
+class ImageDecisions(NamedTuple):
     """All pictures of a fingerprint file, judged: 53 bytes each, and what Refusals take.
 
     `names` ascend; picture n of them is row `rows[n]` of the other columns. `refused` has the
@@ -109,18 +109,20 @@ class Looks(NamedTuple):
         return [pa.StringArray.from_buffers(len(shown), *buffers), *sides]
 
 
-def pictures_of(table: pa.Table) -> Pictures:
-    """Rows of a fingerprint file as `Twins` compares them; one that is broken or flat has none."""
+def hashed_images(table: pa.Table) -> HashedImages:
+    """Rows of a fingerprint file as `NearDuplicateIndex` compares them; one that is broken or flat
+    has none.
+    """
     stored = table["phash"]
     upright = pc.coalesce(table["phash_upright"], stored)
     hashes = [pc.fill_null(column, 0).to_numpy() for column in (stored, upright)]
     begins = bytes.fromhex("".join((text or "0" * 16)[:16] for text in table["sha256"].to_pylist()))
-    names = picture_names(table["image"].to_pylist())
+    names = hash_image_paths(table["image"].to_pylist())
     digests = np.frombuffer(begins, ">u8").astype(np.uint64)
-    return Pictures(names, digests, np.stack(hashes, axis=1), stored.is_valid().to_numpy())
+    return HashedImages(names, digests, np.stack(hashes, axis=1), stored.is_valid().to_numpy())
 
 
-def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> Looks:
+def read_decisions(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> ImageDecisions:
     """Judge every picture of a fingerprint file, some ten thousand at a time."""
     file = parquet_file(path)
     check_decoder(path, file.schema_arrow)
@@ -134,10 +136,10 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
     row = 1
     for batch in file.iter_batches(_BATCH_ROWS, columns=_COLUMNS):
         here, row = slice(row, row + len(batch)), row + len(batch)
-        names[here] = picture_names(batch["image"].to_pylist())
+        names[here] = hash_image_paths(batch["image"].to_pylist())
         sha256[here] = _digests(batch["sha256"])
         width[here], height[here] = (batch[n].fill_null(0) for n in ("width", "height"))
-        verdicts = picture_verdicts(pa.Table.from_batches([batch]), limits, benchmarks)
+        verdicts = image_verdicts(pa.Table.from_batches([batch]), limits, benchmarks)
         fine[here][np.fromiter(verdicts, np.int64, len(verdicts))] = False
         by_name = {int(names[here.start + place]): v for place, v in verdicts.items()}
         refused.append(refusals(by_name))
@@ -147,7 +149,7 @@ def read_looks(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) ->
             respelled[int(names[here.start + place])] = evidence
     order = np.argsort(names, kind="stable").astype(np.int32)
     gone = joined(refused)
-    return Looks(names[order], order, sha256, width, height, fine, gone, respelled)
+    return ImageDecisions(names[order], order, sha256, width, height, fine, gone, respelled)
 
 
 def _digests(texts: pa.StringArray) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from imp_data.images.hamming import Index, Nearest, index, nearest_within, nothing_near
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
-from imp_data.screening.decontamination.benchmark_index import Pack
+from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 
 _BROKEN = {
     "missing": Reason.IMAGE_MISSING,
@@ -25,16 +25,16 @@ _BROKEN = {
 class Benchmarked(NamedTuple):
     """A benchmark's pack, its hashes made ready for the distance up to which pictures match."""
 
-    pack: Pack
+    pack: BenchmarkIndex
     near: Index
 
 
-def benchmarked(pack: Pack, max_distance_bits: int) -> Benchmarked:
+def benchmarked(pack: BenchmarkIndex, max_distance_bits: int) -> Benchmarked:
     """The pack of a benchmark that is to be kept out."""
     return Benchmarked(pack, index(pack.hashes, max_distance_bits))
 
 
-def picture_verdicts(
+def image_verdicts(
     looks: pa.Table, limits: Limits, benchmarks: Sequence[Benchmarked]
 ) -> dict[int, Verdict]:
     """{row: why its Samples go} of a table of fingerprints; a row that is fine is left out."""

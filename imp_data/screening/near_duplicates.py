@@ -21,7 +21,7 @@ _AT_ONCE = 1 << 12
 _NOWHERE = np.iinfo(np.int64).max
 
 
-class Pictures(NamedTuple):
+class HashedImages(NamedTuple):
     """Names, the first 64 bits of each sha256, and two hashes each: as stored, and upright.
 
     The hashes of an image that is not `hashed` mean nothing.
@@ -32,37 +32,37 @@ class Pictures(NamedTuple):
     hashes: Hashes
     hashed: npt.NDArray[np.bool_]
 
-    def take(self, rows: Places | slice) -> "Pictures":
+    def take(self, rows: Places | slice) -> "HashedImages":
         columns: tuple[Any, ...] = self
-        return Pictures(*(column[rows] for column in columns))
+        return HashedImages(*(column[rows] for column in columns))
 
-    def followed_by(self, others: "Pictures") -> "Pictures":
-        return Pictures(*(np.concatenate(two) for two in zip(self, others, strict=True)))
+    def followed_by(self, others: "HashedImages") -> "HashedImages":
+        return HashedImages(*(np.concatenate(two) for two in zip(self, others, strict=True)))
 
 
-def no_pictures() -> Pictures:
+def no_images() -> HashedImages:
     """None at all."""
     nothing = np.zeros(0, np.uint64)
-    return Pictures(nothing, nothing, np.zeros((0, 2), np.uint64), np.zeros(0, np.bool_))
+    return HashedImages(nothing, nothing, np.zeros((0, 2), np.uint64), np.zeros(0, np.bool_))
 
 
-class Twin(NamedTuple):
+class NearDuplicate(NamedTuple):
     """The kept picture that a refused one looks like, the first in draw order, and how closely."""
 
     name: int
     distance_bits: int
 
 
-class Twins:
+class NearDuplicateIndex:
     """Remembers the kept pictures, 32 bytes each."""
 
     def __init__(self, max_bits: int) -> None:
         self._max_bits = max_bits
-        self._kept = no_pictures()
+        self._kept = no_images()
 
-    def refused(self, pictures: Pictures) -> dict[int, Twin]:
+    def refused(self, pictures: HashedImages) -> dict[int, NearDuplicate]:
         """{row: its twin} of pictures that follow all those asked about before."""
-        found: dict[int, Twin] = {}
+        found: dict[int, NearDuplicate] = {}
         hashed = np.flatnonzero(pictures.hashed)
         for begin in range(0, len(hashed), _AT_ONCE):
             rows = hashed[begin : begin + _AT_ONCE]
@@ -70,7 +70,7 @@ class Twins:
             found.update((int(rows[row]), twin) for row, twin in some.items())
         return found
 
-    def _refused(self, fresh: Pictures) -> dict[int, Twin]:
+    def _refused(self, fresh: HashedImages) -> dict[int, NearDuplicate]:
         before = len(self._kept.names)
         both = self._kept.followed_by(fresh)
         home = self._homes(fresh.hashes)
@@ -80,7 +80,7 @@ class Twins:
         twins = both.names[home[apart]]
         self._kept = self._kept.followed_by(fresh.take(np.flatnonzero(home == rows)))
         told = zip(apart.tolist(), twins.tolist(), bits.tolist(), strict=True)
-        return {row: Twin(name, distance) for row, name, distance in told}
+        return {row: NearDuplicate(name, distance) for row, name, distance in told}
 
     def _homes(self, hashes: Hashes) -> Places:
         """Of each picture the first kept one that it looks like: often itself.

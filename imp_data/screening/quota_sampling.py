@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from imp_data.images.fingerprint_cache import Names
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
-from imp_data.screening.image_decisions import Looks
+from imp_data.screening.image_decisions import ImageDecisions
 from imp_data.screening.refusal_table import Refusals, refusals
 from imp_data.screening.text_filters import Candidates, Rows
 from imp_data.storage import arrow_batches, arrow_writer, value_counts
@@ -80,7 +80,7 @@ def image_paths(records: Path, rows: Rows) -> list[str | None]:
 
 
 def write_screened(
-    path: Path, records: Path, offered: Candidates, drawn: Drawn, looks: Looks | None
+    path: Path, records: Path, offered: Candidates, drawn: Drawn, looks: ImageDecisions | None
 ) -> dict[str, Any]:
     """Write screened/<source>.arrow, one row a Sample; returns the figures of the stage.
 
@@ -114,7 +114,7 @@ def write_screened(
 
 
 def _fates(
-    offered: Candidates, drawn: Drawn, looks: Looks | None
+    offered: Candidates, drawn: Drawn, looks: ImageDecisions | None
 ) -> tuple[npt.NDArray[np.bool_], list[Refusals]]:
     """Of each row whether it is kept; and why rows go, first for their text, then their image."""
     kept = np.zeros(len(offered.pictures), np.bool_)
@@ -151,7 +151,7 @@ def _fate_columns(
     return [sample, ids, outcome, reason, evidence]
 
 
-def _respelled(pictures: Names, kept: npt.NDArray[np.bool_], looks: Looks) -> pa.Array:
+def _respelled(pictures: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions) -> pa.Array:
     """Evidence on the kept rows whose image was found under another spelling of its path."""
     evidence = np.full(len(kept), None, object)
     known = np.fromiter(looks.respelled, np.uint64)
@@ -161,7 +161,7 @@ def _respelled(pictures: Names, kept: npt.NDArray[np.bool_], looks: Looks) -> pa
 
 
 def _look_columns(
-    pictures: Names, kept: npt.NDArray[np.bool_], looks: Looks | None
+    pictures: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions | None
 ) -> list[pa.Array]:
     """What is known of the kept rows' pictures."""
     shown = kept & (pictures != 0)

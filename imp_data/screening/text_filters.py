@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names, picture_names
+from imp_data.images.fingerprint_cache import Names, hash_image_paths
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
-from imp_data.screening.decontamination.benchmark_index import Pack
+from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 from imp_data.screening.image_filters import Benchmarked
 from imp_data.storage import arrow_batch_count, arrow_batches, xxh3_keys
 
@@ -70,7 +70,7 @@ class _Rules(NamedTuple):
     records: Path
     seed: int
     exclusions: tuple[Exclusion, ...]
-    packs: tuple[Pack, ...]
+    packs: tuple[BenchmarkIndex, ...]
     drop_repeats: bool
 
 
@@ -90,7 +90,7 @@ def _offered(span: tuple[int, int], rules: _Rules) -> _Offered:
         ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
         for row, verdict in _by_text(batch, ids, images, rules):
             refused.setdefault(first + row, verdict)
-        names.append(picture_names(images))
+        names.append(hash_image_paths(images))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
     return _Offered(np.concatenate(names), np.concatenate(keys), refused)
@@ -136,7 +136,7 @@ def excluded(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str,
     }
 
 
-def benchmark_id(image: str | None, pack: Pack) -> Verdict | None:
+def benchmark_id(image: str | None, pack: BenchmarkIndex) -> Verdict | None:
     """Whether a picture's file name carries an id from the benchmark's own list."""
     if image is None:
         return None

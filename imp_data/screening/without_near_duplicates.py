@@ -6,25 +6,30 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from imp_data.images.fingerprint_cache import Names, picture_names
+from imp_data.images.fingerprint_cache import Names, hash_image_paths
 from imp_data.ledger import Reason, Verdict
-from imp_data.screening.image_decisions import Looks, pictures_of
-from imp_data.screening.near_duplicates import Pictures, Twin, Twins, no_pictures
+from imp_data.screening.image_decisions import ImageDecisions, hashed_images
+from imp_data.screening.near_duplicates import (
+    HashedImages,
+    NearDuplicate,
+    NearDuplicateIndex,
+    no_images,
+)
 from imp_data.screening.refusal_table import joined, refusals
 from imp_data.storage import parquet_file
 
 _COLUMNS = ["image", "sha256", "phash", "phash_upright"]
 
 
-class Unlike:
+class WithoutNearDuplicates:
     """Looks without their twins; to be asked in draw order. Memory: 34 bytes a picture more."""
 
-    def __init__(self, looks: Looks, fingerprints: Path, max_bits: int) -> None:
-        self._looks, self._file, self._twins = looks, fingerprints, Twins(max_bits)
+    def __init__(self, looks: ImageDecisions, fingerprints: Path, max_bits: int) -> None:
+        self._looks, self._file, self._twins = looks, fingerprints, NearDuplicateIndex(max_bits)
         self._pictures = _read(fingerprints)
         self._asked = np.zeros(len(self._pictures.names), np.bool_)
         self._gone = np.zeros(len(self._pictures.names), np.bool_)
-        self._found: dict[int, Twin] = {}
+        self._found: dict[int, NearDuplicate] = {}
 
     def passes(self, names: Names) -> npt.NDArray[np.bool_]:
         """For each picture whether its Samples may stay. Raises KeyError if one is unknown."""
@@ -41,7 +46,7 @@ class Unlike:
         fine[shown] &= ~self._gone[places]
         return fine
 
-    def looks(self) -> Looks:
+    def looks(self) -> ImageDecisions:
         """The looks, with a verdict on each twin that was found so far."""
         wanted = {*self._found, *(twin.name for twin in self._found.values())}
         paths = _paths(self._file, np.array(sorted(wanted), np.uint64))
@@ -56,12 +61,12 @@ class Unlike:
         return self._looks._replace(refused=refused)
 
 
-def _read(path: Path) -> Pictures:
+def _read(path: Path) -> HashedImages:
     """All pictures of a fingerprint file, in ascending order of their names."""
     batches = parquet_file(path).iter_batches(columns=_COLUMNS)
-    parts = [pictures_of(pa.Table.from_batches([batch])) for batch in batches]
-    parts.append(no_pictures())
-    whole = Pictures(*map(np.concatenate, zip(*parts, strict=True)))
+    parts = [hashed_images(pa.Table.from_batches([batch])) for batch in batches]
+    parts.append(no_images())
+    whole = HashedImages(*map(np.concatenate, zip(*parts, strict=True)))
     return whole.take(np.argsort(whole.names, kind="stable"))
 
 
@@ -70,7 +75,7 @@ def _paths(path: Path, names: Names) -> dict[int, str]:
     found: dict[int, str] = {}
     for batch in parquet_file(path).iter_batches(columns=["image"]):
         images = batch.column("image").to_pylist()
-        here = picture_names(images)
+        here = hash_image_paths(images)
         for row in np.flatnonzero(np.isin(here, names)).tolist():
             found[int(here[row])] = images[row]
     return found

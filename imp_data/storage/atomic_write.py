@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.storage.object_store import copied, put, put_folder, removed
+from imp_data.storage.object_store import copied, delete_object, put, put_folder
 from imp_data.storage.paths import in_store, scratch
 from imp_data.storage.replace_folder import (
     KINDS,
@@ -181,7 +181,7 @@ def share(file: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, a folder of this machine, or an object, if it is there."""
     if in_store(path):
-        removed(path)
+        delete_object(path)
     else:
         delete(path)
 

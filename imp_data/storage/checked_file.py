@@ -15,7 +15,7 @@ from imp_data.storage.block_checksums import (
     read_seal,
 )
 from imp_data.storage.paths import in_store
-from imp_data.storage.range_reader import PositionedFile, opened
+from imp_data.storage.range_reader import PositionedFile, open_file
 
 AGAIN = (
     "run the same command again: its stage writes the file anew (move it elsewhere first if it is "
@@ -34,7 +34,7 @@ class SealedFile(PositionedFile):
         self._path, self._remedy = path, remedy
         self._at_hand = -1, b""  # the number and the bytes of the last block
         try:
-            self._file = opened(path)
+            self._file = open_file(path)
         except OSError as error:
             raise UserError(path, f"cannot be read ({error})", remedy) from error
         try:
@@ -117,7 +117,7 @@ def outdate(path: Path) -> None:
 
 def is_sealed(path: Path) -> bool:
     """Whether a file has a seal, whole or damaged."""
-    with opened(path) as file:
+    with open_file(path) as file:
         try:
             return read_seal(file) is not None
         except BrokenSeal:

@@ -12,12 +12,12 @@ from imp_data.storage.folders import files_below, is_sidecar
 from imp_data.storage.object_store import objects_below, state_of
 from imp_data.storage.paths import in_store
 from imp_data.storage.prefetch import at_once
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 
 def file_sha256(path: Path) -> str:
     """The hex digest of a file's bytes, read in blocks."""
-    with opened(path) as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ _TRIM = getattr(_LIBC, "malloc_trim", None)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give back what this process holds free; from now on, most of what it frees by itself.
 
     Takes milliseconds: for between stages, or after a large piece of work.

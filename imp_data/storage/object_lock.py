@@ -12,7 +12,7 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.storage.atomic_write import is_alive
-from imp_data.storage.object_store import create, put_bytes, removed
+from imp_data.storage.object_store import create, delete_object, put_bytes
 from imp_data.storage.paths import reached
 from imp_data.storage.range_reader import first_bytes
 
@@ -44,7 +44,7 @@ def object_lock(
         ended.set()
         keeper.join()
         if _content(path).get("token") == mine["token"]:
-            removed(path)
+            delete_object(path)
 
 
 def _take(path: Path, mine: dict[str, Any], waiting: Callable[[dict[str, Any]], None]) -> None:
@@ -56,7 +56,7 @@ def _take(path: Path, mine: dict[str, Any], waiting: Callable[[dict[str, Any]], 
         if now != seen:
             seen, heard = now, time.monotonic()
         if _is_gone(now, mine) or time.monotonic() - heard > _EXPIRE_SECONDS:
-            removed(path)
+            delete_object(path)
             if create(path, orjson.dumps(mine)):
                 time.sleep(_SETTLE_SECONDS)
                 if _content(path).get("token") == mine["token"]:

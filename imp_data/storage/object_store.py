@@ -126,7 +126,7 @@ def put_folder(
     before = objects_below(target)
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if last:
-        removed(target / last)
+        delete_object(target / last)
     for _ in at_once(lambda name: put(folder / name, target / name), sorted(new - {last})):
         pass
     old = sorted(
@@ -134,13 +134,13 @@ def put_folder(
         for name in before.keys() - new
         if ours is None or ("/" not in name and ours(target / name))
     )
-    for _ in at_once(lambda name: removed(target / name), old):
+    for _ in at_once(lambda name: delete_object(target / name), old):
         pass
     if last:
         put(folder / last, target / last)
 
 
-def removed(path: Path) -> None:
+def delete_object(path: Path) -> None:
     """Remove one object, if it is there."""
     found = there(path)
     with suppress(FileNotFoundError), reached(path):
@@ -151,4 +151,4 @@ def check_writable(path: Path) -> None:
     """UserError if no object could be made there; asked before much work is done for it."""
     probe = path.with_name(f".{path.name}.begun")
     put_bytes(b"", probe)
-    removed(probe)
+    delete_object(probe)

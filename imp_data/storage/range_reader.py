@@ -70,7 +70,7 @@ class ObjectFile(PositionedFile):
         return memoryview(block)[within:]
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """A file to read and seek in; an object is fetched by ranges, never as a whole."""
     if in_store(path) is None:
         return path.open("rb")

@@ -10,7 +10,7 @@ import xxhash
 from imp_data.errors import UserError
 from imp_data.storage.atomic_write import share, write_text
 from imp_data.storage.digests import below, text_digest, tree_digest
-from imp_data.storage.heap import give_back
+from imp_data.storage.heap import trim_heap
 from imp_data.storage.locks import held
 from imp_data.storage.object_store import check_writable
 from imp_data.storage.paths import in_store, reached
@@ -105,11 +105,11 @@ def _built(
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None,
 ) -> StageResult:
-    give_back()
+    trim_heap()
     figures = build()
     digest = digest_of(figures) if digest_of else digest_of_files(_listed(outputs))
     write_stamp(stamp, inputs, digest, figures, outputs)
-    give_back()
+    trim_heap()
     return StageResult(digest, figures, built=True)
 
 

@@ -14,7 +14,7 @@ from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.block_checksums import seal
 from imp_data.storage.checked_file import AGAIN, SealedFile
 from imp_data.storage.paths import in_store
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,7 +67,7 @@ def arrow_batch_count(path: Path) -> int:
 
 def arrow_source(path: Path) -> pa.NativeFile:
     """A published file as Arrow reads it; its digest is to be checked first."""
-    return pa.PythonFile(opened(path)) if in_store(path) else pa.OSFile(str(path), "rb")
+    return pa.PythonFile(open_file(path)) if in_store(path) else pa.OSFile(str(path), "rb")
 
 
 def parquet_file(path: Path) -> pq.ParquetFile:
@@ -93,7 +93,7 @@ def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
     `options` are those of pyarrow.parquet.ParquetFile.
     """
     # Absolute, since pyarrow and polars take s3:/x for a URL.
-    return pq.ParquetFile(opened(path) if in_store(path) else path.absolute(), **options)
+    return pq.ParquetFile(open_file(path) if in_store(path) else path.absolute(), **options)
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
@@ -106,7 +106,7 @@ def parquet_rows(path: Path) -> "pl.LazyFrame":
     if in_store(path) is None:
         # A folder may be named x[1], which is no pattern here.
         return pl.scan_parquet(path.absolute(), glob=False)
-    with opened(path) as file:
+    with open_file(path) as file:
         return pl.scan_parquet(file.read())
 
 

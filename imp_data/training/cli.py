@@ -38,7 +38,7 @@ def train(
     """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
     _ready()
     from imp_data.manifests.model import load_model
-    from imp_data.training.data.mixture_input import opened
+    from imp_data.training.data.mixture_input import open_mixture
     from imp_data.training.loop.run import Run
     from imp_data.training.loop.run import train as run_stages
 
@@ -46,7 +46,7 @@ def train(
         Run(
             model=load_model(manifest),
             manifests=manifest.absolute().parent.parent,
-            corpora=[opened(folder) for folder in mixture],
+            corpora=[open_mixture(folder) for folder in mixture],
             out=out,
             stage=stage,
             projector=projector,

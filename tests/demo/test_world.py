@@ -19,7 +19,7 @@ from demo.faults.catalogue import PLANTED
 from demo.faults.planted import SEED, Planted
 from demo.sources import ai2d, charts, llava, textvqa
 from demo.world import draw_world, expectations
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.ledger import Outcome, Reason
 from imp_data.manifests import Published, load_recipe
 from imp_data.raw.fetch import obtain
@@ -179,15 +179,15 @@ def test_planted_records_were_worded_for_the_seed_of_the_demo() -> None:
     assert RECIPE.mixture.seed == SEED
 
 
-def shelf(raw: Path, source: str) -> Shelf:
-    return Shelf(raw / "none", raw, RECIPE.folders(RECIPE.sources[source].pictures))
+def reader(raw: Path, source: str) -> ImageReader:
+    return ImageReader(raw / "none", raw, RECIPE.folders(RECIPE.sources[source].pictures))
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_picture_is_there_and_whole_but_those_planted(
     source: str, readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
-    reading, pictures = readings[source], shelf(unpacked_world, source)
+    reading, pictures = readings[source], reader(unpacked_world, source)
     broken = {
         reading.row(p)["id"]: p.reason for p in planted_in(source) if p.reason in PICTURE_REASONS
     }
@@ -195,7 +195,7 @@ def test_every_picture_is_there_and_whole_but_those_planted(
     assert {i: reason for i, reason in found.items() if reason} == broken
 
 
-def status(pictures: Shelf, path: str) -> Reason | None:
+def status(pictures: ImageReader, path: str) -> Reason | None:
     try:
         data = pictures.read(path, 1 << 30)
         if not data:
@@ -253,7 +253,7 @@ def test_a_question_comes_with_its_options_in_four_orders() -> None:
 def test_boxes_frame_things_of_the_color_that_they_are_said_to_have(
     readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
-    pictures = shelf(unpacked_world, "llava_665k")
+    pictures = reader(unpacked_world, "llava_665k")
     shares = []
     for sample in (s for s in readings["llava_665k"].samples if s["subset"] == "refcoco"):
         picture = Image.open(BytesIO(pictures.read(sample["image"], 1 << 30)))

@@ -13,7 +13,7 @@ from faulty import apart, digests, lay_gallery, manifest_of, outcomes, rebuild_a
 from PIL import Image
 
 from imp_data.images.fingerprint import Fingerprint, fingerprint
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Folder, Limits
 
 # Far below Pillow's own limit, so that what is refused would be cheap to decode as well.
@@ -133,7 +133,7 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def looked_at(images: list[str], shelf: Shelf) -> list[tuple[Fingerprint, int]]:
+def looked_at(images: list[str], reader: ImageReader) -> list[tuple[Fingerprint, int]]:
     """Fingerprints, and the MiB that each took at its peak above what the process had."""
 
     def peak_kib() -> int:
@@ -144,7 +144,7 @@ def looked_at(images: list[str], shelf: Shelf) -> list[tuple[Fingerprint, int]]:
     for image in images:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = peak_kib()
-        found.append((fingerprint(image, shelf, Limits(**LIMITS)), (peak_kib() - before) >> 10))
+        found.append((fingerprint(image, reader, Limits(**LIMITS)), (peak_kib() - before) >> 10))
     return found
 
 
@@ -159,9 +159,9 @@ def test_no_picture_takes_more_memory_than_its_limits_allow(
 ) -> None:
     for name, data in {"plain.png": encoded(photo(1)), **harmful}.items():
         (tmp_path / name).write_bytes(data)
-    shelf = Shelf(tmp_path, tmp_path, ())
-    apart(looked_at, ["plain.png"], shelf)
-    _, *looks = apart(looked_at, ["plain.png", *harmful], shelf)
+    reader = ImageReader(tmp_path, tmp_path, ())
+    apart(looked_at, ["plain.png"], reader)
+    _, *looks = apart(looked_at, ["plain.png", *harmful], reader)
     told = {what: (look, mib) for what, (look, mib) in zip(HARMFUL, looks, strict=True)}
     assert {what: mib for what, (_, mib) in told.items() if mib > MOST_MIB} == {}
     statuses = {what: look.status for what, (look, _) in told.items()}
@@ -172,14 +172,14 @@ def test_sixteen_bit_greys_take_no_more_than_others(tmp_path: Path) -> None:
     wide = Image.new("I;16", (6_000, 6_000), 1)
     wide.putpixel((0, 0), 60_000)
     (tmp_path / "wide.png").write_bytes(encoded(wide))
-    (look, mib) = apart(looked_at_whole, "wide.png", Shelf(tmp_path, tmp_path, ()))
+    (look, mib) = apart(looked_at_whole, "wide.png", ImageReader(tmp_path, tmp_path, ()))
     assert look.status == "ok"
     assert mib < 36 * 10  # 36 million pixels of two bytes, held a few times
 
 
-def looked_at_whole(image: str, shelf: Shelf) -> tuple[Fingerprint, int]:
+def looked_at_whole(image: str, reader: ImageReader) -> tuple[Fingerprint, int]:
     LIMITS["max_pixels"] = 40_000_000
-    return looked_at([image], shelf)[0]
+    return looked_at([image], reader)[0]
 
 
 TRAP = """
@@ -285,9 +285,9 @@ def test_harmful_pictures_and_damaged_members_cost_themselves_alone(
     assert list(fates.values()) == [("kept", None, {})] * (1 + 5 + len(HARMFUL) - len(lost))
 
 
-def read_from_zip(shelf: Shelf, image: str) -> int:
+def read_from_zip(reader: ImageReader, image: str) -> int:
     """The MiB that reading takes at its peak."""
-    (_, mib), *_ = looked_at([image], shelf)
+    (_, mib), *_ = looked_at([image], reader)
     return mib
 
 
@@ -298,5 +298,5 @@ def test_a_member_that_lies_of_its_size_takes_no_more_memory(method: int, tmp_pa
         for _ in range(300):
             member.write(bytes(1 << 20))
     (tmp_path / "p.zip").write_bytes(altered(out.getvalue(), "a.png", 24, struct.pack("<I", 100)))
-    shelf = Shelf(tmp_path / "none", tmp_path, (("", Folder(path="z", file="p.zip")),))
-    assert apart(read_from_zip, shelf, "z/a.png") < MOST_MIB
+    reader = ImageReader(tmp_path / "none", tmp_path, (("", Folder(path="z", file="p.zip")),))
+    assert apart(read_from_zip, reader, "z/a.png") < MOST_MIB

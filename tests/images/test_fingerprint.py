@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.fingerprint import Fingerprint, fingerprint
 from imp_data.images.fingerprint_cache import read_fingerprints, write_fingerprints
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
 ORIENTATION = 0x0112
@@ -28,7 +28,7 @@ def looked_at(folder: Path, content: bytes, name: str = "p.jpg", **limits: int) 
     path = folder / "images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return fingerprint(name, Shelf(folder / "images", folder / "raw", ()), Limits(**limits))
+    return fingerprint(name, ImageReader(folder / "images", folder / "raw", ()), Limits(**limits))
 
 
 def hash_of(picture: Image.Image) -> int:
@@ -67,8 +67,8 @@ def test_everything_is_said_of_a_whole_picture(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_nowhere_is_missing(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, tmp_path, ())
-    assert fingerprint("no.jpg", shelf, Limits()) == Fingerprint("no.jpg", "missing")
+    reader = ImageReader(tmp_path, tmp_path, ())
+    assert fingerprint("no.jpg", reader, Limits()) == Fingerprint("no.jpg", "missing")
 
 
 def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_jpeg_that_claims_more_than_it_has_is_truncated_by_both_decoders(
     assert (look.status, look.width, look.height) == ("truncated", *size)
     assert look.problem == "its data end before its last pixel"
     with pytest.raises(NoImage, match="end before its last pixel"):
-        rgb_of(content, 10_000_000)
+        decode_rgb(content, 10_000_000)
 
 
 def test_what_libjpeg_says_of_a_header_hides_nothing_it_says_of_the_data(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_png_has_all_its_rows_and_the_checksum_of_its_pixels(
     assert looked_at(tmp_path, content).status == status
     if status != "ok":
         with pytest.raises(NoImage):
-            rgb_of(content)
+            decode_rgb(content)
 
 
 def test_an_image_whose_last_pixel_is_that_of_an_undecoded_one_is_whole(tmp_path: Path) -> None:

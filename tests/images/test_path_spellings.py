@@ -16,7 +16,7 @@ from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
-from imp_data.training.data.mixture_input import opened, shelf_of
+from imp_data.training.data.mixture_input import open_mixture, shelf_of
 
 ON_DISK = ["0.jpg", "1.jpg", "café.jpg", "a b.jpg", "old.gif", "Two.jpg", "two.png"]
 # {what the record says: (outcome, reason, what it was found as)}
@@ -78,9 +78,9 @@ def test_the_mixture_counts_the_repairs_and_is_sound(built: Build) -> None:
 
 def test_training_reads_the_bytes_that_were_screened(built: Build) -> None:
     folder = built.data.mixture("birds")
-    shelf = shelf_of(opened(folder), built.data.root.parent / "manifests")
+    reader = shelf_of(open_mixture(folder), built.data.root.parent / "manifests")
     rows = load_from_disk(str(folder)).to_list()
     assert len(rows) == 6
     for row in rows:
-        data = shelf.read(row["image"], 1 << 20)
+        data = reader.read(row["image"], 1 << 20)
         assert hashlib.sha256(data).hexdigest() == row["image_sha256"]

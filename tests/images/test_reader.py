@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.images.reader import AmbiguousImage, DamagedMember, Shelf, TooManyBytes
-from imp_data.manifests import Folder, Mixture, Pictures, Recipe
+from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
+from imp_data.manifests import Folder, ImageCollection, Mixture, Recipe
 from imp_data.storage import move
 from imp_data.storage.paths import place
 
@@ -51,14 +51,14 @@ def tarred(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def shelf(root: Path, files: Mapping[str, bytes], *folders: Folder) -> Shelf:
+def reader(root: Path, files: Mapping[str, bytes], *folders: Folder) -> ImageReader:
     """Files below `root`, which has `images` and, for collection `birds`, `raw/birds`."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     pairs = tuple(("birds", folder) for folder in folders)
-    return Shelf(root / "images", root / "raw", pairs)
+    return ImageReader(root / "images", root / "raw", pairs)
 
 
 def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
@@ -77,7 +77,7 @@ def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
     ],
 )
 def test_a_picture_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
-    birds = shelf(root, {place: content}, home)
+    birds = reader(root, {place: content}, home)
     assert birds.read("birds/owl.png", MANY) == b"owl"
     with pytest.raises(FileNotFoundError, match=r"birds/gone\.png"):
         birds.read("birds/gone.png", MANY)
@@ -85,26 +85,26 @@ def test_a_picture_is_read_in_place(place: str, content: bytes, home: Folder, ro
 
 def test_an_unpacked_picture_is_taken_before_any_archive(root: Path) -> None:
     files = {"images/birds/owl.png": b"mine", "raw/birds/b.zip": zipped({"owl.png": b"theirs"})}
-    birds = shelf(root, files, folder("birds", "b.zip"))
+    birds = reader(root, files, folder("birds", "b.zip"))
     assert birds.read("birds/owl.png", MANY) == b"mine"
 
 
 def test_a_path_no_folder_is_for_is_missing(root: Path) -> None:
-    birds = shelf(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+    birds = reader(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     for stranger in ("birdsong/owl.png", "owl.png", "birds"):
         with pytest.raises(FileNotFoundError):
             birds.read(stranger, MANY)
 
 
 def test_a_name_too_long_for_any_file_is_missing(root: Path) -> None:
-    birds = shelf(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+    birds = reader(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     for endless in ("birds/" + "o" * 300 + ".png", "o" * 300, "birds/" + "o/" * 3000 + ".png"):
         with pytest.raises(FileNotFoundError):
             birds.read(endless, MANY)
 
 
 def test_what_is_no_file_is_no_picture(tmp_path: Path) -> None:
-    birds = shelf(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
+    birds = reader(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     home = tmp_path / "raw" / "birds"
     (home / "nest.png").mkdir()
     os.mkfifo(home / "pipe.png")  # nothing will ever come out of it
@@ -124,7 +124,7 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
         "raw/birds/second/jay.png": b"second",
         "raw/birds/second/tit.png": b"only in second",
     }
-    stated = Pictures(
+    stated = ImageCollection(
         name="birds",
         folders=(
             folder("birds", inside="all"),
@@ -137,7 +137,7 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
     part = {"source": "any", "quota": 1, "paper": 1, "group": "All"}
     mixture = Mixture(name="any", title="Any", seed=0, parts=(part,))
     recipe = Recipe(mixture=mixture, sources={}, pictures={"birds": stated}, benchmarks={})
-    birds = shelf(root, files)._replace(folders=recipe.folders(("birds",)))
+    birds = reader(root, files)._replace(folders=recipe.folders(("birds",)))
     assert birds.read("birds/night/owl.png", MANY) == b"from night"
     assert birds.read("birds/day/jay.png", MANY) == b"first"
     assert birds.read("birds/day/tit.png", MANY) == b"only in second"
@@ -145,7 +145,7 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
 
 def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path) -> None:
     homes = (folder("birds", "gone.zip"), folder("birds", "b.tar"))
-    birds = shelf(root, {"raw/birds/b.tar": tarred({"owl.png": b"owl"})}, *homes)
+    birds = reader(root, {"raw/birds/b.tar": tarred({"owl.png": b"owl"})}, *homes)
     assert birds.read("birds/owl.png", MANY) == b"owl"
 
 
@@ -161,7 +161,7 @@ def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path
 def test_a_picture_of_more_bytes_than_the_limit_is_not_read(
     place: str, content: bytes, file: str | None, root: Path
 ) -> None:
-    birds = shelf(root, {place: content}, folder("birds", file))
+    birds = reader(root, {place: content}, folder("birds", file))
     assert birds.read("birds/owl.png", 6) == b"123456"
     with pytest.raises(TooManyBytes):
         birds.read("birds/owl.png", 5)
@@ -176,7 +176,7 @@ def test_a_member_that_does_not_unpack_is_damaged_and_its_neighbours_are_not(
 ) -> None:
     content = zipped({"owl.png": b"owl" * 50, "jay.png": b"jay"})
     place = content.index(b"owlowl")
-    birds = shelf(root, {"raw/birds/b.zip": altered(content, place, 0)}, folder("birds", "b.zip"))
+    birds = reader(root, {"raw/birds/b.zip": altered(content, place, 0)}, folder("birds", "b.zip"))
     with pytest.raises(DamagedMember, match="CRC"):
         birds.read("birds/owl.png", MANY)
     assert birds.read("birds/jay.png", MANY) == b"jay"
@@ -187,7 +187,7 @@ def test_a_member_that_is_said_to_hold_nothing_and_does_is_damaged(how: int, roo
     content = zipped({"owl.png": b"owl"}, how)
     size = content.index(b"PK\1\2") + 24
     content = altered(content, size, 0)
-    birds = shelf(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    birds = reader(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
     with pytest.raises(DamagedMember, match="CRC"):
         birds.read("birds/owl.png", MANY)
 
@@ -202,7 +202,7 @@ def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, root: Pa
     directory = content.index(b"PK\1\2")
     content = altered(content, directory + offset, value)
     content = altered(content, offset - 2, value)  # the same field before the member itself
-    birds = shelf(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    birds = reader(root, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
     with pytest.raises(DamagedMember):
         birds.read("birds/owl.png", MANY)
 
@@ -222,14 +222,14 @@ def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, root: Pa
 def test_an_archive_that_is_none_is_an_error_that_names_it(
     name: str, content: bytes, root: Path
 ) -> None:
-    birds = shelf(root, {f"raw/birds/{name}": content}, folder("birds", name))
+    birds = reader(root, {f"raw/birds/{name}": content}, folder("birds", name))
     with pytest.raises(UserError, match="materialize its raw asset again") as error:
         birds.read("birds/owl.png", MANY)
     assert error.value.where == str(root / "raw" / "birds" / name)
 
 
 def test_an_archive_that_was_replaced_is_opened_anew(root: Path, tmp_path: Path) -> None:
-    birds = shelf(root, {"raw/birds/b.zip": zipped({"owl.png": b"old"})})
+    birds = reader(root, {"raw/birds/b.zip": zipped({"owl.png": b"old"})})
     birds = birds._replace(folders=(("birds", folder("birds", "b.zip")),))
     assert birds.read("birds/owl.png", MANY) == b"old"
     replacement = tmp_path / "replacement"
@@ -252,7 +252,7 @@ def test_whichever_byte_of_an_archive_is_altered_what_happens_has_a_name(
     spot = data.draw(st.integers(0, len(content.rstrip(b"\0")) - 1))
     changed = altered(content, spot, data.draw(st.integers(0, 255)))
     root = place(f"{there}{tmp_path_factory.mktemp('altered')}")
-    birds = shelf(root, {f"raw/birds/{name}": changed}, folder("birds", name))
+    birds = reader(root, {f"raw/birds/{name}": changed}, folder("birds", name))
     try:
         found = birds.read("birds/owl.png", MANY)
         assert found == TWO_BIRDS["owl.png"] or name == "b.tar"  # a tar has no checksum of data
@@ -289,7 +289,7 @@ def far_tar(path: Path) -> None:
 def test_pictures_beyond_four_gigabytes_are_read_in_place_in_little_memory(
     name: str, lay: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    birds = shelf(tmp_path, {f"raw/birds/{name}": b""}, folder("birds", name))
+    birds = reader(tmp_path, {f"raw/birds/{name}": b""}, folder("birds", name))
     path = tmp_path / "raw" / "birds" / name
     lay(path)
     assert path.stat().st_size > FAR
@@ -323,7 +323,7 @@ def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_pa
     count = 65_600
     content = zipped_quickly(count)
     assert b"PK\6\6" in content  # the zip64 end of the directory
-    birds = shelf(tmp_path, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
+    birds = reader(tmp_path, {"raw/birds/b.zip": content}, folder("birds", "b.zip"))
     for n in (0, 65_534, 65_535, 65_536, count - 1):
         assert birds.read(f"birds/{n}.png", MANY) == b""
     with pytest.raises(FileNotFoundError):
@@ -378,7 +378,7 @@ def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
 ) -> None:
     others = {b"other.jpg": b"1", b"b/cafe.jpg": b"2", "éa.jpg".encode(): b"3"}
     if kind == "folder":
-        birds = shelf(tmp_path, {}, folder("birds"))
+        birds = reader(tmp_path, {}, folder("birds"))
         for path, content in {name: b"owl", **others}.items():
             whole = os.fsencode(tmp_path) + b"/raw/birds/" + path
             os.makedirs(os.path.dirname(whole), exist_ok=True)
@@ -386,7 +386,7 @@ def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
                 file.write(content)
     else:
         archive = as_named({name: b"owl", **others}, kind)
-        birds = shelf(tmp_path, {f"raw/birds/b.{kind}": archive}, folder("birds", f"b.{kind}"))
+        birds = reader(tmp_path, {f"raw/birds/b.{kind}": archive}, folder("birds", f"b.{kind}"))
     found, found_as = birds.found(f"birds/{asked}", MANY)
     assert found == birds.read(f"birds/{asked}", MANY) == b"owl"
     assert found_as != f"birds/{asked}"
@@ -415,7 +415,7 @@ LAYS = [
 def test_the_closest_spelling_is_meant_and_of_several_as_close_none(
     files: dict[str, bytes], file: str | None, root: Path
 ) -> None:
-    birds = shelf(root, files, folder("birds", file))
+    birds = reader(root, files, folder("birds", file))
     assert birds.found("birds/owl.gif", MANY) == (b"B", None)
     assert birds.found("birds/OWL.GIF", MANY) == (b"B", "birds/owl.gif")
     assert birds.found("Birds/OWL.jpg", MANY) == (b"A", "birds/Owl.jpg")
@@ -425,7 +425,7 @@ def test_the_closest_spelling_is_meant_and_of_several_as_close_none(
 
 
 def test_an_image_that_is_put_there_is_seen_by_the_next_look(tmp_path: Path) -> None:
-    birds = shelf(tmp_path, {"raw/birds/a.jpg": b"a"}, folder("birds"))
+    birds = reader(tmp_path, {"raw/birds/a.jpg": b"a"}, folder("birds"))
     with pytest.raises(FileNotFoundError):
         birds.read("birds/owl.jpg", MANY)
     (tmp_path / "raw/birds/OWL.jpg").write_bytes(b"owl")
@@ -434,7 +434,7 @@ def test_an_image_that_is_put_there_is_seen_by_the_next_look(tmp_path: Path) -> 
 
 def test_a_sidecar_is_never_meant(tmp_path: Path) -> None:
     files = {"raw/birds/._owl.JPG": b"side", "raw/birds/__MACOSX/owl.jpg": b"side"}
-    birds = shelf(tmp_path, files, folder("birds"))
+    birds = reader(tmp_path, files, folder("birds"))
     for name in ("birds/._owl.jpg", "birds/__macosx/owl.jpg"):
         with pytest.raises(FileNotFoundError):
             birds.read(name, MANY)
@@ -456,7 +456,7 @@ def test_a_members_name_in_another_form_needs_no_second_look(
     name: str, pack: Callable[[Mapping[str, bytes]], bytes], root: Path
 ) -> None:
     file = f"b.{'zip' if pack is zipped else 'tar'}"
-    birds = shelf(root, {f"raw/birds/{file}": pack({name: b"owl"})}, folder("birds", file, "a"))
+    birds = reader(root, {f"raw/birds/{file}": pack({name: b"owl"})}, folder("birds", file, "a"))
     assert birds.found("birds/owl.png", MANY) == (b"owl", None)
 
 
@@ -489,7 +489,7 @@ def linked(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_links_in_an_archive_give_what_they_lead_to(kind: str, root: Path) -> None:
-    birds = shelf(root, {f"raw/birds/b.{kind}": linked(kind)}, folder("birds", f"b.{kind}"))
+    birds = reader(root, {f"raw/birds/b.{kind}": linked(kind)}, folder("birds", f"b.{kind}"))
     names = ["real/owl.png", "real/same.png", "far/owl.png", "dir/owl.png", "dir/same.png"]
     for name in names + ["hard.png"] * (kind == "tar"):
         assert birds.found(f"birds/{name}", MANY) == (b"owl", None)
@@ -516,7 +516,7 @@ def test_sparse_members_are_read_with_their_holes(form: str, tmp_path: Path) -> 
     how, _, version = form.partition(" ")
     options = [f"--format={how}", "--sparse", *([f"--sparse-version={version}"] * bool(version))]
     target = tmp_path / "raw" / "birds" / "b.tar"
-    birds = shelf(tmp_path, {"raw/birds/b.tar": b""}, folder("birds", "b.tar"))
+    birds = reader(tmp_path, {"raw/birds/b.tar": b""}, folder("birds", "b.tar"))
     subprocess.run(
         ["tar", *options, "-C", tmp_path, "-cf", target, "owl.png", "jay.png"], check=True
     )
@@ -532,7 +532,7 @@ def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> No
         "raw/birds/b": zipped({"owl.png": b"owl"}),
         "raw/birds/b.zip": tarred({"jay.png": b"jay"}),
     }
-    birds = shelf(tmp_path, files, folder("birds", "b"), folder("birds", "b.zip"))
+    birds = reader(tmp_path, files, folder("birds", "b"), folder("birds", "b.zip"))
     assert (birds.read("birds/owl.png", MANY), birds.read("birds/jay.png", MANY)) == (
         b"owl",
         b"jay",
@@ -543,7 +543,7 @@ def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> No
 def test_of_several_members_of_one_name_the_last_counts(kind: str, root: Path) -> None:
     names = {"owl.png": b"first", "./owl.png": b"second", ".//owl.png": b"last"}
     content = zipped(names) if kind == "zip" else tarred(names)
-    birds = shelf(root, {f"raw/birds/b.{kind}": content}, folder("birds", f"b.{kind}"))
+    birds = reader(root, {f"raw/birds/b.{kind}": content}, folder("birds", f"b.{kind}"))
     assert birds.read("birds/owl.png", MANY) == b"last"
 
 
@@ -570,7 +570,7 @@ def test_a_sparse_member_whose_map_contradicts_itself_is_damaged_and_no_other(
     spans: list[tuple[int, int]], root: Path
 ) -> None:
     files = {"raw/birds/b.tar": sparse(spans, 20), "raw/birds/c.tar": sparse([(3, 9)], 20)}
-    birds = shelf(root, files, folder("birds", "b.tar"), folder("c", "c.tar"))
+    birds = reader(root, files, folder("birds", "b.tar"), folder("c", "c.tar"))
     with pytest.raises(DamagedMember, match="its map of stored bytes contradicts itself"):
         birds.read("birds/owl.png", MANY)
     assert birds.read("birds/jay.png", MANY) == b"jay"
@@ -585,7 +585,7 @@ def test_a_tar_whose_sizes_overflow_or_lead_backward_is_an_error_that_names_it(
     content[1024 + 124 : 1024 + 136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
     content[1024 + 148 : 1024 + 156] = b" " * 8
     content[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(content[1024:1536])
-    birds = shelf(root, {"raw/birds/b.tar": bytes(content)}, folder("birds", "b.tar"))
+    birds = reader(root, {"raw/birds/b.tar": bytes(content)}, folder("birds", "b.tar"))
     with pytest.raises(UserError, match="is not a whole plain tar"):
         birds.read("birds/jay.png", MANY)
 
@@ -597,7 +597,7 @@ def test_members_by_bzip2_and_lzma_are_what_was_packed(
 ) -> None:
     data = piece * (times // (len(piece) + 1))
     root = tmp_path_factory.mktemp("packed")
-    birds = shelf(
+    birds = reader(
         root, {"raw/birds/b.zip": zipped({"owl.png": data}, how)}, folder("birds", "b.zip")
     )
     assert birds.read("birds/owl.png", MANY) == data

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from rgb_images import COLOURS, FILES, GREY, in_grey
 
 from imp_data.images import rgb as rgb_rules
-from imp_data.images.decoding import NoImage, TooManyPixels, rgb_of
+from imp_data.images.decoding import NoImage, TooManyPixels, decode_rgb
 from imp_data.images.fingerprint import look
 from imp_data.images.rgb import rgb
 from imp_data.images.square import squared
@@ -38,7 +38,7 @@ def pixels(image: Image.Image) -> Any:
 @pytest.mark.parametrize("name", FILES)
 def test_an_image_becomes_the_rgb_that_its_rule_says(name: str) -> None:
     data, expected = FILES[name]()
-    apart = np.abs(pixels(rgb_of(data)).astype(int) - expected)
+    apart = np.abs(pixels(decode_rgb(data)).astype(int) - expected)
     assert apart.max() <= ("RGBA" in name or name == "LA")
 
 
@@ -98,7 +98,7 @@ def test_lab_is_converted_by_its_own_profile() -> None:
 def test_an_animated_gif_shows_its_first_frame() -> None:
     first, second = (photo(n, (40, 28)).quantize(32) for n in (1, 2))
     data = encoded(first, "GIF", save_all=True, append_images=[second])
-    assert (pixels(rgb_of(data)) == pixels(first.convert("RGB"))).all()
+    assert (pixels(decode_rgb(data)) == pixels(first.convert("RGB"))).all()
 
 
 @pytest.mark.parametrize("white", [0, 1])
@@ -121,13 +121,13 @@ def test_a_clear_colour_of_sixteen_bits_is_found_by_its_high_bytes() -> None:
 def test_what_does_not_become_an_image_says_why() -> None:
     png = encoded(photo(1))
     with pytest.raises(TooManyPixels, match="96x72 is more than 100 pixels"):
-        rgb_of(png, 100)
+        decode_rgb(png, 100)
     with pytest.raises(NoImage, match="no image format"):
-        rgb_of(b"text")
+        decode_rgb(b"text")
     with pytest.raises(NoImage, match="truncated"):
-        rgb_of(png[:2000])
+        decode_rgb(png[:2000])
     with pytest.raises(NoImage, match="no image format"):
-        rgb_of(png, formats=("JPEG",))
+        decode_rgb(png, formats=("JPEG",))
 
 
 def by_dataset(data: bytes, folder: Path) -> Any:
@@ -184,14 +184,14 @@ def test_every_consumer_sees_the_same_pixels(name: str, consumer: str, tmp_path:
     data, _ = FILES[name]()
     if consumer == "export" and name == "a large text chunk":
         data, _ = FILES["RGB"]()  # it is handed opened images, which others have bounded
-    expected = squared(rgb_of(data), SIDE, "square")
+    expected = squared(decode_rgb(data), SIDE, "square")
     assert (pixels(CONSUMERS[consumer](data, tmp_path)) == pixels(expected)).all()
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_hash_is_that_of_the_rgb(name: str) -> None:
     data, _ = FILES[name]()
-    seen, plain = look(data, Limits()), look(encoded(rgb_of(data)), Limits())
+    seen, plain = look(data, Limits()), look(encoded(decode_rgb(data)), Limits())
     assert seen.status == "ok" and seen.phash is not None
     assert seen.phash == plain.phash
 
@@ -209,13 +209,13 @@ def test_the_chat_sends_the_same_pixels(name: str) -> None:
     sent = prepared(request, lambda image: squared(image, SIDE, "pad"))
     shown = sent["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2]
     seen = Image.open(io.BytesIO(base64.b64decode(shown)))
-    assert (pixels(seen) == pixels(squared(rgb_of(data), SIDE, "pad"))).all()
+    assert (pixels(seen) == pixels(squared(decode_rgb(data), SIDE, "pad"))).all()
 
 
 def test_grey_files_of_eight_and_sixteen_bits_have_one_hash() -> None:
     (sixteen, _), eight = FILES["16 bits"](), encoded(Image.fromarray(GREY))
     assert look(sixteen, Limits()).phash == look(eight, Limits()).phash
-    assert (pixels(rgb_of(eight)) == in_grey(GREY)).all()
+    assert (pixels(decode_rgb(eight)) == in_grey(GREY)).all()
 
 
 ALLOWED = {"images/rgb.py", "images/phash.py"}

@@ -17,7 +17,7 @@ from scripted_server import scripted
 from trials.downloads import said
 
 from imp_data.errors import UserError
-from imp_data.manifests import Benchmark, File, Pictures, Published, Source
+from imp_data.manifests import Benchmark, File, ImageCollection, Published, Source
 from imp_data.manifests.lockfile import Locks, held_to
 from imp_data.raw.fetch import obtain
 
@@ -36,8 +36,8 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pictures(*files: File) -> Pictures:
-    return Pictures(**ABOUT, files=files, folders=({"path": "birds"},))
+def pictures(*files: File) -> ImageCollection:
+    return ImageCollection(**ABOUT, files=files, folders=({"path": "birds"},))
 
 
 def source(*files: File, records: Sequence[str] = ("*.json",)) -> Source:

@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from imp_data.errors import UserError
 from imp_data.manifests import ROOMS as DATA_ROOMS
 from imp_data.manifests import (
+    ImageCollection,
     Limits,
     Mixture,
     NearDuplicates,
-    Pictures,
     Source,
     load,
     load_recipe,
@@ -349,9 +349,9 @@ def test_yaml_that_is_no_json_is_an_error_that_names_the_file(text: str, tmp_pat
 
 
 def test_spellings_of_one_place_are_one_manifest(tmp_path: Path) -> None:
-    plain = load(written(tmp_path, "pictures", PICTURES), Pictures)
+    plain = load(written(tmp_path, "pictures", PICTURES), ImageCollection)
     folders = [{"path": "./birds/", "inside": ".//photos/"}]
-    odd = load(written(tmp_path, "pictures", {**PICTURES, "folders": folders}), Pictures)
+    odd = load(written(tmp_path, "pictures", {**PICTURES, "folders": folders}), ImageCollection)
     assert odd == plain
     assert model_digest(odd) == model_digest(plain)
     prefixed = load(written(tmp_path, "sources", {**SOURCE, "image_prefix": "./a//b/"}), Source)

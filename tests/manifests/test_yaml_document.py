@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.manifests import Benchmark, Mixture, Pictures, Source, load, load_recipe
+from imp_data.manifests import Benchmark, ImageCollection, Mixture, Source, load, load_recipe
 from imp_data.manifests.model import load_model
 from imp_data.manifests.yaml_document import MOST_VALUES, document
 from imp_data.manifests.yaml_scalars import earlier_meaning, scalar
@@ -365,12 +365,12 @@ ELSEWHERE = [
     "p/" * 600,
 ]
 PATH_FIELDS = {
-    "inside": (Pictures, {"folders": [{"path": "birds", "inside": ...}]}),
-    "path": (Pictures, {"folders": [{"path": ..., "inside": ""}]}),
-    "file": (Pictures, {"folders": [{"path": "birds", "file": ...}]}),
-    "files": (Pictures, {"folders": [{"path": "b"}], "files": [{"path": ..., "url": "u"}]}),
+    "inside": (ImageCollection, {"folders": [{"path": "birds", "inside": ...}]}),
+    "path": (ImageCollection, {"folders": [{"path": ..., "inside": ""}]}),
+    "file": (ImageCollection, {"folders": [{"path": "birds", "file": ...}]}),
+    "files": (ImageCollection, {"folders": [{"path": "b"}], "files": [{"path": ..., "url": "u"}]}),
     "unpack": (
-        Pictures,
+        ImageCollection,
         {"folders": [{"path": "b"}], "files": [{"path": "a", "url": "u", "unpack": [...]}]},
     ),
     "records": (Source, {"layout": "llava", "records": [...]}),
@@ -474,7 +474,7 @@ def test_two_files_of_one_place_are_an_error(paths: list[str], said: str, tmp_pa
     files = [{"path": path, "url": f"https://e.org/{n}"} for n, path in enumerate(paths)]
     stated = {"name": "birds", **PUBLISHED, "folders": [{"path": "b"}], "files": files}
     with pytest.raises(UserError) as error:
-        load(written(tmp_path, yaml.safe_dump(stated), "birds.yaml"), Pictures)
+        load(written(tmp_path, yaml.safe_dump(stated), "birds.yaml"), ImageCollection)
     assert f"files: {said}" in error.value.problem
 
 

@@ -19,7 +19,7 @@ from imp_data.ledger import LedgerRow
 from imp_data.mixture import shards as shards_module
 from imp_data.mixture.arrow_dataset import write_shard, write_shard_in_parts
 from imp_data.mixture.build import build_mixture
-from imp_data.mixture.ledger_writer import Share
+from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.mixture.reconciliation import conservation_problems
 from imp_data.sample import SAMPLE_SCHEMA, Sample
 from imp_data.storage import arrow_batches, arrow_writer, write_block
@@ -201,7 +201,7 @@ def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[
             with arrow_writer(stages[stage], table.schema) as writer:
                 for batch in table.to_batches(batch_rows):
                     writer.write_batch(batch)
-        shares.append(Share(source, "MIT", ledger=world.data.ledger(source), **stages))
+        shares.append(SourceInputs(source, "MIT", ledger=world.data.ledger(source), **stages))
     facts = {"parts": [{"source": "a"}, {"source": "b"}]}
     build_mixture(folder / "m", shares, seed=7, shard_rows=shard_rows, facts=facts)
     return {path.name: path.read_bytes() for path in sorted((folder / "m").iterdir())}

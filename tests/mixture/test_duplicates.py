@@ -15,7 +15,7 @@ from PIL import Image
 from imp_data.errors import UserError
 from imp_data.images import clusters as clusters_module
 from imp_data.images.clusters import clusters, pairs, united
-from imp_data.images.fingerprint_cache import picture_names
+from imp_data.images.fingerprint_cache import hash_image_paths
 from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.duplicates.conflicting_answers import contradictions
 from imp_data.mixture.duplicates.image_clusters import alike_pictures, hashes_of, same_pictures
@@ -312,7 +312,7 @@ def test_a_mixture_of_text_alone_has_no_neighbours(world: World) -> None:
 
 
 def test_pictures_no_file_knows_belong_to_no_cluster() -> None:
-    names = picture_names(["a", None])
+    names = hash_image_paths(["a", None])
     rows = Rows(names, np.zeros(2, np.uint64), np.zeros(2, np.int32), (("s", ""),))
     picture = same_pictures(rows)
     assert alike_pictures(picture, hashes_of(rows, picture, []), 4).tolist() == [-1, -1]

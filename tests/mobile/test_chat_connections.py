@@ -239,7 +239,7 @@ def test_a_crowd_of_requests_is_answered_a_few_at_a_time(monkeypatch: pytest.Mon
     assert crowd.most == 2
 
 
-def pictures(*sizes: tuple[int, int]) -> bytes:
+def request_with(*sizes: tuple[int, int]) -> bytes:
     parts = [
         {"type": "image_url", "image_url": {"url": url_of(encoded(Image.new("RGB", size)))}}
         for size in sizes
@@ -250,10 +250,10 @@ def pictures(*sizes: tuple[int, int]) -> bytes:
 def test_one_image_is_decoded_at_a_time(quick: None) -> None:
     crowd = Crowd()
 
-    def square(picture: Image.Image) -> Image.Image:
+    def square(given: Image.Image) -> Image.Image:
         with crowd:
             time.sleep(0.05)
-            return squared(picture)
+            return squared(given)
 
     with (
         behind(StandIn().app) as upstream,
@@ -263,9 +263,9 @@ def test_one_image_is_decoded_at_a_time(quick: None) -> None:
 
         def ask(number: int) -> int:
             if number % 2:
-                image = encoded(Image.new("RGB", (9, 9)))
-                return client.post("/v1/image", content=image).status_code
-            return client.post(CHAT, content=pictures((9, 9))).status_code
+                file = encoded(Image.new("RGB", (9, 9)))
+                return client.post("/v1/image", content=file).status_code
+            return client.post(CHAT, content=request_with((9, 9))).status_code
 
         with ThreadPoolExecutor(6) as pool:
             assert list(pool.map(ask, range(6))) == [200] * 6
@@ -276,7 +276,7 @@ def test_the_pixels_of_a_requests_images_are_bounded_together(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "REQUEST_PIXELS", 200)
-    few, many = pictures((10, 10), (5, 20)), pictures((10, 10), (5, 20), (1, 1))
+    few, many = request_with((10, 10), (5, 20)), request_with((10, 10), (5, 20), (1, 1))
     assert httpx.post(f"http://{host}{CHAT}", content=few).status_code == 200
     reply = httpx.post(f"http://{host}{CHAT}", content=many)
     assert (reply.status_code, reply.json()["error"]["param"]) == (413, "messages[0].content[2]")

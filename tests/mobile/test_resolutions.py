@@ -26,7 +26,7 @@ from imp_data.mobile.gguf.weights import Floats
 from imp_data.mobile.measure.parity import parity
 from imp_data.mobile.measure.test_prompts import drawn_cases
 from imp_data.mobile.runtime.in_process import Settings, open_runtime
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.loop.run import Run, train
 from imp_data.training.model.merge import merge
 from imp_data.training.model.pretrained import resize_positions
@@ -118,7 +118,7 @@ def trained_at_196(world: World, at: Path) -> tuple[Path, Bundle]:
         max_length=512,
     )
     lay_shapes(world, 6)
-    corpus = opened(world.data.mixture("small"))
+    corpus = open_mixture(world.data.mixture("small"))
     train(Run(recipe, world.manifests, [corpus], at / "run", max_steps=2, workers=0))
     merge(at / "run", at / "merged")
     return at / "merged", export(at / "merged", at / "out")

@@ -29,7 +29,7 @@ from imp_data.mobile.runtime.in_process import Settings, open_runtime
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, encode_prompt
-from imp_data.training.data.mixture_input import Corpus, opened
+from imp_data.training.data.mixture_input import MixtureInput, open_mixture
 from imp_data.training.evaluation.generate import Speaker
 from imp_data.training.evaluation.metrics import exact
 from imp_data.training.loop.run import Run, train
@@ -54,8 +54,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 
 @pytest.fixture(scope="module")
-def corpus(shapes: World) -> Corpus:
-    return opened(shapes.data.mixture("small"))
+def corpus(shapes: World) -> MixtureInput:
+    return open_mixture(shapes.data.mixture("small"))
 
 
 def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
 class Delivered:
     """A model as the trainer merged it, and its export."""
 
-    def __init__(self, world: World, corpus: Corpus, kind: tuple[Architecture, str], at: Path):
+    def __init__(
+        self, world: World, corpus: MixtureInput, kind: tuple[Architecture, str], at: Path
+    ):
         recipe = model(world, **of_kind(*kind))
         train(Run(recipe, world.manifests, [corpus], at / "run", max_steps=2, workers=0))
         self.merged, self.out, self.template = at / "merged", at / "out", TEMPLATES[kind[1]]
@@ -85,7 +87,7 @@ class Delivered:
 @pytest.fixture(scope="module", params=KINDS, ids=[name for name, _ in KINDS])
 def delivered(
     shapes: World,
-    corpus: Corpus,
+    corpus: MixtureInput,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Delivered:
@@ -99,7 +101,7 @@ def test_every_file_answers_as_the_trained_model_does(delivered: Delivered) -> N
 
 
 def test_what_imp_json_says_stands_in_the_exports_manifest(
-    delivered: Delivered, corpus: Corpus
+    delivered: Delivered, corpus: MixtureInput
 ) -> None:
     bundle = delivered.bundle
     assert (bundle.name, bundle.license) == ("small", "CC0-1.0")

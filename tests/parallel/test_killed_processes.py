@@ -20,7 +20,7 @@ from PIL import Image
 from imp_data.errors import UserError
 from imp_data.images import checkpoint, fingerprint_cache
 from imp_data.images.fingerprint import Fingerprint, fingerprint
-from imp_data.images.reader import Pictures, Shelf
+from imp_data.images.reader import ImageReader, ImageSource
 from imp_data.manifests import Limits
 from imp_data.parallel import map_ordered
 from imp_data.pipeline.build import Build
@@ -194,16 +194,16 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
     assert [p.name for p in (tmp_path / "killed").rglob(".*") if p.name != ".stamps"] == []
 
 
-def die_after(manifest: Path, root: Path, pictures: int) -> None:
+def die_after(manifest: Path, root: Path, count: int) -> None:
     """Killed as it looks at the first batch that goes beyond so many."""
     build, looked = build_at(manifest, root), fingerprint_cache.fingerprints
 
-    def dying(images: Sequence[str], shelf: Pictures, limits: Limits) -> list[Fingerprint]:
-        nonlocal pictures
-        pictures -= len(images)
-        if pictures < 0:
+    def dying(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
+        nonlocal count
+        count -= len(images)
+        if count < 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return looked(images, shelf, limits)
+        return looked(images, reader, limits)
 
     fingerprint_cache.fingerprints = dying
     build.images("photos")
@@ -254,7 +254,7 @@ def test_a_journal_of_other_pictures_or_one_that_is_damaged_is_of_no_use_and_no_
     assert build.images("photos").digest == expected["images/photos"]
     other = build.data.journal("photos") / "of other pictures" / "000000.parquet"
     shutil.copytree(gallery.data.root / "fingerprints", other.parent)
-    with checkpoint.journal(build.data.journal("photos"), "of these") as kept:
+    with checkpoint.open_checkpoint(build.data.journal("photos"), "of these") as kept:
         assert kept.files == []
     assert not other.exists()
 
@@ -282,20 +282,20 @@ def test_a_piece_for_which_there_is_not_memory_enough_is_named() -> None:
     assert "set a smaller IMP_WORKERS" in error.value.remedy
 
 
-def look_with_little_memory(image: str, shelf: Shelf, spare_bytes: int) -> Fingerprint:
-    fingerprint(image, shelf, Limits(max_pixels=1))
+def look_with_little_memory(image: str, reader: ImageReader, spare_bytes: int) -> Fingerprint:
+    fingerprint(image, reader, Limits(max_pixels=1))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + spare_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-    return fingerprint(image, shelf, Limits())
+    return fingerprint(image, reader, Limits())
 
 
 def test_want_of_memory_is_never_a_fact_about_a_picture(tmp_path: Path) -> None:
     (tmp_path / "big.png").write_bytes(encoded(Image.new("RGB", (6_000, 6_000))))
-    shelf = Shelf(tmp_path, tmp_path, ())
+    reader = ImageReader(tmp_path, tmp_path, ())
     with pytest.raises(MemoryError):
-        apart(look_with_little_memory, "big.png", shelf, 64 << 20)
-    assert apart(look_with_little_memory, "big.png", shelf, 2 << 30).status == "ok"
+        apart(look_with_little_memory, "big.png", reader, 64 << 20)
+    assert apart(look_with_little_memory, "big.png", reader, 2 << 30).status == "ok"
 
 
 def nap(number: int) -> int:

@@ -17,7 +17,7 @@ from datasets import load_from_disk
 
 from imp_data.images.fingerprint import Fingerprint, fingerprint
 from imp_data.images.hamming import nearest
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
 REAL = Path(os.environ.get("IMP_REAL_DATA") or "unset")
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="IMP_REAL_DATA names n
 
 
 def look_at(image: str) -> Fingerprint:
-    return fingerprint(image, Shelf(REAL, REAL, ()), Limits())
+    return fingerprint(image, ImageReader(REAL, REAL, ()), Limits())
 
 
 def rows_and_ledger(

@@ -12,7 +12,7 @@ from conftest import PUBLISHED, World
 
 from imp_data.errors import UserError
 from imp_data.manifests import Limits
-from imp_data.raw.extract import unpack
+from imp_data.raw.extract import extract
 from imp_data.storage.paths import place
 
 Pack = Callable[[Mapping[str, bytes]], bytes]
@@ -57,7 +57,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def unpacked(home: Path, file: str, members: Mapping[str, bytes], **limits: int) -> None:
     (home / file).write_bytes(PACKS[file](members))
-    unpack(home / file, str(members), ["*"], home, Limits(**limits))
+    extract(home / file, str(members), ["*"], home, Limits(**limits))
 
 
 def refused(home: Path, file: str, members: Mapping[str, bytes], **limits: int) -> UserError:
@@ -156,14 +156,14 @@ def test_what_is_wrong_with_compressed_data_is_found_behind_the_last_member(tmp_
         content[-9] ^= 1
         (tmp_path / file).write_bytes(content)
         with pytest.raises(UserError, match="is damaged at or after"):
-            unpack(tmp_path / file, file, ["*"], tmp_path)
+            extract(tmp_path / file, file, ["*"], tmp_path)
         assert not (tmp_path / f".{file}.unpacked").exists()
 
 
 def test_a_tar_in_two_streams_of_xz_is_one(tmp_path: Path) -> None:
     whole = tarred({"1.json": b"[1]", "2.json": b"[2]"})
     (tmp_path / "a.tar.xz").write_bytes(lzma.compress(whole[:700]) + lzma.compress(whole[700:]))
-    unpack(tmp_path / "a.tar.xz", "x", ["*"], tmp_path)
+    extract(tmp_path / "a.tar.xz", "x", ["*"], tmp_path)
     assert (tmp_path / "2.json").read_bytes() == b"[2]"
 
 

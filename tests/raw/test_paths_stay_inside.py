@@ -11,9 +11,9 @@ import pytest
 from conftest import World, encoded, photo, record, run
 
 from imp_data.errors import UserError
-from imp_data.images.reader import Shelf, data_shelf
+from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import Folder
-from imp_data.raw.extract import unpack
+from imp_data.raw.extract import extract
 from imp_data.storage import matching
 from imp_data.storage.data_dir import DataDir
 
@@ -30,9 +30,11 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
-def birds_of(root: Path, path: str = "birds", inside: str = "photos") -> Shelf:
-    """A shelf over raw/birds/<inside>, whose images begin with `path`."""
-    return data_shelf(DataDir(root), (("birds", Folder(path=path, file=None, inside=inside)),))
+def birds_of(root: Path, path: str = "birds", inside: str = "photos") -> ImageReader:
+    """A reader over raw/birds/<inside>, whose images begin with `path`."""
+    return data_image_reader(
+        DataDir(root), (("birds", Folder(path=path, file=None, inside=inside)),)
+    )
 
 
 @pytest.mark.parametrize("link", ["photos/a/secret.png", "photos/secret.png"])
@@ -112,7 +114,7 @@ def test_a_folder_that_a_person_names_himself_is_read_through_all_its_links(
     home = tmp_path / "home"
     home.mkdir()
     (home / "sub").symlink_to(outside)
-    assert Shelf(home, home, ()).read("sub/secret.png", MANY) == b"secret"
+    assert ImageReader(home, home, ()).read("sub/secret.png", MANY) == b"secret"
 
 
 def test_an_id_of_a_benchmark_that_climbs_finds_no_file(tmp_path: Path, outside: Path) -> None:
@@ -147,7 +149,7 @@ def test_a_member_is_not_laid_through_a_link_out(tmp_path: Path, outside: Path) 
         info.size = 2
         tar.addfile(info, io.BytesIO(b"[]"))
     with pytest.raises(UserError, match="a link that leads out"):
-        unpack(raw / "x.tar", "0", ["a/b/*.json"], raw)
+        extract(raw / "x.tar", "0", ["a/b/*.json"], raw)
     assert not (outside / "new.json").exists()
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.ledger import Mend, Repair
+from imp_data.ledger import AppliedRepair, Repair
 from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.llava import subset_of
@@ -151,7 +151,7 @@ def test_an_id_that_is_neither_text_nor_integer_becomes_text(
     [draft], refused = read(tmp_path, source("llava", "f.json"))
     assert not refused
     assert (draft.upstream_id, draft.rows[0].upstream_id) == (kept, kept)
-    assert draft.rows[0].mends == [Mend(Repair.ID_TO_TEXT, before)]
+    assert draft.rows[0].mends == [AppliedRepair(Repair.ID_TO_TEXT, before)]
 
 
 def test_a_record_without_an_id_is_named_by_its_place_in_the_ledger_alone(tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_record_without_an_id_is_named_by_its_place_in_the_ledger_alone(tmp_pa
     assert [d.upstream_id for d in drafts] == ["000000033471", "", "", "7"]
     assert [d.rows[0].upstream_id for d in drafts] == ["000000033471", "row-1", "row-2", "7"]
     mends = [d.rows[0].mends for d in drafts]
-    assert mends == [[], [Mend(Repair.ID_FROM_PLACE, "null")], [], []]
+    assert mends == [[], [AppliedRepair(Repair.ID_FROM_PLACE, "null")], [], []]
 
 
 def test_a_list_of_one_image_is_that_image(tmp_path: Path) -> None:
     write(tmp_path / "f.json", [{**BUS, "image": ["coco/é.jpg"]}])
     [draft], refused = read(tmp_path, source("llava", "f.json", image_prefix="p/"))
     assert (draft.image, refused) == ("p/coco/é.jpg", [])
-    assert draft.rows[0].mends == [Mend(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
+    assert draft.rows[0].mends == [AppliedRepair(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
 
 
 @pytest.mark.parametrize("nothing", ["", " ", [], [""]])
@@ -624,5 +624,5 @@ def test_a_raw_newline_in_a_record_is_read_and_noted(tmp_path: Path) -> None:
     [draft], _ = read(tmp_path, source("llava", "f.json"))
     assert draft.turns[1] == ("gpt", "White\nand red.")
     [mend] = draft.rows[0].mends
-    assert isinstance(mend, Mend) and mend.repair is Repair.RAW_CONTROL
+    assert isinstance(mend, AppliedRepair) and mend.repair is Repair.RAW_CONTROL
     assert "White\nand red" in mend.before

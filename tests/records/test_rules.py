@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imp_data.ledger import Mend, Reason, Repair
+from imp_data.ledger import AppliedRepair, Reason, Repair
 from imp_data.manifests import Limits
 from imp_data.records.rules import judge
 from imp_data.sample import Draft, Row, says_something
@@ -55,56 +55,56 @@ def test_a_sound_record_passes_as_it_is(record: Draft) -> None:
         (
             draft(("gpt", "Welcome"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
-            [Mend(Repair.LEADING_GPT_REMOVED, "Welcome")],
+            [AppliedRepair(Repair.LEADING_GPT_REMOVED, "Welcome")],
         ),
         (
             exchanges("<image>\nWhat\x07 is\x00 it?", "A\x9f bus\x7f."),
             [("human", "<image>\nWhat is it?"), ("gpt", "A bus.")],
-            [Mend(Repair.CONTROL_REMOVED, "<image>\nWhat\x07 is\x00 it?")],
+            [AppliedRepair(Repair.CONTROL_REMOVED, "<image>\nWhat\x07 is\x00 it?")],
         ),
         (
             exchanges("<image>\nWhat?", "A\x0b bus.", "Where?\x1f", "Up."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus."), ("human", "Where?"), ("gpt", "Up.")],
-            [Mend(Repair.CONTROL_REMOVED, "A\x0b bus.")],
+            [AppliedRepair(Repair.CONTROL_REMOVED, "A\x0b bus.")],
         ),
         (
             exchanges("What?\n<image>", "A bus."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
-            [Mend(Repair.TOKEN_MOVED, "What?\n<image>")],
+            [AppliedRepair(Repair.TOKEN_MOVED, "What?\n<image>")],
         ),
         (
             exchanges("What is <image> here?", "A bus."),
             [("human", "<image>\nWhat is  here?"), ("gpt", "A bus.")],
-            [Mend(Repair.TOKEN_MOVED, "What is <image> here?")],
+            [AppliedRepair(Repair.TOKEN_MOVED, "What is <image> here?")],
         ),
         (
             exchanges("<image>What?", "A bus."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
-            [Mend(Repair.TOKEN_MOVED, "<image>What?")],
+            [AppliedRepair(Repair.TOKEN_MOVED, "<image>What?")],
         ),
         (
             exchanges("<image>\nWhat is <image>?", "A bus."),
             [("human", "<image>\nWhat is ?"), ("gpt", "A bus.")],
-            [Mend(Repair.TOKEN_MOVED, "<image>\nWhat is <image>?")],
+            [AppliedRepair(Repair.TOKEN_MOVED, "<image>\nWhat is <image>?")],
         ),
         (
             exchanges("Hello", "Hi", "What?\n<image>", "A bus."),
             [("human", "Hello"), ("gpt", "Hi"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")],
-            [Mend(Repair.TOKEN_MOVED, "What?\n<image>")],
+            [AppliedRepair(Repair.TOKEN_MOVED, "What?\n<image>")],
         ),
         (
             draft(("gpt", "\x01"), ("human", "What?<im\x00age>"), ("gpt", "A bus.")),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
             [
-                Mend(Repair.LEADING_GPT_REMOVED, "\x01"),
-                Mend(Repair.CONTROL_REMOVED, "What?<im\x00age>"),
-                Mend(Repair.TOKEN_MOVED, "What?<image>"),
+                AppliedRepair(Repair.LEADING_GPT_REMOVED, "\x01"),
+                AppliedRepair(Repair.CONTROL_REMOVED, "What?<im\x00age>"),
+                AppliedRepair(Repair.TOKEN_MOVED, "What?<image>"),
             ],
         ),
     ],
 )  # fmt: skip
 def test_a_mend_says_what_stood_there(
-    record: Draft, turns: list[tuple[str, str]], mends: list[Mend]
+    record: Draft, turns: list[tuple[str, str]], mends: list[AppliedRepair]
 ) -> None:
     assert judge(record, LIMITS) is None
     assert record.turns == turns

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.ledger import Mend, Reason, Repair, Verdict
+from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.json_array.scanner import _scan as scan
 from imp_data.records.json_array.scanner import json_spans
@@ -318,7 +318,7 @@ def test_nesting_beyond_reason_is_refused_before_it_can_hurt() -> None:
 def test_a_raw_newline_in_a_string_is_read_and_noted() -> None:
     parsed = parse(b'{"a": "one\ntwo\x01"}')
     before = '{"a": "one\ntwo\x01"}'
-    assert parsed == ({"a": "one\ntwo\x01"}, [Mend(Repair.RAW_CONTROL, before)])
+    assert parsed == ({"a": "one\ntwo\x01"}, [AppliedRepair(Repair.RAW_CONTROL, before)])
 
 
 def test_a_surrogate_pair_is_one_character() -> None:

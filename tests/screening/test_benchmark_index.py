@@ -11,7 +11,11 @@ from PIL import Image
 from imp_data.errors import UserError
 from imp_data.manifests import Benchmark, load
 from imp_data.pipeline.build import Build
-from imp_data.screening.decontamination.benchmark_index import Pack, pack_figures, read_pack
+from imp_data.screening.decontamination.benchmark_index import (
+    BenchmarkIndex,
+    index_figures,
+    read_benchmark_index,
+)
 from imp_data.storage import StageResult, parquet_writer
 
 TRAIN, VAL, TEST = "00000000000000aa", "00000000000000bb", "00000000000000cc"
@@ -48,8 +52,8 @@ def built(build: Build) -> StageResult:
     return build.benchmark("textvqa")
 
 
-def pack_of(build: Build) -> Pack:
-    return read_pack(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
+def pack_of(build: Build) -> BenchmarkIndex:
+    return read_benchmark_index(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
 
 
 def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place(
@@ -59,7 +63,7 @@ def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place
     figures = built(build).figures
     assert figures.pop("altered")["pictures"] == 2
     assert figures == {"ids": 3, "fingerprinted": 2, "unseen": 1}
-    assert pack_figures(build.data.benchmark("textvqa")) == {"ids": 3, "fingerprinted": 2}
+    assert index_figures(build.data.benchmark("textvqa")) == {"ids": 3, "fingerprinted": 2}
     rows = pq.read_table(build.data.benchmark("textvqa")).to_pylist()
     assert [(row["id"], row["image"], row["status"]) for row in rows] == [
         (TRAIN, f"textvqa/train_images/{TRAIN}.jpg", "ok"),

@@ -17,7 +17,7 @@ from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.checks import mixture_checks, screened_checks
 from imp_data.screening import near_duplicates as twins_module
-from imp_data.screening.near_duplicates import Pictures, Twin, Twins
+from imp_data.screening.near_duplicates import HashedImages, NearDuplicate, NearDuplicateIndex
 from imp_data.storage import tree_digest
 
 # Few different hashes, near each other, so that chains and repeats occur; few different bytes.
@@ -25,19 +25,21 @@ HASHES = st.sampled_from([0, 1, 3, 7, 15, 31, 63, 2**63, 2**64 - 1])
 SHOWN = st.lists(st.tuples(HASHES, HASHES, st.booleans()), max_size=30)
 
 
-def pictures(shown: list[tuple[int, int, bool]]) -> Pictures:
+def pictures(shown: list[tuple[int, int, bool]]) -> HashedImages:
     """Pictures numbered from 1; bytes are equal where both hashes and the flag are."""
     digests = [shown.index(one) for one in shown]
     hashes = np.array([each[:2] for each in shown], np.uint64).reshape(-1, 2)
     names = np.arange(1, len(shown) + 1, dtype=np.uint64)
     hashed = np.ones(len(shown), np.bool_)
-    return Pictures(names, np.array(digests, np.uint64), hashes, hashed)
+    return HashedImages(names, np.array(digests, np.uint64), hashes, hashed)
 
 
-def one_after_the_other(shown: list[tuple[int, int, bool]], max_bits: int) -> dict[int, Twin]:
+def one_after_the_other(
+    shown: list[tuple[int, int, bool]], max_bits: int
+) -> dict[int, NearDuplicate]:
     """The rule as it is told: each picture against all that were kept before."""
     kept: list[int] = []
-    found: dict[int, Twin] = {}
+    found: dict[int, NearDuplicate] = {}
     for row, one in enumerate(shown):
         near = [
             (other, min((a ^ b).bit_count() for a in one[:2] for b in shown[other][:2]))
@@ -47,7 +49,7 @@ def one_after_the_other(shown: list[tuple[int, int, bool]], max_bits: int) -> di
         if not alike:
             kept.append(row)
         elif shown[alike[0][0]] != one:
-            found[row] = Twin(alike[0][0] + 1, alike[0][1])
+            found[row] = NearDuplicate(alike[0][0] + 1, alike[0][1])
     return found
 
 
@@ -55,7 +57,7 @@ def one_after_the_other(shown: list[tuple[int, int, bool]], max_bits: int) -> di
 def test_whatever_is_asked_at_once_each_is_compared_with_those_kept_before(
     shown: list[tuple[int, int, bool]], max_bits: int, at_once: int, step: int
 ) -> None:
-    twins, found = Twins(max_bits), dict[int, Twin]()
+    twins, found = NearDuplicateIndex(max_bits), dict[int, NearDuplicate]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twins_module, "_AT_ONCE", at_once)
         for begin in range(0, len(shown), step):
@@ -68,9 +70,11 @@ def test_a_hundred_thousand_pictures_that_look_the_same_cost_little() -> None:
     count = 100_000
     names = np.arange(1, count + 1, dtype=np.uint64)
     hashes = np.full((count, 2), 7, np.uint64)
-    found = Twins(4).refused(Pictures(names, names, hashes, np.ones(count, np.bool_)))
+    found = NearDuplicateIndex(4).refused(
+        HashedImages(names, names, hashes, np.ones(count, np.bool_))
+    )
     assert len(found) == count - 1
-    assert set(found.values()) == {Twin(1, 0)}
+    assert set(found.values()) == {NearDuplicate(1, 0)}
 
 
 def saved_again(seed: int, quality: int) -> bytes:
@@ -237,4 +241,6 @@ def test_what_has_no_hash_is_refused_for_nothing_and_nothing_for_it() -> None:
     names = np.arange(1, 5, dtype=np.uint64)
     hashes = np.array([[0, 0], [0, 0], [1, 1], [1, 1]], np.uint64)
     hashed = np.array([False, True, False, True])
-    assert Twins(4).refused(Pictures(names, names, hashes, hashed)) == {3: Twin(2, 1)}
+    assert NearDuplicateIndex(4).refused(HashedImages(names, names, hashes, hashed)) == {
+        3: NearDuplicate(2, 1)
+    }

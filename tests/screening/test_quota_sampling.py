@@ -18,9 +18,9 @@ from imp_data.images.fingerprint_cache import fingerprint_table, write_fingerpri
 from imp_data.ledger import Reason
 from imp_data.manifests import Limits, Mixture
 from imp_data.sample import RECORD_SCHEMA
-from imp_data.screening.decontamination.benchmark_index import Pack
-from imp_data.screening.image_decisions import Judge, read_looks
-from imp_data.screening.image_filters import Benchmarked, benchmarked, picture_verdicts
+from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
+from imp_data.screening.image_decisions import ImageFilter, read_decisions
+from imp_data.screening.image_filters import Benchmarked, benchmarked, image_verdicts
 from imp_data.screening.quota_sampling import draw, image_paths, write_screened
 from imp_data.screening.text_filters import candidates
 from imp_data.storage import arrow_batches, arrow_writer
@@ -39,7 +39,7 @@ LOOKS = {0xFF00: TWIN, 2**64 - 1: "00000000000000bb"}
 
 
 def quiz(most: int = 10) -> Benchmarked:
-    pack = Pack(
+    pack = BenchmarkIndex(
         name="quiz",
         ids=frozenset(LOOKS.values()),
         id_pattern=re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])"),
@@ -147,7 +147,7 @@ def look(image: str, phash: int = 0xFFFF0000, **fields: Any) -> Fingerprint:
 
 
 def verdict_on(fingerprint: Fingerprint, most: int = 10) -> tuple[str, dict[str, Any]] | None:
-    verdicts = picture_verdicts(fingerprint_table([fingerprint]), Limits(), [quiz(most)])
+    verdicts = image_verdicts(fingerprint_table([fingerprint]), Limits(), [quiz(most)])
     return (verdicts[0].reason.value, verdicts[0].evidence) if verdicts else None
 
 
@@ -219,7 +219,7 @@ def drawn_ids(path: Path, rows: list[Any], quota: int) -> tuple[list[str], list[
         opened.extend(images)
         return fingerprint_table([seen(image) for image in images])
 
-    judge = Judge(open_all, Limits(), [quiz()])
+    judge = ImageFilter(open_all, Limits(), [quiz()])
     drawn = draw(offered.order, quota, lambda some: judge.passes(image_paths(path, some)))
     return sorted(rows[n][0] for n in drawn.passed), opened
 
@@ -282,7 +282,7 @@ def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     offered = candidates(mixture(), "photos", path, [quiz()])
     first = next(n for n in offered.order.tolist() if n in (0, 3, 4))
     write_fingerprints(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
-    looks = read_looks(tmp_path / "f", Limits(), [])
+    looks = read_decisions(tmp_path / "f", Limits(), [])
     one = draw(offered.order, 1, lambda some: looks.passes(offered.pictures[some]))
     figures = write_screened(tmp_path / "s.arrow", path, offered, one, looks)
     written = [row for b in arrow_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
@@ -312,7 +312,7 @@ def test_a_picture_that_was_not_looked_at_is_an_error(tmp_path: Path) -> None:
     rows = [row_of(n, "good") for n in range(3)]
     offered = candidates(mixture(), "photos", records(tmp_path / "r", rows), [])
     write_fingerprints(tmp_path / "f", [seen("p/good0.png")])
-    looks = read_looks(tmp_path / "f", Limits(), [])
+    looks = read_decisions(tmp_path / "f", Limits(), [])
     with pytest.raises(KeyError):
         looks.passes(offered.pictures)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imp_data.images.fingerprint import Fingerprint, fingerprint
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.pipeline.checks import Finding, benchmark_checks
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
@@ -33,12 +33,12 @@ def opened(data: bytes) -> Image.Image:
     return plain_copy(data)
 
 
-def seen(folder: Path, pictures: list[Image.Image]) -> tuple[list[Fingerprint], Shelf]:
-    """Fingerprints of these pictures, and the shelf on which they lie."""
-    shelf = Shelf(folder, folder, ())
+def seen(folder: Path, pictures: list[Image.Image]) -> tuple[list[Fingerprint], ImageReader]:
+    """Fingerprints of these pictures, and the reader on which they lie."""
+    reader = ImageReader(folder, folder, ())
     for n, picture in enumerate(pictures):
         (folder / f"{n}.png").write_bytes(encoded(picture))
-    return [fingerprint(f"{n}.png", shelf, Limits()) for n in range(len(pictures))], shelf
+    return [fingerprint(f"{n}.png", reader, Limits()) for n in range(len(pictures))], reader
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_every_alteration_takes_a_picture_of_any_size(size: tuple[int, int]) -> 
 
 def test_a_flat_copy_has_no_look_and_counts_as_not_found(tmp_path: Path) -> None:
     pale = photo(1).point(lambda level: 120 + level // 20)
-    rows, shelf = seen(tmp_path, [pale, PHOTOS[1]])
+    rows, reader = seen(tmp_path, [pale, PHOTOS[1]])
     assert rows[0].phash is not None
     paler = ALTERATIONS["contrast 0.7"]
     assert altered_looks(encoded(pale), {"contrast 0.7": paler}) == [None]
-    figures = measured(rows, [0], shelf, Limits())
+    figures = measured(rows, [0], reader, Limits())
     assert figures["bits"]["contrast 0.7"] == {"32": 1}
 
 
@@ -120,8 +120,8 @@ def test_a_very_large_picture_is_reduced_before_it_is_altered() -> None:
 
 
 def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_path: Path) -> None:
-    rows, shelf = seen(tmp_path, PHOTOS)
-    figures = measured(rows, [0, 2, 5], shelf, Limits())
+    rows, reader = seen(tmp_path, PHOTOS)
+    figures = measured(rows, [0, 2, 5], reader, Limits())
     assert figures["pictures"] == 3
     assert list(figures["bits"]) == list(ALTERATIONS)
     assert figures["bits"]["PNG"] == {"0": 3}
@@ -134,10 +134,10 @@ def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_pa
 
 
 def test_another_picture_that_is_the_same_counts_as_a_false_match(tmp_path: Path) -> None:
-    rows, shelf = seen(tmp_path, [PHOTOS[0], PHOTOS[1], PHOTOS[0]])
-    told = recall_within(measured(rows, [1], shelf, Limits()), 10)
+    rows, reader = seen(tmp_path, [PHOTOS[0], PHOTOS[1], PHOTOS[0]])
+    told = recall_within(measured(rows, [1], reader, Limits()), 10)
     assert told["false"] == 0
-    figures = measured(rows, [0], shelf, Limits())
+    figures = measured(rows, [0], reader, Limits())
     # Each copy that is known again is as near to the twin as to its own picture.
     again = sum(count for b in figures["bits"].values() for d, count in b.items() if int(d) <= 10)
     assert recall_within(figures, 10)["false"] == again

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.fingerprint_cache import picture_names, write_fingerprints
+from imp_data.images.fingerprint_cache import hash_image_paths, write_fingerprints
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.manifests import Limits
-from imp_data.screening.image_decisions import read_looks
+from imp_data.screening.image_decisions import read_decisions
 from imp_data.screening.refusal_table import Refusals, joined, refusals
 
 VERDICTS = st.builds(
@@ -65,9 +65,9 @@ def test_an_image_that_is_not_refused_is_an_error() -> None:
 def test_a_source_of_which_all_images_are_missing_takes_some_bytes_for_each(tmp_path: Path) -> None:
     images = [f"coco/train2017/{n:012}.jpg" for n in range(20_000)]
     write_fingerprints(tmp_path / "f", [Fingerprint(image, "missing") for image in images])
-    found = read_looks(tmp_path / "f", Limits(), []).refused
+    found = read_decisions(tmp_path / "f", Limits(), []).refused
     assert len(found.keys) == len(images)
     text = len('{"image":""}') + len(images[0])
     assert sum(column.nbytes for column in found) / len(images) == pytest.approx(21 + text, abs=1)
-    some = found.on(np.array([5], np.int32), picture_names(images[:1]))
+    some = found.on(np.array([5], np.int32), hash_image_paths(images[:1]))
     assert told(some) == {5: ("image_missing", f'{{"image":"{images[0]}"}}')}

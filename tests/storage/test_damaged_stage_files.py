@@ -22,7 +22,7 @@ from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.storage import Other, Run, arrow_batches, parquet_file, read_stamp, run_stage
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("more", pa.list_(pa.string()))])
 BATCH = pa.RecordBatch.from_arrays(
@@ -329,7 +329,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], set[str]]] = {
     "explain": (lambda folder: explain(folder, "1"), {"ledger", "shard", "state", "mixture"}),
     "diff": (lambda folder: diff(folder, folder), {"ledger", "mixture"}),
     "neighbours": (lambda folder: neighbours(folder, []), {"shard", "state", "mixture"}),
-    "train": (opened, {"ledger", "shard", "state", "mixture", "info"}),
+    "train": (open_mixture, {"ledger", "shard", "state", "mixture", "info"}),
 }
 PUBLISHED_FILES = {
     "ledger": "ledger.parquet",

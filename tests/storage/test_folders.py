@@ -11,11 +11,11 @@ from conftest import encoded, photo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imp_data.images.reader import Shelf
-from imp_data.raw.extract import unpack
+from imp_data.images.reader import ImageReader
+from imp_data.raw.extract import extract
 from imp_data.storage import file_sizes, listing_digest, tree_digest
 from imp_data.storage.folders import files_below, is_sidecar
-from imp_data.training.data.mixture_input import Corpus, pictures_of
+from imp_data.training.data.mixture_input import MixtureInput, pictures_of
 from imp_data.training.data.parquet_images import Release, parquet_files
 
 
@@ -114,7 +114,7 @@ def test_sidecars_are_not_unpacked_and_counted_once(
     with zipfile.ZipFile(tmp_path / "records.zip", "w") as archive:
         for name in ("json/a.json", "json/._a.json", "__MACOSX/json/._a.json", "json/.DS_Store"):
             archive.writestr(name, "{}")
-    unpack(tmp_path / "records.zip", "0", ["*json/*"], tmp_path / "home")
+    extract(tmp_path / "records.zip", "0", ["*json/*"], tmp_path / "home")
     assert names(tmp_path / "home") == ["json/a.json"]
     told = "3 files that macOS or Windows put there are left out (json/._a.json…)"
     assert capsys.readouterr().err == f"{tmp_path / 'records.zip'}: {told}\n"
@@ -126,13 +126,13 @@ def test_members_whose_names_are_not_utf8_are_unpacked_once(tmp_path: Path) -> N
         info.size = 3
         tar.addfile(info, io.BytesIO(b"owl"))
     home = tmp_path / "home"
-    unpack(tmp_path / "b.tar", "0", ["*.jpg"], home)
+    extract(tmp_path / "b.tar", "0", ["*.jpg"], home)
     (path,) = (home / name for name in names(home))
     assert os.fsencode(path.name) == b"caf\xe9.jpg"
     path.write_bytes(b"my own")
-    unpack(tmp_path / "b.tar", "0", ["*.jpg"], home)
+    extract(tmp_path / "b.tar", "0", ["*.jpg"], home)
     assert path.read_bytes() == b"my own"
-    assert Shelf(home, home, ()).read("café.jpg", 99) == b"my own"
+    assert ImageReader(home, home, ()).read("café.jpg", 99) == b"my own"
 
 
 def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     pq.write_table(pa.table({"image": [image]}), tmp_path / "elsewhere" / "1.parquet")
     home = laid(tmp_path / "home", "._1.parquet")
-    corpus = Corpus(tmp_path, "any", 1, "0", {})
-    assert isinstance(pictures_of(corpus, tmp_path, home), Shelf)
+    corpus = MixtureInput(tmp_path, "any", 1, "0", {})
+    assert isinstance(pictures_of(corpus, tmp_path, home), ImageReader)
     (home / "more").symlink_to(tmp_path / "elsewhere")
     assert parquet_files(home) == [home / "more" / "1.parquet"]
     release = pictures_of(corpus, tmp_path, home)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from test_cli import Ran
 
 from imp_data.errors import UserError
-from imp_data.images.reader import DamagedMember, Shelf, TooManyBytes
+from imp_data.images.reader import DamagedMember, ImageReader, TooManyBytes
 from imp_data.manifests import Folder, load_recipe
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
@@ -34,7 +34,7 @@ from imp_data.storage import file_sizes, held, range_reader, tree_digest, write_
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.object_store import is_there, put_folder
 from imp_data.storage.paths import place, scratch
-from imp_data.storage.range_reader import first_bytes, opened
+from imp_data.storage.range_reader import first_bytes, open_file
 
 if find_spec("s3fs") is None or find_spec("moto") is None:
     pytest.skip("s3fs or moto is not installed (pip install 'imp-data[dev]')", True)
@@ -431,7 +431,7 @@ def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(range_reader, "BLOCK_BYTES", 7)
-        with opened(path) as there, io.BytesIO(data) as here:
+        with open_file(path) as there, io.BytesIO(data) as here:
             for position, size in moves:
                 assert there.seek(position) == here.seek(position)
                 assert there.read(size) == here.read(size)
@@ -449,7 +449,9 @@ def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
     root = place(f"{BUCKET}/zipped")
     (root / "raw" / "birds" / "b.zip").write_bytes(packed.getvalue())
     requests.clear()
-    birds = Shelf(root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),))
+    birds = ImageReader(
+        root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
+    )
     asked = [f"birds/{n}.png" for n in (3, 14, 15, 9, 26)]
     pictures = birds.gathered(asked, 1 << 20)
     for name in asked:
@@ -474,7 +476,9 @@ def test_what_is_wrong_with_a_picture_is_told_apart_from_a_store_that_fails(
     (root / "raw/birds/b.zip").write_bytes(content[:where] + b"\xff\xff\0\0" + content[where + 4 :])
     (root / "images/birds/empty.png").write_bytes(b"")
     (root / "images/birds/large.png").write_bytes(b"1234567")
-    birds = Shelf(root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),))
+    birds = ImageReader(
+        root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
+    )
     assert birds.read("birds/empty.png", 6) == b""
     assert birds.read("birds/large.png", 7) == b"1234567"
     with pytest.raises(TooManyBytes):

@@ -28,7 +28,7 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
 from imp_data.storage import half_emptied, object_store, replace_folder, written_aside
 from imp_data.storage.paths import place
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.shards import Shards
 
 # --- folders ------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def told(folder: Path, old: bytes, new: bytes) -> str:
         lambda: explain(folder, "t1"),
         lambda: diff(folder, folder),
         lambda: neighbours(folder, []),
-        lambda: opened(folder),
+        lambda: open_mixture(folder),
         lambda: Shards(folder),
     ]
     try:

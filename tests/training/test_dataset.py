@@ -19,7 +19,7 @@ import torch
 import transformers
 
 from imp_data.errors import UserError
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
@@ -40,15 +40,15 @@ def tokenizer() -> Any:
     return prepared(byte_level_bpe(["USER: What is it?"], 257), PHI2)
 
 
-def shelf_of(folder: Path) -> Shelf:
+def shelf_of(folder: Path) -> ImageReader:
     """Where the pictures of a World's mixture are."""
     manifest = folder.parents[2] / "manifests" / "mixtures" / "small.yaml"
     build = Build(load_recipe(manifest), DataDir(folder.parents[1]))
-    return build.shelf(tuple(build.recipe.pictures))
+    return build.reader(tuple(build.recipe.pictures))
 
 
-def dataset(folder: Path, tokenizer: Any, shelf: Shelf | None = None) -> MixtureDataset:
-    return MixtureDataset(folder, shelf or shelf_of(folder), tokenizer, PHI2, FIGURES)
+def dataset(folder: Path, tokenizer: Any, reader: ImageReader | None = None) -> MixtureDataset:
+    return MixtureDataset(folder, reader or shelf_of(folder), tokenizer, PHI2, FIGURES)
 
 
 def place(data: MixtureDataset, image: str) -> int:

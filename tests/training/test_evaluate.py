@@ -180,9 +180,9 @@ def own(folder: Path) -> Path:
 
 
 def test_questions_of_ones_own_are_scored_by_category(tmp_path: Path) -> None:
-    images = pictures(tmp_path, "a.png")
+    folder = pictures(tmp_path, "a.png")
     figures = evaluate(
-        says("Red.", "green", "3"), "imp", own(tmp_path), images, "exact", None, tmp_path
+        says("Red.", "green", "3"), "imp", own(tmp_path), folder, "exact", None, tmp_path
     )
     assert figures == {
         "questions": 3,
@@ -200,8 +200,8 @@ def test_a_blind_model_is_shown_grey(tmp_path: Path) -> None:
         shown.append(picture)
         return "red"
 
-    images = pictures(tmp_path, "a.png")
-    evaluate(model, "imp", own(tmp_path), images, "exact", None, tmp_path, blind=True)
+    folder = pictures(tmp_path, "a.png")
+    evaluate(model, "imp", own(tmp_path), folder, "exact", None, tmp_path, blind=True)
     assert {picture.size for picture in shown} == {photo(0).size}
     assert shown[0].getcolors() == [(96 * 72, (127, 127, 127))]
 

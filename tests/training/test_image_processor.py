@@ -17,7 +17,7 @@ from rgb_images import COLOURS, FILES
 from test_training_architecture import ARCHITECTURES, TEMPLATE_OF, tiny, tokenizer
 from transformers import AutoProcessor
 
-from imp_data.images.decoding import rgb_of
+from imp_data.images.decoding import decode_rgb
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.images import preprocess
 from imp_data.training.model.architecture import build
@@ -81,7 +81,7 @@ def test_transformers_alone_makes_the_pixels_that_training_saw(
     saved(world, tmp_path / "m", architecture, how)
     files = {name: FILES[name]()[0] for name in FILES}
     for name, found in pixels_alone(tmp_path / "m", files).items():
-        expected = preprocess(rgb_of(files[name]), 28, how)
+        expected = preprocess(decode_rgb(files[name]), 28, how)
         assert all((one == expected).all() for one in found), name
 
 
@@ -96,7 +96,7 @@ def test_without_remote_code_ordinary_images_are_still_those_of_training(
         (tmp_path / "f").write_bytes(data)
         with Image.open(tmp_path / "f") as image:
             found = processor(images=image, text="<image>", return_tensors="np")["pixel_values"][0]
-        assert (found == preprocess(rgb_of(data), 28, "square")).all(), name
+        assert (found == preprocess(decode_rgb(data), 28, "square")).all(), name
 
 
 def test_arrays_are_left_to_transformers(world: World, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach, plain, trained
 from imp_data.training.model.modeling_imp import ImpConfig, ImpForConditionalGeneration
-from imp_data.training.model.stage_output import restore, write_outcome
+from imp_data.training.model.stage_output import restore, write_stage_output
 
 torch.set_num_threads(1)
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "models"
@@ -127,7 +127,7 @@ def test_a_merged_model_says_what_its_adapter_said(
             parameter.copy_(weights[name])
     m = m.model_copy(update={"stages": type(m.stages)(adapter=stage(architecture))})
     jinja = TEMPLATES[m.template].jinja
-    write_outcome(tmp_path / "o", m, "adapter", words, jinja, weights, {})
+    write_stage_output(tmp_path / "o", m, "adapter", words, jinja, weights, {})
     image = words.convert_tokens_to_ids("<image>")
     ids = torch.tensor([[7, *[image] * 4, 40, 41]])
     inputs = {"input_ids": ids, "pixel_values": torch.rand(1, 3, 28, 28)}
@@ -150,7 +150,7 @@ def test_the_adapter_is_in_pefts_format_without_copies_of_tables(
     m = m.model_copy(update={"stages": type(m.stages)(adapter=stage("phi"))})
     network = attach(build(m, words), stage("phi"))
     weights = {name: parameter.detach() for name, parameter in trained(network)}
-    write_outcome(tmp_path / "o", m, "adapter", words, TEMPLATES["phi2"].jinja, weights, {})
+    write_stage_output(tmp_path / "o", m, "adapter", words, TEMPLATES["phi2"].jinja, weights, {})
     saved = load_file(tmp_path / "o" / "adapter_model.safetensors")
     assert all(".lora_A.weight" in name or ".lora_B.weight" in name for name in saved)
     assert len(saved) == 2 * (2 * 6 + 1)

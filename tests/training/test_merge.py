@@ -21,7 +21,7 @@ from imp_data.training.evaluation.generate import Speaker
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach, trained
 from imp_data.training.model.merge import merge
-from imp_data.training.model.stage_output import write_outcome
+from imp_data.training.model.stage_output import write_stage_output
 
 torch.set_num_threads(1)
 # As on a machine without imp-data, and without a network.
@@ -40,7 +40,7 @@ def merged(architecture: str, world: World, out: Path) -> Path:
     weights = {name: weight.detach() for name, weight in trained(network)}
     facts = {"mixture": {"name": "small", "rows": 1, "digest": "d"}, "steps": 1, "loss": 1.0}
     jinja = TEMPLATES[m.template].jinja
-    write_outcome(out / "outcome", m, "adapter", words, jinja, weights, facts)
+    write_stage_output(out / "outcome", m, "adapter", words, jinja, weights, facts)
     merge(out / "outcome", out / "merged")
     return out / "merged"
 

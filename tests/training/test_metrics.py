@@ -13,7 +13,7 @@ from imp_data.training.evaluation.metrics import (
     pope_says_yes,
     textvqa_score,
 )
-from imp_data.training.evaluation.vqa_normalization import spoken
+from imp_data.training.evaluation.vqa_normalization import normalize_answer
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from imp_data.training.evaluation.vqa_normalization import spoken
     ],
 )
 def test_what_is_left_of_an_answer(answer: str, left: str) -> None:
-    assert spoken(answer) == left
+    assert normalize_answer(answer) == left
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from test_training_encoding import tokenizer
 from imp_data.manifests.model import Model, load_model
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.mixture_input import hub_datasets, opened
+from imp_data.training.data.mixture_input import hub_datasets, open_mixture
 from imp_data.training.model.model_card import model_card
-from imp_data.training.model.stage_output import write_outcome
+from imp_data.training.model.stage_output import write_stage_output
 
 MODELS = Path(__file__).parents[2] / "manifests" / "models"
 FACTS: dict[str, Any] = {
@@ -90,7 +90,7 @@ def published(world: World) -> World:
 
 
 def test_datasets_are_those_that_samples_are_of(published: World) -> None:
-    corpus = opened(published.data.mixture("small"))
+    corpus = open_mixture(published.data.mixture("small"))
     assert hub_datasets(corpus, published.manifests) == ["other/words.v1", "some/answers"]
     # Elsewhere than where it was built only the mixture's own word is left.
     assert hub_datasets(corpus, published.manifests / "none") == ["some/answers"]
@@ -100,7 +100,7 @@ def test_what_the_demo_draws_is_of_no_dataset(published: World) -> None:
     path = published.data.mixture("small") / "mixture.json"
     manifest = {**orjson.loads(path.read_bytes()), "drawn": True}
     path.write_bytes(orjson.dumps({**manifest, "digest": root_digest(manifest)}))
-    assert hub_datasets(opened(path.parent), published.manifests) == []
+    assert hub_datasets(open_mixture(path.parent), published.manifests) == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_adapter_names_the_weights_that_it_stands_beside(
     model = Model.model_validate(stated)
     projector = {"model.multi_modal_projector.linear_1.bias": torch.zeros(1)}
     jinja = TEMPLATES[model.template].jinja
-    write_outcome(tmp_path / "o", model, "adapter", tokenizer("phi2"), jinja, projector, FACTS)
+    write_stage_output(tmp_path / "o", model, "adapter", tokenizer("phi2"), jinja, projector, FACTS)
     config = LoraConfig.from_pretrained(tmp_path / "o")
     assert (config.base_model_name_or_path, config.revision) == (base, revision)
     assert (config.task_type, config.inference_mode, config.r) == ("CAUSAL_LM", True, 256)

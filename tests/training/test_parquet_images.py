@@ -16,7 +16,7 @@ from training_world import STAGES, lay_shapes, manifest, model
 
 from imp_data.errors import UserError
 from imp_data.images.reader import TooManyBytes
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.parquet_images import Release
 from imp_data.training.loop.reporting import read_metrics
 from imp_data.training.loop.run import Run, train
@@ -125,7 +125,7 @@ def test_a_run_is_the_same_wherever_its_pictures_are(world: World, tmp_path: Pat
 
     def losses(out: Path, **options: Any) -> list[float]:
         said = model(world, {"projector": STAGES["projector"]})
-        train(Run(said, world.manifests, [opened(folder)], out, workers=0, **options))
+        train(Run(said, world.manifests, [open_mixture(folder)], out, workers=0, **options))
         return [line["loss"] for line in read_metrics(out / "projector")]
 
     expected = losses(tmp_path / "at home")

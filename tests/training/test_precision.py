@@ -13,7 +13,7 @@ from conftest import World
 from training_world import STAGES, lay_shapes, manifest, model
 
 from imp_data.errors import UserError
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.loop import stage as stages
 from imp_data.training.loop.reporting import read_metrics
 from imp_data.training.loop.run import Run, train
@@ -50,7 +50,7 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def run_of(world: World, out: Path, **fields: Any) -> Path:
     stage = {**STAGES["adapter"], "precision": "fp16", "save_steps": 100, "learning_rate": 0.01}
-    corpora = [opened(world.data.mixture("small"))]
+    corpora = [open_mixture(world.data.mixture("small"))]
     said = model(world, {"adapter": {**stage, **fields}})
     train(Run(said, world.manifests, corpora, out, workers=0))
     return out / "adapter"

@@ -43,7 +43,7 @@ from transformers.integrations.deepspeed import (
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage, accumulation
 from imp_data.training.data.batch_sampler import Batches, in_turn
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.token_weights import Weighting
 from imp_data.training.evaluation.generate import Speaker
 from imp_data.training.loop.checkpoints import newest_whole, publish, torn
@@ -71,7 +71,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 
 def run_of(world: World, out: Path, stages: Any = STAGES, **options: Any) -> Run:
-    corpora = [opened(world.data.mixture("small"))]
+    corpora = [open_mixture(world.data.mixture("small"))]
     return Run(model(world, stages), world.manifests, corpora, out, workers=0, **options)
 
 
@@ -524,7 +524,7 @@ def test_the_command_ends_with_one_line_and_status_1(shapes: World, tmp_path: Pa
 
 def test_a_mixture_that_is_missing_or_altered_is_named(shapes: World, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none: holds no mixture\.json"):
-        opened(tmp_path / "none")
+        open_mixture(tmp_path / "none")
     import shutil
 
     copy = tmp_path / "copy"
@@ -533,14 +533,14 @@ def test_a_mixture_that_is_missing_or_altered_is_named(shapes: World, tmp_path: 
     content = shard.read_bytes()
     shard.write_bytes(content[:-8])
     with pytest.raises(UserError, match=f"{shard.name}: has .* bytes instead of"):
-        opened(copy)
+        open_mixture(copy)
     shard.unlink()
     with pytest.raises(UserError, match=f"{shard.name}: is missing"):
-        opened(copy)
+        open_mixture(copy)
     told = copy / "mixture.json"
     told.write_text(told.read_text().replace('"rows": 22', '"rows": 23', 1))
     with pytest.raises(UserError, match="its digest is not that of its content"):
-        opened(copy)
+        open_mixture(copy)
 
 
 def test_a_stage_is_trained_on_the_mixture_that_its_manifest_names(
@@ -649,7 +649,7 @@ def test_dagster_is_told_where_it_launched_the_run(
 
 
 def test_the_card_names_the_mixtures_root_digest(finished: Path, shapes: World) -> None:
-    digest = opened(shapes.data.mixture("small")).digest
+    digest = open_mixture(shapes.data.mixture("small")).digest
     card = (finished / "adapter" / "outcome" / "README.md").read_text()
     assert f"`{digest}`" in card
     assert "r 4, alpha 4, dropout 0.05 on q_proj, k_proj" in card

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_world import COLOURS, LORA, STAGE, model, shape
 
-from imp_data.training.data.mixture_input import opened
+from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.preflight import Accepted
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
@@ -282,7 +282,7 @@ def test_loss_and_gradient_are_those_of_the_weighting_written_out(
     fields |= {"max_grad_norm": "none", "save_steps": 100}
     folder = talks.data.mixture("small")
     said = model(talks, {"adapter": fields})
-    train(Run(said, talks.manifests, [opened(folder)], tmp_path, workers=0))
+    train(Run(said, talks.manifests, [open_mixture(folder)], tmp_path, workers=0))
     told = read_metrics(tmp_path / "adapter")
     assert len(watched) == len(told) == 5
     network, data = watched[0][1:]
@@ -333,7 +333,7 @@ def test_a_run_prints_and_keeps_what_each_source_weighs(
 ) -> None:
     fields = {**STAGE, "lora": LORA_STILL, "sampler": "packed", **FOURS, "save_steps": 100}
     said = model(talks, {"adapter": {**fields, "global_batch": 8}})
-    corpus = opened(talks.data.mixture("small"))
+    corpus = open_mixture(talks.data.mixture("small"))
     train(Run(said, talks.manifests, [corpus], tmp_path, max_steps=1, workers=0))
     printed = capsys.readouterr().out
     assert "loss_weighting: micro_batch, of 4 samples" in printed

@@ -17,7 +17,7 @@ from imp_data.mixture.duplicates.conflicting_answers import contradictions, told
 from imp_data.mixture.duplicates.image_clusters import alike_pictures, hashes_of, same_pictures
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows, read_mixture, texts_of
 from imp_data.mixture.mixture_json import check_files
-from imp_data.storage.heap import give_back
+from imp_data.storage.heap import trim_heap
 
 _NO_NAMES = np.zeros(0, np.uint64)
 _MOST_IMAGES_SHOWN = 10
@@ -46,13 +46,13 @@ def report(
     found = contradictions(exchanges, rows, picture)
     del exchanges
     same = _same_figures(rows, picture)
-    give_back()
+    trim_heap()
     hashed = hashes_of(rows, picture, fingerprints)
     rows = rows._replace(image=_NO_NAMES)
-    give_back()
+    trim_heap()
     cluster = alike_pictures(picture, hashed, max_bits)
     del hashed
-    give_back()
+    trim_heap()
     shown = _largest(rows, picture, cluster, listed)
     told = found.select("group").unique().sort("group").head(listed)
     conflicts = found.join(told, on="group", how="semi")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from imp_data.images.clusters import clusters, ranked, united
-from imp_data.images.fingerprint_cache import check_decoder, picture_names
+from imp_data.images.fingerprint_cache import check_decoder, hash_image_paths
 from imp_data.images.hamming import Hashes
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows
 from imp_data.storage import parquet_file
@@ -59,7 +59,7 @@ def hashes_of(rows: Rows, picture: Groups, fingerprints: Sequence[Path]) -> Hash
         opened = parquet_file(file)
         check_decoder(file, opened.schema_arrow)
         for batch in opened.iter_batches(_BATCH_ROWS, columns=["image", "phash", "phash_upright"]):
-            names = picture_names(batch["image"].to_pylist())
+            names = hash_image_paths(batch["image"].to_pylist())
             place = np.searchsorted(paths, names).clip(max=len(paths) - 1)
             for column in (batch["phash"], batch["phash_upright"]):
                 known = column.is_valid().to_numpy(zero_copy_only=False) & (paths[place] == names)

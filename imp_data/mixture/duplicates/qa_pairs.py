@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names, picture_names
+from imp_data.images.fingerprint_cache import Names, hash_image_paths
 from imp_data.mixture.arrow_dataset import mixture_batches, shard_batches, shard_files
 from imp_data.mixture.mixture_json import check_file
 from imp_data.parallel import map_ordered
@@ -99,7 +99,7 @@ def _read_shard(shard: tuple[Path, Mapping[str, Any]], max_answer_words: int | N
     for first, table in _tables(shard_batches(path)):
         names = zip(table["source"].to_pylist(), table["subset"].to_pylist(), strict=True)
         origin = [origins.setdefault(name, len(origins)) for name in names]
-        image, sha256 = picture_names(table["image"].to_pylist()), _digest_keys(table)
+        image, sha256 = hash_image_paths(table["image"].to_pylist()), _digest_keys(table)
         columns.append((image, sha256, np.array(origin, np.int32)))
         frames.append(_exchanges(_frame(table, first), max_answer_words).select(_KEYS))
     image, sha256, code = map(np.concatenate, zip(*columns, strict=True))

@@ -12,10 +12,10 @@ from PIL import Image, UnidentifiedImageError
 from imp_data.images.decoding import (
     NoImage,
     TooManyPixels,
-    opened,
+    decode_rgb,
+    open_image,
     orientation_of,
     quietly,
-    rgb_of,
 )
 from imp_data.mobile.chat.rules import Refused
 from imp_data.mobile.runtime.images import png
@@ -131,7 +131,7 @@ def _checked_size(raw: bytes, field: str) -> tuple[int, int]:
     if len(raw) > IMAGE_BYTES:
         raise _too_long(field)
     try:
-        with quietly(), opened(raw, None, tuple(IMAGE_PIXELS)) as image:
+        with quietly(), open_image(raw, None, tuple(IMAGE_PIXELS)) as image:
             (width, height), kind = image.size, image.format
     except Exception as error:
         # Decoders raise whatever they meet in damaged bytes.
@@ -150,7 +150,7 @@ def _checked_size(raw: bytes, field: str) -> tuple[int, int]:
 
 def _decoded(raw: bytes, field: str) -> Image.Image:
     try:
-        return rgb_of(raw, max(IMAGE_PIXELS.values()), tuple(IMAGE_PIXELS))
+        return decode_rgb(raw, max(IMAGE_PIXELS.values()), tuple(IMAGE_PIXELS))
     except TooManyPixels as error:
         raise Refused(413, field, f"has too many pixels ({error})") from None
     except NoImage as error:
@@ -171,7 +171,7 @@ def _no_image(raw: bytes, field: str, error: Exception) -> Refused:
 
 
 def _orientation(raw: bytes) -> int:
-    with quietly(), opened(raw, None, tuple(IMAGE_PIXELS)) as image:
+    with quietly(), open_image(raw, None, tuple(IMAGE_PIXELS)) as image:
         return orientation_of(image)
 
 

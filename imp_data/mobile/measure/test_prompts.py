@@ -6,7 +6,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from imp_data.errors import UserError
-from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.decoding import NoImage, decode_rgb
 
 
 class Case(NamedTuple):
@@ -34,7 +34,7 @@ def given_cases(pictures: list[Path], question: str) -> list[Case]:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return rgb_of(path.read_bytes())
+        return decode_rgb(path.read_bytes())
     except (OSError, NoImage) as error:
         raise UserError(path, f"is no picture ({error})", "name a PNG or JPEG") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from imp_data.ledger import Mend, Reason, Repair, Verdict
+from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 
 # An element of an object whose values are records: its key, and where the record begins.
 _BY_ID = re.compile(rb'[\s\x00]*+("(?:[^"\\]++|\\.)*+")\s*+:\s*+(?=\{)', re.DOTALL)
@@ -26,7 +26,7 @@ _MOST_LEVELS = 1024
 _RECURSION = 4096
 
 
-def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
+def parse(element: bytes) -> tuple[Any, list[AppliedRepair]] | Verdict:
     """The element's value and what was mended to read it; or why it cannot be read."""
     try:
         return orjson.loads(element), []
@@ -37,7 +37,7 @@ def parse(element: bytes) -> tuple[Any, list[Mend]] | Verdict:
         return _parse_bare(_bare(element))
 
 
-def _parse_bare(bare: bytes) -> tuple[Any, list[Mend]] | Verdict:
+def _parse_bare(bare: bytes) -> tuple[Any, list[AppliedRepair]] | Verdict:
     try:
         return orjson.loads(bare), []
     except orjson.JSONDecodeError as error:
@@ -56,8 +56,8 @@ def _bare(element: bytes) -> bytes:
 
 
 def _named(
-    key: bytes, parsed: tuple[Any, list[Mend]] | Verdict
-) -> tuple[Any, list[Mend]] | Verdict:
+    key: bytes, parsed: tuple[Any, list[AppliedRepair]] | Verdict
+) -> tuple[Any, list[AppliedRepair]] | Verdict:
     """A record that stood behind its id in an object: its own `id`, where it has one, holds."""
     name = parse(key)
     if isinstance(parsed, Verdict) or isinstance(name, Verdict):
@@ -88,7 +88,7 @@ def _room_for_levels() -> Iterator[None]:
 
 def _parse_with_care(
     element: bytes, first: orjson.JSONDecodeError
-) -> tuple[Any, list[Mend]] | Verdict:
+) -> tuple[Any, list[AppliedRepair]] | Verdict:
     """What the strict parser refused, read so that the ledger can say what is wrong with it."""
     try:
         text = element.decode("utf-8")
@@ -110,7 +110,7 @@ def _parse_with_care(
     except ValueError as error:
         return Verdict(Reason.NOT_JSON, {"problem": str(error).partition(";")[0]})
     around = text[max(first.pos - 40, 0) : first.pos + 40]
-    return value, [Mend(Repair.RAW_CONTROL, around)] if _has_raw_control(text) else []
+    return value, [AppliedRepair(Repair.RAW_CONTROL, around)] if _has_raw_control(text) else []
 
 
 def _is_too_deep(text: str) -> bool:

@@ -30,7 +30,7 @@ from imp_data.records.json_array.spans import (
     openings_of,
     read_at,
 )
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 WINDOW_BYTES = BLOCK_BYTES
 _HEAD_BYTES = 1 << 20
@@ -84,7 +84,7 @@ def json_spans(
     form = form_of(path, head, fields, key)
     records, others = openings_of(head[form.begin :], fields)
     begins = Beginnings(tuple(records), tuple(others), form.kind == "by id", fields=fields)
-    with opened(path) as file:
+    with open_file(path) as file:
         match form.kind:
             case "lines":
                 yield from line_spans(file, form.begin, begins, most, window)
@@ -97,7 +97,7 @@ def json_spans(
 
 def _head(path: Path) -> bytes:
     try:
-        with opened(path) as file:
+        with open_file(path) as file:
             return file.read(_HEAD_BYTES)
     except FileNotFoundError:
         raise UserError(path, "is not there", "materialize its raw asset") from None

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from imp_data.errors import UserError
-from imp_data.ledger import Mend, Reason, Verdict
+from imp_data.ledger import AppliedRepair, Reason, Verdict
 from imp_data.manifests import Limits, Source
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.layouts.base import (
@@ -89,7 +89,7 @@ def _together(files: list[Path], most: int) -> Iterator[tuple[list[Path], list[i
         yield some, sizes, counts
 
 
-def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[Mend]]:
+def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRepair]]:
     """The questions of a file, each with its text and picture, and what was mended to read it.
 
     No questions if it cannot be read, or if they and the fields around them are beyond reason.

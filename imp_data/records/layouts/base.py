@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.ledger import Mend, Reason, Repair, Verdict
+from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits, Source
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.json_array.scanner import json_spans
@@ -20,7 +20,7 @@ from imp_data.records.layouts.columnar import Plain
 from imp_data.records.layouts.unread_fields import Keys, shown
 from imp_data.sample import Draft, Refused, Row
 from imp_data.storage import matching
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 CHUNK_ROWS = 2048
 # Less than this between two records is read along with them.
@@ -160,11 +160,11 @@ def name_row(row: Row, *fields: str) -> str | None:
     row.upstream_id = place_id(row.ordinal)
     if identity is None:
         if any(field in row.value for field in fields):
-            row.mends.append(Mend(Repair.ID_FROM_PLACE, "null"))
+            row.mends.append(AppliedRepair(Repair.ID_FROM_PLACE, "null"))
         return None
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         identity = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
-        row.mends.append(Mend(Repair.ID_TO_TEXT, identity))
+        row.mends.append(AppliedRepair(Repair.ID_TO_TEXT, identity))
     row.upstream_id = str(identity)
     return row.upstream_id
 
@@ -198,7 +198,7 @@ def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
 
 def elements(chunk: Chunk) -> Iterator[bytes]:
     """The bytes of each row of a chunk; none of one that is refused."""
-    files = [opened(file) for file in chunk.files]
+    files = [open_file(file) for file in chunk.files]
     ends = chunk.ends
     if chunk.refused:
         refused = np.isin(chunk.ordinals, list(chunk.refused))

@@ -24,7 +24,7 @@ from imp_data.records.layouts.base import (
     text_field,
     too_large,
 )
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 Names = npt.NDArray[np.uint64]
 _Work = Callable[["_Piece"], Names]
@@ -218,7 +218,7 @@ def _names(piece: _Piece, picture: str, most: int) -> Names:
     hashes = []
     get = text_field(picture)
     ends = piece.starts + read_bytes(piece.ends - piece.starts, most)
-    with opened(piece.file) as bytes_of:
+    with open_file(piece.file) as bytes_of:
         for element, start in zip(
             slices(bytes_of, piece.starts, ends), piece.starts.tolist(), strict=True
         ):

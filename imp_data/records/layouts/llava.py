@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from imp_data.ledger import Mend, Repair, Verdict
+from imp_data.ledger import AppliedRepair, Repair, Verdict
 from imp_data.manifests import Source, SubsetRule
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import (
@@ -91,7 +91,9 @@ def _unlist_image(row: Row) -> None:
             row.value["image"] = ""
         case [str(image)]:
             row.value["image"] = image
-            row.mends.append(Mend(Repair.IMAGE_UNLISTED, json.dumps([image], ensure_ascii=False)))
+            row.mends.append(
+                AppliedRepair(Repair.IMAGE_UNLISTED, json.dumps([image], ensure_ascii=False))
+            )
 
 
 def _named_image(row: Row, turns: list[tuple[str, str]]) -> str | None:
@@ -99,7 +101,7 @@ def _named_image(row: Row, turns: list[tuple[str, str]]) -> str | None:
     image: str | None = row.value.get("image")
     if image is None or image.strip() or any(IMAGE_TOKEN in value for _, value in turns):
         return image
-    row.mends.append(Mend(Repair.EMPTY_IMAGE_REMOVED, image))
+    row.mends.append(AppliedRepair(Repair.EMPTY_IMAGE_REMOVED, image))
     return None
 
 

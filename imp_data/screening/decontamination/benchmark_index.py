@@ -13,20 +13,20 @@ from imp_data.images.decoding import decoder
 from imp_data.images.fingerprint import SCHEMA, Fingerprint
 from imp_data.images.fingerprint_cache import check_decoder, fingerprint_table, fingerprints_of
 from imp_data.images.hamming import Hashes
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.ledger import Verdict
 from imp_data.manifests import Benchmark, Limits
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.screening.decontamination.recall import measured, sampled
 from imp_data.storage import parquet_file, parquet_writer
-from imp_data.storage.range_reader import opened
+from imp_data.storage.range_reader import open_file
 
 # A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
 PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
 
 
-class Pack(NamedTuple):
+class BenchmarkIndex(NamedTuple):
     """A benchmark as the matcher needs it; row n of each field is one picture's look.
 
     A picture whose EXIF orientation turns it has two rows.
@@ -43,19 +43,19 @@ class Pack(NamedTuple):
 def build_benchmark(
     benchmark: Benchmark,
     raw: Path,
-    shelf: Shelf | None,
+    reader: ImageReader | None,
     limits: Limits,
     out: Path,
     altered_pictures: int = 0,
 ) -> dict[str, Any]:
-    """Write benchmarks/<name>.parquet. Without a shelf the pack holds ids alone.
+    """Write benchmarks/<name>.parquet. Without a reader the pack holds ids alone.
 
     So many of its pictures are altered in every known way, to see which copies are known again.
     """
     ids = list(dict.fromkeys(_ids(benchmark, raw)))
     rows = [Fingerprint(image="", status="missing") for _ in ids]
-    if shelf is not None:
-        rows = _fingerprints(benchmark, ids, shelf, limits)
+    if reader is not None:
+        rows = _fingerprints(benchmark, ids, reader, limits)
     table = fingerprint_table(rows).add_column(0, "id", pa.array(ids, pa.string()))
     schema = PACK_SCHEMA.with_metadata({"decoder": decoder()})
     with parquet_writer(out, schema) as writer:
@@ -63,16 +63,16 @@ def build_benchmark(
     whole = [row for row in rows if row.status == "ok"]
     figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
     hashed = [row for row in whole if row.phash is not None]  # a flat one matches by its bytes
-    if shelf is None or not altered_pictures or not hashed:
+    if reader is None or not altered_pictures or not hashed:
         return figures
     places = sampled([row.image for row in hashed], altered_pictures)
-    return {**figures, "altered": measured(hashed, places, shelf, limits)}
+    return {**figures, "altered": measured(hashed, places, reader, limits)}
 
 
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
     for name in benchmark.id_files:
         path = raw / name
-        with opened(path) as file:
+        with open_file(path) as file:
             for spans in json_spans(path, key="data"):
                 for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True):
                     file.seek(start)
@@ -94,7 +94,7 @@ def _id(path: Path, place: int, element: bytes) -> str:
 
 
 def _fingerprints(
-    benchmark: Benchmark, ids: list[str], shelf: Shelf, limits: Limits
+    benchmark: Benchmark, ids: list[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
     """Of each id the first of its possible places that has a picture."""
     found: dict[str, Fingerprint] = {}
@@ -102,7 +102,7 @@ def _fingerprints(
         asked = {i: template.replace("{id}", i) for i in ids if i not in found}
         label = f"benchmarks/{benchmark.name}"
         for row, i in zip(
-            fingerprints_of(label, list(asked.values()), shelf, limits), asked, strict=True
+            fingerprints_of(label, list(asked.values()), reader, limits), asked, strict=True
         ):
             if row.status not in ("missing", "ambiguous"):
                 found[i] = row
@@ -110,7 +110,7 @@ def _fingerprints(
     return [found.get(i) or Fingerprint(missing.replace("{id}", i), "missing") for i in ids]
 
 
-def read_pack(benchmark: Benchmark, path: Path) -> Pack:
+def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
     """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
     table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
     check_decoder(path, table.schema)
@@ -121,7 +121,7 @@ def read_pack(benchmark: Benchmark, path: Path) -> Pack:
         for look in both
         if look is not None
     ]
-    return Pack(
+    return BenchmarkIndex(
         name=benchmark.name,
         ids=frozenset(ids),
         id_pattern=re.compile(benchmark.id_pattern),
@@ -131,7 +131,7 @@ def read_pack(benchmark: Benchmark, path: Path) -> Pack:
     )
 
 
-def pack_figures(path: Path) -> dict[str, Any]:
+def index_figures(path: Path) -> dict[str, Any]:
     """How many ids a pack has, and how many of their pictures it knows."""
     table = parquet_file(path).read(["id", "status"])
     seen = table["status"].to_pylist().count("ok")

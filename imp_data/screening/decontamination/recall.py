@@ -10,10 +10,10 @@ import numpy.typing as npt
 import xxhash
 from PIL import Image
 
-from imp_data.images.decoding import rgb_of
+from imp_data.images.decoding import decode_rgb
 from imp_data.images.fingerprint import Fingerprint, look
 from imp_data.images.hamming import Hashes
-from imp_data.images.reader import Shelf
+from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, Alteration, altered
@@ -53,7 +53,7 @@ def altered_looks(
 
 def plain_copy(data: bytes) -> Image.Image:
     """The picture as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
-    plain = rgb_of(data, Limits().max_pixels)
+    plain = decode_rgb(data, Limits().max_pixels)
     plain.thumbnail((_MOST_PX, _MOST_PX))
     plain.info = {}
     return plain
@@ -67,7 +67,7 @@ def least_bits(some: Hashes, others: Hashes) -> Bits:
 
 
 def measured(
-    rows: Sequence[Fingerprint], places: Sequence[int], shelf: Shelf, limits: Limits
+    rows: Sequence[Fingerprint], places: Sequence[int], reader: ImageReader, limits: Limits
 ) -> dict[str, Any]:
     """Figures of altered copies of the pictures at these places, against the looks of all rows.
 
@@ -82,7 +82,7 @@ def measured(
     other = np.zeros(_COUNTED_BITS + 1, np.int64)
     peer = np.zeros(_COUNTED_BITS + 1, np.int64)
     images = [rows[place].image for place in places]
-    work = map_ordered(partial(_altered_looks, shelf=shelf, limits=limits), images)
+    work = map_ordered(partial(_altered_looks, reader=reader, limits=limits), images)
     for place, (copies, its_hash) in zip(places, work, strict=True):
         peer[min((int(known[place, 0]) ^ its_hash).bit_count(), _COUNTED_BITS)] += 1
         for name, copy in zip(ALTERATIONS, copies, strict=True):
@@ -106,14 +106,16 @@ def _both(row: Fingerprint) -> tuple[int, int]:
     return stored, stored if row.phash_upright is None else row.phash_upright
 
 
-def _altered_looks(image: str, shelf: Shelf, limits: Limits) -> tuple[list[Hashes | None], int]:
-    data = shelf.read(image, limits.max_image_bytes)
+def _altered_looks(
+    image: str, reader: ImageReader, limits: Limits
+) -> tuple[list[Hashes | None], int]:
+    data = reader.read(image, limits.max_image_bytes)
     return altered_looks(data), imagehash_of(data)
 
 
 def imagehash_of(data: bytes) -> int:
     """imagehash's own hash of a whole picture as stored, decoded at full scale."""
-    return int(str(imagehash.phash(rgb_of(data, Limits().max_pixels))), 16)
+    return int(str(imagehash.phash(decode_rgb(data, Limits().max_pixels))), 16)
 
 
 def _counts(histogram: npt.NDArray[np.int64]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.reader import DamagedMember, TooManyBytes
 from imp_data.manifests import Limits
 from imp_data.training.data.chat_templates import Template
@@ -28,7 +28,7 @@ class Figures(NamedTuple):
     max_length: int
 
 
-class Pictures(Protocol):
+class ImageSource(Protocol):
     """Where pictures are read from: images.archive.Shelf, or whatever else has their bytes."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
@@ -57,7 +57,7 @@ class MixtureDataset:
     def __init__(
         self,
         folder: Path,
-        pictures: Pictures,
+        pictures: ImageSource,
         tokenizer: Any,
         template: Template,
         figures: Figures,
@@ -90,8 +90,8 @@ class MixtureDataset:
         pixels = None
         if image:
             data = _picture(self._pictures, image, row["image_sha256"], where)
-            picture = _decoded(data, image, where)
-            pixels = preprocess(picture, figures.image_size, figures.preprocessing)
+            decoded = _decoded(data, image, where)
+            pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
         return {
             "id": row["id"],
             "input_ids": encoded.input_ids,
@@ -101,7 +101,7 @@ class MixtureDataset:
         }
 
 
-def _picture(pictures: Pictures, image: str, sha256: str | None, where: str) -> bytes:
+def _picture(pictures: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
     """The bytes that the mixture was built with; a deferred mixture does not say which."""
     try:
         data = pictures.read(image, Limits().max_image_bytes)
@@ -122,7 +122,7 @@ _PUT_BACK = "put back the picture's file or its archive, or build the mixture ag
 
 def _decoded(data: bytes, image: str, where: str) -> Image.Image:
     try:
-        return rgb_of(data, trusted=True)
+        return decode_rgb(data, trusted=True)
     except NoImage as error:
         problem = f"its picture {image} cannot be decoded ({error})"
         raise UserError(where, problem, _PUT_BACK) from error

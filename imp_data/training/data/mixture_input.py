@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.images.reader import Shelf, data_shelf
-from imp_data.manifests import Pictures, Source, load
+from imp_data.images.reader import ImageReader, data_image_reader
+from imp_data.manifests import ImageCollection, Source, load
 from imp_data.mixture.folder import reading
 from imp_data.mixture.mixture_json import check_files
 from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.parquet_images import Release, parquet_files
 
 
-class Corpus(NamedTuple):
+class MixtureInput(NamedTuple):
     """A mixture's folder, and what its mixture.json says of it."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Corpus(NamedTuple):
         return {"name": self.name, "rows": self.rows, "digest": self.digest}
 
 
-def opened(folder: Path) -> Corpus:
+def open_mixture(folder: Path) -> MixtureInput:
     """The mixture in a folder. Raises UserError where it is none, or not as it was written.
 
     Each file is read once, and held against its sha256: the shards are then mapped into memory,
@@ -39,7 +39,7 @@ def opened(folder: Path) -> Corpus:
     with reading(folder):
         manifest = check_files(folder)
     stated = manifest["name"], manifest["rows"], manifest["digest"]
-    return Corpus(folder, *stated, _homepages(manifest))
+    return MixtureInput(folder, *stated, _homepages(manifest))
 
 
 def _homepages(manifest: dict[str, Any]) -> dict[str, str]:
@@ -47,7 +47,7 @@ def _homepages(manifest: dict[str, Any]) -> dict[str, str]:
     return {part["source"]: part["homepage"] for part in parts if part["samples"]}
 
 
-def hub_datasets(corpus: Corpus, manifests: Path) -> list[str]:
+def hub_datasets(corpus: MixtureInput, manifests: Path) -> list[str]:
     """Names of the Hub's datasets that the mixture's sources are, for a model's card.
 
     A source is one by its homepage, or by the URL that its manifest, where it is still there,
@@ -63,7 +63,7 @@ def hub_datasets(corpus: Corpus, manifests: Path) -> list[str]:
 _HUB_DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)")
 
 
-def chosen(corpora: Sequence[Corpus], name: str, stage: str) -> Corpus:
+def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInput:
     """The corpus that a stage's manifest names."""
     for corpus in corpora:
         if corpus.name == name:
@@ -76,24 +76,24 @@ def chosen(corpora: Sequence[Corpus], name: str, stage: str) -> Corpus:
     )
 
 
-def pictures_of(corpus: Corpus, manifests: Path, place: Path | None) -> Shelf | Release:
+def pictures_of(corpus: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
     """What reads the mixture's pictures: where it was built, or in the folder that is named, as
     files or in parquet files."""
     if place is None:
         return shelf_of(corpus, manifests)
     if not place.is_dir():
         raise UserError(place, "is no folder", "name one with pictures, or with parquet files")
-    return Release(place) if parquet_files(place) else Shelf(place, place, ())
+    return Release(place) if parquet_files(place) else ImageReader(place, place, ())
 
 
-def shelf_of(corpus: Corpus, manifests: Path) -> Shelf:
+def shelf_of(corpus: MixtureInput, manifests: Path) -> ImageReader:
     """Where the mixture's pictures are: below its own data directory, in the folders and archives
     that the manifests of pictures name."""
     data = DataDir(corpus.folder.absolute().parent.parent)
     folders = [
         (path.stem, folder)
         for path in sorted((manifests / "pictures").glob("*.yaml"))
-        for folder in load(path, Pictures).folders
+        for folder in load(path, ImageCollection).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
-    return data_shelf(data, tuple(folders))
+    return data_image_reader(data, tuple(folders))

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.images.decoding import NoImage, rgb_of
+from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.square import GREY
 from imp_data.parallel.progress import progress
 from imp_data.storage import json_text, write_text
@@ -87,7 +87,7 @@ def scores_text(figures: Figures) -> str:
 def _picture(question: Question, images: Path) -> Image.Image:
     path = images / str(question.image)
     try:
-        return rgb_of(path.read_bytes())
+        return decode_rgb(path.read_bytes())
     except (OSError, NoImage) as error:
         problem = f"question {question.id}: its picture cannot be read ({error})"
         raise UserError(path, problem, "name the folder of the benchmark's pictures") from None

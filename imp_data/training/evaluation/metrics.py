@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from imp_data.training.evaluation.vqa_normalization import spoken
+from imp_data.training.evaluation.vqa_normalization import normalize_answer
 
 OPTIONS = "ABCDE"
 # MME's calculation.py; LLaVA and Imp report the first group's sum as MME-P.
@@ -25,8 +25,8 @@ def textvqa_score(answer: str, people: Sequence[str]) -> float:
 
     Averaged over leaving each of the ten out, so that three of ten score 0.9.
     """
-    said = spoken(answer)
-    others = [spoken(one) for one in people]
+    said = normalize_answer(answer)
+    others = [normalize_answer(one) for one in people]
     equal = sum(one == said for one in others)
     if not equal:
         return 0.0

@@ -63,7 +63,7 @@ CONTRACTIONS = {
 }
 
 
-def spoken(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     """What is left of an answer once all that does not count is gone."""
     text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     text = _without_marks(text.replace("\n", " ").replace("\t", " ").strip())

@@ -15,7 +15,7 @@ from imp_data.manifests import model_digest
 from imp_data.manifests.model import Model, Stage, StageName
 from imp_data.storage import file_sha256, held, json_text, library_versions, write_text
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.mixture_input import Corpus, chosen, hub_datasets, pictures_of
+from imp_data.training.data.mixture_input import MixtureInput, chosen, hub_datasets, pictures_of
 from imp_data.training.loop.devices import is_first, several, whole_weights
 from imp_data.training.loop.loss_curve import draw_curve
 from imp_data.training.loop.reporting import dagster_session, read_metrics, report
@@ -27,7 +27,7 @@ from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach
 from imp_data.training.model.model_card import model_card
 from imp_data.training.model.model_folder import FACTS, facts_of
-from imp_data.training.model.stage_output import PROJECTOR, earlier_weights, lay, write_outcome
+from imp_data.training.model.stage_output import PROJECTOR, earlier_weights, lay, write_stage_output
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _LAST_STEPS = 10
@@ -40,7 +40,7 @@ class Run:
     model: Model
     manifests: Path
     """The folder that holds `pictures/`, by which pictures are found."""
-    corpora: Sequence[Corpus]
+    corpora: Sequence[MixtureInput]
     out: Path
     stage: StageName | Literal["all"] = "all"
     projector: Path | None = None
@@ -64,7 +64,7 @@ def train(run: Run) -> list[Path]:
         return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
 
 
-def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+def _stage(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Path:
     """Run a stage, or find it finished; one run at a time works in its folder."""
     if not is_first():
         return _alone(run, name, stage, corpus)
@@ -81,7 +81,7 @@ def _stage(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
         return _alone(run, name, stage, corpus)
 
 
-def _alone(run: Run, name: StageName, stage: Stage, corpus: Corpus) -> Path:
+def _alone(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Path:
     folder = run.out / name
     outcome = folder / "outcome"
     before = _before(run, name)
@@ -128,7 +128,7 @@ def _before(run: Run, name: StageName) -> Path | None:
 
 
 def _inputs(
-    run: Run, name: StageName, stage: Stage, corpus: Corpus, before: Path | None
+    run: Run, name: StageName, stage: Stage, corpus: MixtureInput, before: Path | None
 ) -> dict[str, Any]:
     parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
     # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
@@ -160,7 +160,7 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
 def _finish(
     run: Run,
     name: StageName,
-    corpus: Corpus,
+    corpus: MixtureInput,
     datasets: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     before: Mapping[str, torch.Tensor],
@@ -186,7 +186,7 @@ def _finish(
     write_text(folder / "summary.json", json_text({"stage": name, **facts}))
     card = model_card(run.model, {**facts, "stage": name}, "adapter")
     # Last, since a stage is finished where this is.
-    write_outcome(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
+    write_stage_output(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
     (folder / WEIGHTS).unlink()
     report({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})
     print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")

@@ -15,8 +15,8 @@ from imp_data.storage import json_text, write_text
 from imp_data.training.data.batch_sampler import Packing
 from imp_data.training.data.chat_templates import TEMPLATES, Template
 from imp_data.training.data.collator import Collator, PackedCollator
-from imp_data.training.data.dataset import Figures, MixtureDataset, Pictures
-from imp_data.training.data.mixture_input import Corpus
+from imp_data.training.data.dataset import Figures, ImageSource, MixtureDataset
+from imp_data.training.data.mixture_input import MixtureInput
 from imp_data.training.data.preflight import Accepted, accepted, preflight, report_text
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
@@ -30,7 +30,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def tokenizer_of(
-    model: Model, corpora: Sequence[Corpus], before: Path | None
+    model: Model, corpora: Sequence[MixtureInput], before: Path | None
 ) -> PreTrainedTokenizerBase:
     """That of the stage before, of the language model, or one trained on all mixtures that are
     given; ready for the model's chats."""
@@ -55,7 +55,7 @@ def tokenizer_of(
     return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
 
 
-def _texts(corpus: Corpus, template: Template) -> Iterator[str]:
+def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
     """Its conversations as a model reads them: the template's own words are the commonest."""
     rows = Shards(corpus.folder)
     for number in range(len(rows)):
@@ -67,9 +67,9 @@ def _texts(corpus: Corpus, template: Template) -> Iterator[str]:
 def data_of(
     model: Model,
     stage: Stage,
-    corpus: Corpus,
+    corpus: MixtureInput,
     tokenizer: PreTrainedTokenizerBase,
-    pictures: Pictures,
+    pictures: ImageSource,
     folder: Path,
 ) -> Data:
     """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""

@@ -29,7 +29,7 @@ PROJECTOR, WHOLE = "projector.safetensors", "whole.safetensors"
 _ADAPTER = "adapter_model.safetensors"
 
 
-def write_outcome(
+def write_stage_output(
     folder: Path,
     model: Model,
     stage: StageName,
