@@ -1,4 +1,4 @@
-# make demo       the whole build at one-thousandth scale, on pictures drawn on the spot, a tiny
+# make demo       the whole build at one-thousandth scale, on images drawn on the spot, a tiny
 #                 model trained on it, and its files for llama.cpp, held against PyTorch
 # make demo-data  the same without the model, and without torch
 # make test       the tests, but for those that take a minute each

@@ -1,4 +1,4 @@
-"""benchmarks/<name>: ids and fingerprints of pictures that must not be trained on."""
+"""benchmarks/<name>: ids and fingerprints of images that must not be trained on."""
 
 import dagster as dg
 
@@ -16,22 +16,22 @@ def benchmark_assets(build: Build) -> list[dg.AssetsDefinition]:
 
 def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
     manifest, checks = build.recipe.benchmarks[name], benchmark_checks(build, name)
-    collections = () if build.deferred else manifest.pictures
+    collections = () if build.deferred else manifest.images
 
     @stage(
         build,
         *("benchmarks", name),
-        after={f"raw/{name}", *(f"raw/{pictures}" for pictures in collections)},
+        after={f"raw/{name}", *(f"raw/{images}" for images in collections)},
         kinds={"python", "parquet"},
-        description=about("Ids and fingerprints of pictures not to be trained on.", manifest),
+        description=about("Ids and fingerprints of images not to be trained on.", manifest),
         tags={"license": tag(manifest.license)},
         checks=checks,
     )
     def benchmark() -> Result:
         result = build.benchmark(name)
         ids, seen = result.figures["ids"], result.figures["fingerprinted"]
-        summary = f"{counted(ids, 'id')}, {counted(seen, 'picture')} fingerprinted"
-        told = {"pictures fingerprinted": seen, **columns(PACK_SCHEMA)}
+        summary = f"{counted(ids, 'id')}, {counted(seen, 'image')} fingerprinted"
+        told = {"images fingerprinted": seen, **columns(PACK_SCHEMA)}
         return report(result, summary, told, checks, rows=ids, path=build.data.benchmark(name))
 
     return benchmark

@@ -28,8 +28,8 @@ def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
         "neighbours",
         after=["mixture", *(f"images/{source}" for source in build.recipe.sources)],
         kinds={"python", "json", "markdown"},
-        description="Pictures that look alike within the mixture, by cluster and by sources, and "
-        "questions on one picture that are answered in different ways. It tells, and takes nothing "
+        description="Images that look alike within the mixture, by cluster and by sources, and "
+        "questions on one image that are answered in different ways. It tells, and takes nothing "
         "out.",
         group="mixture",
     )

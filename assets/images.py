@@ -1,4 +1,4 @@
-"""images/<source>: fingerprints of the pictures that the draw reaches, and of no others."""
+"""images/<source>: fingerprints of the images that the draw reaches, and of no others."""
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ def images_assets(build: Build) -> list[dg.AssetsDefinition]:
 
 
 def _images(build: Build, source: str) -> dg.AssetsDefinition:
-    collections = () if build.deferred else build.recipe.sources[source].pictures
+    collections = () if build.deferred else build.recipe.sources[source].images
     benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
 
     @stage(
@@ -22,13 +22,13 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
         *("images", source),
         after=[f"records/{source}", *benchmarks, *(f"raw/{name}" for name in collections)],
         kinds={"python", "parquet"},
-        description="One row a picture that the draw reaches: status, size, sha256, hashes.",
+        description="One row an image that the draw reaches: status, size, sha256, hashes.",
     )
     def images() -> Result:
         result = build.images(source)
-        count, statuses = result.figures["pictures"], result.figures["statuses"]
-        told = {**counts("status", statuses, "pictures"), **columns(SCHEMA)}
-        summary = "pictures deferred" if build.deferred else _summary(count, statuses)
+        count, statuses = result.figures["images"], result.figures["statuses"]
+        told = {**counts("status", statuses, "images"), **columns(SCHEMA)}
+        summary = "images deferred" if build.deferred else _summary(count, statuses)
         return report(
             result, summary, told, rows=count, path=build.data.fingerprints(build.name, source)
         )
@@ -38,4 +38,4 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
 
 def _summary(count: int, statuses: dict[str, int]) -> str:
     broken = [f"{n:,} {status}" for status, n in statuses.items() if status != "ok"]
-    return ", ".join([counted(count, "picture"), *broken])
+    return ", ".join([counted(count, "image"), *broken])

@@ -118,7 +118,7 @@ def _bytes(files: Sequence[Mapping[str, Any]]) -> int:
 
 def _equal(rows: Sequence[dict[str, Any]]) -> Finding:
     figures = {
-        f"{row['precision']} at {row['pictures']} px": f"{row['agreed']} of {row['tokens']} tokens,"
+        f"{row['precision']} at {row['images']} px": f"{row['agreed']} of {row['tokens']} tokens,"
         f" shift {row['mean_shift']:.5f} on the mean, {row['most_shift']:.4f} at most"
         for row in rows
     }

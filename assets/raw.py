@@ -75,7 +75,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         "world",
         after=[],
         kinds={"python"},
-        description="A small world of pictures and records, drawn instead of fetched.",
+        description="A small world of images and records, drawn instead of fetched.",
         group="raw",
     )
     def world() -> Result:

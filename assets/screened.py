@@ -53,7 +53,7 @@ def _description(build: Build, source: str) -> str:
     policy = recipe.mixture.near_duplicates
     if policy.policy == "drop":
         lines.append(
-            "- A picture that looks like one kept before it is dropped: perceptual hashes within "
+            "- An image that looks like one kept before it is dropped: perceptual hashes within "
             f"{policy.max_distance_bits} bits."
         )
     lines.append(f"- The quota is {recipe.part(source).quota:,} Samples.")

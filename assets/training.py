@@ -114,7 +114,7 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
         "evidence",
         after=["model"],
         kinds={"python", "pytorch"},
-        description="Does it see? Questions on pictures drawn anew, answered with the picture and "
+        description="Does it see? Questions on images drawn anew, answered with the image and "
         "with grey in its place.",
         group=GROUP,
         code=EVIDENCE,

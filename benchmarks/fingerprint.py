@@ -1,4 +1,4 @@
-"""Pictures a second: our whole pass (sha256, status, size, hashes) against those that only hash.
+"""Images a second: our whole pass (sha256, status, size, hashes) against those that only hash.
 
     python -m venv /tmp/daft && /tmp/daft/bin/pip install daft numpy
     pip install imagededup
@@ -55,8 +55,8 @@ import daft
 from daft.functions import decode_image, download, image_hash
 def hashes(some):
     frame = daft.from_pydict({"path": some})
-    picture = decode_image(download(frame["path"]))
-    return frame.select(image_hash(picture, method="phash").alias("hash")).to_pydict()["hash"]
+    image = decode_image(download(frame["path"]))
+    return frame.select(image_hash(image, method="phash").alias("hash")).to_pydict()["hash"]
 hashes(paths[:20])
 begun, cpu = time.perf_counter(), time.process_time()
 found = hashes(paths)
@@ -99,8 +99,8 @@ def with_imagehash(paths: Sequence[str]) -> list[int]:
 
 
 def _full_hash(file: Any) -> int:
-    with Image.open(file) as picture:
-        return int(str(imagehash.phash(picture)), 16)
+    with Image.open(file) as image:
+        return int(str(imagehash.phash(image)), 16)
 
 
 def with_imagededup(paths: Sequence[str]) -> list[int]:
@@ -178,7 +178,7 @@ def timed_daft(python: str, cores: int, paths: list[str]) -> Any:
 def rates(
     paths: list[str], repeat: int, daft_python: str | None, side: int | None
 ) -> dict[str, Any]:
-    """Median pictures a second of each way by number of processes; runs are interleaved."""
+    """Median images a second of each way by number of processes; runs are interleaved."""
     ways: dict[str, Any] = {
         "ours": partial(with_ours, side=side),
         "imagehash": with_imagehash,
@@ -224,7 +224,7 @@ def rates(
     }
     return {
         "images_per_second": speeds,
-        "cpu_us_a_picture": cpu_us,
+        "cpu_us_a_image": cpu_us,
         "cpu_times_as_cheap_as": {
             n: {k: round(s[k] / cpu_us["ours"][k], 2) for k in s}
             for n, s in cpu_us.items() if n not in {"ours", "(arithmetic)"}
@@ -247,7 +247,7 @@ def rates(
 
 
 def differing(some: Sequence[int], others: Sequence[int]) -> dict[str, int]:
-    """{bits: pictures} of how many bits two hashes of one picture differ."""
+    """{bits: images} of how many bits two hashes of one image differ."""
     counts = Counter((a ^ b).bit_count() for a, b in zip(some, others, strict=True))
     return {str(bits): counts[bits] for bits in sorted(counts)}
 
@@ -284,7 +284,7 @@ def print_sides(title: str, rows: Sequence[dict[str, Any]]) -> None:
         mark = "*" if row["now"] else " "
         side = "whole" if row["side_px"] == _SIDES_PX[0] else f"{row['side_px']} px"
         print(
-            f"  {mark}{side:8}{row['images_per_second']:8.0f} img/s   pictures by bits that differ "
+            f"  {mark}{side:8}{row['images_per_second']:8.0f} img/s   images by bits that differ "
             f"from imagehash on a full decode: {row['bits_differing']}"
         )
 
@@ -295,36 +295,36 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, default=2_000)
     parser.add_argument("--repeat", type=int, default=3, help="interleaved runs; medians are told")
-    parser.add_argument("--pictures", type=Path, help="keep the drawn pictures here and use them")
+    parser.add_argument("--images", type=Path, help="keep the drawn images here and use them")
     parser.add_argument("--daft-python", help="interpreter of an environment that has daft")
     parser.add_argument("--real", type=Path, help="folder of photographs to count bits on")
     parser.add_argument("--side", type=int, help="least side after decoding instead of ours")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = args.pictures or Path(scratch)
+        folder = args.images or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         missing = [n for n in range(args.count) if not (folder / f"{n:05d}.jpg").exists()]
         with pool_of(2) as pool:
             list(pool.map(partial(_draw, folder=folder), missing, chunksize=20))
         paths = [str(folder / f"{n:05d}.jpg") for n in range(args.count)]
         size = sum(Path(path).stat().st_size for path in paths) // len(paths)
-        figures = {"pictures": len(paths), "mean_bytes": size}
+        figures = {"images": len(paths), "mean_bytes": size}
         figures |= rates(paths, args.repeat, args.daft_python, args.side)
         sides = by_side([Path(path).read_bytes() for path in paths[:_SAMPLE]])
     print(f"{len(paths):,} JPEGs of 640x480, {size:,} bytes each on average; {figures['versions']}")
     print(f"  {'':12}{'1 process':>12}{'2 processes':>14}{'scaling':>9}   ours is faster by"
-          f"{'':9}CPU a picture   ours is cheaper by")  # fmt: skip
+          f"{'':9}CPU an image   ours is cheaper by")  # fmt: skip
     for name, speed in figures["images_per_second"].items():
         ratio = figures["times_as_fast_as"].get(name)
         faster = f"{ratio['1']} and {ratio['2']}" if ratio else ""
-        cpu = figures["cpu_us_a_picture"].get(name, {}).get("1")
+        cpu = figures["cpu_us_a_image"].get(name, {}).get("1")
         cheaper = figures["cpu_times_as_cheap_as"].get(name, {}).get("1", "")
         print(
             f"  {name:12}{speed['1']:8.0f} /s{speed['2']:11.0f} /s{figures['scaling'][name]:9.2f}"
             f"   {faster:26}{f'{cpu:,} us' if cpu else '':>13}   {cheaper}"
         )
     print(f"  bits that differ from imagehash's: {figures['bits_differing']}")
-    print_sides("least side after decoding (* is in use), drawn pictures, one process", sides)
+    print_sides("least side after decoding (* is in use), drawn images, one process", sides)
     figures["by_side"] = sides
     if args.real:
         contents = real_jpegs(args.real)

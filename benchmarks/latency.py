@@ -160,7 +160,7 @@ def write_tokenizer(folder: Path) -> None:
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["USER: what is in the picture ASSISTANT:"] * 4, trainer)
+    tokenizer.train_from_iterator(["USER: what is in the image ASSISTANT:"] * 4, trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"eos_token": "<|endoftext|>", "chat_template": CHAT}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def ratios(report: Report) -> dict[str, Any]:
-    """What smaller pictures save, and how far the sum of the parts is from the whole."""
+    """What smaller images save, and how far the sum of the parts is from the whole."""
     found = {}
     paper = PAPER[0].t_total_s / PAPER[1].t_total_s
     for precision in dict.fromkeys(row.precision for row in report.rows):

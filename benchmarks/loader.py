@@ -5,7 +5,7 @@
 
 Samples have the 1M mixture's shares, numbers of turns and lengths of text, in made-up words; the
 tokenizer is a byte-level BPE trained on them. Beside ours stands the recipe's own way: the JSON in
-memory, each round tokenized again for its labels, transformers' processor for the picture. The last
+memory, each round tokenized again for its labels, transformers' processor for the image. The last
 line is one JSON object.
 """
 
@@ -40,7 +40,7 @@ from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 PHI2, IMAGE_TOKENS, MAX_LENGTH, SIDE = TEMPLATES["phi2"], 729, 3072, 384
 # Imp's: 4 samples a device, 8 devices, 4 batches a step.
 PER_DEVICE, DEVICES, CHUNKS = 4, 8, 32
-PICTURES = 400
+IMAGES = 400
 # (samples, exchanges from-to, characters of question and answer), beside scale.MIX665K.
 OTHERS = [
     (300_000, (1, 1), (125, 640)),
@@ -75,7 +75,7 @@ def _turn(speaker: str, value: str) -> dict[str, str]:
 
 
 def jpeg(seed: int) -> bytes:
-    """A picture of a photograph's size in bytes."""
+    """An image of a photograph's size in bytes."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC))
@@ -86,17 +86,17 @@ def jpeg(seed: int) -> bytes:
 
 
 def lay(folder: Path, made: list[dict[str, Any]]) -> ImageReader:
-    """A mixture's folder, LLaVA's JSON of the same, and the zip with its pictures."""
+    """A mixture's folder, LLaVA's JSON of the same, and the zip with its images."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "raw" / "zip").mkdir(parents=True)
-    files = [jpeg(n) for n in range(PICTURES)]
+    files = [jpeg(n) for n in range(IMAGES)]
     with zipfile.ZipFile(folder / "raw" / "zip" / "all.zip", "w") as archive:
         for number, data in enumerate(files):
             archive.writestr(f"{number}.jpg", data)
     digests = [hashlib.sha256(data).hexdigest() for data in files]
     rows = []
     for number, record in enumerate(made):
-        shown = number % PICTURES if "image" in record else None
+        shown = number % IMAGES if "image" in record else None
         rows.append(
             {
                 "id": f"made/{number:016x}",

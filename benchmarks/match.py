@@ -171,7 +171,7 @@ def self_join(count: int, bits: int) -> dict[str, Any]:
     generator = np.random.default_rng(4)
     hashes = random_hashes(count, generator)
     copies = count // 5
-    # A fifth are like another picture; one picture stands under a thousand names.
+    # A fifth are like another image; one image stands under a thousand names.
     for begin in range(0, copies, _PIECE):  # in pieces, so that the peak is that of the join
         piece = slice(begin, min(begin + _PIECE, copies))
         like = hashes[count - copies + piece.start : count - copies + piece.stop]
@@ -199,7 +199,7 @@ def self_join(count: int, bits: int) -> dict[str, Any]:
 
 
 def pair_recall(hashes: Hashes, bits: int) -> dict[str, Any]:
-    """Of some planted pictures and their originals: pairs found, and pairs there are."""
+    """Of some planted images and their originals: pairs found, and pairs there are."""
     half = min(_SAMPLE // 4, len(hashes) // 10)
     copies = len(hashes) // 5
     some = np.unique(np.concatenate([hashes[:copies][-half:], hashes[-half:]]))

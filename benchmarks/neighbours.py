@@ -3,7 +3,7 @@
     python benchmarks/neighbours.py                       (a million rows, under a minute)
     python benchmarks/neighbours.py --scale 0.1
 
-Rows have the sub-sources, turns and lengths of the real mixture, and random words. One picture in a
+Rows have the sub-sources, turns and lengths of the real mixture, and random words. One image in a
 hundred is like the one before it, one sample in a thousand answers another's question otherwise;
 the report must find these. Prints seconds and the peak of any process; the last line is JSON.
 """
@@ -42,7 +42,7 @@ _QUESTION = "<image>\nWhat is seen on the left?\nAnswer the question using a sin
 
 
 def samples(scale: float) -> Iterator[dict[str, Any]]:
-    """Rows of a mixture; some ask what the row before asked of its picture, and say otherwise."""
+    """Rows of a mixture; some ask what the row before asked of its image, and say otherwise."""
     count = round(_CAPTIONS * scale)
     told = captions(count, 5, "allava_{}", "allava_laion/images/{}.jpeg", (40, 900))
     image = None
@@ -71,7 +71,7 @@ def samples(scale: float) -> Iterator[dict[str, Any]]:
 
 
 def write_world(folder: Path, scale: float) -> None:
-    """A mixture's folder and the fingerprints of its pictures."""
+    """A mixture's folder and the fingerprints of its images."""
     folder.mkdir(parents=True)
     total = round(_MIX * scale) + round(_CAPTIONS * scale)
     rows = samples(scale)
@@ -87,7 +87,7 @@ def write_world(folder: Path, scale: float) -> None:
         path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size}
         for path in folder.iterdir()
     }
-    stated = {"name": "made_up", "pictures": "required", "files": files}
+    stated = {"name": "made_up", "images": "required", "files": files}
     text = json_text({**stated, "digest": root_digest(stated)})
     (folder / "mixture.json").write_text(text)
     with fingerprint_writer(folder / "fingerprints.parquet") as out:
@@ -95,7 +95,7 @@ def write_world(folder: Path, scale: float) -> None:
 
 
 def fingerprints(rows: Iterable[dict[str, Any]], seen: dict[int, None]) -> Iterator[Fingerprint]:
-    """Of each picture that was not seen before, made up from its name."""
+    """Of each image that was not seen before, made up from its name."""
     hashed = 0
     for row in rows:
         if row["image"] is None:
@@ -118,7 +118,7 @@ def measured(folder: Path, bits: int) -> dict[str, Any]:
     alike, said = found["alike"], found["contradictions"]
     figures = {
         "samples": found["samples"],
-        "pictures": found["pictures"],
+        "images": found["images"],
         "exchanges_compared": said["exchanges"],
         "bits": bits,
         "seconds": round(seconds, 1),
@@ -126,8 +126,8 @@ def measured(folder: Path, bits: int) -> dict[str, Any]:
         "clusters": alike["clusters"],
         "contradicted_questions": said["questions"],
     }
-    assert alike["clusters"] >= found["pictures"] // _ALIKE_EVERY - 1, "planted pictures are missed"
-    # And a few more by chance, where random words ask a picture the same question again.
+    assert alike["clusters"] >= found["images"] // _ALIKE_EVERY - 1, "planted images are missed"
+    # And a few more by chance, where random words ask an image the same question again.
     assert said["questions"] >= len(range(2, found["samples"], _CONTRADICTED_EVERY))
     return figures
 
@@ -147,7 +147,7 @@ def main() -> None:
     figures = measured(args.folder, args.bits)
     shutil.rmtree(args.folder)
     print(
-        f"{figures['samples']:,} samples on {figures['pictures']:,} pictures, "
+        f"{figures['samples']:,} samples on {figures['images']:,} images, "
         f"{figures['exchanges_compared']:,} exchanges compared: {figures['seconds']} s, "
         f"at most {figures['peak_mib']} MiB in a process; {figures['clusters']:,} clusters, "
         f"{figures['contradicted_questions']:,} contradicted questions"

@@ -18,27 +18,27 @@ import numpy as np
 
 
 class Cost(NamedTuple):
-    """Of a step on a sample of n tokens, m of them learned, and of its picture:
-    linear x n + squared x n² + head x m + picture."""
+    """Of a step on a sample of n tokens, m of them learned, and of its image:
+    linear x n + squared x n² + head x m + image."""
 
     linear: int
     squared: int
     head: int
-    picture: int
+    image: int
 
     def needed(self, lengths: Any, learned: Any) -> float:
-        """By samples of these lengths, which are negative where there is no picture."""
+        """By samples of these lengths, which are negative where there is no image."""
         sizes = np.abs(lengths).astype(np.float64)
         body = self.linear * sizes.sum() + self.squared * (sizes**2).sum()
-        return float(body + self.head * learned.sum() + self.picture * (lengths > 0).sum())
+        return float(body + self.head * learned.sum() + self.image * (lengths > 0).sum())
 
-    def computed(self, widths: Iterable[Sequence[int]], heads: int, pictures: int) -> float:
+    def computed(self, widths: Iterable[Sequence[int]], heads: int, images: int) -> float:
         """By batches of rows of these widths, each row as wide as its batch's widest; `heads`
         tokens go through the head, all if it is 0."""
         each = [(len(some), max(some)) for some in widths]
         rows = sum(count * (self.linear * width + self.squared * width**2) for count, width in each)
         tokens = heads or sum(count * width for count, width in each)
-        return float(rows + self.head * tokens + self.picture * pictures)
+        return float(rows + self.head * tokens + self.image * images)
 
 
 def cost_of(network: Any) -> Cost:
@@ -71,7 +71,7 @@ def cost_of(network: Any) -> Cost:
         linear=sum(each.values()) - head,
         squared=12 * text.num_hidden_layers * text.hidden_size,
         head=head,
-        picture=patches * (2 * tower + attention + 4 * first + 6 * second),
+        image=patches * (2 * tower + attention + 4 * first + 6 * second),
     )
 
 

@@ -1,9 +1,9 @@
-"""What a billion pictures would cost: time, money, bytes and memory of each step, as a table.
+"""What a billion images would cost: time, money, bytes and memory of each step, as a table.
 
     python benchmarks/plan.py --machines 20 --cores 16 --store-gb-s 2
 
-Rates are measured in the same run on one core and drawn pictures, or given on the command line.
-Pictures are as img2dataset keeps LAION's: 256 pixels, 10,000 in a tar of 270 MB
+Rates are measured in the same run on one core and drawn images, or given on the command line.
+Images are as img2dataset keeps LAION's: 256 pixels, 10,000 in a tar of 270 MB
 (github.com/rom1504/laion-prepro, laion400m), fetched at 100 million in 20 hours a machine of 16
 cores (its own README). The last line is one JSON object.
 """
@@ -33,12 +33,12 @@ from imp_data.manifests import Limits
 DRAWN, SIDE_PX, QUALITY = 300, 256, 95
 BENCHMARK_HASHES, MAX_BITS, QUERIES = 28_408, 10, 200_000
 BATCH = 32
-# Kept by one build: hashes of content to tell repeats (8) and names of known pictures (16).
+# Kept by one build: hashes of content to tell repeats (8) and names of known images (16).
 KEPT_BYTES = 24
 
 
 class Rates(NamedTuple):
-    """What one core does a second: pictures, rows, queries, pairs of hashes; and two sizes."""
+    """What one core does a second: images, rows, queries, pairs of hashes; and two sizes."""
 
     fingerprint: float
     gather: float
@@ -74,15 +74,15 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add: Callable[..., object] = parser.add_argument
-    add("--pictures", type=float, default=1e9)
+    add("--images", type=float, default=1e9)
     add("--machines", type=int, default=20)
     add("--cores", type=int, default=16, help="of one machine")
     add("--core-hour", type=float, default=0.04, help="its price")
     add("--store-gb-s", type=float, default=2.0, help="what the shared store reads a second, in GB")
-    add("--builds", type=int, default=100, help="the pictures are split over so many builds")
+    add("--builds", type=int, default=100, help="the images are split over so many builds")
     add("--builds-at-once", type=int, default=10)
-    add("--picture-bytes", type=float, default=27_000)
-    add("--download-rate", type=float, default=100e6 / 20 / 3600, help="pictures/s a machine")
+    add("--image-bytes", type=float, default=27_000)
+    add("--download-rate", type=float, default=100e6 / 20 / 3600, help="images/s a machine")
     for rate in Rates._fields:
         add(f"--{rate.replace('_', '-')}", type=float, help="instead of measuring it")
     return parser.parse_args()
@@ -95,9 +95,7 @@ def measured(plan: argparse.Namespace) -> Rates:
         images = draw(folder)
         reader, limits = ImageReader(folder, folder, ()), Limits()
         rows: list[Fingerprint] = []
-        fingerprints(
-            images[:1], reader, limits
-        )  # libraries are loaded once a worker, not a picture
+        fingerprints(images[:1], reader, limits)  # libraries are loaded once a worker, not an image
         looking = seconds(lambda: rows.extend(fingerprints(images, reader, limits)))
         worker_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gathering, row_bytes = gather(rows * 200, folder / "rows.parquet")
@@ -128,9 +126,9 @@ def measured(plan: argparse.Namespace) -> Rates:
 
 def draw(folder: Path) -> list[str]:
     for number in range(DRAWN):
-        with Image.open(io.BytesIO(scene("plan", number).data)) as picture:
-            picture.thumbnail((SIDE_PX, SIDE_PX))
-            picture.convert("RGB").save(folder / f"{number}.jpg", quality=QUALITY)
+        with Image.open(io.BytesIO(scene("plan", number).data)) as image:
+            image.thumbnail((SIDE_PX, SIDE_PX))
+            image.convert("RGB").save(folder / f"{number}.jpg", quality=QUALITY)
     return [f"{number}.jpg" for number in range(DRAWN)]
 
 
@@ -160,9 +158,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def planned(plan: argparse.Namespace, rates: Rates) -> list[Step]:
-    count, cores = plan.pictures, plan.machines * plan.cores
+    count, cores = plan.images, plan.machines * plan.cores
     shard = count / plan.builds
-    size = count * plan.picture_bytes
+    size = count * plan.image_bytes
 
     def on_cores(name: str, a_second: float, moved: float, memory: str) -> Step:
         hours = count / a_second / 3600
@@ -198,21 +196,21 @@ def planned(plan: argparse.Namespace, rates: Rates) -> list[Step]:
 
 
 def bottleneck(steps: list[Step]) -> Step:
-    """Of a build; pictures are fetched before, and look-alikes among all are no part of it."""
+    """Of a build; images are fetched before, and look-alikes among all are no part of it."""
     return max(steps[1:-1], key=lambda step: step.hours)
 
 
 def print_table(plan: argparse.Namespace, rates: Rates, steps: list[Step]) -> None:
     print(
-        f"{plan.pictures:,.0f} pictures on {plan.machines} machines of {plan.cores} cores, "
+        f"{plan.images:,.0f} images on {plan.machines} machines of {plan.cores} cores, "
         f"{plan.builds} builds, {plan.builds_at_once} at a time\n"
         f"one core: {rates.fingerprint:,.0f} fingerprints/s, {rates.match:,.0f} matches/s, "
         f"{rates.pairs / 1e6:,.0f} M pairs/s; one process gathers {rates.gather:,.0f} rows/s\n"
     )
-    head = ("step", "core-hours", "hours", "TB moved", "a million pictures", "memory")
+    head = ("step", "core-hours", "hours", "TB moved", "a million images", "memory")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for step in steps:
-        price = step.core_hours * plan.core_hour / plan.pictures * 1e6
+        price = step.core_hours * plan.core_hour / plan.images * 1e6
         cells = (
             step.name,
             f"{step.core_hours:,.0f}",
@@ -222,7 +220,7 @@ def print_table(plan: argparse.Namespace, rates: Rates, steps: list[Step]) -> No
             step.memory,
         )
         print("| " + " | ".join(cells) + " |")
-    print(f"\nOnce the pictures are there, builds wait first for: {bottleneck(steps).name}.\n")
+    print(f"\nOnce the images are there, builds wait first for: {bottleneck(steps).name}.\n")
 
 
 if __name__ == "__main__":

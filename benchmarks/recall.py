@@ -1,13 +1,13 @@
 """Recall of the matcher on altered copies, and its false positives, by the scale of decoding.
 
-    python benchmarks/recall.py --pictures FOLDER --crops 400 --drawn 200      (about ten minutes)
+    python benchmarks/recall.py --images FOLDER --crops 400 --drawn 200      (about ten minutes)
 
-Pictures are the photographs below the folder (default: IMP_REAL_DATA), one of each group that look
+Images are the photographs below the folder (default: IMP_REAL_DATA), one of each group that look
 alike; crops of them, scaled to usual sizes, so many in all; and drawn ones with the spectrum of
 photographs. All are JPEGs. Each is altered in every way of
 `imp_data.screening.decontamination.augmentations`, and each copy is hashed by our pass at several
 least sides after decoding and by imagehash, which decodes in full. A copy is found if it is within
-the distance of its own picture, hashed in the same way; it is a false positive with each picture of
+the distance of its own image, hashed in the same way; it is a false positive with each image of
 another origin within the distance. Intervals are Wilson's, 95 %; they take copies for independent,
 which those of one photograph are not quite. The last line is one JSON object."""
 
@@ -43,89 +43,89 @@ _MOST_PX = 2_000
 
 
 class Original(NamedTuple):
-    """A picture to be altered; those of one origin are never called unrelated."""
+    """An image to be altered; those of one origin are never called unrelated."""
 
     kind: str
     origin: int
     data: bytes
 
 
-def jpeg(picture: Image.Image, quality: int) -> bytes:
+def jpeg(image: Image.Image, quality: int) -> bytes:
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
+    image.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
 def photographs(folder: Path) -> list[Image.Image]:
-    """Upright, in RGB; the largest of each group of pictures that look alike."""
+    """Upright, in RGB; the largest of each group of images that look alike."""
     found: list[Image.Image] = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
         try:
-            with Image.open(path) as picture:
-                plain = rgb(ImageOps.exif_transpose(picture))
+            with Image.open(path) as image:
+                plain = rgb(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError):
             continue
         plain.thumbnail((_MOST_PX, _MOST_PX))
         if min(plain.size) >= 300:
             found.append(plain)
     kept: list[tuple[Image.Image, set[int]]] = []
-    for picture in sorted(found, key=lambda one: -one.width * one.height):
-        turns = [picture, *(picture.transpose(how) for how in Image.Transpose)]
+    for image in sorted(found, key=lambda one: -one.width * one.height):
+        turns = [image, *(image.transpose(how) for how in Image.Transpose)]
         looks = {int(str(imagehash.phash(turn)), 16) for turn in turns}
         near = min((look ^ one).bit_count() for look in looks for _, ones in kept for one in ones) \
             if kept else 64  # fmt: skip
         if near > _ALIKE_BITS:
-            kept.append((picture, looks))
-    return [picture for picture, _ in kept]
+            kept.append((image, looks))
+    return [image for image, _ in kept]
 
 
 def originals(folder: Path | None, crops: int, drawn: int) -> Iterator[Original]:
     generator = np.random.default_rng(7)
     real = photographs(folder) if folder else []
-    for origin, picture in enumerate(real):
-        yield Original("photograph", origin, jpeg(picture, 90))
+    for origin, image in enumerate(real):
+        yield Original("photograph", origin, jpeg(image, 90))
     for n in range(crops if real else 0):
         origin = n % len(real)
         size = _SIZES[n // len(real) % len(_SIZES)]
         crop = cropped(real[origin], size, generator)
         yield Original("crop", origin, jpeg(crop, int(generator.integers(75, 96))))
     for n in range(drawn):
-        picture = photo_like(n, _SIZES[n % len(_SIZES)])
-        yield Original("drawn", 10_000 + n, jpeg(picture, int(generator.integers(75, 96))))
+        image = photo_like(n, _SIZES[n % len(_SIZES)])
+        yield Original("drawn", 10_000 + n, jpeg(image, int(generator.integers(75, 96))))
 
 
 def cropped(
-    picture: Image.Image, size: tuple[int, int], generator: np.random.Generator
+    image: Image.Image, size: tuple[int, int], generator: np.random.Generator
 ) -> Image.Image:
-    """A part of a picture, of 0.35 to 1 of the largest that has the shape, in this size."""
-    most = min(picture.width / size[0], picture.height / size[1])
+    """A part of an image, of 0.35 to 1 of the largest that has the shape, in this size."""
+    most = min(image.width / size[0], image.height / size[1])
     scale = most * generator.uniform(0.35, 1)
     width, height = int(size[0] * scale), int(size[1] * scale)
-    left = int(generator.integers(0, picture.width - width + 1))
-    top = int(generator.integers(0, picture.height - height + 1))
-    part = picture.crop((left, top, left + width, top + height))
+    left = int(generator.integers(0, image.width - width + 1))
+    top = int(generator.integers(0, image.height - height + 1))
+    part = image.crop((left, top, left + width, top + height))
     return part.resize(size, Image.Resampling.BICUBIC)
 
 
 def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Both looks of a picture in every way: one row a way."""
+    """Both looks of an image in every way: one row a way."""
     rows = []
     for side in _SIDES_PX.values():
         decoding._DECODED_SIDE_PX = side
         rows.append(both_looks(data))
-    with Image.open(io.BytesIO(data)) as picture:
-        pair = [int(str(imagehash.phash(picture)), 16)] * 2
-        if picture.getexif():
-            pair[1] = int(str(imagehash.phash(ImageOps.exif_transpose(picture))), 16)
+    with Image.open(io.BytesIO(data)) as image:
+        pair = [int(str(imagehash.phash(image)), 16)] * 2
+        if image.getexif():
+            pair[1] = int(str(imagehash.phash(ImageOps.exif_transpose(image))), 16)
     return np.stack([*rows, np.array(pair, np.uint64)])
 
 
 def looked_at(original: Original) -> tuple[Any, Any]:
     """The looks of the original, by way; and those of its copies, by alteration and way."""
-    picture = plain_copy(original.data)
-    copies = [looks(altered(picture, alteration)) for alteration in ALTERATIONS.values()]
+    image = plain_copy(original.data)
+    copies = [looks(altered(image, alteration)) for alteration in ALTERATIONS.values()]
     return looks(original.data), np.stack(copies)
 
 
@@ -151,7 +151,7 @@ def figures_of(
 ) -> dict[str, dict[str, Any]]:
     """Recall, false positives and pairs against the peer, of each way.
 
-    `known` is picture, way, look; `copies` is picture, alteration, way, look.
+    `known` is image, way, look; `copies` is image, alteration, way, look.
     """
     ways = [*_SIDES_PX, _PEER]
     origins = np.array([one.origin for one in some])
@@ -195,7 +195,7 @@ def figures_of(
 
 def print_table(kind: str, told: dict[str, dict[str, Any]], count: int) -> None:
     ways = [*_SIDES_PX, _PEER]
-    print(f"\n{count} pictures: {kind}\n| recall, % | " + " | ".join(ways) + " |")
+    print(f"\n{count} images: {kind}\n| recall, % | " + " | ".join(ways) + " |")
     print("|---|" + "---:|" * len(ways))
     for name, alteration in ALTERATIONS.items():
         mark = "" if alteration.near else " (beyond)"
@@ -224,14 +224,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = os.environ.get("IMP_REAL_DATA")
-    parser.add_argument("--pictures", type=Path, default=Path(default) if default else None)
+    parser.add_argument("--images", type=Path, default=Path(default) if default else None)
     parser.add_argument("--crops", type=int, default=400)
     parser.add_argument("--drawn", type=int, default=200)
     parser.add_argument("--bits", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     begun = time.perf_counter()
-    some = list(originals(args.pictures, args.crops, args.drawn))
+    some = list(originals(args.images, args.crops, args.drawn))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, context) as pool:
         seen = list(pool.map(looked_at, some, chunksize=2))
@@ -246,7 +246,7 @@ def main() -> None:
         told = figures_of(chosen, known[places], copies[places], args.bits)
         origins = len({one.origin for one in chosen})
         print_table(f"{room}, of {origins} origins, within {args.bits} bits", told, len(places))
-        figures["kinds"][room] = {"pictures": len(places), "origins": origins, "ways": told}
+        figures["kinds"][room] = {"images": len(places), "origins": origins, "ways": told}
     figures["seconds"] = round(time.perf_counter() - begun)
     print(f"\n{figures['decoder']}; {figures['seconds']} s")
     print(json.dumps(figures))

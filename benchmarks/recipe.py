@@ -17,7 +17,7 @@ from imp_data.training.data.encoding import IGNORED
 from imp_data.training.data.sampling import modality_length_order
 from imp_data.training.model.lora import plain
 
-PICTURE = -200  # where a picture's features go, as in the original
+IMAGE = -200  # where an image's features go, as in the original
 
 
 class Recipe:
@@ -35,13 +35,13 @@ class Recipe:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> Any:
-        """ids with PICTURE in the picture's place, labels, and pixels: zeros for text alone."""
+        """ids with IMAGE in the image's place, labels, and pixels: zeros for text alone."""
         row = self.rows[number]
         turns = copy.deepcopy(row["conversations"])
         pixels = np.zeros((3, self.side, self.side), np.float32)
         if row["image"]:
-            picture = Image.open(BytesIO(self.reader.read(row["image"], 1 << 30))).convert("RGB")
-            pixels = self.processor(picture)["pixel_values"][0]
+            image = Image.open(BytesIO(self.reader.read(row["image"], 1 << 30))).convert("RGB")
+            pixels = self.processor(image)["pixel_values"][0]
         segments = TEMPLATES["phi2"].segments(turns)
         ids = self._ids("".join(segment.text for segment in segments))
         labels, begin = torch.tensor(ids), 0
@@ -53,7 +53,7 @@ class Recipe:
 
     def _ids(self, text: str) -> list[int]:
         first, *rest = [self.tokenizer(chunk).input_ids for chunk in text.split("<image>")]
-        return [*first, *(token for chunk in rest for token in (PICTURE, *chunk))]
+        return [*first, *(token for chunk in rest for token in (IMAGE, *chunk))]
 
 
 def apart(items: list[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -72,25 +72,25 @@ def spliced(
     network: nn.Module, ids: list[Any], labels: list[Any], pixels: Any
 ) -> tuple[dict[str, Any], int]:
     """As llava_arch.py's prepare_inputs_labels_for_multimodal: each sample's own embeddings, its
-    picture's features in their place, padded; every picture is encoded, a black one too."""
+    image's features in their place, padded; every image is encoded, a black one too."""
     base = plain(network).model
     with torch.no_grad():
         seen = base.vision_tower(pixels, output_hidden_states=True).hidden_states[-2]
     features = base.multi_modal_projector(seen)
     table = base.get_input_embeddings()
     rows, marks = [], []
-    for words, learned, picture in zip(ids, labels, features, strict=True):
+    for words, learned, image in zip(ids, labels, features, strict=True):
         words, learned = words.to(pixels.device), learned.to(pixels.device)
-        places = (words == PICTURE).nonzero().flatten().tolist()
+        places = (words == IMAGE).nonzero().flatten().tolist()
         if not places:
-            # In the original nothing of the zero picture is kept, but its gradient is there.
-            rows.append(torch.cat([table(words), picture[:0].to(table.weight.dtype)]))
+            # In the original nothing of the zero image is kept, but its gradient is there.
+            rows.append(torch.cat([table(words), image[:0].to(table.weight.dtype)]))
             marks.append(learned)
             continue
         (place,) = places
         before, after = table(words[:place]), table(words[place + 1 :])
-        rows.append(torch.cat([before, picture.to(before.dtype), after]))
-        held = torch.full((len(picture),), IGNORED, device=words.device)
+        rows.append(torch.cat([before, image.to(before.dtype), after]))
+        held = torch.full((len(image),), IGNORED, device=words.device)
         marks.append(torch.cat([learned[:place], held, learned[place + 1 :]]))
     most = plain(network).config.text_config.max_position_embeddings
     rows, marks = [row[:most] for row in rows], [some[:most] for some in marks]

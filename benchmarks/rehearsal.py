@@ -2,8 +2,8 @@
 
     python benchmarks/rehearsal.py --scale 1.0 --folder /tmp/rehearsal
 
-Raw inputs have the published counts and shapes, fingerprints are made up (no picture is drawn or
-opened), some pictures look like TextVQA's. The last line is one JSON object.
+Raw inputs have the published counts and shapes, fingerprints are made up (no image is drawn or
+opened), some images look like TextVQA's. The last line is one JSON object.
 
 Memory is the most that any process had resident at once, pages of mapped files among it: some 80
 MiB of each process are its libraries. TextVQA is no input but what inputs are held against, and so
@@ -52,12 +52,12 @@ from imp_data.storage.data_dir import DataDir
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065
 SHAREGPT4V, LAION = 102_025, 12_356
-DVQA_PICTURES, DVQA_QUESTIONS = 200_000, 2_325_316
-CHARTQA_HUMAN, CHARTQA_AUGMENTED, CHARTQA_PICTURES = 7_398, 20_901, 18_317
-DOCVQA_PICTURES, DOCVQA_QUESTIONS = 10_194, 39_463
-INFOGRAPHIC_PICTURES, INFOGRAPHIC_QUESTIONS = 4_406, 23_946
-AI2D_PICTURES, AI2D_QUESTIONS = 3_247, 12_413
-TEXTVQA_PICTURES = 28_408
+DVQA_IMAGES, DVQA_QUESTIONS = 200_000, 2_325_316
+CHARTQA_HUMAN, CHARTQA_AUGMENTED, CHARTQA_IMAGES = 7_398, 20_901, 18_317
+DOCVQA_IMAGES, DOCVQA_QUESTIONS = 10_194, 39_463
+INFOGRAPHIC_IMAGES, INFOGRAPHIC_QUESTIONS = 4_406, 23_946
+AI2D_IMAGES, AI2D_QUESTIONS = 3_247, 12_413
+TEXTVQA_IMAGES = 28_408
 MATCH_BITS, FARTHEST = 10, 2**64 - 1
 
 
@@ -85,9 +85,9 @@ def write_raw(raw: Path, size: float) -> None:
     )
     scale.write_laion(raw / "laion_gpt4v/train.parquet", part(LAION))
     scale.write_array(
-        raw / "dvqa/train_qa.json", scale.dvqa(part(DVQA_PICTURES), part(DVQA_QUESTIONS))
+        raw / "dvqa/train_qa.json", scale.dvqa(part(DVQA_IMAGES), part(DVQA_QUESTIONS))
     )
-    charts, prose = part(CHARTQA_PICTURES), scale.Prose(9)
+    charts, prose = part(CHARTQA_IMAGES), scale.Prose(9)
     for name, count in (("human", CHARTQA_HUMAN), ("augmented", CHARTQA_AUGMENTED)):
         rows = (
             {"imgname": f"{n % charts}.png", "query": prose(60), "label": prose(6)}
@@ -96,25 +96,25 @@ def write_raw(raw: Path, size: float) -> None:
         scale.write_array(raw / f"chartqa/train_{name}.json", rows)
     scale.write_wrapped(
         raw / "docvqa/train.json",
-        scale.answered(part(DOCVQA_PICTURES), part(DOCVQA_QUESTIONS), "documents/{}.png", "image"),
+        scale.answered(part(DOCVQA_IMAGES), part(DOCVQA_QUESTIONS), "documents/{}.png", "image"),
     )
     scale.write_wrapped(
         raw / "infographicvqa/train.json",
         scale.answered(
-            part(INFOGRAPHIC_PICTURES), part(INFOGRAPHIC_QUESTIONS), "{}.jpeg", "image_local_name"
+            part(INFOGRAPHIC_IMAGES), part(INFOGRAPHIC_QUESTIONS), "{}.jpeg", "image_local_name"
         ),
     )
-    write_ai2d(raw / "ai2d/questions", part(AI2D_PICTURES), part(AI2D_QUESTIONS))
-    ids = [{"image_id": f"{n:016x}"} for n in range(TEXTVQA_PICTURES)]
+    write_ai2d(raw / "ai2d/questions", part(AI2D_IMAGES), part(AI2D_QUESTIONS))
+    ids = [{"image_id": f"{n:016x}"} for n in range(TEXTVQA_IMAGES)]
     scale.write_wrapped(raw / "textvqa/ids.json", ids)
 
 
-def write_ai2d(folder: Path, pictures: int, questions: int) -> None:
+def write_ai2d(folder: Path, images: int, questions: int) -> None:
     """One file a diagram."""
     prose = scale.Prose(10)
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(pictures):
-        count = questions // pictures + (number < questions % pictures)
+    for number in range(images):
+        count = questions // images + (number < questions % images)
         asked = {
             f"{prose(40)} {k}": {
                 "abcLabel": k % 2 == 0,
@@ -146,7 +146,7 @@ IDS = File(path="ids.json", by_hand="made up")
 
 
 def rehearsal_recipe(size: float) -> Recipe:
-    """imp-1m.yaml over the made-up files: same layouts, rules and quotas; no picture files."""
+    """imp-1m.yaml over the made-up files: same layouts, rules and quotas; no image files."""
     recipe = load_recipe(MANIFEST)
     sources = {
         name: source.model_copy(
@@ -159,7 +159,7 @@ def rehearsal_recipe(size: float) -> Recipe:
         )
         for name, source in recipe.sources.items()
     }
-    pictures = {n: p.model_copy(update={"files": ()}) for n, p in recipe.pictures.items()}
+    images = {n: p.model_copy(update={"files": ()}) for n, p in recipe.images.items()}
     benchmark: Benchmark = recipe.benchmarks["textvqa"].model_copy(
         update={"files": (IDS,), "id_files": (IDS.path,), "expect_ids": None}
     )
@@ -174,7 +174,7 @@ def rehearsal_recipe(size: float) -> Recipe:
         update={"name": "rehearsal", "parts": parts, "exclusions": exclusions}
     )
     return Recipe(
-        mixture=mixture, sources=sources, pictures=pictures, benchmarks={"textvqa": benchmark}
+        mixture=mixture, sources=sources, images=images, benchmarks={"textvqa": benchmark}
     )
 
 
@@ -186,9 +186,9 @@ def composition(size: float) -> Expect:
 
 
 def make_up_fingerprints(build: Build, source: str) -> None:
-    """Fingerprints of all pictures a source names, as if an earlier build had looked at them.
+    """Fingerprints of all images a source names, as if an earlier build had looked at them.
 
-    In draw order, as a build writes them. One in 2,000 is within 8 bits of a benchmark picture's,
+    In draw order, as a build writes them. One in 2,000 is within 8 bits of a benchmark image's,
     one in 1,000 is missing; of LLaVA's none, for its quota is all that is left without TextCaps.
     """
     faults = source != "llava_665k"
@@ -212,12 +212,12 @@ def make_up_fingerprints(build: Build, source: str) -> None:
     with fingerprint_writer(path) as out:
         while some := list(islice(made, ROW_GROUP)):
             out.write_table(fingerprint_table(some).cast(out.schema))
-    looked_at = {"pictures": build.pictures_digest(source)}
+    looked_at = {"images": build.images_digest(source)}
     write_stamp(build.stamp(f"images/{source}"), looked_at, digest_of_files([path]), {})
 
 
 def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
-    """Give other hashes to pictures whose made-up ones are near a reference by chance."""
+    """Give other hashes to images whose made-up ones are near a reference by chance."""
     hashes = np.array([row.phash for row in rows.values()], np.uint64)
     near = nearest_within(hashes, index(references, MATCH_BITS)).distance_bits <= MATCH_BITS
     for name in np.array(list(rows), np.uint64)[near].tolist():
@@ -227,7 +227,7 @@ def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
 def made_up(
     image: str, name: int, faults: bool, chance: random.Random, references: Hashes
 ) -> Fingerprint:
-    """One fingerprint, from the picture's name."""
+    """One fingerprint, from the image's name."""
     if faults and chance.random() < 1 / 1000:
         return Fingerprint(image, "missing")
     phash = name
@@ -240,7 +240,7 @@ def made_up(
 
 
 def made_up_pack(build: Build) -> None:
-    """The benchmark's ids with made-up hashes, as if its pictures had been looked at."""
+    """The benchmark's ids with made-up hashes, as if its images had been looked at."""
     path = build.data.benchmark("textvqa")
     build.benchmark("textvqa")
     ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
@@ -304,7 +304,7 @@ def _descends(pid: int) -> bool:
     return False
 
 
-_COUNTS = ("rows", "samples", "pictures")
+_COUNTS = ("rows", "samples", "images")
 
 
 def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
@@ -319,7 +319,7 @@ def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
 
 
 def rehearse(build: Build) -> dict[str, Any]:
-    """Run every stage and print what it took; pictures and the benchmark are made up in between."""
+    """Run every stage and print what it took; images and the benchmark are made up in between."""
     done: dict[str, Any] = {"rows": 0, "seconds": 0.0, "cpu_seconds": 0.0, "stages": {}}
     for asset, run in stages(build):
         if asset.startswith("images/"):
@@ -399,8 +399,8 @@ def with_one_source_changed(build: Build) -> Build:
     return Build(recipe.model_copy(update={"sources": sources}), build.data)
 
 
-def pictures_opened(build: Build) -> tuple[int, int]:
-    """References to pictures that the draws reached, and all there are."""
+def images_opened(build: Build) -> tuple[int, int]:
+    """References to images that the draws reached, and all there are."""
     reached = total = 0
     for source in build.recipe.sources:
         records = arrow_batches(build.data.records(source), ["image"])
@@ -416,7 +416,7 @@ def pictures_opened(build: Build) -> tuple[int, int]:
     return reached, total
 
 
-# Reasons that are known once a picture has been opened.
+# Reasons that are known once an image has been opened.
 SEEN = [r.value for r in Reason if r.name.startswith("IMAGE_")] + [
     "benchmark_bytes",
     "benchmark_hash",
@@ -484,8 +484,8 @@ def main() -> None:
     print(
         f"mix665k: {mix['bytes']:,} bytes, {mix['mean']} exchanges a record, at most {mix['most']}"
     )
-    figures["pictures_opened"], figures["pictures"] = pictures_opened(build)
-    print(f"pictures: {figures['pictures_opened']:,} of {figures['pictures']:,} references opened")
+    figures["images_opened"], figures["images"] = images_opened(build)
+    print(f"images: {figures['images_opened']:,} of {figures['images']:,} references opened")
     for what, again in (
         ("unchanged", build),
         ("one source changed", with_one_source_changed(build)),

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from imp_data.sample import OPTION_LETTER_SUFFIX, SHORT_ANSWER_SUFFIX
 
 # (subset, records, share of one exchange, exchanges of the others from-to, characters of question
-# and answer, picture path). VG's twenty, OCR-VQA's five and a mean of 6.03 exchanges a record are
+# and answer, image path). VG's twenty, OCR-VQA's five and a mean of 6.03 exchanges a record are
 # what is known of the published file; at most 275.
 MIX665K = [
     ("llava_instruct", 157_712, 0.633, (3, 5), (60, 620), "coco/train2017/{:012d}.jpg"),
@@ -28,10 +28,10 @@ MIX665K = [
     ("refcoco", 48_447, 0, (2, 4), (24, 26), "coco/train2017/{:012d}.jpg"),
     ("vg", 86_417, 0, (20, 20), (24, 26), "vg/VG_100K/{}.jpg"),
 ]
-COCO_PICTURES = 118_287
+COCO_IMAGES = 118_287
 _LONGEST, _LONGEST_EXCHANGES = 7, 275
 _WORDS = (
-    *("the", "a", "of", "and", "in", "to", "is", "with", "on", "for", "picture", "shows", "person"),
+    *("the", "a", "of", "and", "in", "to", "is", "with", "on", "for", "image", "shows", "person"),
     *("street", "table", "small", "large", "white", "red", "blue", "green", "standing", "next"),
     *("near", "under", "over", "several", "two", "three", "people", "holding", "wearing", "sign"),
     *("building", "window", "tree", "water", "grass", "sky", "road", "car", "dog", "cup", "door"),
@@ -74,27 +74,27 @@ def mix665k(scale: float) -> Iterator[dict[str, object]]:
     prose = Prose(1)
     kinds = [kind for kind in MIX665K for _ in range(round(kind[1] * scale))]
     random.Random(2).shuffle(kinds)
-    for number, (subset, _, single, exchanges, lengths, picture) in enumerate(kinds):
+    for number, (subset, _, single, exchanges, lengths, image) in enumerate(kinds):
         count = 1 if prose.happens(single) else prose.between(*exchanges)
         if number == _LONGEST:
             count = _LONGEST_EXCHANGES
         if subset == "a_okvqa":
-            picture_number = number // 4 % COCO_PICTURES
+            image_number = number // 4 % COCO_IMAGES
         else:
-            picture_number = number % COCO_PICTURES if picture and "coco" in picture else number
-        record: dict[str, object] = {"id": f"{picture_number:012d}"}
+            image_number = number % COCO_IMAGES if image and "coco" in image else number
+        record: dict[str, object] = {"id": f"{image_number:012d}"}
         if number % 5 == 0:
-            record["id"] = picture_number
-        if picture:
-            record["image"] = picture.format(picture_number)
+            record["id"] = image_number
+        if image:
+            record["image"] = image.format(image_number)
         else:
             record["model"] = ""
-        record["conversations"] = list(_turns(subset, prose, count, lengths, picture is not None))
+        record["conversations"] = list(_turns(subset, prose, count, lengths, image is not None))
         yield record
 
 
 def _turns(
-    subset: str, prose: Prose, count: int, lengths: tuple[int, int], pictured: bool
+    subset: str, prose: Prose, count: int, lengths: tuple[int, int], imaged: bool
 ) -> Iterator[dict[str, str]]:
     for number in range(count):
         question, answer = prose(lengths[0]), prose(lengths[1])
@@ -115,7 +115,7 @@ def _turns(
                 question += OPTION_LETTER_SUFFIX
             case "vqav2_okvqa" | "gqa" | "ocr_vqa" if number == 0:
                 question += SHORT_ANSWER_SUFFIX
-        if pictured and number == 0:
+        if imaged and number == 0:
             at_end = subset == "llava_instruct" and prose.between(0, 1)
             question = f"{question}\n<image>" if at_end else f"<image>\n{question}"
         yield {"from": "human", "value": question}
@@ -123,20 +123,20 @@ def _turns(
 
 
 def captions(
-    count: int, seed: int, identity: str, picture: str, lengths: tuple[int, int]
+    count: int, seed: int, identity: str, image: str, lengths: tuple[int, int]
 ) -> Iterator[dict[str, object]]:
     """One exchange a record, as in ShareGPT4V and ALLaVA."""
     prose = Prose(seed)
     for number in range(count):
-        turns = _turns("caption", prose, 1, lengths, pictured=True)
+        turns = _turns("caption", prose, 1, lengths, imaged=True)
         yield {
             "id": identity.format(number),
-            "image": picture.format(number),
+            "image": image.format(number),
             "conversations": list(turns),
         }
 
 
-def dvqa(pictures: int, questions: int) -> Iterator[dict[str, object]]:
+def dvqa(images: int, questions: int) -> Iterator[dict[str, object]]:
     """Questions on drawn bar charts, those on one chart together."""
     prose = Prose(5)
     for number in range(questions):
@@ -145,21 +145,19 @@ def dvqa(pictures: int, questions: int) -> Iterator[dict[str, object]]:
             "question_id": number,
             "template_id": "reasoning",
             "answer": prose(5),
-            "image": f"bar_train_{number * pictures // questions + 1:08d}.png",
+            "image": f"bar_train_{number * images // questions + 1:08d}.png",
             "answer_bbox": [],
         }
 
 
-def answered(
-    pictures: int, questions: int, picture: str, field: str
-) -> Iterator[dict[str, object]]:
+def answered(images: int, questions: int, image: str, field: str) -> Iterator[dict[str, object]]:
     """Questions of DocVQA and InfographicVQA."""
     prose = Prose(6)
     for number in range(questions):
         yield {
             "questionId": number,
             "question": prose(50) + "?",
-            field: picture.format(number * pictures // questions),
+            field: image.format(number * images // questions),
             "answers": [prose(12), prose(12)],
             "data_split": "train",
         }
@@ -173,7 +171,7 @@ def write_wrapped(path: Path, records: Iterable[object]) -> None:
 
 
 def write_laion(path: Path, rows: int) -> None:
-    """Captions with the addresses of pictures."""
+    """Captions with the addresses of images."""
     prose = Prose(7)
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(

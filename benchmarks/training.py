@@ -5,7 +5,7 @@
     python benchmarks/training.py --shape tiny --steps 2 --rounds 1     (does it run?)
 
 Ours is `imp-data train`'s own step, data included, in three orders; the plain loop is the recipe's:
-rows in memory, rounds tokenized again for their labels, a zero picture for text alone, embeddings
+rows in memory, rounds tokenized again for their labels, a zero image for text alone, embeddings
 spliced sample by sample and padded to the batch's longest, lengths guessed from words. All begin
 from the same weights and take turns. `--shape quarter` is Imp-3B with a quarter of its width and a
 quarter of its lengths, so that attention has its true share, and two layers. Weights are random;
@@ -222,14 +222,12 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     sizes, shown = np.abs(lengths), int((lengths > 0).sum())
     heads = int(learned.sum())
 
-    def told(
-        batches: list[list[int]], heads: int = heads, pictures: int = shown
-    ) -> dict[str, float]:
+    def told(batches: list[list[int]], heads: int = heads, images: int = shown) -> dict[str, float]:
         computed = sum(len(some) * max(some) for some in batches)
         needed = cost.needed(lengths, learned)
         return {
             "padding": 1 - float(sizes.sum()) / computed,
-            "operations": cost.computed(batches, heads, pictures) / needed,
+            "operations": cost.computed(batches, heads, images) / needed,
         }
 
     chance = random_order(len(lengths), 1, 0).tolist()
@@ -250,10 +248,10 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     guessed = recipe_order(words, per, chunks, 1)
     found = {
         "random": told(padded(chance)),
-        # There the black picture of a text alone is encoded like any other, and every token has
+        # There the black image of a text alone is encoded like any other, and every token has
         # its logits.
         "modality_length, recipe": told(
-            [sizes[some].tolist() for some in guessed], heads=0, pictures=len(lengths)
+            [sizes[some].tolist() for some in guessed], heads=0, images=len(lengths)
         ),
         "modality_length": told(padded(exact)),
         "packed": told(widths),

@@ -1,1 +1,1 @@
-"""A small synthetic world of pictures and questions, drawn on the spot."""
+"""A small synthetic world of images and questions, drawn on the spot."""

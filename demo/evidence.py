@@ -1,4 +1,4 @@
-"""Does a model see? It answers questions on pictures drawn anew, and again with grey instead."""
+"""Does a model see? It answers questions on images drawn anew, and again with grey instead."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,8 @@ def gather(plan: Plan, command: Command) -> StageResult:
     def ask() -> dict[str, Any]:
         plan.check_ready()
         plan.check_merged()
-        pictures = held_out(folder)
-        seen = len(_digests(pictures) & set(_trained_on([*plan.other_mixtures, build])))
+        images = held_out(folder)
+        seen = len(_digests(images) & set(_trained_on([*plan.other_mixtures, build])))
         if seen:
             raise UserError(folder, f"{seen} pictures stand in the mixture", "draw others")
         for way, more in (("seeing", []), ("blind", ["--blind"])):
@@ -42,7 +42,7 @@ def gather(plan: Plan, command: Command) -> StageResult:
             command(["evaluate", str(plan.merged), *asked, "--out", str(folder / way), *more])
         rows = _rows(folder)
         write_text(folder / "scores.txt", scores_text(rows))
-        return {"kinds": rows, "pictures": len(pictures)}
+        return {"kinds": rows, "pictures": len(images)}
 
     outputs = [folder / name for name in ("questions.jsonl", "seeing", "blind", "scores.txt")]
     return build.stage(f"models/{plan.model.name}/evidence", inputs, outputs, ask)
@@ -79,7 +79,7 @@ def _digests(paths: list[Path]) -> set[str]:
 
 
 def _trained_on(builds: list[Build]) -> Iterator[str]:
-    """sha256 of every picture in these mixtures."""
+    """sha256 of every image in these mixtures."""
     for build in builds:
         rows = Shards(build.data.mixture(build.name))
         for number in range(len(rows)):

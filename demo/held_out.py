@@ -12,11 +12,11 @@ KINDS: Final = ("colour", "count", "word")
 
 
 def held_out(folder: Path) -> list[Path]:
-    """Write questions.jsonl and pictures/ to `folder`; returns the pictures' paths."""
-    pictures = folder / "pictures"
+    """Write questions.jsonl and images/ to `folder`; returns the images' paths."""
+    images = folder / "pictures"
     names = [f"{number}.png" for number in range(EXAMINED)]
     rows: list[dict[str, Any]] = []
-    with written_aside(pictures, names[-1], ours=_is_ours) as aside:
+    with written_aside(images, names[-1], ours=_is_ours) as aside:
         aside.mkdir()
         for number, name in enumerate(names):
             drawn = examined(number)
@@ -32,7 +32,7 @@ def held_out(folder: Path) -> list[Path]:
                 for place, (kind, (question, answer)) in enumerate(drawn.asked)
             ]
     write_text(folder / "questions.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    return sorted(pictures / name for name in names)
+    return sorted(images / name for name in names)
 
 
 def _is_ours(path: Path) -> bool:

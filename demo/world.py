@@ -23,7 +23,7 @@ from demo.sources.archives import (
 from demo.sources.llava import Entry
 
 Files = dict[str, bytes]
-# Path of a picture's folder → zip below raw/ → folder in it: as manifests/pictures/ has them.
+# Path of an image's folder → zip below raw/ → folder in it: as manifests/images/ has them.
 _ZIPS: Final = {
     "coco/train2017": ("coco/train2017.zip", "train2017"),
     "gqa/images": ("gqa/images.zip", "images"),
@@ -108,7 +108,7 @@ def _expected_of_diagrams() -> dict[str, Any]:
 
 
 def _draw_llava(raw: Path) -> None:
-    """The LLaVA mix and ShareGPT4V, which share COCO; their records and all their pictures."""
+    """The LLaVA mix and ShareGPT4V, which share COCO; their records and all their images."""
     mix, shared = llava.entries(), captions.sharegpt4v()
     elements = [indented(entry.record) for entry in mix]
     elements = catalogue.with_planted("llava_665k", catalogue.LLAVA_665K, elements)
@@ -118,24 +118,24 @@ def _draw_llava(raw: Path) -> None:
     elements = catalogue.with_planted("sharegpt4v", annotated.SHAREGPT4V, elements)
     path = raw / "sharegpt4v" / "sharegpt4v_instruct_gpt4-vision_cap100k.json"
     write_file(path, array_bytes(elements, lines=False))
-    _write_pictures(
+    _write_images(
         raw,
         {
-            **_pictures((*mix, *shared)),
+            **_images((*mix, *shared)),
             **catalogue.files(catalogue.LLAVA_665K),
             **catalogue.files(annotated.SHAREGPT4V),
         },
     )
 
 
-def _pictures(entries: Iterable[Entry]) -> Files:
+def _images(entries: Iterable[Entry]) -> Files:
     return {entry.record["image"]: entry.data for entry in entries if entry.data is not None}
 
 
-def _write_pictures(raw: Path, pictures: Files) -> None:
-    """Each picture into the zip of the folder that its path begins with."""
+def _write_images(raw: Path, images: Files) -> None:
+    """Each image into the zip of the folder that its path begins with."""
     zips: dict[str, Files] = {}
-    for path, data in pictures.items():
+    for path, data in images.items():
         folder = next((f for f in _ZIPS if path.startswith(f"{f}/")), None)
         if folder is not None:
             zip_path, inside = _ZIPS[folder]
@@ -158,19 +158,18 @@ def _draw_allava(raw: Path) -> None:
         ("LAION", allava.laion(), annotated.LAION),
         ("VFLAN", allava.vflan(), annotated.VFLAN),
     )
-    pictures: Files = {}
+    images: Files = {}
     for part, entries, cases in parts:
         elements = [indented(entry.record) for entry in entries]
         elements = catalogue.with_planted("allava_instruct", cases, elements)
         path = raw / "allava_instruct" / f"ALLaVA-Instruct-{part}-4V.json"
         write_file(path, array_bytes(elements, lines=True))
-        pictures |= {**_pictures(entries), **catalogue.files(cases)}
-    _write_pictures(raw, pictures)
-    web = sorted(path for path in pictures if path.startswith("allava_laion/"))
+        images |= {**_images(entries), **catalogue.files(cases)}
+    _write_images(raw, images)
+    web = sorted(path for path in images if path.startswith("allava_laion/"))
     for chunk in range(_ALLAVA_CHUNKS):
         members = {
-            f"images/{path.rsplit('/', 1)[-1]}": pictures[path]
-            for path in web[chunk::_ALLAVA_CHUNKS]
+            f"images/{path.rsplit('/', 1)[-1]}": images[path] for path in web[chunk::_ALLAVA_CHUNKS]
         }
         write_zip(raw / "allava_laion" / f"images_{chunk}.zip", members)
 
@@ -251,9 +250,9 @@ def _draw_ai2d(raw: Path) -> None:
     lettered: Files = {}
     for place in (*ai2d.TRAIN, *ai2d.TEST):
         name = f"{place}.png"
-        picture, covered = ai2d.picture(place)
+        image, covered = ai2d.image(place)
         asked = ai2d.question_file(place, _asked(place))
-        plain[f"ai2d/images/{name}"] = picture.data
+        plain[f"ai2d/images/{name}"] = image.data
         plain[f"ai2d/questions/{name}.json"] = json_bytes(asked)
         plain[f"ai2d/annotations/{name}.json"] = json_bytes(ai2d.annotation(place))
         lettered[f"abc_images/{name}"] = covered

@@ -142,7 +142,7 @@ def fingerprint(
     paths: Annotated[list[Path], typer.Argument(help="Folders, zips or plain tars of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Fingerprint file to write.")],
 ) -> None:
-    """Fingerprint every picture: is it whole, what is it, what does it look like."""
+    """Fingerprint every image: is it whole, what is it, what does it look like."""
     from collections import Counter
 
     from imp_data.images.compare import fingerprint_paths
@@ -150,7 +150,7 @@ def fingerprint(
     rows, unread = fingerprint_paths(paths, out)
     statuses = Counter(row.status for row in rows)
     told = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
-    print(f"{out}: {len(rows):,} pictures ({told})")
+    print(f"{out}: {len(rows):,} images ({told})")
     for where, why in unread.items():
         print(redacted(f"not looked into: {where}: {why}"), file=sys.stderr)
     if unread:
@@ -164,7 +164,7 @@ def match(
     max_distance: Annotated[int, typer.Option(help="Hamming distance in bits.", min=0)] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which pictures of one file look like one of the other."""
+    """Tell which images of one file look like one of the other."""
     from imp_data.images.compare import pairs
 
     found = pairs(queries, references, max_distance)
@@ -185,7 +185,7 @@ def neighbours(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a mixture says twice: pictures that look alike, answers that disagree."""
+    """Tell what a mixture says twice: images that look alike, answers that disagree."""
     from imp_data.mixture.duplicates import report
 
     found = report.neighbours(place(folder), fingerprints or [])

@@ -41,7 +41,7 @@ class Reason(StrEnum):
     TOO_DEEP = "too_deep", "The record's JSON is nested too deeply to be read safely."
     RECORD_TOO_LARGE = (
         "record_too_large",
-        "The record, or all on its picture together, is larger than the mixture's limit.",
+        "The record, or all on its image together, is larger than the mixture's limit.",
     )
     READER_FAILED = (
         "reader_failed",
@@ -54,32 +54,32 @@ class Reason(StrEnum):
     WRONG_ROLES = "wrong_roles", "Human and gpt do not alternate."
     UNANSWERED = "unanswered", "The last question has no answer."
     EMPTY_VALUE = "empty_value", "A question or an answer is empty."
-    TOKEN_WITHOUT_IMAGE = "token_without_image", "A record without a picture says <image>."
-    TOKEN_MISSING = "token_missing", "A record with a picture never says <image>."
+    TOKEN_WITHOUT_IMAGE = "token_without_image", "A record without an image says <image>."
+    TOKEN_MISSING = "token_missing", "A record with an image never says <image>."
     TOKEN_REPEATED = "token_repeated", "<image> stands in more than one turn."
     TOKEN_IN_ANSWER = "token_in_answer", "<image> stands in an answer."
     BOX_OUT_OF_RANGE = "box_out_of_range", "A box leaves [0,1] or its corners are not in order."
     LONE_SURROGATE = "lone_surrogate", "The text holds half a surrogate pair: a character is lost."
     TOO_LONG = "too_long", "The conversation is longer than the mixture's limit."
-    BAD_IMAGE_PATH = "bad_image_path", "The picture's path is empty, absolute or climbs out."
+    BAD_IMAGE_PATH = "bad_image_path", "The image's path is empty, absolute or climbs out."
     BAD_OPTIONS = "bad_options", "The options and the correct one do not go together."
     HELD_OUT_SPLIT = "held_out_split", "The record belongs to a test split upstream."
     EXCLUDED = "excluded", "The mixture's manifest excludes this kind of record."
     EXACT_REPEAT = "exact_repeat", "The same record stands earlier in the same source."
-    BENCHMARK_ID = "benchmark_id", "The picture's file name carries a benchmark picture's id."
-    BENCHMARK_BYTES = "benchmark_bytes", "The picture is a benchmark picture, byte for byte."
-    BENCHMARK_HASH = "benchmark_hash", "The picture looks like a benchmark picture."
-    NEAR_DUPLICATE = "near_duplicate", "The picture looks like one its source has kept before."
-    IMAGE_MISSING = "image_missing", "The picture is not there."
+    BENCHMARK_ID = "benchmark_id", "The image's file name carries a benchmark image's id."
+    BENCHMARK_BYTES = "benchmark_bytes", "The image is a benchmark image, byte for byte."
+    BENCHMARK_HASH = "benchmark_hash", "The image looks like a benchmark image."
+    NEAR_DUPLICATE = "near_duplicate", "The image looks like one its source has kept before."
+    IMAGE_MISSING = "image_missing", "The image is not there."
     IMAGE_AMBIGUOUS = (
         "image_ambiguous",
         "No image has this path as it is spelled, and several have it in another spelling.",
     )
-    IMAGE_EMPTY = "image_empty", "The picture's file has no bytes."
-    IMAGE_UNDECODABLE = "image_undecodable", "The picture cannot be decoded."
-    IMAGE_TRUNCATED = "image_truncated", "The picture's file ends too early."
-    IMAGE_TOO_SMALL = "image_too_small", "The picture is smaller than the mixture's limit."
-    IMAGE_TOO_LARGE = "image_too_large", "The picture is larger than the mixture's limit."
+    IMAGE_EMPTY = "image_empty", "The image's file has no bytes."
+    IMAGE_UNDECODABLE = "image_undecodable", "The image cannot be decoded."
+    IMAGE_TRUNCATED = "image_truncated", "The image's file ends too early."
+    IMAGE_TOO_SMALL = "image_too_small", "The image is smaller than the mixture's limit."
+    IMAGE_TOO_LARGE = "image_too_large", "The image is larger than the mixture's limit."
     OVER_QUOTA = "over_quota", "The source's quota was full before this record's turn."
 
 

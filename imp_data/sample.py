@@ -29,7 +29,7 @@ _VISIBLE = re.compile(
 
 TURN_TYPE = pa.struct([pa.field("from", pa.string()), pa.field("value", pa.string())])
 
-# What the records stage writes; the mixture adds what is known of the picture and the licence.
+# What the records stage writes; the mixture adds what is known of the image and the licence.
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -123,7 +123,7 @@ class Row:
 
 @dataclass(slots=True)
 class Draft:
-    """A Sample to be, made of one upstream record or of several on one picture."""
+    """A Sample to be, made of one upstream record or of several on one image."""
 
     rows: list[Row]
     upstream_id: str

@@ -1,4 +1,4 @@
-"""What several test files need: pictures, records, and a small world to build mixtures in."""
+"""What several test files need: images, records, and a small world to build mixtures in."""
 
 import json
 import os
@@ -50,15 +50,15 @@ PUBLISHED = {"title": "A small one", "homepage": "https://example.org", "license
 
 
 def photo(seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
-    """A picture whose coarse structure is its own: two of them differ in some 32 of 64 bits."""
+    """An image whose coarse structure is its own: two of them differ in some 32 of 64 bits."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
-def encoded(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    """The bytes of a file that holds the picture."""
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    """The bytes of a file that holds the image."""
     out = BytesIO()
-    picture.save(out, form, **options)
+    image.save(out, form, **options)
     return out.getvalue()
 
 
@@ -97,23 +97,23 @@ class World:
         stated = {**PUBLISHED, "layout": "llava", "records": ["records.json"], "files": files}
         self.manifest("sources", name, **{**stated, **fields})
 
-    def pictures(self, name: str, files: Mapping[str, bytes], path: str | None = None) -> None:
-        """A collection of loose pictures, below `path` as Samples name them."""
+    def images(self, name: str, files: Mapping[str, bytes], path: str | None = None) -> None:
+        """A collection of loose images, below `path` as Samples name them."""
         for file, content in files.items():
             self.file(name, f"loose/{file}", content)
         folders = [{"path": path or name, "inside": "loose"}]
-        self.manifest("pictures", name, **PUBLISHED, folders=folders)
+        self.manifest("images", name, **PUBLISHED, folders=folders)
 
     def benchmark(self, name: str, ids: Sequence[str], **fields: Any) -> None:
-        """A benchmark whose pictures are <name>/<id>.png of the collection of its name."""
+        """A benchmark whose images are <name>/<id>.png of the collection of its name."""
         self.file(name, "ids.json", json.dumps({"data": [{"image_id": i} for i in ids]}).encode())
         stated = {
             **PUBLISHED,
             "files": [{"path": "ids.json", "by_hand": "put it there"}],
             "id_files": ["ids.json"],
             "id_pattern": "(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])",
-            "pictures": [name],
-            "picture_paths": [name + "/{id}.png"],
+            "images": [name],
+            "image_paths": [name + "/{id}.png"],
         }
         self.manifest("benchmarks", name, **{**stated, **fields})
 
@@ -165,11 +165,11 @@ def lay_album(world: World) -> None:
     shown = {f"{n}.png": encoded(photo(n)) for n in range(8)}
     shown["cut.png"] = shown["0.png"][:-200]
     shown["again.jpg"] = encoded(photo(900), "JPEG", quality=70)
-    world.pictures("photos", shown, path="photos")
+    world.images("photos", shown, path="photos")
     records = [record(n, f"photos/{n}.png", f"Number {n}.") for n in range(8)]
     records += [record(3, "photos/3.png", "Number 3.")]
     records += [record("x", f"photos/{name}") for name in ("cut.png", "missing.png", "again.jpg")]
-    world.source("photos", records, pictures=["photos"])
+    world.source("photos", records, images=["photos"])
     turns = record("t2")["conversations"]
     first = {"from": "gpt", "value": "Hello."}
     chats = [record("t1"), {"id": "t2", "conversations": [first, *turns]}, record("t3", None, " ")]
@@ -183,7 +183,7 @@ def lay_album(world: World) -> None:
         *("pages", {"data": questions}),
         layout="docvqa",
         image_prefix="photos/",
-        pictures=["photos"],
+        images=["photos"],
     )
     prompt = "Provide a caption."
     captions = [record(n, answer=f"Caption {n}.") for n in range(3)]
@@ -191,7 +191,7 @@ def lay_album(world: World) -> None:
         caption["conversations"][0]["value"] = prompt
     world.source("captions", captions)
     world.benchmark("quiz", [TWIN])
-    world.pictures("quiz", {f"{TWIN}.png": encoded(photo(900))})
+    world.images("quiz", {f"{TWIN}.png": encoded(photo(900))})
 
 
 ALBUM_QUOTAS = {"photos": 8, "chats": 9, "pages": 1, "captions": 2}
@@ -210,8 +210,8 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished mixture; read it, and copy it before you damage it.
 
     `photos`: 12 records, quota 8: one exact repeat, one broken, one missing and one benchmark
-    picture. `chats`: 4 records of which one is mended, one empty, one no record. `pages`: two
-    questions on one picture. `captions`: excluded, all three.
+    image. `chats`: 4 records of which one is mended, one empty, one no record. `pages`: two
+    questions on one image. `captions`: excluded, all three.
     """
     world = World(tmp_path_factory.mktemp("album"))
     lay_album(world)

@@ -35,11 +35,11 @@ if __name__ == "__main__":
 
 
 def lay_gallery(world: World, strange: Mapping[str, bytes], count: int = 40) -> None:
-    """A source of `count` whole pictures, `{n}.png`, each in a record; and of strange ones."""
+    """A source of `count` whole images, `{n}.png`, each in a record; and of strange ones."""
     shown = {f"{n}.png": encoded(photo(n, SIZE_PX)) for n in range(count)}
-    world.pictures("photos", {**shown, **strange})
+    world.images("photos", {**shown, **strange})
     records = [record(name, f"photos/{name}") for name in [*shown, *strange]]
-    world.source("photos", records, pictures=["photos"])
+    world.source("photos", records, images=["photos"])
 
 
 def manifest_of(world: World) -> Path:

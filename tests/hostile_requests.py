@@ -342,7 +342,7 @@ def _images() -> Iterator[Hostile]:
         "of a PNG of 0 pixels": url_of(png_that_says(0, 0)),
     }
     for name, url in addresses.items():
-        yield _pictured(f"an image {name}", 400, url)
+        yield _imaged(f"an image {name}", 400, url)
     large = {
         "of 900 megapixels": png_that_says(30_000, 30_000),
         "of 4 billion pixels a side": png_that_says(2**31 - 1, 2**31 - 1),
@@ -352,10 +352,10 @@ def _images() -> Iterator[Hostile]:
         "of a GIF of 4 gigapixels": gif,
     }
     for name, data in large.items():
-        yield _pictured(f"an image {name}", 413, url_of(data))
+        yield _imaged(f"an image {name}", 413, url_of(data))
 
 
-def _pictured(name: str, status: int, *urls: str) -> Hostile:
+def _imaged(name: str, status: int, *urls: str) -> Hostile:
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return _asked(name, status, messages=[{"role": "user", "content": parts}])
 

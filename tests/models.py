@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 SIZE = 56
 VOCABULARY = 384
 SAYS = [
-    "What is in the picture? A red circle, a blue square and a green triangle.",
+    "What is in the image? A red circle, a blue square and a green triangle.",
     "A chat between a curious user and an artificial intelligence assistant.",
     "How many are there? There are two. Where is it? USER: ASSISTANT: left of the tree",
 ]

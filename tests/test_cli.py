@@ -78,9 +78,9 @@ def plain(text: str) -> str:
         (("merge",), ["RUN", "--out", "--precision"]),
         (("evaluate",), ["--questions", "--out", "--benchmark", "--blind"]),
         (("export",), ["MODEL", "--out", "-o", "--bits", "--resolution", "--max-file"]),
-        (("parity",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("parity",), ["MODEL", "DIR", "--image", "--question", "--threads", "--json"]),
         (("latency",), ["DIR", "--precision", "--runs", "--threads", "--json"]),
-        (("quality",), ["MODEL", "DIR", "--picture", "--question", "--threads", "--json"]),
+        (("quality",), ["MODEL", "DIR", "--image", "--question", "--threads", "--json"]),
         (("bundle",), ["DIR", "--precision", "--resolution", "--max-file"]),
         (("chat",), ["DIR", "--precision", "--resolution", "--host", "--port", "--token"]),
     ],
@@ -248,7 +248,7 @@ def test_a_damaged_mixture_is_an_error_without_a_traceback(
     assert str(folder) in ran.err
 
 
-def test_fingerprint_and_match_tell_which_pictures_look_alike(
+def test_fingerprint_and_match_tell_which_images_look_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, seeds in {"mine": (1, 2), "theirs": (2, 3)}.items():
@@ -258,7 +258,7 @@ def test_fingerprint_and_match_tell_which_pictures_look_alike(
     (tmp_path / "mine" / "cut.png").write_bytes(encoded(photo(4))[:-99])
     mine, theirs = tmp_path / "mine.parquet", tmp_path / "theirs.parquet"
     ran = Ran(capsys, "fingerprint", tmp_path / "mine", "-o", mine)
-    assert (ran.status, ran.out) == (0, f"{mine}: 3 pictures (2 ok, 1 truncated)\n")
+    assert (ran.status, ran.out) == (0, f"{mine}: 3 images (2 ok, 1 truncated)\n")
     assert Ran(capsys, "fingerprint", tmp_path / "theirs", "--out", theirs).status == 0
     ran = Ran(capsys, "match", mine, theirs)
     assert (ran.status, ran.out) == (0, " 0 bits  mine/2.png  looks like  theirs/2.png\n")
@@ -272,7 +272,7 @@ def test_fingerprint_and_match_name_the_file_they_cannot_use(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = tmp_path / "notes.txt"
-    text.write_text("no pictures, no fingerprints")
+    text.write_text("no images, no fingerprints")
     for words in (("fingerprint", text, "-o", tmp_path / "o"), ("match", text, text)):
         ran = Ran(capsys, *words)
         assert (ran.status, ran.out) == (1, "")
@@ -289,27 +289,27 @@ def test_fingerprint_ends_red_where_it_could_not_look_into_a_file(
     (home / "1.png").write_bytes(encoded(photo(1)))
     (home / "b.zip").write_bytes(b"no zip")
     ran = Ran(capsys, "fingerprint", home, "-o", tmp_path / "f.parquet")
-    assert (ran.status, ran.out) == (1, f"{tmp_path / 'f.parquet'}: 1 pictures (1 ok)\n")
+    assert (ran.status, ran.out) == (1, f"{tmp_path / 'f.parquet'}: 1 images (1 ok)\n")
     assert f"not looked into: {home / 'b.zip'}: is not a whole zip" in ran.err
 
 
 def test_neighbours_tells_what_a_mixture_says_twice(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.pictures("photos", {"1.png": encoded(photo(1))}, path="photos")
+    world.images("photos", {"1.png": encoded(photo(1))}, path="photos")
     answers = [record(n, "photos/1.png", answer) for n, answer in enumerate(("A cat.", "A dog."))]
-    world.source("photos", answers, pictures=["photos"])
+    world.source("photos", answers, images=["photos"])
     run(world.build({"photos": 2}))
     folder = world.data.mixture("small")
     ran = Ran(capsys, "neighbours", folder)
     assert (ran.status, ran.err) == (0, "")
     text = " ".join(ran.out.split())
-    assert text.startswith("2 samples on 1 picture: 0 pictures shared by sources, 0 clusters of")
+    assert text.startswith("2 samples on 1 image: 0 images shared by sources, 0 clusters of")
     assert "Contradictions" in text and "photos/1.png: what is it" in text
     known = json.loads((world.data.reports("small") / "neighbours.json").read_text())
     assert json.loads(Ran(capsys, "neighbours", folder, "--json").out) == known
     copy = shutil.copytree(folder, tmp_path / "far" / "away" / "copy")
-    assert "Which pictures look alike is not known" in Ran(capsys, "neighbours", copy).out
+    assert "Which images look alike is not known" in Ran(capsys, "neighbours", copy).out
     file = world.data.fingerprints("small", "photos")
     anew = Ran(capsys, "neighbours", copy, "--fingerprints", file, "--json")
     assert json.loads(anew.out) == known
@@ -350,7 +350,7 @@ def test_a_command_prints_in_any_encoding(world: World, tmp_path: Path) -> None:
     words = printed("explain", "é…☃", "--mixture", folder)
     assert "id '\\xe9\\u2026\\u2603'" in words
     assert "--mixture" in printed("explain", "--help")
-    assert printed("neighbours", folder).startswith("1 sample on 0 pictures")
+    assert printed("neighbours", folder).startswith("1 sample on 0 images")
 
 
 def test_an_error_is_printed_in_any_encoding(tmp_path: Path) -> None:
@@ -377,14 +377,14 @@ def test_a_tilde_is_the_home_directory_in_every_path(
     monkeypatch.setenv("IMP_DATA_DIR", "~/data")
     monkeypatch.setenv("IMP_MIXTURE", "~/manifests/mixtures/small.yaml")
     assert Ran(capsys, "explain", "t1").out.startswith("chats, row 0 upstream")
-    (home / "pictures").mkdir()
-    (home / "pictures" / "1.png").write_bytes(encoded(photo(1)))
+    (home / "images").mkdir()
+    (home / "images" / "1.png").write_bytes(encoded(photo(1)))
     for words in (
         ("explain", "t1", "--mixture=~/data/mixtures/small"),
         ("verify", "~/data/mixtures/small"),
         ("diff", "~/data/mixtures/small", "~/data/mixtures/small"),
         ("schemas", "--folder=~/schemas"),
-        ("fingerprint", "~/pictures", "--out=~/p.parquet"),
+        ("fingerprint", "~/images", "--out=~/p.parquet"),
         ("match", "~/p.parquet", "~/p.parquet"),
         ("neighbours", "~/data/mixtures/small", "--fingerprints=~/p.parquet"),
     ):
@@ -430,7 +430,7 @@ def test_schemas_are_written_and_their_freshness_checked(
     assert stale.status == 1
     assert "run `imp-data schemas`" in stale.err
     written = Ran(capsys, "schemas", "--folder", folder)
-    names = "source, pictures, benchmark, mixture, model, sample, ledger"
+    names = "source, images, benchmark, mixture, model, sample, ledger"
     assert (written.status, written.out) == (0, f"written: {names}\n")
     assert len(list(folder.glob("*.schema.json"))) == 7
     fresh = Ran(capsys, "schemas", "--check", "--folder", folder)

@@ -72,7 +72,7 @@ def test_a_row_with_the_id_its_content_gives_has_no_problem(identity: str) -> No
     assert sample_problem(ROW | {"id": identity}) is None
 
 
-def test_text_alone_has_no_picture_and_no_size() -> None:
+def test_text_alone_has_no_image_and_no_size() -> None:
     nothing = dict.fromkeys(("image", "image_sha256", "image_width", "image_height"))
     row = ROW | nothing
     row["id"] = sample_id("dvqa", content_hash("dvqa", "7", None, TURNS))

@@ -1,7 +1,7 @@
 """What ids and labels must be, written from the templates' words and nothing else of the library.
 
 The method is another one on purpose: an answer's labels begin after as many tokens as the text
-before it has when tokenized by itself, the picture is -200 until the very end, and text is cut at
+before it has when tokenized by itself, the image is -200 until the very end, and text is cut at
 the template's special tokens, so that what is tokenized has none.
 """
 
@@ -31,7 +31,7 @@ WORDS = {
     ),
     "plain": ("", "<image>", "{}\n"),
 }
-PICTURE = -200
+IMAGE = -200
 
 
 def conversation(*texts: str) -> list[dict[str, str]]:
@@ -42,12 +42,12 @@ def conversation(*texts: str) -> list[dict[str, str]]:
 def expected(
     tokenizer: Any, name: str, texts: Sequence[str], features: int
 ) -> tuple[list[int], list[int]]:
-    """Ids and labels of questions and answers in turn, with so many tokens for a picture."""
+    """Ids and labels of questions and answers in turn, with so many tokens for an image."""
 
     def tokens(text: str) -> list[int]:
         found = list(tokenizer("")["input_ids"])  # a token that begins each text, if there is one
         for number, chunk in enumerate(text.split("<image>") if features else [text]):
-            found += [PICTURE] * (number > 0)
+            found += [IMAGE] * (number > 0)
             for piece in re.split("(\ufdd0.*?\ufdd1)", chunk):
                 if piece.startswith("\ufdd0"):
                     found.append(tokenizer.convert_tokens_to_ids(piece[1:-1]))
@@ -70,6 +70,6 @@ def expected(
     for begin, end in spans:
         labels[begin:end] = ids[begin:end]
     image_id = tokenizer.convert_tokens_to_ids("<image>")
-    repeats = [features if token == PICTURE else 1 for token in ids]
-    whole = np.repeat([image_id if token == PICTURE else token for token in ids], repeats)
+    repeats = [features if token == IMAGE else 1 for token in ids]
+    whole = np.repeat([image_id if token == IMAGE else token for token in ids], repeats)
     return whole.tolist(), np.repeat(labels, repeats).tolist()

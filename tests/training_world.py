@@ -1,4 +1,4 @@
-"""A small world to train in: pictures of one coloured shape, a question each, a tiny model."""
+"""A small world to train in: images of one coloured shape, a question each, a tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -81,19 +81,19 @@ STAGES = {"projector": {**STAGE, **WHOLE}, "adapter": {**STAGE, "lora": LORA}}
 
 def shape(colour: tuple[int, int, int], seed: int, side: int = 64) -> Image.Image:
     """A square or a circle of that colour somewhere on a grey ground."""
-    picture = Image.new("RGB", (side, side), (128, 128, 128))
+    image = Image.new("RGB", (side, side), (128, 128, 128))
     left, top, size = 4 + seed * 7 % 24, 4 + seed * 11 % 24, 24 + seed * 5 % 12
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     box = (left, top, left + size, top + size)
     (draw.rectangle if seed % 2 else draw.ellipse)(box, fill=colour)
-    return picture
+    return image
 
 
 def lay_shapes(world: World, count: int, talks: int = 2) -> Path:
-    """A built mixture of so many pictures, and some talks without one; returns its folder."""
+    """A built mixture of so many images, and some talks without one; returns its folder."""
     names = list(COLOURS)
     files = {f"{n}.png": encoded(shape(COLOURS[names[n % 4]], n)) for n in range(count)}
-    world.pictures("shapes", files, path="shapes")
+    world.images("shapes", files, path="shapes")
     records = [
         {
             "id": n,
@@ -115,7 +115,7 @@ def lay_shapes(world: World, count: int, talks: int = 2) -> Path:
         }
         for n in range(talks)
     ]
-    world.source("shapes", records, pictures=["shapes"])
+    world.source("shapes", records, images=["shapes"])
     run(world.build({"shapes": count + talks}))
     return world.data.mixture("small")
 

@@ -432,7 +432,7 @@ def manifest_of(fault: Fault, stated: str, url: str) -> ImageCollection:
 
 def failure(fault: Fault, stated: str, folder: Path) -> str | None:
     """What does not hold where a server has that fault; None if all does."""
-    room = folder / "manifests" / "pictures"
+    room = folder / "manifests" / "images"
     room.mkdir(parents=True)
     (room / "birds.yaml").touch()
     target, refused = folder / fault.path, fault.unless.get(stated, fault.refused)

@@ -281,7 +281,7 @@ def build_whole(folder: Path) -> None:
     stamp = orjson.loads(data.stamp("mixtures/small/images/photos").read_bytes())
     table = pq.read_table(data.fingerprints("small", "photos"))
     schema = table.schema.with_metadata({"decoder": decoder()})
-    place = data.journal("photos") / stamp["inputs"]["pictures"]
+    place = data.journal("photos") / stamp["inputs"]["images"]
     with parquet_writer(place / "000001.parquet", schema) as writer:
         writer.write_table(table.cast(schema))
 
@@ -303,18 +303,18 @@ def lay_world(folder: Path) -> None:
     lay(raw / "chats/records.json", [*(record(n) for n in range(30)), "no record"])
     lay(raw / "quiz/ids.json", {"data": [{"image_id": "00000000000000aa"}]})
     for room in ("photos", "quiz"):
-        lay_manifest(folder, "pictures", room, folders=[{"path": room, "inside": "loose"}])
+        lay_manifest(folder, "images", room, folders=[{"path": room, "inside": "loose"}])
     source = {"layout": "llava", "records": ["records.json"], "files": by_hand("records.json")}
-    lay_manifest(folder, "sources", "photos", pictures=["photos"], **source)
+    lay_manifest(folder, "sources", "photos", images=["photos"], **source)
     lay_manifest(folder, "sources", "chats", **source)
-    quiz = {"id_pattern": "[0-9a-f]{16}", "picture_paths": ["quiz/{id}.png"], "pictures": ["quiz"]}
+    quiz = {"id_pattern": "[0-9a-f]{16}", "image_paths": ["quiz/{id}.png"], "images": ["quiz"]}
     lay_manifest(
         *(folder, "benchmarks", "quiz"), files=by_hand("ids.json"), id_files=["ids.json"], **quiz
     )
     for seed, name in enumerate(NAMES):
         quotas = {"photos": 20, "chats": 20}
         parts = [{"source": s, "quota": q, "paper": q, "group": "All"} for s, q in quotas.items()]
-        kept_out = [{"benchmark": "quiz", "max_distance_bits": 10, "altered_pictures": 0}]
+        kept_out = [{"benchmark": "quiz", "max_distance_bits": 10, "altered_images": 0}]
         rules = {"seed": seed, "shard_rows": 15, "decontaminate": kept_out}
         stated = {"name": name, "title": "A small mixture", "parts": parts, **rules}
         lay(folder / f"manifests/mixtures/{name}.yaml", stated)

@@ -1,4 +1,4 @@
-"""What a careful annotator would write about any picture of the demo."""
+"""What a careful annotator would write about any image of the demo."""
 
 import random
 from typing import Final
@@ -15,7 +15,7 @@ _CHART_SHAPES: Final = {"bar": "vertical bars", "line": "a line with dots", "pie
 
 
 def short_title(facts: Facts) -> str:
-    """A few words, as a web page has them beside a picture."""
+    """A few words, as a web page has them beside an image."""
     match facts:
         case Scene():
             return f"{facts.word.title()} - {facts.ground} photo with {facts.things[0].kind}"
@@ -28,7 +28,7 @@ def short_title(facts: Facts) -> str:
 
 
 def described(facts: Facts) -> str:
-    """A paragraph on the whole picture."""
+    """A paragraph on the whole image."""
     match facts:
         case Scene():
             return facts.description()
@@ -78,7 +78,7 @@ def _pairs(chart: StatistaChart) -> list[tuple[str, float]]:
 
 
 def explained(facts: Facts, rng: random.Random) -> Exchange:
-    """A question on the picture with an answer of two sentences or more."""
+    """A question on the image with an answer of two sentences or more."""
     match facts:
         case Scene():
             found = reasoned_exchange(facts, rng), long_exchanges(facts, rng)[0]

@@ -157,7 +157,7 @@ def _on_colours(scene: Scene) -> list[Exchange]:
 
 
 def reasoned_exchange(scene: Scene, rng: random.Random) -> Exchange:
-    """A question to think about, answered from what is in the picture."""
+    """A question to think about, answered from what is in the image."""
     return rng.choice((_what_remains, _where_to_meet, _whether_to_flash, _who_cares))(scene)
 
 

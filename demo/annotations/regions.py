@@ -15,7 +15,7 @@ _PART = re.compile(" (half|quarter) of ")
 
 
 def padded_box(box: Box, size: tuple[int, int]) -> str:
-    """A box in pixels as LLaVA writes it: in shares of the picture padded to a square.
+    """A box in pixels as LLaVA writes it: in shares of the image padded to a square.
 
     LLaVA pads the shorter side on both ends alike (expand2square, haotian-liu/LLaVA).
     """
@@ -59,13 +59,13 @@ def _smallest_side(box: Box) -> int:
 
 
 def region_exchanges(
-    picture: DrawnImage[Scene], rng: random.Random, most: int, *, whole_things: bool = False
+    image: DrawnImage[Scene], rng: random.Random, most: int, *, whole_things: bool = False
 ) -> list[Exchange]:
     """Box for phrase or phrase for box, at most so many."""
-    found = [r for r in regions(picture.facts) if not (whole_things and _PART.search(r[0]))]
+    found = [r for r in regions(image.facts) if not (whole_things and _PART.search(r[0]))]
     exchanges: list[Exchange] = []
     for phrase, box in rng.sample(found, min(most, len(found))):
-        written = padded_box(box, picture.size)
+        written = padded_box(box, image.size)
         if rng.random() < 0.5:
             exchanges.append((f"{BOX_PROMPT}{phrase}.", written))
         else:

@@ -1,4 +1,4 @@
-"""Pictures with their facts: each drawn from the seed of its own name, encoded once."""
+"""Images with their facts: each drawn from the seed of its own name, encoded once."""
 
 import io
 import random
@@ -16,12 +16,12 @@ from demo.drawing.scenes import Scene, draw_scene
 
 Facts = TypeVar("Facts", covariant=True)
 Name = str | int
-# Facts are kept without their picture: in memory its file is a tenth of its pixels.
+# Facts are kept without their image: in memory its file is a tenth of its pixels.
 _NOTHING: Final = Image.new("RGB", (1, 1))
 
 
 class DrawnImage(NamedTuple, Generic[Facts]):
-    """What is in a picture, its file, and its width and height in pixels."""
+    """What is in an image, its file, and its width and height in pixels."""
 
     facts: Facts
     data: bytes
@@ -44,7 +44,7 @@ def hexadecimal(digits: int, *name: Name) -> str:
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: int | bytes) -> bytes:
-    """The picture as a file: JPEG (quality 85), PNG, WEBP or GIF."""
+    """The image as a file: JPEG (quality 85), PNG, WEBP or GIF."""
     settings = {"JPEG": {"quality": 85}, "PNG": {"compress_level": 1}, "WEBP": {"method": 0}}
     out = io.BytesIO()
     image.save(out, form, **{**settings.get(form, {}), **options})
@@ -52,7 +52,7 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: int | bytes) -> b
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The picture in a file."""
+    """The image in a file."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
@@ -104,6 +104,6 @@ def diagram(*name: Name, form: str = "PNG") -> tuple[DrawnImage[Diagram], bytes]
 
 
 def forget() -> None:
-    """Drop every picture that is remembered."""
+    """Drop every image that is remembered."""
     for remembered in (*(scene, cover, page, infographic, bar_chart, statista_chart, diagram),):
         remembered.cache_clear()

@@ -98,7 +98,7 @@ def _life_cycle(rng: random.Random, sheet: Sheet) -> tuple[str, Arrows]:
 
 
 def _join(rng: random.Random, sheet: Sheet, names: tuple[str, ...], spots: list[Point]) -> Arrows:
-    """Draws every name's picture once, and an arrow from each to the next."""
+    """Draws every name's image once, and an arrow from each to the next."""
     ink = mixed(COLOURS[rng.choice(("red", "blue", "black", "purple"))], INK, 0.2)
     stops = list(zip(names, spots, strict=True))
     for before, after in pairwise(stops):
@@ -110,7 +110,7 @@ def _join(rng: random.Random, sheet: Sheet, names: tuple[str, ...], spots: list[
 
 
 def _edge(name: str, spot: Point, other: Point) -> Point:
-    """Where a line to another spot leaves the oval around a name and its picture."""
+    """Where a line to another spot leaves the oval around a name and its image."""
     across, down = other[0] - spot[0], other[1] - spot[1]
     share = 1 / hypot(across / max(36.0, half_width(name) + 8), down / 46)
     return spot[0] + across * share, spot[1] + down * share

@@ -1,4 +1,4 @@
-"""The page of a school-book diagram and the small pictures that stand on it."""
+"""The page of a school-book diagram and the small images that stand on it."""
 
 from collections.abc import Callable
 from math import atan2, cos, sin

@@ -1,4 +1,4 @@
-"""Fonts, named colours, plain words and noise that the demo's pictures share."""
+"""Fonts, named colours, plain words and noise that the demo's images share."""
 
 import random
 from functools import cache
@@ -119,7 +119,7 @@ def stretched(coarse: Pixels, width_px: int, height_px: int) -> Pixels:
 
 @cache
 def _weights(cells: int, size_px: int) -> Pixels:
-    """The matrix that resizes a column of cells, many times quicker than resizing pictures."""
+    """The matrix that resizes a column of cells, many times quicker than resizing images."""
     each = Image.fromarray(np.eye(cells, dtype=np.float32))
     resized = each.resize((cells, size_px), Image.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.float32)
@@ -134,7 +134,7 @@ def smooth_noise(
 
 
 def grained(image: Image.Image, noise: np.random.Generator, strength: int) -> Image.Image:
-    """The picture with sensor or paper grain, the same in all channels."""
+    """The image with sensor or paper grain, the same in all channels."""
     shape = (image.height, image.width)
     grain = Image.fromarray(noise.integers(0, 2 * strength + 1, shape, dtype=np.uint8))
     layers = [grain] * len(image.getbands())
@@ -142,6 +142,6 @@ def grained(image: Image.Image, noise: np.random.Generator, strength: int) -> Im
 
 
 def to_image(planes: Pixels) -> Image.Image:
-    """A picture from its red, green and blue planes."""
+    """An image from its red, green and blue planes."""
     whole = np.clip(planes, 0, 255).astype(np.uint8)
     return Image.merge("RGB", [Image.fromarray(plane) for plane in whole])

@@ -178,7 +178,7 @@ def _add_distance(view: _View, planes: Pixels) -> None:
 
 
 def _ridge(view: _View) -> Pixels:
-    """The height of a skyline, 0 to about 1, along the picture's width."""
+    """The height of a skyline, 0 to about 1, along the image's width."""
     line = 0.5 + 0.6 * view.wander(1, view.rng.randint(3, 7), 1)[0]
     if view.ground is GROUNDS["street"]:
         step_px = view.rng.randint(14, 30)

@@ -110,7 +110,7 @@ def _person(rng: random.Random) -> str:
 
 
 def _wash(rng: random.Random, width: int, height: int, colour: RGB) -> Image.Image:
-    """Uneven paint over a whole picture."""
+    """Uneven paint over a whole image."""
     noise = generator(rng)
     light = 1 + 0.25 * smooth_noise(noise, width, height, 3, 4)
     return to_image(np.asarray(colour, dtype=np.float32)[:, None, None] * light + 12)

@@ -48,7 +48,7 @@ SKY_PHRASES = {
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what can be seen in it; `things` run from left to right."""
+    """An image and what can be seen in it; `things` run from left to right."""
 
     image: Image.Image
     ground: str
@@ -166,7 +166,7 @@ def _shadows(land: Landscape, things: list[Thing], sign: Sign) -> Pixels:
 
 
 def _stand(rng: random.Random, image: Image.Image, land: Landscape, thing: Thing) -> Thing:
-    """Draws the thing into the picture and returns it with the box that it really fills."""
+    """Draws the thing into the image and returns it with the box that it really fills."""
     left, top, _, _ = thing.box
     tint = SKIES[land.sky].tint
     sprite = draw_sprite(thing.kind, COLOURS[thing.colour], thing.height_px, land.light_from, tint)

@@ -169,7 +169,7 @@ def _duck(pen: Pen) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of thing is drawn: `height` is its share of the picture's when near."""
+    """How a kind of thing is drawn: `height` is its share of the image's when near."""
 
     draw: Callable[[Pen], None]
     aspect: float

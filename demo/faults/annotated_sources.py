@@ -1,4 +1,4 @@
-"""TextVQA's pictures under other names, and other troubles, in ShareGPT4V and ALLaVA."""
+"""TextVQA's images under other names, and other troubles, in ShareGPT4V and ALLaVA."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from demo.faults.planted import Case, indented
 from demo.sources import textvqa
 from demo.sources.archives import json_bytes
 from demo.sources.captions import reencoded
-from demo.sources.llava import pictured
+from demo.sources.llava import imaged
 from imp_data.ledger import Reason, Repair
 
 _Change = Callable[[bytes], bytes]
@@ -27,18 +27,18 @@ _GONE = "The record is there, its picture is not: upstream published them apart.
 
 
 class _Row(NamedTuple):
-    """A record on one picture; `change` makes its file, None where there is none."""
+    """A record on one image; `change` makes its file, None where there is none."""
 
     what: str
     subset: str
     path: str
-    picture: Callable[[], DrawnImage[Scene]]
+    image: Callable[[], DrawnImage[Scene]]
     fate: Reason | Repair | None
     because: str
     change: _Change | None
 
     def files(self) -> dict[str, bytes]:
-        return {self.path: self.change(self.picture().data)} if self.change else {}
+        return {self.path: self.change(self.image().data)} if self.change else {}
 
 
 def _of_textvqa(place: int) -> Callable[[], DrawnImage[Scene]]:
@@ -234,9 +234,9 @@ _VFLAN: Final = (
 
 
 def _caption(row: _Row, opening: str) -> bytes:
-    picture = row.picture()
+    image = row.image()
     question = f"{opening}What is this photo about?"
-    record = pictured(_name(row.path), row.path, [(question, picture.facts.description())])
+    record = imaged(_name(row.path), row.path, [(question, image.facts.description())])
     return json_bytes(record)
 
 
@@ -245,8 +245,8 @@ def _name(path: str) -> str:
 
 
 def _answer(row: _Row, identity: str, opening: str) -> bytes:
-    question, answer = explained(row.picture().facts, seeded("planted", row.path))
-    element = indented(pictured(identity, row.path, [(opening + question, answer)]))
+    question, answer = explained(row.image().facts, seeded("planted", row.path))
+    element = indented(imaged(identity, row.path, [(opening + question, answer)]))
     return with_raw_newline(element, answer) if row.fate is Repair.RAW_CONTROL else element
 
 

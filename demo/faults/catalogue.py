@@ -4,13 +4,13 @@ from typing import Final
 
 from demo.faults.annotated_sources import LAION, SHAREGPT4V, VFLAN
 from demo.faults.llava_dropped import DROPPED
-from demo.faults.llava_images import PICTURES
+from demo.faults.llava_images import IMAGES
 from demo.faults.llava_kept import KEPT
 from demo.faults.planted import Case, Planted, places, spread
 from demo.faults.question_sources import QUESTIONS
 from demo.sources import allava, captions, llava
 
-LLAVA_665K: Final = (*KEPT, *DROPPED, *PICTURES)
+LLAVA_665K: Final = (*KEPT, *DROPPED, *IMAGES)
 _VFLAN_CLEAN = sum(allava.TASKS.values())
 
 
@@ -39,5 +39,5 @@ def with_planted(source: str, cases: tuple[Case, ...], clean: list[bytes]) -> li
 
 
 def files(cases: tuple[Case, ...]) -> dict[str, bytes]:
-    """{path: bytes} of the planted records' pictures."""
-    return {path: data for case in cases for path, data in case.pictures().items()}
+    """{path: bytes} of the planted records' images."""
+    return {path: data for case in cases for path, data in case.images().items()}

@@ -7,7 +7,7 @@ from demo.drawing.album import hexadecimal, seeded
 from demo.faults.planted import indented
 from demo.sources.archives import json_bytes
 from demo.sources.chats import chat
-from demo.sources.llava import Record, coco, coco_number, coco_path, conversation, pictured
+from demo.sources.llava import Record, coco, coco_number, coco_path, conversation, imaged
 
 
 def coco_id(place: int) -> str:
@@ -15,22 +15,22 @@ def coco_id(place: int) -> str:
 
 
 def photo_file(place: int) -> dict[str, bytes]:
-    """{path: bytes} of a COCO picture."""
+    """{path: bytes} of a COCO image."""
     return {coco_path(place): coco(place).data}
 
 
 def photo_exchanges(place: int, opening: str) -> list[Exchange]:
-    """Two exchanges on a COCO picture."""
+    """Two exchanges on a COCO image."""
     (question, answer), *others = long_exchanges(coco(place).facts, seeded("planted", place))
     return [(opening + question, answer), *others[:1]]
 
 
 def photo_record(place: int, opening: str) -> Record:
-    return pictured(coco_id(place), coco_path(place), photo_exchanges(place, opening))
+    return imaged(coco_id(place), coco_path(place), photo_exchanges(place, opening))
 
 
 def photo(place: int, opening: str, **fields: Any) -> bytes:
-    """A record on a COCO picture, with these fields in place of its own."""
+    """A record on a COCO image, with these fields in place of its own."""
     return indented({**photo_record(place, opening), **fields})
 
 
@@ -82,7 +82,7 @@ def talk_id(name: str) -> str:
 
 
 def talk(name: str, exchanges: list[Exchange]) -> Record:
-    """A record without a picture."""
+    """A record without an image."""
     return {"id": talk_id(name), "model": "", "conversations": conversation(exchanges)}
 
 

@@ -18,7 +18,7 @@ from demo.faults.damaged_records import (
     without_turn,
 )
 from demo.faults.planted import Case, indented
-from demo.sources.llava import coco_path, pictured, vg_number
+from demo.sources.llava import coco_path, imaged, vg_number
 from imp_data.ledger import Reason
 
 _PAST_THE_LIMIT_CHARACTERS = 260_000
@@ -27,7 +27,7 @@ _VG = f"VG_100K/{vg_number(300)}"
 
 
 def _boxed(identity: str, image: str, question: str, answer: str) -> bytes:
-    return indented(pictured(identity, image, [(question, answer)]))
+    return indented(imaged(identity, image, [(question, answer)]))
 
 
 def _broken_off() -> bytes:

@@ -1,4 +1,4 @@
-"""Records of the LLaVA mix with unusual or broken pictures."""
+"""Records of the LLaVA mix with unusual or broken images."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,8 +13,8 @@ from demo.faults.damaged_records import coco_id, photo, photo_file
 from demo.faults.planted import Case, indented
 from demo.sources.llava import (
     cover_exchanges,
+    imaged,
     isbn,
-    pictured,
     vg,
     vg_number,
 )
@@ -22,7 +22,7 @@ from imp_data.ledger import Reason
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
 _EXIF_ORIENTATION = 0x0112
-# How a picture is stored whose orientation says that it is to be turned before it is shown.
+# How an image is stored whose orientation says that it is to be turned before it is shown.
 _STORED_AS: Final = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_90,
@@ -32,7 +32,7 @@ _ANSWERED = b"<html><head><title>404 Not Found</title></head><body>Not Found</bo
 
 
 def turned(data: bytes, orientation: int) -> bytes:
-    """The picture stored on its side, with an EXIF orientation that says so."""
+    """The image stored on its side, with an EXIF orientation that says so."""
     exif = Image.Exif()
     exif[_EXIF_ORIENTATION] = orientation
     return encoded(open_image(data).transpose(_STORED_AS[orientation]), exif=exif.tobytes())
@@ -73,7 +73,7 @@ def _photo_case(
     because: str,
     change: Callable[[bytes], bytes] | None,
 ) -> Case:
-    """A COCO record whose picture's file is changed, or not there without a change."""
+    """A COCO record whose image's file is changed, or not there without a change."""
 
     def files() -> dict[str, bytes]:
         return {p: change(data) for p, data in photo_file(place).items()} if change else {}
@@ -115,13 +115,13 @@ def _vg_case(
 def _opened_with(opening: str, identity: str, path: str, exchanges: list[Exchange]) -> bytes:
     (question, answer), *others = exchanges
     asked = [(opening + question, answer), *others]
-    return indented(pictured(identity, path, asked, suffix=SHORT_ANSWER_SUFFIX))
+    return indented(imaged(identity, path, asked, suffix=SHORT_ANSWER_SUFFIX))
 
 
 _ORIENTED = "Boxes and answers refer to the picture as it is stored, which is how LLaVA reads it."
 _AS_IT_IS = "A picture is what its bytes say, whatever its name or mode."
 
-PICTURES: Final = (
+IMAGES: Final = (
     _book_case("a GIF that is named .jpg", 210, None, _AS_IT_IS, _gif),
     _photo_case("a JPEG in CMYK", 340, None, _AS_IT_IS, _cmyk),
     _book_case("a PNG with transparency", 211, None, _AS_IT_IS, _rgba_png),

@@ -16,7 +16,7 @@ from demo.faults.damaged_records import (
     with_raw_newline,
 )
 from demo.faults.planted import Case, indented
-from demo.sources.llava import coco_number, coco_path, cover_exchanges, isbn, pictured
+from demo.sources.llava import coco_number, coco_path, cover_exchanges, imaged, isbn
 from imp_data.ledger import Repair
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
@@ -32,7 +32,7 @@ def _book(opening: str) -> bytes:
     book = cover("ocr_vqa", _BOOK).facts
     (question, answer), *others = cover_exchanges(book, seeded("ocr_vqa", _BOOK))
     exchanges = [(opening + question, answer), *others]
-    return indented(pictured(isbn(_BOOK), _BOOK_PATH, exchanges, suffix=SHORT_ANSWER_SUFFIX))
+    return indented(imaged(isbn(_BOOK), _BOOK_PATH, exchanges, suffix=SHORT_ANSWER_SUFFIX))
 
 
 def _leading_gpt(opening: str) -> bytes:
@@ -44,7 +44,7 @@ def _leading_gpt(opening: str) -> bytes:
 def _otherwise(opening: str) -> bytes:
     """A clean record of VQAv2's says that it is night."""
     exchanges = [*photo_exchanges(_NIGHT, opening)[:1], ("Is it night or day?", "Day")]
-    return indented(pictured(coco_id(_NIGHT), coco_path(_NIGHT), exchanges))
+    return indented(imaged(coco_id(_NIGHT), coco_path(_NIGHT), exchanges))
 
 
 def _raw_newline(opening: str) -> bytes:

@@ -65,7 +65,7 @@ class Case(NamedTuple):
     because: str
     make: Callable[[str], bytes]
     subset: str | None = None
-    pictures: Callable[[], dict[str, bytes]] = dict
+    images: Callable[[], dict[str, bytes]] = dict
     copies: int = 1
 
     def element(self, source: str) -> bytes:

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 # The chart of DVQA on which one question lacks its answer, by its place among the charts.
 _DVQA_CHART = 0
 _FIRST_OF_DVQA_CHART = "1000"
-# LAION's rows with a trouble; no file has the picture that the last one tells of.
+# LAION's rows with a trouble; no file has the image that the last one tells of.
 _LAION: Final = (31, 32, 33, 40)
 _AI2D_EMPTY, _AI2D_TWICE, _AI2D_WRONG_TWICE = "258.png-20", "258.png-21", "103.png-20"
 
@@ -47,9 +47,9 @@ def infographicvqa() -> list[Row]:
 
 
 def laion() -> list[Row]:
-    """Rows after all others; the last has the number of a picture that is not there."""
+    """Rows after all others; the last has the number of an image that is not there."""
     nothing, blank, token, unseen = _LAION
-    told = [described(captions.web_picture(n, "laion_gpt4v").facts) for n in (token, unseen)]
+    told = [described(captions.web_image(n, "laion_gpt4v").facts) for n in (token, unseen)]
     return [
         captions.laion_row(nothing, None),
         captions.laion_row(blank, "  "),

@@ -19,13 +19,13 @@ _PLANT_QUESTIONS: Final = {
 }
 
 
-def picture(place: int) -> tuple[DrawnImage[Diagram], bytes]:
+def image(place: int) -> tuple[DrawnImage[Diagram], bytes]:
     return diagram("ai2d", place)
 
 
 def questions(place: int) -> dict[str, Row]:
     """{question: what is known of it}, in the form of questions/<n>.png.json."""
-    facts = picture(place)[0].facts
+    facts = image(place)[0].facts
     rng = seeded("ai2d", place)
     found: dict[str, Row] = {}
     for part in rng.sample(facts.parts, min(2, len(facts.parts))):
@@ -64,7 +64,7 @@ def question_file(place: int, asked: dict[str, Row]) -> Row:
 
 def annotation(place: int) -> Row:
     """The content of annotations/<n>.png.json, as far as it tells where names stand."""
-    parts = picture(place)[0].facts.parts
+    parts = image(place)[0].facts.parts
     return {
         "text": {
             f"T{n}": {

@@ -1,4 +1,4 @@
-"""ALLaVA-Instruct: questions and answers on LAION and Vision-FLAN pictures."""
+"""ALLaVA-Instruct: questions and answers on LAION and Vision-FLAN images."""
 
 from typing import Final
 
@@ -15,11 +15,11 @@ from demo.drawing.album import (
     scene,
     seeded,
 )
-from demo.sources.captions import web_picture
-from demo.sources.llava import Entry, pictured
+from demo.sources.captions import web_image
+from demo.sources.llava import Entry, imaged
 
 LAION: Final = 505
-# Vision-FLAN's tasks, and how many records stand on each. Several may stand on one picture.
+# Vision-FLAN's tasks, and how many records stand on each. Several may stand on one image.
 TASKS: Final = {
     "VQA-E+visual_question_answering": 24,
     "A-OKVQA+rationales_generation": 16,
@@ -42,7 +42,7 @@ _INSTRUCTION = (
 
 
 def laion_name(n: int) -> str:
-    """The name of the n-th LAION picture; its ending tells the real format."""
+    """The name of the n-th LAION image; its ending tells the real format."""
     form = next((form for step, (form, _) in _LAION_FORMS.items() if n % step == step - 1), "jpeg")
     return f"{laion_number(n)}.{form}"
 
@@ -52,20 +52,20 @@ def laion_number(n: int) -> int:
 
 
 def laion() -> list[Entry]:
-    """The records on LAION pictures, by number."""
+    """The records on LAION images, by number."""
     entries = [laion_entry(n) for n in range(LAION)]
     return sorted(entries, key=lambda entry: str(entry.record["image"]))
 
 
 def laion_entry(n: int) -> Entry:
-    picture = web_picture(n, "allava_laion")
+    image = web_image(n, "allava_laion")
     name = laion_name(n)
-    exchange = explained(picture.facts, seeded("allava_laion", n))
+    exchange = explained(image.facts, seeded("allava_laion", n))
     identity = f"allava_laion_inst_{laion_number(n)}"
-    record = pictured(identity, f"allava_laion/images/{name}", [exchange])
-    record["original_caption"] = short_title(picture.facts)
+    record = imaged(identity, f"allava_laion/images/{name}", [exchange])
+    record["original_caption"] = short_title(image.facts)
     record["url"] = f"https://shop.example.org/media/{number(0, 10**8, 'url', n)}.jpg"
-    return Entry(record, _in_form(picture.data, name))
+    return Entry(record, _in_form(image.data, name))
 
 
 def _in_form(jpeg: bytes, name: str) -> bytes:
@@ -75,24 +75,24 @@ def _in_form(jpeg: bytes, name: str) -> bytes:
 
 
 def vflan() -> list[Entry]:
-    """The records on Vision-FLAN pictures, task by task."""
+    """The records on Vision-FLAN images, task by task."""
     return [entry for task in TASKS for entry in (vflan_entry(task, n) for n in range(TASKS[task]))]
 
 
 def vflan_entry(task: str, n: int) -> Entry:
-    """Every eighth record asks another question on the picture before it."""
+    """Every eighth record asks another question on the image before it."""
     shown = n - 1 if n % 8 == 7 else n
-    picture, original = _task_picture(task, shown)
-    question, answer = explained(picture.facts, seeded("allava_vflan", task, n))
+    image, original = _task_image(task, shown)
+    question, answer = explained(image.facts, seeded("allava_vflan", task, n))
     name = f"{task}_{number(0, 1000, task, shown)}_{original}"
     path = f"allava_vflan/images/images_191task_1k/{name}"
     identity = f"allava_vflan_inst_{number(0, 200_000, 'allava vflan', task, n)}"
     exchanges = [(f"{_INSTRUCTION}\n\n{question}", answer)]
-    return Entry(pictured(identity, path, exchanges), picture.data)
+    return Entry(imaged(identity, path, exchanges), image.data)
 
 
-def _task_picture(task: str, n: int) -> tuple[DrawnImage[Facts], str]:
-    """A task's n-th picture, and what its file was called where the task has it from."""
+def _task_image(task: str, n: int) -> tuple[DrawnImage[Facts], str]:
+    """A task's n-th image, and what its file was called where the task has it from."""
     origin = task.split("+")[0]
     name = number(1, 581_922, task, n, "original")
     match origin:

@@ -22,7 +22,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
-    """A zip with sorted members; pictures are stored, for they are packed already."""
+    """A zip with sorted members; images are stored, for they are packed already."""
     with written_aside(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name in sorted(members):
             info = zipfile.ZipInfo(name, _LONG_AGO)

@@ -1,4 +1,4 @@
-"""ShareGPT4V and LAION-GPT4V: long captions of pictures from many places."""
+"""ShareGPT4V and LAION-GPT4V: long captions of images from many places."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from demo.drawing.album import (
     seeded,
     statista_chart,
 )
-from demo.sources.llava import Entry, coco, coco_path, pictured
+from demo.sources.llava import Entry, coco, coco_path, imaged
 
 SHAREGPT4V: Final = {
     "coco": 50,
@@ -29,7 +29,7 @@ SHAREGPT4V: Final = {
     "share_textvqa": 2,
 }
 LAION: Final = 18
-# The first of ShareGPT4V's COCO pictures that LLaVA's records do not have.
+# The first of ShareGPT4V's COCO images that LLaVA's records do not have.
 _COCO_STARTS = 168
 _PROMPTS: Final = (
     "What is this photo about?",
@@ -45,16 +45,16 @@ def sharegpt4v() -> list[Entry]:
     found = []
     for family, count in SHAREGPT4V.items():
         for n in range(count):
-            path, picture = family_picture(family, n)
+            path, image = family_image(family, n)
             prompt = seeded("sharegpt4v", family, n).choice(_PROMPTS)
             identity = path.rsplit("/", 1)[-1].removesuffix(".jpg")
-            record = pictured(identity, path, [(prompt, described(picture.facts))])
-            found.append(Entry(record, picture.data))
+            record = imaged(identity, path, [(prompt, described(image.facts))])
+            found.append(Entry(record, image.data))
     return sorted(found, key=lambda entry: hexadecimal(16, "sharegpt4v", entry.record["image"]))
 
 
-def family_picture(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
-    """The path, as upstream writes it, and the picture of the n-th of a family."""
+def family_image(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
+    """The path, as upstream writes it, and the image of the n-th of a family."""
     name = number(0, 10**9, family, n)
     match family:
         case "coco":
@@ -62,7 +62,7 @@ def family_picture(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
         case "llava_pretrain":
             folder = f"{name % 700:05d}"
             path = f"llava/llava_pretrain/images/{folder}/{folder}{name % 9999:04d}.jpg"
-            return path, web_picture(n, "llava_pretrain")
+            return path, web_image(n, "llava_pretrain")
         case "sam":
             return f"sam/images/sa_{name % 11_000_000}.jpg", scene("sam", n)
         case "web_celebrity":
@@ -75,7 +75,7 @@ def family_picture(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
             return f"share_textvqa/images/{hexadecimal(16, 'not there', n)}.jpg", scene(family, n)
 
 
-def web_picture(n: int, *name: str) -> DrawnImage[Facts]:
+def web_image(n: int, *name: str) -> DrawnImage[Facts]:
     """What stands on web pages: photos above all, and printed matter of every kind."""
     match n % 8:
         case 1 | 4:
@@ -94,11 +94,11 @@ def web_picture(n: int, *name: str) -> DrawnImage[Facts]:
 
 def laion_rows() -> list[dict[str, Any]]:
     """Rows of LAION-GPT4V; `image` is there and holds nothing, as upstream."""
-    return [laion_row(n, described(web_picture(n, "laion_gpt4v").facts)) for n in range(LAION)]
+    return [laion_row(n, described(web_image(n, "laion_gpt4v").facts)) for n in range(LAION)]
 
 
 def laion_row(n: int, caption: str | None) -> dict[str, Any]:
-    title = short_title(web_picture(n, "laion_gpt4v").facts).lower().replace(" ", "-")
+    title = short_title(web_image(n, "laion_gpt4v").facts).lower().replace(" ", "-")
     return {
         "link": f"https://cdn.example.org/{number(10**5, 10**6, 'link', n)}/{title}.jpg",
         "caption": caption,
@@ -114,11 +114,11 @@ def message_id(n: int) -> str:
 
 def laion_files() -> dict[str, bytes]:
     """{gpt_v<row>.jpg: bytes} of the rows without a fault."""
-    return {f"gpt_v{n}.jpg": web_picture(n, "laion_gpt4v").data for n in range(LAION)}
+    return {f"gpt_v{n}.jpg": web_image(n, "laion_gpt4v").data for n in range(LAION)}
 
 
 def reencoded(data: bytes, quality: int, scale: float = 1.0) -> bytes:
-    """The picture, shrunk, and saved again as a JPEG of another quality."""
+    """The image, shrunk, and saved again as a JPEG of another quality."""
     image = open_image(data)
     size = (round(image.width * scale), round(image.height * scale))
     return encoded(image.resize(size) if scale != 1 else image, quality=quality)

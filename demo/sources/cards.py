@@ -14,7 +14,7 @@ from demo.annotations.questions import WRITTEN, Exchange
 from demo.drawing.album import encoded, seeded
 from demo.drawing.ink import BLACK, COLOURS, WHITE, fitting_font, mixed
 from demo.drawing.sprites import draw_sprite
-from demo.sources.llava import Record, pictured
+from demo.sources.llava import Record, imaged
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
 # A dozen of the demo's plain words, short ones, so that each letter covers several patches.
@@ -101,7 +101,7 @@ def card_file(drawn: Card) -> bytes:
 def records() -> list[Record]:
     """A conversation on each card, as LLaVA writes them."""
     return [
-        pictured(
+        imaged(
             str(number),
             f"{number}.png",
             [asked.exchange for asked in _lesson(number)],

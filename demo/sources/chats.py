@@ -1,4 +1,4 @@
-"""Conversations without a picture, in ShareGPT's manner, whose answers are true."""
+"""Conversations without an image, in ShareGPT's manner, whose answers are true."""
 
 import random
 from collections.abc import Callable

@@ -35,7 +35,7 @@ CLEAN: Final = {
 }
 _VQAV2 = 83
 _CONVERSATIONS, _DETAILS = 58, 23
-# Visual Genome is on Stanford's server in two parts; GQA has its pictures under the same numbers.
+# Visual Genome is on Stanford's server in two parts; GQA has its images under the same numbers.
 _FIRST_PART = 52
 _GQA_STARTS = 38
 _DETAIL_PROMPTS: Final = (
@@ -48,7 +48,7 @@ _DETAIL_PROMPTS: Final = (
 
 
 class Entry(NamedTuple):
-    """A record and its picture's file, if it has a picture."""
+    """A record and its image's file, if it has an image."""
 
     record: Record
     data: bytes | None
@@ -63,10 +63,8 @@ def conversation(exchanges: list[Exchange]) -> list[dict[str, str]]:
     ]
 
 
-def pictured(
-    identity: str | int, image: str, exchanges: list[Exchange], suffix: str = ""
-) -> Record:
-    """A record whose first question holds the picture's token."""
+def imaged(identity: str | int, image: str, exchanges: list[Exchange], suffix: str = "") -> Record:
+    """A record whose first question holds the image's token."""
     question, answer = exchanges[0]
     first = f"<image>\n{question}{suffix}"
     whole = [(first, answer), *exchanges[1:]]
@@ -74,7 +72,7 @@ def pictured(
 
 
 def coco_number(place: int) -> int:
-    """The number of the n-th COCO picture; several origins share the first of them."""
+    """The number of the n-th COCO image; several origins share the first of them."""
     return number(9, 581_922, "coco", place)
 
 
@@ -119,17 +117,17 @@ def _instruct(count: int) -> Iterator[Entry]:
     """Conversations, descriptions, reasoning; in some the token stands last, as upstream."""
     for n in range(count):
         rng = seeded("llava_instruct", n)
-        picture = coco(n + 20)
+        image = coco(n + 20)
         if n < _CONVERSATIONS:
-            exchanges = long_exchanges(picture.facts, rng)[: rng.randint(2, 5)]
+            exchanges = long_exchanges(image.facts, rng)[: rng.randint(2, 5)]
         elif n < _CONVERSATIONS + _DETAILS:
-            exchanges = [(rng.choice(_DETAIL_PROMPTS), picture.facts.description())]
+            exchanges = [(rng.choice(_DETAIL_PROMPTS), image.facts.description())]
         else:
-            exchanges = [reasoned_exchange(picture.facts, rng)]
-        record = pictured(f"{coco_number(n + 20):012d}", coco_path(n + 20), exchanges)
+            exchanges = [reasoned_exchange(image.facts, rng)]
+        record = imaged(f"{coco_number(n + 20):012d}", coco_path(n + 20), exchanges)
         if rng.random() < 0.4:
             record["conversations"][0]["value"] = f"{exchanges[0][0]}\n<image>"
-        yield Entry(record, picture.data)
+        yield Entry(record, image.data)
 
 
 def _sharegpt(count: int) -> Iterator[Entry]:
@@ -142,24 +140,24 @@ def _vqav2_okvqa(count: int) -> Iterator[Entry]:
     """Integer ids, which the real file has as well as strings."""
     for n in range(count):
         rng = seeded("vqav2", n)
-        picture = coco(n)
+        image = coco(n)
         if n < _VQAV2:
-            exchanges = short_exchanges(picture.facts, rng)[: rng.randint(3, 8)]
+            exchanges = short_exchanges(image.facts, rng)[: rng.randint(3, 8)]
         else:
-            exchanges = knowledge_exchanges(picture.facts)
-        record = pictured(coco_number(n), coco_path(n), exchanges, suffix=SHORT_ANSWER_SUFFIX)
-        yield Entry(record, picture.data)
+            exchanges = knowledge_exchanges(image.facts)
+        record = imaged(coco_number(n), coco_path(n), exchanges, suffix=SHORT_ANSWER_SUFFIX)
+        yield Entry(record, image.data)
 
 
 def _gqa(count: int) -> Iterator[Entry]:
     for n in range(count):
         rng = seeded("gqa", n)
-        picture = vg(n + _GQA_STARTS)
-        exchanges = side_exchanges(picture.facts, rng) + short_exchanges(picture.facts, rng)
+        image = vg(n + _GQA_STARTS)
+        exchanges = side_exchanges(image.facts, rng) + short_exchanges(image.facts, rng)
         identity = str(vg_number(n + _GQA_STARTS))
         path = f"gqa/images/{identity}.jpg"
         chosen = exchanges[: rng.randint(4, 12)]
-        yield Entry(pictured(identity, path, chosen, suffix=SHORT_ANSWER_SUFFIX), picture.data)
+        yield Entry(imaged(identity, path, chosen, suffix=SHORT_ANSWER_SUFFIX), image.data)
 
 
 def _ocr_vqa(count: int) -> Iterator[Entry]:
@@ -167,7 +165,7 @@ def _ocr_vqa(count: int) -> Iterator[Entry]:
         book = cover("ocr_vqa", n)
         exchanges = cover_exchanges(book.facts, seeded("ocr_vqa", n))
         path = f"ocr_vqa/images/{isbn(n)}.jpg"
-        yield Entry(pictured(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX), book.data)
+        yield Entry(imaged(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX), book.data)
 
 
 def cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
@@ -190,14 +188,14 @@ def _a_okvqa(count: int) -> Iterator[Entry]:
     for n in range(count):
         shown, turn = divmod(n, 4)
         rng = seeded("a_okvqa", shown)
-        picture = coco(shown + 30)
-        question, options = optioned(picture.facts, rng)
+        image = coco(shown + 30)
+        question, options = optioned(image.facts, rng)
         turned = options[-turn:] + options[:-turn] if turn else options
         lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", turned, strict=True))
         exchanges = [(f"{question}\n{lines}", "ABCD"[turn])]
         identity = hexadecimal(22, "a_okvqa", shown)
         path = coco_path(shown + 30)
-        yield Entry(pictured(identity, path, exchanges, suffix=OPTION_LETTER_SUFFIX), picture.data)
+        yield Entry(imaged(identity, path, exchanges, suffix=OPTION_LETTER_SUFFIX), image.data)
 
 
 def _textcaps(count: int) -> Iterator[Entry]:
@@ -206,24 +204,24 @@ def _textcaps(count: int) -> Iterator[Entry]:
         prompt = "Provide a one-sentence caption for the provided image.\nReference OCR token: "
         identity = textvqa.image_id(n)
         path = f"textvqa/train_images/{identity}.jpg"
-        yield Entry(pictured(identity, path, [(prompt + facts.word, facts.caption())]), data)
+        yield Entry(imaged(identity, path, [(prompt + facts.word, facts.caption())]), data)
 
 
 def _refcoco(count: int) -> Iterator[Entry]:
     for n in range(count):
         rng = seeded("refcoco", n)
-        picture = coco(n)
-        exchanges = region_exchanges(picture, rng, rng.randint(1, 6), whole_things=True)
+        image = coco(n)
+        exchanges = region_exchanges(image, rng, rng.randint(1, 6), whole_things=True)
         identity = f"{coco_number(n):012d}"
-        yield Entry(pictured(identity, coco_path(n), exchanges), picture.data)
+        yield Entry(imaged(identity, coco_path(n), exchanges), image.data)
 
 
 def _vg(count: int) -> Iterator[Entry]:
     for n in range(count):
-        picture = vg(n)
-        exchanges = region_exchanges(picture, seeded("vg", n), 20)
+        image = vg(n)
+        exchanges = region_exchanges(image, seeded("vg", n), 20)
         path = vg_path(n)
-        yield Entry(pictured(path, f"vg/{path}.jpg", exchanges), picture.data)
+        yield Entry(imaged(path, f"vg/{path}.jpg", exchanges), image.data)
 
 
 _ORIGINS: Final[dict[str, Callable[[int], Iterator[Entry]]]] = {

@@ -1,4 +1,4 @@
-"""TextVQA: its pictures, and its three annotation files in full."""
+"""TextVQA: its images, and its three annotation files in full."""
 
 from typing import Any, Final
 
@@ -6,13 +6,13 @@ from demo.annotations.questions import short_exchanges
 from demo.drawing.album import DrawnImage, hexadecimal, number, scene, seeded
 from demo.drawing.scenes import Scene
 
-# Questions in a split, pictures in a split. Training pictures are the ones of TextCaps.
+# Questions in a split, images in a split. Training images are the ones of TextCaps.
 SPLITS: Final = {"train": range(22), "val": range(22, 28), "test": range(28, 34)}
 _FIRST_QUESTION: Final = {"train": 0, "val": 34_602, "test": 39_602}
 
 
 def image_id(place: int) -> str:
-    """The name in Open Images of the benchmark's n-th picture."""
+    """The name in Open Images of the benchmark's n-th image."""
     return hexadecimal(16, "open images", place)
 
 
@@ -21,7 +21,7 @@ def photo(place: int) -> DrawnImage[Scene]:
 
 
 def archives() -> dict[str, dict[str, bytes]]:
-    """{zip: {member: bytes}}; validation pictures lie among those of training, as upstream's."""
+    """{zip: {member: bytes}}; validation images lie among those of training, as upstream's."""
     known = [*SPLITS["train"], *SPLITS["val"]]
     return {
         "train_val_images.zip": {
@@ -47,21 +47,21 @@ def annotations(split: str) -> dict[str, Any]:
 
 
 def _rows(split: str, place: int) -> list[dict[str, Any]]:
-    picture = photo(place)
+    image = photo(place)
     rng = seeded("textvqa questions", place)
-    exchanges = [e for e in short_exchanges(picture.facts, rng) if "sign" in e[0]]
-    asked = [("what is written on the sign?", picture.facts.word.lower()), *exchanges[:1]]
+    exchanges = [e for e in short_exchanges(image.facts, rng) if "sign" in e[0]]
+    asked = [("what is written on the sign?", image.facts.word.lower()), *exchanges[:1]]
     address = f"https://farm{number(1, 9, place)}.staticflickr.com/demo/{image_id(place)}"
     rows = []
     for question, answer in asked[: 1 + (place % 3 > 0)]:
         row = {
             "question": question,
             "image_id": image_id(place),
-            "image_classes": ["Billboard", *(t.kind.capitalize() for t in picture.facts.things)],
+            "image_classes": ["Billboard", *(t.kind.capitalize() for t in image.facts.things)],
             "flickr_original_url": f"{address}_o.jpg",
             "flickr_300k_url": f"{address}_z.jpg",
-            "image_width": picture.size[0],
-            "image_height": picture.size[1],
+            "image_width": image.size[0],
+            "image_height": image.size[1],
             "question_tokens": question.lower().strip("?").split(),
             "question_id": 0,
             "set_name": split,

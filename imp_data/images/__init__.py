@@ -1,1 +1,1 @@
-"""Pictures: where they are, what they are, which of them are alike."""
+"""Images: where they are, what they are, which of them are alike."""

@@ -21,11 +21,11 @@ from imp_data.storage.zip_stream import DAMAGED, Zip, of_the_disk
 
 
 class DamagedMember(Exception):
-    """The archive has the picture, but its bytes do not unpack."""
+    """The archive has the image, but its bytes do not unpack."""
 
 
 class TooManyBytes(Exception):
-    """The picture's file is larger than the limit."""
+    """The image's file is larger than the limit."""
 
 
 @lru_cache(maxsize=64)

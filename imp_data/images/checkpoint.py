@@ -12,11 +12,11 @@ from imp_data.storage import parquet_writer
 from imp_data.storage.paths import in_store, scratch
 
 # Some seconds' work, and a small file.
-_PICTURES = 256
+_IMAGES = 256
 
 
 class Checkpoint:
-    """A folder of fingerprint files, one for every so many pictures, each of them whole."""
+    """A folder of fingerprint files, one for every so many images, each of them whole."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class Checkpoint:
     def add(self, rows: pa.Table) -> None:
         """Keep these rows; they are on disk once there are enough for a file."""
         self._pending.append(rows)
-        if sum(table.num_rows for table in self._pending) >= _PICTURES:
+        if sum(table.num_rows for table in self._pending) >= _IMAGES:
             path = self._folder / f"{self._next:06d}.parquet"
             schema = rows.schema.with_metadata({"decoder": decoder()})
             with parquet_writer(path, schema) as writer:
@@ -36,16 +36,16 @@ class Checkpoint:
 
 
 @contextmanager
-def open_checkpoint(folder: Path, pictures: str) -> Iterator[Checkpoint]:
-    """What an interrupted run left of these pictures, given by their digest; removed when whole.
+def open_checkpoint(folder: Path, images: str) -> Iterator[Checkpoint]:
+    """What an interrupted run left of these images, given by their digest; removed when whole.
 
-    What was left of other pictures, or by other code, is removed at once.
+    What was left of other images, or by other code, is removed at once.
     """
     if in_store(folder):
         folder = scratch(folder)
     for other in folder.glob("*") if folder.is_dir() else ():
-        if other.name != pictures:
+        if other.name != images:
             shutil.rmtree(other)
-    yield Checkpoint(folder / pictures)
+    yield Checkpoint(folder / images)
     if folder.is_dir():
         shutil.rmtree(folder)

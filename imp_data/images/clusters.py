@@ -1,4 +1,4 @@
-"""Which of many pictures look alike among themselves: pairs of hashes, and what they connect."""
+"""Which of many images look alike among themselves: pairs of hashes, and what they connect."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -19,7 +19,7 @@ from imp_data.images.hamming import (
 )
 from imp_data.parallel import map_ordered
 
-# Unrelated pictures are 32 bits apart on average; beyond this bands no longer tell them apart.
+# Unrelated images are 32 bits apart on average; beyond this bands no longer tell them apart.
 _MOST_BITS = 15
 # Pairs handed on at once; bounds memory where very many are alike.
 _MOST_AT_ONCE = 1 << 20
@@ -50,7 +50,7 @@ class Pairs(NamedTuple):
 def clusters(hashes: Hashes, max_bits: int) -> Places:
     """For each hash the place of the first that a chain of steps within `max_bits` leads to.
 
-    Equal hashes count once, so a picture that stands everywhere costs no more than any other.
+    Equal hashes count once, so an image that stands everywhere costs no more than any other.
     """
     distinct, which = ranked(hashes)
     labels = np.arange(len(distinct))

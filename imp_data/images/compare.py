@@ -1,4 +1,4 @@
-"""Fingerprints of any pictures on disk, and which of two such files look alike."""
+"""Fingerprints of any images on disk, and which of two such files look alike."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
 
 
 class Pair(NamedTuple):
-    """A picture and the reference it looks like."""
+    """An image and the reference it looks like."""
 
     image: str
     reference: str
@@ -55,9 +55,9 @@ def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
 
 
 def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
-    """For each picture of one file the nearest of the other within the distance, nearest first.
+    """For each image of one file the nearest of the other within the distance, nearest first.
 
-    Pictures that say how they are to be turned are compared both as stored and upright. Flat ones,
+    Images that say how they are to be turned are compared both as stored and upright. Flat ones,
     which have no hash, are compared by their bytes.
     """
     asked, others = _read(queries), _read(references)

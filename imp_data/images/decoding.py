@@ -94,23 +94,23 @@ def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
     Image.MAX_IMAGE_PIXELS = max_pixels  # of an image within it
 
 
-def lowest_frequencies(picture: Image.Image, data: bytes) -> Frequencies:
-    """What a picture's hash is made of; `data` are the bytes it was opened from.
+def lowest_frequencies(image: Image.Image, data: bytes) -> Frequencies:
+    """What an image's hash is made of; `data` are the bytes it was opened from.
 
     Raises CutShort or NoImage where the data do not make all of it, and what its decoder raises.
     """
-    check_scans(picture, data)
-    draft = picture.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
-    size = picture.size
+    check_scans(image, data)
+    draft = image.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
+    size = image.size
     extent = draft[1][2:] if draft else size
-    if picture.format in JPEGS and picture.mode == "L":
+    if image.format in JPEGS and image.mode == "L":
         # The same pixels as by Pillow, in less time. What it has anything to say against is looked
         # at again, and read by Pillow where it is harmless.
         with suppress(ValueError):
             grey = simplejpeg.decode_jpeg(data, "GRAY", min_width=size[0], min_height=size[1])
             return frequencies([grey[:, :, 0]], size, extent)
-    load_whole(picture, data)
-    return frequencies(strips(picture), size, extent)
+    load_whole(image, data)
+    return frequencies(strips(image), size, extent)
 
 
 def has_memory_for(width: int, height: int) -> bool:
@@ -133,10 +133,10 @@ def _formats() -> tuple[str, ...]:
     return (*first, *sorted(set(Image.OPEN) - {*first, "EPS"}))
 
 
-def orientation_of(picture: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Its EXIF orientation, 1 to 8; 1 where it says none."""
     try:
-        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError):
         return 1  # a damaged EXIF block says nothing, and harms nothing
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

@@ -1,4 +1,4 @@
-"""What one pass over a picture's bytes tells: is it whole, what is it, what does it look like."""
+"""What one pass over an image's bytes tells: is it whole, what is it, what does it look like."""
 
 import hashlib
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ SCHEMA = pa.schema(
 class Fingerprint(NamedTuple):
     """One row of a fingerprint file.
 
-    `phash` is imagehash's 64-bit perceptual hash, its first bit the highest, of the picture as
-    stored; `phash_upright` that of the picture turned as its EXIF orientation says, where it says
+    `phash` is imagehash's 64-bit perceptual hash, its first bit the highest, of the image as
+    stored; `phash_upright` that of the image turned as its EXIF orientation says, where it says
     so: a copy may have been saved either way. A flat image has neither: it is known again by its
     bytes alone. `found_as` is the path by which the image was found where the record spells it in
     another way; a byte that is not UTF-8 stands there as `%E9`.
@@ -80,7 +80,7 @@ class _Seen(NamedTuple):
 
 
 def fingerprint(image: str, reader: ImageSource, limits: Limits) -> Fingerprint:
-    """Read and look at one picture; whatever is wrong with it becomes its status."""
+    """Read and look at one image; whatever is wrong with it becomes its status."""
     return fingerprints([image], reader, limits)[0]
 
 
@@ -91,7 +91,7 @@ def fingerprints(images: Sequence[str], reader: ImageSource, limits: Limits) -> 
 
 
 def look(data: bytes, limits: Limits) -> Fingerprint:
-    """What a picture's bytes show when decoded, without their sha256."""
+    """What an image's bytes show when decoded, without their sha256."""
     with quietly():
         return _hashed([_look(Fingerprint("", "ok"), data, limits)])[0]
 
@@ -128,20 +128,18 @@ def _seen(image: str, reader: ImageSource, limits: Limits) -> _Seen:
 
 def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
     try:
-        with open_image(data, limits.max_pixels) as picture:
-            width, height = picture.size
-            known = known._replace(
-                format=picture.format, mode=picture.mode, width=width, height=height
-            )
-            check_pixels(picture, limits.max_pixels)
-            if picture.format == "PNG":
-                load_whole(picture, data)  # its EXIF may stand after its pixels
-            orientation = orientation_of(picture)
-            stored = lowest_frequencies(picture, data)
+        with open_image(data, limits.max_pixels) as image:
+            width, height = image.size
+            known = known._replace(format=image.format, mode=image.mode, width=width, height=height)
+            check_pixels(image, limits.max_pixels)
+            if image.format == "PNG":
+                load_whole(image, data)  # its EXIF may stand after its pixels
+            orientation = orientation_of(image)
+            stored = lowest_frequencies(image, data)
             turned = (upright(stored, orientation),) if orientation > 1 else ()
             return _Seen(known._replace(exif_orientation=orientation), (stored, *turned))
     except UnidentifiedImageError:
-        problem = "no picture format that Pillow knows"
+        problem = "no image format that Pillow knows"
         return _Seen(known._replace(status="undecodable", problem=problem))
     except TooManyPixels as error:
         return _Seen(known._replace(status="too_large", problem=str(error)))
@@ -150,16 +148,16 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
     except NoImage as error:
         return _Seen(known._replace(status="undecodable", problem=str(error)))
     except Image.DecompressionBombError:
-        problem = f"holds a picture of more than {limits.max_pixels} pixels"
+        problem = f"holds an image of more than {limits.max_pixels} pixels"
         return _Seen(known._replace(status="too_large", problem=problem))
     except MemoryError:
         if not has_memory_for(known.width or 0, known.height or 0):
-            raise  # with more memory the picture may be fine
-        problem = "asks for more memory than a picture of its size can need"
+            raise  # with more memory the image may be fine
+        problem = "asks for more memory than an image of its size can need"
         return _Seen(known._replace(status="undecodable", problem=problem))
     except Exception as error:
         # Decoders raise whatever they meet in damaged bytes: OSError, SyntaxError, struct.error,
-        # ValueError, zlib.error… Every one of them is a fact about this picture, not a fault here.
+        # ValueError, zlib.error… Every one of them is a fact about this image, not a fault here.
         problem = f"{type(error).__name__}: {error}"
         cut = any(words in problem.lower() for words in _CUT_SHORT)
         return _Seen(known._replace(status="truncated" if cut else "undecodable", problem=problem))

@@ -1,4 +1,4 @@
-"""Fingerprint files: the pictures a draw asks for, each looked at once, written as they come."""
+"""Fingerprint files: the images a draw asks for, each looked at once, written as they come."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from imp_data.parallel.progress import Progress, progress
 from imp_data.redaction import redacted
 from imp_data.storage import check_sealed, parquet_file, parquet_writer
 
-_BATCH_PICTURES = 32
+_BATCH_IMAGES = 32
 _ROW_GROUP = 1 << 15
 
 Names = npt.NDArray[np.uint64]
@@ -32,18 +32,18 @@ Look = Callable[[Sequence[str]], list[Fingerprint]]
 
 
 def hash_image_paths(images: Sequence[str | None]) -> Names:
-    """xxh3 of each picture's path, by which it is known where paths would take too much memory.
+    """xxh3 of each image's path, by which it is known where paths would take too much memory.
 
-    0 stands for text without a picture.
+    0 stands for text without an image.
     """
     digest = xxhash.xxh3_64_intdigest
     return np.array([0 if i is None else digest(i.encode()) for i in images], np.uint64)
 
 
 class EarlierFingerprints:
-    """Fingerprints of earlier runs, found by picture at 16 bytes each, read when asked for.
+    """Fingerprints of earlier runs, found by image at 16 bytes each, read when asked for.
 
-    A file that is gone or damaged is passed over: its pictures are looked at again.
+    A file that is gone or damaged is passed over: its images are looked at again.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -64,7 +64,7 @@ class EarlierFingerprints:
         self._bounds = np.cumsum([len(some) for some in names])
 
     def places(self, names: Names) -> npt.NDArray[np.int64]:
-        """The row of each picture in the file; -1 where it is not there."""
+        """The row of each image in the file; -1 where it is not there."""
         if not len(self._names):
             return np.full(len(names), -1)
         at = np.searchsorted(self._names, names).clip(max=len(self._names) - 1)
@@ -94,9 +94,9 @@ def _group(path: Path, number: int) -> pa.Table:
 
 
 class FingerprintCache:
-    """Gives fingerprints of pictures, in the order asked, and writes them to a file.
+    """Gives fingerprints of images, in the order asked, and writes them to a file.
 
-    A picture is to be asked for once. What an earlier run knows is not looked at again.
+    An image is to be asked for once. What an earlier run knows is not looked at again.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class FingerprintCache:
         self.statuses: dict[str, int] = {}
 
     def __call__(self, images: Sequence[str]) -> pa.Table:
-        """One row a picture."""
+        """One row an image."""
         known = self._earlier.places(hash_image_paths(images))
         made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
         if (known >= 0).any():
@@ -144,9 +144,9 @@ class FingerprintCache:
 def _looked_at(
     images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> Iterator[list[Fingerprint]]:
-    """Fingerprints, some at a time. Whatever a picture does to its decoder, it does to itself."""
+    """Fingerprints, some at a time. Whatever an image does to its decoder, it does to itself."""
     look = partial(_fingerprints, reader=reader, limits=limits)
-    pieces = (images[n : n + _BATCH_PICTURES] for n in range(0, len(images), _BATCH_PICTURES))
+    pieces = (images[n : n + _BATCH_IMAGES] for n in range(0, len(images), _BATCH_IMAGES))
     seconds = limits.max_decode_seconds
     alone = partial(_one_by_one, look, seconds)
     return map_ordered(look, pieces, on_crash=alone, seconds=seconds)
@@ -157,7 +157,7 @@ def _fingerprints(images: Sequence[str], reader: ImageReader, limits: Limits) ->
 
 
 def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:
-    """A batch that crashes its process, picture by picture: one of them is the cause."""
+    """A batch that crashes its process, image by image: one of them is the cause."""
 
     def crashed(one: Sequence[str], how: Died) -> list[Fingerprint]:
         endless = f"keeps its decoder busy for more than {seconds} s"
@@ -172,9 +172,9 @@ def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> lis
 def fingerprints_of(
     label: str, images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
-    """Fingerprints of a known list of pictures."""
+    """Fingerprints of a known list of images."""
     rows: list[Fingerprint] = []
-    with progress(label, "pictures", len(images)) as told:
+    with progress(label, "images", len(images)) as told:
         for some in _looked_at(images, reader, limits):
             rows += some
             told.add(len(some))
@@ -202,7 +202,7 @@ def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
 
 
 def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
-    """{picture: fingerprint} of a file made by this machine's decoder."""
+    """{image: fingerprint} of a file made by this machine's decoder."""
     file = parquet_file(path)
     check_decoder(path, file.schema_arrow)
     return {row["image"]: Fingerprint(**row) for row in file.read().to_pylist()}

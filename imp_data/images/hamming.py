@@ -1,4 +1,4 @@
-"""Exact search for pictures that look alike: Hamming distance of 64-bit hashes."""
+"""Exact search for images that look alike: Hamming distance of 64-bit hashes."""
 
 from collections.abc import Iterator
 from itertools import combinations

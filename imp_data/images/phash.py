@@ -1,6 +1,6 @@
-"""imagehash's perceptual hash, by the shortest way from a picture's pixels to its 64 bits.
+"""imagehash's perceptual hash, by the shortest way from an image's pixels to its 64 bits.
 
-`imagehash.phash` (imagehash 4.3.2) scales the picture in grey to 32x32 by Lanczos' filter, takes
+`imagehash.phash` (imagehash 4.3.2) scales the image in grey to 32x32 by Lanczos' filter, takes
 the cosine transform, and asks of the 8x8 lowest frequencies which are above their median. Both
 steps are linear: here one matrix for the columns and one for the rows do them together. Nothing is
 rounded to 8 bits in between, by which a hash may differ from imagehash's in two bits of the 64,
@@ -33,7 +33,7 @@ _PARTS = 1024
 # images have equal ones. Scans of empty pages reach 1.2, a page with one line of text 1.8; a page
 # with two lines has 3.5, and no photograph and no chart that was measured has less than 3.2.
 FLAT_LEVELS = 2.0
-# By EXIF orientation, how a picture comes upright: are its rows reversed, are its columns, and are
+# By EXIF orientation, how an image comes upright: are its rows reversed, are its columns, and are
 # rows then exchanged with columns.
 _UPRIGHT = {
     2: (False, True, False),
@@ -49,9 +49,9 @@ _UPRIGHT = {
 def frequencies(
     strips: Iterable[Pixels], size: tuple[int, int], extent: tuple[float, float]
 ) -> Frequencies:
-    """The lowest frequencies, float64[8, 8], of a grey picture given in strips of its rows.
+    """The lowest frequencies, float64[8, 8], of a grey image given in strips of its rows.
 
-    `size` is (width, height) in pixels; `extent` is how much of them is picture, where the last
+    `size` is (width, height) in pixels; `extent` is how much of them is image, where the last
     column or row of a reduced one stands for less than a pixel.
     """
     (width, height), (across, down) = size, extent
@@ -78,7 +78,7 @@ def _matrix(length: int, extent: float) -> npt.NDArray[np.float64]:
 
 
 def upright(stored: Frequencies, orientation: int) -> Frequencies:
-    """The frequencies of the picture turned as an EXIF orientation from 2 to 8 says.
+    """The frequencies of the image turned as an EXIF orientation from 2 to 8 says.
 
     Reversing a signal changes the sign of every other of its frequencies.
     """

@@ -1,4 +1,4 @@
-"""Pictures of one batch, read from an object store some at a time."""
+"""Images of one batch, read from an object store some at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -33,12 +33,12 @@ class Respelling(Protocol):
         """The path of the one image that is meant."""
 
 
-_NO_PICTURE = (FileNotFoundError, DamagedMember, TooManyBytes)
+_NO_IMAGE = (FileNotFoundError, DamagedMember, TooManyBytes)
 _MOST_KEY_BYTES = 1024
 
 
 class PrefetchedReader:
-    """What is asked of a store before any picture: which places are there, and in what state."""
+    """What is asked of a store before any image: which places are there, and in what state."""
 
     def __init__(self, asked: Sequence[ImageRequest], max_bytes: int, reader: Respelling) -> None:
         self._shelf = reader
@@ -51,7 +51,7 @@ class PrefetchedReader:
         self._found = at_once(partial(self._outcome, max_bytes=max_bytes), asked)
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The next picture's bytes; see `found`."""
+        """The next image's bytes; see `found`."""
         return self.found(image, max_bytes)[0]
 
     def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
@@ -63,7 +63,7 @@ class PrefetchedReader:
 
     def _learn(self, archive: Path) -> None:
         state = self._states[archive]
-        # One that is none is named when a picture is asked of it.
+        # One that is none is named when an image is asked of it.
         with suppress(UserError):
             if state:
                 learn(archive, state)
@@ -79,7 +79,7 @@ class PrefetchedReader:
             if data is None:
                 raise FileNotFoundError(asked.image)
             return data, noted(asked.image, other)
-        except _NO_PICTURE as error:
+        except _NO_IMAGE as error:
             return error
 
     def _exact(self, asked: ImageRequest, max_bytes: int) -> bytes | None:
@@ -109,7 +109,7 @@ class PrefetchedReader:
 
 
 def _loose(folder: Path, name: str, max_bytes: int) -> bytes | None:
-    """A loose picture; None if there is none."""
+    """A loose image; None if there is none."""
     # As a folder of this machine would have it: `a//./b` is `a/b`.
     path = folder / str(PurePosixPath(name))
     if len(str(path).encode()) > _MOST_KEY_BYTES:

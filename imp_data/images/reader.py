@@ -1,4 +1,4 @@
-"""One picture's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
+"""One image's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ _ACCESS = "grant access or mend the disk, then run the same command again; finis
 
 
 class ImageSource(Protocol):
-    """Whatever gives pictures by the names that Samples have for them."""
+    """Whatever gives images by the names that Samples have for them."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
         """See Shelf."""
@@ -39,9 +39,9 @@ class ImageSource(Protocol):
 
 
 class ImageReader(NamedTuple):
-    """Where pictures are looked for; cheap to send to another process.
+    """Where images are looked for; cheap to send to another process.
 
-    `images` holds unpacked pictures under the paths that Samples name; `raw` holds one folder a
+    `images` holds unpacked images under the paths that Samples name; `raw` holds one folder a
     collection; `folders` are (collection, folder) pairs, the longest path first. `within` are the
     places that no link may lead out of (`data_image_reader`); none where a person named the folder
     itself.
@@ -86,7 +86,7 @@ class ImageReader(NamedTuple):
         return None
 
     def gathered(self, images: Sequence[str], max_bytes: int) -> ImageSource:
-        """What reads just these pictures, in this order: from a store some at a time."""
+        """What reads just these images, in this order: from a store some at a time."""
         if in_store(self.raw):
             asked = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
             return PrefetchedReader(asked, max_bytes, self)
@@ -102,7 +102,7 @@ class ImageReader(NamedTuple):
         return respelled(image, homes, state_of)
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
-        """Where else than unpacked a picture may be: folder or archive, and its name in there."""
+        """Where else than unpacked an image may be: folder or archive, and its name in there."""
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):
                 member = image.removeprefix(folder.path + "/")
@@ -165,7 +165,7 @@ def _read(place: Path, member: str, max_bytes: int, within: tuple[str, ...]) -> 
             if state.st_size > max_bytes:
                 raise TooManyBytes
             return file.read()
-    except NotADirectoryError:  # an archive, or a name below a picture
+    except NotADirectoryError:  # an archive, or a name below an image
         state = place.stat()
         is_archive = S_ISREG(state.st_mode)
         return read_member(place, state.st_mtime_ns, member, max_bytes) if is_archive else None

@@ -14,7 +14,7 @@ REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
 def archive_piece(archive: Path, start: int, end: int) -> bytes:
-    """Of an archive that was there a moment ago: that it is gone is no fact about a picture."""
+    """Of an archive that was there a moment ago: that it is gone is no fact about an image."""
     try:
         return piece_of(archive, start, end)
     except FileNotFoundError as error:

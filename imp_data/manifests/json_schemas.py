@@ -15,7 +15,7 @@ from imp_data.storage.small_files import read_small
 
 CONTRACTS: dict[str, type[BaseModel]] = {
     "source": Source,
-    "pictures": ImageCollection,
+    "images": ImageCollection,
     "benchmark": Benchmark,
     "mixture": Mixture,
     "model": Model,

@@ -45,15 +45,15 @@ class Exclusion(Strict):
 
 
 class Decontamination(Strict):
-    """A benchmark to be kept out, and how alike two pictures must be to count as one."""
+    """A benchmark to be kept out, and how alike two images must be to count as one."""
 
     benchmark: Name
     max_distance_bits: Annotated[int, Field(ge=0, le=31)] = Field(
-        description="Hamming distance of 64-bit perceptual hashes up to which pictures match"
+        description="Hamming distance of 64-bit perceptual hashes up to which images match"
     )
     expect_ids: Count | None = Field(None, description="instead of the benchmark's own")
-    altered_pictures: Count = Field(
-        100, description="so many of its pictures are altered, to measure the matcher's recall"
+    altered_images: Count = Field(
+        100, description="so many of its images are altered, to measure the matcher's recall"
     )
     min_recall: Annotated[float, Field(ge=0, le=1)] = Field(
         0.95, description="recall on slight alterations below which a check warns"
@@ -61,16 +61,16 @@ class Decontamination(Strict):
 
 
 class NearDuplicates(Strict):
-    """What becomes of pictures that look alike within the mixture, and of answers that disagree."""
+    """What becomes of images that look alike within the mixture, and of answers that disagree."""
 
     policy: Literal["report", "drop", "ignore"] = Field(
         "report",
         description="`report` tells of them beside the mixture, nothing is taken out; `drop` also "
-        "drops a Sample whose picture looks like one that its own source has kept before, in draw "
-        "order; another source's, or other conversations on the same picture, never count",
+        "drops a Sample whose image looks like one that its own source has kept before, in draw "
+        "order; another source's, or other conversations on the same image, never count",
     )
     max_distance_bits: Annotated[int, Field(ge=0, le=15)] = Field(
-        4, description="Hamming distance of 64-bit hashes up to which two pictures look alike"
+        4, description="Hamming distance of 64-bit hashes up to which two images look alike"
     )
     max_answer_words: Positive = Field(
         5, description="longer answers are not compared: few of them agree word for word"
@@ -79,11 +79,11 @@ class NearDuplicates(Strict):
 
 
 class Limits(Strict):
-    """Bounds beyond which a record or a picture is refused."""
+    """Bounds beyond which a record or an image is refused."""
 
     max_record_bytes: Positive = Field(
         8 * 1024 * 1024,
-        description="of one record as upstream has it, or of all records on one picture together",
+        description="of one record as upstream has it, or of all records on one image together",
     )
     max_read_seconds: Positive = Field(120, description="that records may keep their reader busy")
     max_turns: Positive = 1_000
@@ -91,9 +91,7 @@ class Limits(Strict):
     min_side_px: Positive = 8
     max_pixels: Positive = 178_956_970
     max_image_bytes: Positive = 256 * 1024 * 1024
-    max_decode_seconds: Positive = Field(
-        300, description="that a picture may keep its decoder busy"
-    )
+    max_decode_seconds: Positive = Field(300, description="that an image may keep its decoder busy")
     # How much is unpacked decides nothing about a record: no digest has these.
     max_unpacked_bytes: Annotated[int, Field(gt=0)] = Field(
         1 << 38, exclude=True, description="that one archive may unpack to, where it is unpacked"
@@ -111,7 +109,7 @@ class Mixture(Strict):
     paper: str | None = Field(None, description="that the mixture rebuilds: arXiv:<number>")
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     drawn: bool = Field(False, description="draw the demo's small world instead of fetching files")
-    pictures: Literal["required", "deferred"] = "required"
+    images: Literal["required", "deferred"] = "required"
     exact_repeats: Literal["keep", "drop"] = "keep"
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     exclusions: tuple[Exclusion, ...] = ()
@@ -145,8 +143,8 @@ class Mixture(Strict):
         strangers = sorted({e.source for e in self.exclusions} - set(names))
         if strangers:
             raise ValueError(f"exclusions: {', '.join(strangers)} is not among the parts")
-        if self.near_duplicates.policy == "drop" and self.pictures == "deferred":
-            raise ValueError("near_duplicates: pictures that are deferred cannot be compared")
+        if self.near_duplicates.policy == "drop" and self.images == "deferred":
+            raise ValueError("near_duplicates: images that are deferred cannot be compared")
         return self
 
 
@@ -155,7 +153,7 @@ class Recipe(Strict):
 
     mixture: Mixture
     sources: dict[str, Source]
-    pictures: dict[str, ImageCollection]
+    images: dict[str, ImageCollection]
     benchmarks: dict[str, Benchmark]
     rooms: Path = Field(Path("manifests"), description="the folder that all these stand in")
 
@@ -173,13 +171,13 @@ class Recipe(Strict):
 
     def folders(self, names: tuple[str, ...]) -> tuple[tuple[str, Folder], ...]:
         """(collection, folder) of the named collections, the longest path first."""
-        pairs = [(name, folder) for name in names for folder in self.pictures[name].folders]
+        pairs = [(name, folder) for name in names for folder in self.images[name].folders]
         return tuple(sorted(pairs, key=lambda pair: (-len(pair[1].path), pair[1].path)))
 
 
 ROOMS: dict[str, type[Strict]] = {
     "sources": Source,
-    "pictures": ImageCollection,
+    "images": ImageCollection,
     "benchmarks": Benchmark,
     "mixtures": Mixture,
 }
@@ -196,18 +194,18 @@ def load_recipe(mixture_path: Path) -> Recipe:
         d.benchmark: load(rooms / "benchmarks" / f"{d.benchmark}.yaml", Benchmark)
         for d in mixture.decontaminate
     }
-    named = {n for s in sources.values() for n in s.pictures}
-    named |= {n for b in benchmarks.values() for n in b.pictures}
-    pictures = {n: load(rooms / "pictures" / f"{n}.yaml", ImageCollection) for n in sorted(named)}
+    named = {n for s in sources.values() for n in s.images}
+    named |= {n for b in benchmarks.values() for n in b.images}
+    images = {n: load(rooms / "images" / f"{n}.yaml", ImageCollection) for n in sorted(named)}
     published: dict[str, Mapping[str, Published]] = {
         "sources": sources,
-        "pictures": pictures,
+        "images": images,
         "benchmarks": benchmarks,
     }
-    for name in sorted({*sources, *pictures, *benchmarks}):
+    for name in sorted({*sources, *images, *benchmarks}):
         _check_files(rooms, name, published)
     return Recipe(
-        mixture=mixture, sources=sources, pictures=pictures, benchmarks=benchmarks, rooms=rooms
+        mixture=mixture, sources=sources, images=images, benchmarks=benchmarks, rooms=rooms
     )
 
 

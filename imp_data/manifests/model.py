@@ -134,7 +134,7 @@ class Export(Strict):
 
     bits: Annotated[tuple[Literal[16, 8, 4], ...], Field(min_length=1)] = (16, 8, 4)
     resolutions: Annotated[tuple[Size, ...], Field(min_length=1)] | None = Field(
-        None, description="sides of pictures, px; image_size alone if left out"
+        None, description="sides of images, px; image_size alone if left out"
     )
     short_answer_suffix: Annotated[str, Field(min_length=1)] | None = Field(
         None,
@@ -157,10 +157,10 @@ class Model(Strict):
     language_model: LanguageModel
     vision_tower: VisionTower
     tokenizer: Tokenizer | None = Field(None, description="none: that of the language model")
-    image_size: Size = Field(description="side of the square that a picture becomes, px")
+    image_size: Size = Field(description="side of the square that an image becomes, px")
     image_preprocessing: Preprocessing
     template: TemplateName
-    max_length: Size = Field(description="tokens of a sequence, the picture's included")
+    max_length: Size = Field(description="tokens of a sequence, the image's included")
     stages: Stages
     # What is written of a trained model changes no weight of it: no digest of the manifest has it.
     export: Export = Field(Export(), exclude=True)
@@ -181,7 +181,7 @@ class Model(Strict):
         if self.tokenizer is None and self.language_model.weights is None:
             raise ValueError("tokenizer: a language model without weights brings none")
         if self.image_tokens >= self.max_length:
-            raise ValueError(f"max_length: the picture alone takes {self.image_tokens} tokens")
+            raise ValueError(f"max_length: the image alone takes {self.image_tokens} tokens")
         least, most = self.vision_tower.config.patch_size, 4 * self.image_size
         for size in self.export.resolutions or ():
             if not least <= size <= most:
@@ -190,7 +190,7 @@ class Model(Strict):
 
     @property
     def image_tokens(self) -> int:
-        """Tokens a picture becomes."""
+        """Tokens an image becomes."""
         return (self.image_size // self.vision_tower.config.patch_size) ** 2
 
     @property

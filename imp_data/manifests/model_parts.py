@@ -82,7 +82,7 @@ class VisionConfig(Strict):
     num_hidden_layers: Annotated[int, Field(ge=2)]
     num_attention_heads: Size
     patch_size: Size
-    pretrained_image_size: Size = Field(description="side of the pictures its weights are for, px")
+    pretrained_image_size: Size = Field(description="side of the images its weights are for, px")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "VisionConfig":
@@ -92,7 +92,7 @@ class VisionConfig(Strict):
 
 
 class VisionTower(Strict):
-    """The picture's encoder, read at its last layer but one."""
+    """The image's encoder, read at its last layer but one."""
 
     weights: Weights | None = None
     config: VisionConfig

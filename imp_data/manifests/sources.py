@@ -1,4 +1,4 @@
-"""What others publish: files, collections of pictures, sources, benchmarks."""
+"""What others publish: files, collections of images, sources, benchmarks."""
 
 import re
 from collections.abc import Iterable
@@ -78,7 +78,7 @@ class Published(Strict):
 
 
 class Folder(Strict):
-    """Where pictures are whose paths begin with `path`."""
+    """Where images are whose paths begin with `path`."""
 
     path: RelativePath = Field(description="what a Sample's image path begins with")
     file: RelativePath | None = Field(
@@ -90,7 +90,7 @@ class Folder(Strict):
 
 
 class ImageCollection(Published):
-    """A collection of pictures that one or several sources draw upon."""
+    """A collection of images that one or several sources draw upon."""
 
     folders: Annotated[tuple[Folder, ...], Field(min_length=1)]
 
@@ -114,8 +114,8 @@ class Source(Published):
         description="files that hold the records, in order; or globs of them, sorted"
     )
     subsets: SubsetRule = Field("none", description="how the finer origin of a record is told")
-    image_prefix: PathPrefix = Field("", description="put before each picture path of upstream")
-    pictures: tuple[Name, ...] = Field((), description="collections its pictures are in")
+    image_prefix: PathPrefix = Field("", description="put before each image path of upstream")
+    images: tuple[Name, ...] = Field((), description="collections its images are in")
     prompts: tuple[str, ...] = Field((), description="questions to choose from for bare captions")
     ignore_fields: tuple[str, ...] = Field(
         (),
@@ -149,7 +149,7 @@ def _template(path: str) -> str:
 
 
 class Benchmark(Published):
-    """A benchmark whose pictures must not be trained on."""
+    """A benchmark whose images must not be trained on."""
 
     id_files: tuple[RelativePath, ...] = Field(
         description='files whose {"data": [{"image_id": …}]} list the ids'
@@ -157,10 +157,10 @@ class Benchmark(Published):
     id_pattern: Annotated[str, AfterValidator(_expression)] = Field(
         description="regular expression that finds candidates in a file name"
     )
-    pictures: tuple[Name, ...] = Field(description="collections that hold its pictures")
-    picture_paths: Annotated[
+    images: tuple[Name, ...] = Field(description="collections that hold its images")
+    image_paths: Annotated[
         tuple[Annotated[RelativePath, AfterValidator(_template)], ...], Field(min_length=1)
-    ] = Field(description="where a picture is, with {id} in its place")
+    ] = Field(description="where an image is, with {id} in its place")
     expect_ids: Count | None = None
 
     @model_validator(mode="after")

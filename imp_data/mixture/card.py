@@ -34,7 +34,7 @@ _SIZES = [
 def said_twice(folder: Path, figures: dict[str, Any]) -> str:
     """The end of a card: what the report on the mixture's neighbours counts."""
     manifest = read_manifest(folder)
-    deferred = manifest["pictures"] == "deferred"
+    deferred = manifest["images"] == "deferred"
     template = _ENVIRONMENT.get_template("said_twice.md.j2")
     dropped = manifest["near_duplicates"] is not None
     text = template.render(f=figures, deferred=deferred, dropped=dropped, folder=_folder(manifest))

@@ -46,10 +46,10 @@ class RecordHistory(NamedTuple):
         row = self.row
         evidence = orjson.loads(row["evidence"] or b"{}")
         if row["outcome"] == Outcome.KEPT:
-            picture = self.sample and self.sample["image"]
+            image = self.sample and self.sample["image"]
             found_as = evidence.get("found_as")
             other = f", found as {found_as}" if found_as else ""
-            return f"kept: sample {self.place:,} of the mixture, {picture or 'text alone'}{other}"
+            return f"kept: sample {self.place:,} of the mixture, {image or 'text alone'}{other}"
         shown = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
         sentence = SENTENCES[row["reason"]]
         return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{shown}"

@@ -11,8 +11,8 @@ import typer
 from imp_data.mobile.options import (
     AsJson,
     ExportFolder,
+    Images,
     ModelFolder,
-    Pictures,
     Question,
     Threads,
     need_extra,
@@ -22,8 +22,8 @@ from imp_data.mobile.options import (
 )
 from imp_data.terminal import print_json
 
-DESCRIBE = "Describe the picture."
-# A conversation of Imp-3B's about a picture of 384 pixels takes some 240.
+DESCRIBE = "Describe the image."
+# A conversation of Imp-3B's about an image of 384 pixels takes some 240.
 _KEPT_MIB = 1024
 
 
@@ -32,7 +32,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     bits: Annotated[str, typer.Option(help="16, 8 and 4, with commas.")] = "16,8,4",
     resolution: Annotated[
-        str | None, typer.Option(help="Sides of pictures in pixels; the model's if left out.")
+        str | None, typer.Option(help="Sides of images in pixels; the model's if left out.")
     ] = None,
     max_file: Annotated[
         float | None, typer.Option(help="GB that a file may have; larger ones become parts.")
@@ -62,7 +62,7 @@ def export(
 def parity(
     model: ModelFolder,
     folder: ExportFolder,
-    picture: Pictures = None,
+    image: Images = None,
     question: Question = DESCRIBE,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -73,7 +73,7 @@ def parity(
     from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
     from imp_data.storage import write_text
 
-    cases = given_cases(picture, question) if picture else drawn_cases()
+    cases = given_cases(image, question) if image else drawn_cases()
     report = compare(model, folder, cases, settings_of(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
@@ -118,12 +118,12 @@ def latency(
 def quality(
     model: ModelFolder,
     folder: ExportFolder,
-    picture: Pictures = None,
+    image: Images = None,
     question: Question = DESCRIBE,
     questions: Annotated[
         Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
     ] = None,
-    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    images: Annotated[Path, typer.Option(help="Folder of the questions' images.")] = Path(),
     towers: Annotated[
         bool, typer.Option("--towers", help="Each text with every vision tower of more bits too.")
     ] = False,
@@ -138,7 +138,7 @@ def quality(
     from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
     from imp_data.storage import write_text
 
-    cases = given_cases(picture, question) if picture else drawn_cases()
+    cases = given_cases(image, question) if image else drawn_cases()
     exam = Exam(questions, images) if questions else None
     report = compare(model, folder, cases, settings_of(threads), exam, towers)
     text = report.model_dump_json(indent=2) + "\n"

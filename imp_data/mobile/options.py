@@ -16,10 +16,8 @@ ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a 
 ExportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Threads = Annotated[int | None, typer.Option(help="Of llama.cpp; all cores if left out.", min=1)]
-Pictures = Annotated[
-    list[Path] | None, typer.Option("--picture", help="Instead of the drawn pictures.")
-]
-Question = Annotated[str, typer.Option(help="What is asked about --picture.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", help="Instead of the drawn images.")]
+Question = Annotated[str, typer.Option(help="What is asked about --image.")]
 
 
 def precision_of(word: str, option: str = "--precision") -> "Precision":

@@ -113,7 +113,7 @@ def pack(plan: Plan, command: Command) -> StageResult:
 def problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What differs, of the rows of `prove`."""
     return [
-        f"{row['precision']} at {row['pictures']} px: {problem}"
+        f"{row['precision']} at {row['images']} px: {problem}"
         for row in rows
         for problem in row["problems"]
     ]
@@ -190,7 +190,7 @@ def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "precision": precision,
-            "pictures": size,
+            "images": size,
             "agreed": sum(row["agreed"] for row in own),
             "tokens": sum(row["tokens"] for row in own),
             "mean_shift": sum(row["mean_shift"] for row in own) / len(own),

@@ -91,11 +91,11 @@ class Build(Draws):
         return self.stage(f"records/{source}", inputs, outputs, build)
 
     def benchmark(self, name: str) -> StageResult:
-        """The ids and fingerprints of a benchmark's pictures."""
+        """The ids and fingerprints of a benchmark's images."""
         manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
         out = self.data.benchmark(name)
-        reader = None if self.deferred else self.reader(manifest.pictures)
-        altered = self.recipe.decontamination(name).altered_pictures
+        reader = None if self.deferred else self.reader(manifest.images)
+        altered = self.recipe.decontamination(name).altered_images
 
         def build() -> dict[str, Any]:
             self._check_raw(name, manifest.id_files)
@@ -107,12 +107,12 @@ class Build(Draws):
             "altered": str(altered),
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{name}"),
-            "pictures": self._pictures_digest(manifest.pictures),
+            "images": self._images_digest(manifest.images),
         }
         return self.stage(f"benchmarks/{name}", inputs, [out], build)
 
     def images(self, source: str) -> StageResult:
-        """Fingerprints of the pictures that the draw reaches."""
+        """Fingerprints of the images that the draw reaches."""
         return images_stage(self, source)
 
     def screened(self, source: str) -> StageResult:

@@ -86,12 +86,12 @@ def benchmark_checks(build: Build, name: str) -> list[Check]:
     return [
         Check(
             "complete",
-            "All ids of the benchmark are known, and each one's picture unless deferred.",
+            "All ids of the benchmark are known, and each one's image unless deferred.",
             lambda: _benchmark_complete(build, name),
         ),
         Check(
             "recall",
-            "Slightly altered copies of its pictures are known again as often as the mixture asks.",
+            "Slightly altered copies of its images are known again as often as the mixture asks.",
             lambda: _recall(build, name),
             blocking=False,
         ),
@@ -118,7 +118,7 @@ def _benchmark_complete(build: Build, name: str) -> Finding:
     if expected is not None:
         wanted["ids"] = (figures["ids"], expected)
     if not build.deferred:
-        wanted["fingerprinted pictures"] = (figures["fingerprinted"], figures["ids"])
+        wanted["fingerprinted images"] = (figures["fingerprinted"], figures["ids"])
     return _compared(wanted)
 
 

@@ -11,7 +11,7 @@ from imp_data.storage import StageResult, library_versions
 
 
 def write_neighbours(build: Stamps) -> StageResult:
-    """The report on a finished mixture; made anew when it, its pictures or the policy changed."""
+    """The report on a finished mixture; made anew when it, its images or the policy changed."""
     policy, folder = build.recipe.mixture.near_duplicates, build.data.mixture(build.name)
     out = build.data.reports(build.name)
 

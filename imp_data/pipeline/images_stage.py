@@ -1,4 +1,4 @@
-"""The images stage of a source: fingerprints of the pictures that its draw reaches."""
+"""The images stage of a source: fingerprints of the images that its draw reaches."""
 
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,21 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 def images_stage(draws: Draws, source: str) -> StageResult:
-    """One row a picture; figures: how many, and by status."""
+    """One row an image; figures: how many, and by status."""
     out = draws.data.fingerprints(draws.name, source)
-    pictures = draws.pictures_digest(source)
+    images = draws.images_digest(source)
 
     def build() -> dict[str, Any]:
         with (
-            open_checkpoint(draws.data.journal(source), pictures) as kept,
+            open_checkpoint(draws.data.journal(source), images) as kept,
             fingerprint_writer(out) as writer,
-            progress(f"images/{source}", "pictures") as told,
+            progress(f"images/{source}", "images") as told,
         ):
             if draws.deferred:
-                return {"pictures": 0, "statuses": {}, "deferred": True}
+                return {"images": 0, "statuses": {}, "deferred": True}
             limits, records = draws.recipe.mixture.limits, draws.data.records(source)
-            reader = draws.reader(draws.recipe.sources[source].pictures)
-            earlier = draws.earlier_fingerprints(source, pictures)
+            reader = draws.reader(draws.recipe.sources[source].images)
+            earlier = draws.earlier_fingerprints(source, images)
             album = FingerprintCache(reader, limits, writer, told, kept, earlier)
             judge = ImageFilter(album, limits, draws.benchmarked(), draws.twins())
             order = draws.candidates(source).order
@@ -42,9 +42,9 @@ def images_stage(draws: Draws, source: str) -> StageResult:
             if statuses.keys() == {"missing"}:
                 image = _first_image(records, order)
                 raise _nothing_found(source, statuses["missing"], reader, image)
-            return {"pictures": sum(statuses.values()), "statuses": statuses}
+            return {"images": sum(statuses.values()), "statuses": statuses}
 
-    inputs = {**draws.draw_inputs(source), "code": code_of("images"), "pictures": pictures}
+    inputs = {**draws.draw_inputs(source), "code": code_of("images"), "images": images}
     return draws.stage(f"images/{source}", inputs, [out], build)
 
 
@@ -60,7 +60,7 @@ def _nothing_found(source: str, count: int, reader: ImageReader, image: str) -> 
     looked_at = "".join(f"\n  {place}" for place in [reader.images / image, *places])
     problem = f"none of {count:,} images is there; {image} was looked for at{looked_at}"
     remedy = (
-        "put the images there; or correct `image_prefix` and `pictures` in the source's manifest, "
+        "put the images there; or correct `image_prefix` and `images` in the source's manifest, "
         "`path` and `inside` in the collection's"
     )
     return UserError(f"images/{source}", problem, remedy)

@@ -41,7 +41,7 @@ class Places:
         found: list[str] = []
         for name, source in self._recipe.sources.items():
             found += self._records(name, source)
-        for name, collection in self._recipe.pictures.items():
+        for name, collection in self._recipe.images.items():
             for number, folder in enumerate(collection.folders):
                 found += self._folder(name, collection, number, folder)
         for name in unbuilt:
@@ -66,7 +66,7 @@ class Places:
             loose = self._shelf.images / folder.path
             brought = any(file.unpack for file in self._files(name))
             if not brought and not (raw / wanted).is_dir() and not loose.is_dir():
-                where = self._line("pictures", name, "folders", number, "inside")
+                where = self._line("images", name, "folders", number, "inside")
                 nearest = _deepest(raw / wanted)
                 problem = f"there is no folder {raw / wanted}; {_there(nearest, Path(wanted).name)}"
                 yield f"{where}: {problem}"
@@ -74,30 +74,30 @@ class Places:
         archive = raw / folder.file
         published = [file.path for file in self._files(name)]
         if folder.file not in published and not archive.exists():
-            where = self._line("pictures", name, "folders", number, "file")
+            where = self._line("images", name, "folders", number, "file")
             listed = ", ".join(published) or "none"
             problem = f"{folder.file} is not in {raw}, and not among this manifest's `files`"
             yield f"{where}: {problem} ({listed})"
         elif wanted and (outermost := _outermost(archive, wanted)):
-            where = self._line("pictures", name, "folders", number, "inside")
+            where = self._line("images", name, "folders", number, "inside")
             listed = _listed(outermost, wanted)
             yield f"{where}: {archive} holds no folder {wanted}; it holds {listed}"
 
     def _images(self, name: str, source: Source) -> Iterator[str]:
         images = self._first_images(name, source)
-        paths = [folder.path for _, folder in self._recipe.folders(source.pictures)]
+        paths = [folder.path for _, folder in self._recipe.folders(source.images)]
         known = any(image.startswith(f"{path}/") for image in images for path in paths)
         if not images or known or any(map(self._is_found, images)):
             return
         named = f"the records name images such as {images[0]!r}"
         if not paths:
-            others = ", ".join(sorted(p.stem for p in self._manifests("pictures")))
-            problem = f"{named}, but no collection is named in `pictures`; there are: {others}"
-            yield f"{self._line('sources', name, 'pictures')}: {problem}"
+            others = ", ".join(sorted(p.stem for p in self._manifests("images")))
+            problem = f"{named}, but no collection is named in `images`; there are: {others}"
+            yield f"{self._line('sources', name, 'images')}: {problem}"
             return
         begin = ", ".join(f"{path}/" for path in paths)
         prefix = f"image_prefix {source.image_prefix!r} included, " if source.image_prefix else ""
-        problem = f"{named}; {prefix}none begins with a folder of its `pictures`: {begin}"
+        problem = f"{named}; {prefix}none begins with a folder of its `images`: {begin}"
         yield f"{self._line('sources', name, 'image_prefix')}: {problem}"
 
     def _first_images(self, name: str, source: Source) -> list[str]:
@@ -123,7 +123,7 @@ class Places:
 
     def _files(self, name: str) -> list[File]:
         """All that is published under a name, by a source and a collection together."""
-        rooms = (self._recipe.sources, self._recipe.pictures, self._recipe.benchmarks)
+        rooms = (self._recipe.sources, self._recipe.images, self._recipe.benchmarks)
         return [file for room in rooms if name in room for file in room[name].files]
 
     def _line(self, room: str, name: str, *location: str | int) -> str:

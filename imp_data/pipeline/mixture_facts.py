@@ -19,9 +19,9 @@ from imp_data.storage import library_versions
 # Libraries whose version may show in the bytes of a stage.
 LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
 _NOT_CHECKED = [
-    "Pictures were deferred: none was opened.",
-    "Missing, broken and too small pictures were not found.",
-    "Benchmark pictures were told by the ids in file names alone, not by bytes or looks.",
+    "Images were deferred: none was opened.",
+    "Missing, broken and too small images were not found.",
+    "Benchmark images were told by the ids in file names alone, not by bytes or looks.",
     "image_sha256, image_width and image_height are null.",
 ]
 
@@ -40,8 +40,8 @@ def mixture_facts(
         "paper": mixture.paper,
         "seed": mixture.seed,
         "drawn": mixture.drawn,
-        "pictures": mixture.pictures,
-        "not_checked": _NOT_CHECKED if mixture.pictures == "deferred" else [],
+        "images": mixture.images,
+        "not_checked": _NOT_CHECKED if mixture.images == "deferred" else [],
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
         "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
@@ -56,7 +56,7 @@ def mixture_facts(
 
 
 def _dropped_twins(mixture: Mixture) -> dict[str, Any] | None:
-    """How alike pictures of one source were when one of them was dropped; None where none was."""
+    """How alike images of one source were when one of them was dropped; None where none was."""
     policy = mixture.near_duplicates
     return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
 

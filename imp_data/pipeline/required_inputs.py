@@ -23,7 +23,7 @@ def check_inputs(build: Draws) -> None:
         return
     unbuilt = [name for name in build.recipe.sources if not is_there(build.stamp(f"images/{name}"))]
     looked_up = [] if build.deferred else unbuilt
-    missing = Places(build.recipe, build.reader(tuple(build.recipe.pictures))).missing(looked_up)
+    missing = Places(build.recipe, build.reader(tuple(build.recipe.images))).missing(looked_up)
     if missing:
         lines = "".join(f"\n  {line}" for line in missing)
         remedy = "correct these lines, or put there what they name"

@@ -18,7 +18,7 @@ from imp_data.storage.object_store import is_file
 
 
 class Draws(Stamps):
-    """The candidates of a source, the benchmarks kept out, and where pictures are."""
+    """The candidates of a source, the benchmarks kept out, and where images are."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)
@@ -26,21 +26,21 @@ class Draws(Stamps):
         self._offered: tuple[dict[str, str], Candidates] | None = None
 
     def reader(self, collections: tuple[str, ...]) -> ImageReader:
-        """Where the pictures of these collections are."""
+        """Where the images of these collections are."""
         folders = self.recipe.folders(collections)
         return data_image_reader(self.data, folders)
 
-    def pictures_digest(self, source: str) -> str:
-        """Digest of a source's pictures and of what looks at them: equal, equal fingerprints."""
+    def images_digest(self, source: str) -> str:
+        """Digest of a source's images and of what looks at them: equal, equal fingerprints."""
         return text_digest(
-            self._pictures_digest(self.recipe.sources[source].pictures),
+            self._images_digest(self.recipe.sources[source].images),
             model_digest(self.recipe.mixture.limits),
             code_version("imp_data.images.fingerprint_cache"),
             decoder(),
         )
 
-    def _pictures_digest(self, collections: tuple[str, ...]) -> str:
-        """Digest of what the pictures of these collections are; loose ones by their listing."""
+    def _images_digest(self, collections: tuple[str, ...]) -> str:
+        """Digest of what the images of these collections are; loose ones by their listing."""
         if self.deferred:
             return "deferred"
         loose = [
@@ -51,17 +51,17 @@ class Draws(Stamps):
         ]
         return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
 
-    def earlier_fingerprints(self, source: str, pictures: str) -> list[Path]:
-        """Those of the last build, and of other mixtures', of the same pictures.
+    def earlier_fingerprints(self, source: str, images: str) -> list[Path]:
+        """Those of the last build, and of other mixtures', of the same images.
 
-        Also all that looks at pictures must be the same, and the file that of its stamp: what is
-        damaged is made anew by looking at the pictures again.
+        Also all that looks at images must be the same, and the file that of its stamp: what is
+        damaged is made anew by looking at the images again.
         """
         found = []
         for mixture in (self.name, *sorted({*self.data.mixture_names} - {self.name})):
             stamp = self.data.stamp(f"mixtures/{mixture}/images/{source}")
             known = read_stamp(stamp)
-            if known and known["inputs"].get("pictures") == pictures:
+            if known and known["inputs"].get("images") == images:
                 file = self.data.fingerprints(mixture, source)
                 if is_of_stamp(stamp, file):
                     found.append(file)
@@ -104,12 +104,12 @@ class Draws(Stamps):
 
     @property
     def twin_bits(self) -> int | None:
-        """How alike two pictures of a source must be for one to go; None where none goes."""
+        """How alike two images of a source must be for one to go; None where none goes."""
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
     def twins(self) -> NearDuplicateIndex | None:
-        """What notices pictures that look like one kept before; None where none goes."""
+        """What notices images that look like one kept before; None where none goes."""
         return None if self.twin_bits is None else NearDuplicateIndex(self.twin_bits)
 
     def draw_inputs(self, source: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ class Draws(Stamps):
         rules = (mixture.limits, *exclusions, *mixture.decontaminate)
         return {
             "draw": f"seed {mixture.seed}, quota {self.quota(source)}, {mixture.exact_repeats}",
-            "pictures_are": mixture.pictures,
+            "images_are": mixture.images,
             "rules": model_digest(*rules),
             **({} if self.twin_bits is None else {"twins": f"within {self.twin_bits} bits"}),
             "records": self.digest_of(f"records/{source}"),

@@ -14,7 +14,7 @@ from imp_data.storage import StageResult
 
 
 def screened_stage(draws: Draws, source: str) -> StageResult:
-    """One row a Sample: its outcome, with reason and evidence, and what is known of its picture."""
+    """One row a Sample: its outcome, with reason and evidence, and what is known of its image."""
     out, limits = draws.data.screened(draws.name, source), draws.recipe.mixture.limits
     fingerprints = draws.data.fingerprints(draws.name, source)
 
@@ -29,7 +29,7 @@ def screened_stage(draws: Draws, source: str) -> StageResult:
         passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
         try:
             quota = draws.quota(source)
-            drawn = draw(offered.order, quota, lambda rows: passes(offered.pictures[rows]))
+            drawn = draw(offered.order, quota, lambda rows: passes(offered.images[rows]))
         except KeyError as unseen:
             problem = f"is from before a change: it lacks {unseen.args[0]}"
             raise UserError(f"images/{source}", problem, FIRST) from None

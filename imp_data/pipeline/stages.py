@@ -67,8 +67,8 @@ class Stamps:
 
     @property
     def deferred(self) -> bool:
-        """Whether pictures are left for later."""
-        return self.recipe.mixture.pictures == "deferred"
+        """Whether images are left for later."""
+        return self.recipe.mixture.images == "deferred"
 
     @property
     def locks(self) -> Locks | None:
@@ -84,12 +84,12 @@ class Stamps:
     def published(self) -> dict[str, list[Published]]:
         """Manifests by the name of the raw folder their files share.
 
-        Where pictures are deferred, collections are left out.
+        Where images are deferred, collections are left out.
         """
         recipe, by_name = self.recipe, dict[str, list[Published]]()
         rooms: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
         if not self.deferred:
-            rooms.append(recipe.pictures)
+            rooms.append(recipe.images)
         for room in rooms:
             for name, manifest in room.items():
                 by_name.setdefault(name, []).append(manifest)

@@ -204,7 +204,7 @@ def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
 
 
 def _assembled(layout: Layout, group: list[Row], source: Source) -> list[Draft | Refused]:
-    """What the layout makes of rows on one picture; those that nest too deeply for it go."""
+    """What the layout makes of rows on one image; those that nest too deeply for it go."""
     try:
         return list(layout.assemble(group, source))
     except RecursionError as error:

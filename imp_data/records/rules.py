@@ -103,8 +103,8 @@ def says_nothing(value: str) -> bool:
     return not says_something(value.replace(IMAGE_TOKEN, ""))
 
 
-def token_matches_picture(draft: Draft, limits: Limits) -> Verdict | None:
-    """`<image>` once, in a question, where there is a picture; nowhere where there is none."""
+def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
+    """`<image>` once, in a question, where there is an image; nowhere where there is none."""
     holders = [n for n, (_, value) in enumerate(draft.turns) if IMAGE_TOKEN in value]
     if draft.image is None:
         return Verdict(Reason.TOKEN_WITHOUT_IMAGE, {"turn": holders[0]}) if holders else None
@@ -141,7 +141,7 @@ RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
     image_path_stays_inside,
     roles_alternate,
     values_say_something,
-    token_matches_picture,
+    token_matches_image,
     boxes_lie_inside,
     length_within_limits,
 )

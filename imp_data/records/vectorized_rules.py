@@ -1,7 +1,7 @@
 """The rules asked of many Drafts at once: which of them certainly pass.
 
 Each test holds for every Draft that the rule in `rules` objects to or mends, and for as few others
-as is cheap; those are then judged one by one. The picture's token is moved here as it is there.
+as is cheap; those are then judged one by one. The image's token is moved here as it is there.
 """
 
 import re
@@ -55,14 +55,14 @@ class Sifted(NamedTuple):
 def sifted(plain: Plain, limits: Limits) -> Sifted:
     """Move the token to the front where it is not, and find the Drafts that need a closer look."""
     firsts = np.cumsum(plain.counts) - plain.counts
-    pictured = np.array([image is not None for image in plain.images], np.bool_)
+    imaged = np.array([image is not None for image in plain.images], np.bool_)
     region = np.array([subset in REGION_SUBSETS for subset in plain.subsets], np.bool_)
-    moved = _move_tokens(plain.texts, firsts[pictured], np.flatnonzero(pictured))
+    moved = _move_tokens(plain.texts, firsts[imaged], np.flatnonzero(imaged))
     texts = pa.array(plain.texts, pa.string())
     held = _held(texts, firsts)
     doubtful = (plain.counts > limits.max_turns) | (held.sizes() > limits.max_characters)
-    doubtful |= held.at(_controls(held)) | _misplaced_tokens(held, pictured)
-    doubtful |= _odd_boxes(held, region) | held.of(_silent(held, plain.texts, pictured))
+    doubtful |= held.at(_controls(held)) | _misplaced_tokens(held, imaged)
+    doubtful |= _odd_boxes(held, region) | held.of(_silent(held, plain.texts, imaged))
     return Sifted(texts, doubtful | _odd_paths(plain.images), moved)
 
 
@@ -136,23 +136,23 @@ def _controls(held: _Held) -> Ints:
     return found
 
 
-def _misplaced_tokens(held: _Held, pictured: Mask) -> Mask:
+def _misplaced_tokens(held: _Held, imaged: Mask) -> Mask:
     """Drafts without the token in front of the first question, or with it elsewhere."""
     begins = held.bounds[held.firsts]
     long_enough = held.bounds[held.firsts + 1] - begins >= len(_OPENING)
     in_front = (held.spans(begins, len(_OPENING)) == _OPENING).all(axis=1) & long_enough
-    if held.data.count(_TOKEN) == pictured.sum() and np.array_equal(in_front, pictured):
-        return np.zeros(len(pictured), np.bool_)
+    if held.data.count(_TOKEN) == imaged.sum() and np.array_equal(in_front, imaged):
+        return np.zeros(len(imaged), np.bool_)
     places = np.array([match.start() for match in re.finditer(_TOKEN, held.data)], np.int64)
-    times = np.bincount(held.drafts(places), minlength=len(pictured))
-    wrong: Mask = (times != pictured) | (in_front != pictured)
+    times = np.bincount(held.drafts(places), minlength=len(imaged))
+    wrong: Mask = (times != imaged) | (in_front != imaged)
     return wrong
 
 
-def _silent(held: _Held, texts: list[str], pictured: Mask) -> Ints:
+def _silent(held: _Held, texts: list[str], imaged: Mask) -> Ints:
     """Texts that say nothing, as far as they are not in doubt for their token."""
     begins, ends = held.bounds[:-1].copy(), held.bounds[1:]
-    begins[held.firsts[pictured]] += len(_OPENING)
+    begins[held.firsts[imaged]] += len(_OPENING)
     begins = np.minimum(begins, ends)
     octets = held.octet_at(begins)
     # A visible character of ASCII says something; whatever else it begins with is looked at.

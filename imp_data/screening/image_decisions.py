@@ -1,4 +1,4 @@
-"""Pictures as a draw sees them: which pass, and what a mixture says of those that do."""
+"""Images as a draw sees them: which pass, and what a mixture says of those that do."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ _COLUMNS = [
 _SHA256_BYTES = 32
 _BATCH_ROWS = 1 << 14
 
-# Gives a table of fingerprints, one row a picture, in the order asked.
+# Gives a table of fingerprints, one row an image, in the order asked.
 Fingerprints = Callable[[Sequence[str]], pa.Table]
 
 
 class ImageFilter:
-    """Whether pictures pass, as they are asked for; each is looked at once.
+    """Whether images pass, as they are asked for; each is looked at once.
 
-    They must be asked for in draw order where `twins` are to go. Memory: 9 bytes a picture.
+    They must be asked for in draw order where `twins` are to go. Memory: 9 bytes an image.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class ImageFilter:
     ) -> None:
         self._look, self._limits, self._benchmarks, self._twins = look, limits, benchmarks, twins
         self._names = np.zeros(1, np.uint64)
-        self._fine = np.ones(1, np.bool_)  # 0, text without a picture, passes
+        self._fine = np.ones(1, np.bool_)  # 0, text without an image, passes
 
     def passes(self, images: Sequence[str | None]) -> npt.NDArray[np.bool_]:
-        """For each picture whether its Samples may stay."""
+        """For each image whether its Samples may stay."""
         names = hash_image_paths(images)
         fresh, first = np.unique(names, return_index=True)
         at = np.searchsorted(self._names, fresh).clip(max=len(self._names) - 1)
@@ -71,9 +71,9 @@ class ImageFilter:
 
 
 class ImageDecisions(NamedTuple):
-    """All pictures of a fingerprint file, judged: 53 bytes each, and what Refusals take.
+    """All images of a fingerprint file, judged: 53 bytes each, and what Refusals take.
 
-    `names` ascend; picture n of them is row `rows[n]` of the other columns. `refused` has the
+    `names` ascend; image n of them is row `rows[n]` of the other columns. `refused` has the
     verdicts on those that do not pass, by name; `respelled` the evidence on those that were found
     under another spelling of their path.
     """
@@ -88,17 +88,17 @@ class ImageDecisions(NamedTuple):
     respelled: dict[int, dict[str, str]]
 
     def passes(self, names: Names) -> npt.NDArray[np.bool_]:
-        """For each picture whether its Samples may stay. Raises KeyError if one is unknown."""
+        """For each image whether its Samples may stay. Raises KeyError if one is unknown."""
         places = self._places(names)
         if not (self.names[places] == names).all():
-            raise KeyError("a picture that was not looked at")
+            raise KeyError("an image that was not looked at")
         return self.fine[self.rows[places]]
 
     def _places(self, names: Names) -> npt.NDArray[np.intp]:
         return np.searchsorted(self.names, names).clip(max=len(self.names) - 1)
 
     def columns(self, names: Names, shown: npt.NDArray[np.bool_]) -> list[pa.Array]:
-        """sha256, width and height of the pictures; null where they are not shown."""
+        """sha256, width and height of the images; null where they are not shown."""
         rows = self.rows[self._places(names)]
         texts = self.sha256[rows[shown]].tobytes().hex().encode()
         bounds = np.zeros(len(shown) + 1, np.int32)
@@ -123,10 +123,10 @@ def hashed_images(table: pa.Table) -> HashedImages:
 
 
 def read_decisions(path: Path, limits: Limits, benchmarks: Sequence[Benchmarked]) -> ImageDecisions:
-    """Judge every picture of a fingerprint file, some ten thousand at a time."""
+    """Judge every image of a fingerprint file, some ten thousand at a time."""
     file = parquet_file(path)
     check_decoder(path, file.schema_arrow)
-    # The first row stands for text without a picture, which passes.
+    # The first row stands for text without an image, which passes.
     count = 1 + file.metadata.num_rows
     names, fine = np.zeros(count, np.uint64), np.ones(count, np.bool_)
     sha256 = np.zeros((count, _SHA256_BYTES), np.uint8)

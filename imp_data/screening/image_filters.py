@@ -1,4 +1,4 @@
-"""Why a picture's Samples go: it is broken, too small, or a benchmark's."""
+"""Why an image's Samples go: it is broken, too small, or a benchmark's."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ _BROKEN = {
 
 
 class Benchmarked(NamedTuple):
-    """A benchmark's pack, its hashes made ready for the distance up to which pictures match."""
+    """A benchmark's pack, its hashes made ready for the distance up to which images match."""
 
     pack: BenchmarkIndex
     near: Index
@@ -85,7 +85,7 @@ def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
 
 
 def _nearest(looks: pa.Table, references: Index) -> Nearest:
-    """As stored, or as the EXIF orientation turns the picture: a copy may be either."""
+    """As stored, or as the EXIF orientation turns the image: a copy may be either."""
     nearest = nothing_near(looks.num_rows)
     for column in (looks["phash"], looks["phash_upright"]):
         rows = np.flatnonzero(column.is_valid().to_numpy())  # a flat image has no hash

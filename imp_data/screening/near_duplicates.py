@@ -1,9 +1,9 @@
-"""Which pictures of a source look like one that the draw has kept before.
+"""Which images of a source look like one that the draw has kept before.
 
-Pictures come in draw order. One that is within the distance of a kept one is refused, unless it is
-that picture, byte for byte: conversations on one picture stay, however many. A flat image, which
+Images come in draw order. One that is within the distance of a kept one is refused, unless it is
+that image, byte for byte: conversations on one image stay, however many. A flat image, which
 has no hash, is refused for none and none for it. What is refused is
-compared with no further picture, so a chain of small steps loses only every other link. Refused or
+compared with no further image, so a chain of small steps loses only every other link. Refused or
 not depends on the order of the draw alone, and not on how many are asked about at once.
 """
 
@@ -47,26 +47,26 @@ def no_images() -> HashedImages:
 
 
 class NearDuplicate(NamedTuple):
-    """The kept picture that a refused one looks like, the first in draw order, and how closely."""
+    """The kept image that a refused one looks like, the first in draw order, and how closely."""
 
     name: int
     distance_bits: int
 
 
 class NearDuplicateIndex:
-    """Remembers the kept pictures, 32 bytes each."""
+    """Remembers the kept images, 32 bytes each."""
 
     def __init__(self, max_bits: int) -> None:
         self._max_bits = max_bits
         self._kept = no_images()
 
-    def refused(self, pictures: HashedImages) -> dict[int, NearDuplicate]:
-        """{row: its twin} of pictures that follow all those asked about before."""
+    def refused(self, images: HashedImages) -> dict[int, NearDuplicate]:
+        """{row: its twin} of images that follow all those asked about before."""
         found: dict[int, NearDuplicate] = {}
-        hashed = np.flatnonzero(pictures.hashed)
+        hashed = np.flatnonzero(images.hashed)
         for begin in range(0, len(hashed), _AT_ONCE):
             rows = hashed[begin : begin + _AT_ONCE]
-            some = self._refused(pictures.take(rows))
+            some = self._refused(images.take(rows))
             found.update((int(rows[row]), twin) for row, twin in some.items())
         return found
 
@@ -83,9 +83,9 @@ class NearDuplicateIndex:
         return {row: NearDuplicate(name, distance) for row, name, distance in told}
 
     def _homes(self, hashes: Hashes) -> Places:
-        """Of each picture the first kept one that it looks like: often itself.
+        """Of each image the first kept one that it looks like: often itself.
 
-        Numbered are the kept ones, then these. Pictures of equal hashes have one home, that of the
+        Numbered are the kept ones, then these. Images of equal hashes have one home, that of the
         first among them, so that many equal ones cost no more than one.
         """
         _, first, which = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
@@ -101,7 +101,7 @@ class NearDuplicateIndex:
         return home[rank[which.reshape(-1)]]
 
     def _known(self, hashes: Hashes) -> Places:
-        """Of each picture the first kept one from before that it looks like; _NOWHERE if none."""
+        """Of each image the first kept one from before that it looks like; _NOWHERE if none."""
         known = np.full(len(hashes), _NOWHERE)
         asked, row = _entries(hashes)
         kept, place = _entries(self._kept.hashes)

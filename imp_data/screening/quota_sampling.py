@@ -1,7 +1,7 @@
-"""The screening stage: exclusions, benchmark pictures, broken pictures; in the order of the draw.
+"""The screening stage: exclusions, benchmark images, broken images; in the order of the draw.
 
-What can be told from a record's text and paths is told of every record. Pictures are opened in
-draw order and no further than the quota needs: a refused picture gives its place to the next, so
+What can be told from a record's text and paths is told of every record. Images are opened in
+draw order and no further than the quota needs: a refused image gives its place to the next, so
 the result is the same as if all had been screened before the draw.
 """
 
@@ -35,7 +35,7 @@ SCREENED_SCHEMA = pa.schema(
     ]
 )
 _LOOKS = SCREENED_SCHEMA.names[-3:]
-# A draw asks for at most this many pictures at once; bounds memory, changes nothing else.
+# A draw asks for at most this many images at once; bounds memory, changes nothing else.
 _MOST_AT_ONCE = 1 << 15
 
 
@@ -47,7 +47,7 @@ class Drawn(NamedTuple):
 
 
 def draw(order: Rows, quota: int, passes: Callable[[Rows], npt.NDArray[np.bool_]]) -> Drawn:
-    """Take rows in draw order until the quota is full; `passes` looks at some rows' pictures.
+    """Take rows in draw order until the quota is full; `passes` looks at some rows' images.
 
     Each round asks for no more rows than places are left, so exactly the shortest prefix that
     fills the quota is looked at.
@@ -64,7 +64,7 @@ def draw(order: Rows, quota: int, passes: Callable[[Rows], npt.NDArray[np.bool_]
 
 
 def image_paths(records: Path, rows: Rows) -> list[str | None]:
-    """The picture of each row, in the rows' order; memory holds these rows alone."""
+    """The image of each row, in the rows' order; memory holds these rows alone."""
     ascending = np.argsort(rows, kind="stable")
     wanted = rows[ascending]
     found: list[pa.Array] = [pa.array([], pa.string())]
@@ -84,7 +84,7 @@ def write_screened(
 ) -> dict[str, Any]:
     """Write screened/<source>.arrow, one row a Sample; returns the figures of the stage.
 
-    Its batches are those of the records file. `looks` is None where pictures were deferred.
+    Its batches are those of the records file. `looks` is None where images were deferred.
     """
     kept, refused = _fates(offered, drawn, looks)
     subsets: Counter[str] = Counter()
@@ -94,9 +94,9 @@ def write_screened(
             here = slice(first, first + len(batch))
             columns = _fate_columns(here, batch.column("id"), kept[here], refused)
             if looks is not None and looks.respelled:
-                found = _respelled(offered.pictures[here], kept[here], looks)
+                found = _respelled(offered.images[here], kept[here], looks)
                 columns[-1] = pc.coalesce(columns[-1], found)
-            columns += _look_columns(offered.pictures[here], kept[here], looks)
+            columns += _look_columns(offered.images[here], kept[here], looks)
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCREENED_SCHEMA))
             of_kept = batch.column("subset").filter(pa.array(kept[here]))
             subsets.update(value_counts(of_kept))
@@ -117,13 +117,13 @@ def _fates(
     offered: Candidates, drawn: Drawn, looks: ImageDecisions | None
 ) -> tuple[npt.NDArray[np.bool_], list[Refusals]]:
     """Of each row whether it is kept; and why rows go, first for their text, then their image."""
-    kept = np.zeros(len(offered.pictures), np.bool_)
+    kept = np.zeros(len(offered.images), np.bool_)
     kept[drawn.passed] = True
     refused = [refusals(offered.refused)]
     if looks is not None:
         looked_at = offered.order[: drawn.looked_at]
         gone = looked_at[~kept[looked_at]]
-        refused.append(looks.refused.on(gone, offered.pictures[gone]))
+        refused.append(looks.refused.on(gone, offered.images[gone]))
     return kept, refused
 
 
@@ -151,23 +151,23 @@ def _fate_columns(
     return [sample, ids, outcome, reason, evidence]
 
 
-def _respelled(pictures: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions) -> pa.Array:
+def _respelled(images: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions) -> pa.Array:
     """Evidence on the kept rows whose image was found under another spelling of its path."""
     evidence = np.full(len(kept), None, object)
     known = np.fromiter(looks.respelled, np.uint64)
-    for row in np.flatnonzero(kept & np.isin(pictures, known)).tolist():
-        evidence[row] = evidence_json(looks.respelled[int(pictures[row])])
+    for row in np.flatnonzero(kept & np.isin(images, known)).tolist():
+        evidence[row] = evidence_json(looks.respelled[int(images[row])])
     return pa.array(evidence, pa.string())
 
 
 def _look_columns(
-    pictures: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions | None
+    images: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions | None
 ) -> list[pa.Array]:
-    """What is known of the kept rows' pictures."""
-    shown = kept & (pictures != 0)
+    """What is known of the kept rows' images."""
+    shown = kept & (images != 0)
     if looks is None or not shown.any():
         return [pa.nulls(len(kept), SCREENED_SCHEMA.field(n).type) for n in _LOOKS]
-    return looks.columns(pictures, shown)
+    return looks.columns(images, shown)
 
 
 def _signs(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:

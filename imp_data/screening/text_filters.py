@@ -27,11 +27,11 @@ _NO_HASHES = np.zeros(0, np.uint64)
 class Candidates(NamedTuple):
     """A source's Samples before the draw: what text alone says of each.
 
-    `pictures` names each Sample's picture (see picture_names); `refused` has the verdicts that
-    need no picture; `order` has the other rows in draw order.
+    `images` names each Sample's image (see image_names); `refused` has the verdicts that
+    need no image; `order` has the other rows in draw order.
     """
 
-    pictures: Names
+    images: Names
     refused: dict[int, Verdict]
     order: Rows
 
@@ -75,7 +75,7 @@ class _Rules(NamedTuple):
 
 
 class _Offered(NamedTuple):
-    """The Samples of some batches: names of pictures, draw keys, and {row: why it goes}."""
+    """The Samples of some batches: names of images, draw keys, and {row: why it goes}."""
 
     names: Names
     keys: npt.NDArray[np.uint64]
@@ -137,7 +137,7 @@ def excluded(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str,
 
 
 def benchmark_id(image: str | None, pack: BenchmarkIndex) -> Verdict | None:
-    """Whether a picture's file name carries an id from the benchmark's own list."""
+    """Whether an image's file name carries an id from the benchmark's own list."""
     if image is None:
         return None
     for found in pack.id_pattern.findall(image.rsplit("/", 1)[-1]):

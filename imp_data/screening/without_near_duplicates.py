@@ -1,4 +1,4 @@
-"""Pictures as a draw sees them where those go that look like one kept before."""
+"""Images as a draw sees them where those go that look like one kept before."""
 
 from pathlib import Path
 
@@ -22,27 +22,27 @@ _COLUMNS = ["image", "sha256", "phash", "phash_upright"]
 
 
 class WithoutNearDuplicates:
-    """Looks without their twins; to be asked in draw order. Memory: 34 bytes a picture more."""
+    """Looks without their twins; to be asked in draw order. Memory: 34 bytes an image more."""
 
     def __init__(self, looks: ImageDecisions, fingerprints: Path, max_bits: int) -> None:
         self._looks, self._file, self._twins = looks, fingerprints, NearDuplicateIndex(max_bits)
-        self._pictures = _read(fingerprints)
-        self._asked = np.zeros(len(self._pictures.names), np.bool_)
-        self._gone = np.zeros(len(self._pictures.names), np.bool_)
+        self._images = _read(fingerprints)
+        self._asked = np.zeros(len(self._images.names), np.bool_)
+        self._gone = np.zeros(len(self._images.names), np.bool_)
         self._found: dict[int, NearDuplicate] = {}
 
     def passes(self, names: Names) -> npt.NDArray[np.bool_]:
-        """For each picture whether its Samples may stay. Raises KeyError if one is unknown."""
+        """For each image whether its Samples may stay. Raises KeyError if one is unknown."""
         fine = self._looks.passes(names)
         shown = np.flatnonzero(fine & (names != 0))
-        places = np.searchsorted(self._pictures.names, names[shown])
+        places = np.searchsorted(self._images.names, names[shown])
         _, first = np.unique(places, return_index=True)
         fresh = places[np.sort(first)]  # in the order asked
         fresh = fresh[~self._asked[fresh]]
         self._asked[fresh] = True
-        for row, twin in self._twins.refused(self._pictures.take(fresh)).items():
+        for row, twin in self._twins.refused(self._images.take(fresh)).items():
             self._gone[fresh[row]] = True
-            self._found[int(self._pictures.names[fresh[row]])] = twin
+            self._found[int(self._images.names[fresh[row]])] = twin
         fine[shown] &= ~self._gone[places]
         return fine
 
@@ -62,7 +62,7 @@ class WithoutNearDuplicates:
 
 
 def _read(path: Path) -> HashedImages:
-    """All pictures of a fingerprint file, in ascending order of their names."""
+    """All images of a fingerprint file, in ascending order of their names."""
     batches = parquet_file(path).iter_batches(columns=_COLUMNS)
     parts = [hashed_images(pa.Table.from_batches([batch])) for batch in batches]
     parts.append(no_images())
@@ -71,7 +71,7 @@ def _read(path: Path) -> HashedImages:
 
 
 def _paths(path: Path, names: Names) -> dict[int, str]:
-    """{name: path} of some pictures of a fingerprint file."""
+    """{name: path} of some images of a fingerprint file."""
     found: dict[int, str] = {}
     for batch in parquet_file(path).iter_batches(columns=["image"]):
         images = batch.column("image").to_pylist()

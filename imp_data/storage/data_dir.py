@@ -30,7 +30,7 @@ class DataDir(NamedTuple):
 
     @property
     def images(self) -> Path:
-        """Pictures a person has unpacked; looked at before any archive."""
+        """Images a person has unpacked; looked at before any archive."""
         return self.root / "images"
 
     def records(self, source: str) -> Path:
@@ -40,7 +40,7 @@ class DataDir(NamedTuple):
         return self._own("ledger") / f"{source}.parquet"
 
     def fingerprints(self, mixture: str, source: str) -> Path:
-        """Those of the pictures that a mixture's draw reaches."""
+        """Those of the images that a mixture's draw reaches."""
         return self.root / "fingerprints" / mixture / f"{source}.parquet"
 
     def journal(self, source: str) -> Path:

@@ -24,9 +24,9 @@ def train(
     projector: Annotated[
         Path | None, typer.Option(help="Run whose projector the adapter stage begins from.")
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures, or of parquet files that hold them."),
+        typer.Option(help="Folder of images, or of parquet files that hold them."),
     ] = None,
     max_steps: Annotated[
         int | None, typer.Option(help="Steps of each stage; the schedule ends there.", min=1)
@@ -50,7 +50,7 @@ def train(
             out=out,
             stage=stage,
             projector=projector,
-            pictures=pictures,
+            images=images,
             max_steps=max_steps,
             workers=min(4, (os.cpu_count() or 1) - 1) if workers is None else workers,
         )
@@ -78,7 +78,7 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Argument(help="Folder of a merged model.", show_default=False)
     ] = None,
-    images: Annotated[Path, typer.Option(help="Folder of the questions' pictures.")] = Path(),
+    images: Annotated[Path, typer.Option(help="Folder of the questions' images.")] = Path(),
     benchmark: Annotated[
         str, typer.Option(help="How to score: exact, textvqa, pope, scienceqa or mme.")
     ] = "exact",
@@ -88,7 +88,7 @@ def evaluate(
     answers: Annotated[
         Path | None, typer.Option(help="Score these answers; no model is asked.")
     ] = None,
-    blind: Annotated[bool, typer.Option("--blind", help="Show grey for each picture.")] = False,
+    blind: Annotated[bool, typer.Option("--blind", help="Show grey for each image.")] = False,
 ) -> None:
     """Ask a model a file of questions, and score its answers by the benchmark's own measure."""
     from imp_data.training.evaluation.evaluate import evaluate as ask

@@ -126,7 +126,7 @@ class Plan:
             raise UserError(
                 "IMP_DATA_DIR",
                 f"is {self.build.data.root}, but training maps a mixture's files into memory",
-                "copy the mixture and its pictures to a folder and name that; the mixture alone "
+                "copy the mixture and its images to a folder and name that; the mixture alone "
                 "is built by the job curate",
             )
 

@@ -33,13 +33,13 @@ EXCLUSION = {
     "image_prefix": "textvqa/train_images/",
     "prompt": "Reference OCR token:",
     "subset": "textcaps",
-    "because": "its pictures are a benchmark's",
+    "because": "its images are a benchmark's",
 }
 MIXTURE = {
     "name": "tiny",
     "title": "A tiny mixture",
     "seed": 1,
-    "pictures": "deferred",
+    "images": "deferred",
     "parts": [{"source": "chats", "quota": 2, "paper": 2, "group": "all"}],
     "exclusions": [EXCLUSION],
 }
@@ -47,8 +47,8 @@ MIXTURE = {
 
 def caption(number: int) -> dict[str, Any]:
     """A record of TextCaps as LLaVA's mix has it."""
-    picture = f"textvqa/train_images/{number:016x}.jpg"
-    return chat(number, f"<image>\n{CAPTION}", image=picture)
+    image = f"textvqa/train_images/{number:016x}.jpg"
+    return chat(number, f"<image>\n{CAPTION}", image=image)
 
 
 def chat(number: int, question: str, **more: str) -> dict[str, Any]:
@@ -176,17 +176,17 @@ def test_what_is_fetched_waits_until_all_that_the_manifests_name_was_looked_for(
 def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
     assert demo["records/dvqa"] == {"drawn/raw/dvqa"}
     assert demo["benchmarks/textvqa"] == {"drawn/raw/textvqa"}
-    pictures = {f"drawn/raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
-    assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | pictures
+    images = {f"drawn/raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
+    assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | images
     assert demo["screened/ai2d"] == {"records/ai2d", "images/ai2d", "benchmarks/textvqa"}
     assert demo["mixture"] == {f"{box}/{s}" for box in ("records", "screened") for s in SOURCES}
     assert demo["neighbours"] == {"mixture", *(f"images/{source}" for source in SOURCES)}
     assert demo["card"] == {"mixture", "neighbours"}
 
 
-def test_deferred_pictures_are_not_waited_for(tmp_path: Path) -> None:
+def test_deferred_images_are_not_waited_for(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / DEMO)
-    later = recipe.mixture.model_copy(update={"pictures": "deferred"})
+    later = recipe.mixture.model_copy(update={"images": "deferred"})
     parents = edges(graph(Build(recipe.model_copy(update={"mixture": later}))))
     assert "drawn/raw/coco" not in parents
     assert parents["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"}
@@ -267,8 +267,8 @@ def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
     assert mixture["dagster/row_count"] == 2
     assert [c.name for c in mixture["dagster/column_schema"].columns][:2] == ["id", "source"]
     neighbours = metadata(result, "neighbours")
-    assert neighbours["summary"].startswith("2 samples on 0 pictures: 0 pictures shared")
-    assert "Pictures were deferred" in neighbours["not checked"]
+    assert neighbours["summary"].startswith("2 samples on 0 images: 0 images shared")
+    assert "Images were deferred" in neighbours["not checked"]
     part, whole = mixture["parts"].records
     assert part.data["quota"] == 2 and part.data["dropped"] == 2
     assert whole.data == {**part.data, "part": "all"}

@@ -130,10 +130,10 @@ def test_the_report_names_the_planted_contradiction_and_look_alikes(
     assert conflict["answers"]["day"] == [row["id"]]
     assert len(conflict["answers"]["night"]) == 1
     assert found["alike"]["by_size"] == [
-        {"pictures": 2, "clusters": 3},
-        {"pictures": 3, "clusters": 2},
+        {"images": 2, "clusters": 3},
+        {"images": 3, "clusters": 2},
     ]
-    assert found["same_picture"]["shared"] == 2
+    assert found["same_image"]["shared"] == 2
 
 
 def test_a_second_build_does_no_work(demo: Build) -> None:
@@ -190,7 +190,7 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(
 def raw_files() -> list[str]:
     """Every file of the drawn world, by its manifest."""
     recipe = load_recipe(DEMO)
-    published = [*recipe.sources.values(), *recipe.pictures.values(), *recipe.benchmarks.values()]
+    published = [*recipe.sources.values(), *recipe.images.values(), *recipe.benchmarks.values()]
     return sorted({f"{each.name}/{file.path}" for each in published for file in each.files})
 
 

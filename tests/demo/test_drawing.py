@@ -1,4 +1,4 @@
-"""The demo's pictures show what their facts say."""
+"""The demo's images show what their facts say."""
 
 import random
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from demo.drawing.scenes import Scene, draw_scene
 SEEDS = range(40)
 
 
-class Pictured(Protocol):
+class Imaged(Protocol):
     @property
     def image(self) -> Image.Image: ...
 
 
-DRAWERS: list[Callable[[random.Random], Pictured]] = [
+DRAWERS: list[Callable[[random.Random], Imaged]] = [
     draw_scene,
     draw_cover,
     draw_page,
@@ -52,7 +52,7 @@ def share_in_colour(image: Image.Image, box: Box, colour: str) -> float:
 
 
 @pytest.mark.parametrize("draw", DRAWERS)
-def test_the_same_seed_gives_the_same_bytes(draw: Callable[[random.Random], Pictured]) -> None:
+def test_the_same_seed_gives_the_same_bytes(draw: Callable[[random.Random], Imaged]) -> None:
     first, again = draw(random.Random(7)), draw(random.Random(7))
     assert first.image.tobytes() == again.image.tobytes()
     assert vars(first).keys() == vars(again).keys()
@@ -60,8 +60,8 @@ def test_the_same_seed_gives_the_same_bytes(draw: Callable[[random.Random], Pict
 
 
 @pytest.mark.parametrize("draw", DRAWERS)
-def test_pictures_are_in_colour_and_of_modest_size(
-    draw: Callable[[random.Random], Pictured],
+def test_images_are_in_colour_and_of_modest_size(
+    draw: Callable[[random.Random], Imaged],
 ) -> None:
     for seed in SEEDS:
         image = draw(random.Random(seed)).image

@@ -1,4 +1,4 @@
-"""Does the demo's model see? Cards it never saw, asked of with the picture and with grey."""
+"""Does the demo's model see? Cards it never saw, asked of with the image and with grey."""
 
 import json
 import os
@@ -31,11 +31,11 @@ def questions(folder: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in lines]
 
 
-def test_held_out_questions_are_on_pictures_that_nothing_was_trained_on(tmp_path: Path) -> None:
-    pictures = held_out(tmp_path)
-    assert len(pictures) == 72
+def test_held_out_questions_are_on_images_that_nothing_was_trained_on(tmp_path: Path) -> None:
+    images = held_out(tmp_path)
+    assert len(images) == 72
     trained_on = {sha256(card_file(card("cards", n))).digest() for n in range(COUNT)}
-    assert not trained_on & {sha256(p.read_bytes()).digest() for p in pictures}
+    assert not trained_on & {sha256(p.read_bytes()).digest() for p in images}
 
 
 def test_a_question_does_not_tell_its_answer(tmp_path: Path) -> None:

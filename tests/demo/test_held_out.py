@@ -1,4 +1,4 @@
-"""The evidence of learning is on pictures that no mixture holds, or there is none."""
+"""The evidence of learning is on images that no mixture holds, or there is none."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp
 def plan_of(world: World, cards: Sequence[Card]) -> Plan:
     """A model that is trained, as far as its stamps tell, on a mixture of these cards."""
     files = {f"{n}.png": card_file(one) for n, one in enumerate(cards)}
-    world.pictures("cards", files, path="cards")
+    world.images("cards", files, path="cards")
     records = [
         {
             "id": n,
@@ -31,7 +31,7 @@ def plan_of(world: World, cards: Sequence[Card]) -> Plan:
         }
         for n, name in enumerate(files)
     ]
-    world.source("cards", records, pictures=["cards"])
+    world.source("cards", records, images=["cards"])
     manifest(world)
     build = world.build({"cards": len(cards)}, model="small")
     run(build)
@@ -51,11 +51,11 @@ def ask(words: Sequence[str]) -> None:
     raise Asked
 
 
-def test_a_held_out_picture_in_a_mixture_is_refused_whatever_it_is_called_there(
+def test_a_held_out_image_in_a_mixture_is_refused_whatever_it_is_called_there(
     world: World,
 ) -> None:
     plan = plan_of(world, [card("cards", 0), examined(3), card("cards", 1)])
-    with pytest.raises(UserError, match="1 pictures stand in the mixture"):
+    with pytest.raises(UserError, match="1 images stand in the mixture"):
         gather(plan, ask)
 
 

@@ -29,12 +29,12 @@ from imp_data.storage.data_dir import DataDir
 
 MIXTURES = Path(__file__).parents[2] / "manifests" / "mixtures"
 RECIPE = load_recipe(MIXTURES / "demo.yaml")
-# ShareGPT4V's COCO pictures end before 218, planted ones begin at 300.
+# ShareGPT4V's COCO images end before 218, planted ones begin at 300.
 COCO_PLACES = [*range(218), *range(300, 360)]
 VG_PLACES = [*range(110), 300, 340, 341]
 SOURCES = list(RECIPE.sources)
-PICTURE_REASONS = {r for r in Reason if r.startswith("image_")}
-SCREENING_REASONS = {*PICTURE_REASONS, *(r for r in Reason if r.startswith("benchmark_"))}
+IMAGE_REASONS = {r for r in Reason if r.startswith("image_")}
+SCREENING_REASONS = {*IMAGE_REASONS, *(r for r in Reason if r.startswith("benchmark_"))}
 
 
 class Reading(NamedTuple):
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
 
 def published() -> list[Published]:
     cards = load_recipe(MIXTURES / "demo-cards.yaml")
-    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.pictures, cards.sources, cards.pictures)
+    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.images, cards.sources, cards.images)
     return [manifest for room in rooms for manifest in room.values()]
 
 
@@ -139,7 +139,7 @@ def test_no_record_is_refused_but_those_planted(source: str, readings: dict[str,
         if p.outcome == Outcome.DROPPED and p.reason not in SCREENING_REASONS
     }
     refused = {row["ordinal"]: row["reason"] for row in readings[source].ledger if row["reason"]}
-    if source == "ai2d":  # of a test picture one question stands for all
+    if source == "ai2d":  # of a test image one question stands for all
         for row in readings[source].ledger:
             if row["upstream_id"].split(".")[0] in map(str, ai2d.TEST):
                 planted.pop(row["ordinal"], None)
@@ -180,24 +180,24 @@ def test_planted_records_were_worded_for_the_seed_of_the_demo() -> None:
 
 
 def reader(raw: Path, source: str) -> ImageReader:
-    return ImageReader(raw / "none", raw, RECIPE.folders(RECIPE.sources[source].pictures))
+    return ImageReader(raw / "none", raw, RECIPE.folders(RECIPE.sources[source].images))
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_picture_is_there_and_whole_but_those_planted(
+def test_every_image_is_there_and_whole_but_those_planted(
     source: str, readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
-    reading, pictures = readings[source], reader(unpacked_world, source)
+    reading, images = readings[source], reader(unpacked_world, source)
     broken = {
-        reading.row(p)["id"]: p.reason for p in planted_in(source) if p.reason in PICTURE_REASONS
+        reading.row(p)["id"]: p.reason for p in planted_in(source) if p.reason in IMAGE_REASONS
     }
-    found = {s["id"]: status(pictures, s["image"]) for s in reading.samples if s["image"]}
+    found = {s["id"]: status(images, s["image"]) for s in reading.samples if s["image"]}
     assert {i: reason for i, reason in found.items() if reason} == broken
 
 
-def status(pictures: ImageReader, path: str) -> Reason | None:
+def status(images: ImageReader, path: str) -> Reason | None:
     try:
-        data = pictures.read(path, 1 << 30)
+        data = images.read(path, 1 << 30)
         if not data:
             return Reason.IMAGE_EMPTY
         with Image.open(BytesIO(data)) as image:
@@ -209,7 +209,7 @@ def status(pictures: ImageReader, path: str) -> Reason | None:
     return Reason.IMAGE_TOO_SMALL if min(image.size) < 8 else None
 
 
-def test_the_benchmark_has_34_pictures_of_which_textcaps_has_the_first_22(
+def test_the_benchmark_has_34_images_of_which_textcaps_has_the_first_22(
     drawn_world: Path, readings: dict[str, Reading]
 ) -> None:
     folder, ids = drawn_world / "textvqa", {}
@@ -253,26 +253,26 @@ def test_a_question_comes_with_its_options_in_four_orders() -> None:
 def test_boxes_frame_things_of_the_color_that_they_are_said_to_have(
     readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
-    pictures = reader(unpacked_world, "llava_665k")
+    images = reader(unpacked_world, "llava_665k")
     shares = []
     for sample in (s for s in readings["llava_665k"].samples if s["subset"] == "refcoco"):
-        picture = Image.open(BytesIO(pictures.read(sample["image"], 1 << 30)))
+        image = Image.open(BytesIO(images.read(sample["image"], 1 << 30)))
         text = [turn["value"] for turn in sample["conversations"]]
         for question, answer in zip(text[::2], text[1::2], strict=True):
             box = [float(n) for n in re.findall(r"\d\.\d+", question + answer)]
             colours = [c for c in COLOURS if re.search(rf"\b{c}\b", question + answer)]
-            shares.append(share_in_colour(picture, box, colours[0]))
+            shares.append(share_in_colour(image, box, colours[0]))
     assert len(shares) > 100
     assert np.median(shares) > 0.4
     assert min(shares) > 0.15
 
 
-def share_in_colour(picture: Image.Image, box: list[float], colour: str) -> float:
-    """How much of a box, in shares of the padded picture, is nearest to the named colour."""
-    side = max(picture.size)
-    across, down = (side - picture.width) / 2, (side - picture.height) / 2
+def share_in_colour(image: Image.Image, box: list[float], colour: str) -> float:
+    """How much of a box, in shares of the padded image, is nearest to the named colour."""
+    side = max(image.size)
+    across, down = (side - image.width) / 2, (side - image.height) / 2
     corners = [share * side - pad for share, pad in zip(box, (across, down) * 2, strict=True)]
-    inside = picture.crop(tuple(round(corner) for corner in corners))  # type: ignore[arg-type]
+    inside = image.crop(tuple(round(corner) for corner in corners))  # type: ignore[arg-type]
     pixels = np.asarray(inside, dtype=np.float32).reshape(-1, 1, 3)
     palette = np.asarray(list(COLOURS.values()), dtype=np.float32)
     nearest = np.linalg.norm(pixels - palette, axis=2).argmin(axis=1)

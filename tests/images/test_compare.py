@@ -1,4 +1,4 @@
-"""Any pictures on disk are fingerprinted, and those of two files matched."""
+"""Any images on disk are fingerprinted, and those of two files matched."""
 
 import gzip
 import io
@@ -42,7 +42,7 @@ def laid(root: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_every_picture_is_fingerprinted_where_it_lies(
+def test_every_image_is_fingerprinted_where_it_lies(
     kind: str, tmp_path: Path, one_worker: None
 ) -> None:
     path = laid(tmp_path, kind)
@@ -210,12 +210,12 @@ def test_to_match_with_nothing_is_an_error(tmp_path: Path, one_worker: None) -> 
 def test_pairs_come_nearest_first_and_no_further_than_asked(
     tmp_path: Path, one_worker: None
 ) -> None:
-    for folder, pictures in {
+    for folder, images in {
         "ours": {"same.png": encoded(photo(1)), "soft.jpg": encoded(photo(2), "JPEG", quality=5)},
         "theirs": {"1.png": encoded(photo(1)), "2.png": encoded(photo(2))},
     }.items():
         (tmp_path / folder).mkdir()
-        for name, content in pictures.items():
+        for name, content in images.items():
             (tmp_path / folder / name).write_bytes(content)
         fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
     files = (tmp_path / "ours.parquet", tmp_path / "theirs.parquet")
@@ -226,24 +226,24 @@ def test_pairs_come_nearest_first_and_no_further_than_asked(
     assert pairs(*files, soft.distance_bits - 1) == [same]
 
 
-def test_a_picture_saved_upright_looks_like_the_one_that_says_how_to_turn_it(
+def test_a_image_saved_upright_looks_like_the_one_that_says_how_to_turn_it(
     tmp_path: Path, one_worker: None
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = photo(1).transpose(Image.Transpose.ROTATE_270)
-    pictures = {"turned": encoded(photo(1), exif=exif), "upright": encoded(upright)}
-    for name, content in pictures.items():
+    images = {"turned": encoded(photo(1), exif=exif), "upright": encoded(upright)}
+    for name, content in images.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(content)
         fingerprint_paths([tmp_path / name], tmp_path / f"{name}.parquet")
-    turned_file, upright_file = (tmp_path / f"{name}.parquet" for name in pictures)
+    turned_file, upright_file = (tmp_path / f"{name}.parquet" for name in images)
     assert pairs(turned_file, upright_file, 0) == [Pair("turned/1.png", "upright/1.png", 0)]
     assert pairs(upright_file, turned_file, 0) == [Pair("upright/1.png", "turned/1.png", 0)]
 
 
 @pytest.mark.parametrize("name", ["gone", "text.txt", "broken.zip", "broken.tar"])
-def test_what_holds_no_pictures_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
+def test_what_holds_no_images_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     if name != "gone":
         (tmp_path / name).write_bytes(b"neither zip nor tar" * 40)
     with pytest.raises(UserError) as error:

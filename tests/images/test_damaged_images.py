@@ -1,4 +1,4 @@
-"""Pictures that would harm who opens them: each ends with its reason, and nothing else is lost."""
+"""Images that would harm who opens them: each ends with its reason, and nothing else is lost."""
 
 import io
 import struct
@@ -50,13 +50,13 @@ def small_png(before: bytes = b"") -> bytes:
     return png(16, 16, zlib.compress(bytes(17 * 16)), before)
 
 
-def ico(picture: bytes) -> bytes:
-    """An icon that says it is 16×16, of whatever picture."""
-    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
+def ico(image: bytes) -> bytes:
+    """An icon that says it is 16×16, of whatever image."""
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(image), 22) + image
 
 
-def icns(picture: bytes) -> bytes:
-    entry = b"ic07" + struct.pack(">I", len(picture) + 8) + picture
+def icns(image: bytes) -> bytes:
+    entry = b"ic07" + struct.pack(">I", len(image) + 8) + image
     return b"icns" + struct.pack(">I", len(entry) + 8) + entry
 
 
@@ -154,7 +154,7 @@ def harmful() -> dict[str, bytes]:
     return {f"harm{n}.jpg": make() for n, (make, _) in enumerate(HARMFUL.values())}
 
 
-def test_no_picture_takes_more_memory_than_its_limits_allow(
+def test_no_image_takes_more_memory_than_its_limits_allow(
     harmful: dict[str, bytes], tmp_path: Path
 ) -> None:
     for name, data in {"plain.png": encoded(photo(1)), **harmful}.items():
@@ -203,7 +203,7 @@ TRAPS = {
 
 
 @pytest.mark.slow
-def test_a_decoder_that_crashes_or_never_ends_costs_its_picture_alone(tmp_path: Path) -> None:
+def test_a_decoder_that_crashes_or_never_ends_costs_its_image_alone(tmp_path: Path) -> None:
     world = World(tmp_path)
     lay_gallery(world, {name: data for name, (data, _) in TRAPS.items()}, count=40)
     world.build({"photos": 43}, limits=LIMITS)
@@ -261,16 +261,16 @@ DAMAGED = {
 }
 
 
-def test_harmful_pictures_and_damaged_members_cost_themselves_alone(
+def test_harmful_images_and_damaged_members_cost_themselves_alone(
     harmful: dict[str, bytes], world: World
 ) -> None:
     lay_gallery(world, harmful, count=5)
     world.file("zipped", "p.zip", damaged_zip())
     files = [{"path": "p.zip", "by_hand": "put it there"}]
     folders = [{"path": "zipped", "file": "p.zip"}]
-    world.manifest("pictures", "zipped", **PUBLISHED, files=files, folders=folders)
+    world.manifest("images", "zipped", **PUBLISHED, files=files, folders=folders)
     members = [record(f"zip {n}.png", f"zipped/{n}.png") for n in range(9)]
-    world.source("members", members, pictures=["zipped"])
+    world.source("members", members, images=["zipped"])
     build = world.build({"photos": 99, "members": 99}, limits=LIMITS)
     digests(build)
     fates = outcomes(world.data.root)

@@ -1,4 +1,4 @@
-"""What one pass over a picture's bytes tells."""
+"""What one pass over an image's bytes tells."""
 
 import hashlib
 import struct
@@ -31,9 +31,9 @@ def looked_at(folder: Path, content: bytes, name: str = "p.jpg", **limits: int) 
     return fingerprint(name, ImageReader(folder / "images", folder / "raw", ()), Limits(**limits))
 
 
-def hash_of(picture: Image.Image) -> int:
+def hash_of(image: Image.Image) -> int:
     """imagehash's own hexadecimal form, its first bit the highest."""
-    return int(str(imagehash.phash(picture)), 16)
+    return int(str(imagehash.phash(image)), 16)
 
 
 def distance(one: int | None, other: int | None) -> int:
@@ -48,7 +48,7 @@ def turned(orientation: int) -> Image.Exif:
     return exif
 
 
-def test_everything_is_said_of_a_whole_picture(tmp_path: Path) -> None:
+def test_everything_is_said_of_a_whole_image(tmp_path: Path) -> None:
     content = encoded(photo(1))
     assert looked_at(tmp_path, content, "a/b.png") == Fingerprint(
         image="a/b.png",
@@ -66,7 +66,7 @@ def test_everything_is_said_of_a_whole_picture(tmp_path: Path) -> None:
     )
 
 
-def test_a_picture_that_is_nowhere_is_missing(tmp_path: Path) -> None:
+def test_a_image_that_is_nowhere_is_missing(tmp_path: Path) -> None:
     reader = ImageReader(tmp_path, tmp_path, ())
     assert fingerprint("no.jpg", reader, Limits()) == Fingerprint("no.jpg", "missing")
 
@@ -78,9 +78,9 @@ def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "status", "problem"),
     [
-        (b"Access denied.", "undecodable", "no picture format that Pillow knows"),
-        (SVG, "undecodable", "no picture format that Pillow knows"),
-        (encoded(photo(1), "JPEG")[:20], "undecodable", "no picture format that Pillow knows"),
+        (b"Access denied.", "undecodable", "no image format that Pillow knows"),
+        (SVG, "undecodable", "no image format that Pillow knows"),
+        (encoded(photo(1), "JPEG")[:20], "undecodable", "no image format that Pillow knows"),
         (encoded(photo(1), "JPEG")[:1500], "truncated", "image file is truncated"),
         (encoded(photo(1), "PNG")[:1500], "truncated", "truncated"),
         (encoded(photo(1), "GIF")[:1500], "truncated", "truncated"),
@@ -89,7 +89,7 @@ def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
     ],
     ids=["text", "svg", "head of jpeg", "jpeg", "png", "gif", "bmp", "tiff"],
 )
-def test_a_broken_picture_has_its_status_and_its_bytes_told(
+def test_a_broken_image_has_its_status_and_its_bytes_told(
     content: bytes, status: str, problem: str, tmp_path: Path
 ) -> None:
     look = looked_at(tmp_path, content)
@@ -189,7 +189,7 @@ def png_header(width: int, height: int) -> bytes:
     return one[:12] + header + crc32(header).to_bytes(4, "big") + one[33:]
 
 
-def test_a_picture_that_declares_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+def test_a_image_that_declares_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
     look = looked_at(tmp_path, png_header(200_000, 200_000))
     assert (look.status, look.width, look.height) == ("too_large", 200_000, 200_000)
     assert look.problem == "200000x200000 is more than 178956970 pixels"
@@ -233,12 +233,12 @@ def in_mode(mode: str) -> Image.Image:
         *(("RGBA", "PNG"), ("I;16", "PNG"), ("F", "TIFF"), ("PA", "TIFF"), ("CMYK", "TIFF")),
     ],
 )
-def test_pictures_of_every_mode_are_read_and_look_like_the_same_picture(
+def test_images_of_every_mode_are_read_and_look_like_the_same_image(
     mode: str, form: str, tmp_path: Path
 ) -> None:
     look = looked_at(tmp_path, encoded(in_mode(mode), form))
     assert (look.status, look.format, look.mode) == ("ok", form, mode)
-    # Dithering and palettes move a few bits; a picture clipped to white would move half of them.
+    # Dithering and palettes move a few bits; an image clipped to white would move half of them.
     assert distance(look.phash, hash_of(photo(3))) <= 10
 
 
@@ -265,7 +265,7 @@ def test_a_flat_image_has_no_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_orientation_is_recorded_and_the_upright_hash_is_that_of_the_turned_picture(
+def test_orientation_is_recorded_and_the_upright_hash_is_that_of_the_turned_image(
     orientation: int, tmp_path: Path
 ) -> None:
     how = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}

@@ -36,12 +36,12 @@ def of(pixels: Pixels) -> Frequencies:
     return frequencies([pixels], size, size)
 
 
-def hash_of(picture: Image.Image) -> int:
-    return int(str(imagehash.phash(picture)), 16)
+def hash_of(image: Image.Image) -> int:
+    return int(str(imagehash.phash(image)), 16)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 7), (32, 32), (33, 31), (300, 200), (1500, 40)])
-def test_frequencies_are_those_of_the_picture_that_pillow_scales_to_32_by_32(
+def test_frequencies_are_those_of_the_image_that_pillow_scales_to_32_by_32(
     size: tuple[int, int],
 ) -> None:
     grey = photo(1, size).convert("L")
@@ -71,20 +71,20 @@ def test_hashes_of_many_are_those_of_each() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 110, 500])
-def test_a_picture_may_come_in_strips_of_any_height(rows: int) -> None:
+def test_a_image_may_come_in_strips_of_any_height(rows: int) -> None:
     pieces = [GREY[top : top + rows] for top in range(0, len(GREY), rows)]
     assert np.allclose(frequencies(pieces, (150, 110), (150, 110)), of(GREY))
 
 
-def test_a_large_picture_is_cut_into_strips_of_256_rows() -> None:
-    picture = photo(2, (40, 600))
-    found = list(strips(picture))
+def test_a_large_image_is_cut_into_strips_of_256_rows() -> None:
+    image = photo(2, (40, 600))
+    found = list(strips(image))
     assert [one.shape for one in found] == [(256, 40), (256, 40), (88, 40)]
-    assert np.array_equal(np.concatenate(found), np.asarray(picture.convert("L")))
+    assert np.array_equal(np.concatenate(found), np.asarray(image.convert("L")))
 
 
 @pytest.mark.parametrize("orientation", AS_SEEN)
-def test_a_picture_is_turned_upright_in_its_frequencies(orientation: int) -> None:
+def test_a_image_is_turned_upright_in_its_frequencies(orientation: int) -> None:
     seen = Image.fromarray(GREY).transpose(AS_SEEN[orientation])
     assert np.allclose(upright(of(GREY), orientation), of(np.asarray(seen)))
 
@@ -110,11 +110,11 @@ def test_the_last_column_and_row_of_a_reduced_jpeg_count_for_what_they_stand_for
     size: tuple[int, int],
 ) -> None:
     content = encoded(photo(6, size), "JPEG", quality=95)
-    with Image.open(io.BytesIO(content)) as picture:
-        whole = of(np.asarray(picture.convert("L")))
-    with Image.open(io.BytesIO(content)) as picture:
-        reduced = lowest_frequencies(picture, content)
-        as_whole_pixels = of(np.asarray(picture))
+    with Image.open(io.BytesIO(content)) as image:
+        whole = of(np.asarray(image.convert("L")))
+    with Image.open(io.BytesIO(content)) as image:
+        reduced = lowest_frequencies(image, content)
+        as_whole_pixels = of(np.asarray(image))
     # All but the first, which is the brightness.
     errors = [np.abs(one - whole).flat[1:].max() for one in (reduced, as_whole_pixels)]
     assert errors[0] < errors[1] / 10
@@ -136,8 +136,8 @@ FORMS = {
 def test_a_jpeg_decodes_to_the_same_by_simplejpeg_and_by_pillow(
     form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture, options = FORMS[form]
-    content = encoded(picture, "JPEG", **options)
+    image, options = FORMS[form]
+    content = encoded(image, "JPEG", **options)
     decoded: list[Any] = []
 
     def decode(*args: Any, **options: Any) -> Any:

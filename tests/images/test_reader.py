@@ -1,4 +1,4 @@
-"""A picture's bytes are found wherever it lies: unpacked, in a folder, in a zip, in a tar."""
+"""An image's bytes are found wherever it lies: unpacked, in a folder, in a zip, in a tar."""
 
 import io
 import os
@@ -76,14 +76,14 @@ def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
         ("raw/birds/b.tar", tarred({"./owl.png": b"owl"}), folder("birds", "b.tar")),
     ],
 )
-def test_a_picture_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
+def test_a_image_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
     birds = reader(root, {place: content}, home)
     assert birds.read("birds/owl.png", MANY) == b"owl"
     with pytest.raises(FileNotFoundError, match=r"birds/gone\.png"):
         birds.read("birds/gone.png", MANY)
 
 
-def test_an_unpacked_picture_is_taken_before_any_archive(root: Path) -> None:
+def test_an_unpacked_image_is_taken_before_any_archive(root: Path) -> None:
     files = {"images/birds/owl.png": b"mine", "raw/birds/b.zip": zipped({"owl.png": b"theirs"})}
     birds = reader(root, files, folder("birds", "b.zip"))
     assert birds.read("birds/owl.png", MANY) == b"mine"
@@ -103,7 +103,7 @@ def test_a_name_too_long_for_any_file_is_missing(root: Path) -> None:
             birds.read(endless, MANY)
 
 
-def test_what_is_no_file_is_no_picture(tmp_path: Path) -> None:
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
     birds = reader(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     home = tmp_path / "raw" / "birds"
     (home / "nest.png").mkdir()
@@ -136,7 +136,7 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
     )
     part = {"source": "any", "quota": 1, "paper": 1, "group": "All"}
     mixture = Mixture(name="any", title="Any", seed=0, parts=(part,))
-    recipe = Recipe(mixture=mixture, sources={}, pictures={"birds": stated}, benchmarks={})
+    recipe = Recipe(mixture=mixture, sources={}, images={"birds": stated}, benchmarks={})
     birds = reader(root, files)._replace(folders=recipe.folders(("birds",)))
     assert birds.read("birds/night/owl.png", MANY) == b"from night"
     assert birds.read("birds/day/jay.png", MANY) == b"first"
@@ -158,7 +158,7 @@ def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path
         ("raw/birds/b.tar", tarred({"owl.png": b"123456"}), "b.tar"),
     ],
 )
-def test_a_picture_of_more_bytes_than_the_limit_is_not_read(
+def test_a_image_of_more_bytes_than_the_limit_is_not_read(
     place: str, content: bytes, file: str | None, root: Path
 ) -> None:
     birds = reader(root, {place: content}, folder("birds", file))
@@ -286,7 +286,7 @@ def far_tar(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "lay"), [("b.zip", far_zip), ("b.tar", far_tar)])
-def test_pictures_beyond_four_gigabytes_are_read_in_place_in_little_memory(
+def test_images_beyond_four_gigabytes_are_read_in_place_in_little_memory(
     name: str, lay: Callable[[Path], None], tmp_path: Path
 ) -> None:
     birds = reader(tmp_path, {f"raw/birds/{name}": b""}, folder("birds", name))

@@ -151,8 +151,8 @@ def by_evaluate(data: bytes, folder: Path) -> Any:
 def by_parity(data: bytes, folder: Path) -> Any:
     (folder / "a").write_bytes(data)
     (case,) = given_cases([folder / "a"], "What?")
-    assert case.picture is not None
-    return squared(case.picture, SIDE, "square")
+    assert case.image is not None
+    return squared(case.image, SIDE, "square")
 
 
 def by_runtime(data: bytes, folder: Path) -> Any:

@@ -36,7 +36,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pictures(*files: File) -> ImageCollection:
+def images(*files: File) -> ImageCollection:
     return ImageCollection(**ABOUT, files=files, folders=({"path": "birds"},))
 
 
@@ -50,12 +50,12 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root, self.raw = root, root / "data" / "raw" / "birds"
         self.locks = Locks(root / "manifests", root / "data" / "locks")
-        for room in ("pictures", "sources", "benchmarks"):
+        for room in ("images", "sources", "benchmarks"):
             (root / "manifests" / room).mkdir(parents=True)
             (root / "manifests" / room / "birds.yaml").touch()
         self.raw.mkdir(parents=True)
 
-    def lock(self, room: str = "pictures") -> Path:
+    def lock(self, room: str = "images") -> Path:
         return self.root / "manifests" / room / "birds.lock"
 
     def obtain(self, *manifests: Published) -> dict[str, str]:
@@ -74,7 +74,7 @@ def here(tmp_path: Path) -> Place:
 
 def test_the_first_fetch_writes_a_line(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        here.obtain(pictures(File(path="a.bin", url=f"{server.url}/a.bin")))
+        here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin")))
     assert here.lock().read_text() == (
         f'{{"path":"a.bin","bytes":3,"sha256":"{sha256(ONE)}",'
         f'"address":"{server.url}/a.bin","fetched":"2025-11-30"}}\n'
@@ -83,13 +83,13 @@ def test_the_first_fetch_writes_a_line(here: Place) -> None:
 
 def test_a_file_whose_sha256_the_manifest_states_gets_no_line(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        here.obtain(pictures(File(path="a.bin", url=f"{server.url}/a.bin", sha256=sha256(ONE))))
+        here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin", sha256=sha256(ONE))))
     assert not here.lock().exists()
 
 
 def test_another_version_is_refused_until_its_line_is_taken_out(here: Place) -> None:
     with scripted(said(body=ONE), said(body=TWO)) as server:
-        manifest = pictures(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").unlink()
         error = here.refused(manifest)
@@ -109,7 +109,7 @@ def test_another_version_is_refused_until_its_line_is_taken_out(here: Place) -> 
 
 def test_another_version_of_the_same_size_is_refused_by_its_sha256(here: Place) -> None:
     with scripted(said(body=ONE), said(body=b"[2]")) as server:
-        manifest = pictures(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").unlink()
         problem = here.refused(manifest).problem
@@ -119,7 +119,7 @@ def test_another_version_of_the_same_size_is_refused_by_its_sha256(here: Place) 
 
 def test_a_file_that_has_changed_on_disk_is_named_and_kept(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        manifest = pictures(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").write_bytes(b"[7]")
         error = here.refused(manifest)
@@ -129,7 +129,7 @@ def test_a_file_that_has_changed_on_disk_is_named_and_kept(here: Place) -> None:
 
 
 def test_a_file_put_in_place_by_hand_is_locked_when_it_is_first_used(here: Place) -> None:
-    manifest = pictures(File(path="a.bin", by_hand="Ask."), File(path="b.bin", url="http://h/b"))
+    manifest = images(File(path="a.bin", by_hand="Ask."), File(path="b.bin", url="http://h/b"))
     (here.raw / "a.bin").write_bytes(ONE)
     (here.raw / "b.bin").write_bytes(TWO)
     here.obtain(manifest)
@@ -146,8 +146,8 @@ def test_records_and_ids_put_in_place_by_hand_stay_a_person_s_own(here: Place) -
         files=(file,),
         id_files=("a.json",),
         id_pattern="x",
-        pictures=("birds",),
-        picture_paths=("birds/{id}",),
+        images=("birds",),
+        image_paths=("birds/{id}",),
     )
     for manifest in (source(file), ids):
         for content in (ONE, TWO):
@@ -165,17 +165,17 @@ def test_an_archive_of_records_put_in_place_by_hand_is_locked(here: Place) -> No
 def test_what_is_no_file_of_its_name_is_not_locked(here: Place) -> None:
     page = b"<!doctype html><html>Sign in</html>"
     (here.raw / "a.bin").write_bytes(page)
-    here.obtain(pictures(File(path="a.bin", by_hand="Ask.")))
+    here.obtain(images(File(path="a.bin", by_hand="Ask.")))
     (here.raw / "a.zip").write_bytes(page)
-    assert "is an HTML page" in here.refused(pictures(File(path="a.zip", by_hand="Ask."))).problem
+    assert "is an HTML page" in here.refused(images(File(path="a.zip", by_hand="Ask."))).problem
     assert not here.lock().exists()
 
 
 def test_manifests_that_share_a_folder_have_a_lock_each(here: Place) -> None:
     (here.raw / "a.bin").write_bytes(ONE)
     file = File(path="a.bin", by_hand="Ask.")
-    here.obtain(pictures(file), source(file))
-    assert here.lock("pictures").read_bytes() == here.lock("sources").read_bytes()
+    here.obtain(images(file), source(file))
+    assert here.lock("images").read_bytes() == here.lock("sources").read_bytes()
 
 
 def test_whatever_the_order_in_which_files_come_the_lock_is_the_same(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_whatever_the_order_in_which_files_come_the_lock_is_the_same(tmp_path: P
     for number, order in enumerate(permutations(("c", "a/b", "a"))):
         place = Place(tmp_path / str(number))
         for path in order:
-            place.locks.learn(pictures(), path, 3, sha256(path.encode()), "http://h/x")
+            place.locks.learn(images(), path, 3, sha256(path.encode()), "http://h/x")
         texts.add(place.lock().read_text())
     (text,) = texts
     assert [json.loads(line)["path"] for line in text.splitlines()] == ["a", "a/b", "c"]
@@ -192,27 +192,27 @@ def test_whatever_the_order_in_which_files_come_the_lock_is_the_same(tmp_path: P
 def test_where_the_manifests_cannot_be_written_to_the_lock_is_in_the_data_directory(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here.locks.learn(pictures(), "a.bin", 3, sha256(ONE), None)
+    here.locks.learn(images(), "a.bin", 3, sha256(ONE), None)
     beside = here.root / "manifests"
     allowed = os.access
     monkeypatch.setattr(
         os, "access", lambda path, mode: beside not in Path(path).parents and allowed(path, mode)
     )
     before = here.lock().read_bytes()
-    found = here.locks.learn(pictures(), "b.bin", 3, sha256(TWO), None)
-    spare = here.root / "data" / "locks" / "pictures" / "birds.lock"
+    found = here.locks.learn(images(), "b.bin", 3, sha256(TWO), None)
+    spare = here.root / "data" / "locks" / "images" / "birds.lock"
     assert found.where == f"{spare}, line 1"
     assert here.lock().read_bytes() == before
     for path, where in {"a.bin": here.lock(), "b.bin": spare}.items():
-        known = here.locks.found(pictures(), path)
+        known = here.locks.found(images(), path)
         assert known is not None and known.where == f"{where}, line 1"
 
 
 @pytest.mark.parametrize("line", ["<<<<<<< HEAD", "{}", "", '{"path":"a"', "\x00", "[1]"])
 def test_a_line_that_is_none_is_named(line: str, here: Place) -> None:
-    here.locks.learn(pictures(), "a.bin", 3, sha256(ONE), None)
+    here.locks.learn(images(), "a.bin", 3, sha256(ONE), None)
     here.lock().write_text(f"{here.lock().read_text()}{line}\n")
-    error = here.refused(pictures(File(path="b.bin", by_hand="Ask.")))
+    error = here.refused(images(File(path="b.bin", by_hand="Ask.")))
     assert error.where == f"{here.lock()}, line 2"
     assert error.problem.startswith("is no line of a lock")
     assert error.remedy == "take the line out, or get the file again from version control"
@@ -225,9 +225,9 @@ def test_runs_at_once_lose_no_line_and_agree_on_one_version(here: Place) -> None
         begun.wait()
         agreed = []
         for number in range(8):
-            found = here.locks.learn(pictures(), f"{number}", 1, name * 64, None)
+            found = here.locks.learn(images(), f"{number}", 1, name * 64, None)
             agreed.append(found.locked.sha256[0])
-            here.locks.learn(pictures(), f"{name}{number}", 1, "0" * 64, None)
+            here.locks.learn(images(), f"{name}{number}", 1, "0" * 64, None)
         return agreed
 
     with ThreadPoolExecutor(6) as threads:
@@ -241,7 +241,7 @@ def test_runs_at_once_lose_no_line_and_agree_on_one_version(here: Place) -> None
 
 def test_a_run_that_comes_second_with_another_version_is_refused(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        manifest = pictures(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         locked = here.locks.found
         here.locks.learn(manifest, "a.bin", 4, sha256(TWO), None)
         # The other run wrote its line after this one had looked.

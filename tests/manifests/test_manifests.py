@@ -46,7 +46,7 @@ def called(path: Path) -> str:
 
 
 def schema_of(room: str) -> Draft202012Validator:
-    name = room if room == "pictures" else room.removesuffix("s")
+    name = room if room == "images" else room.removesuffix("s")
     schema = json.loads(schema_path(SCHEMAS, name).read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
@@ -87,7 +87,7 @@ def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
     said = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", line)
     assert said
     room = path.parent.name
-    name = room if room == "pictures" else room.removesuffix("s")
+    name = room if room == "images" else room.removesuffix("s")
     assert (path.parent / said.group(1)).resolve() == schema_path(SCHEMAS, name)
 
 
@@ -102,8 +102,8 @@ def test_what_comes_from_the_hub_is_pinned_to_a_commit(path: Path) -> None:
 def test_a_mixture_brings_every_manifest_it_names(path: Path) -> None:
     recipe = load_recipe(path)
     assert set(recipe.sources) == {part.source for part in recipe.mixture.parts}
-    named = {name for source in recipe.sources.values() for name in source.pictures}
-    assert named <= set(recipe.pictures)
+    named = {name for source in recipe.sources.values() for name in source.images}
+    assert named <= set(recipe.images)
     assert set(recipe.benchmarks) == {d.benchmark for d in recipe.mixture.decontaminate}
 
 
@@ -115,9 +115,9 @@ def test_the_quotas_are_those_of_table_2_and_the_demo_a_thousandth() -> None:
     assert sum(part.quota for part in demo.parts) == 1005
 
 
-def test_the_longest_folder_of_pictures_is_asked_first() -> None:
+def test_the_longest_folder_of_images_is_asked_first() -> None:
     recipe = load_recipe(MANIFESTS / "mixtures/demo.yaml")
-    paths = [folder.path for _, folder in recipe.folders(tuple(sorted(recipe.pictures)))]
+    paths = [folder.path for _, folder in recipe.folders(tuple(sorted(recipe.images)))]
     assert paths == sorted(paths, key=lambda path: (-len(path), path))
 
 
@@ -143,14 +143,14 @@ EXCLUSION = dict.fromkeys(("image_prefix", "prompt", "subset", "because"), "text
     "name": "some",
     "source": "other",
 }
-PICTURES: dict[str, Any] = {
+IMAGES: dict[str, Any] = {
     "name": "mine",
-    "title": "My pictures",
+    "title": "My images",
     "homepage": "https://example.org",
     "license": "MIT",
     "folders": [{"path": "birds", "inside": "photos"}],
 }
-DOCUMENTS = {"sources": SOURCE, "mixtures": MIXTURE, "pictures": PICTURES}
+DOCUMENTS = {"sources": SOURCE, "mixtures": MIXTURE, "images": IMAGES}
 
 
 def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -188,11 +188,11 @@ def written(folder: Path, room: str, document: Any) -> Path:
         ("sources", "files.0.path", "./mine.json"),
         ("sources", "files.0.path", "~ann/mine.json"),
         ("sources", "image_prefix", "./birds/"),
-        ("pictures", "folders.0.path", "birds/"),
-        ("pictures", "folders.0.inside", ""),
-        ("pictures", "folders.0.inside", "./photos//"),
+        ("images", "folders.0.path", "birds/"),
+        ("images", "folders.0.inside", ""),
+        ("images", "folders.0.inside", "./photos//"),
         ("mixtures", "seed", 2**63 - 1),
-        ("mixtures", "pictures", "deferred"),
+        ("mixtures", "images", "deferred"),
         ("mixtures", "limits", {"max_turns": 2}),
         ("mixtures", "engine", "ray"),
         ("mixtures", "near_duplicates", {"policy": "ignore"}),
@@ -218,7 +218,7 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
         ("mixtures", "parts.0.quota", ...),
         ("sources", "layout", "llava2"),  # a word that is none of those there are
         ("sources", "subsets", "mix"),
-        ("mixtures", "pictures", "later"),
+        ("mixtures", "images", "later"),
         ("sources", "name", "My-Source"),
         ("sources", "records", "mine.json"),  # a wrong type
         ("sources", "records", []),
@@ -252,12 +252,12 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
         ("sources", "files.0.path", "./"),
         ("sources", "image_prefix", "/birds/"),
         ("sources", "image_prefix", "~/birds/"),
-        ("pictures", "folders.0.path", "/birds"),
-        ("pictures", "folders.0.path", "."),
-        ("pictures", "folders.0.path", "~"),
-        ("pictures", "folders.0.inside", "/home/ann/photos"),
-        ("pictures", "folders.0.inside", "~/photos"),
-        ("pictures", "folders.0.inside", "photos/../.."),
+        ("images", "folders.0.path", "/birds"),
+        ("images", "folders.0.path", "."),
+        ("images", "folders.0.path", "~"),
+        ("images", "folders.0.inside", "/home/ann/photos"),
+        ("images", "folders.0.inside", "~/photos"),
+        ("images", "folders.0.inside", "photos/../.."),
     ],
 )
 def test_a_document_that_must_fail_names_file_and_field(
@@ -349,9 +349,9 @@ def test_yaml_that_is_no_json_is_an_error_that_names_the_file(text: str, tmp_pat
 
 
 def test_spellings_of_one_place_are_one_manifest(tmp_path: Path) -> None:
-    plain = load(written(tmp_path, "pictures", PICTURES), ImageCollection)
+    plain = load(written(tmp_path, "images", IMAGES), ImageCollection)
     folders = [{"path": "./birds/", "inside": ".//photos/"}]
-    odd = load(written(tmp_path, "pictures", {**PICTURES, "folders": folders}), ImageCollection)
+    odd = load(written(tmp_path, "images", {**IMAGES, "folders": folders}), ImageCollection)
     assert odd == plain
     assert model_digest(odd) == model_digest(plain)
     prefixed = load(written(tmp_path, "sources", {**SOURCE, "image_prefix": "./a//b/"}), Source)
@@ -364,7 +364,7 @@ def test_the_place_of_a_field_is_found_or_that_of_what_it_would_stand_in(tmp_pat
     assert spot_of(path, "folders", 1, "inside") == (5, 5)
     assert spot_of(path, "folders", 0, "inside") == (3, 5)
     assert spot_of(path, "folders", 7, "inside") == (2, 1)
-    assert spot_of(path, "pictures") == (1, 1)
+    assert spot_of(path, "images") == (1, 1)
 
 
 def test_a_manifest_is_called_by_its_name(tmp_path: Path) -> None:

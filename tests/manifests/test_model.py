@@ -106,7 +106,7 @@ def test_the_family_stands_on_three_language_models(
         assert weights is not None and weights.revision is not None
 
 
-def test_pictures_of_196_pixels_are_196_tokens() -> None:
+def test_images_of_196_pixels_are_196_tokens() -> None:
     document = yaml.safe_load((MANIFESTS / "imp-3b.yaml").read_text(encoding="utf-8"))
     smaller = {**document, "image_size": 196}
     assert Model.model_validate_json(json.dumps(smaller), strict=True).image_tokens == 196
@@ -194,7 +194,7 @@ def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_pat
         ),
         ("stages.projector.lora", LORA, "lora: adapts a language model that `trains` already"),
         ("tokenizer", ..., "tokenizer: a language model without weights brings none"),
-        ("max_length", 4, "max_length: the picture alone takes 4 tokens"),
+        ("max_length", 4, "max_length: the image alone takes 4 tokens"),
         ("stages", {}, "stages: there must be one at least"),
         ("language_model.weights", {"hub": "a/b"}, "`hub` and `revision` go together"),
         ("language_model.weights", {}, "give either `hub` with its `revision`, or `folder`"),

@@ -376,9 +376,9 @@ PATH_FIELDS = {
     "records": (Source, {"layout": "llava", "records": [...]}),
     "held_out": (Source, {"layout": "llava", "records": ["a"], "held_out": ...}),
     "image_prefix": (Source, {"layout": "llava", "records": ["a"], "image_prefix": ...}),
-    "picture_paths": (
+    "image_paths": (
         Benchmark,
-        {"id_files": [], "id_pattern": "x", "pictures": [], "picture_paths": [...]},
+        {"id_files": [], "id_pattern": "x", "images": [], "image_paths": [...]},
     ),
 }
 
@@ -398,7 +398,7 @@ def test_no_field_leads_out_of_the_folder_it_counts_from(
     field: str, path: str, tmp_path: Path
 ) -> None:
     model, template = PATH_FIELDS[field]
-    stated = filled(template, path + "/{id}" * (field == "picture_paths"))
+    stated = filled(template, path + "/{id}" * (field == "image_paths"))
     text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
     file = written(tmp_path, text, "birds.yaml")
     with pytest.raises(UserError) as error:
@@ -415,7 +415,7 @@ def test_names_that_only_remind_of_a_way_out_are_legal(
     field: str, path: str, tmp_path: Path
 ) -> None:
     model, template = PATH_FIELDS[field]
-    stated = filled(template, path + "/{id}" * (field == "picture_paths"))
+    stated = filled(template, path + "/{id}" * (field == "image_paths"))
     text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
     assert load(written(tmp_path, text, "birds.yaml"), model)
 
@@ -423,11 +423,11 @@ def test_names_that_only_remind_of_a_way_out_are_legal(
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("picture_paths", ["a/{id.__class__}.png"], "must have {id} where the id goes"),
-        ("picture_paths", ["a/{0}.png"], "must have {id} where the id goes"),
-        ("picture_paths", ["a/{id:>999999999}.png"], "must have {id} where the id goes"),
-        ("picture_paths", ["a/1.png"], "must have {id} where the id goes"),
-        ("picture_paths", [], "at least 1 item"),
+        ("image_paths", ["a/{id.__class__}.png"], "must have {id} where the id goes"),
+        ("image_paths", ["a/{0}.png"], "must have {id} where the id goes"),
+        ("image_paths", ["a/{id:>999999999}.png"], "must have {id} where the id goes"),
+        ("image_paths", ["a/1.png"], "must have {id} where the id goes"),
+        ("image_paths", [], "at least 1 item"),
         ("id_pattern", "[0-9", "is no regular expression"),
         ("id_pattern", "(a)(b)", "has several groups"),
     ],
@@ -435,7 +435,7 @@ def test_names_that_only_remind_of_a_way_out_are_legal(
 def test_a_benchmarks_expressions_are_checked(
     field: str, value: Any, said: str, tmp_path: Path
 ) -> None:
-    stated = {"id_files": [], "id_pattern": "x", "pictures": [], "picture_paths": ["{id}"]}
+    stated = {"id_files": [], "id_pattern": "x", "images": [], "image_paths": ["{id}"]}
     text = yaml.safe_dump({"name": "quiz", **PUBLISHED, **stated, field: value})
     with pytest.raises(UserError) as error:
         load(written(tmp_path, text, "quiz.yaml"), Benchmark)
@@ -480,15 +480,15 @@ def test_two_files_of_one_place_are_an_error(paths: list[str], said: str, tmp_pa
 
 def test_manifests_that_share_a_folder_state_a_file_alike(world: World) -> None:
     file = {"path": "birds.zip", "url": "https://e.org/1"}
-    source = {**PUBLISHED, "layout": "llava", "records": ["*.json"], "pictures": ["birds"]}
+    source = {**PUBLISHED, "layout": "llava", "records": ["*.json"], "images": ["birds"]}
     world.manifest("sources", "birds", **source, files=[file])
     folders = [{"path": "birds", "file": "birds.zip"}]
-    world.manifest("pictures", "birds", **PUBLISHED, folders=folders, files=[file])
+    world.manifest("images", "birds", **PUBLISHED, folders=folders, files=[file])
     parts = [{"source": "birds", "quota": 1, "group": "All"}]
     mixture = world.manifest("mixtures", "small", title="A", seed=1, parts=parts)
     assert load_recipe(mixture)
     other = {**file, "url": "https://e.org/2"}
-    path = world.manifest("pictures", "birds", **PUBLISHED, folders=folders, files=[other])
+    path = world.manifest("images", "birds", **PUBLISHED, folders=folders, files=[other])
     with pytest.raises(UserError) as error:
         load_recipe(mixture)
     assert error.value.where == str(path)

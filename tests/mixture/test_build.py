@@ -65,18 +65,18 @@ def test_datasets_opens_it_with_its_features(album: Path) -> None:
     }
 
 
-def test_a_sample_has_the_digest_and_size_of_its_picture_and_its_source_s_licence(
+def test_a_sample_has_the_digest_and_size_of_its_image_and_its_source_s_licence(
     album: Path,
 ) -> None:
     raw = album.parent.parent / "raw" / "photos" / "loose"
     for row in load_from_disk(str(album)):
-        picture = (row["image_sha256"], row["image_width"], row["image_height"])
+        image = (row["image_sha256"], row["image_width"], row["image_height"])
         if row["image"] is None:
-            assert picture == (None, None, None)
+            assert image == (None, None, None)
         else:
             content = (raw / row["image"].removeprefix("photos/")).read_bytes()
             digest = hashlib.sha256(content).hexdigest()
-            assert picture == (digest, 96, 72)
+            assert image == (digest, 96, 72)
         assert row["license"] == ("CC-BY-4.0" if row["source"] == "chats" else "CC0-1.0")
 
 

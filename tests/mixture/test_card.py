@@ -118,29 +118,29 @@ def test_each_source_s_licence_is_told(card: str) -> None:
 def test_what_was_kept_out_is_told(card: str) -> None:
     text = " ".join(card.split())
     assert "* **captions** of captions: 3 records. They are not wanted." in text
-    assert "* **quiz**: 1 pictures by id, 1 of them also by their bytes" in text
+    assert "* **quiz**: 1 images by id, 1 of them also by their bytes" in text
     assert "within 10 of 64 bits" in text
     assert "What was not checked" not in text
 
 
 def test_how_well_altered_copies_are_known_again_is_told(card: str) -> None:
     told = card.partition("### How well quiz is known again")[2].partition("\n## ")[0]
-    assert "1 of its pictures were altered" in told
-    assert "Of 0 pairs of a\ncopy and another picture, 0 match" in told
+    assert "1 of its images were altered" in told
+    assert "Of 0 pairs of a\ncopy and another image, 0 match" in told
     rows = dict(line.strip("| ").split(" | ") for line in told.splitlines() if line[:2] == "| ")
     assert (rows["PNG"], rows["mirrored"], len(rows)) == ("100.0", "0.0", len(ALTERATIONS) + 1)
 
 
-def test_deferred_pictures_are_told_at_once(world: World) -> None:
+def test_deferred_images_are_told_at_once(world: World) -> None:
     lay_album(world)
-    run(world.build(ALBUM_QUOTAS, **{**ALBUM_RULES, "pictures": "deferred"}))
+    run(world.build(ALBUM_QUOTAS, **{**ALBUM_RULES, "images": "deferred"}))
     text = (world.data.mixture("small") / "README.md").read_text()
     before, after = text.split("> **What was not checked**")
     assert "## " not in before
     told = after[: after.index("## Composition")]
     assert told.count("> * ") == 4
-    assert "> * Pictures were deferred: none was opened.\n" in told
-    assert "* **quiz**: 1 pictures by id. Each dropped record" in text
+    assert "> * Images were deferred: none was opened.\n" in told
+    assert "* **quiz**: 1 images by id. Each dropped record" in text
 
 
 def test_all_but_its_end_is_a_pure_function_of_mixture_json(
@@ -166,7 +166,7 @@ def test_what_a_source_leaves_unconfirmed_and_where_records_come_from_is_told(
     records = [record(1, "coco/1.jpg"), record(2), record(3)]
     open_question = ["That it is so."]
     world.source("mixed", records, subsets="mix665k", unverified=open_question)
-    run(world.build({"mixed": 3}, pictures="deferred"))
+    run(world.build({"mixed": 3}, images="deferred"))
     text = (world.data.mixture("small") / "README.md").read_text()
     assert "* mixed: That it is so.\n" in text
     assert "`mixed` by origin: llava_instruct 1, sharegpt 2.\n" in text

@@ -1,4 +1,4 @@
-"""What a mixture says twice: pictures that look alike, and questions answered in two ways."""
+"""What a mixture says twice: images that look alike, and questions answered in two ways."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from imp_data.images.clusters import clusters, pairs, united
 from imp_data.images.fingerprint_cache import hash_image_paths
 from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.duplicates.conflicting_answers import contradictions
-from imp_data.mixture.duplicates.image_clusters import alike_pictures, hashes_of, same_pictures
+from imp_data.mixture.duplicates.image_clusters import alike_images, hashes_of, same_images
 from imp_data.mixture.duplicates.qa_pairs import (
     Exchanges,
     Rows,
@@ -143,10 +143,10 @@ def texts(normalised: Any, *values: str) -> list[str]:
     return pl.DataFrame({"text": values}).select(normalised(pl.col("text"))).to_series().to_list()
 
 
-def test_a_picture_is_the_same_by_path_or_by_bytes_whichever_is_known() -> None:
+def test_a_image_is_the_same_by_path_or_by_bytes_whichever_is_known() -> None:
     image = np.array([5, 5, 6, 7, 0, 8], np.uint64)
     sha256 = np.array([1, 0, 1, 2, 0, 0], np.uint64)
-    found = same_pictures(Rows(image, sha256, np.zeros(6, np.int32), (("s", ""),)))
+    found = same_images(Rows(image, sha256, np.zeros(6, np.int32), (("s", ""),)))
     assert found[0] == found[1] == found[2]
     assert len({found[0], found[3], found[5]}) == 3
     assert found[4] == -1
@@ -167,14 +167,14 @@ COLOUR = f"<image>\n{SPOKEN}"
 
 @pytest.fixture
 def built(world: World) -> World:
-    """Two sources: the same pictures again, one saved anew, one turned, and some disagreement."""
+    """Two sources: the same images again, one saved anew, one turned, and some disagreement."""
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = photo(4).transpose(Image.Transpose.ROTATE_90)
     shown = {f"{n}.png": encoded(photo(n)) for n in range(5)}
     shown |= {"copy.png": shown["0.png"], "soft.jpg": encoded(photo(1), "JPEG", quality=40)}
     shown["turned.png"] = encoded(turned, exif=exif)
-    world.pictures("photos", shown, path="photos")
+    world.images("photos", shown, path="photos")
     first = [
         asked("red", "photos/0.png", (COLOUR, "Red."), ("Is it open?", "No")),
         asked("long", "photos/0.png", (COLOUR, "It seems to be of some green colour.")),
@@ -192,8 +192,8 @@ def built(world: World) -> World:
         asked("other", "photos/3.png", ("<image>\nWhere is it?", "[0.11, 0.20, 0.30, 0.40]")),
         asked("turned", "photos/turned.png", (COLOUR, "White")),
     ]
-    world.source("first", first, pictures=["photos"])
-    world.source("second", second, pictures=["photos"])
+    world.source("first", first, images=["photos"])
+    world.source("second", second, images=["photos"])
     run(world.build({"first": 9, "second": 9}))
     return world
 
@@ -203,18 +203,18 @@ def told(world: World, **options: Any) -> dict[str, Any]:
     return report(world.data.mixture("small"), files, **options)
 
 
-def test_the_same_picture_under_two_sources_or_paths_is_counted(built: World) -> None:
+def test_the_same_image_under_two_sources_or_paths_is_counted(built: World) -> None:
     found = told(built)
-    assert (found["samples"], found["pictures"]) == (13, 7)
-    assert found["same_picture"]["by_sources"] == [
-        {"sources": ["first", "second"], "pictures": 2},
-        {"sources": ["second", "second"], "pictures": 1},
+    assert (found["samples"], found["images"]) == (13, 7)
+    assert found["same_image"]["by_sources"] == [
+        {"sources": ["first", "second"], "images": 2},
+        {"sources": ["second", "second"], "images": 1},
     ]
 
 
-def test_pictures_that_look_alike_form_clusters_counted_by_pair_of_sources(built: World) -> None:
+def test_images_that_look_alike_form_clusters_counted_by_pair_of_sources(built: World) -> None:
     found = told(built, max_bits=6)["alike"]
-    assert (found["clusters"], found["pictures"]) == (2, 4)
+    assert (found["clusters"], found["images"]) == (2, 4)
     assert found["by_sources"] == [{"sources": ["first", "second"], "clusters": 2}]
     assert {frozenset(some["images"]) for some in found["listed"]} == {
         frozenset({"photos/1.png", "photos/soft.jpg"}),
@@ -222,7 +222,7 @@ def test_pictures_that_look_alike_form_clusters_counted_by_pair_of_sources(built
     }
 
 
-def test_one_question_on_one_picture_with_two_answers_is_a_contradiction(built: World) -> None:
+def test_one_question_on_one_image_with_two_answers_is_a_contradiction(built: World) -> None:
     found = told(built)["contradictions"]
     assert found["questions"] == 1
     (conflict,) = found["listed"]
@@ -242,7 +242,7 @@ SAID = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2
 def test_every_exchange_that_another_contradicts_is_found_and_no_other(
     said: list[tuple[int, int, int]], at_once: int
 ) -> None:
-    picture, question, answer = np.array(said, np.int64).reshape(-1, 3).T
+    image, question, answer = np.array(said, np.int64).reshape(-1, 3).T
     exchanges = Exchanges(
         np.arange(len(said), dtype=np.int32), question.astype(np.uint64), answer.astype(np.uint64)
     )
@@ -250,14 +250,14 @@ def test_every_exchange_that_another_contradicts_is_found_and_no_other(
     rows = Rows(names, names, np.zeros(len(said), np.int32), (("s", ""),))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imp_data.mixture.duplicates.conflicting_answers._AT_ONCE", at_once)
-        found = contradictions(exchanges, rows, picture)
+        found = contradictions(exchanges, rows, image)
     expected = [
         n
         for n, (p, q, a) in enumerate(said)
         if any((p, q) == (p2, q2) and a != a2 for p2, q2, a2 in said)
     ]
     assert sorted(found["row"].to_list()) == expected
-    groups = {(picture[row], question[row]) for row in expected}
+    groups = {(image[row], question[row]) for row in expected}
     assert found["group"].n_unique() == len(groups)
 
 
@@ -280,7 +280,7 @@ def test_groups_looked_at_some_at_a_time_give_the_same_report(
     rows_at_once: int, built: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = told(built, max_bits=6)
-    assert whole["alike"]["clusters"] > 1 and whole["same_picture"]["by_sources"]
+    assert whole["alike"]["clusters"] > 1 and whole["same_image"]["by_sources"]
     monkeypatch.setattr("imp_data.mixture.duplicates.analysis._ROWS_AT_ONCE", rows_at_once)
     assert told(built, max_bits=6) == whole
 
@@ -291,7 +291,7 @@ def test_the_same_mixture_gives_the_same_report(built: World) -> None:
 
 def test_without_fingerprints_bytes_and_questions_are_compared_all_the_same(built: World) -> None:
     found = report(built.data.mixture("small"), [])
-    assert found["same_picture"] == told(built)["same_picture"]
+    assert found["same_image"] == told(built)["same_image"]
     assert found["contradictions"] == told(built)["contradictions"]
     assert (found["alike"]["clusters"], found["alike"]["listed"]) == (0, [])
 
@@ -308,23 +308,23 @@ def test_a_mixture_of_text_alone_has_no_neighbours(world: World) -> None:
     world.source("chats", [asked(name, None, (SPOKEN, name)) for name in ("yes", "no")])
     run(world.build({"chats": 2}))
     found = report(world.data.mixture("small"), [world.data.fingerprints("small", "chats")])
-    assert (found["samples"], found["pictures"], found["contradictions"]["questions"]) == (2, 0, 0)
+    assert (found["samples"], found["images"], found["contradictions"]["questions"]) == (2, 0, 0)
 
 
-def test_pictures_no_file_knows_belong_to_no_cluster() -> None:
+def test_images_no_file_knows_belong_to_no_cluster() -> None:
     names = hash_image_paths(["a", None])
     rows = Rows(names, np.zeros(2, np.uint64), np.zeros(2, np.int32), (("s", ""),))
-    picture = same_pictures(rows)
-    assert alike_pictures(picture, hashes_of(rows, picture, []), 4).tolist() == [-1, -1]
+    image = same_images(rows)
+    assert alike_images(image, hashes_of(rows, image, []), 4).tolist() == [-1, -1]
 
 
 def test_flat_images_are_alike_by_their_bytes_alone(world: World) -> None:
     shown = {f"{n}.png": encoded(Image.new("RGB", (60, 40), (n, n, n))) for n in (0, 128, 255)}
-    world.pictures("photos", {**shown, "copy.png": shown["0.png"]}, path="photos")
+    world.images("photos", {**shown, "copy.png": shown["0.png"]}, path="photos")
     names = ["0.png", "128.png", "255.png", "copy.png"]
     rows = [asked(name, f"photos/{name}", (COLOUR, "Red")) for name in names]
-    world.source("first", rows, pictures=["photos"])
+    world.source("first", rows, images=["photos"])
     run(world.build({"first": 4}))
     files = [world.data.fingerprints("small", "first")]
     found = report(world.data.mixture("small"), files, max_bits=4)
-    assert (found["pictures"], found["alike"]["clusters"]) == (3, 0)
+    assert (found["images"], found["alike"]["clusters"]) == (3, 0)

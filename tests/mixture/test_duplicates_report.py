@@ -18,14 +18,14 @@ QUOTAS = {"ours": 4, "theirs": 4}
 
 @pytest.fixture
 def told(world: World) -> World:
-    """Two sources on one picture who disagree, and a picture that one of them has saved again."""
+    """Two sources on one image who disagree, and an image that one of them has saved again."""
     shown = {"1.png": encoded(photo(1)), "2.png": encoded(photo(2))}
     shown["2.jpg"] = encoded(photo(2), "JPEG", quality=60)
-    world.pictures("photos", shown, path="photos")
+    world.images("photos", shown, path="photos")
     ours = [record("a", "photos/1.png", "A cat."), record("b", "photos/2.png", "A tree | a bush")]
-    world.source("ours", ours, pictures=["photos"])
+    world.source("ours", ours, images=["photos"])
     theirs = [record("c", "photos/1.png", "A dog."), record("d", "photos/2.jpg", "A thing.")]
-    world.source("theirs", theirs, pictures=["photos"])
+    world.source("theirs", theirs, images=["photos"])
     return world
 
 
@@ -42,18 +42,18 @@ def ids(found: dict[str, Any]) -> dict[str, list[str]]:
 
 def test_it_names_clusters_by_size_and_the_samples_that_disagree(told: World) -> None:
     found = built_report(told, near_duplicates={"max_distance_bits": 6})
-    assert found["alike"]["by_size"] == [{"pictures": 2, "clusters": 1}]
-    assert found["alike"]["shared"] == found["same_picture"]["shared"] == 1
+    assert found["alike"]["by_size"] == [{"images": 2, "clusters": 1}]
+    assert found["alike"]["shared"] == found["same_image"]["shared"] == 1
     assert ids(found) == {"cat": ["ours"], "dog": ["theirs"]}
     assert found["not_checked"] == []
-    assert (found["samples"], found["pictures"]) == (4, 3)
+    assert (found["samples"], found["images"]) == (4, 3)
 
 
 def test_as_a_page_it_has_the_same_and_its_tables_hold(told: World) -> None:
     found = built_report(told, near_duplicates={"max_distance_bits": 6})
     page = (told.data.reports("small") / "neighbours.md").read_text()
     assert page == markdown(found)
-    assert "1 picture shared by sources, 1 cluster of look-alikes, 1 question answered" in page
+    assert "1 image shared by sources, 1 cluster of look-alikes, 1 question answered" in page
     for section in sections(found):
         assert {len(row) for row in section.rows} <= {len(section.header)}
     bars = [line.count("|") for line in page.splitlines() if line.startswith("|")]
@@ -85,11 +85,11 @@ def test_to_ignore_them_leaves_no_asset_and_no_word_in_the_card(told: World) -> 
     assert verify(folder) == []
 
 
-def test_where_pictures_are_deferred_it_says_what_is_not_known(told: World) -> None:
-    found = built_report(told, pictures="deferred")
+def test_where_images_are_deferred_it_says_what_is_not_known(told: World) -> None:
+    found = built_report(told, images="deferred")
     assert found["not_checked"] == [
-        "Pictures were deferred, so the same picture is told by its path alone.",
-        "Which pictures look alike is not known, for want of their fingerprints.",
+        "Images were deferred, so the same image is told by its path alone.",
+        "Which images look alike is not known, for want of their fingerprints.",
     ]
     assert ids(found) == {"cat": ["ours"], "dog": ["theirs"]}
     card = (told.data.mixture("small") / "README.md").read_text().split("## Said twice")[1]
@@ -125,7 +125,7 @@ def test_a_report_of_another_mixture_is_not_taken_for_this_one_s(told: World) ->
     path.write_text(path.read_text().replace(stored(path.parent)["digest"], "0" * 64))
     found = neighbours(told.data.mixture("small"), [])
     assert found["not_checked"] == [
-        "Which pictures look alike is not known, for want of their fingerprints."
+        "Which images look alike is not known, for want of their fingerprints."
     ]
 
 

@@ -39,7 +39,7 @@ def test_a_kept_record_is_told_with_its_place_and_its_text(album: Path) -> None:
     assert explain(album, identity) == [life]
 
 
-def test_a_record_without_a_picture_is_text_alone(album: Path) -> None:
+def test_a_record_without_a_image_is_text_alone(album: Path) -> None:
     assert lines(album, "t1")[2].endswith("of the mixture, text alone")
 
 
@@ -61,7 +61,7 @@ def test_a_dropped_record_is_told_why_and_on_what_evidence(album: Path) -> None:
     ]
     told = {life.row["reason"]: life.lines()[2] for life in explain(album, "x")}
     pair = told["benchmark_hash"]
-    assert pair.startswith("  dropped in stage screened: benchmark_hash. The picture looks like a ")
+    assert pair.startswith("  dropped in stage screened: benchmark_hash. The image looks like a ")
     for evidence in ("benchmark: quiz", "id: 00000000000000aa", "image: photos/again.jpg"):
         assert f"\n    {evidence}" in pair
     assert told["image_missing"].endswith("not there.\n    image: photos/missing.png")
@@ -81,7 +81,7 @@ def test_an_upstream_id_tells_the_lives_of_all_that_bear_it(album: Path) -> None
     assert explain(album, f"{first}~2") == repeats[1:]
 
 
-def test_questions_on_one_picture_share_their_sample(album: Path) -> None:
+def test_questions_on_one_image_share_their_sample(album: Path) -> None:
     identity = id_of(album, "pages")
     lives = explain(album, identity)
     assert [life.row["upstream_id"] for life in lives] == ["10", "11"]

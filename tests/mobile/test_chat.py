@@ -22,8 +22,8 @@ NOWHERE = Path("nowhere.sock")
 ABOUT = About("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
 
 
-def squared(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB").resize((56, 56), Image.Resampling.BICUBIC)
+def squared(image: Image.Image) -> Image.Image:
+    return image.convert("RGB").resize((56, 56), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def chat(llama: StandIn) -> Iterator[httpx.Client]:
         yield client
 
 
-def data_url(picture: Image.Image, kind: str = "PNG") -> str:
+def data_url(image: Image.Image, kind: str = "PNG") -> str:
     out = io.BytesIO()
-    picture.save(out, kind)
+    image.save(out, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
@@ -70,14 +70,14 @@ def test_a_question_reaches_the_model_and_its_answer_comes_back(
     assert llama.asked == [body]
 
 
-def test_a_picture_arrives_squared_before_its_text_with_the_newline_of_training(
+def test_a_image_arrives_squared_before_its_text_with_the_newline_of_training(
     chat: httpx.Client, llama: StandIn
 ) -> None:
     wide = Image.new("RGB", (160, 40), "red")
     ask(chat, question("What colour?", shown(data_url(wide, "JPEG"))))
-    picture, text = llama.asked[0]["messages"][0]["content"]
+    image, text = llama.asked[0]["messages"][0]["content"]
     assert text == {"type": "text", "text": "\nWhat colour?"}
-    sent = base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    sent = base64.b64decode(image["image_url"]["url"].removeprefix("data:image/png;base64,"))
     seen = Image.open(io.BytesIO(sent))
     assert (seen.format, seen.size) == ("PNG", (56, 56))
 
@@ -139,7 +139,7 @@ def test_who_stops_listening_stops_the_model(chat: httpx.Client, llama: StandIn)
         ("data:image/heic;base64,AAAAGGZ0eXBoZWljAAAAAA==", "cannot be read as an image (HEIC)"),
     ],
 )
-def test_what_is_no_picture_is_refused_and_never_fetched(
+def test_what_is_no_image_is_refused_and_never_fetched(
     chat: httpx.Client, llama: StandIn, url: str, says: str
 ) -> None:
     answer = ask(chat, question("What is it?", shown(url)))
@@ -230,7 +230,7 @@ def test_every_file_that_the_page_names_is_there_and_nothing_else_is_loaded(
 ) -> None:
     page = chat.get("/")
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    names = ("chat.css", "chat.js", "log.js", "model.js", "pictures.js", "conversations.js")
+    names = ("chat.css", "chat.js", "log.js", "model.js", "images.js", "conversations.js")
     assert [chat.get(f"/{name}").status_code for name in names] == [200] * len(names)
     assert "http" not in page.text
 
@@ -269,7 +269,7 @@ def test_a_persons_file_is_squared_as_people_see_it(chat: httpx.Client, orientat
         if ImageOps.exif_transpose(Image.open(out)).tobytes() == upright.tobytes():
             break
     found = chat.post("/v1/image", content=out.getvalue()).json()
-    data = found["picture"].removeprefix("data:image/png;base64,")
+    data = found["image"].removeprefix("data:image/png;base64,")
     seen = Image.open(io.BytesIO(base64.b64decode(data)))
     assert found["aspect"] == 2
     assert seen.tobytes() == squared(upright).tobytes()

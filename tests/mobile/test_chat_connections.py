@@ -33,8 +33,8 @@ ABOUT = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
 BODY = json.dumps({"messages": [HELLO]}).encode()
 
 
-def squared(picture: Image.Image) -> Image.Image:
-    return picture.resize((14, 14))
+def squared(image: Image.Image) -> Image.Image:
+    return image.resize((14, 14))
 
 
 @pytest.fixture

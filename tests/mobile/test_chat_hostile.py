@@ -15,8 +15,8 @@ REQUESTS = list(hostile_requests())
 SECRETS = (str(Path(__file__).parents[2]), ".py", ".gguf", ".sock", "Traceback", "object at 0x")
 
 
-def squared(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB").resize((14, 14))
+def squared(image: Image.Image) -> Image.Image:
+    return image.convert("RGB").resize((14, 14))
 
 
 @pytest.fixture(scope="module")

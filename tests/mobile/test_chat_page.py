@@ -73,11 +73,11 @@ class Page:
         if self.find("#short").is_selected() != short:
             self.find("#shortly").click()
 
-    def attach(self, picture: Path) -> None:
-        self.find("#file").send_keys(str(picture))
+    def attach(self, image: Path) -> None:
+        self.find("#file").send_keys(str(image))
         wait_for(lambda: self.find("#attached").is_displayed())
 
-    def sent_picture(self) -> Image.Image:
+    def sent_image(self) -> Image.Image:
         part = self.llama.asked[-1]["messages"][-1]["content"][0]
         data = part["image_url"]["url"].partition(",")[2]
         return Image.open(io.BytesIO(base64.b64decode(data)))
@@ -94,8 +94,8 @@ def wait_for(what: Callable[[], Any], seconds: float = 15) -> Any:
     return answer
 
 
-def squared(picture: Image.Image) -> Image.Image:
-    return picture.convert("RGB").resize((56, 56), Image.Resampling.BICUBIC)
+def squared(image: Image.Image) -> Image.Image:
+    return image.convert("RGB").resize((56, 56), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -143,19 +143,19 @@ def page(
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """A picture twice as wide as high: red on the left, blue on the right."""
-    picture = Image.new("RGB", (400, 200), "red")
-    picture.paste("blue", (200, 0, 400, 200))
-    picture.save(tmp_path / "wide.png")
+    """An image twice as wide as high: red on the left, blue on the right."""
+    image = Image.new("RGB", (400, 200), "red")
+    image.paste("blue", (200, 0, 400, 200))
+    image.save(tmp_path / "wide.png")
     return tmp_path / "wide.png"
 
 
-def test_a_picture_and_a_question_get_an_answer_with_its_speed(page: Page, wide: Path) -> None:
+def test_a_image_and_a_question_get_an_answer_with_its_speed(page: Page, wide: Path) -> None:
     page.attach(wide)
     page.ask("What is it?")
     assert page.heard() == ANSWER
     assert "12.8 tokens/s · first after " in page.find(".assistant .speed").text
-    seen = page.sent_picture()
+    seen = page.sent_image()
     assert seen.size == (56, 56)
     assert (seen.getpixel((10, 28)), seen.getpixel((45, 28))) == ((255, 0, 0), (0, 0, 255))
     shown = page.find(".user .shown").rect
@@ -235,7 +235,7 @@ def test_a_photo_is_decoded_where_training_decodes_and_stands_upright(
     page.attach(tmp_path / "photo.jpg")
     page.ask("What is it?")
     page.heard()
-    seen = page.sent_picture().convert("RGB")
+    seen = page.sent_image().convert("RGB")
     upper, lower = seen.getpixel((28, 10)), seen.getpixel((28, 45))
     assert upper[0] > 200 > 50 > upper[2] and lower[2] > 200 > 50 > lower[0]  # type: ignore[index]
     shown = page.find(".user .shown").rect
@@ -262,7 +262,7 @@ def test_a_kind_that_the_server_does_not_read_goes_there_as_the_browser_sees_it(
     wait_for(lambda: page.find("#attached").is_displayed())
     page.ask("What is it?")
     page.heard()
-    assert page.sent_picture().convert("RGB").getpixel((28, 28)) == (0, 0, 255)
+    assert page.sent_image().convert("RGB").getpixel((28, 28)) == (0, 0, 255)
 
 
 def test_stop_ends_the_answer_and_keeps_what_was_said(page: Page) -> None:
@@ -274,7 +274,7 @@ def test_stop_ends_the_answer_and_keeps_what_was_said(page: Page) -> None:
     assert page.find(".assistant .speed").text == "stopped"
 
 
-def test_a_picture_is_dropped_or_pasted(page: Page) -> None:
+def test_a_image_is_dropped_or_pasted(page: Page) -> None:
     for event in ("drop", "paste"):
         page.script(
             """
@@ -298,8 +298,8 @@ def test_a_picture_is_dropped_or_pasted(page: Page) -> None:
         assert not page.find("#attached").is_displayed()
 
 
-def test_a_file_that_is_no_picture_is_told_so(page: Page, tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+def test_a_file_that_is_no_image_is_told_so(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
     page.find("#file").send_keys(str(tmp_path / "broken.png"))
     wait_for(lambda: page.texts("[role=alert]"))
     assert page.texts("[role=alert]")[0].startswith("broken.png is damaged")

@@ -53,8 +53,8 @@ def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str
             process.kill()
 
 
-def test_openais_client_asks_about_a_picture_and_ctrl_c_ends_it(exported: Path) -> None:
-    data = base64.b64encode(png(drawn_cases()[0].picture)).decode()
+def test_openais_client_asks_about_a_image_and_ctrl_c_ends_it(exported: Path) -> None:
+    data = base64.b64encode(png(drawn_cases()[0].image)).decode()
     content = [
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
@@ -66,7 +66,7 @@ def test_openais_client_asks_about_a_picture_and_ctrl_c_ends_it(exported: Path) 
         asked = {"role": "user", "content": content}
         said = client.chat.completions.create(model="any", messages=[asked], max_tokens=6)  # type: ignore[list-item]
         assert said.usage is not None and said.usage.completion_tokens in range(1, 7)
-        # The picture's tokens are in the prompt: it was not passed over.
+        # The image's tokens are in the prompt: it was not passed over.
         assert said.usage.prompt_tokens > (SIZE // 14) ** 2
     assert process.returncode == 0
 

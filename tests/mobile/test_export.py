@@ -218,15 +218,15 @@ def test_ggml_s_own_python_quantizer_gives_the_same_bytes() -> None:
 
 
 def test_a_square_of_the_right_size_stays_as_it_is() -> None:
-    picture = Image.effect_noise((56, 56), 90).convert("RGB")
-    assert squared(picture, 56) is not None
-    assert squared(picture, 56).tobytes() == picture.tobytes()
+    image = Image.effect_noise((56, 56), 90).convert("RGB")
+    assert squared(image, 56) is not None
+    assert squared(image, 56).tobytes() == image.tobytes()
 
 
 def test_square_squeezes_and_pad_puts_on_grey() -> None:
-    picture = Image.new("RGB", (40, 20), (255, 0, 0))
-    assert squared(picture, 20).getpixel((10, 0)) == (255, 0, 0)
-    assert squared(picture, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
+    image = Image.new("RGB", (40, 20), (255, 0, 0))
+    assert squared(image, 20).getpixel((10, 0)) == (255, 0, 0)
+    assert squared(image, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
 
 
 def changed(model: Path, out: Path, **changes: Any) -> Path:

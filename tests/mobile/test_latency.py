@@ -45,7 +45,7 @@ def test_the_protocol_is_the_paper_s(exported: Path) -> None:
     report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
     large, small = report.rows
     assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
-    assert (large.picture_tokens, small.picture_tokens) == (16, 4)
+    assert (large.image_tokens, small.image_tokens) == (16, 4)
     assert (large.answer_tokens, small.answer_tokens) == (64, 64)
     # Words that come to 41 tokens or a few more.
     assert 41 <= large.prompt_tokens == small.prompt_tokens < 48
@@ -75,7 +75,7 @@ def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
         resolution=196,
         flash_attention=False,
         probed_s={"on": 2, "off": 1},
-        picture_tokens=196,
+        image_tokens=196,
         prompt_tokens=41,
         answer_tokens=64,
         t_ve_s=one,
@@ -113,7 +113,7 @@ def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: fl
     )
     found = _encoding_seconds(task, LOG.replace("{minutes}", minutes))
     assert found == [pytest.approx(seconds)]
-    with pytest.raises(UserError, match="tells of 1 pictures of 2"):
+    with pytest.raises(UserError, match="tells of 1 images of 2"):
         _encoding_seconds(task.model_copy(update={"runs": 1}), LOG.replace("{minutes}", minutes))
 
 
@@ -169,14 +169,14 @@ def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: 
     assert "Q4_K_M + F16" in chart_svg(report)
 
 
-def test_pictures_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
-    wide = drawn_cases()[0].picture
+def test_images_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
+    wide = drawn_cases()[0].image
     assert wide is not None
     wide.save(tmp_path / "mine.png")
     (case,) = given_cases([tmp_path / "mine.png"], "What is it?")
-    assert (case.name, case.picture and case.picture.size) == ("mine.png", (480, 160))
-    (tmp_path / "no.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"no\.png: is no picture"):
+    assert (case.name, case.image and case.image.size) == ("mine.png", (480, 160))
+    (tmp_path / "no.png").write_text("no image")
+    with pytest.raises(UserError, match=r"no\.png: is no image"):
         given_cases([tmp_path / "no.png"], "What is it?")
 
 

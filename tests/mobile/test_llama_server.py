@@ -52,8 +52,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def answer(runtime: Runtime) -> list[int]:
-    prompt = runtime.prompt("What is it?", with_picture=True)
-    return runtime.answer(prompt, drawn_cases()[0].picture, 4).tokens
+    prompt = runtime.prompt("What is it?", with_image=True)
+    return runtime.answer(prompt, drawn_cases()[0].image, 4).tokens
 
 
 def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
@@ -83,7 +83,7 @@ def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
     assert report.runtime == native_version(server)
     assert report.runtime.startswith("llama-server ") and "of unknown" not in report.runtime
     (row,) = report.rows
-    assert (row.picture_tokens, row.answer_tokens) == (16, 64)
+    assert (row.image_tokens, row.answer_tokens) == (16, 64)
     assert 0 < row.t_ve_s.median < row.t_total_s.median
     assert row.peak_bytes > row.size_bytes
 

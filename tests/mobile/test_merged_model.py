@@ -127,8 +127,8 @@ def test_a_chat_template_is_found_where_earlier_versions_put_it(
     (copy / "chat_template.jinja").unlink()
     PLACES[place](copy, template)
     assert files_of(copy, tmp_path / "a") == files_of(folders["phi"], tmp_path / "b")
-    asked = Reference(copy).prompt("What is it?", with_picture=True)
-    assert asked == Reference(folders["phi"]).prompt("What is it?", with_picture=True)
+    asked = Reference(copy).prompt("What is it?", with_image=True)
+    assert asked == Reference(folders["phi"]).prompt("What is it?", with_image=True)
 
 
 def test_the_newest_kind_of_file_counts(folders: dict[str, Path], tmp_path: Path) -> None:

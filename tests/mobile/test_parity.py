@@ -80,32 +80,32 @@ def test_a_tokenizer_of_pieces_as_phi_3_s_reads_alike(tmp_path: Path) -> None:
             assert opened.tokens((text,)) == [tokenizer(text)["input_ids"]], text
 
 
-def test_pictures_padded_in_training_are_padded_here(tmp_path: Path) -> None:
+def test_images_padded_in_training_are_padded_here(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", preprocessing="pad")
     assert compared(model, tmp_path / "out").passed
 
 
-def test_the_picture_matters_to_the_answer(phi: Path, tmp_path: Path) -> None:
+def test_the_image_matters_to_the_answer(phi: Path, tmp_path: Path) -> None:
     export(phi, tmp_path, [16], [SIZE])
     with open_runtime(tmp_path, Precision.F16, SIZE, QUIET) as opened:
         wide, tall, *_ = drawn_cases()
-        prompt = opened.prompt("What is it?", with_picture=True)
-        steps = [opened.answer(prompt, case.picture, 1, top=384).steps[0] for case in (wide, tall)]
+        prompt = opened.prompt("What is it?", with_image=True)
+        steps = [opened.answer(prompt, case.image, 1, top=384).steps[0] for case in (wide, tall)]
     shift = [abs(steps[0].logprobs[t] - said) for t, said in steps[1].logprobs.items()]
     assert np.mean(shift) > 0.05
 
 
-def letterboxed(picture: Image.Image, size: int, _how: str) -> Image.Image:
+def letterboxed(image: Image.Image, size: int, _how: str) -> Image.Image:
     """The aspect kept, as llama.cpp would do by itself."""
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((size, size), Image.Resampling.BICUBIC)
     canvas = Image.new("RGB", (size, size), (122, 116, 104))
     canvas.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
     return canvas
 
 
-def as_they_are(picture: Image.Image, _size: int, _how: str) -> Image.Image:
-    return picture.convert("RGB")
+def as_they_are(image: Image.Image, _size: int, _how: str) -> Image.Image:
+    return image.convert("RGB")
 
 
 @pytest.mark.parametrize("spoilt", [letterboxed, as_they_are])

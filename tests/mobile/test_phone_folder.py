@@ -132,8 +132,8 @@ def answer(
     folder: Path, precision: Precision, size: int, question: str = "What is it?", most: int = 12
 ) -> str:
     with open_runtime(folder, precision, size, QUIET) as runtime:
-        prompt = runtime.prompt(question, with_picture=True)
-        return runtime.answer(prompt, drawn_cases()[0].picture, most).text
+        prompt = runtime.prompt(question, with_image=True)
+        return runtime.answer(prompt, drawn_cases()[0].image, most).text
 
 
 def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
@@ -148,8 +148,8 @@ def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Pa
     assert (out / "mobile" / f"vision-Q8_0-{SIZE}.gguf").exists()
     finer = replace(QUIET, vision=Precision.Q8_0)
     with open_runtime(out, Precision.Q4_0, SIZE, finer) as runtime:
-        prompt = runtime.prompt("What is it?", with_picture=True)
-        expected = runtime.answer(prompt, drawn_cases()[0].picture, 12).text
+        prompt = runtime.prompt("What is it?", with_image=True)
+        expected = runtime.answer(prompt, drawn_cases()[0].image, 12).text
     assert answer(out / "mobile", Precision.Q4_0, SIZE) == expected
     with pytest.raises(UserError, match="lists no vision in F16 at 56 pixels; there are"):
         write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.F16)
@@ -158,10 +158,10 @@ def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Pa
 def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
     from openai import OpenAI
 
-    picture = drawn_cases()[0].picture
-    assert picture is not None
+    image = drawn_cases()[0].image
+    assert image is not None
     with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
-        url = "data:image/png;base64," + base64.b64encode(runtime.file_of(picture)).decode()
+        url = "data:image/png;base64," + base64.b64encode(runtime.file_of(image)).decode()
         content: Any = [
             {"type": "image_url", "image_url": {"url": url}},
             {"type": "text", "text": "\nWhat is it?"},
@@ -177,8 +177,8 @@ def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
                 max_tokens=12,
                 temperature=0,
             )
-        prompt = runtime.prompt("What is it?", with_picture=True)
-        assert reply.choices[0].message.content == runtime.answer(prompt, picture, 12).text
+        prompt = runtime.prompt("What is it?", with_image=True)
+        assert reply.choices[0].message.content == runtime.answer(prompt, image, 12).text
 
 
 def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
@@ -216,10 +216,10 @@ def test_a_precision_not_exported_is_told_with_those_that_are(exported: Path) ->
 
 @pytest.mark.skipif(not shutil.which("llama-mtmd-cli"), reason="llama-mtmd-cli on PATH needed")
 def test_the_instructions_for_llama_cpp_run_as_they_stand(phone: Path, tmp_path: Path) -> None:
-    picture = drawn_cases()[0].picture
-    assert picture is not None
+    image = drawn_cases()[0].image
+    assert image is not None
     folder = Path(shutil.copytree(phone, tmp_path / "mobile"))
-    squared(picture, SIZE // 2).save(folder / "picture.png")
+    squared(image, SIZE // 2).save(folder / "image.png")
     code = (folder / "README.md").read_text().split("```sh\n")[1]
     command, _server = code.split("```")[0].split("llama-server")
     told = subprocess.run(
@@ -229,7 +229,7 @@ def test_the_instructions_for_llama_cpp_run_as_they_stand(phone: Path, tmp_path:
         check=True,
         cwd=folder,
     )
-    expected = answer(phone, Precision.Q4_0, SIZE // 2, "Describe the picture.", most=4)
+    expected = answer(phone, Precision.Q4_0, SIZE // 2, "Describe the image.", most=4)
     assert expected and told.stdout.strip().startswith(expected.strip())
 
 
@@ -256,16 +256,16 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_twin(
         export(save_model(tmp_path / "model"), out, [4], [SIZE // 2], text.bytes // parts)
     phone = write_phone_bundle(out, Precision.Q4_0, SIZE // 2)
     assert len(phone.text(Precision.Q4_0).files) >= parts
-    picture = drawn_cases()[0].picture
-    assert picture is not None
-    squared(picture, SIZE // 2).save(tmp_path / "picture.png")
+    image = drawn_cases()[0].image
+    assert image is not None
+    squared(image, SIZE // 2).save(tmp_path / "image.png")
     script = Path(__file__).parents[1] / "llama_node.cjs"
-    command = ["node", script, out / "mobile" / "README.md", tmp_path / "picture.png"]
+    command = ["node", script, out / "mobile" / "README.md", tmp_path / "image.png"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     said = json.loads(told.stdout.splitlines()[-1])["text"]
     # Two builds round activations differently: of random weights four tokens are safely equal.
     assert said.startswith(
-        answer(out / "mobile", Precision.Q4_0, SIZE // 2, "Describe the picture.", most=4)
+        answer(out / "mobile", Precision.Q4_0, SIZE // 2, "Describe the image.", most=4)
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of 196 pixels, trained so or exported so from a model for 384: 196 tokens either way."""
+"""Images of 196 pixels, trained so or exported so from a model for 384: 196 tokens either way."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from imp_data.training.model.merge import merge
 from imp_data.training.model.pretrained import resize_positions
 
 TABLE = "vision.embeddings.position_embedding.weight"
-# A picture's 729 tokens and what is said about it.
+# An image's 729 tokens and what is said about it.
 QUIET = Settings(context=1024, threads=1, exact=True)
 
 
@@ -53,11 +53,11 @@ def exported_table(path: Path) -> Any:
     return found.data
 
 
-def picture_tokens(folder: Path, size: int) -> int:
-    """How many tokens llama.cpp makes of a picture."""
+def image_tokens(folder: Path, size: int) -> int:
+    """How many tokens llama.cpp makes of an image."""
     with open_runtime(folder, Precision.F16, size, QUIET) as runtime:
-        prompt = runtime.prompt("What is it?", with_picture=True)
-        read = runtime.answer(prompt, drawn_cases()[0].picture, 1).timings["prompt_n"]
+        prompt = runtime.prompt("What is it?", with_image=True)
+        read = runtime.answer(prompt, drawn_cases()[0].image, 1).timings["prompt_n"]
         return int(read) - sum(len(piece) for piece in runtime.tokens(prompt))
 
 
@@ -85,7 +85,7 @@ def test_a_model_for_384_answers_at_196_as_pytorch_with_the_interpolated_table(
     report = parity(for_384, tmp_path, drawn_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert {row.resolution for row in report.rows} == {384, 196}
-    assert [picture_tokens(tmp_path, size) for size in (384, 196)] == [729, 196]
+    assert [image_tokens(tmp_path, size) for size in (384, 196)] == [729, 196]
 
 
 def every_other_place(table: Floats, side: int) -> Floats:
@@ -140,4 +140,4 @@ def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Pat
     assert np.array_equal(shipped, table_of(merged))
     report = parity(merged, tmp_path / "out", drawn_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
-    assert picture_tokens(tmp_path / "out", 196) == 196
+    assert image_tokens(tmp_path / "out", 196) == 196

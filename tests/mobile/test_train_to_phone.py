@@ -117,22 +117,22 @@ def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Deliver
     tokenizer = load_processor(delivered.merged).tokenizer
     image = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
-        for question, pictured in [
+        for question, imaged in [
             (QUESTION, True),
             (QUESTION, False),
             ("Two\nlines, 東京?", True),
         ]:
-            asked = f"{IMAGE_TOKEN}\n{question}" if pictured else question
-            trained = encode_prompt(tokenizer, delivered.template, asked, int(pictured))
+            asked = f"{IMAGE_TOKEN}\n{question}" if imaged else question
+            trained = encode_prompt(tokenizer, delivered.template, asked, int(imaged))
             assert isinstance(trained, Encoded)
-            pieces = runtime.tokens(runtime.prompt(question, pictured))
+            pieces = runtime.tokens(runtime.prompt(question, imaged))
             joined = [t for n, piece in enumerate(pieces) for t in [*[image] * n, *piece]]
             assert joined == trained.input_ids.tolist()
 
 
-def regret(speaker: Speaker, picture: Image.Image, said: list[int]) -> float:
+def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
     """By how much the speaker prefers another token to one of these, at most, in nats."""
-    inputs = speaker._inputs(picture, QUESTION)
+    inputs = speaker._inputs(image, QUESTION)
     ids = torch.cat([inputs["input_ids"], torch.tensor([said])], dim=1)
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with torch.inference_mode():
@@ -145,11 +145,11 @@ def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered)
     speaker = Speaker(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         for number, colour in enumerate(COLOURS.values()):
-            picture = shape(colour, number).crop((0, 0, 64, 40))
-            said = runtime.answer(runtime.prompt(QUESTION, True), picture, 8)
-            difference = regret(speaker, picture, said.tokens)
+            image = shape(colour, number).crop((0, 0, 64, 40))
+            said = runtime.answer(runtime.prompt(QUESTION, True), image, 8)
+            difference = regret(speaker, image, said.tokens)
             assert difference < TOLERANCES[Precision.F16].most
-            same = said.text.strip() == speaker.answer(picture, QUESTION, max_new_tokens=8)
+            same = said.text.strip() == speaker.answer(image, QUESTION, max_new_tokens=8)
             assert same or difference > 0
 
 
@@ -158,10 +158,10 @@ def test_right_answers_are_counted_of_every_file_and_of_pytorch(
 ) -> None:
     speaker, rows = Speaker(delivered.merged), []
     for number, colour in enumerate(COLOURS.values()):
-        picture = shape(colour, number)
-        picture.save(tmp_path / f"{number}.png")
+        image = shape(colour, number)
+        image.save(tmp_path / f"{number}.png")
         # What it says itself counts as right, but of the last: there nothing does.
-        answer = speaker.answer(picture, QUESTION, max_new_tokens=32) if number < 3 else "no shape"
+        answer = speaker.answer(image, QUESTION, max_new_tokens=32) if number < 3 else "no shape"
         rows.append({"question_id": number, "image": f"{number}.png", "text": QUESTION})
         rows[-1]["answer"] = answer
     questions = tmp_path / "questions.jsonl"

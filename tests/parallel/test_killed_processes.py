@@ -28,15 +28,15 @@ from imp_data.pipeline.environment import check_settings
 from imp_data.pipeline.run_all import stages
 
 ROOT = Path(__file__).parents[2]
-PICTURES = 700
+IMAGES = 700
 
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A source of some hundred pictures; built once."""
+    """A source of some hundred images; built once."""
     world = World(tmp_path_factory.mktemp("gallery"))
-    lay_gallery(world, {}, count=PICTURES)
-    world.build({"photos": PICTURES})
+    lay_gallery(world, {}, count=IMAGES)
+    world.build({"photos": IMAGES})
     return world
 
 
@@ -177,7 +177,7 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
     monkeypatch.setenv("IMP_WORKERS", "1")
     world = World(tmp_path / "world")
     lay_gallery(world, {}, count=9)
-    world.pictures("quiz", {"00000000000000aa.png": encoded(photo(900))})
+    world.images("quiz", {"00000000000000aa.png": encoded(photo(900))})
     world.benchmark("quiz", ["00000000000000aa"])
     kept_out = [{"benchmark": "quiz", "max_distance_bits": 10}]
     build = world.build({"photos": 5}, shard_rows=3, decontaminate=kept_out)
@@ -242,7 +242,7 @@ def test_what_killed_runs_have_looked_at_is_not_looked_at_again(
     assert not build.data.journal("photos").exists()
 
 
-def test_a_journal_of_other_pictures_or_one_that_is_damaged_is_of_no_use_and_no_harm(
+def test_a_journal_of_other_images_or_one_that_is_damaged_is_of_no_use_and_no_harm(
     build: Build, gallery: World, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_WORKERS", "1")
@@ -252,7 +252,7 @@ def test_a_journal_of_other_pictures_or_one_that_is_damaged_is_of_no_use_and_no_
         apart(die_after, manifest_of(gallery), build.data.root, 600)
     os.truncate(min(build.data.journal("photos").rglob("*.parquet")), 1000)
     assert build.images("photos").digest == expected["images/photos"]
-    other = build.data.journal("photos") / "of other pictures" / "000000.parquet"
+    other = build.data.journal("photos") / "of other images" / "000000.parquet"
     shutil.copytree(gallery.data.root / "fingerprints", other.parent)
     with checkpoint.open_checkpoint(build.data.journal("photos"), "of these") as kept:
         assert kept.files == []
@@ -290,7 +290,7 @@ def look_with_little_memory(image: str, reader: ImageReader, spare_bytes: int) -
     return fingerprint(image, reader, Limits())
 
 
-def test_want_of_memory_is_never_a_fact_about_a_picture(tmp_path: Path) -> None:
+def test_want_of_memory_is_never_a_fact_about_a_image(tmp_path: Path) -> None:
     (tmp_path / "big.png").write_bytes(encoded(Image.new("RGB", (6_000, 6_000))))
     reader = ImageReader(tmp_path, tmp_path, ())
     with pytest.raises(MemoryError):
@@ -376,7 +376,7 @@ def test_a_wrong_setting_ends_a_run_with_one_error(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_run_in_the_middle_of_a_picture_and_the_next_goes_on(
+def test_ctrl_c_ends_a_run_in_the_middle_of_a_image_and_the_next_goes_on(
     home: Path, tmp_path: Path
 ) -> None:
     world = World(tmp_path / "world")
@@ -389,7 +389,7 @@ def test_ctrl_c_ends_a_run_in_the_middle_of_a_picture_and_the_next_goes_on(
         assert run.poll() is None
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGINT)
-    said, _ = run.communicate(timeout=60)  # ten times less than the picture would have taken
+    said, _ = run.communicate(timeout=60)  # ten times less than the image would have taken
     assert run.returncode == 1
     assert "images/photos" in said
     assert "interrupted; the same command goes on from here" in said

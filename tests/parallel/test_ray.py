@@ -257,7 +257,7 @@ def test_the_demo_has_the_same_digests_on_ray(
 
 
 @pytest.mark.slow
-def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
+def test_a_node_killed_while_it_looks_at_images_changes_nothing(
     nodes: TwoNodes,
     drawn_demo: DataDir,
     local: Build,
@@ -283,8 +283,8 @@ def test_a_node_killed_while_it_looks_at_pictures_changes_nothing(
     assert len(ledger) == len(ledger.unique(["source", "ordinal"])) == read
     assert build.figures("mixture")["rows"] == 1005
     for source in build.recipe.sources:
-        pictures = pl.read_parquet(build.data.fingerprints(build.name, source))["image"]
-        assert pictures.is_unique().all()
+        images = pl.read_parquet(build.data.fingerprints(build.name, source))["image"]
+        assert images.is_unique().all()
 
 
 def engine_elsewhere(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:

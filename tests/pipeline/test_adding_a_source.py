@@ -72,7 +72,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> Build:
 
 
 def test_the_page_states_three_files_and_no_more() -> None:
-    rooms = ["sources/my_birds", "pictures/my_birds", "mixtures/birds"]
+    rooms = ["sources/my_birds", "images/my_birds", "mixtures/birds"]
     assert list(stated_files()) == [f"manifests/{room}.yaml" for room in rooms]
 
 

@@ -27,7 +27,7 @@ from imp_data.pipeline.run_all import stages
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A source that is unpacked from a zip, and one with pictures; built once, `manifest_of` it."""
+    """A source that is unpacked from a zip, and one with images; built once, `manifest_of` it."""
     world = World(tmp_path_factory.mktemp("gallery"))
     lay_gallery(world, {}, count=60)
     packed = io.BytesIO()
@@ -190,7 +190,7 @@ def look_as_nobody(manifest: Path, root: Path) -> None:
 
 
 @pytest.mark.parametrize("unreadable", ["photos/loose/7.png", "photos/loose"])
-def test_a_picture_that_may_not_be_read_stops_the_stage_and_is_not_called_broken(
+def test_a_image_that_may_not_be_read_stops_the_stage_and_is_not_called_broken(
     unreadable: str, gallery: World, expected: dict[str, str]
 ) -> None:
     # Not pytest's own folder, which nobody else may enter.

@@ -1,4 +1,4 @@
-"""Real records and pictures through the same code; with IMP_REAL_DATA=<folder that holds them>.
+"""Real records and images through the same code; with IMP_REAL_DATA=<folder that holds them>.
 
 The folder has what upstream's authors quote and what other projects test with, in llava/, allava/,
 formats/ and near_duplicates/.
@@ -33,7 +33,7 @@ def rows_and_ledger(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Samples in upstream order, and the ledger, of a deferred build of these records."""
     world.source("real", records, subsets=subsets)
-    run(world.build({"real": 99}, pictures="deferred"))
+    run(world.build({"real": 99}, images="deferred"))
     folder = world.data.mixture("small")
     ledger = pl.read_parquet(folder / "ledger.parquet").to_dicts()
     place = {row["id"]: row["ordinal"] for row in ledger}
@@ -79,7 +79,7 @@ def test_the_allava_samples_are_kept_and_a_raw_newline_is_read_as_if_escaped(
         ("allava_laion_inst_100277305", "laion"),
         ("allava_vflan_inst_9", "vflan:VQA-E+visual_question_answering"),
     ]
-    # ALLaVA's text file calls the id `idx`, and its records have no picture.
+    # ALLaVA's text file calls the id `idx`, and its records have no image.
     assert [(row["upstream_id"], row["image"]) for row in rows[4:]] == [("heR0vZB", None)]
     assert [[r["repair"] for r in row["repairs"]] for row in ledger] == [["raw_control"], *[[]] * 4]
     assert "due to the gems\ntone accents" in rows[0]["conversations"][1]["value"]
@@ -110,20 +110,20 @@ FORMATS = {
 }
 
 
-def test_every_picture_of_the_formats_has_its_row_here() -> None:
+def test_every_image_of_the_formats_has_its_row_here() -> None:
     files = (f.relative_to(REAL / "formats") for f in (REAL / "formats").rglob("*") if f.is_file())
     assert {file.as_posix() for file in files} == {*FORMATS, "corrupt.jpg"}
 
 
 @pytest.mark.parametrize("image", FORMATS)
-def test_a_picture_is_whole_and_of_this_format_and_mode(image: str) -> None:
+def test_a_image_is_whole_and_of_this_format_and_mode(image: str) -> None:
     look = look_at(f"formats/{image}")
     assert (look.status, look.format, look.mode) == ("ok", *FORMATS[image])
 
 
 def test_the_corrupt_jpeg_is_undecodable() -> None:
     look = look_at("formats/corrupt.jpg")
-    assert (look.status, look.problem) == ("undecodable", "no picture format that Pillow knows")
+    assert (look.status, look.problem) == ("undecodable", "no image format that Pillow knows")
 
 
 def bits_apart(one: Fingerprint, other: Fingerprint) -> int:
@@ -137,7 +137,7 @@ def test_one_photo_has_one_hash_in_every_mode(image: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_orientation_is_read_and_the_picture_hashed_upright_too(orientation: int) -> None:
+def test_orientation_is_read_and_the_image_hashed_upright_too(orientation: int) -> None:
     look = look_at(f"formats/exif/exif-rotn-{orientation}.jpg")
     assert look.exif_orientation == orientation
     assert (look.phash_upright is None) == (orientation == 1)
@@ -181,7 +181,7 @@ DIHEDRAL = {
 
 
 @pytest.mark.parametrize("name", DIHEDRAL)
-def test_a_bridge_turned_or_mirrored_in_its_pixels_looks_like_another_picture(name: str) -> None:
+def test_a_bridge_turned_or_mirrored_in_its_pixels_looks_like_another_image(name: str) -> None:
     look = look_at(f"near_duplicates/dihedral/bridge-{name}.jpg")
     assert look.status == "ok"
     assert bits_apart(look, look_at(BRIDGE)) == DIHEDRAL[name]

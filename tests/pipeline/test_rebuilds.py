@@ -113,7 +113,7 @@ def test_mixtures_built_in_turn_rebuild_nothing(laid: World) -> None:
         assert verify(build.data.mixture(build.name)) == []
 
 
-def test_a_second_mixture_takes_over_what_is_known_of_pictures(laid: World) -> None:
+def test_a_second_mixture_takes_over_what_is_known_of_images(laid: World) -> None:
     for path in (laid.data.raw("photos") / "loose").iterdir():
         spoil_unseen(path)
     second = laid.build({**ALBUM_QUOTAS, "photos": 5}, name="other", **ALBUM_RULES)
@@ -132,14 +132,14 @@ def test_another_title_rebuilds_the_mixture_alone(laid: World) -> None:
     assert again(laid, title="Another title") == {"mixture", "neighbours", "card"}
 
 
-def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
+def test_another_benchmark_image_is_found_and_no_known_image_opened_again(
     laid: World,
 ) -> None:
     loose = laid.data.raw("photos") / "loose"
     for n in range(1, 8):  # the draw did not reach 0.png
         spoil_unseen(loose / f"{n}.png")
     laid.benchmark("quiz", [TWIN, "00000000000000cc"])
-    laid.pictures("quiz", {"00000000000000cc.png": encoded(photo(5))})
+    laid.images("quiz", {"00000000000000cc.png": encoded(photo(5))})
     screened = {f"{stage}/{s}" for stage in ("images", "screened") for s in ALBUM_QUOTAS}
     raw = {"raw/quiz", "benchmarks/quiz"}
     assert again(laid) == {*screened, *raw, "mixture", "neighbours", "card"}
@@ -148,14 +148,14 @@ def test_another_benchmark_picture_is_found_and_no_known_picture_opened_again(
     assert outcomes(laid)["5"] == "dropped"
 
 
-def test_a_smaller_quota_opens_no_picture(laid: World) -> None:
+def test_a_smaller_quota_opens_no_image(laid: World) -> None:
     for path in (laid.data.raw("photos") / "loose").iterdir():
         spoil_unseen(path)
     assert again(laid, photos=5) == AFTER_PHOTOS
     assert list(outcomes(laid).values()).count("kept") == 5
 
 
-def test_a_picture_that_was_exchanged_is_looked_at_again(laid: World) -> None:
+def test_a_image_that_was_exchanged_is_looked_at_again(laid: World) -> None:
     exchanged = laid.file("photos", "loose/1.png", encoded(photo(77, (50, 60))))
     os.utime(exchanged, ns=(1, 1))
     assert "images/photos" in again(laid)
@@ -166,7 +166,7 @@ def test_a_picture_that_was_exchanged_is_looked_at_again(laid: World) -> None:
     } == {(50, 60)}
 
 
-def test_a_picture_unpacked_by_hand_is_noticed(laid: World) -> None:
+def test_a_image_unpacked_by_hand_is_noticed(laid: World) -> None:
     unpacked = laid.data.images / "photos" / "missing.png"
     unpacked.parent.mkdir(parents=True)
     unpacked.write_bytes(encoded(photo(55)))
@@ -179,21 +179,21 @@ def test_a_picture_unpacked_by_hand_is_noticed(laid: World) -> None:
 
 
 def test_an_archive_that_was_exchanged_is_looked_into_again(world: World) -> None:
-    def lay(picture: bytes) -> None:
+    def lay(image: bytes) -> None:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
-            archive.writestr("in/1.png", picture)
+            archive.writestr("in/1.png", image)
         world.file("zipped", "p.zip", out.getvalue())
 
     lay(encoded(photo(1)))
     stated = {"title": "Z", "homepage": "https://example.org", "license": "CC0-1.0"}
     files = [{"path": "p.zip", "by_hand": "put it there"}]
     folders = [{"path": "zipped", "file": "p.zip", "inside": "in"}]
-    world.manifest("pictures", "zipped", **stated, files=files, folders=folders)
-    world.source("photos", [record(1, "zipped/1.png")], pictures=["zipped"])
+    world.manifest("images", "zipped", **stated, files=files, folders=folders)
+    world.source("photos", [record(1, "zipped/1.png")], images=["zipped"])
     run(world.build({"photos": 1}))
     lay(encoded(photo(2, (50, 60))))
-    lock = world.manifests / "pictures" / "zipped.lock"
+    lock = world.manifests / "images" / "zipped.lock"
     with pytest.raises(UserError, match=r"p\.zip: has [\d,]+ bytes, .*zipped\.lock, line 1 says"):
         run(world.build({"photos": 1}))
     lock.write_text("")  # what was exchanged is accepted
@@ -208,8 +208,8 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
     world.file("zipped", "p.zip", out.getvalue())
     stated = {"title": "Z", "homepage": "https://example.org", "license": "CC0-1.0"}
     files = [{"path": "p.zip", "by_hand": "put it there", "unpack": ["*.png"]}]
-    world.manifest("pictures", "zipped", **stated, files=files, folders=[{"path": "zipped"}])
-    world.source("photos", [record(1, "zipped/1.png")], pictures=["zipped"])
+    world.manifest("images", "zipped", **stated, files=files, folders=[{"path": "zipped"}])
+    world.source("photos", [record(1, "zipped/1.png")], images=["zipped"])
     assert run(world.build({"photos": 1}))["mixture"].figures["rows"] == 1
     assert built(run(world.build({"photos": 1}))) == set()
 
@@ -260,30 +260,30 @@ def test_a_stage_whose_input_is_from_before_a_change_says_so(laid: World) -> Non
         build.screened("photos")
 
 
-def without_pictures(world: World) -> None:
+def without_images(world: World) -> None:
     lay_album(world)
     for collection in ("photos", "quiz"):
-        for picture in (world.data.raw(collection) / "loose").iterdir():
-            picture.unlink()
+        for image in (world.data.raw(collection) / "loose").iterdir():
+            image.unlink()
     named = record("named", f"photos/share_{TWIN}.jpg")
-    world.source("photos", [record(0, "photos/0.png"), named], pictures=["photos"])
+    world.source("photos", [record(0, "photos/0.png"), named], images=["photos"])
 
 
-def test_deferred_pictures_are_not_needed_and_the_manifest_and_card_say_so(world: World) -> None:
-    without_pictures(world)
-    build = world.build({"photos": 9}, pictures="deferred", decontaminate=RULE)
+def test_deferred_images_are_not_needed_and_the_manifest_and_card_say_so(world: World) -> None:
+    without_images(world)
+    build = world.build({"photos": 9}, images="deferred", decontaminate=RULE)
     results = run(build)
     folder = world.data.mixture("small")
     assert outcomes(world) == {"0": "kept", "named": "dropped"}
     row = load_from_disk(str(folder))[0]
     assert [row[f"image_{name}"] for name in ("sha256", "width", "height")] == [None] * 3
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
-    assert manifest["pictures"] == "deferred"
-    assert manifest["not_checked"][0] == "Pictures were deferred: none was opened."
+    assert manifest["images"] == "deferred"
+    assert manifest["not_checked"][0] == "Images were deferred: none was opened."
     card = (folder / "README.md").read_text()
     assert all(f"> * {line}" in card for line in manifest["not_checked"])
     assert len(manifest["not_checked"]) == 4
-    assert results["images/photos"].figures == {"pictures": 0, "statuses": {}, "deferred": True}
+    assert results["images/photos"].figures == {"images": 0, "statuses": {}, "deferred": True}
     checks = [*screened_checks(build, "photos"), *mixture_checks(build)]
     assert [c.name for c in checks if not c.find().passed] == ["quotas_filled"]
     assert verify(folder) == []
@@ -293,9 +293,9 @@ def test_deferred_pictures_are_not_needed_and_the_manifest_and_card_say_so(world
 RULE = ALBUM_RULES["decontaminate"]
 
 
-def test_pictures_that_were_deferred_are_looked_at_once_they_are_required(world: World) -> None:
-    without_pictures(world)
-    run(world.build({"photos": 9}, pictures="deferred", decontaminate=RULE))
+def test_images_that_were_deferred_are_looked_at_once_they_are_required(world: World) -> None:
+    without_images(world)
+    run(world.build({"photos": 9}, images="deferred", decontaminate=RULE))
     lay_album(world)
     results = run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
     assert results["mixture"].figures["rows"] == 11

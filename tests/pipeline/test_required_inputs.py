@@ -25,8 +25,8 @@ def own(world: World, folder: str, **source: object) -> Build:
     """A source of one record on pics/0.jpg, beside a folder `photos` of two images."""
     for number in range(2):
         world.file("own", f"photos/{number}.jpg", encoded(photo(number), "JPEG"))
-    world.source("own", [record(0, "pics/0.jpg")], **{"pictures": ["own"], **source})
-    path = world.manifests / "pictures" / "own.yaml"
+    world.source("own", [record(0, "pics/0.jpg")], **{"images": ["own"], **source})
+    path = world.manifests / "images" / "own.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     stated = "".join(f"{key}: {value}\n" for key, value in {"name": "own", **PUBLISHED}.items())
     path.write_text(f"{stated}folders:\n  - {folder}\n", encoding="utf-8")
@@ -55,7 +55,7 @@ def test_a_folder_that_is_not_there_is_named_with_its_line_and_what_there_is(wor
     raw = world.data.raw("own")
     assert problem_of(own(world, "{path: pics, inside: photo}")) == (
         "these places are not there:\n"
-        f"  {world.manifests}/pictures/own.yaml, line 6, column 18, folders.0.inside: "
+        f"  {world.manifests}/images/own.yaml, line 6, column 18, folders.0.inside: "
         f"there is no folder {raw}/photo; {raw} holds photos, records.json"
     )
 
@@ -93,7 +93,7 @@ def test_a_file_of_records_that_is_not_there_is_named(world: World) -> None:
 def test_images_that_no_folder_holds_are_named_as_the_records_name_them(world: World) -> None:
     problem = problem_of(own(world, "{path: photos, inside: photos}"))
     assert "image_prefix: the records name images such as 'pics/0.jpg'; none begins" in problem
-    assert problem.endswith("with a folder of its `pictures`: photos/")
+    assert problem.endswith("with a folder of its `images`: photos/")
 
 
 def test_a_prefix_without_its_slash_is_named(world: World) -> None:
@@ -103,9 +103,9 @@ def test_a_prefix_without_its_slash_is_named(world: World) -> None:
     assert "image_prefix 'data' included" in problem
 
 
-def test_records_with_images_but_no_pictures_are_named(world: World) -> None:
-    problem = problem_of(own(world, "{path: pics, inside: photos}", pictures=[]))
-    assert "no collection is named in `pictures`; there are: own" in problem
+def test_records_with_images_but_no_images_are_named(world: World) -> None:
+    problem = problem_of(own(world, "{path: pics, inside: photos}", images=[]))
+    assert "no collection is named in `images`; there are: own" in problem
 
 
 def test_all_places_that_are_not_there_stand_in_one_error(world: World) -> None:
@@ -117,7 +117,7 @@ def test_all_places_that_are_not_there_stand_in_one_error(world: World) -> None:
 
 def test_a_source_of_which_every_image_is_missing_does_not_end_green(world: World) -> None:
     build = own(world, "{path: pics, inside: photos}")
-    world.source("own", [record(n, f"pics/{n}.png") for n in (7, 8)], pictures=["own"])
+    world.source("own", [record(n, f"pics/{n}.png") for n in (7, 8)], images=["own"])
     with pytest.raises(UserError) as error:
         run(build)
     assert error.value.where == "images/own"

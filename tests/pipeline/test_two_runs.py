@@ -52,7 +52,7 @@ def paused(*arguments, make=pipeline.build_records):
 pipeline.build_records = paused
 """
 ROOT = Path(__file__).parents[2]
-PICTURES = 40
+IMAGES = 40
 
 
 def start(script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
@@ -77,9 +77,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A source of some pictures, of which a part comes out of an archive."""
+    """A source of some images, of which a part comes out of an archive."""
     world = World(tmp_path_factory.mktemp("gallery"))
-    lay_gallery(world, {}, count=PICTURES)
+    lay_gallery(world, {}, count=IMAGES)
     packed = BytesIO()
     with ZipFile(packed, "w") as archive:
         archive.write(world.data.raw("photos") / "records.json", "records.json")
@@ -102,7 +102,7 @@ def publish(world: World, files: list[dict[str, Any]]) -> None:
         layout="llava",
         records=["records.json"],
         files=files,
-        pictures=["photos"],
+        images=["photos"],
     )
 
 
@@ -110,7 +110,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "small": {},
     "other": {"seed": 8},
     "strict": {"limits": {"min_side_px": 31}},
-    "later": {"pictures": "deferred"},
+    "later": {"images": "deferred"},
 }
 
 
@@ -121,7 +121,7 @@ def manifests(gallery: World) -> dict[str, Path]:
 
 def publish_mixture(world: World, name: str) -> Path:
     """The manifest of one of the variants."""
-    world.build({"photos": PICTURES // 2}, name=name, **VARIANTS[name])
+    world.build({"photos": IMAGES // 2}, name=name, **VARIANTS[name])
     return world.manifests / "mixtures" / f"{name}.yaml"
 
 

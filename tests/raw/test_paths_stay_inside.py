@@ -154,8 +154,8 @@ def test_a_member_is_not_laid_through_a_link_out(tmp_path: Path, outside: Path) 
 
 
 def test_a_build_through_links_at_the_top_has_the_bytes_of_one_without(world: World) -> None:
-    world.pictures("photos", {"1.png": encoded(photo(1))})
-    world.source("photos", [record(1, "photos/1.png")], pictures=["photos"])
+    world.images("photos", {"1.png": encoded(photo(1))})
+    world.source("photos", [record(1, "photos/1.png")], images=["photos"])
     plain = run(world.build({"photos": 1}))["mixture"].digest
     root = world.data.root
     disk = root.parent / "disk"

@@ -136,7 +136,7 @@ def test_every_upstream_record_has_one_row_whatever_becomes_of_it(tmp_path: Path
     }
 
 
-def test_all_rows_on_one_picture_have_the_id_of_their_sample(tmp_path: Path) -> None:
+def test_all_rows_on_one_image_have_the_id_of_their_sample(tmp_path: Path) -> None:
     asked = [("a.png", "one?"), ("b.png", "two?"), ("a.png", "three?"), ("a.png", " ")]
     rows = [
         {"image": image, "question": question, "answer": "yes", "question_id": n}
@@ -153,7 +153,7 @@ def test_all_rows_on_one_picture_have_the_id_of_their_sample(tmp_path: Path) -> 
     }
 
 
-def test_a_question_whose_picture_has_no_name_is_refused(tmp_path: Path) -> None:
+def test_a_question_whose_image_has_no_name_is_refused(tmp_path: Path) -> None:
     rows = [{"image": "", "question": "one?", "answer": "yes", "question_id": 1}]
     built = Built(write(tmp_path, rows), source("dvqa", "f.json", image_prefix="dvqa/images/"))
     assert built.fates() == [(0, "1", "bad_image_path", None)]
@@ -241,7 +241,7 @@ def test_the_number_of_workers_changes_no_byte(
     assert len(alone.ledger) == 5500
 
 
-def test_the_number_of_workers_changes_no_byte_of_questions_on_pictures(
+def test_the_number_of_workers_changes_no_byte_of_questions_on_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [

@@ -96,7 +96,7 @@ def test_white_space_and_zero_bytes_around_a_record_are_not_counted(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_questions_on_one_picture_that_are_too_much_together_are_refused_each(
+def test_questions_on_one_image_that_are_too_much_together_are_refused_each(
     tmp_path: Path,
 ) -> None:
     def question(number: int, image: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_questions_on_one_picture_that_are_too_much_together_are_refused_each(
     found = fates(tmp_path, source("dvqa"), max_record_bytes=400)
     assert [reason for _, reason, _ in found] == [None, "record_too_large"] * 20
     size = sum(len(json.dumps(row)) + 1 for row in rows if row["image"] == "crowded.png")
-    assert found[1][2]["most"] == 400 and abs(found[1][2]["bytes_on_picture"] - size) < 20
+    assert found[1][2]["most"] == 400 and abs(found[1][2]["bytes_on_image"] - size) < 20
 
 
 @pytest.mark.usefixtures("one_worker")
@@ -415,7 +415,7 @@ def test_rows_before_a_page_that_does_not_decode_are_kept(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_pictures_are_named_by_their_rows_upstream_though_rows_are_lost(tmp_path: Path) -> None:
+def test_images_are_named_by_their_rows_upstream_though_rows_are_lost(tmp_path: Path) -> None:
     captions(tmp_path / "f.parquet", 300)
     flip(tmp_path / "f.parquet", 1, 0)
     fates(tmp_path, LAION)

@@ -253,11 +253,11 @@ VFLAN = "allava_vflan/images/images_191task_1k/"
         ("none", "coco/train2017/000000125860.jpg", ""),
     ],
 )
-def test_the_family_of_a_picture_is_told_by_its_path(rule: Any, image: str, subset: str) -> None:
+def test_the_family_of_a_image_is_told_by_its_path(rule: Any, image: str, subset: str) -> None:
     assert subset_of(rule, image, "<image>\nWhat is this photo about?") == subset
 
 
-# --- questions on pictures ----------------------------------------------------------------------
+# --- questions on images ----------------------------------------------------------------------
 
 
 def dvqa(image: str, question: str, answer: Any, number: int) -> dict[str, Any]:
@@ -272,7 +272,7 @@ BAR = [
 ]
 
 
-def test_questions_on_one_picture_become_one_conversation(tmp_path: Path) -> None:
+def test_questions_on_one_image_become_one_conversation(tmp_path: Path) -> None:
     write(tmp_path / "qa.json", BAR)
     drafts, refused = read(tmp_path, source("dvqa", "qa.json", image_prefix="dvqa/images/"))
     assert not refused
@@ -301,7 +301,7 @@ def test_questions_on_one_picture_become_one_conversation(tmp_path: Path) -> Non
         (("What?", "<image>"), "token_repeated", "question or answer"),
     ],
 )
-def test_a_bad_question_goes_without_harm_to_the_others_on_its_picture(
+def test_a_bad_question_goes_without_harm_to_the_others_on_its_image(
     exchange: tuple[str, str], reason: str, field: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "qa.json", [dvqa("a.png", *exchange, 9), dvqa("a.png", "Which?", "cat", 10)])
@@ -413,10 +413,10 @@ def test_of_several_answers_the_first_is_taken_and_other_splits_stay_out(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.randoms(use_true_random=False))
-def test_a_picture_has_its_questions_wherever_in_the_file_they_stand(
-    tmp_path: Path, pictures: list[str], chance: Any
+def test_a_image_has_its_questions_wherever_in_the_file_they_stand(
+    tmp_path: Path, images: list[str], chance: Any
 ) -> None:
-    rows = [dvqa(f"{name}.png", f"{n}?", "x", n) for n, name in enumerate(pictures)]
+    rows = [dvqa(f"{name}.png", f"{n}?", "x", n) for n, name in enumerate(images)]
     chance.shuffle(rows)
     write(tmp_path / "qa.json", rows)
     drafts, _ = read(tmp_path, source("dvqa", "qa.json"))
@@ -513,7 +513,7 @@ def test_a_question_whose_right_option_has_no_letter_is_refused(
     assert refusals(refused) == [(0, "4.png-0", "bad_options", evidence)]
 
 
-def test_a_picture_of_the_test_split_is_not_trained_on(tmp_path: Path) -> None:
+def test_a_image_of_the_test_split_is_not_trained_on(tmp_path: Path) -> None:
     for number in (1, 11, 2):
         diagram(tmp_path, number, Who=(False, ["sun", "snake"], 0))
     (tmp_path / "ai2d_test_ids.csv").write_text("1\r\n12\r\n")
@@ -524,7 +524,7 @@ def test_a_picture_of_the_test_split_is_not_trained_on(tmp_path: Path) -> None:
     assert [d.image for d in read(tmp_path, AI2D)[0]] == ["ai2d/images/1.png", "ai2d/images/11.png"]
 
 
-def test_without_the_list_of_test_pictures_nothing_is_read(tmp_path: Path) -> None:
+def test_without_the_list_of_test_images_nothing_is_read(tmp_path: Path) -> None:
     diagram(tmp_path, 1, Who=(False, ["sun", "snake"], 0))
     (tmp_path / "ai2d_test_ids.csv").unlink()
     with pytest.raises(UserError, match=r"ai2d_test_ids\.csv"):
@@ -551,7 +551,7 @@ LAION = source("laion_gpt4v", "*.parquet", image_prefix="laion/", prompts=PROMPT
 
 
 def captions(file: Path, rows: list[tuple[str | None, str]]) -> None:
-    """Rows of (caption, message_id) as laion/gpt4v-dataset publishes them: no picture at all."""
+    """Rows of (caption, message_id) as laion/gpt4v-dataset publishes them: no image at all."""
     fields = ("link", "caption", "message_id", "timestamp")
     values = [("https://e.org/a.jpg", caption, message, "2023") for caption, message in rows]
     columns = {name: pa.array([v[n] for v in values], pa.string()) for n, name in enumerate(fields)}

@@ -112,7 +112,7 @@ def test_a_mend_says_what_stood_there(
 
 
 def said(*turns: str) -> Draft:
-    """Turns written `human: What?`, on a picture."""
+    """Turns written `human: What?`, on an image."""
     return draft(*((turn.split(": ")[0], turn.split(": ")[1]) for turn in turns))
 
 
@@ -167,7 +167,7 @@ def test_text_alone_must_not_say_image(values: tuple[str, str], turn: int) -> No
         ("[12, 30, 200, 180]", "[12, 30, 200, 180]"),
     ],
 )
-def test_a_box_lies_inside_the_picture_with_its_corners_in_order(
+def test_a_box_lies_inside_the_image_with_its_corners_in_order(
     text: str, box: str, turn: int, subset: str
 ) -> None:
     values = ["<image>\nWhere?", "There."]
@@ -211,7 +211,7 @@ def test_the_longest_conversations_that_upstream_has_pass(turns: int) -> None:
         "dvqa/images/",
     ],
 )
-def test_a_picture_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str) -> None:
+def test_a_image_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str) -> None:
     verdict = judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS)
     assert verdict == ("bad_image_path", {"image": path})
 
@@ -247,7 +247,7 @@ def test_a_path_in_its_normal_form_stays_as_it_is(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])
-def test_a_picture_path_may_look_odd(path: str) -> None:
+def test_a_image_path_may_look_odd(path: str) -> None:
     assert judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
 
 

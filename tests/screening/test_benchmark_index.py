@@ -1,4 +1,4 @@
-"""A benchmark becomes a pack of ids and looks, by which its pictures are kept out."""
+"""A benchmark becomes a pack of ids and looks, by which its images are kept out."""
 
 import json
 from pathlib import Path
@@ -25,14 +25,14 @@ RULE = [{"benchmark": "textvqa", "max_distance_bits": 10}]
 
 
 def questions(*ids: object) -> bytes:
-    """A TextVQA file; questions on one picture repeat its id."""
+    """A TextVQA file; questions on one image repeat its id."""
     header = {"dataset_type": "t", "dataset_name": "textvqa", "dataset_version": "0.5.1"}
     data = [{"question_id": n, "question": "?", "image_id": i} for n, i in enumerate(ids)]
     return json.dumps({**header, "data": data}).encode()
 
 
-def textvqa(world: World, **pictures: str) -> Build:
-    """The project's own TextVQA manifest over three small files and some of their pictures."""
+def textvqa(world: World, **images: str) -> Build:
+    """The project's own TextVQA manifest over three small files and some of their images."""
     for file, content in zip(
         FILES, [questions(TRAIN, TRAIN), questions(VAL), questions(TEST, VAL)], strict=True
     ):
@@ -40,8 +40,8 @@ def textvqa(world: World, **pictures: str) -> Build:
     stated = load(TEXTVQA, Benchmark).model_dump(mode="json", exclude={"name", "files"})
     files = [{"path": file, "by_hand": "put it there"} for file in FILES]
     world.manifest("benchmarks", "textvqa", **stated, files=files)
-    shown = {path: encoded(photo(len(path))) for path in pictures.values()}
-    world.pictures("textvqa", shown, path="textvqa")
+    shown = {path: encoded(photo(len(path))) for path in images.values()}
+    world.images("textvqa", shown, path="textvqa")
     world.source("chats", [])
     return world.build({"chats": 1}, decontaminate=RULE)
 
@@ -61,7 +61,7 @@ def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place
 ) -> None:
     build = textvqa(world, a=f"train_images/{TRAIN}.jpg", b=f"test_images/{TEST}.jpg")
     figures = built(build).figures
-    assert figures.pop("altered")["pictures"] == 2
+    assert figures.pop("altered")["images"] == 2
     assert figures == {"ids": 3, "fingerprinted": 2, "unseen": 1}
     assert index_figures(build.data.benchmark("textvqa")) == {"ids": 3, "fingerprinted": 2}
     rows = pq.read_table(build.data.benchmark("textvqa")).to_pylist()
@@ -84,7 +84,7 @@ def test_the_pack_read_back_has_every_id_and_the_looks_of_those_seen(world: Worl
     }
 
 
-def test_a_picture_that_its_orientation_turns_is_known_by_both_looks(world: World) -> None:
+def test_a_image_that_its_orientation_turns_is_known_by_both_looks(world: World) -> None:
     build = textvqa(world)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -128,9 +128,9 @@ def test_an_id_that_cannot_be_read_is_an_error_that_names_file_and_byte(
     assert not build.data.benchmark("textvqa").exists()
 
 
-def test_without_pictures_the_pack_has_ids_alone(world: World) -> None:
+def test_without_images_the_pack_has_ids_alone(world: World) -> None:
     textvqa(world, a=f"train_images/{TRAIN}.jpg")
-    build = world.build({"chats": 1}, decontaminate=RULE, pictures="deferred")
+    build = world.build({"chats": 1}, decontaminate=RULE, images="deferred")
     assert built(build).figures == {"ids": 3, "fingerprinted": 0, "unseen": 3}
     pack = pack_of(build)
     assert (pack.ids, pack.sha256s, pack.hashes.tolist()) == ({TRAIN, VAL, TEST}, {}, [])
@@ -147,7 +147,7 @@ def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
         pack_of(build)
 
 
-def test_a_flat_picture_of_a_benchmark_is_known_by_its_bytes_alone(world: World) -> None:
+def test_a_flat_image_of_a_benchmark_is_known_by_its_bytes_alone(world: World) -> None:
     build = textvqa(world)
     flat = encoded(Image.new("RGB", (60, 40), "white"))
     world.file("textvqa", f"loose/train_images/{TRAIN}.jpg", flat)

@@ -25,8 +25,8 @@ HASHES = st.sampled_from([0, 1, 3, 7, 15, 31, 63, 2**63, 2**64 - 1])
 SHOWN = st.lists(st.tuples(HASHES, HASHES, st.booleans()), max_size=30)
 
 
-def pictures(shown: list[tuple[int, int, bool]]) -> HashedImages:
-    """Pictures numbered from 1; bytes are equal where both hashes and the flag are."""
+def images(shown: list[tuple[int, int, bool]]) -> HashedImages:
+    """Images numbered from 1; bytes are equal where both hashes and the flag are."""
     digests = [shown.index(one) for one in shown]
     hashes = np.array([each[:2] for each in shown], np.uint64).reshape(-1, 2)
     names = np.arange(1, len(shown) + 1, dtype=np.uint64)
@@ -37,7 +37,7 @@ def pictures(shown: list[tuple[int, int, bool]]) -> HashedImages:
 def one_after_the_other(
     shown: list[tuple[int, int, bool]], max_bits: int
 ) -> dict[int, NearDuplicate]:
-    """The rule as it is told: each picture against all that were kept before."""
+    """The rule as it is told: each image against all that were kept before."""
     kept: list[int] = []
     found: dict[int, NearDuplicate] = {}
     for row, one in enumerate(shown):
@@ -61,12 +61,12 @@ def test_whatever_is_asked_at_once_each_is_compared_with_those_kept_before(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twins_module, "_AT_ONCE", at_once)
         for begin in range(0, len(shown), step):
-            some = twins.refused(pictures(shown).take(slice(begin, begin + step)))
+            some = twins.refused(images(shown).take(slice(begin, begin + step)))
             found.update((begin + row, twin) for row, twin in some.items())
     assert found == one_after_the_other(shown, max_bits)
 
 
-def test_a_hundred_thousand_pictures_that_look_the_same_cost_little() -> None:
+def test_a_hundred_thousand_images_that_look_the_same_cost_little() -> None:
     count = 100_000
     names = np.arange(1, count + 1, dtype=np.uint64)
     hashes = np.full((count, 2), 7, np.uint64)
@@ -83,15 +83,15 @@ def saved_again(seed: int, quality: int) -> bytes:
 
 @pytest.fixture
 def doubled(world: World) -> World:
-    """Ten pictures each in three forms: as drawn, saved again, and a byte-for-byte copy."""
+    """Ten images each in three forms: as drawn, saved again, and a byte-for-byte copy."""
     shown = {f"{n}.png": encoded(photo(n)) for n in range(10)}
     shown |= {f"{n}.jpg": saved_again(n, 60) for n in range(10)}
     shown |= {f"copy{n}.png": shown[f"{n}.png"] for n in range(10)}
-    world.pictures("photos", shown, path="photos")
+    world.images("photos", shown, path="photos")
     records = [record(name, f"photos/{name}", f"Of {name}.") for name in sorted(shown)]
     records += [record(f"{n} again", f"photos/{n}.png", "Something else.") for n in range(10)]
-    world.source("photos", records, pictures=["photos"])
-    world.source("others", [record(n, f"photos/{n}.jpg") for n in range(10)], pictures=["photos"])
+    world.source("photos", records, images=["photos"])
+    world.source("others", [record(n, f"photos/{n}.jpg") for n in range(10)], images=["photos"])
     return world
 
 
@@ -103,7 +103,7 @@ def ledger(world: World, source: str = "photos") -> list[dict[str, Any]]:
     return rows.filter(source=source).to_dicts()
 
 
-def test_of_a_picture_and_its_like_the_first_drawn_stays_with_all_said_of_it(
+def test_of_a_image_and_its_like_the_first_drawn_stays_with_all_said_of_it(
     doubled: World,
 ) -> None:
     build = doubled.build({"photos": 40, "others": 10}, **DROP)
@@ -189,13 +189,13 @@ def test_the_card_and_the_record_s_life_tell_of_it(doubled: World) -> None:
     run(build)
     folder = build.data.mixture("small")
     card = " ".join((folder / "README.md").read_text().split())
-    assert "* **near-duplicates**: within each source, samples whose picture looks like" in card
+    assert "* **near-duplicates**: within each source, samples whose image looks like" in card
     assert "within 6 of 64 bits of perceptual hash" in card
     assert "Near-duplicates within one source were dropped before." in card
     gone = next(r for r in ledger(doubled) if r["outcome"] == "dropped")
     (life,) = explain(folder, gone["id"])
     told = "\n".join(life.lines())
-    assert "near_duplicate. The picture looks like one its source has kept before." in told
+    assert "near_duplicate. The image looks like one its source has kept before." in told
     assert f"of: {orjson.loads(gone['evidence'])['of']}" in told
 
 
@@ -230,9 +230,9 @@ def test_cut_outs_and_nearly_empty_pages_all_stay(
     draw: Callable[[int], bytes], world: World
 ) -> None:
     shown = {f"{n}.png": draw(n) for n in range(8)}
-    world.pictures("photos", shown, path="photos")
+    world.images("photos", shown, path="photos")
     records = [record(name, f"photos/{name}", f"Of {name}.") for name in shown]
-    world.source("photos", records, pictures=["photos"])
+    world.source("photos", records, images=["photos"])
     run(world.build({"photos": 8}, **DROP))
     assert [row["outcome"] for row in ledger(world)] == ["kept"] * 8
 

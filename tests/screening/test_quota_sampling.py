@@ -1,4 +1,4 @@
-"""Which Samples go, which stay, which are held: by text, by picture, in the order of the draw."""
+"""Which Samples go, which stay, which are held: by text, by image, in the order of the draw."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def mixture(**fields: Any) -> Mixture:
 
 
 def records(path: Path, rows: Sequence[tuple[str, str | None, str]], batch_rows: int = 3) -> Path:
-    """records/<source>.arrow of (id, picture, first question), in batches of some rows."""
+    """records/<source>.arrow of (id, image, first question), in batches of some rows."""
     with arrow_writer(path, RECORD_SCHEMA) as writer:
         for begin in range(0, len(rows), batch_rows):
             some = rows[begin : begin + batch_rows]
@@ -152,25 +152,25 @@ def verdict_on(fingerprint: Fingerprint, most: int = 10) -> tuple[str, dict[str,
 
 
 @pytest.mark.parametrize("status", ["missing", "empty", "undecodable", "truncated", "too_large"])
-def test_a_broken_picture_goes_by_its_status(status: Any) -> None:
+def test_a_broken_image_goes_by_its_status(status: Any) -> None:
     reason, evidence = verdict_on(Fingerprint("p", status, problem="so it is")) or ("", {})
     assert (reason, evidence) == (f"image_{status}", {"image": "p", "problem": "so it is"})
 
 
 @pytest.mark.parametrize(("width", "height", "goes"), [(8, 8, False), (7, 99, True), (99, 7, True)])
-def test_a_picture_below_the_least_side_goes(width: int, height: int, goes: bool) -> None:
+def test_a_image_below_the_least_side_goes(width: int, height: int, goes: bool) -> None:
     expected = ("image_too_small", {"image": "p", "size": [width, height]}) if goes else None
     assert verdict_on(look("p", width=width, height=height)) == expected
 
 
-def test_the_bytes_of_a_benchmark_picture_are_told_before_its_look() -> None:
+def test_the_bytes_of_a_benchmark_image_are_told_before_its_look() -> None:
     evidence = {"benchmark": "quiz", "image": "p", "id": TWIN, "sha256": "f" * 64}
     assert verdict_on(look("p", 0xFF00, sha256="f" * 64)) == ("benchmark_bytes", evidence)
 
 
 @pytest.mark.parametrize("bits", [0, 9, 10, 11])
 @pytest.mark.parametrize("upright", [False, True])
-def test_a_picture_within_the_threshold_goes_with_its_pair_and_distance(
+def test_a_image_within_the_threshold_goes_with_its_pair_and_distance(
     bits: int, upright: bool
 ) -> None:
     near = 0xFF00 ^ ((1 << bits) - 1) << 20
@@ -187,7 +187,7 @@ def test_a_flat_image_is_a_benchmark_s_by_its_bytes_alone() -> None:
     assert verdict_on(flat._replace(sha256="f" * 64)) == ("benchmark_bytes", evidence)
 
 
-# One row: is its picture broken, a benchmark's, named like one, excluded, text alone, or good.
+# One row: is its image broken, a benchmark's, named like one, excluded, text alone, or good.
 KINDS = st.sampled_from(["good", "good", "text", "broken", "twin", "named", "excluded", "repeat"])
 
 
@@ -211,7 +211,7 @@ RULES: Mapping[str, Any] = {"exclusions": [CAPTIONS], "exact_repeats": "drop"}
 
 
 def drawn_ids(path: Path, rows: list[Any], quota: int) -> tuple[list[str], list[str]]:
-    """The ids that pass, sorted, and the pictures that were opened on the way."""
+    """The ids that pass, sorted, and the images that were opened on the way."""
     offered = candidates(mixture(**RULES), "photos", records(path, rows), [quiz()])
     opened: list[str] = []
 
@@ -241,10 +241,10 @@ def test_drawing_lazily_passes_what_screening_everything_first_would(
     assert lazily == sorted(
         rows[n][0] for n in [n for n, good in zip(in_order, passing, strict=True) if good][:quota]
     )
-    # No fewer pictures would have told as much: all up to the one that filled the quota.
+    # No fewer images would have told as much: all up to the one that filled the quota.
     enough = next((k for k in range(len(passing)) if sum(passing[:k]) >= quota), len(passing))
     asked = [rows[n][1] for n in in_order[:enough] if rows[n][1] is not None]
-    assert opened == list(dict.fromkeys(asked))  # each picture once
+    assert opened == list(dict.fromkeys(asked))  # each image once
 
 
 @pytest.mark.slow
@@ -283,7 +283,7 @@ def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     first = next(n for n in offered.order.tolist() if n in (0, 3, 4))
     write_fingerprints(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
     looks = read_decisions(tmp_path / "f", Limits(), [])
-    one = draw(offered.order, 1, lambda some: looks.passes(offered.pictures[some]))
+    one = draw(offered.order, 1, lambda some: looks.passes(offered.images[some]))
     figures = write_screened(tmp_path / "s.arrow", path, offered, one, looks)
     written = [row for b in arrow_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
     assert [(row["sample"], row["id"]) for row in written] == [
@@ -301,20 +301,20 @@ def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     assert figures["passed"] + figures["held"] + sum(figures["dropped"].values()) == 5
 
 
-def test_the_pictures_of_rows_are_found_in_any_order(tmp_path: Path) -> None:
+def test_the_images_of_rows_are_found_in_any_order(tmp_path: Path) -> None:
     rows = [row_of(n, "text" if n == 4 else "good") for n in range(11)]
     path = records(tmp_path / "r", rows)
     wanted = np.array([9, 4, 0, 9, 10])
     assert image_paths(path, wanted) == [rows[n][1] for n in wanted]
 
 
-def test_a_picture_that_was_not_looked_at_is_an_error(tmp_path: Path) -> None:
+def test_a_image_that_was_not_looked_at_is_an_error(tmp_path: Path) -> None:
     rows = [row_of(n, "good") for n in range(3)]
     offered = candidates(mixture(), "photos", records(tmp_path / "r", rows), [])
     write_fingerprints(tmp_path / "f", [seen("p/good0.png")])
     looks = read_decisions(tmp_path / "f", Limits(), [])
     with pytest.raises(KeyError):
-        looks.passes(offered.pictures)
+        looks.passes(offered.images)
 
 
 def test_a_draw_asks_for_no_more_rows_than_places_are_left() -> None:

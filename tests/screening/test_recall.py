@@ -1,4 +1,4 @@
-"""How well altered copies are known again, told exactly where pictures are drawn."""
+"""How well altered copies are known again, told exactly where images are drawn."""
 
 import json
 from pathlib import Path
@@ -33,12 +33,12 @@ def opened(data: bytes) -> Image.Image:
     return plain_copy(data)
 
 
-def seen(folder: Path, pictures: list[Image.Image]) -> tuple[list[Fingerprint], ImageReader]:
-    """Fingerprints of these pictures, and the reader on which they lie."""
+def seen(folder: Path, images: list[Image.Image]) -> tuple[list[Fingerprint], ImageReader]:
+    """Fingerprints of these images, and the reader on which they lie."""
     reader = ImageReader(folder, folder, ())
-    for n, picture in enumerate(pictures):
-        (folder / f"{n}.png").write_bytes(encoded(picture))
-    return [fingerprint(f"{n}.png", reader, Limits()) for n in range(len(pictures))], reader
+    for n, image in enumerate(images):
+        (folder / f"{n}.png").write_bytes(encoded(image))
+    return [fingerprint(f"{n}.png", reader, Limits()) for n in range(len(images))], reader
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_copy_turned_by_its_exif_block_looks_upright_like_the_original() -> No
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (8, 8), (9, 7)])
-def test_every_alteration_takes_a_picture_of_any_size(size: tuple[int, int]) -> None:
+def test_every_alteration_takes_a_image_of_any_size(size: tuple[int, int]) -> None:
     assert len(altered_looks(encoded(photo(2, size)))) == len(ALTERATIONS)
 
 
@@ -103,26 +103,26 @@ def test_a_flat_copy_has_no_look_and_counts_as_not_found(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
-def test_pictures_of_any_mode_are_altered(mode: str) -> None:
+def test_images_of_any_mode_are_altered(mode: str) -> None:
     grey = PHOTOS[0].convert("L")
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(grey, np.uint16) * 256)
+        image = Image.fromarray(np.asarray(grey, np.uint16) * 256)
     else:
-        picture = PHOTOS[0].convert(mode)
+        image = PHOTOS[0].convert(mode)
     same = {"PNG": ALTERATIONS["PNG"]}
-    (copy,) = altered_looks(encoded(picture), same)
+    (copy,) = altered_looks(encoded(image), same)
     assert copy is not None
-    assert least_bits(copy, both_looks(encoded(picture))) == 0
+    assert least_bits(copy, both_looks(encoded(image))) == 0
 
 
-def test_a_very_large_picture_is_reduced_before_it_is_altered() -> None:
+def test_a_very_large_image_is_reduced_before_it_is_altered() -> None:
     assert opened(encoded(photo(1, (4000, 1000)), "JPEG")).size == (2000, 500)
 
 
-def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_path: Path) -> None:
+def test_an_unaltered_copy_is_always_found_and_an_unrelated_image_never(tmp_path: Path) -> None:
     rows, reader = seen(tmp_path, PHOTOS)
     figures = measured(rows, [0, 2, 5], reader, Limits())
-    assert figures["pictures"] == 3
+    assert figures["images"] == 3
     assert list(figures["bits"]) == list(ALTERATIONS)
     assert figures["bits"]["PNG"] == {"0": 3}
     assert figures["imagehash"] == {"0": 3}
@@ -133,12 +133,12 @@ def test_an_unaltered_copy_is_always_found_and_an_unrelated_picture_never(tmp_pa
     assert (told["false"], told["pairs"]) == (0, 3 * len(ALTERATIONS) * (len(PHOTOS) - 1))
 
 
-def test_another_picture_that_is_the_same_counts_as_a_false_match(tmp_path: Path) -> None:
+def test_another_image_that_is_the_same_counts_as_a_false_match(tmp_path: Path) -> None:
     rows, reader = seen(tmp_path, [PHOTOS[0], PHOTOS[1], PHOTOS[0]])
     told = recall_within(measured(rows, [1], reader, Limits()), 10)
     assert told["false"] == 0
     figures = measured(rows, [0], reader, Limits())
-    # Each copy that is known again is as near to the twin as to its own picture.
+    # Each copy that is known again is as near to the twin as to its own image.
     again = sum(count for b in figures["bits"].values() for d, count in b.items() if int(d) <= 10)
     assert recall_within(figures, 10)["false"] == again
 
@@ -146,11 +146,11 @@ def test_another_picture_that_is_the_same_counts_as_a_false_match(tmp_path: Path
 def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
     bits = {"PNG": {"0": 3, "10": 1}, "grey": {"4": 1, "11": 2, "32": 1}, "mirrored": {"30": 4}}
     other = {"9": 2, "10": 1, "11": 5, "32": 92}
-    figures = {"pictures": 4, "bits": bits, "other": other, "imagehash": {"0": 3, "2": 1}}
+    figures = {"images": 4, "bits": bits, "other": other, "imagehash": {"0": 3, "2": 1}}
     assert recall_within(figures, 10) == {
-        "pictures": 4,
+        "images": 4,
         "recall": {"PNG": 1.0, "grey": 0.25, "mirrored": 0.0},
-        "near": 0.625,  # mirrored pictures are tried, and not promised
+        "near": 0.625,  # mirrored images are tried, and not promised
         "false": 3,
         "pairs": 100,
         "imagehash_bits": 2,
@@ -159,7 +159,7 @@ def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=40), st.integers(0, 12), st.text())
-def test_one_more_picture_changes_at_most_one_of_the_sample(
+def test_one_more_image_changes_at_most_one_of_the_sample(
     names: list[str], most: int, more: str
 ) -> None:
     chosen = {names[place] for place in sampled(names, most)}
@@ -169,34 +169,34 @@ def test_one_more_picture_changes_at_most_one_of_the_sample(
     assert len(chosen - {others[place] for place in sampled(others, most)}) <= 1
 
 
-def test_the_distance_of_pictures_is_that_of_their_nearest_looks() -> None:
+def test_the_distance_of_images_is_that_of_their_nearest_looks() -> None:
     one = np.array([0b1111, 0b0011], np.uint64)
     others = np.array([[0b0000, 0b0001], [0b1111, 0b1111]], np.uint64)
     assert least_bits(one, others).tolist() == [1, 0]
 
 
 def check(world: World, **rule: float) -> Finding:
-    """What the check `recall` finds where one picture is altered."""
+    """What the check `recall` finds where one image is altered."""
     rules = [{"benchmark": "quiz", "max_distance_bits": 10, **rule}]
     build = world.build({"photos": 8}, decontaminate=rules)
     run(build)
     return next(c for c in benchmark_checks(build, "quiz") if c.name == "recall").find()
 
 
-def test_each_build_tells_how_well_the_benchmark_s_pictures_are_known_again(world: World) -> None:
+def test_each_build_tells_how_well_the_benchmark_s_images_are_known_again(world: World) -> None:
     lay_album(world)
     found = check(world, min_recall=0.5)
     assert (found.passed, found.problems) == (True, [])
     assert (found.figures["PNG"], found.figures["mirrored"]) == (1.0, 0.0)
     facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
     altered = facts["benchmarks"][0]["altered"]
-    assert (altered["pictures"], altered["pairs"]) == (1, 0)  # it has no other picture
+    assert (altered["images"], altered["pairs"]) == (1, 0)  # it has no other image
     assert altered["near"] == found.figures["recall"]
 
 
 def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
     lay_album(world)
-    # Within 0 bits not even a picture that was scaled is found every time.
+    # Within 0 bits not even an image that was scaled is found every time.
     found = check(world, max_distance_bits=0, min_recall=1)
     assert found.problems == [f"recall on slight alterations: {found.figures['recall']}, 1.0 asked"]
     assert not found.passed
@@ -204,6 +204,6 @@ def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
 
 def test_where_nothing_is_to_be_altered_nothing_is_told(world: World) -> None:
     lay_album(world)
-    assert check(world, altered_pictures=0) == Finding(True, {"measured": "no"}, [])
+    assert check(world, altered_images=0) == Finding(True, {"measured": "no"}, [])
     facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())
     assert facts["benchmarks"][0]["altered"] is None

@@ -15,7 +15,7 @@ from imp_data.images.reader import ImageReader
 from imp_data.raw.extract import extract
 from imp_data.storage import file_sizes, listing_digest, tree_digest
 from imp_data.storage.folders import files_below, is_sidecar
-from imp_data.training.data.mixture_input import MixtureInput, pictures_of
+from imp_data.training.data.mixture_input import MixtureInput, images_of
 from imp_data.training.data.parquet_images import Release, parquet_files
 
 
@@ -144,9 +144,9 @@ def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [image]}), tmp_path / "elsewhere" / "1.parquet")
     home = laid(tmp_path / "home", "._1.parquet")
     corpus = MixtureInput(tmp_path, "any", 1, "0", {})
-    assert isinstance(pictures_of(corpus, tmp_path, home), ImageReader)
+    assert isinstance(images_of(corpus, tmp_path, home), ImageReader)
     (home / "more").symlink_to(tmp_path / "elsewhere")
     assert parquet_files(home) == [home / "more" / "1.parquet"]
-    release = pictures_of(corpus, tmp_path, home)
+    release = images_of(corpus, tmp_path, home)
     assert isinstance(release, Release)
     assert release.read("birds/owl.png", 1 << 20) == image["bytes"]

@@ -438,7 +438,7 @@ def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
                 assert there.tell() == here.tell()
 
 
-def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
+def test_images_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
     server: str, requests: list[tuple[str, dict[str, Any]]]
 ) -> None:
     rng_bytes = {f"{n}.png": os.urandom(300_000) for n in range(40)}
@@ -453,22 +453,22 @@ def test_pictures_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
         root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
     )
     asked = [f"birds/{n}.png" for n in (3, 14, 15, 9, 26)]
-    pictures = birds.gathered(asked, 1 << 20)
+    images = birds.gathered(asked, 1 << 20)
     for name in asked:
-        assert pictures.read(name, 1 << 20) == rng_bytes[name.removeprefix("birds/")]
+        assert images.read(name, 1 << 20) == rng_bytes[name.removeprefix("birds/")]
     asked_for = [fields["Range"] for method, fields in requests if method == "get_object"]
     sizes = [int(end) - int(start) for start, end in (r[6:].split("-") for r in asked_for)]
-    # Five pictures, and the end of the zip with its directory.
+    # Five images, and the end of the zip with its directory.
     assert len(asked_for) == 6
     assert sum(sizes) < 5 * 301_000 + range_reader.BLOCK_BYTES
 
 
-def test_what_is_wrong_with_a_picture_is_told_apart_from_a_store_that_fails(
+def test_what_is_wrong_with_a_image_is_told_apart_from_a_store_that_fails(
     server: str, requests: list[tuple[str, dict[str, Any]]]
 ) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("far.png", b"a picture")
+        archive.writestr("far.png", b"an image")
     content = packed.getvalue()
     # The directory's word on where the member begins, which is beyond the end.
     where = content.index(b"PK\1\2") + 42

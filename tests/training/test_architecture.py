@@ -182,7 +182,7 @@ def decode(x: torch.Tensor, w: Weights, architecture: str, config: Any) -> torch
 def reference(
     ids: list[int], pixels: torch.Tensor, w: Weights, m: Model, image: int
 ) -> torch.Tensor:
-    """Words become rows of the table, the picture's places what the projector makes of it."""
+    """Words become rows of the table, the image's places what the projector makes of it."""
     seen = tower(pixels, w, m.vision_tower.config)
     projector = "model.multi_modal_projector"
     seen = erf_gelu(linear(seen, w, f"{projector}.linear_1"))
@@ -235,8 +235,8 @@ def test_a_saved_model_loads_with_transformers_own_classes(
     again = load(folder).eval()
     also = AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = load_processor(folder)
-    picture = Image.effect_mandelbrot((50, 30), (-2, -1, 1, 1), 20).convert("RGB")
-    inputs = processor(images=picture, text="<image>\nWhat is it?", return_tensors="pt")
+    image = Image.effect_mandelbrot((50, 30), (-2, -1, 1, 1), 20).convert("RGB")
+    inputs = processor(images=image, text="<image>\nWhat is it?", return_tensors="pt")
     with torch.no_grad():
         logits = network(**inputs).logits
         assert torch.equal(logits, again(**inputs).logits)
@@ -284,9 +284,9 @@ def test_the_processor_makes_the_pixels_that_were_trained_on(
     )
     save(build(m, words), words, m, TEMPLATES["qwen"].jinja, {}, folder)
     processor = AutoProcessor.from_pretrained(folder, backend="pil")
-    picture = Image.effect_mandelbrot((90, 40), (-2, -1, 1, 1), 20).convert("RGB")
-    found = processor(images=picture, text="<image>", return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(found, torch.from_numpy(preprocess(picture, 28, how)))
+    image = Image.effect_mandelbrot((90, 40), (-2, -1, 1, 1), 20).convert("RGB")
+    found = processor(images=image, text="<image>", return_tensors="pt")["pixel_values"][0]
+    assert torch.equal(found, torch.from_numpy(preprocess(image, 28, how)))
 
 
 # --- pretrained weights ---------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def with_weights(m: Model, decoder: Path, siglip: Path) -> Model:
     return Model.model_validate_json(json.dumps(content))
 
 
-def test_smaller_pictures_take_the_tables_of_larger_ones(world: World) -> None:
+def test_smaller_images_take_the_tables_of_larger_ones(world: World) -> None:
     m = tiny(world, "phi", image_size=84, max_length=300)
     vision = build(m, tokenizer()).model.vision_tower.eval()
     shaken(vision)

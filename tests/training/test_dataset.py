@@ -41,10 +41,10 @@ def tokenizer() -> Any:
 
 
 def shelf_of(folder: Path) -> ImageReader:
-    """Where the pictures of a World's mixture are."""
+    """Where the images of a World's mixture are."""
     manifest = folder.parents[2] / "manifests" / "mixtures" / "small.yaml"
     build = Build(load_recipe(manifest), DataDir(folder.parents[1]))
-    return build.reader(tuple(build.recipe.pictures))
+    return build.reader(tuple(build.recipe.images))
 
 
 def dataset(folder: Path, tokenizer: Any, reader: ImageReader | None = None) -> MixtureDataset:
@@ -52,12 +52,12 @@ def dataset(folder: Path, tokenizer: Any, reader: ImageReader | None = None) -> 
 
 
 def place(data: MixtureDataset, image: str) -> int:
-    """The row that shows a picture."""
+    """The row that shows an image."""
     images = [data.shards.row(n, ["image"])["image"] for n in range(len(data))]
     return images.index(image)
 
 
-def test_an_item_is_a_row_as_tokens_and_its_picture_as_pixels(album: Path, tokenizer: Any) -> None:
+def test_an_item_is_a_row_as_tokens_and_its_image_as_pixels(album: Path, tokenizer: Any) -> None:
     data = dataset(album, tokenizer)
     row = place(data, "photos/5.png")
     item = data.item(row)
@@ -110,8 +110,8 @@ def test_a_folder_that_holds_no_mixture_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pictured(world: World) -> Path:
-    """A mixture of three pictures in a zip."""
+def imaged(world: World) -> Path:
+    """A mixture of three images in a zip."""
     raw = world.data.raw("photos")
     raw.mkdir(parents=True)
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
@@ -120,14 +120,14 @@ def pictured(world: World) -> Path:
     by_hand = {"path": "all.zip", "by_hand": "put it there"}
     folders = [{"path": "photos", "file": "all.zip", "inside": "in"}]
     stated = {"title": "Some", "homepage": "https://example.org", "license": "CC0-1.0"}
-    world.manifest("pictures", "photos", **stated, files=[by_hand], folders=folders)
-    world.source("birds", [record(n, f"photos/{n}.png") for n in range(3)], pictures=["photos"])
+    world.manifest("images", "photos", **stated, files=[by_hand], folders=folders)
+    world.source("birds", [record(n, f"photos/{n}.png") for n in range(3)], images=["photos"])
     run(world.build({"birds": 3}))
     return world.data.mixture("small")
 
 
-def test_pictures_are_read_from_their_zip(pictured: Path, tokenizer: Any) -> None:
-    data = dataset(pictured, tokenizer)
+def test_images_are_read_from_their_zip(imaged: Path, tokenizer: Any) -> None:
+    data = dataset(imaged, tokenizer)
     pixels = data.item(place(data, "photos/2.png"))["pixel_values"]
     assert pixels is not None
     assert (pixels == preprocess(photo(2), 28, "square")).all()
@@ -139,17 +139,17 @@ def failure(data: MixtureDataset, image: str) -> str:
     return str(raised.value)
 
 
-def test_a_picture_that_is_gone_or_changed_names_its_sample(pictured: Path, tokenizer: Any) -> None:
-    data = dataset(pictured, tokenizer)
-    raw = pictured.parents[1] / "raw" / "photos"
+def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenizer: Any) -> None:
+    data = dataset(imaged, tokenizer)
+    raw = imaged.parents[1] / "raw" / "photos"
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
         archive.writestr("in/0.png", encoded(photo(7)))
         archive.writestr("in/1.png", encoded(photo(1)))
     name = data.shards.row(place(data, "photos/0.png"), ["id"])["id"]
     assert failure(data, "photos/0.png").startswith(
-        f"sample {name}: its picture photos/0.png is another one than the mixture was built with"
+        f"sample {name}: its image photos/0.png is another one than the mixture was built with"
     )
-    assert "its picture photos/2.png is not where pictures are" in failure(data, "photos/2.png")
+    assert "its image photos/2.png is not where images are" in failure(data, "photos/2.png")
     data.item(place(data, "photos/1.png"))
 
 
@@ -172,10 +172,10 @@ def test_workers_give_what_this_process_gives(album: Path, tokenizer: Any) -> No
             assert torch.equal(found[name], expected[name])
 
 
-def item(ids: Sequence[int], learned: int, picture: float | None = None) -> Item:
-    """Tokens of which the last few are learned; a picture all of one level."""
+def item(ids: Sequence[int], learned: int, image: float | None = None) -> Item:
+    """Tokens of which the last few are learned; an image all of one level."""
     labels = [-100] * (len(ids) - learned) + list(ids[len(ids) - learned :])
-    pixels = None if picture is None else np.full((3, 28, 28), picture, np.float32)
+    pixels = None if image is None else np.full((3, 28, 28), image, np.float32)
     return {
         "id": f"some/{ids[0]}",
         "input_ids": np.array(ids, np.int64),
@@ -185,14 +185,14 @@ def item(ids: Sequence[int], learned: int, picture: float | None = None) -> Item
     }
 
 
-# The tokenizer's own: padding, and the picture's token.
+# The tokenizer's own: padding, and the image's token.
 PAD, IMAGE = 0, 258
 SHOWN = [7, IMAGE, IMAGE, IMAGE, IMAGE, 8, 9]
 
 
-def test_a_batch_is_as_wide_as_its_longest_and_has_the_pictures_there_are(tokenizer: Any) -> None:
+def test_a_batch_is_as_wide_as_its_longest_and_has_the_images_there_are(tokenizer: Any) -> None:
     assert (tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids("<image>")) == (PAD, IMAGE)
-    batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item(SHOWN, 1, picture=0.5)])
+    batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item(SHOWN, 1, image=0.5)])
     assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD, PAD, PAD], SHOWN]
     assert batch["labels"].tolist() == [[-100, 6, 4, *[-100] * 4], [*[-100] * 6, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0, 0], [1] * 7]
@@ -201,7 +201,7 @@ def test_a_batch_is_as_wide_as_its_longest_and_has_the_pictures_there_are(tokeni
     assert batch["tokens"] == 10
 
 
-def test_text_alone_brings_a_black_picture_that_nothing_attends_to(tokenizer: Any) -> None:
+def test_text_alone_brings_a_black_image_that_nothing_attends_to(tokenizer: Any) -> None:
     batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item([5], 0)])
     assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD], [5, IMAGE, IMAGE, IMAGE, IMAGE]]
     assert batch["labels"].tolist() == [[-100, 6, 4, -100, -100], [-100] * 5]
@@ -210,7 +210,7 @@ def test_text_alone_brings_a_black_picture_that_nothing_attends_to(tokenizer: An
 
 
 def test_packed_rows_count_their_positions_anew_with_every_item(tokenizer: Any) -> None:
-    lists = [[item([5, 6, 4], 3), item(SHOWN, 1, picture=0.5)], [item([3, 2], 1)]]
+    lists = [[item([5, 6, 4], 3), item(SHOWN, 1, image=0.5)], [item([3, 2], 1)]]
     batch = PackedCollator(tokenizer, FIGURES)(lists)
     assert batch["input_ids"].tolist() == [[5, 6, 4, *SHOWN], [3, 2, *[PAD] * 8]]
     assert batch["labels"].tolist() == [[-100, 6, 4, *[-100] * 6, 9], [-100, 2, *[-100] * 8]]
@@ -251,8 +251,8 @@ def logits(model: Any, batch: dict[str, Any], **changed: Any) -> Any:
 
 ITEMS = [
     item([5, 6, 4, 9, 12], 2),
-    item([7, *[IMAGE] * 4, 8, 9], 1, picture=0.5),
-    item([11, 12, *[IMAGE] * 4, 3], 1, picture=-0.5),
+    item([7, *[IMAGE] * 4, 8, 9], 1, image=0.5),
+    item([11, 12, *[IMAGE] * 4, 3], 1, image=-0.5),
     item([17, 18, 19], 1),
 ]
 
@@ -278,7 +278,7 @@ def test_packed_items_have_the_logits_that_each_has_alone(
 
 
 @pytest.mark.parametrize("collator", [Collator, PackedCollator])
-def test_the_black_picture_changes_nothing_but_reaches_the_projector(
+def test_the_black_image_changes_nothing_but_reaches_the_projector(
     collator: type[Collator], tokenizer: Any
 ) -> None:
     model = network("phi", "sdpa")

@@ -119,7 +119,7 @@ def test_ids_and_labels_of_text_alone(name: str, texts: list[tuple[str, str]]) -
 @settings(max_examples=1000)
 @example(texts=[("\n", "a")], shown=0, before="", features=4)
 @example(texts=[("a", "b"), (" c ", " d ")], shown=1, before="first ", features=1)
-def test_ids_and_labels_with_a_picture(
+def test_ids_and_labels_with_a_image(
     name: str, texts: list[tuple[str, str]], shown: int, before: str, features: int
 ) -> None:
     turns = [text for pair in texts for text in pair]
@@ -135,7 +135,7 @@ def test_ids_and_labels_with_a_picture(
 
 @given(caption=TEXT, question=TEXT, features=st.integers(1, 9))
 @settings(max_examples=500)
-def test_a_caption_of_the_first_stage_has_its_picture_and_nothing_else_before_it(
+def test_a_caption_of_the_first_stage_has_its_image_and_nothing_else_before_it(
     caption: str, question: str, features: int
 ) -> None:
     found = encoded("plain", f"{question}<image>", caption, features=features)
@@ -180,7 +180,7 @@ def test_where_the_original_masks_a_whole_sample_the_answers_are_learned_all_the
     assert learned(name, *turns) == [f"{lead}{answer}{stop}" for answer in turns[1::2]]
 
 
-def test_the_letters_of_the_picture_token_are_text_where_there_is_no_picture() -> None:
+def test_the_letters_of_the_image_token_are_text_where_there_is_no_image() -> None:
     found = encoded("phi2", "What does <image> mean in <s>?", "See <image>.")
     image = tokenizer("phi2").convert_tokens_to_ids("<image>")
     assert image not in found.input_ids
@@ -346,7 +346,7 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
     assert refusal("a", "b", limit=size - 1) == (
         f"its first answer ends at token {size}, beyond {size - 1}"
     )
-    once = "<image> must stand in one question, once, where there is a picture"
+    once = "<image> must stand in one question, once, where there is an image"
     assert refusal("a", "b", features=3) == once
     assert refusal("<image>a", "b", "<image>", "c", features=3) == once
     assert refusal("a", "<image>", features=3) == once
@@ -355,7 +355,7 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
     assert refusal("a", "b", "c") == turns
     assert refusal() == turns
     assert refusal("a", "") == "turn 1 says nothing"
-    plain = "the template plain takes one caption of one picture"
+    plain = "the template plain takes one caption of one image"
     assert refusal("a", "b", name="plain") == plain
     assert refusal("<image>", "b", "c", "d", features=2, name="plain") == plain
 

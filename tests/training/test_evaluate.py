@@ -35,10 +35,10 @@ def whole(path: Path, value: Any) -> Path:
 def says(*answers: str) -> Model:
     """A model that gives these answers one after the other."""
     waiting = list(answers)
-    return lambda picture, question: waiting.pop(0)
+    return lambda image, question: waiting.pop(0)
 
 
-def pictures(folder: Path, *names: str) -> Path:
+def images(folder: Path, *names: str) -> Path:
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def pictures(folder: Path, *names: str) -> Path:
 
 
 def test_textvqa(tmp_path: Path) -> None:
-    """Two pictures, three questions; four, two and none of ten people agree: 1, 0.6 and 0."""
+    """Two images, three questions; four, two and none of ten people agree: 1, 0.6 and 0."""
     asked = [
         ("a", f"Which Brand?{SHORT}"),
         ("b", f"What word?\nReference OCR token: STOP, GO{SHORT}"),
@@ -68,7 +68,7 @@ def test_textvqa(tmp_path: Path) -> None:
     )
     figures = evaluate(
         *(says("Dakota", "STOP.", "three"), "imp", lines(tmp_path / "q.jsonl", rows)),
-        *(pictures(tmp_path / "images", "a.jpg", "b.jpg"), "textvqa", annotations, tmp_path),
+        *(images(tmp_path / "images", "a.jpg", "b.jpg"), "textvqa", annotations, tmp_path),
     )
     assert figures == {"questions": 3, "accuracy": pytest.approx(100 * 1.6 / 3)}
     written = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
@@ -125,7 +125,7 @@ def test_popes_labels_must_be_those_of_the_questions(tmp_path: Path) -> None:
 
 
 def test_scienceqa(tmp_path: Path) -> None:
-    """Of three problems two have pictures, of which one is right; the third was not asked."""
+    """Of three problems two have images, of which one is right; the third was not asked."""
     problems = {
         pid: {"choices": ["x", "y", "z"], "answer": answer, "image": image}
         for pid, answer, image in (("1", 0, "image.png"), ("2", 1, "image.png"), ("3", 2, None))
@@ -180,7 +180,7 @@ def own(folder: Path) -> Path:
 
 
 def test_questions_of_ones_own_are_scored_by_category(tmp_path: Path) -> None:
-    folder = pictures(tmp_path, "a.png")
+    folder = images(tmp_path, "a.png")
     figures = evaluate(
         says("Red.", "green", "3"), "imp", own(tmp_path), folder, "exact", None, tmp_path
     )
@@ -195,19 +195,19 @@ def test_questions_of_ones_own_are_scored_by_category(tmp_path: Path) -> None:
 def test_a_blind_model_is_shown_grey(tmp_path: Path) -> None:
     shown: list[Image.Image] = []
 
-    def model(picture: Image.Image | None, question: str) -> str:
-        assert picture is not None
-        shown.append(picture)
+    def model(image: Image.Image | None, question: str) -> str:
+        assert image is not None
+        shown.append(image)
         return "red"
 
-    folder = pictures(tmp_path, "a.png")
+    folder = images(tmp_path, "a.png")
     evaluate(model, "imp", own(tmp_path), folder, "exact", None, tmp_path, blind=True)
-    assert {picture.size for picture in shown} == {photo(0).size}
+    assert {image.size for image in shown} == {photo(0).size}
     assert shown[0].getcolors() == [(96 * 72, (127, 127, 127))]
 
 
 def test_what_does_not_fit_is_said_before_anything_is_asked(tmp_path: Path) -> None:
-    def model(picture: Image.Image | None, question: str) -> str:
+    def model(image: Image.Image | None, question: str) -> str:
         raise AssertionError("it was asked")
 
     questions = own(tmp_path)
@@ -230,8 +230,8 @@ def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
         rescore(tmp_path / "answers.jsonl", questions, "exact", None, tmp_path)
 
 
-def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="question 0: its picture cannot be read"):
+def test_a_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="question 0: its image cannot be read"):
         evaluate(says("red"), "imp", own(tmp_path), tmp_path, "exact", None, tmp_path)
 
 

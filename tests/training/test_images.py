@@ -1,4 +1,4 @@
-"""A picture as the vision tower takes it, equal to transformers' own preprocessing."""
+"""An image as the vision tower takes it, equal to transformers' own preprocessing."""
 
 from io import BytesIO
 
@@ -12,16 +12,16 @@ from imp_data.training.data.images import Preprocessing, preprocess
 
 @pytest.mark.parametrize("size", [(640, 480), (37, 91), (384, 384), (1, 1)])
 @pytest.mark.parametrize("side", [196, 384])
-def test_a_squashed_picture_is_what_siglips_processor_makes_of_it(
+def test_a_squashed_image_is_what_siglips_processor_makes_of_it(
     size: tuple[int, int], side: int
 ) -> None:
     siglip = pytest.importorskip("transformers.models.siglip.image_processing_pil_siglip")
     processor = siglip.SiglipImageProcessorPil(
         size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
-    picture = photo(1, size)
-    expected = np.asarray(processor(picture)["pixel_values"][0])
-    found = preprocess(picture, side, "square")
+    image = photo(1, size)
+    expected = np.asarray(processor(image)["pixel_values"][0])
+    found = preprocess(image, side, "square")
     assert found.dtype == np.float32 and found.shape == (3, side, side)
     assert np.abs(found - expected).max() < 1e-6
 
@@ -31,7 +31,7 @@ def strip(size: tuple[int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize(("size", "white"), [((4, 2), (1, 3, 0, 4)), ((2, 4), (0, 4, 1, 3))])
-def test_a_padded_picture_stands_in_the_middle_of_a_grey_square(
+def test_a_padded_image_stands_in_the_middle_of_a_grey_square(
     size: tuple[int, int], white: tuple[int, int, int, int]
 ) -> None:
     found = preprocess(strip(size), 4, "pad")
@@ -43,15 +43,15 @@ def test_a_padded_picture_stands_in_the_middle_of_a_grey_square(
 
 @pytest.mark.parametrize("how", ["square", "pad"])
 def test_values_run_from_minus_one_to_one(how: Preprocessing) -> None:
-    picture = Image.new("RGB", (2, 2))
-    picture.putpixel((0, 0), (255, 0, 255))
-    found = preprocess(picture, 2, how)
+    image = Image.new("RGB", (2, 2))
+    image.putpixel((0, 0), (255, 0, 255))
+    found = preprocess(image, 2, how)
     assert found[:, 0, 0].tolist() == [1, -1, 1]
     assert found[:, 1, 1].tolist() == [-1, -1, -1]
 
 
 def test_exif_does_not_turn_it() -> None:
-    """Boxes in the answers are those of the picture as it is stored."""
+    """Boxes in the answers are those of the image as it is stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
     out = BytesIO()
@@ -63,6 +63,6 @@ def test_exif_does_not_turn_it() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK"])
 def test_every_mode_becomes_colours(mode: str) -> None:
-    picture = photo(3, (20, 20)).convert(mode)
-    expected = preprocess(picture.convert("RGB"), 20, "square")
-    assert (preprocess(picture, 20, "square") == expected).all()
+    image = photo(3, (20, 20)).convert(mode)
+    expected = preprocess(image.convert("RGB"), 20, "square")
+    assert (preprocess(image, 20, "square") == expected).all()

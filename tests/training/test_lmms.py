@@ -16,9 +16,9 @@ from imp_data.errors import UserError
 from imp_data.training.evaluation.generate import Speaker
 
 
-def request(question: str, pictures: int, **options: object) -> SimpleNamespace:
+def request(question: str, images: int, **options: object) -> SimpleNamespace:
     """As a task of lmms-eval asks: of the document 0 of its only split."""
-    shown = [shape(COLOURS["red"], 1)] * pictures
+    shown = [shape(COLOURS["red"], 1)] * images
     return SimpleNamespace(args=(question, options, lambda doc: shown, 0, "cards", "test"))
 
 
@@ -30,11 +30,11 @@ def test_its_answers_are_the_models(world: World, tmp_path: Path) -> None:
         f"pretrained={folder}", {"batch_size": 1, "max_batch_size": None, "device": None}
     )
     model.task_dict = {"cards": {"test": [{}]}}
-    picture, other = shape(COLOURS["red"], 1), "Say it in a word."
-    said = Speaker(folder).answer(picture, QUESTION, 8)
+    image, other = shape(COLOURS["red"], 1), "Say it in a word."
+    said = Speaker(folder).answer(image, QUESTION, 8)
     asked = [request(QUESTION, 1, max_new_tokens=8), request(other, 0, max_new_tokens=3)]
     asked.append(request(f"<image>\n{QUESTION}", 1, max_new_tokens=8, until=[said[3:]]))
     unseen = Speaker(folder).answer(None, other, 3)
     assert model.generate_until(asked) == [said, unseen, said[:3].strip()]
-    with pytest.raises(UserError, match="cards 0: shows more than one still picture"):
+    with pytest.raises(UserError, match="cards 0: shows more than one still image"):
         model.generate_until([request(QUESTION, 2)])

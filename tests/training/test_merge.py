@@ -51,7 +51,7 @@ def test_the_cards_example_runs_with_transformers_and_the_folder_alone(
     architecture: str, world: World, tmp_path: Path
 ) -> None:
     folder = merged(architecture, world, tmp_path)
-    shape(COLOURS["red"], 1).save(folder / "picture.png")
+    shape(COLOURS["red"], 1).save(folder / "image.png")
     card = (folder / "README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     done = subprocess.run(
@@ -65,8 +65,8 @@ def test_the_cards_example_runs_with_transformers_and_the_folder_alone(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    picture = shape(COLOURS["red"], 1)
-    said = Speaker(folder).answer(picture, "What is in the picture?", max_new_tokens=64)
+    image = shape(COLOURS["red"], 1)
+    said = Speaker(folder).answer(image, "What is in the image?", max_new_tokens=64)
     assert said
     assert done.stdout.rstrip("\n") == said
     needs_code = 'ImageTextToText.from_pretrained(".", trust_remote_code=True)' in example

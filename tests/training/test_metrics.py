@@ -119,7 +119,7 @@ def test_mme_reads_four_characters(answer: str, label: str) -> None:
 
 
 def test_mmes_scores_reward_both_questions_right() -> None:
-    """3 of 4 answers and 1 of 2 pictures: 75 + 50; perfect cognition: 200."""
+    """3 of 4 answers and 1 of 2 images: 75 + 50; perfect cognition: 200."""
     scores = mme({"count": [(True, True), (True, False)], "code_reasoning": [(True, True)]})
     assert scores == {"count": 125, "code_reasoning": 200, "perception": 125, "cognition": 200}
 

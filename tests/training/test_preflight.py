@@ -51,7 +51,7 @@ def test_every_row_has_its_tokens_and_its_outcome(
     for number, row in rows.items():
         sample = shards.row(number, ["id", "upstream_id", "conversations"])
         outcomes[sample["upstream_id"]] = row["outcome"]
-        assert (row["id"], row["source"], row["picture"]) == (sample["id"], "chats", False)
+        assert (row["id"], row["source"], row["image"]) == (sample["id"], "chats", False)
         if row["outcome"] != "refused":
             found = encode(tokenizer, PHI2, sample["conversations"], 0, 300)
             assert isinstance(found, Encoded)
@@ -131,7 +131,7 @@ def test_lengths_are_also_estimated_as_the_original_does(
         assert estimate == (-words if row["image"] is None else words + 700)
 
 
-def test_pictures_are_told_by_their_sign(album: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_images_are_told_by_their_sign(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(album, tokenizer, tmp_path)
     rows, lengths, *_ = accepted(tmp_path)
     shards = Shards(album)

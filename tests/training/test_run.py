@@ -230,10 +230,10 @@ def test_the_first_stage_learns_captions_and_passes_over_talks(
     stage = {**STAGE, "template": "plain", "sampler": "random", "save_steps": 100}
     train(run_of(shapes, tmp_path, {"projector": stage}))
     said = capsys.readouterr().out
-    assert "the template plain takes one caption of one picture" in said
+    assert "the template plain takes one caption of one image" in said
     told = json.loads((tmp_path / "projector/preflight.json").read_text())["together"]
     assert (told["samples"], told["refused"]) == (22, 4)
-    # 18 pictures in steps of 4.
+    # 18 images in steps of 4.
     assert len(losses(tmp_path / "projector")) == 5
     found = load_file(tmp_path / "projector/outcome/projector.safetensors")
     assert len(found) == 4

@@ -204,7 +204,7 @@ def talks(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
     """A world of 21 shapes and 13 talks, whose answers are of very different lengths."""
     world = World(tmp_path_factory.mktemp("talks"))
     files = {f"{n}.png": encoded(shape(COLOURS[NAMES[n % 4]], n)) for n in range(21)}
-    world.pictures("shapes", files, path="shapes")
+    world.images("shapes", files, path="shapes")
     turns = [
         [{"from": "human", "value": f"{'<image>' * (n < 21)}Say {n}"}, {"from": "gpt", "value": a}]
         for n, a in enumerate(map(answer, range(34)))
@@ -213,7 +213,7 @@ def talks(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
         {"id": n, "conversations": turn, **({"image": f"shapes/{n}.png"} if n < 21 else {})}
         for n, turn in enumerate(turns)
     ]
-    world.source("shapes", records, pictures=["shapes"])
+    world.source("shapes", records, images=["shapes"])
     run(world.build({"shapes": 34}))
     return world
 

@@ -1,6 +1,6 @@
-"""What a built mixture says twice: pictures that look alike, and questions answered in two ways.
+"""What a built mixture says twice: images that look alike, and questions answered in two ways.
 
-A report and never a removal: one COCO picture rightly stands under many sources. Texts are compared
+A report and never a removal: one COCO image rightly stands under many sources. Texts are compared
 after `normalised_question` and `normalised_answer`, a conversation exchange by exchange.
 """
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from imp_data.mixture.duplicates.conflicting_answers import contradictions, told_in_full
-from imp_data.mixture.duplicates.image_clusters import alike_pictures, hashes_of, same_pictures
+from imp_data.mixture.duplicates.image_clusters import alike_images, hashes_of, same_images
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows, read_mixture, texts_of
 from imp_data.mixture.mixture_json import check_files
 from imp_data.storage.heap import trim_heap
@@ -22,8 +22,8 @@ from imp_data.storage.heap import trim_heap
 _NO_NAMES = np.zeros(0, np.uint64)
 _MOST_IMAGES_SHOWN = 10
 _ROWS_AT_ONCE = 1 << 16
-_DEFERRED = "Pictures were deferred, so the same picture is told by its path alone."
-_LOOKS_UNKNOWN = "Which pictures look alike is not known, for want of their fingerprints."
+_DEFERRED = "Images were deferred, so the same image is told by its path alone."
+_LOOKS_UNKNOWN = "Which images look alike is not known, for want of their fingerprints."
 
 
 def report(
@@ -35,25 +35,25 @@ def report(
 ) -> dict[str, Any]:
     """Counts by pair of sources, and the first `listed` findings of each kind in full.
 
-    `fingerprints` are the files of the mixture's sources; pictures that none of them knows are
+    `fingerprints` are the files of the mixture's sources; images that none of them knows are
     compared by path and bytes alone. Answers of more words than `max_answer_words` are passed over.
     """
     manifest = check_files(folder, ["state.json"])
     rows, exchanges = read_mixture(folder, manifest["files"], max_answer_words)
-    picture, compared = same_pictures(rows), len(exchanges.row)
+    image, compared = same_images(rows), len(exchanges.row)
     # What is no longer needed goes before the next that takes memory.
     rows = rows._replace(sha256=_NO_NAMES)
-    found = contradictions(exchanges, rows, picture)
+    found = contradictions(exchanges, rows, image)
     del exchanges
-    same = _same_figures(rows, picture)
+    same = _same_figures(rows, image)
     trim_heap()
-    hashed = hashes_of(rows, picture, fingerprints)
+    hashed = hashes_of(rows, image, fingerprints)
     rows = rows._replace(image=_NO_NAMES)
     trim_heap()
-    cluster = alike_pictures(picture, hashed, max_bits)
+    cluster = alike_images(image, hashed, max_bits)
     del hashed
     trim_heap()
-    shown = _largest(rows, picture, cluster, listed)
+    shown = _largest(rows, image, cluster, listed)
     told = found.select("group").unique().sort("group").head(listed)
     conflicts = found.join(told, on="group", how="semi")
     needed = {row for some in shown for row in some["rows"]} | set(conflicts["row"].to_list())
@@ -62,12 +62,12 @@ def report(
         "mixture": manifest["name"],
         "digest": manifest["digest"],
         "not_checked": _not_checked(manifest, fingerprints),
-        "samples": len(picture),
-        "pictures": len(np.unique(picture[picture >= 0])),
-        "same_picture": same,
+        "samples": len(image),
+        "images": len(np.unique(image[image >= 0])),
+        "same_image": same,
         "alike": {
             "max_distance_bits": max_bits,
-            **_alike_figures(rows, picture, cluster),
+            **_alike_figures(rows, image, cluster),
             "listed": [_shown(some, texts) for some in shown],
         },
         "contradictions": {
@@ -81,22 +81,22 @@ def report(
 
 
 def _not_checked(manifest: dict[str, Any], fingerprints: Sequence[Path]) -> list[str]:
-    deferred = [_DEFERRED] if manifest["pictures"] == "deferred" else []
+    deferred = [_DEFERRED] if manifest["images"] == "deferred" else []
     return deferred + ([] if fingerprints else [_LOOKS_UNKNOWN])
 
 
-def _same_figures(rows: Rows, picture: Groups) -> dict[str, Any]:
-    """How many pictures two sources share; of one source, how many it holds under several paths."""
+def _same_figures(rows: Rows, image: Groups) -> dict[str, Any]:
+    """How many images two sources share; of one source, how many it holds under several paths."""
     shared, pairs = 0, [_NO_PAIRS]
-    for held in _by_group(picture, rows.image, rows):
+    for held in _by_group(image, rows.image, rows):
         shared += _shared(held)
         pairs.append(_meeting(held))
-    return {"shared": shared, "by_sources": _by_pair(pairs, "sources", "pictures")}
+    return {"shared": shared, "by_sources": _by_pair(pairs, "sources", "images")}
 
 
-def _alike_figures(rows: Rows, picture: Groups, cluster: Groups) -> dict[str, Any]:
+def _alike_figures(rows: Rows, image: Groups, cluster: Groups) -> dict[str, Any]:
     shared, pairs, by_size = 0, [_NO_PAIRS], Counter[int]()
-    for held in _by_group(cluster, picture, rows):
+    for held in _by_group(cluster, image, rows):
         sizes = held.group_by("group").agg(pl.col("member").n_unique())
         sizes = sizes.filter(pl.col("member") > 1)
         by_size.update(sizes["member"].to_list())
@@ -105,8 +105,8 @@ def _alike_figures(rows: Rows, picture: Groups, cluster: Groups) -> dict[str, An
         pairs.append(_meeting(several))
     return {
         "clusters": by_size.total(),
-        "pictures": sum(size * count for size, count in by_size.items()),
-        "by_size": [{"pictures": size, "clusters": by_size[size]} for size in sorted(by_size)],
+        "images": sum(size * count for size, count in by_size.items()),
+        "by_size": [{"images": size, "clusters": by_size[size]} for size in sorted(by_size)],
         "shared": shared,
         "by_sources": _by_pair(pairs, "sources", "clusters"),
     }
@@ -171,18 +171,18 @@ def _ranked(counts: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any
     return [{pair: [a, b], counted: count} for count, a, b in ranked.iter_rows()]
 
 
-def _largest(rows: Rows, picture: Groups, cluster: Groups, listed: int) -> list[dict[str, Any]]:
-    """The clusters with most pictures: how many, and a Sample of each of the first few."""
-    largest = pl.DataFrame(schema={"pictures": pl.UInt32, "rows": pl.List(pl.Int32)})
-    for held in _by_group(cluster, picture, rows):
+def _largest(rows: Rows, image: Groups, cluster: Groups, listed: int) -> list[dict[str, Any]]:
+    """The clusters with most images: how many, and a Sample of each of the first few."""
+    largest = pl.DataFrame(schema={"images": pl.UInt32, "rows": pl.List(pl.Int32)})
+    for held in _by_group(cluster, image, rows):
         first = held.group_by("group", "member").agg(pl.min("row"))
         sizes = first.group_by("group").agg(
-            pl.len().alias("pictures"), pl.col("row").sort().head(_MOST_IMAGES_SHOWN).alias("rows")
+            pl.len().alias("images"), pl.col("row").sort().head(_MOST_IMAGES_SHOWN).alias("rows")
         )
-        several = sizes.filter(pl.col("pictures") > 1).select("pictures", "rows")
+        several = sizes.filter(pl.col("images") > 1).select("images", "rows")
         largest = (
             pl.concat([largest, several.cast(largest.schema)])
-            .sort(pl.col("pictures"), pl.col("rows").list.first(), descending=[True, False])
+            .sort(pl.col("images"), pl.col("rows").list.first(), descending=[True, False])
             .head(listed)
         )
     return largest.to_dicts()
@@ -191,4 +191,4 @@ def _largest(rows: Rows, picture: Groups, cluster: Groups, listed: int) -> list[
 def _shown(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
     shown = [texts[row] for row in cluster["rows"]]
     told = {"images": [one["image"] for one in shown], "ids": [one["id"] for one in shown]}
-    return {"pictures": cluster["pictures"], **told}
+    return {"images": cluster["images"], **told}

@@ -1,4 +1,4 @@
-"""One question on one picture, answered in different ways."""
+"""One question on one image, answered in different ways."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,27 +14,27 @@ _AT_ONCE = 1 << 17
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
-def contradictions(exchanges: Exchanges, rows: Rows, picture: Groups) -> pl.DataFrame:
-    """row, origin, group, answer of exchanges on one picture and question that answer otherwise.
+def contradictions(exchanges: Exchanges, rows: Rows, image: Groups) -> pl.DataFrame:
+    """row, origin, group, answer of exchanges on one image and question that answer otherwise.
 
     Those of one `group` belong together; groups are numbered by their first Samples.
     """
-    suspect = _answered_otherwise(exchanges, picture)
+    suspect = _answered_otherwise(exchanges, image)
     row, question, answer = (column[suspect] for column in exchanges)
     asked = pl.DataFrame(
         {
             "row": row,
             "question": question,
             "answer": answer,
-            "picture": picture[row],
+            "image": image[row],
             "origin": rows.origin[row],
         }
     )
-    key = ["picture", "question"]
+    key = ["image", "question"]
     split = asked.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
     groups = (
         split.filter(pl.col("answers") > 1)
-        .sort("row", "picture", "question")
+        .sort("row", "image", "question")
         .select(*key)
         .with_row_index("group")
     )
@@ -42,8 +42,8 @@ def contradictions(exchanges: Exchanges, rows: Rows, picture: Groups) -> pl.Data
     return found.select("row", "origin", "group", "question", "answer")
 
 
-def _answered_otherwise(exchanges: Exchanges, picture: Groups) -> Places:
-    """Exchanges that share picture and question with one of another answer, and hardly any more.
+def _answered_otherwise(exchanges: Exchanges, image: Groups) -> Places:
+    """Exchanges that share image and question with one of another answer, and hardly any more.
 
     Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a hundredth of
     the memory.
@@ -53,11 +53,11 @@ def _answered_otherwise(exchanges: Exchanges, picture: Groups) -> Places:
     share = np.empty(size, np.uint16)
     for begin in range(0, size, _AT_ONCE):
         some = slice(begin, begin + _AT_ONCE)
-        share[some] = _keys(exchanges, picture, some) % np.uint64(shares)
+        share[some] = _keys(exchanges, image, some) % np.uint64(shares)
     found = [np.zeros(0, np.int64)]
     for number in range(shares):
         rows = np.flatnonzero(share == number)
-        key, answer = _keys(exchanges, picture, rows), exchanges.answer[rows]
+        key, answer = _keys(exchanges, image, rows), exchanges.answer[rows]
         order = np.lexsort((answer, key))
         ranked, said = key[order], answer[order]
         differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
@@ -65,15 +65,15 @@ def _answered_otherwise(exchanges: Exchanges, picture: Groups) -> Places:
     return np.sort(np.concatenate(found))
 
 
-def _keys(exchanges: Exchanges, picture: Groups, some: Places | slice) -> Names:
-    """Equal where picture and question are, and hardly ever elsewhere."""
+def _keys(exchanges: Exchanges, image: Groups, some: Places | slice) -> Names:
+    """Equal where image and question are, and hardly ever elsewhere."""
     with np.errstate(over="ignore"):
-        scattered = picture[exchanges.row[some]].astype(np.uint64) * _SCATTER
+        scattered = image[exchanges.row[some]].astype(np.uint64) * _SCATTER
     return exchanges.question[some] ^ scattered
 
 
 def told_in_full(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
-    """Each contradicted question with its picture, and the ids behind each of its answers."""
+    """Each contradicted question with its image, and the ids behind each of its answers."""
     for group in found.partition_by("group", maintain_order=True):
         answers: dict[str, list[str]] = {}
         for row, question, answer in group.select("row", "question", "answer").iter_rows():

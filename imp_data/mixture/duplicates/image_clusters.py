@@ -1,4 +1,4 @@
-"""Which of a mixture's pictures are the same, and which look alike."""
+"""Which of a mixture's images are the same, and which look alike."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ _BATCH_ROWS = 1 << 14
 
 
 class Hashed(NamedTuple):
-    """Pictures by their numbers, ascending, and a hash of each; one that is turned has two."""
+    """Images by their numbers, ascending, and a hash of each; one that is turned has two."""
 
-    picture: Groups
+    image: Groups
     hash: Hashes
 
 
-def same_pictures(rows: Rows) -> Groups:
-    """A number for each Sample's picture: equal where path or bytes are; -1 without a picture."""
+def same_images(rows: Rows) -> Groups:
+    """A number for each Sample's image: equal where path or bytes are; -1 without an image."""
     paths, path = ranked(rows.image)
     order = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0)).astype(np.int32)
     order = order[np.argsort(rows.sha256[order], kind="stable")]
@@ -34,25 +34,25 @@ def same_pictures(rows: Rows) -> Groups:
     return np.where(rows.image == 0, -1, labels[path]).astype(np.int32)
 
 
-def alike_pictures(picture: Groups, hashed: Hashed, max_bits: int) -> Groups:
-    """A number for each Sample's cluster of pictures within `max_bits`; -1 where no hash is known.
+def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
+    """A number for each Sample's cluster of images within `max_bits`; -1 where no hash is known.
 
-    A picture counts as stored and as its EXIF orientation turns it: a copy may be either.
+    An image counts as stored and as its EXIF orientation turns it: a copy may be either.
     """
     owner, hashes = hashed
     same = np.flatnonzero(owner[1:] == owner[:-1])
     labels = united(clusters(hashes, max_bits), same, same + 1)
     if not len(owner):
-        return np.full(len(picture), -1, np.int32)
-    entry = np.searchsorted(owner, picture).clip(max=len(owner) - 1)
-    return np.where(owner[entry] == picture, labels[entry], -1).astype(np.int32)
+        return np.full(len(image), -1, np.int32)
+    entry = np.searchsorted(owner, image).clip(max=len(owner) - 1)
+    return np.where(owner[entry] == image, labels[entry], -1).astype(np.int32)
 
 
-def hashes_of(rows: Rows, picture: Groups, fingerprints: Sequence[Path]) -> Hashed:
-    """The hashes of the pictures that the fingerprint files know."""
+def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
+    """The hashes of the images that the fingerprint files know."""
     paths, path = ranked(rows.image)
     number = np.empty(len(paths), np.int32)
-    number[path] = picture
+    number[path] = image
     del path
     owner, hashes = bytearray(), bytearray()
     for file in fingerprints if len(paths) else ():

@@ -27,14 +27,14 @@ _BOX = r"\[\s*\d*\.\d+(\s*,\s*\d*\.\d+){3}\s*\]"
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-# A number for each Sample: of its picture, of a cluster of pictures; -1 where it has none.
+# A number for each Sample: of its image, of a cluster of images; -1 where it has none.
 Groups = npt.NDArray[np.int32]
 
 
 class Rows(NamedTuple):
-    """What is remembered of each Sample: its picture's path and bytes as 64-bit names, its origin.
+    """What is remembered of each Sample: its image's path and bytes as 64-bit names, its origin.
 
-    0 stands for no picture, and for bytes not known. `origins` names the numbers of `origin`.
+    0 stands for no image, and for bytes not known. `origins` names the numbers of `origin`.
     """
 
     image: Names
@@ -118,7 +118,7 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]
 
 
 def _digest_keys(table: pa.Table) -> Names:
-    """The first 64 bits of each picture's sha256; 0 where it is not known."""
+    """The first 64 bits of each image's sha256; 0 where it is not known."""
     begins = pc.utf8_slice_codeunits(table["image_sha256"], 0, _KEY_HEX)
     text = "".join(pc.fill_null(begins, "0" * _KEY_HEX).to_pylist())
     return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
@@ -143,7 +143,7 @@ def _frame(table: pa.Table, first: int) -> pl.DataFrame:
 
 
 def _exchanges(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFrame:
-    """row, question, answer of each exchange about a picture that can be compared, normalised."""
+    """row, question, answer of each exchange about an image that can be compared, normalised."""
     turns = (
         samples.filter(pl.col("image").is_not_null())
         .explode("conversations")
@@ -176,7 +176,7 @@ def _plain(text: pl.Expr) -> pl.Expr:
 
 
 def normalised_question(text: pl.Expr) -> pl.Expr:
-    """A question without the picture's mark and LLaVA's request for a short answer."""
+    """A question without the image's mark and LLaVA's request for a short answer."""
     bare = text.str.replace_all(IMAGE_TOKEN, " ", literal=True)
     return _plain(bare.str.replace(SHORT_ANSWER_SUFFIX.strip(), " ", literal=True))
 

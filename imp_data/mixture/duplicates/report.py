@@ -35,10 +35,10 @@ class Section(NamedTuple):
 def figures(found: dict[str, Any]) -> dict[str, Any]:
     """What the card tells of a report: counts, and the limits they were counted with."""
     return {
-        "shared": found["same_picture"]["shared"],
+        "shared": found["same_image"]["shared"],
         "max_distance_bits": found["alike"]["max_distance_bits"],
         "clusters": found["alike"]["clusters"],
-        "pictures": found["alike"]["pictures"],
+        "images": found["alike"]["images"],
         "clusters_shared": found["alike"]["shared"],
         "max_answer_words": found["contradictions"]["max_answer_words"],
         "contradictions": found["contradictions"]["questions"],
@@ -94,9 +94,9 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
     """A report as tables."""
     alike, said = found["alike"], found["contradictions"]
     yield Section(
-        f"Pictures that look alike, within {alike['max_distance_bits']} of 64 bits",
-        ("pictures in a cluster", "clusters"),
-        [(f"{n['pictures']:,}", f"{n['clusters']:,}") for n in alike["by_size"]],
+        f"Images that look alike, within {alike['max_distance_bits']} of 64 bits",
+        ("images in a cluster", "clusters"),
+        [(f"{n['images']:,}", f"{n['clusters']:,}") for n in alike["by_size"]],
     )
     yield Section(
         "Clusters that two sources share, or one has by itself",
@@ -104,23 +104,23 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
         [_pair(n["sources"], n["clusters"]) for n in alike["by_sources"]],
     )
     yield Section(
-        "Pictures that two sources share, or one has under several paths",
-        ("sources", "pictures"),
-        [_pair(n["sources"], n["pictures"]) for n in found["same_picture"]["by_sources"]],
+        "Images that two sources share, or one has under several paths",
+        ("sources", "images"),
+        [_pair(n["sources"], n["images"]) for n in found["same_image"]["by_sources"]],
     )
     yield Section(
-        "Questions on one picture that are answered in different ways",
+        "Questions on one image that are answered in different ways",
         ("subsets", "questions"),
         [_pair(n["subsets"], n["questions"]) for n in said["by_subsets"]],
     )
     yield Section(
         "Clusters, the largest first",
-        ("pictures", "such as"),
-        [(f"{c['pictures']:,}", ", ".join(c["images"])) for c in alike["listed"]],
+        ("images", "such as"),
+        [(f"{c['images']:,}", ", ".join(c["images"])) for c in alike["listed"]],
     )
     yield Section(
         "Contradictions",
-        ("picture and question", "answers, and the samples that give them"),
+        ("image and question", "answers, and the samples that give them"),
         [(f"{c['image']}: {c['question']}", _answers(c["answers"])) for c in said["listed"]],
     )
 
@@ -151,8 +151,8 @@ def summary(found: dict[str, Any]) -> str:
     """A report in one sentence."""
     told = figures(found)
     return (
-        f"{_counted(found['samples'], 'sample')} on {_counted(found['pictures'], 'picture')}: "
-        f"{_counted(told['shared'], 'picture')} shared by sources, "
+        f"{_counted(found['samples'], 'sample')} on {_counted(found['images'], 'image')}: "
+        f"{_counted(told['shared'], 'image')} shared by sources, "
         f"{_counted(told['clusters'], 'cluster')} of look-alikes, "
         f"{_counted(told['contradictions'], 'question')} answered in different ways"
     )

@@ -48,7 +48,7 @@ class About(NamedTuple):
 def chat_app(upstream: Path, about: About, square: Square, token: str | None = None) -> ASGIApp:
     """The application over llama.cpp's server at the socket `upstream`.
 
-    `square` makes a picture what the model's own preprocessing makes of it; one image is decoded
+    `square` makes an image what the model's own preprocessing makes of it; one image is decoded
     and squared at a time, so that memory holds one.
     """
 
@@ -69,7 +69,7 @@ def chat_app(upstream: Path, about: About, square: Square, token: str | None = N
         raw, one = await body_of(request), request.app.state.one
         image, aspect = await anyio.to_thread.run_sync(squared_file, raw, square, limiter=one)
         padded = about.preprocessing == "pad"
-        return JSONResponse({"picture": data_url(image), "aspect": 1.0 if padded else aspect})
+        return JSONResponse({"image": data_url(image), "aspect": 1.0 if padded else aspect})
 
     async def complete(request: Request) -> Response:
         raw, one = await body_of(request), request.app.state.one

@@ -15,7 +15,7 @@ from imp_data.mobile.chat.rules import Refused
 from imp_data.mobile.runtime.sockets import BASE
 
 _TOO_LONG = "exceed_context_size_error"
-# A 4-bit model on two old cores needs half a minute to see a picture.
+# A 4-bit model on two old cores needs half a minute to see an image.
 _TIMEOUT = httpx.Timeout(10, read=600)
 
 

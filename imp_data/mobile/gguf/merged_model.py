@@ -68,7 +68,7 @@ class Checkpoint:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the pictures that the vision tower was trained on."""
+        """Side in pixels of the images that the vision tower was trained on."""
         return int(self.config["vision_config"]["image_size"])
 
     @property

@@ -1,4 +1,4 @@
-"""The vision tower's position table for pictures of another size."""
+"""The vision tower's position table for images of another size."""
 
 import numpy as np
 

@@ -30,7 +30,7 @@ _POSITIONS = "vision.embeddings.position_embedding.weight"
 
 
 def vision_tensors(model: Checkpoint, precision: Precision, size: int) -> list[Tensor]:
-    """Tensors for pictures of `size` pixels: the layers in use, their feed-forward part padded."""
+    """Tensors for images of `size` pixels: the layers in use, their feed-forward part padded."""
     names = dict(_names(model.feature_layers))
     padded = feed_forward(model, precision)
     found = []
@@ -115,7 +115,7 @@ def _position_tensor(model: Checkpoint, stored: Stored, size: int) -> Tensor:
 
 
 def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metadata:
-    """clip.* keys for pictures of `size` pixels."""
+    """clip.* keys for images of `size` pixels."""
     config = model.config["vision_config"]
     number, real, flag = GGUFValueType.UINT32, GGUFValueType.FLOAT32, GGUFValueType.BOOL
     layers = model.feature_layers

@@ -71,7 +71,7 @@ def _row(bundle: Bundle, task: Task) -> Row:
         probed["on" if flash else "off"] = run.total_s + left
     flash = probed["on"] < probed["off"]
     times, log = _timed(task.model_copy(update={"flash_attention": flash}))
-    # The first picture warmed the model up.
+    # The first image warmed the model up.
     encoded = _encoding_seconds(task, log)[1:]
     text, vision = bundle.text(task.precision), bundle.vision(task.precision, task.resolution)
     s_prompt = _spread([run.text_prompt_tokens / run.text_prompt_s for run in times.runs])
@@ -84,8 +84,8 @@ def _row(bundle: Bundle, task: Task) -> Row:
         resolution=task.resolution,
         flash_attention=flash,
         probed_s=probed,
-        picture_tokens=times.picture_tokens,
-        prompt_tokens=last.prompt_tokens - times.picture_tokens,
+        image_tokens=times.image_tokens,
+        prompt_tokens=last.prompt_tokens - times.image_tokens,
         answer_tokens=last.answer_tokens,
         t_ve_s=t_ve,
         s_prompt=s_prompt,
@@ -118,11 +118,11 @@ def _timed(task: Task) -> tuple[Times, str]:
 
 
 def _encoding_seconds(task: Task, log: str) -> list[float]:
-    """From llama.cpp's own clock: when it began to encode each picture and when it had it."""
+    """From llama.cpp's own clock: when it began to encode each image and when it had it."""
     begun = [_seconds(found) for found in _ENCODING.finditer(log)]
     ended = [_seconds(found) for found in _ENCODED.finditer(log)]
     if len(begun) != len(ended) or len(begun) != task.runs + 1:
-        problem = f"llama.cpp's log tells of {len(begun)} pictures of {task.runs + 1}"
+        problem = f"llama.cpp's log tells of {len(begun)} images of {task.runs + 1}"
         raise UserError(task.folder, problem, "use the pinned version of xllamacpp")
     return [end - begin for begin, end in zip(begun, ended, strict=True)]
 

@@ -27,7 +27,7 @@ class Row(BaseModel):
     flash_attention: bool
     # Seconds without and with flash attention, foretold from a shorter answer: the less was chosen.
     probed_s: dict[str, float]
-    picture_tokens: int
+    image_tokens: int
     prompt_tokens: int
     answer_tokens: int
     t_ve_s: Spread

@@ -24,7 +24,7 @@ from imp_data.mobile.runtime.llama_server import open_native
 
 # Exit status of a process that printed a UserError's parts.
 REFUSED = 3
-# Level of llama.cpp's log at which it says when it encodes a picture.
+# Level of llama.cpp's log at which it says when it encodes an image.
 _TRACE = 5
 
 
@@ -61,13 +61,13 @@ class Times(BaseModel):
     """What the process reports."""
 
     runs: list[Run]
-    picture_tokens: int
+    image_tokens: int
     load_s: float
     peak_bytes: int
 
 
 class Prompt(NamedTuple):
-    """The pieces around the picture, and as many tokens of text as prompt and picture have."""
+    """The pieces around the image, and as many tokens of text as prompt and image have."""
 
     pieces: tuple[str, str]
     tokens: int
@@ -78,16 +78,16 @@ def measure(task: Task) -> Times:
     begun = time.perf_counter()
     with _opened(task) as runtime:
         load_s = time.perf_counter() - begun
-        picture = drawn_cases()[0].picture
-        assert picture is not None
+        image = drawn_cases()[0].image
+        assert image is not None
         prompt = _prompt(runtime, task.prompt_tokens)
         # The first answer also reads the weights from disk.
-        warm = runtime.answer(prompt.pieces, picture, 2, ignore_end=True)
+        warm = runtime.answer(prompt.pieces, image, 2, ignore_end=True)
         patches = int(warm.timings["prompt_n"]) - prompt.tokens
         whole = patches + task.prompt_tokens
-        runs = [_run(runtime, prompt, picture, whole, task.answer_tokens) for _ in range(task.runs)]
+        runs = [_run(runtime, prompt, image, whole, task.answer_tokens) for _ in range(task.runs)]
         peak = peak_memory_bytes(runtime.pid)
-    return Times(runs=runs, picture_tokens=patches, load_s=load_s, peak_bytes=peak)
+    return Times(runs=runs, image_tokens=patches, load_s=load_s, peak_bytes=peak)
 
 
 def _opened(task: Task) -> AbstractContextManager[Runtime]:
@@ -116,7 +116,7 @@ def _prompt(runtime: Runtime, tokens: int) -> Prompt:
     """A question of as many tokens as asked, or the next above that words can make."""
     words = 1
     while True:
-        pieces = ("USER: ", "\n" + "the picture " * words + "ASSISTANT:")
+        pieces = ("USER: ", "\n" + "the image " * words + "ASSISTANT:")
         count = sum(len(piece) for piece in runtime.tokens(pieces))
         if count >= tokens:
             return Prompt(pieces, count)
@@ -124,12 +124,12 @@ def _prompt(runtime: Runtime, tokens: int) -> Prompt:
 
 
 def _run(
-    runtime: Runtime, prompt: Prompt, picture: Image.Image, whole: int, answer_tokens: int
+    runtime: Runtime, prompt: Prompt, image: Image.Image, whole: int, answer_tokens: int
 ) -> Run:
-    """Text of as many tokens first, for the prompt's speed; then the picture and its answer."""
+    """Text of as many tokens first, for the prompt's speed; then the image and its answer."""
     text = runtime.answer((_text_of(runtime, whole),), None, 1, ignore_end=True)
     begun = time.perf_counter()
-    reply = runtime.answer(prompt.pieces, picture, answer_tokens, ignore_end=True)
+    reply = runtime.answer(prompt.pieces, image, answer_tokens, ignore_end=True)
     return Run(
         total_s=time.perf_counter() - begun,
         prompt_s=reply.timings["prompt_ms"] / 1000,
@@ -143,8 +143,8 @@ def _run(
 
 def _text_of(runtime: Runtime, tokens: int) -> str:
     """Words that come to about so many tokens; how many exactly, the run tells."""
-    each = len(runtime.tokens((" the picture" * 32,))[0]) / 32
-    return " the picture" * round(tokens / each)
+    each = len(runtime.tokens((" the image" * 32,))[0]) / 32
+    return " the image" * round(tokens / each)
 
 
 if __name__ == "__main__":

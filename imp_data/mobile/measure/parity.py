@@ -97,12 +97,12 @@ def parity(folder: Path, export: Path, cases: Sequence[Case], settings: Settings
 
 def compare(reference: Reference, runtime: Runtime, precision: Precision, case: Case) -> Row:
     """llama.cpp answers greedily; PyTorch says how likely each of its tokens was, in one pass."""
-    pictured = case.picture is not None
-    theirs = runtime.prompt(case.question, pictured)
-    ours = reference.tokens(reference.prompt(case.question, pictured))
+    imaged = case.image is not None
+    theirs = runtime.prompt(case.question, imaged)
+    ours = reference.tokens(reference.prompt(case.question, imaged))
     same_prompt = runtime.tokens(theirs) == ours
-    reply = runtime.answer(theirs, case.picture, TOKENS, top=TOP, ignore_end=True)
-    expected = reference.logprobs(ours, case.picture, runtime.size, reply.tokens)
+    reply = runtime.answer(theirs, case.image, TOKENS, top=TOP, ignore_end=True)
+    expected = reference.logprobs(ours, case.image, runtime.size, reply.tokens)
     shifts, regrets = [0.0], [0.0]
     for step in reply.steps:
         at = expected[step.place]
@@ -120,7 +120,7 @@ def compare(reference: Reference, runtime: Runtime, precision: Precision, case: 
         most_shift=max(shifts),
         regret=max(regrets),
         answer=reply.text,
-        reference_answer=reference.answer(ours, case.picture, runtime.size, TOKENS),
+        reference_answer=reference.answer(ours, case.image, runtime.size, TOKENS),
         problems=[],
     )
     return row.model_copy(update={"problems": list(_problems(row))})

@@ -82,9 +82,9 @@ class Reference:
             for rows in weight.view(-1, weight.shape[-1]).split(4096):
                 rows.copy_(torch.from_numpy(rounded(rows.numpy(), kind)))
 
-    def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
-        """The whole prompt by the tokenizer's chat template, cut where the picture stands."""
-        content = f"{IMAGE}\n{question}" if with_picture else question
+    def prompt(self, question: str, with_image: bool) -> tuple[str, ...]:
+        """The whole prompt by the tokenizer's chat template, cut where the image stands."""
+        content = f"{IMAGE}\n{question}" if with_image else question
         messages = [{"role": "user", "content": content}]
         found = self.tokenizer.apply_chat_template(
             messages,
@@ -104,11 +104,11 @@ class Reference:
         return found
 
     def answer(
-        self, tokens: Sequence[Sequence[int]], picture: Image.Image | None, size: int, most: int
+        self, tokens: Sequence[Sequence[int]], image: Image.Image | None, size: int, most: int
     ) -> str:
         """PyTorch's own greedy answer of at most so many tokens."""
         said: list[int] = []
-        prompt = self._prompt(tokens, picture, size)
+        prompt = self._prompt(tokens, image, size)
         while len(said) < most:
             token = int(self._logits(prompt, said)[-1].argmax())
             if token == self.tokenizer.eos_token_id:
@@ -120,12 +120,12 @@ class Reference:
     def logprobs(
         self,
         tokens: Sequence[Sequence[int]],
-        picture: Image.Image | None,
+        image: Image.Image | None,
         size: int,
         answer: Sequence[int],
     ) -> Floats:
         """(len(answer), vocabulary): log-probabilities at each place of this answer."""
-        logits = self._logits(self._prompt(tokens, picture, size), answer)[:-1]
+        logits = self._logits(self._prompt(tokens, image, size), answer)[:-1]
         return np.asarray(torch.log_softmax(logits.double(), dim=-1).float().numpy())
 
     @torch.no_grad()
@@ -139,15 +139,15 @@ class Reference:
 
     @torch.no_grad()
     def _prompt(
-        self, tokens: Sequence[Sequence[int]], picture: Image.Image | None, size: int
+        self, tokens: Sequence[Sequence[int]], image: Image.Image | None, size: int
     ) -> torch.Tensor:
-        """Embeddings of a prompt, a picture's between its two pieces.
+        """Embeddings of a prompt, an image's between its two pieces.
 
-        Joined here and not by transformers, which takes an `<image>` in an answer for a picture.
+        Joined here and not by transformers, which takes an `<image>` in an answer for an image.
         """
         pieces = [self._embedded(piece) for piece in tokens]
-        if picture is not None:
-            features = self._features(self._pixels(picture, size), size)
+        if image is not None:
+            features = self._features(self._pixels(image, size), size)
             pieces.insert(1, torch.cat(features.pooler_output))
         return torch.cat(pieces)
 
@@ -159,7 +159,7 @@ class Reference:
 
     @torch.no_grad()
     def _features(self, pixels: torch.Tensor, size: int) -> Any:
-        """What the projector makes of a picture; at another size by transformers' own bicubic."""
+        """What the projector makes of an image; at another size by transformers' own bicubic."""
         config = self.model.config
         return self.model.get_image_features(
             pixels,
@@ -168,14 +168,14 @@ class Reference:
             interpolate_pos_encoding=size != self.trained_size,
         )
 
-    def _pixels(self, picture: Image.Image, size: int) -> torch.Tensor:
+    def _pixels(self, image: Image.Image, size: int) -> torch.Tensor:
         """Squeezed or padded as in training, from 0..255 to -1..1; written out once more here, so
         that a mistake in what llama.cpp is given does not become one of the reference too."""
-        picture = rgb(picture)
+        image = rgb(image)
         if self.preprocessing == "pad":
-            side = max(picture.size)
+            side = max(image.size)
             square = Image.new("RGB", (side, side), (127, 127, 127))
-            square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-            picture = square
-        numbers = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC), np.float32)
+            square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+            image = square
+        numbers = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC), np.float32)
         return torch.from_numpy((numbers / 255 - 0.5) / 0.5).permute(2, 0, 1)[None]

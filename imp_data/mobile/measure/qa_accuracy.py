@@ -14,7 +14,7 @@ _TOKENS = 32
 
 
 class Exam(NamedTuple):
-    """A file of questions with an `answer` each, and the folder of their pictures."""
+    """A file of questions with an `answer` each, and the folder of their images."""
 
     questions: Path
     images: Path
@@ -27,13 +27,13 @@ class Exam(NamedTuple):
 
 def by_llama_cpp(runtime: Runtime) -> Model:
     """An export that answers."""
-    return lambda picture, text: (
-        runtime.answer(runtime.prompt(text, picture is not None), picture, _TOKENS).text
+    return lambda image, text: (
+        runtime.answer(runtime.prompt(text, image is not None), image, _TOKENS).text
     )
 
 
 def by_pytorch(reference: Reference, size: int) -> Model:
     """The model that it was made of, at this resolution."""
-    return lambda picture, text: reference.answer(
-        reference.tokens(reference.prompt(text, picture is not None)), picture, size, _TOKENS
+    return lambda image, text: reference.answer(
+        reference.tokens(reference.prompt(text, image is not None)), image, size, _TOKENS
     )

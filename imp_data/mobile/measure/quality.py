@@ -127,10 +127,10 @@ def _row(
 
 
 def _said(runtime: Runtime, case: Case) -> str:
-    prompt = runtime.prompt(case.question, case.picture is not None)
-    return runtime.answer(prompt, case.picture, TOKENS).text
+    prompt = runtime.prompt(case.question, case.image is not None)
+    return runtime.answer(prompt, case.image, TOKENS).text
 
 
 def _expected(reference: Reference, case: Case, size: int) -> str:
-    tokens = reference.tokens(reference.prompt(case.question, case.picture is not None))
-    return reference.answer(tokens, case.picture, size, TOKENS)
+    tokens = reference.tokens(reference.prompt(case.question, case.image is not None))
+    return reference.answer(tokens, case.image, size, TOKENS)

@@ -61,7 +61,7 @@ def _size(nbytes: int) -> str:
 def _point(row: Any, files: str) -> dict[str, Any]:
     return {
         "files": files,
-        "pictures": f"{row.resolution} px",
+        "images": f"{row.resolution} px",
         "shift": max(row.mean_shift, _LEAST_SHIFT),
         "kept": row.equal_answers / row.cases,
         "right": None if row.score is None else row.score / 100,
@@ -70,7 +70,7 @@ def _point(row: Any, files: str) -> dict[str, Any]:
 
 def _pytorch(report: Report) -> list[dict[str, Any]]:
     right = report.pytorch.items()
-    return [{"files": PYTORCH, "pictures": f"{size} px", "right": n / 100} for size, n in right]
+    return [{"files": PYTORCH, "images": f"{size} px", "right": n / 100} for size, n in right]
 
 
 def _part(
@@ -88,16 +88,16 @@ def _part(
     labels = alt.Axis(labelAngle=0, labelExpr="split(datum.label, '|')", labelLimit=0, grid=False)
     powers = [10.0**n for n in range(-5, 2)]
     shown = {"values": powers} if field == "shift" else {"format": "%", "tickCount": 5}
-    legend = alt.Legend(title="pictures", orient="bottom", direction="horizontal", symbolOpacity=1)
+    legend = alt.Legend(title="images", orient="bottom", direction="horizontal", symbolOpacity=1)
     colour = alt.Scale(domain=sizes, range=_COLOURS[: len(sizes)])
     given = [point for point in points if point.get(field) is not None]
     base = alt.Chart(alt.Data(values=given)).encode(
         x=alt.X("files:N", sort=order, title=None, axis=labels),
         # A little beside each other, or one would hide the other.
-        xOffset=alt.XOffset("pictures:N", scale=alt.Scale(domain=sizes, paddingOuter=1)),
+        xOffset=alt.XOffset("images:N", scale=alt.Scale(domain=sizes, paddingOuter=1)),
         y=alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(**shown)),
-        color=alt.Color("pictures:N", scale=colour, legend=legend),
-        shape=alt.Shape("pictures:N", scale=alt.Scale(domain=sizes), legend=legend),
+        color=alt.Color("images:N", scale=colour, legend=legend),
+        shape=alt.Shape("images:N", scale=alt.Scale(domain=sizes), legend=legend),
     )
     drawn = base.mark_line(opacity=0.4) + base.mark_point(filled=True, size=70, opacity=1)
     if field == "right":

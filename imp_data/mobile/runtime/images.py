@@ -1,4 +1,4 @@
-"""Pictures as the model was trained on them: squared before llama.cpp sees them, on every path."""
+"""Images as the model was trained on them: squared before llama.cpp sees them, on every path."""
 
 from io import BytesIO
 
@@ -8,20 +8,20 @@ from imp_data.errors import UserError
 from imp_data.images import square
 
 
-def squared(picture: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
-    """The picture as size x size pixels of RGB, bicubic: squeezed, or padded to a square first.
+def squared(image: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
+    """The image as size x size pixels of RGB, bicubic: squeezed, or padded to a square first.
 
-    llama.cpp keeps a picture's aspect and pads it with another colour than the model has seen; of a
+    llama.cpp keeps an image's aspect and pads it with another colour than the model has seen; of a
     square of the right size it changes nothing.
     """
     try:
-        return square.squared(picture, size, preprocessing)
+        return square.squared(image, size, preprocessing)
     except ValueError as error:
         raise UserError("imp.json", str(error), "state square or pad") from None
 
 
-def png(picture: Image.Image) -> bytes:
-    """A lossless file of the picture; the same pixels give the same bytes."""
+def png(image: Image.Image) -> bytes:
+    """A lossless file of the image; the same pixels give the same bytes."""
     out = BytesIO()
-    picture.save(out, "PNG", compress_level=1)
+    image.save(out, "PNG", compress_level=1)
     return out.getvalue()

@@ -21,7 +21,7 @@ from imp_data.mobile.runtime.sockets import client_of, private_socket
 
 # An hour: a large model on a small machine, its timeouts are not ours to guess.
 ANSWER_S = 3600
-# Context in tokens: a picture's 729 and a conversation of some length.
+# Context in tokens: an image's 729 and a conversation of some length.
 CONTEXT = 2048
 _LOG_ERRORS = 1
 
@@ -53,10 +53,10 @@ class Runtime:
         self.pid, self._http = pid or os.getpid(), http
         self._marker: str = self._get("/props")["media_marker"]
 
-    def prompt(self, question: str, with_picture: bool) -> tuple[str, ...]:
-        """The whole prompt by the model's own chat template, cut where the picture stands."""
+    def prompt(self, question: str, with_image: bool) -> tuple[str, ...]:
+        """The whole prompt by the model's own chat template, cut where the image stands."""
         content: Any = question
-        if with_picture:
+        if with_image:
             content = [{"type": "image_url", "image_url": {"url": _PIXEL}}]
             content.append({"type": "text", "text": f"\n{question}"})
         messages = [{"role": "user", "content": content}]
@@ -76,12 +76,12 @@ class Runtime:
     def answer(
         self,
         prompt: Sequence[str],
-        picture: Image.Image | None,
+        image: Image.Image | None,
         max_tokens: int,
         top: int = 0,
         ignore_end: bool = False,
     ) -> Reply:
-        """Answer greedily; a picture is squared here, before llama.cpp sees it."""
+        """Answer greedily; an image is squared here, before llama.cpp sees it."""
         asked: dict[str, Any] = {
             "prompt": self._marker.join(prompt),
             "n_predict": max_tokens,
@@ -91,17 +91,17 @@ class Runtime:
             "cache_prompt": False,
             "ignore_eos": ignore_end,
         }
-        if picture is not None:
-            data = base64.b64encode(self.file_of(picture)).decode()
+        if image is not None:
+            data = base64.b64encode(self.file_of(image)).decode()
             asked["prompt"] = {"prompt_string": asked["prompt"], "multimodal_data": [data]}
         found = self._post("/completion", asked)
         probabilities = found.get("completion_probabilities") or []
         steps = list(steps_of(found["tokens"], probabilities))
         return Reply(found["content"], found["tokens"], steps, found["timings"])
 
-    def file_of(self, picture: Image.Image) -> bytes:
-        """The picture as llama.cpp gets it."""
-        return png(squared(picture, self.size, self.bundle.preprocessing))
+    def file_of(self, image: Image.Image) -> bytes:
+        """The image as llama.cpp gets it."""
+        return png(squared(image, self.size, self.bundle.preprocessing))
 
     def _get(self, path: str) -> dict[str, Any]:
         return self._checked(path, self._http.get(path))
@@ -118,7 +118,7 @@ class Runtime:
         return found
 
 
-# One grey pixel: the template only asks whether a picture is there.
+# One grey pixel: the template only asks whether an image is there.
 _PIXEL = "data:image/png;base64," + base64.b64encode(png(Image.new("RGB", (1, 1)))).decode()
 
 

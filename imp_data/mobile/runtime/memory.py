@@ -15,7 +15,7 @@ _PROCESS_BYTES = 96 << 20
 
 
 def minimum_memory(folder: Path, bundle: Bundle, text: Exported, vision: Exported) -> int:
-    """Bytes for a conversation of a whole context about a picture, the files not mapped.
+    """Bytes for a conversation of a whole context about an image, the files not mapped.
 
     Mapped, llama.cpp holds every matrix twice that it lays out anew for the processor. The
     buffers' sizes are fitted to those that llama.cpp logs (flash attention off); at most 8 % above.
@@ -40,7 +40,7 @@ def _text_buffer(path: Path) -> int:
 
 
 def _vision_buffer(path: Path) -> int:
-    """A picture on its way through the tower: every place looks at every other."""
+    """An image on its way through the tower: every place looks at every other."""
     file = GGUFReader(path)
     patch = _value(file, "clip.vision.patch_size")
     places = (_value(file, "clip.vision.image_size") // patch) ** 2

@@ -90,7 +90,7 @@ def _together(files: list[Path], most: int) -> Iterator[tuple[list[Path], list[i
 
 
 def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRepair]]:
-    """The questions of a file, each with its text and picture, and what was mended to read it.
+    """The questions of a file, each with its text and image, and what was mended to read it.
 
     No questions if it cannot be read, or if they and the fields around them are beyond reason.
     """
@@ -200,7 +200,7 @@ def _options(record: _Record) -> tuple[str, str] | Verdict:
 
 
 def _held_out(path: Path) -> frozenset[str]:
-    """Names of the pictures in the test split; none where the source holds nothing out."""
+    """Names of the images in the test split; none where the source holds nothing out."""
     if not is_file(path):
         return frozenset()
     # One number a line, no header.

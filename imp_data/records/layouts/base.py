@@ -1,4 +1,4 @@
-"""Pieces of work over JSON files, and the records in them, alone or by picture."""
+"""Pieces of work over JSON files, and the records in them, alone or by image."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
     """Records to be read together, of which each has an entry in every column.
 
     `file_numbers`, `starts` and `ends` say where each is; consecutive records with the same
-    `groups` number stand on one picture; `ordinals` are their places upstream. `refused` has, by
+    `groups` number stand on one image; `ordinals` are their places upstream. `refused` has, by
     ordinal, why a record is not read at all.
     """
 
@@ -50,7 +50,7 @@ class Chunk(NamedTuple):
         return Chunk(self.files, numbers, starts, ends, groups, ordinals, self.refused)
 
     def alone(self) -> Iterator["Chunk"]:
-        """Each record by itself, or with all that stand on its picture."""
+        """Each record by itself, or with all that stand on its image."""
         bounds = [0, *(np.flatnonzero(np.diff(self.groups)) + 1).tolist(), len(self.groups)]
         for first, last in pairwise(bounds):
             yield self.only(slice(first, last))
@@ -60,7 +60,7 @@ class Layout(NamedTuple):
     """How one layout is read.
 
     `chunks` cuts what stands in a source's raw folder into pieces of work, cheap to send to
-    another process; `groups` reads a piece and gives the records that belong on one picture;
+    another process; `groups` reads a piece and gives the records that belong on one image;
     `assemble` makes Drafts of a group. `keys` are the fields of a record. `plain`, where a layout
     has it, makes of most groups at once what these two make of each.
     """
@@ -179,7 +179,7 @@ def place_id(ordinal: int) -> str:
 
 
 def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
-    """The rows of a chunk by picture, each with its bytes, not yet parsed."""
+    """The rows of a chunk by image, each with its bytes, not yet parsed."""
     group: list[Row] = []
     last = -1
     names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]

@@ -25,5 +25,5 @@ def _question(record: _Record) -> Question:
 
 
 LAYOUT = question_layout(
-    _Record, identity="imgname", picture="imgname", read=_question, texts=("query", "label")
+    _Record, identity="imgname", image="imgname", read=_question, texts=("query", "label")
 )

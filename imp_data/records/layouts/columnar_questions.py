@@ -1,4 +1,4 @@
-"""Rows of a question-answering set read side by side: all questions on a picture as one Draft."""
+"""Rows of a question-answering set read side by side: all questions on an image as one Draft."""
 
 from collections.abc import Callable, Sequence
 from operator import add
@@ -37,8 +37,8 @@ class Fields(NamedTuple):
     keys: Keys
 
 
-def opened_with_picture(question: str, suffix: str) -> str:
-    """The first question on a picture."""
+def opened_with_image(question: str, suffix: str) -> str:
+    """The first question on an image."""
     return f"{IMAGE_TOKEN}\n{question}{suffix}"
 
 
@@ -48,7 +48,7 @@ def file_subset(name: str) -> str:
 
 
 def plain_questions(chunk: Chunk, source: Source, fields: Fields) -> Plain:
-    """Drafts of the pictures all of whose rows are sound."""
+    """Drafts of the images all of whose rows are sound."""
     records = loaded(list(elements(chunk)))
     begins = np.diff(chunk.groups, prepend=chunk.groups[:1] - 1) != 0
     rows = np.arange(len(records))
@@ -120,7 +120,7 @@ def _joined(
     """These rows of the chunk as Drafts, of which the n-th begins with row `firsts[n]` of them."""
     questions, answers, over = said
     for first in firsts.tolist():
-        questions[first] = opened_with_picture(questions[first], SHORT_ANSWER_SUFFIX)
+        questions[first] = opened_with_image(questions[first], SHORT_ANSWER_SUFFIX)
     texts = [""] * (2 * len(records))
     texts[0::2], texts[1::2] = questions, answers
     images = [fields.read(records[first]).image for first in firsts.tolist()]

@@ -29,7 +29,7 @@ def _question(record: _Record) -> Question:
 LAYOUT = question_layout(
     _Record,
     identity="questionId",
-    picture="image",
+    image="image",
     read=_question,
     key="data",
     # Kinds of question, and where the page is in the library that it was scanned for.

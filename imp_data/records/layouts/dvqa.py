@@ -27,7 +27,7 @@ def _question(record: _Record) -> Question:
 LAYOUT = question_layout(
     _Record,
     identity="question_id",
-    picture="image",
+    image="image",
     read=_question,
     texts=("question", "answer"),
     # Kinds of question, and where in the chart its answer stands.

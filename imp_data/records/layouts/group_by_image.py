@@ -1,4 +1,4 @@
-"""Pieces of work in which all records on one picture stand together, wherever upstream has them."""
+"""Pieces of work in which all records on one image stand together, wherever upstream has them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -31,10 +31,10 @@ _Work = Callable[["_Piece"], Names]
 
 
 class _Index(NamedTuple):
-    """Where each record is, 16 bytes, and in which runs those on one picture follow one another.
+    """Where each record is, 16 bytes, and in which runs those on one image follow one another.
 
     Records are in upstream order; those of file n begin with record `files[n]`. Run n begins with
-    record `begins[n]` and is on the picture with the 64-bit name `names[n]`.
+    record `begins[n]` and is on the image with the 64-bit name `names[n]`.
     """
 
     files: Offsets
@@ -45,7 +45,7 @@ class _Index(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """Runs of records on one picture: the first record, how many, the first on that picture."""
+    """Runs of records on one image: the first record, how many, the first on that image."""
 
     begins: Offsets
     lengths: Offsets
@@ -65,22 +65,22 @@ class _Piece(NamedTuple):
 
 def grouped_chunks(
     files: Sequence[Path],
-    picture: str,
+    image: str,
     fields: frozenset[str],
     limits: Limits,
     key: str | None = None,
     size: int = CHUNK_ROWS,
 ) -> Iterator[Chunk]:
-    """Chunks in which all records on one picture stand together, pictures in upstream order.
+    """Chunks in which all records on one image stand together, images in upstream order.
 
-    `picture` is the field that names it, `fields` are those that each record has. Records without
-    a readable picture stay alone, and so do those that are together larger than one record may be:
-    none of them is read. Memory: 16 bytes a record, and 64 for each time that the picture changes
+    `image` is the field that names it, `fields` are those that each record has. Records without
+    a readable image stay alone, and so do those that are together larger than one record may be:
+    none of them is read. Memory: 16 bytes a record, and 64 for each time that the image changes
     from one record to the next.
     """
     most = limits.max_record_bytes
-    index = _index(files, picture, fields, key, limits)
-    runs = _by_picture(index)
+    index = _index(files, image, fields, key, limits)
+    runs = _by_image(index)
     totals = _totals(index, runs, most)
     runs, totals = _apart(runs, totals, most, size)
     last_of_group = np.flatnonzero(np.diff(runs.groups, append=-1))
@@ -109,7 +109,7 @@ def grouped_chunks(
 
 
 def _totals(index: _Index, runs: _Runs, most: int) -> Offsets:
-    """Of each run, the bytes that are read of all records on its picture."""
+    """Of each run, the bytes that are read of all records on its image."""
     if not len(runs.groups):
         return runs.groups
     sizes = np.append(0, np.cumsum(read_bytes(index.ends - index.starts, most)))
@@ -121,7 +121,7 @@ def _totals(index: _Index, runs: _Runs, most: int) -> Offsets:
 
 
 def _apart(runs: _Runs, totals: Offsets, most: int, size: int) -> tuple[_Runs, Offsets]:
-    """The runs, those of pictures with too much on them in pieces that are pictures of their own.
+    """The runs, those of images with too much on them in pieces that are images of their own.
 
     No piece is longer than `size`: nothing of them is read, so nothing keeps them together.
     """
@@ -139,9 +139,9 @@ def _apart(runs: _Runs, totals: Offsets, most: int, size: int) -> tuple[_Runs, O
 
 
 def _refused(index: _Index, here: Offsets, totals: Offsets, most: int) -> dict[int, Verdict]:
-    """The verdicts on records that are too large, alone or with all others on their picture."""
+    """The verdicts on records that are too large, alone or with all others on their image."""
     refused = {
-        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes_on_picture": total, "most": most})
+        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes_on_image": total, "most": most})
         for ordinal, total in zip(
             here[totals > most].tolist(), totals[totals > most].tolist(), strict=True
         )
@@ -149,8 +149,8 @@ def _refused(index: _Index, here: Offsets, totals: Offsets, most: int) -> dict[i
     return refused | too_large(here, index.ends[here] - index.starts[here], most)
 
 
-def _by_picture(index: _Index) -> _Runs:
-    """Runs on one picture follow one another, pictures in upstream order."""
+def _by_image(index: _Index) -> _Runs:
+    """Runs on one image follow one another, images in upstream order."""
     _, first, inverse = np.unique(index.names, return_index=True, return_inverse=True)
     groups = index.begins[first[inverse]]
     order = np.argsort(groups, kind="stable")
@@ -166,7 +166,7 @@ def _ranges(begins: Offsets, lengths: Offsets) -> Offsets:
 
 
 def _index(
-    files: Sequence[Path], picture: str, fields: frozenset[str], key: str | None, limits: Limits
+    files: Sequence[Path], image: str, fields: frozenset[str], key: str | None, limits: Limits
 ) -> _Index:
     first, starts, ends = [0], bytearray(), bytearray()
 
@@ -180,7 +180,7 @@ def _index(
             first.append(len(starts) // 8)
 
     begins, names, done = bytearray(), bytearray(), 0
-    work = partial(_names, picture=picture, most=limits.max_record_bytes)
+    work = partial(_names, image=image, most=limits.max_record_bytes)
     seconds = limits.max_read_seconds
     alone = partial(_names_alone, work, seconds)
     for some in map_ordered(work, pieces(), on_crash=alone, seconds=seconds):
@@ -209,14 +209,14 @@ def _names_alone(work: _Work, seconds: int, piece: _Piece, _: Died) -> Names:
 
 
 def _place_name(file: Path, start: int) -> int:
-    """What stands for the picture of a record that is not read."""
+    """What stands for the image of a record that is not read."""
     return xxhash.xxh3_64_intdigest(f"{start} {file}".encode(), seed=2)
 
 
-def _names(piece: _Piece, picture: str, most: int) -> Names:
-    """xxh3 of each element's picture; of the element itself where it names none."""
+def _names(piece: _Piece, image: str, most: int) -> Names:
+    """xxh3 of each element's image; of the element itself where it names none."""
     hashes = []
-    get = text_field(picture)
+    get = text_field(image)
     ends = piece.starts + read_bytes(piece.ends - piece.starts, most)
     with open_file(piece.file) as bytes_of:
         for element, start in zip(

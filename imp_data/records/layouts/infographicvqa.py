@@ -29,7 +29,7 @@ def _question(record: _Record) -> Question:
 LAYOUT = question_layout(
     _Record,
     identity="questionId",
-    picture="image_local_name",
+    image="image_local_name",
     read=_question,
     key="data",
     # Kinds of answer, where the image was found, and what a program read in it.

@@ -1,4 +1,4 @@
-"""LAION-GPT4V: Parquet rows with a caption and the address of a picture, but no picture."""
+"""LAION-GPT4V: Parquet rows with a caption and the address of an image, but no image."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,7 +129,7 @@ def _draft(row: Row, source: Source) -> Draft | Refused:
     if isinstance(over, Verdict):
         return Refused(row, over)
     row.passed_over = over
-    # Upstream ships no pictures and names none; Mini-Gemini's are gpt_v<number>.jpg.
+    # Upstream ships no images and names none; Mini-Gemini's are gpt_v<number>.jpg.
     image = f"{source.image_prefix}gpt_v{row.number}.jpg"
     # Chosen by the record's own id, so that no other record's coming or going changes it.
     choice = xxhash.xxh3_64_intdigest(identity.encode()) % len(source.prompts)

@@ -179,7 +179,7 @@ LAYOUT = Layout(
 
 
 def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
-    """The finer origin of a record, by its picture's path and its first question."""
+    """The finer origin of a record, by its image's path and its first question."""
     match rule:
         case "mix665k":
             return _mix665k(image, question)
@@ -191,7 +191,7 @@ def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
             return ""
 
 
-# Subsets whose text holds boxes, normalised on the picture padded to a square.
+# Subsets whose text holds boxes, normalised on the image padded to a square.
 REGION_SUBSETS = frozenset({"refcoco", "vg"})
 _BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes:"
 _REGION_PROMPT = "Please provide a short description for this region:"
@@ -202,7 +202,7 @@ def _mix665k(image: str | None, question: str) -> str:
     """The sub-source of a llava_v1_5_mix665k record, by the signs its makers left.
 
     Counts of the pinned revision by these rules: haotian-liu/LLaVA, issues 702 and 657. VQAv2 and
-    OKVQA share pictures and wording, so they cannot be told apart.
+    OKVQA share images and wording, so they cannot be told apart.
     """
     if image is None:
         return "sharegpt"
@@ -232,7 +232,7 @@ def _allava(image: str) -> str:
 
 
 def _image_family(image: str) -> str:
-    """The folder a ShareGPT4V picture comes from, as one word."""
+    """The folder a ShareGPT4V image comes from, as one word."""
     steps = image.split("/")
     family = steps[1] if steps[0] == "llava" and len(steps) > 1 else steps[0]
     return family.replace("-", "_")

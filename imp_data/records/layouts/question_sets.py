@@ -1,4 +1,4 @@
-"""Questions on one picture, joined to one conversation as LLaVA writes its own."""
+"""Questions on one image, joined to one conversation as LLaVA writes its own."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from imp_data.records.layouts.columnar_questions import (
     Fields,
     Question,
     file_subset,
-    opened_with_picture,
+    opened_with_image,
     plain_questions,
 )
 from imp_data.records.layouts.group_by_image import grouped_chunks
@@ -38,18 +38,18 @@ def question_layout(
     record: Any,
     *,
     identity: str,
-    picture: str,
+    image: str,
     read: Callable[[Any], Question],
     key: str | None = None,
     texts: tuple[str, str] | None = None,
     meaningless: Collection[str] = (),
 ) -> Layout:
-    """A layout whose rows are questions with short answers, one Draft a picture.
+    """A layout whose rows are questions with short answers, one Draft an image.
 
-    `record` is the TypedDict of a row, `identity` and `picture` its fields that name the row and
-    the picture, `key` the field of the file's outermost object that holds the rows, if it is not
+    `record` is the TypedDict of a row, `identity` and `image` its fields that name the row and
+    the image, `key` the field of the file's outermost object that holds the rows, if it is not
     an array itself. `texts` names the fields of question and answer where `read` takes them, and
-    the picture, just as they are: such rows are read faster. `meaningless` are fields that are not
+    the image, just as they are: such rows are read faster. `meaningless` are fields that are not
     read, as they carry no meaning for training.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
@@ -75,7 +75,7 @@ def question_layout(
 
     return Layout(
         chunks=lambda folder, source, limits: grouped_chunks(
-            record_files(folder, source), picture, required, limits, key
+            record_files(folder, source), image, required, limits, key
         ),
         groups=chunk_groups,
         assemble=assemble,
@@ -100,7 +100,7 @@ def _asked(
 
 
 def question_problem(question: Question) -> Verdict | None:
-    """What keeps one question out without harm to the others on its picture."""
+    """What keeps one question out without harm to the others on its image."""
     if question.split != "train":
         return Verdict(Reason.HELD_OUT_SPLIT, {"split": question.split})
     if not (says_something(question.question) and says_something(question.answer)):
@@ -132,12 +132,12 @@ def joined(
 ) -> Draft:
     """One multi-turn Draft of (row, question, answer).
 
-    The picture's token and the suffix stand in the first question alone, as in LLaVA's own data
+    The image's token and the suffix stand in the first question alone, as in LLaVA's own data
     (llava_v1_5_mix665k.json) and in what Mini-Gemini and LLaVA-NeXT made of these sources.
     """
     turns: list[tuple[str, str]] = []
     for number, (_, question, answer) in enumerate(exchanges):
         text = question.strip()
-        turns.append(("human", text if number else opened_with_picture(text, suffix)))
+        turns.append(("human", text if number else opened_with_image(text, suffix)))
         turns.append(("gpt", answer.strip()))
     return Draft([row for row, _, _ in exchanges], upstream_id, subset, image, turns)

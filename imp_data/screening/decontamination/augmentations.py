@@ -1,4 +1,4 @@
-"""What happens to pictures on their way through the web: known alterations, by name."""
+"""What happens to images on their way through the web: known alterations, by name."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ _WORDS = "Photograph from the archive"
 
 
 class Alteration(NamedTuple):
-    """A change, and the form in which the changed picture is saved.
+    """A change, and the form in which the changed image is saved.
 
     `near`: nine of ten such copies of photographs, and mostly all, are found within 10 bits
     (benchmarks/recall.py). The others are tried to show what a hash of coarse structure misses.
@@ -25,47 +25,47 @@ class Alteration(NamedTuple):
     near: bool = True
 
 
-def altered(picture: Image.Image, alteration: Alteration) -> bytes:
-    """The file of an altered copy; `picture` is RGB, and stays as it is."""
+def altered(image: Image.Image, alteration: Alteration) -> bytes:
+    """The file of an altered copy; `image` is RGB, and stays as it is."""
     out = io.BytesIO()
-    alteration.change(picture).save(out, alteration.form, **alteration.options)
+    alteration.change(image).save(out, alteration.form, **alteration.options)
     return out.getvalue()
 
 
-def _same(picture: Image.Image) -> Image.Image:
-    return picture
+def _same(image: Image.Image) -> Image.Image:
+    return image
 
 
-def _scaled(picture: Image.Image, factor: float) -> Image.Image:
-    width, height = (max(round(side * factor), 1) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BICUBIC)
+def _scaled(image: Image.Image, factor: float) -> Image.Image:
+    width, height = (max(round(side * factor), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _squeezed(picture: Image.Image) -> Image.Image:
-    side = min(picture.size)
-    return picture.resize((side, side), Image.Resampling.BICUBIC)
+def _squeezed(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    return image.resize((side, side), Image.Resampling.BICUBIC)
 
 
-def _cropped(picture: Image.Image, share: float) -> Image.Image:
+def _cropped(image: Image.Image, share: float) -> Image.Image:
     """Without `share` of the width and of the height, taken from both edges alike."""
-    width, height = picture.size
+    width, height = image.size
     across, down = round(width * share / 2), round(height * share / 2)
-    return picture.crop((across, down, width - across, height - down))
+    return image.crop((across, down, width - across, height - down))
 
 
-def _curved(picture: Image.Image, gamma: float) -> Image.Image:
+def _curved(image: Image.Image, gamma: float) -> Image.Image:
     table = [round(255 * (value / 255) ** gamma) for value in range(256)]
-    return picture.point(table * 3)
+    return image.point(table * 3)
 
 
-def _bordered(picture: Image.Image, share: float, colour: str) -> Image.Image:
+def _bordered(image: Image.Image, share: float, colour: str) -> Image.Image:
     """With a frame all around of `share` of the shorter side."""
-    return ImageOps.expand(picture, max(round(min(picture.size) * share), 1), colour)
+    return ImageOps.expand(image, max(round(min(image.size) * share), 1), colour)
 
 
-def _captioned(picture: Image.Image) -> Image.Image:
+def _captioned(image: Image.Image) -> Image.Image:
     """A line of white text near the lower edge, a twelfth of the height, outlined in black."""
-    copy = picture.copy()
+    copy = image.copy()
     width, height = copy.size
     font = ImageFont.load_default(max(height // 12, 6))
     place = (width // 20, height * 5 // 6)
@@ -73,13 +73,13 @@ def _captioned(picture: Image.Image) -> Image.Image:
     return copy
 
 
-def _watermarked(picture: Image.Image) -> Image.Image:
-    """Half transparent white text across the middle, half as wide as the picture or more."""
-    width, height = picture.size
-    veil = Image.new("L", picture.size)
+def _watermarked(image: Image.Image) -> Image.Image:
+    """Half transparent white text across the middle, half as wide as the image or more."""
+    width, height = image.size
+    veil = Image.new("L", image.size)
     font = ImageFont.load_default(max(width // 10, 6))
     ImageDraw.Draw(veil).text((width // 2, height // 2), "© Agency", 128, font, anchor="mm")
-    return Image.composite(Image.new("RGB", picture.size, "white"), picture, veil)
+    return Image.composite(Image.new("RGB", image.size, "white"), image, veil)
 
 
 def _orientation(value: int) -> Image.Exif:
@@ -88,12 +88,12 @@ def _orientation(value: int) -> Image.Exif:
     return exif
 
 
-def _turned(picture: Image.Image, how: Image.Transpose) -> Image.Image:
-    return picture.transpose(how)
+def _turned(image: Image.Image, how: Image.Transpose) -> Image.Image:
+    return image.transpose(how)
 
 
-def _tilted(picture: Image.Image, degrees: float) -> Image.Image:
-    return picture.rotate(degrees, Image.Resampling.BICUBIC)
+def _tilted(image: Image.Image, degrees: float) -> Image.Image:
+    return image.rotate(degrees, Image.Resampling.BICUBIC)
 
 
 def _jpeg(quality: int) -> Alteration:
@@ -101,11 +101,11 @@ def _jpeg(quality: int) -> Alteration:
 
 
 def _changed(change: Callable[..., Image.Image], *how: Any) -> Alteration:
-    return Alteration(lambda picture: change(picture, *how))
+    return Alteration(lambda image: change(image, *how))
 
 
 def _enhanced(kind: Callable[[Image.Image], Any], factor: float) -> Alteration:
-    return Alteration(lambda picture: kind(picture).enhance(factor))
+    return Alteration(lambda image: kind(image).enhance(factor))
 
 
 def _beyond(change: Callable[..., Image.Image], *how: Any) -> Alteration:

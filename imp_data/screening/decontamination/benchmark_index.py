@@ -1,4 +1,4 @@
-"""The benchmarks stage: ids and fingerprints of pictures that must not be trained on."""
+"""The benchmarks stage: ids and fingerprints of images that must not be trained on."""
 
 import re
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
 
 
 class BenchmarkIndex(NamedTuple):
-    """A benchmark as the matcher needs it; row n of each field is one picture's look.
+    """A benchmark as the matcher needs it; row n of each field is one image's look.
 
-    A picture whose EXIF orientation turns it has two rows.
+    An image whose EXIF orientation turns it has two rows.
     """
 
     name: str
@@ -46,11 +46,11 @@ def build_benchmark(
     reader: ImageReader | None,
     limits: Limits,
     out: Path,
-    altered_pictures: int = 0,
+    altered_images: int = 0,
 ) -> dict[str, Any]:
     """Write benchmarks/<name>.parquet. Without a reader the pack holds ids alone.
 
-    So many of its pictures are altered in every known way, to see which copies are known again.
+    So many of its images are altered in every known way, to see which copies are known again.
     """
     ids = list(dict.fromkeys(_ids(benchmark, raw)))
     rows = [Fingerprint(image="", status="missing") for _ in ids]
@@ -63,9 +63,9 @@ def build_benchmark(
     whole = [row for row in rows if row.status == "ok"]
     figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
     hashed = [row for row in whole if row.phash is not None]  # a flat one matches by its bytes
-    if reader is None or not altered_pictures or not hashed:
+    if reader is None or not altered_images or not hashed:
         return figures
-    places = sampled([row.image for row in hashed], altered_pictures)
+    places = sampled([row.image for row in hashed], altered_images)
     return {**figures, "altered": measured(hashed, places, reader, limits)}
 
 
@@ -80,7 +80,7 @@ def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
 
 
 def _id(path: Path, place: int, element: bytes) -> str:
-    """An id that cannot be read is an error: its picture would be let through."""
+    """An id that cannot be read is an error: its image would be let through."""
     parsed = parse(element)
     value = None if isinstance(parsed, Verdict) else parsed[0]
     identity = value.get("image_id") if isinstance(value, dict) else None
@@ -96,9 +96,9 @@ def _id(path: Path, place: int, element: bytes) -> str:
 def _fingerprints(
     benchmark: Benchmark, ids: list[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
-    """Of each id the first of its possible places that has a picture."""
+    """Of each id the first of its possible places that has an image."""
     found: dict[str, Fingerprint] = {}
-    for template in benchmark.picture_paths:
+    for template in benchmark.image_paths:
         asked = {i: template.replace("{id}", i) for i in ids if i not in found}
         label = f"benchmarks/{benchmark.name}"
         for row, i in zip(
@@ -106,7 +106,7 @@ def _fingerprints(
         ):
             if row.status not in ("missing", "ambiguous"):
                 found[i] = row
-    missing = benchmark.picture_paths[0]
+    missing = benchmark.image_paths[0]
     return [found.get(i) or Fingerprint(missing.replace("{id}", i), "missing") for i in ids]
 
 
@@ -132,7 +132,7 @@ def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
 
 
 def index_figures(path: Path) -> dict[str, Any]:
-    """How many ids a pack has, and how many of their pictures it knows."""
+    """How many ids a pack has, and how many of their images it knows."""
     table = parquet_file(path).read(["id", "status"])
     seen = table["status"].to_pylist().count("ok")
     return {"ids": table.num_rows, "fingerprinted": seen}

@@ -1,4 +1,4 @@
-"""How well the matcher knows altered pictures again, and how often it takes others for them."""
+"""How well the matcher knows altered images again, and how often it takes others for them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,38 +21,38 @@ from imp_data.screening.decontamination.augmentations import ALTERATIONS, Altera
 Bits = npt.NDArray[np.uint8]
 # Pairs further apart than the largest distance that a manifest may ask for are not told apart.
 _COUNTED_BITS = 32
-# Larger pictures are reduced before they are altered: that is how copies come, and bounds memory.
+# Larger images are reduced before they are altered: that is how copies come, and bounds memory.
 _MOST_PX = 2_000
 
 
 def both_looks(data: bytes) -> Hashes:
-    """Of a whole picture the hash as stored and the hash upright, which are often the same.
+    """Of a whole image the hash as stored and the hash upright, which are often the same.
 
     Raises ValueError for any other, or a flat one: it has none.
     """
     hashes = _looks(data)
     if hashes is None:
-        raise ValueError("a flat picture has no hash")
+        raise ValueError("a flat image has no hash")
     return hashes
 
 
 def _looks(data: bytes) -> Hashes | None:
     seen = look(data, Limits())
     if seen.status != "ok":
-        raise ValueError(f"no whole picture: {seen.status}, {seen.problem}")
+        raise ValueError(f"no whole image: {seen.status}, {seen.problem}")
     return None if seen.phash is None else np.array(_both(seen), np.uint64)
 
 
 def altered_looks(
     data: bytes, alterations: Mapping[str, Alteration] = ALTERATIONS
 ) -> list[Hashes | None]:
-    """Both looks of each altered copy of a picture; None of one that is flat."""
-    picture = plain_copy(data)
-    return [_looks(altered(picture, alteration)) for alteration in alterations.values()]
+    """Both looks of each altered copy of an image; None of one that is flat."""
+    image = plain_copy(data)
+    return [_looks(altered(image, alteration)) for alteration in alterations.values()]
 
 
 def plain_copy(data: bytes) -> Image.Image:
-    """The picture as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
+    """The image as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
     plain = decode_rgb(data, Limits().max_pixels)
     plain.thumbnail((_MOST_PX, _MOST_PX))
     plain.info = {}
@@ -60,7 +60,7 @@ def plain_copy(data: bytes) -> Image.Image:
 
 
 def least_bits(some: Hashes, others: Hashes) -> Bits:
-    """Distance of pictures' nearest looks; the last axis of either has a picture's looks."""
+    """Distance of images' nearest looks; the last axis of either has an image's looks."""
     pairs = some[..., :, None] ^ others[..., None, :]
     least: Bits = np.bitwise_count(pairs).min(axis=(-2, -1))
     return least
@@ -69,12 +69,12 @@ def least_bits(some: Hashes, others: Hashes) -> Bits:
 def measured(
     rows: Sequence[Fingerprint], places: Sequence[int], reader: ImageReader, limits: Limits
 ) -> dict[str, Any]:
-    """Figures of altered copies of the pictures at these places, against the looks of all rows.
+    """Figures of altered copies of the images at these places, against the looks of all rows.
 
-    No row is of a flat picture.
+    No row is of a flat image.
 
-    `bits` counts, by alteration, copies by their distance from their own picture; `other` counts
-    pairs of a copy and another picture; `imagehash` counts the pictures by how far our hash of them
+    `bits` counts, by alteration, copies by their distance from their own image; `other` counts
+    pairs of a copy and another image; `imagehash` counts the images by how far our hash of them
     is from imagehash's. Distances from 32 bits on are not told apart.
     """
     known = np.array([_both(row) for row in rows], np.uint64)
@@ -93,7 +93,7 @@ def measured(
             own[name][bits[place]] += 1
             other += np.bincount(np.delete(bits, place), minlength=_COUNTED_BITS + 1)
     return {
-        "pictures": len(images),
+        "images": len(images),
         "bits": {name: _counts(counted) for name, counted in own.items()},
         "other": _counts(other),
         "imagehash": _counts(peer),
@@ -114,7 +114,7 @@ def _altered_looks(
 
 
 def imagehash_of(data: bytes) -> int:
-    """imagehash's own hash of a whole picture as stored, decoded at full scale."""
+    """imagehash's own hash of a whole image as stored, decoded at full scale."""
     return int(str(imagehash.phash(decode_rgb(data, Limits().max_pixels))), 16)
 
 
@@ -129,19 +129,19 @@ def sampled(names: Sequence[str], most: int) -> list[int]:
 
 
 def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
-    """What `measured` counted, told for one distance up to which pictures match.
+    """What `measured` counted, told for one distance up to which images match.
 
-    `near` is the recall over those alterations together that leave a picture's coarse structure as
-    it is; `false` of so many `pairs` are a copy and another picture that match. `imagehash_bits` is
+    `near` is the recall over those alterations together that leave an image's coarse structure as
+    it is; `false` of so many `pairs` are a copy and another image that match. `imagehash_bits` is
     how far at most our hashes are from imagehash's.
     """
-    bits, pictures = figures["bits"], figures["pictures"]
+    bits, images = figures["bits"], figures["images"]
     found = {name: _within(counts, max_bits) for name, counts in bits.items()}
     near = [found[name] for name in bits if ALTERATIONS[name].near]
     return {
-        "pictures": pictures,
-        "recall": {name: _share(count, pictures) for name, count in found.items()},
-        "near": _share(sum(near), pictures * len(near)),
+        "images": images,
+        "recall": {name: _share(count, images) for name, count in found.items()},
+        "near": _share(sum(near), images * len(near)),
         "false": _within(figures["other"], max_bits),
         "pairs": sum(figures["other"].values()),
         "imagehash_bits": max(map(int, figures["imagehash"])),

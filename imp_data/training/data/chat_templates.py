@@ -66,7 +66,7 @@ class Template:
         return replace(self, **words)
 
     def prompt(self, question: str) -> str:
-        """What a model is given to answer; `question` holds `<image>` where a picture is shown."""
+        """What a model is given to answer; `question` holds `<image>` where an image is shown."""
         return self._opening + self._asked(question)
 
     @property

@@ -29,7 +29,7 @@ class Collator:
         self._figures = figures
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """input_ids, what is learned, attention_mask, pixel_values of those with a picture; for the
+        """input_ids, what is learned, attention_mask, pixel_values of those with an image; for the
         account the items' ids and their tokens."""
         rows = [_row(item) for item in items]
         sizes = [len(row.ids) for row in rows]
@@ -67,7 +67,7 @@ class Collator:
         return tensors
 
     def _nothing(self) -> tuple[torch.Tensor, Row]:
-        """A black picture, and the tokens that hold its place, none of which is learned."""
+        """A black image, and the tokens that hold its place, none of which is learned."""
         size, tokens = self._figures.image_size, self._figures.image_tokens
         ids = np.full(tokens, self._image_id, np.int64)
         held = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
@@ -112,7 +112,7 @@ def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Ten
     """The labels, where logits are needed for them, and the token that is learned at each place
     with its weight in the loss.
 
-    An answer is a small part of a sequence with a picture, and the head is a model's widest layer:
+    An answer is a small part of a sequence with an image, and the head is a model's widest layer:
     logits of all tokens would be most of a step's memory.
     """
     following = labels.roll(-1, 1)
@@ -135,7 +135,7 @@ def _account(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _pixels(items: Sequence[Item]) -> torch.Tensor | None:
-    """Of the items that have a picture, in their order; None if none has."""
+    """Of the items that have an image, in their order; None if none has."""
     shown = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
     return torch.from_numpy(np.stack(shown)) if shown else None
 

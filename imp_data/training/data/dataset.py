@@ -29,10 +29,10 @@ class Figures(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """Where pictures are read from: images.archive.Shelf, or whatever else has their bytes."""
+    """Where images are read from: images.archive.Shelf, or whatever else has their bytes."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The picture's file; FileNotFoundError, DamagedMember or TooManyBytes without it."""
+        """The image's file; FileNotFoundError, DamagedMember or TooManyBytes without it."""
 
 
 class Item(TypedDict):
@@ -57,20 +57,20 @@ class MixtureDataset:
     def __init__(
         self,
         folder: Path,
-        pictures: ImageSource,
+        images: ImageSource,
         tokenizer: Any,
         template: Template,
         figures: Figures,
     ) -> None:
         self.shards = Shards(folder)
         self.tokenizer, self.template, self.figures = tokenizer, template, figures
-        self._pictures = pictures
+        self._images = images
 
     def __len__(self) -> int:
         return len(self.shards)
 
     def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
-        """Raises UserError, which names the Sample, where it or its picture cannot be used."""
+        """Raises UserError, which names the Sample, where it or its image cannot be used."""
         if not isinstance(index, tuple):
             return self.item(index)
         if isinstance(index, Pick):
@@ -89,7 +89,7 @@ class MixtureDataset:
             raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
         pixels = None
         if image:
-            data = _picture(self._pictures, image, row["image_sha256"], where)
+            data = _image(self._images, image, row["image_sha256"], where)
             decoded = _decoded(data, image, where)
             pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
         return {
@@ -101,28 +101,28 @@ class MixtureDataset:
         }
 
 
-def _picture(pictures: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
+def _image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
     """The bytes that the mixture was built with; a deferred mixture does not say which."""
     try:
-        data = pictures.read(image, Limits().max_image_bytes)
+        data = images.read(image, Limits().max_image_bytes)
     except FileNotFoundError:
-        problem = f"its picture {image} is not where pictures are"
+        problem = f"its image {image} is not where images are"
         raise UserError(where, problem, _PUT_BACK) from None
     except (DamagedMember, TooManyBytes) as error:
-        problem = f"its picture {image} cannot be read ({type(error).__name__} {error})"
+        problem = f"its image {image} cannot be read ({type(error).__name__} {error})"
         raise UserError(where, problem, _PUT_BACK) from error
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        problem = f"its picture {image} is another one than the mixture was built with"
+        problem = f"its image {image} is another one than the mixture was built with"
         raise UserError(where, problem, _PUT_BACK)
     return data
 
 
-_PUT_BACK = "put back the picture's file or its archive, or build the mixture again without it"
+_PUT_BACK = "put back the image's file or its archive, or build the mixture again without it"
 
 
 def _decoded(data: bytes, image: str, where: str) -> Image.Image:
     try:
         return decode_rgb(data, trusted=True)
     except NoImage as error:
-        problem = f"its picture {image} cannot be decoded ({error})"
+        problem = f"its image {image} cannot be decoded ({error})"
         raise UserError(where, problem, _PUT_BACK) from error

@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """A Sample's tokens. The picture's place is held by as many `<image>` as it has features.
+    """A Sample's tokens. The image's place is held by as many `<image>` as it has features.
 
     `spelled` are the special tokens that its texts spell out, which are text in `input_ids`.
     """
@@ -55,7 +55,7 @@ def encode(
 ) -> Encoded | Refused:
     """Ids and labels as Imp's preprocessing gives them (imp_llava/train/train.py), token for token.
 
-    `image_tokens` is the number of the picture's features, 0 for text alone. The text is tokenized
+    `image_tokens` is the number of the image's features, 0 for text alone. The text is tokenized
     as a whole, as there; what is learned is told by where each token begins, so that no text can
     shift the labels. A special token that a text spells out is text, unlike there. A conversation
     that is too long ends after the last answer that fits.
@@ -99,7 +99,7 @@ def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int
     if not speakers or speakers != ["human", "gpt"] * (len(speakers) // 2):
         return "its turns do not alternate between human and gpt, ending with gpt"
     if not template.keeps_questions and (len(speakers) != 2 or not image_tokens):
-        return f"the template {template.name} takes one caption of one picture"
+        return f"the template {template.name} takes one caption of one image"
     if empty := [n for n, turn in enumerate(conversation) if not turn["value"]]:
         return f"turn {empty[0]} says nothing"
     holders = [n for n, turn in enumerate(conversation) if IMAGE_TOKEN in turn["value"]]
@@ -108,7 +108,7 @@ def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int
         and holders[0] % 2 == 0
         and _in_front(conversation[holders[0]])["value"].count(IMAGE_TOKEN) == 1
     ):
-        return f"{IMAGE_TOKEN} must stand in one question, once, where there is a picture"
+        return f"{IMAGE_TOKEN} must stand in one question, once, where there is an image"
     return None
 
 

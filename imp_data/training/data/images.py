@@ -1,4 +1,4 @@
-"""A picture as SigLIP takes it."""
+"""An image as SigLIP takes it."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ _LEVELS = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / 
 
 
 def preprocess(image: Image.Image, size: int, how: Preprocessing) -> Pixels:
-    """(3, size, size): `square` squashes the picture, `pad` first sets it on a grey square.
+    """(3, size, size): `square` squashes the image, `pad` first sets it on a grey square.
 
     See images.square and images.rgb for the rules.
     """

@@ -1,4 +1,4 @@
-"""A mixture to train on: is it the one that is meant, is it whole, where are its pictures."""
+"""A mixture to train on: is it the one that is meant, is it whole, where are its images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -76,23 +76,23 @@ def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInp
     )
 
 
-def pictures_of(corpus: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
-    """What reads the mixture's pictures: where it was built, or in the folder that is named, as
+def images_of(corpus: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
+    """What reads the mixture's images: where it was built, or in the folder that is named, as
     files or in parquet files."""
     if place is None:
         return shelf_of(corpus, manifests)
     if not place.is_dir():
-        raise UserError(place, "is no folder", "name one with pictures, or with parquet files")
+        raise UserError(place, "is no folder", "name one with images, or with parquet files")
     return Release(place) if parquet_files(place) else ImageReader(place, place, ())
 
 
 def shelf_of(corpus: MixtureInput, manifests: Path) -> ImageReader:
-    """Where the mixture's pictures are: below its own data directory, in the folders and archives
-    that the manifests of pictures name."""
+    """Where the mixture's images are: below its own data directory, in the folders and archives
+    that the manifests of images name."""
     data = DataDir(corpus.folder.absolute().parent.parent)
     folders = [
         (path.stem, folder)
-        for path in sorted((manifests / "pictures").glob("*.yaml"))
+        for path in sorted((manifests / "images").glob("*.yaml"))
         for folder in load(path, ImageCollection).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))

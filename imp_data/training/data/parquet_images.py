@@ -1,4 +1,4 @@
-"""Pictures that stand in a published dataset's parquet files, beside its rows."""
+"""Images that stand in a published dataset's parquet files, beside its rows."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,14 +17,14 @@ _TEXT = (pa.string(), pa.large_string())
 
 
 class Columns(NamedTuple):
-    """Where a file has its pictures, and where their names."""
+    """Where a file has its images, and where their names."""
 
-    pictures: str
+    images: str
     names: str
 
 
 class Place(NamedTuple):
-    """A picture's file, row group and row."""
+    """An image's file, row group and row."""
 
     file: int
     group: int
@@ -40,11 +40,11 @@ def parquet_files(folder: Path) -> list[Path]:
 class Release:
     """Reads them by the names that Samples have for them, as images.archive.Shelf does.
 
-    A file has a column of {bytes, path}, as datasets.Image keeps pictures. A picture's name
+    A file has a column of {bytes, path}, as datasets.Image keeps images. An image's name
     (`coco/train2017/000000033471.jpg`) stands beside it in the column `image`, where that is a
     text, or as its `path`. Where `path` is the name of a file alone, which is what
-    `Dataset.push_to_hub` leaves of all of them, the file's name finds the picture.
-    Of the names 20 bytes each are kept in memory. A picture costs the reading of its row group, so
+    `Dataset.push_to_hub` leaves of all of them, the file's name finds the image.
+    Of the names 20 bytes each are kept in memory. An image costs the reading of its row group, so
     these should be small.
     """
 
@@ -60,24 +60,24 @@ class Release:
         self._places = np.array([place for _, place in found], np.int32).reshape(-1, 3)[order]
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The picture's bytes.
+        """The image's bytes.
 
         Raises FileNotFoundError where no row has it, TooManyBytes, and UserError where a file's
-        name is all that is known and two pictures have it.
+        name is all that is known and two images have it.
         """
         places = self._found(image)[:1]
         if not places and self._bare:
             places = self._found(PurePosixPath(image).name)
-        pictures = {data for place in places if (data := self._bytes(place)) is not None}
-        if not pictures:
+        images = {data for place in places if (data := self._bytes(place)) is not None}
+        if not images:
             raise FileNotFoundError(image)
-        if len(pictures) > 1:
+        if len(images) > 1:
             raise UserError(
                 self.folder,
-                f"{len(pictures)} pictures are called {PurePosixPath(image).name}",
-                f"keep their whole names ({image}) in a column `image` beside the pictures",
+                f"{len(images)} images are called {PurePosixPath(image).name}",
+                f"keep their whole names ({image}) in a column `image` beside the images",
             )
-        data = pictures.pop()
+        data = images.pop()
         if len(data) > max_bytes:
             raise TooManyBytes(len(data))
         return data
@@ -88,7 +88,7 @@ class Release:
         return [Place(*row) for row in self._places[first:last].tolist()]
 
     def _bytes(self, place: Place) -> bytes | None:
-        column = self._columns[place.file].pictures
+        column = self._columns[place.file].images
         try:
             group = self._files[place.file].read_row_group(place.group, [f"{column}.bytes"])
         except (OSError, pa.ArrowException) as error:
@@ -113,7 +113,7 @@ class Release:
             self._columns.append(_columns(path, self._files[-1].schema_arrow))
 
     def _names(self, file: int) -> Iterator[tuple[int, Place]]:
-        """Key and place of each picture that has a name."""
+        """Key and place of each image that has a name."""
         column, opened = self._columns[file].names, self._files[file]
         for group in range(opened.num_row_groups):
             names = opened.read_row_group(group, [column]).flatten().column(column)
@@ -133,7 +133,7 @@ def _columns(path: Path, schema: pa.Schema) -> Columns:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {f.name for f in field.type}:
             return Columns(field.name, "image" if text else f"{field.name}.path")
     raise UserError(
-        path, "has no column of pictures ({bytes, path})", "name a folder of files that have one"
+        path, "has no column of images ({bytes, path})", "name a folder of files that have one"
     )
 
 

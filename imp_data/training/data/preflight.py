@@ -35,7 +35,7 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("row", pa.int32()),
         pa.field("id", pa.string()),
         pa.field("source", pa.string()),
-        pa.field("picture", pa.bool_()),
+        pa.field("image", pa.bool_()),
         pa.field("tokens", pa.int32()),
         pa.field("learned", pa.int32()),
         pa.field("words", pa.int32()),  # of its conversation, between blanks
@@ -86,7 +86,7 @@ def preflight(
     inputs = {
         "mixture": file_sha256(manifest),
         "tokenizer": text_digest(tokenizer.backend_tokenizer.to_str()),
-        "figures": f"{template!r}, {image_tokens} tokens a picture, {max_length} at most",
+        "figures": f"{template!r}, {image_tokens} tokens an image, {max_length} at most",
         "code": code_version("imp_data.training.data.preflight"),
         "libraries": str(library_versions("tokenizers", "transformers")),
     }
@@ -107,7 +107,7 @@ class Accepted(NamedTuple):
 def accepted(out: Path) -> Accepted:
     """What preflight.parquet says of the rows that are not refused."""
     table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
-    shown = table["picture"].to_numpy()
+    shown = table["image"].to_numpy()
     signs = np.where(shown, 1, -1)
     return Accepted(
         table["row"].to_numpy().astype(np.int64),
@@ -163,7 +163,7 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
     row = shards.row(number, _COLUMNS)
     tokens = work.image_tokens if row["image"] else 0
     found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
-    known = {"row": number, **{n: row[n] for n in ("id", "source")}, "picture": bool(row["image"])}
+    known = {"row": number, **{n: row[n] for n in ("id", "source")}, "image": bool(row["image"])}
     known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
     known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
     if isinstance(found, Refused):

@@ -20,7 +20,7 @@ def random_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 def modality_length_order(
     lengths: Lengths, batch: int, chunks: int, seed: int, epoch: int
 ) -> list[int]:
-    """LLaVA's order (llava_trainer.py:43-141): a megabatch holds pictures or text alone, by length.
+    """LLaVA's order (llava_trainer.py:43-141): a megabatch holds images or text alone, by length.
 
     `chunks` batches (devices times accumulation) of `batch` rows make one megabatch, whose rows are
     sorted by length and dealt to its batches evenly. Megabatches are shuffled; the two that are not

@@ -23,7 +23,7 @@ from imp_data.training.evaluation.questions import (
 )
 from imp_data.training.evaluation.scoring import Figures, score
 
-# A picture, or none, and the question's text; what the model says to it.
+# An image, or none, and the question's text; what the model says to it.
 Model = Callable[[Image.Image | None, str], str]
 
 
@@ -39,7 +39,7 @@ def evaluate(
 ) -> Figures:
     """Ask every question, write answers.jsonl and scores.json to `out`; returns the scores.
 
-    A blind model is shown grey in place of each picture: what it then knows, it does not see.
+    A blind model is shown grey in place of each image: what it then knows, it does not see.
     """
     asked = read_questions(questions)
     # Before hours of answers, not after: do the annotations fit the questions?
@@ -65,7 +65,7 @@ def answered(
     answers = []
     with progress("evaluate", "questions", len(questions)) as told:
         for question in questions:
-            shown = _picture(question, images) if question.image else None
+            shown = _image(question, images) if question.image else None
             if shown is not None and blind:
                 shown = Image.new("RGB", shown.size, GREY)
             answers.append(Answer(question.id, question.text, model(shown, question.text).strip()))
@@ -84,10 +84,10 @@ def scores_text(figures: Figures) -> str:
     )
 
 
-def _picture(question: Question, images: Path) -> Image.Image:
+def _image(question: Question, images: Path) -> Image.Image:
     path = images / str(question.image)
     try:
         return decode_rgb(path.read_bytes())
     except (OSError, NoImage) as error:
-        problem = f"question {question.id}: its picture cannot be read ({error})"
-        raise UserError(path, problem, "name the folder of the benchmark's pictures") from None
+        problem = f"question {question.id}: its image cannot be read ({error})"
+        raise UserError(path, problem, "name the folder of the benchmark's images") from None

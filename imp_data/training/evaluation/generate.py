@@ -1,4 +1,4 @@
-"""A question about a picture, and the model's answer."""
+"""A question about an image, and the model's answer."""
 
 from pathlib import Path
 from typing import Any

@@ -3,7 +3,7 @@
     python -m lmms_eval --model imp --model_args pretrained=DIR --tasks gqa,pope --batch_size 1
 
 lmms-eval, installed beside imp-data, finds it by the entry point `lmms_eval.models`. Its answers
-are those that `imp-data evaluate` has: on one picture, the likeliest token each time, whatever
+are those that `imp-data evaluate` has: on one image, the likeliest token each time, whatever
 sampling a task asks for.
 """
 
@@ -63,9 +63,9 @@ class Imp(lmms):
     def _answer(
         self, context: str, options: dict[str, Any], visual: Any, number: Any, task: str, split: str
     ) -> str:
-        pictures = _pictures(visual(self.task_dict[task][split][number]), f"{task} {number}")
+        images = _images(visual(self.task_dict[task][split][number]), f"{task} {number}")
         said = self._speaker.answer(
-            pictures[0] if pictures else None,
+            images[0] if images else None,
             context.replace(IMAGE_TOKEN, "").strip(),
             int(options.get("max_new_tokens", _MAX_NEW_TOKENS)),
         )
@@ -76,8 +76,8 @@ class Imp(lmms):
         return said.strip()
 
 
-def _pictures(shown: Any, where: str) -> list[Image.Image]:
-    pictures = [picture for picture in shown or [] if picture is not None]
-    if len(pictures) > 1 or not all(isinstance(one, Image.Image) for one in pictures):
-        raise UserError(where, "shows more than one still picture", "leave this task out")
-    return pictures
+def _images(shown: Any, where: str) -> list[Image.Image]:
+    images = [image for image in shown or [] if image is not None]
+    if len(images) > 1 or not all(isinstance(one, Image.Image) for one in images):
+        raise UserError(where, "shows more than one still image", "leave this task out")
+    return images

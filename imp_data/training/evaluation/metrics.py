@@ -95,13 +95,13 @@ def mme_label(answer: str) -> str:
 def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
     """Scores by task, and the two groups' sums.
 
-    A task's pictures come with two questions each, given here as (first is right, second is
-    right); its score is the percentage of right answers and that of pictures with both right.
+    A task's images come with two questions each, given here as (first is right, second is
+    right); its score is the percentage of right answers and that of images with both right.
     """
     scores = {}
-    for task, pictures in tasks.items():
-        right = _share(sum(map(sum, pictures)), 2 * len(pictures))
-        both = _share(sum(map(all, pictures)), len(pictures))
+    for task, images in tasks.items():
+        right = _share(sum(map(sum, images)), 2 * len(images))
+        both = _share(sum(map(all, images)), len(images))
         scores[task] = 100 * right + 100 * both
     for group, names in MME_TASKS.items():
         scores[group] = sum(scores.get(name, 0.0) for name in names)

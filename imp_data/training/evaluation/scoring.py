@@ -91,7 +91,7 @@ def score_scienceqa(asked: Asked, folder: Path) -> Figures:
     """A folder with problems.json and pid_splits.json; LLaVA's eval_science_qa.py.
 
     What was not asked counts as wrong in `accuracy`. `image_accuracy`, SQA-IMG of the papers, is
-    that of the questions with a picture.
+    that of the questions with an image.
     """
     problems, splits = _object(folder / "problems.json"), _object(folder / "pid_splits.json")
     said = {str(question.id): answer.text for question, answer in asked}
@@ -112,16 +112,16 @@ def score_scienceqa(asked: Asked, folder: Path) -> Figures:
 
 def score_mme(asked: Asked, folder: Path) -> Figures:
     """MME_Benchmark_release_version; LLaVA's convert_answer_to_mme.py and MME's calculation.py."""
-    pictures: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    images: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for question, answer in asked:
         category, name = str(question.id).split("/")[0], str(question.id).split("/")[-1]
         expected = _mme_answers(folder, category, name.split(".")[0])
         key = _mme_question(question.text)
         if key not in expected:
             raise UserError(folder, f"has no answer to {key!r} on {question.id}", _OTHER_FILE)
-        pictures[category][name].append(mme_label(answer.text) == expected[key])
+        images[category][name].append(mme_label(answer.text) == expected[key])
     tasks: dict[str, list[tuple[bool, bool]]] = {}
-    for category, by_name in pictures.items():
+    for category, by_name in images.items():
         for name, right in by_name.items():
             if len(right) != 2:
                 problem = f"{category}/{name} was asked {len(right)} questions in place of two"

@@ -15,7 +15,7 @@ from imp_data.manifests import model_digest
 from imp_data.manifests.model import Model, Stage, StageName
 from imp_data.storage import file_sha256, held, json_text, library_versions, write_text
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.mixture_input import MixtureInput, chosen, hub_datasets, pictures_of
+from imp_data.training.data.mixture_input import MixtureInput, chosen, hub_datasets, images_of
 from imp_data.training.loop.devices import is_first, several, whole_weights
 from imp_data.training.loop.loss_curve import draw_curve
 from imp_data.training.loop.reporting import dagster_session, read_metrics, report
@@ -39,14 +39,14 @@ class Run:
 
     model: Model
     manifests: Path
-    """The folder that holds `pictures/`, by which pictures are found."""
+    """The folder that holds `images/`, by which images are found."""
     corpora: Sequence[MixtureInput]
     out: Path
     stage: StageName | Literal["all"] = "all"
     projector: Path | None = None
     """A finished projector stage of another run, to begin the adapter stage from."""
-    pictures: Path | None = None
-    """Where pictures are, if not where the mixture was built."""
+    images: Path | None = None
+    """Where images are, if not where the mixture was built."""
     max_steps: int | None = None
     workers: int = 4
 
@@ -97,8 +97,8 @@ def _alone(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Pat
     args = arguments(job)
     with args.main_process_first(local=False):
         tokenizer = tokenizer_of(run.model, run.corpora, before)
-        pictures = pictures_of(corpus, run.manifests, run.pictures)
-        data = data_of(run.model, stage, corpus, tokenizer, pictures, folder)
+        images = images_of(corpus, run.manifests, run.images)
+        data = data_of(run.model, stage, corpus, tokenizer, images, folder)
     weights = earlier_weights(before) if before else {}
     with whole_weights(args):
         network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])

@@ -69,7 +69,7 @@ def data_of(
     stage: Stage,
     corpus: MixtureInput,
     tokenizer: PreTrainedTokenizerBase,
-    pictures: ImageSource,
+    images: ImageSource,
     folder: Path,
 ) -> Data:
     """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""
@@ -84,7 +84,7 @@ def data_of(
     figures = Figures(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
-    dataset = MixtureDataset(corpus.folder, pictures, tokenizer, template, figures)
+    dataset = MixtureDataset(corpus.folder, images, tokenizer, template, figures)
     order = partial(epoch_order, stage, table)
     weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
     if is_first():

@@ -98,7 +98,7 @@ def save_processor(
 
 
 def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
-    """transformers' processor for the model's pictures and chats."""
+    """transformers' processor for the model's images and chats."""
     return LlavaProcessor(
         image_processor=_image_processor(model),
         tokenizer=tokenizer,

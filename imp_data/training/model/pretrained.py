@@ -48,7 +48,7 @@ _FREE_FIELDS = {"max_position_embeddings"}
 
 
 def vision_config(model: Model, image_size: int) -> SiglipVisionConfig:
-    """The tower's configuration for pictures of that side."""
+    """The tower's configuration for images of that side."""
     shape = model.vision_tower.config.model_dump(exclude={"pretrained_image_size"})
     return SiglipVisionConfig(
         **shape, image_size=image_size, hidden_act="gelu_pytorch_tanh", vision_use_head=False
@@ -99,7 +99,7 @@ def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
 
 
 def resize_positions(tower: SiglipVisionModel, image_size: int) -> None:
-    """Make the tower one for pictures of another side: its table of positions is interpolated
+    """Make the tower one for images of another side: its table of positions is interpolated
     bicubically, as transformers' interpolate_pos_encoding does."""
     embeddings = tower.embeddings
     table = embeddings.position_embedding.weight

@@ -1,23 +1,23 @@
-// The page: a question and a picture in, an answer out, the conversation kept.
+// The page: a question and an image in, an answer out, the conversation kept.
 
 import * as conversations from "./conversations.js";
 import * as drawer from "./drawer.js";
 import * as log from "./log.js";
 import * as model from "./model.js";
 import * as theme from "./theme.js";
-import { pictureOf, squared } from "./pictures.js";
+import { imageOf, squared } from "./images.js";
 
 const $ = (id) => document.getElementById(id);
 
 let asking = { short_answer_suffix: null, short_by_default: false, examples: [] }; // as in training
 let current = conversations.begun();
-let attached = null; // {picture, aspect} that goes with the next question
+let attached = null; // {image, aspect} that goes with the next question
 let answering = null; // AbortController while the model speaks
 
 async function ask() {
   const text = $("question").value.trim();
   if (answering || (!text && !attached)) return;
-  current.turns.push({ role: "user", text: text || "Describe this picture.", ...attached });
+  current.turns.push({ role: "user", text: text || "Describe this image.", ...attached });
   sayHow(current.turns);
   current.title ||= conversations.titleOf(current);
   write("");
@@ -108,17 +108,17 @@ async function offered(file) {
   if (!file) return;
   try {
     attach(await squared(file));
-    say("Picture attached");
+    say("Image attached");
   } catch (error) {
     notice(plain(error));
   }
   rest();
 }
 
-function attach(picture) {
-  attached = picture;
-  $("attached").hidden = !picture;
-  if (picture) $("preview").src = picture.picture;
+function attach(image) {
+  attached = image;
+  $("attached").hidden = !image;
+  if (image) $("preview").src = image.image;
   else $("preview").removeAttribute("src");
 }
 
@@ -197,7 +197,7 @@ function listen() {
   theme.listen();
   drawer.listen();
   listenForText();
-  listenForPictures();
+  listenForImages();
   $("stop").onclick = stop;
   $("new").onclick = () => turnTo(conversations.begun());
   addEventListener("keydown", (event) => {
@@ -222,7 +222,7 @@ function listenForText() {
   };
 }
 
-function listenForPictures() {
+function listenForImages() {
   $("pick").onclick = () => $("file").click();
   $("shoot").onclick = () => $("camera").click();
   for (const input of [$("file"), $("camera")]) {
@@ -233,10 +233,10 @@ function listenForPictures() {
   }
   $("detach").onclick = () => attach(null);
   addEventListener("paste", (event) => {
-    const picture = pictureOf(event.clipboardData);
-    if (!picture) return;
+    const image = imageOf(event.clipboardData);
+    if (!image) return;
     event.preventDefault();
-    offered(picture);
+    offered(image);
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -248,9 +248,9 @@ function listenForPictures() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("drop").hidden = true;
-    const picture = pictureOf(event.dataTransfer);
-    if (picture) offered(picture);
-    else notice("There is no picture in what was dropped.");
+    const image = imageOf(event.dataTransfer);
+    if (image) offered(image);
+    else notice("There is no image in what was dropped.");
   });
 }
 
@@ -259,7 +259,7 @@ async function begin() {
   try {
     const sees = await model.about();
     const side = sees.image_size;
-    $("about").textContent = `${sees.name}, pictures of ${side}×${side} pixels. Licence: ${sees.license}.`;
+    $("about").textContent = `${sees.name}, images of ${side}×${side} pixels. Licence: ${sees.license}.`;
     asking = sees.asking;
     $("shortly").hidden = !asking.short_answer_suffix;
     $("short").checked = asking.short_by_default;

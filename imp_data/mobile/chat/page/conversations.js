@@ -1,4 +1,4 @@
-// Conversations in this browser's IndexedDB: {id, title, changed, turns: [{role, text, picture, speed}]}.
+// Conversations in this browser's IndexedDB: {id, title, changed, turns: [{role, text, image, speed}]}.
 
 const KEPT = "conversations";
 
@@ -43,6 +43,6 @@ export function begun() {
 // The first question, cut at a word.
 export function titleOf(conversation) {
   const asked = conversation.turns.find((turn) => turn.role === "user")?.text.trim() ?? "";
-  if (asked.length <= 48) return asked || "A picture";
+  if (asked.length <= 48) return asked || "An image";
   return `${asked.slice(0, 48).replace(/\s+\S*$/, "")}…`;
 }

@@ -29,10 +29,10 @@ function article(turn, again) {
   const node = $("turn").content.firstElementChild.cloneNode(true);
   node.className = turn.role;
   node.querySelector("h2").textContent = turn.role === "user" ? "You" : "Imp";
-  if (turn.picture) {
+  if (turn.image) {
     const shown = node.querySelector(".shown");
-    shown.src = turn.picture;
-    shown.alt = "Picture that goes with the question";
+    shown.src = turn.image;
+    shown.alt = "Image that goes with the question";
     shown.style.setProperty("--aspect", turn.aspect ?? 1); // stretched back to what the person gave
     shown.hidden = false;
   }

@@ -13,7 +13,7 @@ export async function about() {
   return answer.json();
 }
 
-// {picture: a PNG data URL as the model sees it, aspect: width by height to show it in}.
+// {image: a PNG data URL as the model sees it, aspect: width by height to show it in}.
 export async function squared(blob) {
   const answer = await fetch("v1/image", { method: "POST", headers, body: blob });
   if (!answer.ok) throw new Error(await complaint(answer));
@@ -54,10 +54,10 @@ export async function* answered(turns, signal) {
   };
 }
 
-function message({ role, text, suffix = "", picture }) {
+function message({ role, text, suffix = "", image }) {
   const asked = { type: "text", text: text + suffix };
-  if (!picture) return { role, content: asked.text };
-  return { role, content: [{ type: "image_url", image_url: { url: picture } }, asked] };
+  if (!image) return { role, content: asked.text };
+  return { role, content: [{ type: "image_url", image_url: { url: image } }, asked] };
 }
 
 async function complaint(answer) {

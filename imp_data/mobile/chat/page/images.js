@@ -1,4 +1,4 @@
-// A picture of any kind to what the model sees of it.
+// An image of any kind to what the model sees of it.
 
 import * as model from "./model.js";
 
@@ -6,12 +6,12 @@ const READ = /^image\/(jpeg|png|webp|gif|bmp|avif)$/; // as imp_data/mobile/chat
 const MOST_BYTES = 20 * 1024 * 1024;
 const LONGEST_SIDE = 4096;
 
-// The first picture of a drop or a paste; null where there is none.
-export function pictureOf(transfer) {
+// The first image of a drop or a paste; null where there is none.
+export function imageOf(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
 }
 
-// {picture, aspect} as model.squared gives them. The server decodes the file itself, since a
+// {image, aspect} as model.squared gives them. The server decodes the file itself, since a
 // browser's colours and sizes are not those of training; only a kind that it does not read (HEIC,
 // SVG), or a file too long to send, goes there as this browser sees it. Throws an Error with a
 // sentence for people.
@@ -20,7 +20,7 @@ export async function squared(file) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Error(`${file.name || "This picture"} is damaged, or of a kind this browser cannot read.`);
+    throw new Error(`${file.name || "This image"} is damaged, or of a kind this browser cannot read.`);
   }
   try {
     return await model.squared(READ.test(file.type) && file.size <= MOST_BYTES ? file : await drawn(bitmap));
