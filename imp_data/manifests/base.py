@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
+from imp_data.manifests.earlier_names import with_present_names
 from imp_data.manifests.field_errors import problems
 from imp_data.manifests.yaml_document import document
 from imp_data.manifests.yaml_text import Spot, manifest_text
@@ -30,7 +31,7 @@ def load(path: Path, model: type[Model]) -> Model:
     stand there.
     """
     _check_is_the_one(path)
-    root = document(path, manifest_text(path))
+    root = with_present_names(path, document(path, manifest_text(path)))
     try:
         # By way of JSON, because only there can a strict model read a list as a tuple; and strict,
         # because `quota: yes` is no number, as the JSON Schema says too.
@@ -54,7 +55,7 @@ def spot_of(path: Path, *location: str | int) -> Spot:
 
     Of a field that is left out: the place of the innermost field around it.
     """
-    return document(path, manifest_text(path)).at(location)[0]
+    return with_present_names(path, document(path, manifest_text(path))).at(location)[0]
 
 
 def _called(path: Path) -> str:

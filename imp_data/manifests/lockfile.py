@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from imp_data.errors import UserError
 from imp_data.manifests import ROOMS, Benchmark, File, Published, Source, Strict
+from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.fields import Count, Sha256
 from imp_data.redaction import address, redacted
 from imp_data.storage import is_named, write_text
@@ -100,7 +101,7 @@ class Locks:
     def _files(self, published: Published) -> tuple[Path, Path]:
         room = next(name for name, model in ROOMS.items() if type(published) is model)
         name = f"{published.name}.lock"
-        return self._rooms / room / name, self._spare / room / name
+        return kind_dir(self._rooms, room) / name, self._spare / room / name
 
 
 def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from imp_data.errors import UserError
 from imp_data.manifests.base import Strict, load, spot_of
+from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.fields import Count, Name, Positive
 from imp_data.manifests.sources import (
     Benchmark,
@@ -196,7 +197,9 @@ def load_recipe(mixture_path: Path) -> Recipe:
     }
     named = {n for s in sources.values() for n in s.images}
     named |= {n for b in benchmarks.values() for n in b.images}
-    images = {n: load(rooms / "images" / f"{n}.yaml", ImageCollection) for n in sorted(named)}
+    images = {
+        n: load(kind_dir(rooms, "images") / f"{n}.yaml", ImageCollection) for n in sorted(named)
+    }
     published: dict[str, Mapping[str, Published]] = {
         "sources": sources,
         "images": images,
@@ -215,7 +218,7 @@ def _check_files(rooms: Path, name: str, published: Mapping[str, Mapping[str, Pu
     for room, manifests in published.items():
         for number, file in enumerate(manifests[name].files if name in manifests else ()):
             if known.get(file.path) != file and (clash := clashing([*known, file.path])):
-                path = rooms / room / f"{name}.yaml"
+                path = kind_dir(rooms, room) / f"{name}.yaml"
                 where = f"{spot_of(path, 'files', number)}, files.{number}"
                 problem = f"{where}: another manifest of this name states it otherwise ({clash})"
                 raise UserError(path, problem, "state the file alike in both, or in one")

@@ -27,6 +27,12 @@ def _inside(name: str) -> str:
     return name
 
 
+# Fields of mixtures built by the release before this one.
+_EARLIER = {"pictures": "images"}
+# Fields whose keys are names that people chose.
+_NAMED = {"files", "subsets"}
+
+
 class _File(BaseModel):
     bytes: int
     sha256: str
@@ -72,7 +78,22 @@ def manifest_or_problem(folder: Path, to_the_byte: bool = False) -> dict[str, An
             whole = whole and json_text(manifest).encode() == text
     except (orjson.JSONDecodeError, ValidationError, TypeError):
         return "is damaged: it cannot be read"
-    return manifest if whole else "is damaged: its digest is not that of its content"
+    if not whole:
+        return "is damaged: its digest is not that of its content"
+    present: dict[str, Any] = _with_present_names(manifest)
+    return present
+
+
+def _with_present_names(value: Any) -> Any:
+    """mixture.json as this release names its fields; names of subsets and files stay."""
+    if isinstance(value, list):
+        return [_with_present_names(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _EARLIER.get(name, name): one if name in _NAMED else _with_present_names(one)
+        for name, one in value.items()
+    }
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

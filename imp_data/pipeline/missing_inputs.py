@@ -9,6 +9,7 @@ from zipfile import BadZipFile, ZipFile
 from imp_data.errors import UserError
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
 from imp_data.manifests import File, Folder, ImageCollection, Limits, Recipe, Source, spot_of
+from imp_data.manifests.earlier_names import kind_dir
 from imp_data.records.layouts import LAYOUTS
 from imp_data.sample import Draft
 from imp_data.storage import matching
@@ -132,10 +133,10 @@ class Places:
         return f"{path}, {spot_of(path, *location)}, {field}"
 
     def _manifest(self, room: str, name: str) -> Path:
-        return self._recipe.rooms / room / f"{name}.yaml"
+        return kind_dir(self._recipe.rooms, room) / f"{name}.yaml"
 
     def _manifests(self, room: str) -> list[Path]:
-        return list((self._recipe.rooms / room).glob("*.yaml"))
+        return list(kind_dir(self._recipe.rooms, room).glob("*.yaml"))
 
 
 def _outermost(archive: Path, wanted: str) -> list[str]:

@@ -191,4 +191,4 @@ def _largest(rows: Rows, image: Groups, cluster: Groups, listed: int) -> list[di
 def _shown(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
     shown = [texts[row] for row in cluster["rows"]]
     told = {"images": [one["image"] for one in shown], "ids": [one["id"] for one in shown]}
-    return {"images": cluster["images"], **told}
+    return {"size": cluster["images"], **told}

@@ -116,7 +116,7 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
     yield Section(
         "Clusters, the largest first",
         ("images", "such as"),
-        [(f"{c['images']:,}", ", ".join(c["images"])) for c in alike["listed"]],
+        [(f"{c['size']:,}", ", ".join(c["images"])) for c in alike["listed"]],
     )
     yield Section(
         "Contradictions",

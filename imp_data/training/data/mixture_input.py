@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from imp_data.errors import UserError
 from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import ImageCollection, Source, load
+from imp_data.manifests.earlier_names import kind_dir
 from imp_data.mixture.folder import reading
 from imp_data.mixture.mixture_json import check_files
 from imp_data.storage.data_dir import DataDir
@@ -92,7 +93,7 @@ def shelf_of(corpus: MixtureInput, manifests: Path) -> ImageReader:
     data = DataDir(corpus.folder.absolute().parent.parent)
     folders = [
         (path.stem, folder)
-        for path in sorted((manifests / "images").glob("*.yaml"))
+        for path in sorted(kind_dir(manifests, "images").glob("*.yaml"))
         for folder in load(path, ImageCollection).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))

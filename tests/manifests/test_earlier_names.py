@@ -1,0 +1,82 @@
+"""Manifest names of the release before are still read, and each is warned of once."""
+
+from pathlib import Path
+
+import pytest
+from conftest import World, png, record
+
+from imp_data.errors import UserError
+from imp_data.manifests import earlier_names, load_recipe
+from imp_data.manifests.base import spot_of
+from imp_data.manifests.mixture import Recipe
+
+
+@pytest.fixture(autouse=True)
+def nothing_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earlier_names, "_warned", set())
+
+
+@pytest.fixture
+def mixture(world: World) -> Path:
+    """The manifest of a mixture with a source, its images, and a benchmark that is kept out."""
+    world.source("birds", [record(1, "owls/1.png")], images=["owls"])
+    world.images("owls", {"1.png": png()})
+    world.benchmark("quiz", ["0" * 16], images=["owls"])
+    kept_out = [{"benchmark": "quiz", "max_distance_bits": 10, "altered_images": 3}]
+    world.build({"birds": 1}, images="required", decontaminate=kept_out)
+    return world.manifests / "mixtures" / "small.yaml"
+
+
+def reword(path: Path, present: str, earlier: str) -> None:
+    text = path.read_text()
+    assert present in text
+    path.write_text(text.replace(present, earlier))
+
+
+
+def test_a_field_may_have_its_earlier_name(
+    world: World, mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_recipe(mixture)
+    reword(mixture, "images: required", "pictures: required")
+    reword(mixture, "altered_images", "altered_pictures")
+    reword(world.manifests / "sources/birds.yaml", "images:", "pictures:")
+    quiz = world.manifests / "benchmarks/quiz.yaml"
+    reword(quiz, "image_paths:", "picture_paths:")
+    reword(quiz, "\nimages:", "\npictures:")
+    capsys.readouterr()
+    assert load_recipe(mixture) == before
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    spot = spot_of(quiz, "image_paths")
+    assert f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it" in told
+    load_recipe(mixture)
+    assert capsys.readouterr().err == "", "once is enough"
+
+
+def test_the_directory_may_have_its_earlier_name(
+    world: World, mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_recipe(mixture)
+    (world.manifests / "images").rename(world.manifests / "pictures")
+    assert load_recipe(mixture) == before
+    told = f"{world.manifests}/pictures: this directory is now called images; rename it\n"
+    assert capsys.readouterr().err == told
+
+
+def test_both_names_at_once_are_an_error(world: World, mixture: Path) -> None:
+    birds = world.manifests / "sources/birds.yaml"
+    birds.write_text(birds.read_text() + "pictures: [owls]\n")
+    with pytest.raises(UserError) as raised:
+        load_recipe(mixture)
+    assert str(raised.value).endswith("is the earlier name of `images`, which is written too")
+    assert raised.value.remedy == "keep `images`"
+
+
+def test_a_subset_may_be_called_pictures(
+    world: World, mixture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    birds = world.manifests / "sources/birds.yaml"
+    birds.write_text(birds.read_text() + "expect: {rows: 1, subsets: {pictures: 1}}\n")
+    assert load_recipe(mixture).expect("birds").subsets == {"pictures": 1}
+    assert capsys.readouterr().err == ""
