@@ -22,19 +22,24 @@ PYTEST := pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 setup: $(VENV)/.core
 
-$(VENV)/.core: pyproject.toml constraints.txt
+# Python compiles what it imports; compiling all of torch and transformers takes longer than both take
+# to install.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
 	touch $@
 
-$(VENV)/.model: $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,mobile]"
-	touch $@
+$(VENV)/.model: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[train,mobile]"
+	touch $(VENV)/.core $@
 
-$(VENV)/.dev: $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[dev,ray,server,s3,train,mobile]"
-	touch $@
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[dev,ray,server,s3,train,mobile]"
+	touch $(VENV)/.core $@
 
 demo demo-data: export IMP_MIXTURE = manifests/mixtures/demo.yaml
 demo: $(VENV)/.model

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
@@ -150,6 +150,13 @@ def test_damage_costs_one_record_in_every_form(
 
 
 @HERE
+@example(
+    texts=[""] * 4,
+    form="an array a line",
+    damaged={1, 2},
+    damage="quote missing in the first key",
+    window=40,
+)
 @given(
     texts=st.lists(st.text(max_size=12), min_size=4, max_size=9),
     form=st.sampled_from(sorted(FORMS)),

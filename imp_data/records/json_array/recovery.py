@@ -19,7 +19,9 @@ _OBJECT = re.compile(rb'\{\s*+"')
 _KEY = re.compile(rb'[\s,]*+"((?:[^"\\]++|\\.)*+)"\s*+:', re.DOTALL)
 _BLANK = b" \t\r\n\0,"
 # Between two objects, of which the second may begin in a way that is damaged.
-_SEAM = re.compile(rb'[}\]]\s*+,?\s*+((?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)\{', re.DOTALL)
+_SEAM = re.compile(
+    rb'(?:[}\]]\s*+,?\s*+|\][\s,]*+\[\s*+)((?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)\{', re.DOTALL
+)
 _ODD_CHARACTERS = 2
 _LONGEST_BEGINNING = 64
 _LOOKED_AHEAD = 1 << 12
