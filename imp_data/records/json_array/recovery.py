@@ -210,12 +210,13 @@ def _resembles(text: bytes, begins: Beginnings) -> bool:
 def _odd(text: bytes, model: bytes) -> int:
     """In how many characters a beginning differs from another: wrong, missing or too many."""
     row = list(range(len(model) + 1))
-    text = text[: len(model)]
-    for number, byte in enumerate(text, 1):
+    fewest = len(model)
+    for number, byte in enumerate(text[: len(model) + _ODD_CHARACTERS], 1):
         above, row[0] = row[0], number
         for place, wanted in enumerate(model, 1):
             above, row[place] = (
                 row[place],
                 min(row[place] + 1, row[place - 1] + 1, above + (byte != wanted)),
             )
-    return min(row[max(len(model) - _ODD_CHARACTERS, 0) :])
+        fewest = min(fewest, row[-1])
+    return fewest

@@ -47,6 +47,7 @@ for _character, _class in zip(b'"\\{[}],', (1, 2, 3, 3, 4, 4, 5), strict=True):
 _MATTERS = bytes(_CLASS.astype(bool))
 # After the last record: white space, and zero bytes of a file that was not written to its end.
 _BLANK = b" \t\r\n\0"
+_FIELD = re.compile(rb'\s*+"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
 _BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 # Before the first record of another array or object.
 _ELSEWHERE = re.compile(rb":\s*+[\[{]\s*+\Z")
@@ -148,7 +149,7 @@ class _ArrayScan:
             if lost is not None:
                 begin, spans = int(spans.starts[lost]), spans.only(slice(lost))
             elif after.closed and self._is_end(spans, after.position):
-                yield self._without_empty_end(spans)
+                yield self._without_empty_end(self._without_fields_around(spans, after.position))
                 yield from self._after_array(after.position)
                 return
             else:
@@ -221,8 +222,25 @@ class _ArrayScan:
         if tail.strip(_BLANK + b"]};,"):
             yield from value_spans(self._file, begin, self._begins, self._most)
 
+    def _without_fields_around(self, spans: Spans, position: int) -> Spans:
+        """The spans less fields of the object around, whose end stands for the array's.
+
+        So it is where the last record lacks a brace and has taken the array's bracket for it.
+        """
+        if self._begins.by_id or read_at(self._file, position - 1, 1) != b"}":
+            return spans
+        count = len(spans.starts)
+        while count:
+            start, end = int(spans.starts[count - 1]), int(spans.ends[count - 1])
+            if not _FIELD.match(read_at(self._file, start, min(end - start, _HEAD_BYTES))):
+                break
+            count -= 1
+        return spans.only(slice(count))
+
     def _without_empty_end(self, spans: Spans) -> Spans:
         """The spans less a last one of white space: an empty array, or a comma at the end."""
+        if not len(spans.starts):
+            return spans
         start, end = int(spans.starts[-1]), int(spans.ends[-1])
         empty = end - start <= WINDOW_BYTES and not read_at(self._file, start, end - start).strip()
         return spans.only(slice(-1)) if empty else spans
