@@ -14,8 +14,8 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import Check
 from imp_data.pipeline.stages import code_of
 from imp_data.redaction import redacted
-from imp_data.storage import StageResult
 from imp_data.storage.paths import in_store
+from imp_data.storage.stage_cache import StageResult
 
 Result = dg.MaterializeResult[Any]
 Compute = Callable[[], Result]

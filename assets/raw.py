@@ -12,7 +12,7 @@ from imp_data.manifests.lockfile import held_to
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import inputs_checks
 from imp_data.redaction import redacted
-from imp_data.storage import StageResult
+from imp_data.storage.stage_cache import StageResult
 
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:

@@ -33,7 +33,8 @@ from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.shards import shard_names
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.storage import file_sha256, json_text
+from imp_data.storage.atomic_write import json_text
+from imp_data.storage.digests import file_sha256
 
 _SHARD_ROWS = 50_000
 _MIX, _CAPTIONS = 665_298, 334_702

@@ -46,8 +46,10 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks, records_checks, screened_checks
 from imp_data.pipeline.run_all import stages
 from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA, read_benchmark_index
-from imp_data.storage import arrow_batches, digest_of_files, write_stamp, xxh3_keys
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import xxh3_keys
+from imp_data.storage.stage_cache import digest_of_files, write_stamp
+from imp_data.storage.tables import arrow_batches
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065

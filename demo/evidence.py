@@ -9,7 +9,10 @@ import orjson
 from demo.held_out import KINDS, held_out
 from imp_data.errors import UserError
 from imp_data.pipeline.build import Build
-from imp_data.storage import StageResult, code_version, file_sha256, library_versions, write_text
+from imp_data.storage.atomic_write import write_text
+from imp_data.storage.code_version import code_version
+from imp_data.storage.digests import file_sha256, library_versions
+from imp_data.storage.stage_cache import StageResult
 from imp_data.training.data.shards import Shards
 from imp_data.training.plan import Command, Plan
 
@@ -36,13 +39,13 @@ def gather(plan: Plan, command: Command) -> StageResult:
         images = held_out(folder)
         seen = len(_digests(images) & set(_trained_on([*plan.other_mixtures, build])))
         if seen:
-            raise UserError(folder, f"{seen} pictures stand in the mixture", "draw others")
+            raise UserError(folder, f"{seen} images stand in the mixture", "draw others")
         for way, more in (("seeing", []), ("blind", ["--blind"])):
             asked = ["--questions", str(folder / "questions.jsonl"), "--images", str(folder)]
             command(["evaluate", str(plan.merged), *asked, "--out", str(folder / way), *more])
         rows = _rows(folder)
         write_text(folder / "scores.txt", scores_text(rows))
-        return {"kinds": rows, "pictures": len(images)}
+        return {"kinds": rows, "images": len(images)}
 
     outputs = [folder / name for name in ("questions.jsonl", "seeing", "blind", "scores.txt")]
     return build.stage(f"models/{plan.model.name}/evidence", inputs, outputs, ask)

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from demo.sources.cards import EXAMINED, card_file, examined
 from imp_data.sample import SHORT_ANSWER_SUFFIX
-from imp_data.storage import write_text, written_aside
+from imp_data.storage.atomic_write import write_text, written_aside
 
 KINDS: Final = ("colour", "count", "word")
 
 
 def held_out(folder: Path) -> list[Path]:
     """Write questions.jsonl and images/ to `folder`; returns the images' paths."""
-    images = folder / "pictures"
+    images = folder / "images"
     names = [f"{number}.png" for number in range(EXAMINED)]
     rows: list[dict[str, Any]] = []
     with written_aside(images, names[-1], ours=_is_ours) as aside:
@@ -24,7 +24,7 @@ def held_out(folder: Path) -> list[Path]:
             rows += [
                 {
                     "question_id": f"{number}/{place}",
-                    "image": f"pictures/{name}",
+                    "image": f"images/{name}",
                     "text": question + SHORT_ANSWER_SUFFIX,
                     "category": kind,
                     "answer": answer,

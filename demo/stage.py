@@ -7,19 +7,12 @@ from demo.world import draw_world
 from imp_data.errors import UserError
 from imp_data.parallel.progress import progress
 from imp_data.pipeline.stages import Stamps, code_of
-from imp_data.storage import (
-    StageResult,
-    file_sha256,
-    held,
-    library_versions,
-    move,
-    read_stamp,
-    text_digest,
-    write_stamp,
-    writing_to,
-)
+from imp_data.storage.atomic_write import move, writing_to
+from imp_data.storage.digests import file_sha256, library_versions, text_digest
+from imp_data.storage.locks import held
 from imp_data.storage.object_store import is_file, is_there
 from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 
 
 def world(build: Stamps) -> StageResult:

@@ -21,8 +21,8 @@ from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
 from imp_data.pipeline.duplicates_stage import write_neighbours
-from imp_data.storage import StageResult
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.stage_cache import StageResult
 
 # Machines that run tests are busy; how long an example takes says nothing about the library.
 settings.register_profile("unhurried", deadline=None)

@@ -88,7 +88,7 @@ def quiet() -> None:
 def count(number: int, way: str) -> None:
     """Let this process die before its change of that number, and replace folders in that way."""
     from imp_data.storage import atomic_write
-    from imp_data.storage import replace_folder as replace_folder_module
+    from imp_data.storage.replace_folder import replace_folder as replace_folder_module
 
     left, begun = number, False
 
@@ -144,7 +144,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def replace(folder: Path, files: dict[str, bytes]) -> None:
     """The folder, with these files of ours."""
-    from imp_data.storage import written_aside
+    from imp_data.storage.atomic_write import written_aside
 
     with written_aside(folder, "last.ours", alone=True, ours=of_ours) as aside:
         aside.mkdir()
@@ -163,7 +163,7 @@ def of_a_folder(root: Path, way: str, number: int) -> tuple[bool, str | None]:
 def wrong_folder(folder: Path, old: dict[str, bytes], new: dict[str, bytes]) -> str | None:
     """What is wrong after a kill, or after the next run."""
     from imp_data.errors import UserError
-    from imp_data.storage import check_not_moved
+    from imp_data.storage.replace_folder import check_not_moved
 
     if not set(FOREIGN.values()) <= set(contents(folder.parent).values()):
         return "a file of others is gone"
@@ -317,7 +317,7 @@ def at_a_moment(root: Path, moment: float) -> str | None:
         status = 1
         try:
             from imp_data.storage import atomic_write
-            from imp_data.storage import replace_folder as replace_folder_module
+            from imp_data.storage.replace_folder import replace_folder as replace_folder_module
 
             def begun(*arguments: Any) -> None:
                 os.write(writing, b"1")

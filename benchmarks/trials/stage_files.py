@@ -270,8 +270,8 @@ def build_whole(folder: Path) -> None:
     import pyarrow.parquet as pq
 
     from imp_data.images.decoding import decoder
-    from imp_data.storage import parquet_writer
     from imp_data.storage.data_dir import DataDir
+    from imp_data.storage.tables import parquet_writer
 
     whole = folder / "whole"
     build_both(folder, whole)

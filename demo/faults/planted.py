@@ -11,7 +11,7 @@ from imp_data.manifests import Limits, Source, SubsetRule
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.rules import judge
 from imp_data.sample import Draft, Row, content_hash, sample_id
-from imp_data.storage import xxh3_keys
+from imp_data.storage.digests import xxh3_keys
 
 # The draw's seed in manifests/mixtures/demo.yaml.
 SEED: Final = 2405

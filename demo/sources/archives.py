@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from imp_data.storage import written_aside
+from imp_data.storage.atomic_write import written_aside
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can state
 _PACKED_ALREADY = (".jpg", ".jpeg", ".png", ".gif", ".webp")

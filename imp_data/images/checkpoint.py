@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from imp_data.images.decoding import decoder
-from imp_data.storage import parquet_writer
 from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.tables import parquet_writer
 
 # Some seconds' work, and a small file.
 _IMAGES = 256

@@ -16,7 +16,7 @@ from imp_data.images.hamming import Hashes, index, nearest_within
 from imp_data.images.listing import listing, stems
 from imp_data.images.path_spellings import shown
 from imp_data.manifests import Limits
-from imp_data.storage import SealedFile, is_sealed
+from imp_data.storage.checked_file import SealedFile, is_sealed
 
 _ANEW = "make it with `imp-data fingerprint`"
 _COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]

@@ -22,7 +22,8 @@ from imp_data.manifests import Limits
 from imp_data.parallel import Died, map_ordered
 from imp_data.parallel.progress import Progress, progress
 from imp_data.redaction import redacted
-from imp_data.storage import check_sealed, parquet_file, parquet_writer
+from imp_data.storage.checked_file import check_sealed
+from imp_data.storage.tables import parquet_file, parquet_writer
 
 _BATCH_IMAGES = 32
 _ROW_GROUP = 1 << 15

@@ -12,7 +12,7 @@ from imp_data.manifests.earlier_names import with_present_names
 from imp_data.manifests.field_errors import problems
 from imp_data.manifests.yaml_document import document
 from imp_data.manifests.yaml_text import Spot, manifest_text
-from imp_data.storage import text_digest
+from imp_data.storage.digests import text_digest
 
 
 class Strict(BaseModel):

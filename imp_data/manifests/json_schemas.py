@@ -10,7 +10,7 @@ from imp_data.ledger import LedgerRow
 from imp_data.manifests import Benchmark, ImageCollection, Mixture, Source
 from imp_data.manifests.model import Model
 from imp_data.sample import Sample
-from imp_data.storage import write_text
+from imp_data.storage.atomic_write import write_text
 from imp_data.storage.small_files import read_small
 
 CONTRACTS: dict[str, type[BaseModel]] = {

@@ -23,7 +23,8 @@ from imp_data.manifests import ROOMS, Benchmark, File, Published, Source, Strict
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.fields import Count, Sha256
 from imp_data.redaction import address, redacted
-from imp_data.storage import is_named, write_text
+from imp_data.storage.atomic_write import write_text
+from imp_data.storage.globs import is_named
 from imp_data.storage.object_store import is_there
 
 

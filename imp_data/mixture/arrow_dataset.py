@@ -9,7 +9,9 @@ import orjson
 import pyarrow as pa
 
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.storage import arrow_source, json_text, text_digest, write_text
+from imp_data.storage.atomic_write import json_text, write_text
+from imp_data.storage.digests import text_digest
+from imp_data.storage.tables import arrow_source
 
 # datasets reads and writes batches of this many rows; it opens other sizes as well.
 BATCH_ROWS = 1000

@@ -9,7 +9,8 @@ from imp_data.mixture.arrow_dataset import is_ours, write_index
 from imp_data.mixture.ledger_writer import SourceInputs, write_ledger
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.shards import write_shards
-from imp_data.storage import file_sha256, json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.digests import file_sha256
 from imp_data.storage.paths import in_store
 
 

@@ -12,9 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imp_data.ledger import Reason, Repair
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.storage import (
-    text_digest,
-)
+from imp_data.storage.digests import text_digest
 
 # Ends the section on neighbours: its counts are not in mixture.json, by which a card is verified.
 _SEAL = "\n<!-- said twice, sealed: "

@@ -8,9 +8,10 @@ from typing import Any
 from imp_data.errors import UserError
 from imp_data.mixture.arrow_dataset import is_ours
 from imp_data.mixture.mixture_json import MANIFEST
-from imp_data.storage import check_not_moved, file_sizes
+from imp_data.storage.digests import file_sizes
 from imp_data.storage.object_store import is_there, state_of
 from imp_data.storage.paths import in_store, reached
+from imp_data.storage.replace_folder import check_not_moved
 
 # Of help by itself: who has no more of a mixture may still ask it.
 _LEDGER = "ledger.parquet"

@@ -14,8 +14,8 @@ from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.folder import reading
 from imp_data.mixture.mixture_json import check_files, read_manifest
-from imp_data.storage import parquet_rows
 from imp_data.storage.object_store import is_file
+from imp_data.storage.tables import parquet_rows
 
 _MOST_LIVES = 20
 

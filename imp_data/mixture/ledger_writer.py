@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Repair, Stage
-from imp_data.storage import arrow_batches, parquet_file, parquet_writer, value_counts
+from imp_data.storage.tables import arrow_batches, parquet_file, parquet_writer, value_counts
 
 _BATCH_ROWS = 1 << 15
 

@@ -8,7 +8,9 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.storage import file_sha256, file_sizes, json_text, outdate, text_digest
+from imp_data.storage.atomic_write import json_text
+from imp_data.storage.checked_file import outdate
+from imp_data.storage.digests import file_sha256, file_sizes, text_digest
 from imp_data.storage.image_paths import leads_outside
 from imp_data.storage.object_store import is_file
 

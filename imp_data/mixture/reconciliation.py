@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from imp_data.ledger import Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.mixture_json import read_manifest
-from imp_data.storage import parquet_file, published_parquet_file, value_counts, xxh3_keys
+from imp_data.storage.digests import xxh3_keys
+from imp_data.storage.tables import parquet_file, published_parquet_file, value_counts
 
 _BATCH_ROWS = 1 << 15
 

@@ -20,14 +20,9 @@ from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.storage import (
-    Block,
-    arrow_batches,
-    file_sha256,
-    read_block,
-    write_block,
-    xxh3_keys,
-)
+from imp_data.storage.digests import file_sha256, xxh3_keys
+from imp_data.storage.scratch_batches import Block, read_block, write_block
+from imp_data.storage.tables import arrow_batches
 
 # Rows of a heap; of a shard's batches a whole number, so that its bytes do not depend on heaps.
 _HEAP_ROWS = 10 * BATCH_ROWS

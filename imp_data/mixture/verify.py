@@ -15,9 +15,11 @@ from imp_data.mixture.mixture_json import MANIFEST, manifest_or_problem
 from imp_data.mixture.reconciliation import conservation_problems
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
-from imp_data.storage import arrow_source, file_sha256, file_sizes, half_emptied
+from imp_data.storage.digests import file_sha256, file_sizes
 from imp_data.storage.object_store import is_there
 from imp_data.storage.paths import reached
+from imp_data.storage.replace_folder import half_emptied
+from imp_data.storage.tables import arrow_source
 
 _CARD = "README.md"
 

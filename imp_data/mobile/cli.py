@@ -71,7 +71,7 @@ def parity(
     need_extra()
     from imp_data.mobile.measure.parity import parity as compare
     from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
-    from imp_data.storage import write_text
+    from imp_data.storage.atomic_write import write_text
 
     cases = given_cases(image, question) if image else drawn_cases()
     report = compare(model, folder, cases, settings_of(threads, exact=True))
@@ -102,7 +102,7 @@ def latency(
     need_extra()
     from imp_data.mobile.gguf.bundle import read_bundle
     from imp_data.mobile.measure.latency import latency as measure
-    from imp_data.storage import write_text
+    from imp_data.storage.atomic_write import write_text
 
     held = read_bundle(folder)
     wanted = [precision_of(word) for word in precision.split(",")] if precision else None
@@ -136,7 +136,7 @@ def quality(
     from imp_data.mobile.measure.quality import quality as compare
     from imp_data.mobile.measure.quality_chart import chart_svg
     from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
-    from imp_data.storage import write_text
+    from imp_data.storage.atomic_write import write_text
 
     cases = given_cases(image, question) if image else drawn_cases()
     exam = Exam(questions, images) if questions else None

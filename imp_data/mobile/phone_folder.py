@@ -14,7 +14,8 @@ from imp_data.mobile.gguf.bundle import MANIFEST, Bundle, Exported, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.in_process import CONTEXT
 from imp_data.mobile.runtime.memory import minimum_memory
-from imp_data.storage import file_sha256, json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.digests import file_sha256
 
 
 def write_phone_bundle(

@@ -9,7 +9,10 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.manifests import model_digest
-from imp_data.storage import StageResult, code_version, library_versions, write_text
+from imp_data.storage.atomic_write import write_text
+from imp_data.storage.code_version import code_version
+from imp_data.storage.digests import library_versions
+from imp_data.storage.stage_cache import StageResult
 from imp_data.training.plan import Command, Plan
 
 # By stage: the command that does the work.

@@ -14,7 +14,7 @@ from typing import TypeVar
 from imp_data.errors import UserError
 from imp_data.parallel.local import worker_count
 from imp_data.parallel.worker import Died, Raised, Worker, attempt, result_of, working_at_most
-from imp_data.storage import library_versions, package_digest
+from imp_data.storage.digests import library_versions, package_digest
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")

@@ -20,14 +20,9 @@ from imp_data.pipeline.stages import CARD, code_of
 from imp_data.raw.stage import check_unchanged, raw_stage
 from imp_data.records.build import build_records
 from imp_data.screening.decontamination.benchmark_index import build_benchmark
-from imp_data.storage import (
-    StageResult,
-    library_versions,
-    read_stamp,
-    text_digest,
-    write_stamp,
-)
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import library_versions, text_digest
+from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 
 
 class Build(Draws):

@@ -7,15 +7,10 @@ from typing import Any
 from imp_data.mixture.card import card_text, is_card, said_twice
 from imp_data.pipeline.stages import CARD, Stamps, code_of
 from imp_data.redaction import redacted
-from imp_data.storage import (
-    StageResult,
-    json_text,
-    share,
-    text_digest,
-    tree_digest,
-    write_text,
-)
+from imp_data.storage.atomic_write import json_text, share, write_text
+from imp_data.storage.digests import text_digest, tree_digest
 from imp_data.storage.object_store import is_file
+from imp_data.storage.stage_cache import StageResult
 
 
 def write_card(build: Stamps) -> StageResult:

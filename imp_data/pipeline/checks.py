@@ -12,7 +12,7 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import manual_downloads
 from imp_data.raw.fetch import asks_for
 from imp_data.screening.decontamination.recall import recall_within
-from imp_data.storage import arrow_batches
+from imp_data.storage.tables import arrow_batches
 
 
 class Finding(NamedTuple):

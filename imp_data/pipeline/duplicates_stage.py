@@ -7,7 +7,8 @@ from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.duplicates.report import figures, report_files, write_report
 from imp_data.pipeline.mixture_facts import LIBRARIES
 from imp_data.pipeline.stages import Stamps, code_of
-from imp_data.storage import StageResult, library_versions
+from imp_data.storage.digests import library_versions
+from imp_data.storage.stage_cache import StageResult
 
 
 def write_neighbours(build: Stamps) -> StageResult:

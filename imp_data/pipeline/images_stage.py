@@ -13,7 +13,7 @@ from imp_data.pipeline.stages import code_of
 from imp_data.screening.image_decisions import ImageFilter
 from imp_data.screening.quota_sampling import draw, image_paths
 from imp_data.screening.text_filters import Rows
-from imp_data.storage import StageResult
+from imp_data.storage.stage_cache import StageResult
 
 _ROWS_AT_ONCE = 1 << 14
 

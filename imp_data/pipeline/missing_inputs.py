@@ -12,8 +12,8 @@ from imp_data.manifests import File, Folder, ImageCollection, Limits, Recipe, So
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.records.layouts import LAYOUTS
 from imp_data.sample import Draft
-from imp_data.storage import matching
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.storage.globs import matching
 from imp_data.storage.image_paths import normal_path
 from imp_data.storage.paths import in_store
 

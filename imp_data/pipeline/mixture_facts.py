@@ -14,7 +14,7 @@ from imp_data.manifests import (
 )
 from imp_data.redaction import redacted
 from imp_data.screening.decontamination.recall import recall_within
-from imp_data.storage import library_versions
+from imp_data.storage.digests import library_versions
 
 # Libraries whose version may show in the bytes of a stage.
 LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")

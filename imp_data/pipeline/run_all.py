@@ -10,7 +10,7 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
 from imp_data.pipeline.duplicates_stage import write_neighbours
 from imp_data.pipeline.required_inputs import check_inputs
-from imp_data.storage import StageResult
+from imp_data.storage.stage_cache import StageResult
 
 
 def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:

@@ -12,9 +12,11 @@ from imp_data.screening.decontamination.benchmark_index import read_benchmark_in
 from imp_data.screening.image_filters import Benchmarked, benchmarked
 from imp_data.screening.near_duplicates import NearDuplicateIndex
 from imp_data.screening.text_filters import Candidates, candidates
-from imp_data.storage import code_version, listing_digest, read_stamp, text_digest
+from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import listing_digest, text_digest
 from imp_data.storage.object_store import is_file
+from imp_data.storage.stage_cache import read_stamp
 
 
 class Draws(Stamps):

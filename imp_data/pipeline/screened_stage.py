@@ -10,7 +10,7 @@ from imp_data.pipeline.stages import FIRST, code_of
 from imp_data.screening.image_decisions import read_decisions
 from imp_data.screening.quota_sampling import draw, write_screened
 from imp_data.screening.without_near_duplicates import WithoutNearDuplicates
-from imp_data.storage import StageResult
+from imp_data.storage.stage_cache import StageResult
 
 
 def screened_stage(draws: Draws, source: str) -> StageResult:

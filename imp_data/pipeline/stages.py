@@ -9,18 +9,18 @@ from imp_data.errors import UserError
 from imp_data.manifests import Published, Recipe
 from imp_data.manifests.lockfile import Locks
 from imp_data.parallel import running_on
-from imp_data.storage import (
+from imp_data.storage.checked_file import outdate
+from imp_data.storage.code_version import code_version
+from imp_data.storage.data_dir import DataDir, data_dir
+from imp_data.storage.object_store import is_file
+from imp_data.storage.stage_cache import (
     Other,
     Run,
     StageResult,
-    code_version,
     digest_of_files,
-    outdate,
     read_stamp,
     run_stage,
 )
-from imp_data.storage.data_dir import DataDir, data_dir
-from imp_data.storage.object_store import is_file
 
 CARD = "README.md"
 FIRST = "materialize it first, or run the whole job"

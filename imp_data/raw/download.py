@@ -13,7 +13,8 @@ from imp_data.raw.minimum_speed import Pace
 from imp_data.raw.transfer import Wanted, Wrong, receive
 from imp_data.redaction import address as shown
 from imp_data.redaction import guard_logs
-from imp_data.storage import file_sha256, move
+from imp_data.storage.atomic_write import move
+from imp_data.storage.digests import file_sha256
 
 # The longest silence: a store that fetches a file from tape may take most of a minute.
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)

@@ -16,7 +16,8 @@ from imp_data.manifests import Limits
 from imp_data.raw.archive_entries import Member, chosen
 from imp_data.raw.extract_limits import NARROWER, Room, printable, refusal
 from imp_data.raw.extract_marker import Marker
-from imp_data.storage import file_sizes, written_aside
+from imp_data.storage.atomic_write import written_aside
+from imp_data.storage.digests import file_sizes
 from imp_data.storage.folders import real_places, refuse_way_out
 from imp_data.storage.object_store import is_there, put_bytes
 from imp_data.storage.paths import in_store

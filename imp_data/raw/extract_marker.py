@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from imp_data.storage import remove, written_aside
+from imp_data.storage.atomic_write import remove, written_aside
 from imp_data.storage.object_store import is_there
 
 

@@ -10,16 +10,10 @@ from imp_data.manifests.lockfile import Locks
 from imp_data.raw.expected_file import check_kind
 from imp_data.raw.extract import extracted_names
 from imp_data.raw.fetch import mirrors_from_environment, obtain
-from imp_data.storage import (
-    Run,
-    StageResult,
-    file_sha256,
-    matching,
-    read_stamp,
-    run_stage,
-    text_digest,
-)
+from imp_data.storage.digests import file_sha256, text_digest
+from imp_data.storage.globs import matching
 from imp_data.storage.paths import in_store
+from imp_data.storage.stage_cache import Run, StageResult, read_stamp, run_stage
 
 
 def raw_stage(

@@ -21,7 +21,7 @@ from imp_data.records.chunk import Batch, joined, process, refused
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.base import Chunk
 from imp_data.sample import RECORD_SCHEMA, sample_id
-from imp_data.storage import arrow_writer, parquet_writer, value_counts
+from imp_data.storage.tables import arrow_writer, parquet_writer, value_counts
 
 _LEDGER_GROUP_ROWS = 1 << 17
 _MOST_RECENT = 1 << 16

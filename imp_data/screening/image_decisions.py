@@ -14,7 +14,7 @@ from imp_data.manifests import Limits
 from imp_data.screening.image_filters import Benchmarked, image_verdicts
 from imp_data.screening.near_duplicates import HashedImages, NearDuplicateIndex
 from imp_data.screening.refusal_table import Refusals, joined, refusals
-from imp_data.storage import parquet_file
+from imp_data.storage.tables import parquet_file
 
 _COLUMNS = [
     *("image", "status", "sha256", "width", "height", "phash", "phash_upright", "problem"),

@@ -20,7 +20,7 @@ from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
 from imp_data.screening.image_decisions import ImageDecisions
 from imp_data.screening.refusal_table import Refusals, refusals
 from imp_data.screening.text_filters import Candidates, Rows
-from imp_data.storage import arrow_batches, arrow_writer, value_counts
+from imp_data.storage.tables import arrow_batches, arrow_writer, value_counts
 
 SCREENED_SCHEMA = pa.schema(
     [

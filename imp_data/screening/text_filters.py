@@ -16,7 +16,8 @@ from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 from imp_data.screening.image_filters import Benchmarked
-from imp_data.storage import arrow_batch_count, arrow_batches, xxh3_keys
+from imp_data.storage.digests import xxh3_keys
+from imp_data.storage.tables import arrow_batch_count, arrow_batches
 
 Rows = npt.NDArray[np.int32]
 # Batches of a records file that a worker reads at a time; most have some two thousand rows.

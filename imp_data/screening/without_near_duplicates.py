@@ -16,7 +16,7 @@ from imp_data.screening.near_duplicates import (
     no_images,
 )
 from imp_data.screening.refusal_table import joined, refusals
-from imp_data.storage import parquet_file
+from imp_data.storage.tables import parquet_file
 
 _COLUMNS = ["image", "sha256", "phash", "phash_upright"]
 

@@ -12,16 +12,11 @@ from imp_data.errors import UserError
 from imp_data.manifests import load_recipe, model_digest
 from imp_data.manifests.model import Model, Stage, StageName, load_model
 from imp_data.pipeline.build import Build
-from imp_data.storage import (
-    StageResult,
-    code_version,
-    digest_of_files,
-    json_text,
-    library_versions,
-    text_digest,
-    tree_digest,
-)
+from imp_data.storage.atomic_write import json_text
+from imp_data.storage.code_version import code_version
+from imp_data.storage.digests import library_versions, text_digest, tree_digest
 from imp_data.storage.paths import in_store
+from imp_data.storage.stage_cache import StageResult, digest_of_files
 from imp_data.training.loop.run_folder import make_way
 
 # Runs an `imp-data` command, given by its words; raises UserError where it fails.

@@ -23,8 +23,8 @@ from imp_data.mixture.verify import verify
 from imp_data.pipeline import checks
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
-from imp_data.storage import tree_digest
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import tree_digest
 
 QUOTAS = {
     "llava_665k": 643,

@@ -10,7 +10,7 @@ from training_world import manifest
 from demo.evidence import gather
 from demo.sources.cards import Card, card, card_file, examined
 from imp_data.errors import UserError
-from imp_data.storage import digest_of_files, write_stamp
+from imp_data.storage.stage_cache import digest_of_files, write_stamp
 from imp_data.training.plan import Plan
 
 pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")

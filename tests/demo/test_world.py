@@ -24,8 +24,9 @@ from imp_data.ledger import Outcome, Reason
 from imp_data.manifests import Published, load_recipe
 from imp_data.raw.fetch import obtain
 from imp_data.records.build import build_records
-from imp_data.storage import arrow_batches, tree_digest, xxh3_keys
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import tree_digest, xxh3_keys
+from imp_data.storage.tables import arrow_batches
 
 MIXTURES = Path(__file__).parents[2] / "manifests" / "mixtures"
 RECIPE = load_recipe(MIXTURES / "demo.yaml")

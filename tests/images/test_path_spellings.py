@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from conftest import encoded, photo, record, run
 from datasets import load_from_disk
-from test_own_source import ROOT, stated_files
 
 from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.mixture_input import open_mixture, shelf_of
+from tests.pipeline.test_adding_a_source import ROOT, stated_files
 
 ON_DISK = ["0.jpg", "1.jpg", "café.jpg", "a b.jpg", "old.gif", "Two.jpg", "two.png"]
 # {what the record says: (outcome, reason, what it was found as)}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from imp_data.errors import UserError
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
 from imp_data.manifests import Folder, ImageCollection, Mixture, Recipe
-from imp_data.storage import move
+from imp_data.storage.atomic_write import move
 from imp_data.storage.paths import place
 
 PUBLISHED = {"title": "Any", "homepage": "https://example.org", "license": "CC0-1.0"}

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import World, png, record
+from conftest import World, encoded, record
+from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.manifests import earlier_names, load_recipe
 from imp_data.manifests.base import spot_of
-from imp_data.manifests.mixture import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def nothing_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
 def mixture(world: World) -> Path:
     """The manifest of a mixture with a source, its images, and a benchmark that is kept out."""
     world.source("birds", [record(1, "owls/1.png")], images=["owls"])
-    world.images("owls", {"1.png": png()})
+    world.images("owls", {"1.png": encoded(Image.new("RGB", (8, 8)))})
     world.benchmark("quiz", ["0" * 16], images=["owls"])
     kept_out = [{"benchmark": "quiz", "max_distance_bits": 10, "altered_images": 3}]
     world.build({"birds": 1}, images="required", decontaminate=kept_out)
@@ -31,7 +31,6 @@ def reword(path: Path, present: str, earlier: str) -> None:
     text = path.read_text()
     assert present in text
     path.write_text(text.replace(present, earlier))
-
 
 
 def test_a_field_may_have_its_earlier_name(
@@ -49,7 +48,9 @@ def test_a_field_may_have_its_earlier_name(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 5
     spot = spot_of(quiz, "image_paths")
-    assert f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it" in told
+    assert (
+        f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it" in told
+    )
     load_recipe(mixture)
     assert capsys.readouterr().err == "", "once is enough"
 

@@ -22,7 +22,8 @@ from imp_data.mixture.build import build_mixture
 from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.mixture.reconciliation import conservation_problems
 from imp_data.sample import SAMPLE_SCHEMA, Sample
-from imp_data.storage import arrow_batches, arrow_writer, write_block
+from imp_data.storage.scratch_batches import write_block
+from imp_data.storage.tables import arrow_batches, arrow_writer
 
 COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
 FEATURES = Features(

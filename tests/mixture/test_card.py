@@ -16,7 +16,7 @@ from imp_data.mixture.card import card_text, is_card, metadata
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.pipeline.card_stage import write_card
 from imp_data.screening.decontamination.augmentations import ALTERATIONS
-from imp_data.storage import json_text
+from imp_data.storage.atomic_write import json_text
 
 ROOT = Path(__file__).parents[2]
 

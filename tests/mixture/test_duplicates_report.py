@@ -11,7 +11,7 @@ from imp_data.errors import UserError
 from imp_data.mixture.card import is_card
 from imp_data.mixture.duplicates.report import markdown, neighbours, sections, stored
 from imp_data.mixture.verify import verify
-from imp_data.storage import tree_digest
+from imp_data.storage.digests import tree_digest
 
 QUOTAS = {"ours": 4, "theirs": 4}
 

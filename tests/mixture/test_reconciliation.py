@@ -8,7 +8,7 @@ import pytest
 
 from imp_data.ledger import RECORDS_LEDGER_SCHEMA
 from imp_data.mixture.reconciliation import records_account
-from imp_data.storage import parquet_writer
+from imp_data.storage.tables import parquet_writer
 
 # ordinal, outcome, reason, sample: two rows of one Sample, one row of another, one dropped.
 WHOLE: list[tuple[Any, ...]] = [

@@ -16,7 +16,8 @@ from imp_data.mixture.arrow_dataset import shard_schema, write_index, write_shar
 from imp_data.mixture.card import card_text
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.verify import foreign_files, verify
-from imp_data.storage import file_sha256, json_text
+from imp_data.storage.atomic_write import json_text
+from imp_data.storage.digests import file_sha256
 
 SHARD = "data-00000-of-00003.arrow"
 FILES = [

@@ -31,7 +31,7 @@ from imp_data.mobile.gguf.position_embedding import resized_positions
 from imp_data.mobile.gguf.quantize import Kind, Precision, encoded, rounded, text_kind
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
 from imp_data.mobile.runtime.images import squared
-from imp_data.storage import file_sha256
+from imp_data.storage.digests import file_sha256
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):

@@ -29,7 +29,7 @@ from imp_data.mobile.measure.test_prompts import drawn_cases
 from imp_data.mobile.phone_folder import write_phone_bundle
 from imp_data.mobile.runtime.images import squared
 from imp_data.mobile.runtime.in_process import Settings, open_runtime
-from imp_data.storage import file_sha256
+from imp_data.storage.digests import file_sha256
 
 QUIET = Settings(context=512, threads=1)
 

@@ -225,7 +225,8 @@ def test_an_error_comes_through_from_a_second_attempt_too(tmp_path: Path) -> Non
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_process_that_they_work_for(end: signal.Signals) -> None:
     code = (
-        "from imp_data.parallel import map_ordered; from test_engine import own_process_after\n"
+        "from imp_data.parallel import map_ordered\n"
+        "from tests.parallel.test_parallel import own_process_after\n"
         "for pid in map_ordered(own_process_after, range(1000), 2): print(pid, flush=True)"
     )
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])

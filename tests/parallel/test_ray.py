@@ -24,8 +24,8 @@ from imp_data.images import fingerprint_cache
 from imp_data.parallel import map_ordered
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
-from imp_data.storage import tree_digest
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import tree_digest
 
 if find_spec("ray") is None:
     pytest.skip("Ray is not installed (pip install 'imp-data[ray]')", allow_module_level=True)

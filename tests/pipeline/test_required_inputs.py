@@ -11,7 +11,7 @@ from imp_data.errors import UserError
 from imp_data.pipeline import required_inputs
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
-from imp_data.storage import matching
+from imp_data.storage.globs import matching
 
 
 @pytest.fixture(autouse=True)

@@ -17,14 +17,16 @@ import yaml
 from conftest import World, built, run
 from faulty import BUILD_SCRIPT as BUILD
 from faulty import build_at, digests, lay_gallery
-from test_fetch import Handler, serving
 
 from demo.stage import world as draw
 from imp_data.manifests import load_recipe
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
-from imp_data.storage import file_sha256, held, tree_digest, written_aside
+from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import file_sha256, tree_digest
+from imp_data.storage.locks import held
+from tests.raw.test_fetch import Handler, serving
 
 DRAW = """
 import sys

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from scripted_server import scripted
-from test_fetch import BIRDS, DIGEST, Upstream, birds, names, pauses, stated, upstream
 from trials.downloads import FAULTS, endless, failure, led, said
 
 from imp_data.errors import UserError
@@ -18,6 +17,7 @@ from imp_data.raw.fetch import obtain
 from imp_data.raw.http_response import Again, Refused
 from imp_data.raw.minimum_speed import Pace
 from imp_data.raw.redirects import answered, is_private
+from tests.raw.test_fetch import BIRDS, DIGEST, Upstream, birds, names, pauses, stated, upstream
 
 __all__ = ["pauses", "upstream"]
 

@@ -21,7 +21,7 @@ from imp_data.errors import UserError
 from imp_data.manifests import File, Published
 from imp_data.raw import download, transfer
 from imp_data.raw.fetch import mirrors_from_environment, obtain
-from imp_data.storage import file_sizes
+from imp_data.storage.digests import file_sizes
 from imp_data.storage.paths import place
 
 BIRDS = bytes(range(256)) * 1000

@@ -14,8 +14,8 @@ from imp_data.errors import UserError
 from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import Folder
 from imp_data.raw.extract import extract
-from imp_data.storage import matching
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.globs import matching
 
 MANY = 1 << 20
 

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import Answer, ScriptedServer, scripted
-from test_graph import RECORDS, SOURCE, World
 from trials.downloads import led, raw, said
 
 from assets.factory import _legible
@@ -31,6 +30,7 @@ from imp_data.raw import download
 from imp_data.raw.fetch import obtain
 from imp_data.redaction import address, guard_logs, redacted
 from imp_data.storage.paths import place
+from tests.assets.test_graph import RECORDS, SOURCE, World
 
 CONTENT = json.dumps(RECORDS).encode()
 # One for each place at which a user may write one; none is a word, so that each find is a leak.

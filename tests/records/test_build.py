@@ -16,7 +16,8 @@ from imp_data.ledger import RECORDS_LEDGER_SCHEMA
 from imp_data.manifests import Limits, Source
 from imp_data.records.build import build_records
 from imp_data.sample import RECORD_SCHEMA, content_hash, sample_id
-from imp_data.storage import arrow_batches, file_sha256
+from imp_data.storage.digests import file_sha256
+from imp_data.storage.tables import arrow_batches
 
 HERE = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -126,7 +126,7 @@ def test_a_diagram_s_file_larger_than_the_limit_is_one_row(tmp_path: Path) -> No
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-import test_hostile_records as t
+import tests.records.test_hostile_records as t
 raw = Path(sys.argv[1])
 peaks = []
 for name in ("small", "large"):

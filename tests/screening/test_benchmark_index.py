@@ -16,7 +16,8 @@ from imp_data.screening.decontamination.benchmark_index import (
     index_figures,
     read_benchmark_index,
 )
-from imp_data.storage import StageResult, parquet_writer
+from imp_data.storage.stage_cache import StageResult
+from imp_data.storage.tables import parquet_writer
 
 TRAIN, VAL, TEST = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 TEXTVQA = Path(__file__).parents[2] / "manifests" / "benchmarks" / "textvqa.yaml"

@@ -18,7 +18,7 @@ from imp_data.mixture.verify import verify
 from imp_data.pipeline.checks import mixture_checks, screened_checks
 from imp_data.screening import near_duplicates as twins_module
 from imp_data.screening.near_duplicates import HashedImages, NearDuplicate, NearDuplicateIndex
-from imp_data.storage import tree_digest
+from imp_data.storage.digests import tree_digest
 
 # Few different hashes, near each other, so that chains and repeats occur; few different bytes.
 HASHES = st.sampled_from([0, 1, 3, 7, 15, 31, 63, 2**63, 2**64 - 1])

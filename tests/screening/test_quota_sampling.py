@@ -23,7 +23,7 @@ from imp_data.screening.image_decisions import ImageFilter, read_decisions
 from imp_data.screening.image_filters import Benchmarked, benchmarked, image_verdicts
 from imp_data.screening.quota_sampling import draw, image_paths, write_screened
 from imp_data.screening.text_filters import candidates
-from imp_data.storage import arrow_batches, arrow_writer
+from imp_data.storage.tables import arrow_batches, arrow_writer
 
 PART = {"source": "photos", "quota": 1, "paper": 1, "group": "All"}
 CAPTIONS = {

@@ -14,14 +14,17 @@ from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, lay_album, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imp_data import storage
 from imp_data.errors import UserError
 from imp_data.images.compare import pairs
 from imp_data.mixture.duplicates.report import neighbours, stored_as
 from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
-from imp_data.storage import Other, Run, arrow_batches, parquet_file, read_stamp, run_stage
+from imp_data.storage.atomic_write import write_text
+from imp_data.storage.digests import tree_digest
+from imp_data.storage.scratch_batches import read_block, write_block
+from imp_data.storage.stage_cache import Other, Run, StageResult, read_stamp, run_stage, write_stamp
+from imp_data.storage.tables import arrow_batches, arrow_writer, parquet_file, parquet_writer
 from imp_data.training.data.mixture_input import open_mixture
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("more", pa.list_(pa.string()))])
@@ -37,12 +40,12 @@ TABLE = pa.Table.from_batches([BATCH, BATCH])
 
 
 def write_arrow(path: Path) -> None:
-    with storage.arrow_writer(path, SCHEMA) as writer:
+    with arrow_writer(path, SCHEMA) as writer:
         writer.write_table(TABLE, max_chunksize=50)
 
 
 def write_parquet(path: Path) -> None:
-    with storage.parquet_writer(path, SCHEMA) as writer:
+    with parquet_writer(path, SCHEMA) as writer:
         writer.write_table(TABLE, row_group_size=50)
 
 
@@ -120,7 +123,7 @@ def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
     path, rows = tmp_path / "a.arrow", 60_000
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
     batch = pa.record_batch([pa.array(range(rows)), pa.array(["words"] * rows)], schema=schema)
-    with storage.arrow_writer(path, schema) as writer:
+    with arrow_writer(path, schema) as writer:
         for _ in range(4):
             writer.write_batch(batch)
     data = path.read_bytes()
@@ -134,7 +137,7 @@ def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
 def test_a_damaged_file_makes_its_stage_due(tmp_path: Path) -> None:
     path = tmp_path / "a.arrow"
 
-    def stage() -> storage.StageResult:
+    def stage() -> StageResult:
         return run_stage(tmp_path / "stamp.json", {}, [path], lambda: write_arrow(path) or {})
 
     first = stage()
@@ -150,12 +153,12 @@ def test_a_damaged_file_makes_its_stage_due(tmp_path: Path) -> None:
 def test_a_batch_of_a_passing_file_is_checked_too(tmp_path: Path) -> None:
     path = tmp_path / "heap"
     with path.open("wb") as out:
-        blocks = [storage.write_block(path, out, BATCH) for _ in range(3)]
-    assert [storage.read_block(block, SCHEMA) for block in blocks] == [BATCH] * 3
+        blocks = [write_block(path, out, BATCH) for _ in range(3)]
+    assert [read_block(block, SCHEMA) for block in blocks] == [BATCH] * 3
     flip(path)
-    assert storage.read_block(blocks[0], SCHEMA) == storage.read_block(blocks[2], SCHEMA) == BATCH
+    assert read_block(blocks[0], SCHEMA) == read_block(blocks[2], SCHEMA) == BATCH
     with pytest.raises(UserError, match=f"{path}: is damaged: "):
-        storage.read_block(blocks[1], SCHEMA)
+        read_block(blocks[1], SCHEMA)
 
 
 # --- stamps -------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ def test_a_batch_of_a_passing_file_is_checked_too(tmp_path: Path) -> None:
 
 def test_a_stamp_says_what_was_written_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "stamp.json"
-    storage.write_stamp(path, {"code": "1"}, "abc", {"rows": 12, "share": 0.25})
+    write_stamp(path, {"code": "1"}, "abc", {"rows": 12, "share": 0.25})
     data = path.read_bytes()
     written = read_stamp(path)
     assert written and written["figures"] == {"rows": 12, "share": 0.25}
@@ -192,14 +195,14 @@ def test_a_stamp_of_another_form_is_none(text: str, tmp_path: Path) -> None:
 
 
 def test_another_mixtures_file_that_is_not_of_its_stamp_is_not_taken_over(tmp_path: Path) -> None:
-    def stage(name: str, content: str) -> storage.StageResult:
+    def stage(name: str, content: str) -> StageResult:
         def others(outputs: Sequence[Path]) -> list[Other]:
             return [Other(tmp_path / "b/stamp", [tmp_path / "b/out"])] if name == "a" else []
 
         folder = tmp_path / name
         return run_stage(
             *(folder / "stamp", {"code": "1"}, [folder / "out"]),
-            lambda: storage.write_text(folder / "out", content) or {"rows": 1},
+            lambda: write_text(folder / "out", content) or {"rows": 1},
             run=Run(folder / "lock", name, others=others),
         )
 
@@ -293,13 +296,13 @@ def test_a_damaged_stamp_costs_its_stage_and_no_more(laid: World) -> None:
 def test_a_folder_that_is_not_as_its_stage_left_it_is_named(laid: World) -> None:
     build = small(laid)
     folder = laid.data.model("small") / "merged"
-    storage.write_text(folder / "model.bin", "weights")
-    storage.write_stamp(build.stamp("models/small/merged"), {}, storage.tree_digest(folder), {})
-    build.check_left("models/small/merged", storage.tree_digest(folder), folder)
+    write_text(folder / "model.bin", "weights")
+    write_stamp(build.stamp("models/small/merged"), {}, tree_digest(folder), {})
+    build.check_left("models/small/merged", tree_digest(folder), folder)
     flip(folder / "model.bin")
     before = (folder / "model.bin").stat().st_mtime_ns
     with pytest.raises(UserError, match="merged: is damaged: a file of it is not as models/small"):
-        build.check_left("models/small/merged", storage.tree_digest(folder), folder)
+        build.check_left("models/small/merged", tree_digest(folder), folder)
     assert (folder / "model.bin").stat().st_mtime_ns != before
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imp_data.images.reader import ImageReader
 from imp_data.raw.extract import extract
-from imp_data.storage import file_sizes, listing_digest, tree_digest
+from imp_data.storage.digests import file_sizes, listing_digest, tree_digest
 from imp_data.storage.folders import files_below, is_sidecar
 from imp_data.training.data.mixture_input import MixtureInput, images_of
 from imp_data.training.data.parquet_images import Release, parquet_files

@@ -30,8 +30,11 @@ from imp_data.manifests import Folder, load_recipe
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
-from imp_data.storage import file_sizes, held, range_reader, tree_digest, write_text, written_aside
+from imp_data.storage import range_reader
+from imp_data.storage.atomic_write import write_text, written_aside
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import file_sizes, tree_digest
+from imp_data.storage.locks import held
 from imp_data.storage.object_store import is_there, put_folder
 from imp_data.storage.paths import place, scratch
 from imp_data.storage.range_reader import first_bytes, open_file

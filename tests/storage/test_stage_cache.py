@@ -16,9 +16,17 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imp_data import storage
 from imp_data.errors import UserError
-from imp_data.storage import StageResult, arrow_batches, run_stage, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.digests import (
+    file_sha256,
+    listing_digest,
+    text_digest,
+    tree_digest,
+    xxh3_keys,
+)
+from imp_data.storage.stage_cache import StageResult, run_stage
+from imp_data.storage.tables import arrow_batches, arrow_writer, parquet_writer
 
 
 def names(folder: Path) -> list[str]:
@@ -84,7 +92,7 @@ def test_after_a_kill_the_old_file_stands_and_the_next_attempt_clears_up(tmp_pat
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert len(names(tmp_path)) == 2
-    storage.write_text(path, "new")
+    write_text(path, "new")
     assert names(tmp_path) == ["file.txt"]
     assert path.read_text() == "new"
 
@@ -112,7 +120,7 @@ def test_a_folder_that_may_not_be_made_is_told_in_the_same_words(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(UserError, match=r"new: cannot be written \(Permission denied\)"):
-        storage.write_text(tmp_path / "new/file.txt", "text")
+        write_text(tmp_path / "new/file.txt", "text")
 
 
 def test_an_error_that_is_no_matter_of_room_or_access_passes_as_it_is(tmp_path: Path) -> None:
@@ -138,8 +146,8 @@ class Stage:
         self.builds += 1
         if self.fails:
             raise UserError("input", "is bad", "mend it")
-        storage.write_text(self.file, "content")
-        storage.write_text(self.folder / "part.txt", "part")
+        write_text(self.file, "content")
+        write_text(self.folder / "part.txt", "part")
         return {"rows": 3}
 
 
@@ -199,12 +207,12 @@ def test_a_build_that_fails_is_tried_again_until_it_succeeds(stage: Stage) -> No
 
 def test_the_digest_tells_contents_and_names_not_times(tmp_path: Path) -> None:
     for name in "ab":
-        storage.write_text(tmp_path / name / "x/file.txt", "content")
+        write_text(tmp_path / name / "x/file.txt", "content")
     a, b = tmp_path / "a", tmp_path / "b"
-    assert storage.tree_digest(a) == storage.tree_digest(b)
-    assert storage.listing_digest(a) != storage.listing_digest(b)
+    assert tree_digest(a) == tree_digest(b)
+    assert listing_digest(a) != listing_digest(b)
     (b / "x/file.txt").rename(b / "x/other.txt")
-    assert storage.tree_digest(a) != storage.tree_digest(b)
+    assert tree_digest(a) != tree_digest(b)
 
 
 # --- digests ------------------------------------------------------------------------------------
@@ -213,23 +221,23 @@ def test_the_digest_tells_contents_and_names_not_times(tmp_path: Path) -> None:
 def test_a_files_digest_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert storage.file_sha256(tmp_path / "f") == storage.tree_digest(tmp_path / "f") == known
+    assert file_sha256(tmp_path / "f") == tree_digest(tmp_path / "f") == known
 
 
 @given(st.lists(st.text(max_size=3), max_size=4), st.lists(st.text(max_size=3), max_size=4))
 def test_no_two_lists_of_parts_have_one_digest(one: list[str], other: list[str]) -> None:
-    assert (storage.text_digest(*one) == storage.text_digest(*other)) == (one == other)
+    assert (text_digest(*one) == text_digest(*other)) == (one == other)
 
 
 def test_the_keys_of_a_draw_are_xxh3_of_seed_and_id() -> None:
-    assert storage.xxh3_keys(7, ["a/1", "é"]) == [
+    assert xxh3_keys(7, ["a/1", "é"]) == [
         xxhash.xxh3_64(b"a/1", seed=7).intdigest(),
         xxhash.xxh3_64("é".encode(), seed=7).intdigest(),
     ]
 
 
 def test_json_for_people_has_sorted_keys_and_ends_its_line() -> None:
-    assert storage.json_text({"b": 1, "a": [True]}) == '{\n  "a": [\n    true\n  ],\n  "b": 1\n}\n'
+    assert json_text({"b": 1, "a": [True]}) == '{\n  "a": [\n    true\n  ],\n  "b": 1\n}\n'
 
 
 # --- Arrow and Parquet --------------------------------------------------------------------------
@@ -244,7 +252,7 @@ def table(rows: int = 10) -> pa.RecordBatch:
 
 
 def write_arrow(path: Path, *batches: pa.RecordBatch) -> bytes:
-    with storage.arrow_writer(path, SCHEMA) as writer:
+    with arrow_writer(path, SCHEMA) as writer:
         for batch in batches:
             writer.write_batch(batch)
     return path.read_bytes()
@@ -253,7 +261,7 @@ def write_arrow(path: Path, *batches: pa.RecordBatch) -> bytes:
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert write_arrow(tmp_path / "a", table()) == write_arrow(tmp_path / "b", table())
     for name in "cd":
-        with storage.parquet_writer(tmp_path / name, SCHEMA) as writer:
+        with parquet_writer(tmp_path / name, SCHEMA) as writer:
             writer.write_table(pa.Table.from_batches([table()]))
     assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
     assert pq.read_table(tmp_path / "c") == pa.Table.from_batches([table()])

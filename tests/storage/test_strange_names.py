@@ -13,7 +13,7 @@ from imp_data.images.compare import fingerprint_paths, pairs
 from imp_data.mixture.duplicates.report import neighbours
 from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import verify
-from imp_data.storage import tree_digest
+from imp_data.storage.digests import tree_digest
 from imp_data.storage.paths import place
 
 pytestmark = pytest.mark.slow

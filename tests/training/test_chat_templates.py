@@ -11,8 +11,6 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 from conftest import World
-from test_training_architecture import ARCHITECTURES, tiny
-from test_training_encoding import TEXTS, tokenizer
 from training_reference import SYS, conversation
 from training_world import COLOURS, shape
 from transformers import AutoProcessor
@@ -21,6 +19,8 @@ from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, encode, encode_prompt
 from imp_data.training.model.model_folder import processor_of
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from tests.training.test_architecture import ARCHITECTURES, tiny
+from tests.training.test_encoding import TEXTS, tokenizer
 
 ROWS: list[tuple[bool, tuple[str, ...]]] = [
     (True, ("<image>\nWhich bus?", "Red.")),

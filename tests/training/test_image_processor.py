@@ -14,7 +14,6 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 from conftest import World
 from PIL import Image
 from rgb_images import COLOURS, FILES
-from test_training_architecture import ARCHITECTURES, TEMPLATE_OF, tiny, tokenizer
 from transformers import AutoProcessor
 
 from imp_data.images.decoding import decode_rgb
@@ -22,6 +21,7 @@ from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.images import preprocess
 from imp_data.training.model.architecture import build
 from imp_data.training.model.model_folder import save
+from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, tiny, tokenizer
 
 # As on a machine without imp-data, and without a network. Whoever opens a PNG with megabytes of
 # text has to allow it: the processor does so for what is named, which comes first here.

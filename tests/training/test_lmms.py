@@ -9,11 +9,11 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 pytest.importorskip("lmms_eval", reason="pip install lmms_eval")
 
 from conftest import World
-from test_training_merged import merged
 from training_world import COLOURS, QUESTION, shape
 
 from imp_data.errors import UserError
 from imp_data.training.evaluation.generate import Speaker
+from tests.training.test_merge import merged
 
 
 def request(question: str, images: int, **options: object) -> SimpleNamespace:

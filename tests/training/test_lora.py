@@ -11,7 +11,6 @@ import torch
 from conftest import World
 from peft import PeftModel
 from safetensors.torch import load_file
-from test_training_architecture import TEMPLATE_OF, shaken, tiny, tokenizer
 from training_world import LORA, STAGE, WHOLE
 from transformers import LlavaConfig
 
@@ -21,6 +20,7 @@ from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach, plain, trained
 from imp_data.training.model.modeling_imp import ImpConfig, ImpForConditionalGeneration
 from imp_data.training.model.stage_output import restore, write_stage_output
+from tests.training.test_architecture import TEMPLATE_OF, shaken, tiny, tokenizer
 
 torch.set_num_threads(1)
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "models"

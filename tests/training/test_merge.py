@@ -12,7 +12,6 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
 from conftest import World
-from test_training_architecture import ARCHITECTURES, TEMPLATE_OF, shaken, tiny, tokenizer
 from training_world import COLOURS, LORA, STAGE, shape
 
 from imp_data.manifests.model import LORA_TARGETS
@@ -22,6 +21,7 @@ from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach, trained
 from imp_data.training.model.merge import merge
 from imp_data.training.model.stage_output import write_stage_output
+from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, shaken, tiny, tokenizer
 
 torch.set_num_threads(1)
 # As on a machine without imp-data, and without a network.

@@ -12,7 +12,6 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 import torch
 from conftest import World, record, run
 from peft import LoraConfig
-from test_training_encoding import tokenizer
 
 from imp_data.manifests.model import Model, load_model
 from imp_data.mixture.mixture_json import root_digest
@@ -20,6 +19,7 @@ from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.mixture_input import hub_datasets, open_mixture
 from imp_data.training.model.model_card import model_card
 from imp_data.training.model.stage_output import write_stage_output
+from tests.training.test_encoding import tokenizer
 
 MODELS = Path(__file__).parents[2] / "manifests" / "models"
 FACTS: dict[str, Any] = {

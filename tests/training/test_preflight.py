@@ -10,7 +10,7 @@ from conftest import World, record, run
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 from imp_data.errors import UserError
-from imp_data.storage import StageResult
+from imp_data.storage.stage_cache import StageResult
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, encode
 from imp_data.training.data.preflight import accepted, preflight, report_text

@@ -193,9 +193,8 @@ def test_the_projector_has_its_own_rate_and_nothing_decays(shapes: World) -> Non
 
 
 def network_of(world: World) -> Any:
-    from test_training_architecture import tokenizer
-
     from imp_data.training.model.architecture import build
+    from tests.training.test_architecture import tokenizer
 
     return build(model(world), tokenizer())
 

@@ -13,15 +13,16 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 from conftest import World
-from test_training_merged import merged
-from test_training_run import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 from imp_data.errors import UserError
-from imp_data.storage import held, text_digest
+from imp_data.storage.digests import text_digest
+from imp_data.storage.locks import held
 from imp_data.training.loop import run as run_module
 from imp_data.training.loop.run import train
 from imp_data.training.loop.run_folder import lock_of, make_way
 from imp_data.training.model.merge import merge
+from tests.training.test_merge import merged
+from tests.training.test_run import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 __all__ = ["finished", "shapes"]
 TWO_STEPS = ("--max-steps", "2")

@@ -11,7 +11,7 @@ from imp_data.images.clusters import clusters, ranked, united
 from imp_data.images.fingerprint_cache import check_decoder, hash_image_paths
 from imp_data.images.hamming import Hashes
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows
-from imp_data.storage import parquet_file
+from imp_data.storage.tables import parquet_file
 
 _BATCH_ROWS = 1 << 14
 

@@ -11,15 +11,11 @@ from imp_data.errors import UserError
 from imp_data.mixture.duplicates.analysis import report
 from imp_data.mixture.folder import reading
 from imp_data.mixture.mixture_json import read_manifest
-from imp_data.storage import (
-    digest_of_files,
-    json_text,
-    outdate,
-    read_stamp,
-    write_text,
-)
+from imp_data.storage.atomic_write import json_text, write_text
+from imp_data.storage.checked_file import outdate
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.object_store import is_file
+from imp_data.storage.stage_cache import digest_of_files, read_stamp
 
 _JSON, _MARKDOWN = "neighbours.json", "neighbours.md"
 

@@ -138,7 +138,7 @@ def read_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.exists():
         # It brings Arrow, which a process whose memory is measured is not to have.
-        from imp_data.storage import check_not_moved
+        from imp_data.storage.replace_folder import check_not_moved
 
         check_not_moved(folder)
         raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN)

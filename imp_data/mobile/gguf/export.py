@@ -18,7 +18,8 @@ from imp_data.mobile.gguf.quantize import TEXT_BITS, VISION_BITS
 from imp_data.mobile.gguf.text_model import text_metadata, text_tensors
 from imp_data.mobile.gguf.vision_model import vision_metadata, vision_tensors
 from imp_data.parallel.progress import Progress, progress
-from imp_data.storage import file_sha256, json_text, library_versions, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.digests import file_sha256, library_versions
 
 # Headers, vocabulary and padding, beside the tensors.
 _MARGIN_BYTES = 64 << 20

@@ -10,7 +10,7 @@ from gguf import GGUFValueType, GGUFWriter
 from imp_data.mobile.gguf.quantize import Kind, encoded, row_bytes
 from imp_data.mobile.gguf.weights import Floats
 from imp_data.parallel.progress import Progress
-from imp_data.storage import written_aside
+from imp_data.storage.atomic_write import written_aside
 
 # Metadata: key to value and its type; arrays also state the type of their elements.
 Metadata = Mapping[str, tuple[Any, GGUFValueType] | tuple[Any, GGUFValueType, GGUFValueType]]

@@ -19,7 +19,7 @@ from imp_data.records.json_array.spans import Offsets, Spans
 from imp_data.records.layouts.columnar import Plain
 from imp_data.records.layouts.unread_fields import Keys, shown
 from imp_data.sample import Draft, Refused, Row
-from imp_data.storage import matching
+from imp_data.storage.globs import matching
 from imp_data.storage.range_reader import open_file
 
 CHUNK_ROWS = 2048

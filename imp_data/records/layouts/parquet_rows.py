@@ -24,8 +24,8 @@ from imp_data.manifests import Limits
 from imp_data.parallel import Died, map_ordered
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import CHUNK_ROWS, read_bytes
-from imp_data.storage import published_parquet_file
 from imp_data.storage.object_store import file_size
+from imp_data.storage.tables import published_parquet_file
 
 _BUFFER_BYTES = 1 << 20
 # What decoding one row group may take.

@@ -19,8 +19,8 @@ from imp_data.manifests import Benchmark, Limits
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.screening.decontamination.recall import measured, sampled
-from imp_data.storage import parquet_file, parquet_writer
 from imp_data.storage.range_reader import open_file
+from imp_data.storage.tables import parquet_file, parquet_writer
 
 # A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
 PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])

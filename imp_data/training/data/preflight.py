@@ -13,18 +13,11 @@ import pyarrow as pa
 from imp_data.errors import UserError
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
-from imp_data.storage import (
-    StageResult,
-    code_version,
-    file_sha256,
-    json_text,
-    library_versions,
-    parquet_frame,
-    parquet_writer,
-    run_stage,
-    text_digest,
-    write_text,
-)
+from imp_data.storage.atomic_write import json_text, write_text
+from imp_data.storage.code_version import code_version
+from imp_data.storage.digests import file_sha256, library_versions, text_digest
+from imp_data.storage.stage_cache import StageResult, run_stage
+from imp_data.storage.tables import parquet_frame, parquet_writer
 from imp_data.training.data.chat_templates import Template
 from imp_data.training.data.encoding import IGNORED, Refused, encode
 from imp_data.training.data.sampling import Lengths

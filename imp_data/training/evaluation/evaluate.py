@@ -13,7 +13,7 @@ from imp_data.errors import UserError
 from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.square import GREY
 from imp_data.parallel.progress import progress
-from imp_data.storage import json_text, write_text
+from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.training.evaluation.questions import (
     Answer,
     Question,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.sample import IMAGE_TOKEN, OPTION_LETTER_SUFFIX
-from imp_data.storage import write_text
+from imp_data.storage.atomic_write import write_text
 from imp_data.training.evaluation.json_rows import Placed, placed_rows
 
 

@@ -10,7 +10,7 @@ import orjson
 import xxhash
 
 from imp_data.redaction import redacted
-from imp_data.storage import json_text, move, write_text
+from imp_data.storage.atomic_write import json_text, move, write_text
 
 _SEAL = "checkpoint.json"
 _PREFIX = "checkpoint-"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from imp_data.storage import write_text
+from imp_data.storage.atomic_write import write_text
 from imp_data.training.loop.reporting import read_metrics
 
 _POINTS = 2000

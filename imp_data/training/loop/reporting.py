@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback
 
 from imp_data.parallel.progress import Progress
-from imp_data.storage import write_text
+from imp_data.storage.atomic_write import write_text
 
 METRICS = "metrics.jsonl"
 _PIPES_EVERY_SECONDS = 30.0

@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from imp_data.errors import UserError
 from imp_data.manifests import model_digest
 from imp_data.manifests.model import Model, Stage, StageName
-from imp_data.storage import file_sha256, held, json_text, library_versions, write_text
+from imp_data.storage.atomic_write import json_text, write_text
+from imp_data.storage.digests import file_sha256, library_versions
+from imp_data.storage.locks import held
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.mixture_input import MixtureInput, chosen, hub_datasets, images_of
 from imp_data.training.loop.devices import is_first, several, whole_weights

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from imp_data.manifests.model import StageName
-from imp_data.storage import held, remove, write_text
+from imp_data.storage.atomic_write import remove, write_text
+from imp_data.storage.locks import held
 
 # What a run leaves there; first that by which its outcome counts as whole.
 _LEFT = (

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from imp_data.errors import UserError
 from imp_data.manifests.model import Model, Stage
 from imp_data.sample import IMAGE_TOKEN
-from imp_data.storage import json_text, write_text
+from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.training.data.batch_sampler import Packing
 from imp_data.training.data.chat_templates import TEMPLATES, Template
 from imp_data.training.data.collator import Collator, PackedCollator

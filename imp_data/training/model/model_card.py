@@ -8,7 +8,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.manifests.model import Model
-from imp_data.storage import text_digest
+from imp_data.storage.digests import text_digest
 
 CARD = "README.md"
 # Ends a card, so that one that a person has changed is known.

@@ -21,8 +21,9 @@ from transformers import (
 from imp_data.errors import UserError
 from imp_data.images import rgb
 from imp_data.manifests.model import Model
-from imp_data.storage import check_not_moved, json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.storage.json_files import json_object
+from imp_data.storage.replace_folder import check_not_moved
 from imp_data.training.model import (
     architecture,  # noqa: F401 (registers its classes)
     image_processing_imp,

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTraine
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Lora, Model, StageName
-from imp_data.storage import json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import is_projector, lora_config
 from imp_data.training.model.model_card import CARD
