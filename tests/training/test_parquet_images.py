@@ -60,13 +60,13 @@ def lay_pushed(path: Path, images: dict[str, bytes], beside: bool = False) -> No
     import datasets
 
     named = [{"image": name} for name in images] if beside else [{}] * len(images)
-    held = [{"image": {"bytes": data, "path": name}} for name, data in images.items()]
+    held = [{"jpg": {"bytes": data, "path": name}} for name, data in images.items()]
     rows = [{**name, **image} for name, image in zip(named, held, strict=True)]
     names = {"image": datasets.Value("string")} if beside else {}
-    features = datasets.Features({**names, "image": datasets.Image()})
+    features = datasets.Features({**names, "jpg": datasets.Image()})
     table = datasets.Dataset.from_list(rows, features=features).data.table
     pushed = datasets.table.embed_table_storage(table)
-    assert [p["path"] for p in pushed["image"].to_pylist()] == [Path(n).name for n in images]
+    assert [p["path"] for p in pushed["jpg"].to_pylist()] == [Path(n).name for n in images]
     pq.write_table(pushed, path)
 
 
