@@ -4,8 +4,8 @@ import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import columns, counted, counts
-from imp_data.images.fingerprint import SCHEMA
 from imp_data.pipeline.build import Build
+from imp_data.screening.image_decisions import DECIDED_SCHEMA
 
 
 def images_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -27,7 +27,7 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
     def images() -> Result:
         result = build.images(source)
         count, statuses = result.figures["images"], result.figures["statuses"]
-        told = {**counts("status", statuses, "images"), **columns(SCHEMA)}
+        told = {**counts("status", statuses, "images"), **columns(DECIDED_SCHEMA)}
         summary = "images deferred" if build.deferred else _summary(count, statuses)
         return report(
             result, summary, told, rows=count, path=build.data.fingerprints(build.name, source)

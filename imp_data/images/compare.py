@@ -3,16 +3,18 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.images.fingerprint_cache import check_decoder, fingerprints_of, write_fingerprints
-from imp_data.images.hamming import Hashes, index, nearest_within
+from imp_data.images.hamming import index, nearest_within
+from imp_data.images.image_hashes import hash_entries, read_hashes
 from imp_data.images.listing import listing, stems
 from imp_data.images.path_spellings import shown
 from imp_data.manifests import Limits
@@ -61,12 +63,23 @@ def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]
     which have no hash, are compared by their bytes.
     """
     asked, others = _read(queries), _read(references)
-    (names, hashes), (known, looks) = _hashes(asked), _hashes(others)
-    found = nearest_within(hashes, index(looks, max_distance_bits))
-    near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
-    alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
-    same = {row["sha256"]: row["image"] for row in reversed(others)}
-    flat = [row for row in asked if row["status"] == "ok" and row["phash"] is None]
+    images, known = asked["image"].to_pylist(), others["image"].to_pylist()
+    (hashes, rows), (other_hashes, other_rows) = (
+        hash_entries(read_hashes(table)) for table in (asked, others)
+    )
+    distances, places = nearest_within(hashes, index(other_hashes, max_distance_bits))
+    near = np.flatnonzero(distances <= max_distance_bits)
+    alike = [
+        Pair(images[row], known[other], bits)
+        for row, other, bits in zip(
+            rows[near].tolist(),
+            other_rows[places[near]].tolist(),
+            distances[near].tolist(),
+            strict=True,
+        )
+    ]
+    same = dict(zip(reversed(others["sha256"].to_pylist()), reversed(known), strict=True))
+    flat = asked.filter((pc.field("status") == "ok") & pc.field("phash").is_null()).to_pylist()
     alike += [Pair(r["image"], same[r["sha256"]], 0) for r in flat if r["sha256"] in same]
     best: dict[str, Pair] = {}
     for pair in sorted(alike, key=lambda pair: (pair.distance_bits, pair.image)):
@@ -74,7 +87,7 @@ def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]
     return list(best.values())
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise UserError(path, "is not there", _ANEW)
     try:
@@ -85,18 +98,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         problem = f"is no fingerprint file ({error})"
         raise UserError(path, problem, _ANEW) from error
     check_decoder(path, table.schema)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    if not any(row["status"] == "ok" for row in rows):
-        problem = f"holds no image to compare ({len(rows):,} rows, none of them whole)"
-        raise UserError(path, problem, "make it anew of a folder or archive that holds images")
-    return rows
-
-
-def _hashes(rows: Sequence[dict[str, Any]]) -> tuple[list[str], Hashes]:
-    looks = [
-        (row["image"], look)
-        for row in rows
-        for look in (row["phash"], row["phash_upright"])
-        if look is not None
-    ]
-    return [image for image, _ in looks], np.array([look for _, look in looks], np.uint64)
+    if not pc.any(pc.equal(table["status"], "ok")).as_py():
+        problem = f"holds no image to compare ({table.num_rows:,} rows, none of them whole)"
+        raise UserError(path, problem, "make it again from a folder or archive that holds images")
+    return table

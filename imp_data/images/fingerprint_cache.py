@@ -23,10 +23,10 @@ from imp_data.parallel import Died, map_ordered
 from imp_data.parallel.progress import Progress, progress
 from imp_data.redaction import redacted
 from imp_data.storage.checked_file import check_sealed
+from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import parquet_file, parquet_writer
 
 _BATCH_IMAGES = 32
-_ROW_GROUP = 1 << 15
 
 Names = npt.NDArray[np.uint64]
 Look = Callable[[Sequence[str]], list[Fingerprint]]
@@ -68,8 +68,8 @@ class EarlierFingerprints:
         """The row of each image in the file; -1 where it is not there."""
         if not len(self._names):
             return np.full(len(names), -1)
-        at = np.searchsorted(self._names, names).clip(max=len(self._names) - 1)
-        return np.where(self._names[at] == names, self._order[at], -1)
+        places = find_sorted(self._names, names)
+        return np.where(places < 0, -1, self._order[places])
 
     def take(self, rows: npt.NDArray[np.int64]) -> pa.Table:
         """These rows of the file, in this order."""
@@ -91,31 +91,31 @@ def _names_of_groups(path: Path) -> list[Names]:
 
 def _group(path: Path, number: int) -> pa.Table:
     with parquet_file(path) as file:
-        return file.read_row_group(number).replace_schema_metadata(None)
+        # A finished file also holds decisions, which other rules may make otherwise.
+        return file.read_row_group(number, columns=SCHEMA.names).replace_schema_metadata(None)
 
 
 class FingerprintCache:
-    """Gives fingerprints of images, in the order asked, and writes them to a file.
+    """Return fingerprints of images: from earlier runs where they are known, else computed.
 
-    An image is to be asked for once. What an earlier run knows is not looked at again.
+    Each image is requested once; `statuses` counts the images by status.
     """
 
     def __init__(
         self,
         reader: ImageReader,
         limits: Limits,
-        out: pq.ParquetWriter,
         told: Progress,
         journal: Checkpoint,
         earlier: Sequence[Path] = (),
     ) -> None:
         self._shelf, self._limits = reader, limits
-        self._out, self._told, self._journal = out, told, journal
+        self._told, self._journal = told, journal
         self._earlier = EarlierFingerprints([*earlier, *journal.files])
         self.statuses: dict[str, int] = {}
 
     def __call__(self, images: Sequence[str]) -> pa.Table:
-        """One row an image."""
+        """Return a table of one row for each image, in their order."""
         known = self._earlier.places(hash_image_paths(images))
         made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
         if (known >= 0).any():
@@ -126,8 +126,6 @@ class FingerprintCache:
             made = pa.concat_tables(both).take(pa.array(order))
         # In one piece, or the file's bytes would tell in how many pieces its rows were made.
         made = made.combine_chunks()
-        if made.num_rows:
-            self._out.write_table(made.cast(self._out.schema), _ROW_GROUP)
         for counted in pc.value_counts(made.column("status").combine_chunks()).to_pylist():
             status = counted["values"]
             self.statuses[status] = self.statuses.get(status, 0) + counted["counts"]

@@ -105,25 +105,27 @@ class Draws(Stamps):
         return benchmarked(pack, kept_out.max_distance_bits)
 
     @property
-    def twin_bits(self) -> int | None:
-        """How alike two images of a source must be for one to go; None where none goes."""
+    def _near_duplicate_bits(self) -> int | None:
+        """The distance within which a near-duplicate is dropped; None if the mixture drops none."""
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
-    def twins(self) -> NearDuplicateIndex | None:
-        """What notices images that look like one kept before; None where none goes."""
-        return None if self.twin_bits is None else NearDuplicateIndex(self.twin_bits)
+    def near_duplicate_index(self) -> NearDuplicateIndex | None:
+        """Return an empty index for one source; None if the mixture drops no near-duplicates."""
+        bits = self._near_duplicate_bits
+        return None if bits is None else NearDuplicateIndex(bits)
 
     def draw_inputs(self, source: str) -> dict[str, str]:
         """What decides a source's draw, by digests."""
         mixture = self.recipe.mixture
         exclusions = [e for e in mixture.exclusions if e.source == source]
         rules = (mixture.limits, *exclusions, *mixture.decontaminate)
+        bits = self._near_duplicate_bits
         return {
             "draw": f"seed {mixture.seed}, quota {self.quota(source)}, {mixture.exact_repeats}",
             "images_are": mixture.images,
             "rules": model_digest(*rules),
-            **({} if self.twin_bits is None else {"twins": f"within {self.twin_bits} bits"}),
+            **({} if bits is None else {"twins": f"within {bits} bits"}),
             "records": self.digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.images.hamming import Index, Nearest, index, nearest_within, nothing_near
+from imp_data.images.image_hashes import hash_entries, read_hashes
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
@@ -85,13 +86,13 @@ def _alike(looks: pa.Table, benchmark: Benchmarked) -> dict[int, Verdict]:
 
 
 def _nearest(looks: pa.Table, references: Index) -> Nearest:
-    """As stored, or as the EXIF orientation turns the image: a copy may be either."""
+    """Return the nearest reference to either hash of each image; the stored one wins a tie."""
     nearest = nothing_near(looks.num_rows)
-    for column in (looks["phash"], looks["phash_upright"]):
-        rows = np.flatnonzero(column.is_valid().to_numpy())  # a flat image has no hash
-        hashes = column.drop_null().to_numpy().astype(np.uint64)
-        found = nearest_within(hashes, references)
-        nearer = found.distance_bits < nearest.distance_bits[rows]
-        nearest.distance_bits[rows[nearer]] = found.distance_bits[nearer]
-        nearest.place[rows[nearer]] = found.place[nearer]
+    hashes, rows = hash_entries(read_hashes(looks))
+    found = nearest_within(hashes, references)
+    order = np.lexsort((found.distance_bits, rows))
+    hashed, first = np.unique(rows[order], return_index=True)
+    best = order[first]
+    nearest.distance_bits[hashed] = found.distance_bits[best]
+    nearest.place[hashed] = found.place[best]
     return nearest

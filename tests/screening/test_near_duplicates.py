@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.checks import mixture_checks, screened_checks
-from imp_data.screening import near_duplicates as twins_module
+from imp_data.screening import near_duplicates
 from imp_data.screening.near_duplicates import HashedImages, NearDuplicate, NearDuplicateIndex
 from imp_data.storage.digests import tree_digest
 
@@ -59,9 +59,9 @@ def test_whatever_is_asked_at_once_each_is_compared_with_those_kept_before(
 ) -> None:
     twins, found = NearDuplicateIndex(max_bits), dict[int, NearDuplicate]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twins_module, "_AT_ONCE", at_once)
+        patch.setattr(near_duplicates, "_CHUNK_IMAGES", at_once)
         for begin in range(0, len(shown), step):
-            some = twins.refused(images(shown).take(slice(begin, begin + step)))
+            some = twins.refuse(images(shown).take(slice(begin, begin + step)))
             found.update((begin + row, twin) for row, twin in some.items())
     assert found == one_after_the_other(shown, max_bits)
 
@@ -70,7 +70,7 @@ def test_a_hundred_thousand_images_that_look_the_same_cost_little() -> None:
     count = 100_000
     names = np.arange(1, count + 1, dtype=np.uint64)
     hashes = np.full((count, 2), 7, np.uint64)
-    found = NearDuplicateIndex(4).refused(
+    found = NearDuplicateIndex(4).refuse(
         HashedImages(names, names, hashes, np.ones(count, np.bool_))
     )
     assert len(found) == count - 1
@@ -241,6 +241,6 @@ def test_what_has_no_hash_is_refused_for_nothing_and_nothing_for_it() -> None:
     names = np.arange(1, 5, dtype=np.uint64)
     hashes = np.array([[0, 0], [0, 0], [1, 1], [1, 1]], np.uint64)
     hashed = np.array([False, True, False, True])
-    assert NearDuplicateIndex(4).refused(HashedImages(names, names, hashes, hashed)) == {
+    assert NearDuplicateIndex(4).refuse(HashedImages(names, names, hashes, hashed)) == {
         3: NearDuplicate(2, 1)
     }

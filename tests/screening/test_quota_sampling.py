@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.fingerprint_cache import fingerprint_table, write_fingerprints
+from imp_data.images.fingerprint_cache import fingerprint_table
 from imp_data.ledger import Reason
 from imp_data.manifests import Limits, Mixture
 from imp_data.sample import RECORD_SCHEMA
+from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
-from imp_data.screening.image_decisions import ImageFilter, read_decisions
+from imp_data.screening.image_decisions import ImageFilter, decide_images, decision_writer
 from imp_data.screening.image_filters import Benchmarked, benchmarked, image_verdicts
-from imp_data.screening.quota_sampling import draw, image_paths, write_screened
+from imp_data.screening.quota_sampling import image_paths, sample_quota, write_screened
 from imp_data.screening.text_filters import candidates
 from imp_data.storage.tables import arrow_batches, arrow_writer
 
@@ -98,8 +99,8 @@ def test_an_exclusion_takes_what_bears_either_sign_and_says_which(tmp_path: Path
         2: {"exclusion": "captions", "image_prefix": False, "prompt": True},
         4: {"exclusion": "captions", "image_prefix": False, "prompt": True},
     }
-    drawn = draw(offered.order, 9, lambda rows: np.ones(len(rows), np.bool_))
-    figures = write_screened(tmp_path / "s.arrow", path, offered, drawn, None)
+    sampled = sample_quota(offered.order, 9, lambda rows: np.ones(len(rows), np.bool_))
+    figures = write_screened(tmp_path / "s.arrow", path, offered, sampled, None)
     assert figures["excluded"] == {"captions": {"records": 4, "disagreeing": 3}}
     assert figures["dropped"] == {"excluded": 4}
 
@@ -139,6 +140,12 @@ def test_exact_repeats_are_kept_or_dropped_as_the_mixture_says(tmp_path: Path) -
     assert refusals(tmp_path / "keep", rows) == {}
     dropped = refusals(tmp_path / "drop", rows, exact_repeats="drop")
     assert dropped == {1: (Reason.EXACT_REPEAT, {"of": "photos/a"})}
+
+
+def write_decisions(path: Path, fingerprints: Sequence[Fingerprint]) -> None:
+    """A fingerprint file with the decisions under the default limits."""
+    with decision_writer(path) as write:
+        write(decide_images(fingerprint_table(fingerprints), Limits(), []))
 
 
 def look(image: str, phash: int = 0xFFFF0000, **fields: Any) -> Fingerprint:
@@ -219,9 +226,11 @@ def drawn_ids(path: Path, rows: list[Any], quota: int) -> tuple[list[str], list[
         opened.extend(images)
         return fingerprint_table([seen(image) for image in images])
 
-    judge = ImageFilter(open_all, Limits(), [quiz()])
-    drawn = draw(offered.order, quota, lambda some: judge.passes(image_paths(path, some)))
-    return sorted(rows[n][0] for n in drawn.passed), opened
+    image_filter = ImageFilter(open_all, lambda table: None, Limits(), [quiz()])
+    sampled = sample_quota(
+        offered.order, quota, lambda some: image_filter.passes(image_paths(path, some))
+    )
+    return sorted(rows[n][0] for n in sampled.passed), opened
 
 
 @given(st.lists(KINDS, max_size=30), st.integers(0, 12))
@@ -281,9 +290,9 @@ def test_what_was_screened_is_written_row_by_row(tmp_path: Path) -> None:
     path = records(tmp_path / "r", rows)
     offered = candidates(mixture(), "photos", path, [quiz()])
     first = next(n for n in offered.order.tolist() if n in (0, 3, 4))
-    write_fingerprints(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
-    looks = read_decisions(tmp_path / "f", Limits(), [])
-    one = draw(offered.order, 1, lambda some: looks.passes(offered.images[some]))
+    write_decisions(tmp_path / "f", [seen(row[1]) for row in rows if row[1]])
+    looks = read_decisions(tmp_path / "f")
+    one = sample_quota(offered.order, 1, lambda some: looks.passes(offered.images[some]))
     figures = write_screened(tmp_path / "s.arrow", path, offered, one, looks)
     written = [row for b in arrow_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
     assert [(row["sample"], row["id"]) for row in written] == [
@@ -311,8 +320,8 @@ def test_the_images_of_rows_are_found_in_any_order(tmp_path: Path) -> None:
 def test_a_image_that_was_not_looked_at_is_an_error(tmp_path: Path) -> None:
     rows = [row_of(n, "good") for n in range(3)]
     offered = candidates(mixture(), "photos", records(tmp_path / "r", rows), [])
-    write_fingerprints(tmp_path / "f", [seen("p/good0.png")])
-    looks = read_decisions(tmp_path / "f", Limits(), [])
+    write_decisions(tmp_path / "f", [seen("p/good0.png")])
+    looks = read_decisions(tmp_path / "f")
     with pytest.raises(KeyError):
         looks.passes(offered.images)
 
@@ -324,7 +333,7 @@ def test_a_draw_asks_for_no_more_rows_than_places_are_left() -> None:
         asked.append(rows.tolist())
         return rows % 3 != 0
 
-    drawn = draw(np.arange(20), 6, every_third_fails)
-    assert drawn.passed.tolist() == [1, 2, 4, 5, 7, 8]
+    sampled = sample_quota(np.arange(20), 6, every_third_fails)
+    assert sampled.passed.tolist() == [1, 2, 4, 5, 7, 8]
     assert asked == [[0, 1, 2, 3, 4, 5], [6, 7], [8]]
-    assert drawn.looked_at == 9
+    assert sampled.examined == 9

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from imp_data.errors import UserError
@@ -13,6 +12,7 @@ from imp_data.images.decoding import decoder
 from imp_data.images.fingerprint import SCHEMA, Fingerprint
 from imp_data.images.fingerprint_cache import check_decoder, fingerprint_table, fingerprints_of
 from imp_data.images.hamming import Hashes
+from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
 from imp_data.images.reader import ImageReader
 from imp_data.ledger import Verdict
 from imp_data.manifests import Benchmark, Limits
@@ -112,22 +112,17 @@ def _fingerprints(
 
 def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
     """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
-    table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
+    table = parquet_file(path).read(["id", "sha256", *HASH_COLUMNS])
     check_decoder(path, table.schema)
-    ids, sha256s, *hashes = (table[name].to_pylist() for name in table.column_names)
-    looks = [
-        (look, i)
-        for i, *both in zip(ids, *hashes, strict=True)
-        for look in both
-        if look is not None
-    ]
+    ids, sha256s = (table[name].to_pylist() for name in ("id", "sha256"))
+    hashes, rows = hash_entries(read_hashes(table))
     return BenchmarkIndex(
         name=benchmark.name,
         ids=frozenset(ids),
         id_pattern=re.compile(benchmark.id_pattern),
         sha256s={sha256: i for sha256, i in zip(sha256s, ids, strict=True) if sha256},
-        hashes=np.array([look for look, _ in looks], np.uint64),
-        hash_ids=[i for _, i in looks],
+        hashes=hashes,
+        hash_ids=[ids[row] for row in rows.tolist()],
     )
 
 

@@ -12,7 +12,9 @@ from PIL import Image
 
 from imp_data.images.decoding import decode_rgb
 from imp_data.images.fingerprint import Fingerprint, look
+from imp_data.images.fingerprint_cache import fingerprint_table
 from imp_data.images.hamming import Hashes
+from imp_data.images.image_hashes import read_hashes
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.parallel import map_ordered
@@ -40,7 +42,8 @@ def _looks(data: bytes) -> Hashes | None:
     seen = look(data, Limits())
     if seen.status != "ok":
         raise ValueError(f"no whole image: {seen.status}, {seen.problem}")
-    return None if seen.phash is None else np.array(_both(seen), np.uint64)
+    hashes = read_hashes(fingerprint_table([seen]))
+    return hashes.both[0] if hashes.hashed[0] else None
 
 
 def altered_looks(
@@ -77,7 +80,7 @@ def measured(
     pairs of a copy and another image; `imagehash` counts the images by how far our hash of them
     is from imagehash's. Distances from 32 bits on are not told apart.
     """
-    known = np.array([_both(row) for row in rows], np.uint64)
+    known = read_hashes(fingerprint_table(rows)).both
     own = {name: np.zeros(_COUNTED_BITS + 1, np.int64) for name in ALTERATIONS}
     other = np.zeros(_COUNTED_BITS + 1, np.int64)
     peer = np.zeros(_COUNTED_BITS + 1, np.int64)
@@ -98,12 +101,6 @@ def measured(
         "other": _counts(other),
         "imagehash": _counts(peer),
     }
-
-
-def _both(row: Fingerprint) -> tuple[int, int]:
-    assert row.phash is not None  # not flat
-    stored = row.phash
-    return stored, stored if row.phash_upright is None else row.phash_upright
 
 
 def _altered_looks(
