@@ -35,7 +35,7 @@ def images_stage(inputs: Draws, source: str) -> StageResult:
             reader = inputs.reader(inputs.recipe.sources[source].images)
             earlier = inputs.earlier_fingerprints(source, images)
             cache = FingerprintCache(reader, limits, bar, checkpoint, earlier)
-            rules = (limits, inputs.benchmarked(), inputs.near_duplicate_index())
+            rules = (limits, inputs.benchmark_matchers(), inputs.near_duplicate_index())
             image_filter = ImageFilter(cache, write, *rules)
             order = inputs.candidates(source).order
             sample_quota(
@@ -49,7 +49,7 @@ def images_stage(inputs: Draws, source: str) -> StageResult:
                 raise _no_image_found(source, statuses["missing"], reader, image)
             return {"images": sum(statuses.values()), "statuses": statuses}
 
-    digests = {**inputs.draw_inputs(source), "code": code_of("images"), "images": images}
+    digests = {**inputs.sampling_digests(source), "code": code_of("images"), "images": images}
     return inputs.stage(f"images/{source}", digests, [out], build)
 
 

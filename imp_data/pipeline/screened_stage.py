@@ -38,7 +38,7 @@ def screened_stage(inputs: Draws, source: str) -> StageResult:
         return write_screened(out, records, candidates, sampled, decisions)
 
     digests = {
-        **inputs.draw_inputs(source),
+        **inputs.sampling_digests(source),
         "code": code_of("screened"),
         "images": inputs.digest_of(f"images/{source}"),
     }

@@ -13,7 +13,7 @@ from imp_data.images.fingerprint import SCHEMA
 from imp_data.images.fingerprint_cache import Names, fingerprint_writer, hash_image_paths
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.manifests import Limits
-from imp_data.screening.image_filters import Benchmarked, image_verdicts
+from imp_data.screening.image_filters import BenchmarkMatcher, image_verdicts
 from imp_data.screening.near_duplicates import NearDuplicateIndex, hashed_images
 from imp_data.storage.sorted_lookup import find_sorted
 
@@ -46,7 +46,7 @@ class ImageFilter:
         fingerprints: Fingerprints,
         write: WriteTable,
         limits: Limits,
-        benchmarks: Sequence[Benchmarked],
+        benchmarks: Sequence[BenchmarkMatcher],
         near_duplicates: NearDuplicateIndex | None = None,
     ) -> None:
         self._fingerprints, self._write = fingerprints, write
@@ -76,7 +76,7 @@ class ImageFilter:
 def decide_images(
     fingerprints: pa.Table,
     limits: Limits,
-    benchmarks: Sequence[Benchmarked],
+    benchmarks: Sequence[BenchmarkMatcher],
     near_duplicates: NearDuplicateIndex | None = None,
 ) -> pa.Table:
     """Add the columns of DECISION_SCHEMA to a table of fingerprints.

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,16 @@ from imp_data.manifests import Limits
 from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.image_decisions import DECIDED_SCHEMA, decide_images, decision_writer
 from imp_data.screening.near_duplicates import NearDuplicateIndex
+from tests.screening.test_image_filters import look
 from tests.screening.test_near_duplicates import DROP, doubled
-from tests.screening.test_quota_sampling import look
 
 __all__ = ["doubled"]  # a fixture
+
+
+def write_decisions(path: Path, fingerprints: Sequence[Fingerprint]) -> None:
+    """A fingerprint file with the decisions under the default limits."""
+    with decision_writer(path) as write:
+        write(decide_images(fingerprint_table(fingerprints), Limits(), []))
 
 
 def test_the_kept_image_of_a_near_duplicate_is_named_by_its_path(

@@ -1,4 +1,4 @@
-"""Verdicts in flat arrays say what the dictionary said, in a fraction of its memory."""
+"""Refusals in flat arrays equal a dictionary of verdicts, in a fraction of its memory."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from imp_data.images.fingerprint_cache import hash_image_paths
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.refusal_table import Refusals, join_refusals, refusals_from_verdicts
-from tests.screening.test_quota_sampling import write_decisions
+from tests.screening.test_decision_file import write_decisions
 
 VERDICTS = st.builds(
     Verdict, st.sampled_from(Reason), st.dictionaries(st.text(max_size=3), st.text(max_size=9))
@@ -32,7 +32,7 @@ def expected(verdicts: dict[int, Verdict]) -> dict[int, tuple[str, str]]:
 
 
 @given(st.dictionaries(KEYS, VERDICTS), st.integers(0, 3), KEYS, KEYS)
-def test_they_say_what_the_dictionary_said(
+def test_the_table_equals_the_dictionary_of_verdicts(
     verdicts: dict[int, Verdict], pieces: int, first: int, end: int
 ) -> None:
     parts = [{k: v for k, v in verdicts.items() if k % (pieces + 1) == n} for n in range(4)]
@@ -45,7 +45,7 @@ def test_they_say_what_the_dictionary_said(
 
 
 @given(st.dictionaries(KEYS, VERDICTS, min_size=1), st.data())
-def test_of_rows_they_say_what_is_wrong_with_each_ones_image(
+def test_the_refusals_of_rows_are_those_of_their_images(
     verdicts: dict[int, Verdict], data: st.DataObject
 ) -> None:
     chosen = data.draw(st.lists(st.sampled_from(sorted(verdicts))))
@@ -64,7 +64,7 @@ def test_an_image_that_is_not_refused_is_an_error() -> None:
             found.for_rows(np.array([0], np.int32), np.array([name], np.uint64))
 
 
-def test_a_source_of_which_all_images_are_missing_takes_some_bytes_for_each(tmp_path: Path) -> None:
+def test_a_source_whose_images_are_all_missing_takes_some_bytes_for_each(tmp_path: Path) -> None:
     images = [f"coco/train2017/{n:012}.jpg" for n in range(20_000)]
     write_decisions(tmp_path / "f", [Fingerprint(image, "missing") for image in images])
     found = read_decisions(tmp_path / "f").refused
