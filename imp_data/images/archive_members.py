@@ -136,7 +136,7 @@ def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
         raise TooManyBytes
     with _raise_damaged_member():
         archive.check(info)
-        with archive.fetched(info) if isinstance(archive, RemoteZip) else nullcontext():
+        with archive.prefetch(info) if isinstance(archive, RemoteZip) else nullcontext():
             return b"".join(archive.pieces(info, at_once=info.file_size))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from imp_data.images.jpeg_completeness import check_jpeg
-from imp_data.images.refusals import CutShort, NoImage
+from imp_data.images.refusals import NoImage, TruncatedImage
 
 # MPO is several JPEGs; the first is decoded.
 JPEGS = frozenset({"JPEG", "MPO"})
@@ -25,8 +25,8 @@ _CHECKED_CHUNKS = frozenset({b"PLTE", b"IDAT"})
 def load_whole(image: Image.Image, data: bytes, trusted: bool = False) -> None:
     """Decode an image that was opened from `data`.
 
-    `trusted`: a build has found it complete. Raise CutShort if data end early, NoImage if they are
-    damaged, and whatever the decoder raises.
+    `trusted`: a build has found it complete. Raise TruncatedImage if data end early, NoImage
+    if they are damaged, and whatever the decoder raises.
     """
     if trusted or not _fills_silently(image):
         image.load()
@@ -43,7 +43,7 @@ def load_whole(image: Image.Image, data: bytes, trusted: bool = False) -> None:
         _fill_with(again, _OTHER_INK)
         again.load()
         if _differ(image, again):
-            raise CutShort("its data end before its last pixel")
+            raise TruncatedImage("its data end before its last pixel")
 
 
 def _fills_silently(image: Image.Image) -> bool:

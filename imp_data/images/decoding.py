@@ -97,7 +97,7 @@ def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
 def lowest_frequencies(image: Image.Image, data: bytes) -> Frequencies:
     """Return the frequencies that the hash uses; `data` are the bytes of the image.
 
-    Raise CutShort or NoImage if the data are incomplete, and whatever the decoder raises.
+    Raise TruncatedImage or NoImage if the data are incomplete, and whatever the decoder raises.
     """
     check_scans(image, data)
     draft = image.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))

@@ -18,7 +18,7 @@ from imp_data.images.decoding import (
 )
 from imp_data.images.phash import Frequencies, phashes, upright
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageSource, TooManyBytes
-from imp_data.images.refusals import CutShort, NoImage, TooManyPixels
+from imp_data.images.refusals import NoImage, TooManyPixels, TruncatedImage
 from imp_data.manifests import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
@@ -143,7 +143,7 @@ def _decode(known: Fingerprint, data: bytes, limits: Limits) -> _Unhashed:
         return _Unhashed(known._replace(status="undecodable", problem=problem))
     except TooManyPixels as error:
         return _Unhashed(known._replace(status="too_large", problem=str(error)))
-    except CutShort as error:
+    except TruncatedImage as error:
         return _Unhashed(known._replace(status="truncated", problem=str(error)))
     except NoImage as error:
         return _Unhashed(known._replace(status="undecodable", problem=str(error)))

@@ -6,7 +6,7 @@ import re
 import simplejpeg
 from PIL import Image
 
-from imp_data.images.refusals import CutShort, NoImage
+from imp_data.images.refusals import NoImage, TruncatedImage
 
 _SIDE_PX = 60
 # libjpeg's warning on data that end early; on bytes after the last scan, which are harmless; and
@@ -33,15 +33,15 @@ def check_scans(image: Image.Image, data: bytes) -> None:
 
 
 def check_jpeg(data: bytes) -> None:
-    """Raise CutShort or NoImage if a JPEG's compressed data end early or are damaged."""
+    """Raise TruncatedImage or NoImage if a JPEG's compressed data end early or are damaged."""
     warning = _first_warning(_strip_metadata(data))
     if _ENDS_EARLY in warning.lower():
-        raise CutShort("its data end before its last pixel")
+        raise TruncatedImage("its data end before its last pixel")
     if warning.lower().startswith(_WARNINGS):
         if not warning.endswith(_AFTER_ALL):
             raise NoImage(f"its compressed data are damaged ({warning})")
     elif warning and _accepts_more_data(data):  # of a kind that TurboJPEG does not decode
-        raise CutShort("its data end before its last pixel")
+        raise TruncatedImage("its data end before its last pixel")
 
 
 def _first_warning(jpeg: bytes) -> str:

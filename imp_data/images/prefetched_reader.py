@@ -29,7 +29,7 @@ class RespellingReader(Protocol):
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
         """Yield the folders and archives that may contain an image."""
 
-    def respelled(self, image: str, state_of: StateOf) -> str | None:
+    def find_respelled(self, image: str, state_of: StateOf) -> str | None:
         """Return the path of the one image that matches."""
 
 
@@ -76,7 +76,7 @@ class PrefetchedReader:
         try:
             data, other = self._exact(request, max_bytes), None
             if data is None:
-                other = self._reader.respelled(request.image, self._state)
+                other = self._reader.find_respelled(request.image, self._state)
                 if other is not None:
                     again = ImageRequest(request.images, other, [*self._reader.places(other)])
                     data = self._exact(again, max_bytes)

@@ -40,10 +40,10 @@ class ImageSource(Protocol):
     """Reads images by the paths that Samples name."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """See Shelf."""
+        """See ImageReader."""
 
     def read_with_spelling(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
-        """See Shelf."""
+        """See ImageReader."""
 
 
 class ImageReader(NamedTuple):
@@ -77,7 +77,7 @@ class ImageReader(NamedTuple):
         if data is not None:
             return data, None
         with _raise_unreadable(self.raw):
-            other = self.respelled(image, local_state)
+            other = self.find_respelled(image, local_state)
         data = None if other is None else self._exact(other, max_bytes)
         if other is None or data is None:
             raise FileNotFoundError(image)
@@ -100,14 +100,14 @@ class ImageReader(NamedTuple):
             return PrefetchedReader(requests, max_bytes, self)
         return self
 
-    def respelled(self, image: str, state_of: StateOf) -> str | None:
+    def find_respelled(self, image: str, state_of: StateOf) -> str | None:
         """Return the path of the one image that matches in another spelling."""
-        homes = [ImageRoot("", self.images, "")]
+        roots = [ImageRoot("", self.images, "")]
         for collection, folder in self.folders:
             home = self.raw / collection
             place = home / folder.file if folder.file else home
-            homes.append(ImageRoot(folder.path, place, folder.inside))
-        return find_respelled(image, homes, state_of)
+            roots.append(ImageRoot(folder.path, place, folder.inside))
+        return find_respelled(image, roots, state_of)
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
         """Yield the folders and archives that may contain an image, with its name in each."""

@@ -9,5 +9,5 @@ class TooManyPixels(NoImage):
     """The image is larger than the limit."""
 
 
-class CutShort(NoImage):
+class TruncatedImage(NoImage):
     """The data end before the last pixel."""

@@ -29,7 +29,7 @@ class _Window(ObjectFile):
         self._own = local()
 
     @contextmanager
-    def fetched(self, start: int, end: int) -> Iterator[None]:
+    def prefetch(self, start: int, end: int) -> Iterator[None]:
         # Request nothing outside the file; reading there fails as in any zip.
         inside = 0 <= start < self._size
         self._own.piece = start, read_archive_range(self._path, start, end) if inside else b""
@@ -57,9 +57,9 @@ class RemoteZip(Zip):
         super().__init__(self._window)
 
     @contextmanager
-    def fetched(self, info: zipfile.ZipInfo) -> Iterator[None]:
+    def prefetch(self, info: zipfile.ZipInfo) -> Iterator[None]:
         """Fetch the member's bytes in one request for the reads of this thread."""
         header = 30 + len(info.filename.encode()) + len(info.extra) + _HEADER_SLACK_BYTES
         end = info.header_offset + header + info.compress_size
-        with self._window.fetched(info.header_offset, end):
+        with self._window.prefetch(info.header_offset, end):
             yield

@@ -106,7 +106,7 @@ class Draws(Stamps):
 
     @property
     def _near_duplicate_bits(self) -> int | None:
-        """The distance within which a near-duplicate is dropped; None if the mixture drops none."""
+        """Return the distance of near-duplicates to drop; None if the mixture drops none."""
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
