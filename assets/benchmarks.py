@@ -10,7 +10,7 @@ from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA
 
 
 def benchmark_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """One for each benchmark that the mixture keeps out."""
+    """Return one asset for each benchmark whose images the mixture removes."""
     return [_benchmark(build, name) for name in build.recipe.benchmarks]
 
 
@@ -31,7 +31,7 @@ def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
         result = build.benchmark(name)
         ids, seen = result.figures["ids"], result.figures["fingerprinted"]
         summary = f"{counted(ids, 'id')}, {counted(seen, 'image')} fingerprinted"
-        told = {"images fingerprinted": seen, **columns(PACK_SCHEMA)}
-        return report(result, summary, told, checks, rows=ids, path=build.data.benchmark(name))
+        metadata = {"images fingerprinted": seen, **columns(PACK_SCHEMA)}
+        return report(result, summary, metadata, checks, rows=ids, path=build.data.benchmark(name))
 
     return benchmark

@@ -1,15 +1,15 @@
-"""images/<source>: fingerprints of the images that the draw reaches, and of no others."""
+"""images/<source>: fingerprints and decisions of the images that sampling reaches."""
 
 import dagster as dg
 
 from assets.factory import Result, report, stage
 from assets.tables import columns, counted, counts
-from imp_data.images.fingerprint import SCHEMA
 from imp_data.pipeline.build import Build
+from imp_data.screening.image_decisions import DECIDED_SCHEMA
 
 
 def images_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """One for each source."""
+    """Return one asset for each source."""
     return [_images(build, source) for source in build.recipe.sources]
 
 
@@ -22,15 +22,15 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
         *("images", source),
         after=[f"records/{source}", *benchmarks, *(f"raw/{name}" for name in collections)],
         kinds={"python", "parquet"},
-        description="One row an image that the draw reaches: status, size, sha256, hashes.",
+        description="One row per sampled image: status, sha256, hashes, decision.",
     )
     def images() -> Result:
         result = build.images(source)
         count, statuses = result.figures["images"], result.figures["statuses"]
-        told = {**counts("status", statuses, "images"), **columns(SCHEMA)}
+        metadata = {**counts("status", statuses, "images"), **columns(DECIDED_SCHEMA)}
         summary = "images deferred" if build.deferred else _summary(count, statuses)
         return report(
-            result, summary, told, rows=count, path=build.data.fingerprints(build.name, source)
+            result, summary, metadata, rows=count, path=build.data.fingerprints(build.name, source)
         )
 
     return images

@@ -1,4 +1,4 @@
-"""screened/<source>: which Samples pass, which go and why, which the quota holds back."""
+"""screened/<source>: which Samples pass, which are dropped and why, which the quota holds."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from imp_data.screening.quota_sampling import SCREENED_SCHEMA
 
 
 def screened_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """One for each source."""
+    """Return one asset for each source."""
     return [_screened(build, source) for source in build.recipe.sources]
 
 
@@ -31,14 +31,14 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
     def screened() -> Result:
         result = build.screened(source)
         path, passed = build.data.screened(build.name, source), result.figures["passed"]
-        summary, told = _told(result.figures)
-        return report(result, summary, told, checks, rows=passed, path=path)
+        summary, metadata = _summary_and_metadata(result.figures)
+        return report(result, summary, metadata, checks, rows=passed, path=path)
 
     return screened
 
 
 def _description(build: Build, source: str) -> str:
-    """The rules that apply to the source."""
+    """Describe the rules that apply to the source."""
     recipe = build.recipe
     lines = [
         f"- {e.name} is excluded: {e.because}"
@@ -46,21 +46,23 @@ def _description(build: Build, source: str) -> str:
         if e.source == source
     ]
     lines += [
-        f"- {recipe.benchmarks[d.benchmark].title} is kept out: by id, by bytes, and by "
+        f"- Images of {recipe.benchmarks[d.benchmark].title} are removed: by id, by bytes, and by "
         f"perceptual hash within {d.max_distance_bits} bits."
         for d in recipe.mixture.decontaminate
     ]
     policy = recipe.mixture.near_duplicates
     if policy.policy == "drop":
         lines.append(
-            "- An image that looks like one kept before it is dropped: perceptual hashes within "
+            "- Near-duplicates of a kept image are dropped: perceptual hashes within "
             f"{policy.max_distance_bits} bits."
         )
     lines.append(f"- The quota is {recipe.part(source).quota:,} Samples.")
-    return "\n".join(["Which Samples pass, which go and why, which are held back.\n", *lines])
+    return "\n".join(
+        ["Which Samples pass, which are dropped and why, which are held back.\n", *lines]
+    )
 
 
-def _told(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _summary_and_metadata(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     dropped = sum(figures["dropped"].values())
     held = figures["held"]
     excluded = {name: signs["records"] for name, signs in figures["excluded"].items()}

@@ -99,4 +99,5 @@ _COLUMNS = {
     "status": "ok, or what is wrong with the image",
     "phash": "64-bit perceptual hash of the image as stored; null where it is flat",
     "phash_upright": "that of the image turned as its EXIF orientation says",
+    "duplicate_of": "xxh3 of the path of the kept image that a near-duplicate resembles",
 }

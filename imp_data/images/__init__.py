@@ -1,1 +1,1 @@
-"""Images: where they are, what they are, which of them are alike."""
+"""Locate images, decode and fingerprint them, and find the ones that are alike."""

@@ -1,28 +1,28 @@
-"""Links within an archive: which member is meant by a name that is, or leads through, a link."""
+"""Resolve links within an archive: names that are a link, or lead through one."""
 
 import posixpath
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, takewhile
 
-# As many as Linux follows before it takes them for a loop.
+# Linux follows this many before it reports a loop.
 _MOST_LINKS = 40
-# No file of any system has a longer path; following links through it takes a time of its square.
+# No system allows a longer path; resolving its links takes time quadratic in its length.
 MOST_PATH_CHARACTERS = 4096
-# A link to a folder gives all its files another name, so that many links give names without end.
+# A link to a folder gives all its files another name, so names multiply with the links.
 _MOST_NAMES, _MOST_NAMES_A_FILE = 100_000, 4
 
 
 def link_target(name: str, target: str) -> str | None:
-    """Where a symbolic link leads, from the archive's root; None if out of the archive."""
+    """Return the target of a symbolic link from the archive's root; None if it is outside."""
     if len(target) > MOST_PATH_CHARACTERS:
         return None
     path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
     return None if path.startswith(("/", "../")) or path == ".." else path
 
 
-def followed(name: str, links: Mapping[str, str]) -> str | None:
-    """The name with every link in it followed; None where links lead round."""
+def resolve_links(name: str, links: Mapping[str, str]) -> str | None:
+    """Return the name with every link in it resolved; None if the links form a loop."""
     for _ in range(_MOST_LINKS):
         if len(name) > MOST_PATH_CHARACTERS:
             return None
@@ -36,9 +36,9 @@ def followed(name: str, links: Mapping[str, str]) -> str | None:
 
 
 def linked_names(names: Iterable[str], links: Mapping[str, str]) -> Iterator[str]:
-    """Names that files have by one link: the link's own, or those below the folder it leads to.
+    """Yield the names that files have through one link: its own, or those below its folder.
 
-    Four a file of them, or 100,000: others are found as they are spelled, and no other way.
+    At most four for each file, or 100,000 in all; other such names match only their exact spelling.
     """
     files = sorted(names) if links else []
     most = max(_MOST_NAMES, _MOST_NAMES_A_FILE * len(files))
@@ -48,7 +48,7 @@ def linked_names(names: Iterable[str], links: Mapping[str, str]) -> Iterator[str
 def _linked_names(files: list[str], links: Mapping[str, str]) -> Iterator[str]:
     known = set(files)
     for link in links:
-        target = followed(link, links)
+        target = resolve_links(link, links)
         if target in known:
             yield link
         elif target is not None:

@@ -1,4 +1,4 @@
-"""Members of zips and plain tars, read in place; those of an object store by ranges."""
+"""Read members of zips and plain tars in place; from an object store by byte ranges."""
 
 import stat
 import tarfile
@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imp_data.errors import UserError
-from imp_data.images.archive_links import MOST_PATH_CHARACTERS, followed, link_target, linked_names
-from imp_data.images.path_spellings import Named, on_disk
-from imp_data.images.remote_zip import REMEDY, StoredZip, archive_piece
+from imp_data.images.archive_links import (
+    MOST_PATH_CHARACTERS,
+    link_target,
+    linked_names,
+    resolve_links,
+)
+from imp_data.images.path_spellings import EncodedName, name_on_disk
+from imp_data.images.remote_zip import REMEDY, RemoteZip, read_archive_range
 from imp_data.images.tar_members import member_name, tar_members
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.object_store import State
@@ -21,18 +26,18 @@ from imp_data.storage.zip_stream import DAMAGED, Zip, of_the_disk
 
 
 class DamagedMember(Exception):
-    """The archive has the image, but its bytes do not unpack."""
+    """The archive contains the image, but its bytes do not decompress."""
 
 
 class TooManyBytes(Exception):
-    """The image's file is larger than the limit."""
+    """The image file is larger than the limit."""
 
 
 @lru_cache(maxsize=64)
 def is_zip(archive: Path, state: int | State) -> bool:
-    """Whether a file counts as a zip, else it is a tar: by its first bytes, else by its name.
+    """Return whether a file is a zip and not a tar: by its first bytes, else by its name.
 
-    A store would have to be asked for those, so there the name decides.
+    In an object store the name decides, because reading the bytes would cost a request.
     """
     if not in_store(archive):
         with archive.open("rb") as file:
@@ -43,19 +48,19 @@ def is_zip(archive: Path, state: int | State) -> bool:
 
 
 def read_member(archive: Path, state: int | State, member: str, max_bytes: int) -> bytes | None:
-    """A member's bytes, None if there is none of that name.
+    """Return a member's bytes, or None if the archive has no member of that name.
 
-    `state` differs once the archive is another. Raises DamagedMember, TooManyBytes; UserError if
-    the archive is none.
+    `state` differs once the archive has changed. Raise DamagedMember, TooManyBytes; UserError if
+    the file is not an archive.
     """
     if is_zip(archive, state):
-        return _read_zipped(zip_of(archive, state), member, max_bytes)
+        return _read_zipped(open_zip(archive, state), member, max_bytes)
     stored = tar_members(archive, state).get(member)
     if stored is None:
         return None
     if stored.size > max_bytes:
         raise TooManyBytes
-    with _damage():
+    with _raise_damaged_member():
         if isinstance(state, State):
             return stored.read(partial(_read_object_at, archive, state.size))
         with archive.open("rb") as file:
@@ -64,7 +69,7 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
 
 def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
     end = min(offset + count, size)
-    return archive_piece(archive, offset, end) if offset < end else b""
+    return read_archive_range(archive, offset, end) if offset < end else b""
 
 
 def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
@@ -73,18 +78,18 @@ def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def member_head(archive: Path, state: int | State, member: str) -> bytes:
-    """The first bytes of a member, as many as tell what it is. Raises DamagedMember."""
+    """Return the first bytes of a member, enough to detect its type. Raise DamagedMember."""
     if not is_zip(archive, state):
         stored = tar_members(archive, state).get(member)
         if stored is None:
             return b""
-        with _damage(), archive.open("rb") as file:
+        with _raise_damaged_member(), archive.open("rb") as file:
             return _head(stored.pieces(partial(_read_file_at, file)))
-    whole = zip_of(archive, state)
-    info = _info(whole, member)
+    whole = open_zip(archive, state)
+    info = _find_member(whole, member)
     if info is None:
         return b""
-    with _damage():
+    with _raise_damaged_member():
         return _head(whole.pieces(info, HEAD_BYTES))
 
 
@@ -92,50 +97,52 @@ def _head(pieces: Iterator[bytes]) -> bytes:
     return next(pieces, b"")[:HEAD_BYTES]
 
 
-def member_names(archive: Path, state: int | State) -> Iterator[Named]:
-    """What an archive's files are called, by links too; with their bytes where a zip does not say
-    how it is encoded."""
+def member_names(archive: Path, state: int | State) -> Iterator[EncodedName]:
+    """Yield the names of an archive's files, names through links included.
+
+    A name comes with its bytes where a zip does not declare its encoding.
+    """
     if not is_zip(archive, state):
         members = tar_members(archive, state)
         linked = linked_names(members.files, members.links)
-        yield from map(on_disk, (*members.files, *linked))
+        yield from map(name_on_disk, (*members.files, *linked))
         return
-    whole = zip_of(archive, state)
+    whole = open_zip(archive, state)
     files = {
         name: info
         for name, info in whole.NameToInfo.items()
         if not name.endswith("/") and not _is_link(info) and member_name(name) == name
     }
     for name, info in files.items():
-        yield name, None if info.flag_bits & _UTF8_NAME else _raw(name)
-    for name in linked_names(files, links_of(whole)):
+        yield name, None if info.flag_bits & _UTF8_NAME else _undeclared_bytes(name)
+    for name in linked_names(files, read_symbolic_links(whole)):
         yield name, None
 
 
-def _raw(name: str) -> bytes | None:
+def _undeclared_bytes(name: str) -> bytes | None:
     return None if name.isascii() else name.encode("cp437", "replace")
 
 
-def learn(archive: Path, state: State) -> None:
-    """Read what an archive has, so that threads which want its members need not each do so."""
-    zip_of(archive, state) if is_zip(archive, state) else tar_members(archive, state)
+def index_archive(archive: Path, state: State) -> None:
+    """Read an archive's directory once, before several threads need it."""
+    open_zip(archive, state) if is_zip(archive, state) else tar_members(archive, state)
 
 
 def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
-    info = _info(archive, member)
+    info = _find_member(archive, member)
     if info is None:
         return None
     if info.file_size > max_bytes:
         raise TooManyBytes
-    with _damage():
+    with _raise_damaged_member():
         archive.check(info)
-        with archive.fetched(info) if isinstance(archive, StoredZip) else nullcontext():
+        with archive.prefetch(info) if isinstance(archive, RemoteZip) else nullcontext():
             return b"".join(archive.pieces(info, at_once=info.file_size))
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
-    """What is wrong with a member's bytes is a DamagedMember."""
+def _raise_damaged_member() -> Iterator[None]:
+    """Turn errors in a member's bytes into DamagedMember."""
     try:
         yield
     except (*DAMAGED, tarfile.TarError) as error:
@@ -144,11 +151,11 @@ def _damage() -> Iterator[None]:
         raise DamagedMember(str(error)) from error
 
 
-def _info(archive: Zip, member: str) -> zipfile.ZipInfo | None:
-    """The member of that name, or that a symbolic link of that name leads to."""
+def _find_member(archive: Zip, member: str) -> zipfile.ZipInfo | None:
+    """Return the member of that name, or the target of a symbolic link of that name."""
     info = archive.NameToInfo.get(member)
-    if (info is None or _is_link(info)) and (links := links_of(archive)):
-        target = followed(member, links)
+    if (info is None or _is_link(info)) and (links := read_symbolic_links(archive)):
+        target = resolve_links(member, links)
         info = None if target is None else archive.NameToInfo.get(target)
     return None if info is None or _is_link(info) else info
 
@@ -157,8 +164,8 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def links_of(archive: Zip) -> dict[str, str]:
-    """The symbolic links of a zip, which hold the name they lead to; read once an archive."""
+def read_symbolic_links(archive: Zip) -> dict[str, str]:
+    """Return {name: target} of a zip's symbolic links; read once for each archive."""
     known = archive.links
     if known is None:
         known = {}
@@ -169,7 +176,7 @@ def links_of(archive: Zip) -> dict[str, str]:
                 except DAMAGED as error:
                     if of_the_disk(error):
                         raise
-                    continue  # a link that does not unpack leads nowhere
+                    continue  # a damaged link has no target
                 if (path := link_target(name, target)) is not None:
                     known[name] = path
         archive.links = known
@@ -180,15 +187,15 @@ _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 
 
 @lru_cache(maxsize=64)
-def zip_of(path: Path, state: int | State) -> Zip:
-    """Open once a process: reading a large zip's directory takes seconds."""
+def open_zip(path: Path, state: int | State) -> Zip:
+    """Open a zip once in each process: reading a large directory takes seconds."""
     try:
-        archive = StoredZip(path) if in_store(path) else Zip(path)
+        archive = RemoteZip(path) if in_store(path) else Zip(path)
     except DAMAGED as error:
         if of_the_disk(error):
             raise
         raise UserError(path, f"is not a whole zip ({error})", REMEDY) from error
-    # By the names in normal form too; of several members of one name the last counts.
+    # Index by the normal form of the name too; the last of several equal names counts.
     for info in archive.filelist:
         if not info.filename.endswith("/"):
             archive.NameToInfo[member_name(info.filename)] = info

@@ -1,4 +1,4 @@
-"""Fingerprints of a stage that is under way: a run that is killed loses but the last of them."""
+"""Save fingerprints of a running stage, so that a killed run loses only the last of them."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from imp_data.images.decoding import decoder
 from imp_data.storage.paths import in_store, scratch
 from imp_data.storage.tables import parquet_writer
 
-# Some seconds' work, and a small file.
+# A few seconds of work, and a small file.
 _IMAGES = 256
 
 
 class Checkpoint:
-    """A folder of fingerprint files, one for every so many images, each of them whole."""
+    """A folder of fingerprint files, one for every 256 images, each of them complete."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class Checkpoint:
         self._pending: list[pa.Table] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Keep these rows; they are on disk once there are enough for a file."""
+        """Add rows; they are written once there are enough for a file."""
         self._pending.append(rows)
         if sum(table.num_rows for table in self._pending) >= _IMAGES:
             path = self._folder / f"{self._next:06d}.parquet"
@@ -37,9 +37,9 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(folder: Path, images: str) -> Iterator[Checkpoint]:
-    """What an interrupted run left of these images, given by their digest; removed when whole.
+    """Open the checkpoint of these images, given by their digest; delete it when the run succeeds.
 
-    What was left of other images, or by other code, is removed at once.
+    Checkpoints of other images, or of other code, are deleted at once.
     """
     if in_store(folder):
         folder = scratch(folder)

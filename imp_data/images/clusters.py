@@ -1,4 +1,4 @@
-"""Which of many images look alike among themselves: pairs of hashes, and what they connect."""
+"""Find all pairs of near hashes, and the clusters that the pairs connect."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -19,13 +19,13 @@ from imp_data.images.hamming import (
 )
 from imp_data.parallel import map_ordered
 
-# Unrelated images are 32 bits apart on average; beyond this bands no longer tell them apart.
+# Unrelated images are 32 bits apart on average; beyond 15 bits, bands exclude few pairs.
 _MOST_BITS = 15
-# Pairs handed on at once; bounds memory where very many are alike.
+# Pairs in one chunk; bounds memory where very many images are alike.
 _MOST_AT_ONCE = 1 << 20
-# Fewer comparisons are made sooner than hashes are handed to other processes.
-_FEW = 1 << 26
-# Bit patterns that one piece of work compares along: a second or so for a million hashes.
+# Fewer comparisons take less time than sending the hashes to other processes.
+_FEW_COMPARISONS = 1 << 26
+# Bit patterns in one piece of work: about a second for a million hashes.
 _MASKS_A_PIECE = 16
 
 
@@ -33,14 +33,14 @@ Ints = npt.NDArray[np.signedinteger[Any]]
 
 
 class Piece(NamedTuple):
-    """A share of all comparisons: some differences in the key of one band, the last of `bands`."""
+    """One piece of the comparisons: some key differences in one band, the last of `bands`."""
 
     bands: list[tuple[int, int]]
     masks: npt.NDArray[np.uint16]
 
 
 class Pairs(NamedTuple):
-    """Places of two hashes that are near each other, the lesser place first, and how near."""
+    """Places of two near hashes, the lesser place first, and their distance."""
 
     first: Places
     second: Places
@@ -48,16 +48,18 @@ class Pairs(NamedTuple):
 
 
 def clusters(hashes: Hashes, max_bits: int) -> Places:
-    """For each hash the place of the first that a chain of steps within `max_bits` leads to.
+    """Return for each hash the first place in its cluster: steps within `max_bits` connect it.
 
-    Equal hashes count once, so an image that stands everywhere costs no more than any other.
+    Equal hashes count once, so an image that occurs often costs no more than any other.
     """
     distinct, which = ranked(hashes)
     labels = np.arange(len(distinct))
     link = partial(_links, hashes=distinct, max_bits=max_bits)
     pieces = _pieces(max_bits)
     compared = sum(len(piece.masks) for piece in pieces) * len(distinct) ** 2 >> BAND_BITS
-    for left, right in map(link, pieces) if compared < _FEW else map_ordered(link, pieces):
+    for left, right in (
+        map(link, pieces) if compared < _FEW_COMPARISONS else map_ordered(link, pieces)
+    ):
         labels = united(labels, left, right)
     label = labels[which]
     first = np.full(len(distinct), len(hashes))
@@ -66,7 +68,7 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
 
 
 def ranked(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
-    """The distinct values in order, and which of them each is; in half of np.unique's memory."""
+    """Return the sorted distinct values and the rank of each value; half of np.unique's memory."""
     ordered = np.sort(values)
     fresh = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
@@ -75,23 +77,23 @@ def ranked(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
 
 
 def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
-    """Every pair of hashes within `max_bits`, each once, in no particular order.
+    """Yield every pair of hashes within `max_bits`, each once, in no particular order.
 
-    Recall is 1 by construction: see `band_radii`. Memory: some 100 bytes a hash. Raises ValueError
-    where `max_bits` is more than 15.
+    Recall is 1 by construction: see `band_radii`. Memory: some 100 bytes a hash. Raise ValueError
+    if `max_bits` is more than 15.
     """
     pieces = _pieces(max_bits)
-    return _gathered(some for piece in pieces for some in _pairs_of(piece, hashes, max_bits))
+    return _merge_small(some for piece in pieces for some in _pairs_of(piece, hashes, max_bits))
 
 
 def pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterator[Pairs]:
-    """Pairs of a query and a reference within `max_bits`: each of them, some several times."""
+    """Yield the pairs of a query and a reference within `max_bits`; some occur several times."""
     for band, radius in band_radii(max_bits):
-        keys, asked = band_keys(references, band), band_keys(queries, band)
+        keys, query_keys = band_keys(references, band), band_keys(queries, band)
         order = np.argsort(keys, kind="stable")
         bounds = key_bounds(keys)
         for mask in masks(radius):
-            other = asked ^ mask
+            other = query_keys ^ mask
             first, until = bounds[other], bounds[other.astype(np.int64) + 1]
             for query, entry in runs(first, until - first):
                 reference = order[entry]
@@ -101,7 +103,7 @@ def pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterato
 
 
 def _pieces(max_bits: int) -> list[Piece]:
-    """The comparisons by which every pair within `max_bits` is found in just one piece."""
+    """Split the comparisons so that exactly one piece finds each pair within `max_bits`."""
     if max_bits > _MOST_BITS:
         raise ValueError(f"pairs of hashes are found up to {_MOST_BITS} bits, not {max_bits}")
     bands = band_radii(max_bits)
@@ -114,39 +116,39 @@ def _pieces(max_bits: int) -> list[Piece]:
 
 
 def _links(piece: Piece, hashes: Hashes, max_bits: int) -> tuple[Places, Places]:
-    """The hashes that a piece's pairs connect to an earlier one, and the first of those."""
+    """Return the hashes that a piece connects to an earlier hash, and the first such hash."""
     labels = np.arange(len(hashes))
-    for found in _gathered(_pairs_of(piece, hashes, max_bits)):
+    for found in _merge_small(_pairs_of(piece, hashes, max_bits)):
         labels = united(labels, found.first, found.second)
     joined = np.flatnonzero(labels != np.arange(len(hashes)))
     return joined, labels[joined]
 
 
-def _gathered(found: Iterable[Pairs]) -> Iterator[Pairs]:
-    """The same pairs, very many together."""
+def _merge_small(found: Iterable[Pairs]) -> Iterator[Pairs]:
+    """Merge small chunks of pairs into large ones."""
     waiting: list[Pairs] = []
     for some in found:
         waiting.append(some)
         if sum(len(each.first) for each in waiting) >= _MOST_AT_ONCE:
-            yield _joined(waiting)
+            yield _concatenate(waiting)
             waiting = []
     if waiting:
-        yield _joined(waiting)
+        yield _concatenate(waiting)
 
 
-def _joined(found: list[Pairs]) -> Pairs:
+def _concatenate(found: list[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
 
 def _pairs_of(piece: Piece, hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
-    """The pairs that a piece's band finds along its masks, and no band before it."""
+    """Yield the pairs that the piece's band finds with its masks, and no earlier band finds."""
     *earlier, (band, _) = piece.bands
     keys = band_keys(hashes, band)
     order = np.argsort(keys, kind="stable")
     ordered, keys, bounds = hashes[order], keys[order], key_bounds(keys)
     for mask in piece.masks:
         other = keys ^ mask
-        # Two different keys meet once, from the lesser; within one key each meets those after it.
+        # Two different keys are compared from the lesser; equal keys with those after them.
         rows = np.flatnonzero(other > keys) if mask else np.arange(len(keys))
         first = bounds[other[rows]] if mask else rows + 1
         until = bounds[other[rows].astype(np.int64) + 1]
@@ -169,9 +171,9 @@ def _found_by(bands: list[tuple[int, int]], difference: Hashes) -> npt.NDArray[n
 
 
 def united(labels: Places, left: Ints, right: Ints) -> Places:
-    """Labels after the things at `left` and `right` were joined: the least of each connected set.
+    """Join the items at `left` and `right`; return the least label of each connected set.
 
-    Each label is the place of a thing that is its own label.
+    Each label is the place of an item that is its own label.
     """
     while True:
         one, two = labels[left], labels[right]
@@ -181,10 +183,10 @@ def united(labels: Places, left: Ints, right: Ints) -> Places:
         left, right, one, two = left[apart], right[apart], one[apart], two[apart]
         labels = labels.copy()
         np.minimum.at(labels, np.maximum(one, two), np.minimum(one, two))
-        labels = _followed(labels)
+        labels = _follow_labels(labels)
 
 
-def _followed(labels: Places) -> Places:
+def _follow_labels(labels: Places) -> Places:
     while True:
         further = labels[labels]
         if np.array_equal(further, labels):

@@ -1,20 +1,22 @@
-"""Fingerprints of any images on disk, and which of two such files look alike."""
+"""Fingerprint any images on disk, and match the images of two fingerprint files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.images.fingerprint_cache import check_decoder, fingerprints_of, write_fingerprints
-from imp_data.images.hamming import Hashes, index, nearest_within
-from imp_data.images.listing import listing, stems
-from imp_data.images.path_spellings import shown
+from imp_data.images.hamming import index, nearest_within
+from imp_data.images.image_hashes import hash_entries, read_hashes
+from imp_data.images.listing import list_images, unique_stems
+from imp_data.images.path_spellings import escape_name
 from imp_data.manifests import Limits
 from imp_data.storage.checked_file import SealedFile, is_sealed
 
@@ -22,8 +24,8 @@ _ANEW = "make it with `imp-data fingerprint`"
 _COMPARED = ["image", "status", "sha256", "phash", "phash_upright"]
 
 
-class Pair(NamedTuple):
-    """An image and the reference it looks like."""
+class ImageMatch(NamedTuple):
+    """An image and the reference that it matches."""
 
     image: str
     reference: str
@@ -31,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Fingerprinted(NamedTuple):
-    """The rows of a fingerprint file, and what could not be looked into, with the reason."""
+    """The rows of a fingerprint file, and the files that could not be read, with the reason."""
 
     rows: list[Fingerprint]
     unread: dict[str, str]
@@ -40,63 +42,74 @@ class Fingerprinted(NamedTuple):
 def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
     """Fingerprint every image in these folders, zips and tars, named `<path>/<member>`.
 
-    Archives within a folder are looked into. Paths of one name are called by the folders around
-    them as well. Raises UserError where a path holds no image.
+    Archives within a folder are read as well. Paths of equal names get the names of their parent
+    folders in front. Raise UserError if a path contains no image.
     """
     different = list({os.path.abspath(path): path for path in paths}.values())
-    found = [listing(path, stem) for path, stem in zip(different, stems(different), strict=True)]
+    found = [
+        list_images(path, stem)
+        for path, stem in zip(different, unique_stems(different), strict=True)
+    ]
     rows: list[Fingerprint] = []
-    for album in (album for one in found for album in one.albums):
-        for look in fingerprints_of(shown(album.stem), album.names, album.reader, Limits()):
-            name = f"{album.stem}/{look.image}".removeprefix("/")
-            rows.append(look._replace(image=shown(name), found_as=None))
+    for group in (group for one in found for group in one.groups):
+        for row in fingerprints_of(escape_name(group.stem), group.names, group.reader, Limits()):
+            name = f"{group.stem}/{row.image}".removeprefix("/")
+            rows.append(row._replace(image=escape_name(name), found_as=None))
     write_fingerprints(out, rows)
-    return Fingerprinted(rows, {shown(k): v for one in found for k, v in one.unread.items()})
+    return Fingerprinted(rows, {escape_name(k): v for one in found for k, v in one.unread.items()})
 
 
-def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[Pair]:
-    """For each image of one file the nearest of the other within the distance, nearest first.
+def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[ImageMatch]:
+    """Return the nearest reference within the distance of each query image, nearest first.
 
-    Images that say how they are to be turned are compared both as stored and upright. Flat ones,
-    which have no hash, are compared by their bytes.
+    An image that EXIF turns is compared both as stored and upright. A flat image has no hash and
+    is compared by its bytes.
     """
-    asked, others = _read(queries), _read(references)
-    (names, hashes), (known, looks) = _hashes(asked), _hashes(others)
-    found = nearest_within(hashes, index(looks, max_distance_bits))
-    near = np.flatnonzero(found.distance_bits <= max_distance_bits).tolist()
-    alike = [Pair(names[n], known[found.place[n]], int(found.distance_bits[n])) for n in near]
-    same = {row["sha256"]: row["image"] for row in reversed(others)}
-    flat = [row for row in asked if row["status"] == "ok" and row["phash"] is None]
-    alike += [Pair(r["image"], same[r["sha256"]], 0) for r in flat if r["sha256"] in same]
-    best: dict[str, Pair] = {}
-    for pair in sorted(alike, key=lambda pair: (pair.distance_bits, pair.image)):
-        best.setdefault(pair.image, pair)
+    query_rows, reference_rows = _read(queries), _read(references)
+    matches = [
+        *_hash_matches(query_rows, reference_rows, max_distance_bits),
+        *_byte_matches(query_rows, reference_rows),
+    ]
+    best: dict[str, ImageMatch] = {}
+    for match in sorted(matches, key=lambda match: (match.distance_bits, match.image)):
+        best.setdefault(match.image, match)
     return list(best.values())
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _hash_matches(
+    queries: pa.Table, references: pa.Table, max_distance_bits: int
+) -> Iterator[ImageMatch]:
+    hashes, rows = hash_entries(read_hashes(queries))
+    reference_hashes, reference_rows = hash_entries(read_hashes(references))
+    distances, places = nearest_within(hashes, index(reference_hashes, max_distance_bits))
+    near = np.flatnonzero(distances <= max_distance_bits)
+    images = queries["image"].take(pa.array(rows[near])).to_pylist()
+    others = references["image"].take(pa.array(reference_rows[places[near]])).to_pylist()
+    return map(ImageMatch, images, others, distances[near].tolist())
+
+
+def _byte_matches(queries: pa.Table, references: pa.Table) -> Iterator[ImageMatch]:
+    """Yield the flat queries whose bytes equal those of a reference, the first of equal ones."""
+    flat = (pc.field("status") == "ok") & pc.field("phash").is_null()
+    names = references.select(["sha256", "image"]).to_pylist()
+    same = {row["sha256"]: row["image"] for row in reversed(names)}
+    for row in queries.filter(flat).to_pylist():
+        if row["sha256"] in same:
+            yield ImageMatch(row["image"], same[row["sha256"]], 0)
+
+
+def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise UserError(path, "is not there", _ANEW)
     try:
-        # Others write such files too; those of `imp-data fingerprint` are sealed.
+        # Only files of `imp-data fingerprint` are sealed; other programs write such files too.
         source = SealedFile(path, _ANEW) if is_sealed(path) else path.absolute()
         table = pq.read_table(source, columns=_COMPARED)
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"
         raise UserError(path, problem, _ANEW) from error
     check_decoder(path, table.schema)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    if not any(row["status"] == "ok" for row in rows):
-        problem = f"holds no image to compare ({len(rows):,} rows, none of them whole)"
-        raise UserError(path, problem, "make it anew of a folder or archive that holds images")
-    return rows
-
-
-def _hashes(rows: Sequence[dict[str, Any]]) -> tuple[list[str], Hashes]:
-    looks = [
-        (row["image"], look)
-        for row in rows
-        for look in (row["phash"], row["phash_upright"])
-        if look is not None
-    ]
-    return [image for image, _ in looks], np.array([look for _, look in looks], np.uint64)
+    if not pc.any(pc.equal(table["status"], "ok")).as_py():
+        problem = f"holds no image to compare ({table.num_rows:,} rows, none of them whole)"
+        raise UserError(path, problem, "make it again from a folder or archive that holds images")
+    return table

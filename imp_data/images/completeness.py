@@ -1,4 +1,4 @@
-"""Whether data reach the last pixel of an image: some decoders fill up missing ones in silence."""
+"""Check that data reach the last pixel: some decoders fill missing pixels without an error."""
 
 import io
 import struct
@@ -9,13 +9,13 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from imp_data.images.jpeg_completeness import check_jpeg
-from imp_data.images.refusals import CutShort, NoImage
+from imp_data.images.refusals import NoImage, TruncatedImage
 
-# MPO is several JPEGs, of which the first is decoded.
+# MPO is several JPEGs; the first is decoded.
 JPEGS = frozenset({"JPEG", "MPO"})
-# Pillow's decoders that end without a word. All others tell of missing data.
+# Pillow decoders that report no missing data. All others raise.
 _SILENT = frozenset({"zip", "raw"})
-# What pixels are before they are decoded: by two such values it shows which of them never are.
+# Initial pixel values: a pixel that differs between two decodings was never decoded.
 _INK, _OTHER_INK = 0xA5, 0x00
 _ROWS_AT_ONCE = 256
 _PNG_HEAD_BYTES = 8
@@ -25,29 +25,29 @@ _CHECKED_CHUNKS = frozenset({b"PLTE", b"IDAT"})
 def load_whole(image: Image.Image, data: bytes, trusted: bool = False) -> None:
     """Decode an image that was opened from `data`.
 
-    `trusted`: a build has found it whole. Raises CutShort where data end early, NoImage where they
-    are damaged, and whatever its decoder raises.
+    `trusted`: a build has found it complete. Raise TruncatedImage if data end early, NoImage
+    if they are damaged, and whatever the decoder raises.
     """
-    if trusted or not _ends_in_silence(image):
+    if trusted or not _fills_silently(image):
         image.load()
         if image.format in JPEGS and not trusted:
             check_jpeg(data)
         return
     if image.format == "PNG":
         check_chunks(data)
-    ink = _inked(image, _INK)
+    ink = _fill_with(image, _INK)
     image.load()
     if not any(ink == value or ink in _bands(value) for value in _last_pixels(image)):
         return
     with Image.open(io.BytesIO(data), formats=[image.format or ""]) as again:
-        _inked(again, _OTHER_INK)
+        _fill_with(again, _OTHER_INK)
         again.load()
         if _differ(image, again):
-            raise CutShort("its data end before its last pixel")
+            raise TruncatedImage("its data end before its last pixel")
 
 
-def _ends_in_silence(image: Image.Image) -> bool:
-    """Whether Pillow would leave pixels as they were without a word; not if it is decoded."""
+def _fills_silently(image: Image.Image) -> bool:
+    """Return whether Pillow leaves missing pixels unset without an error; False once decoded."""
     if not isinstance(image, ImageFile.ImageFile):
         return False
     stored = getattr(image, "_tile_size", image.size)  # a TIFF's, before it is turned
@@ -55,8 +55,8 @@ def _ends_in_silence(image: Image.Image) -> bool:
     return bool(decoders) and decoders <= _SILENT and sorted(stored) == sorted(image.size)
 
 
-def _inked(image: Image.Image, value: int) -> Any:
-    """Give an image that is not decoded yet pixels of one value, which is returned."""
+def _fill_with(image: Image.Image, value: int) -> Any:
+    """Fill an image that is not decoded yet with one pixel value, and return it."""
     bands = Image.getmodebands(image.mode)
     colour = value if bands == 1 else (value,) * bands
     size = getattr(image, "_tile_size", image.size)
@@ -69,7 +69,7 @@ def _bands(value: Any) -> tuple[Any, ...]:
 
 
 def _last_pixels(image: Image.Image) -> Iterator[Any]:
-    """The pixels that come last: from the top, from the bottom, or interlaced (every other row)."""
+    """Yield the last pixels in each order: from the top, from the bottom, or interlaced."""
     right, below = image.width - 1, image.height - 1
     odd = (max(right - 1 + right % 2, 0), max(below - 1 + below % 2, 0))
     for x in {0, right, odd[0]}:
@@ -86,9 +86,9 @@ def _differ(one: Image.Image, other: Image.Image) -> bool:
 
 
 def check_chunks(data: bytes) -> None:
-    """Raise NoImage where a PNG's pixels or palette do not have the checksum stated of them.
+    """Raise NoImage if the checksum of a PNG's pixels or palette is wrong.
 
-    Pillow holds its own against the chunks before the pixels, not against these.
+    Pillow checks the chunks before the pixels, but not these.
     """
     place = _PNG_HEAD_BYTES
     while place + 12 <= len(data):

@@ -1,4 +1,4 @@
-"""Images' bytes made into pixels: JPEGs by libjpeg-turbo at a reduced scale, others by Pillow."""
+"""Decode images: JPEGs for hashing by libjpeg-turbo at a reduced scale, others by Pillow."""
 
 import io
 import warnings
@@ -20,20 +20,20 @@ from imp_data.images.rgb import RGB_RULE, allow_text, rgb
 __all__ = ["NoImage", "TooManyPixels"]
 
 # A JPEG is decoded in grey at 1/2, 1/4 or 1/8 scale where both sides stay this long: the hash
-# looks at 32x32. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
+# uses 32x32 pixels. At 1/8, libjpeg-turbo's fastest, copies are found as often as on a full decode
 # (benchmarks/recall.py, docs/decontamination.md).
 _DECODED_SIDE_PX = 60
 _EXIF_ORIENTATION = 0x0112
 _ICONS = (b"\0\0\1\0", b"icns")
-# What is refused of what Pillow decodes (images.whole); another number where that changes.
+# The version of the checks in images.completeness; change it with them.
 _WHOLE = "whole data 1"
 _PHASH = f"phash in one step, none below {FLAT_LEVELS:g} levels"
-# What JPEG 2000 takes for a pixel, and any decoder for itself and for text chunks.
+# Memory of JPEG 2000 for each pixel, and of any decoder for itself and for text chunks.
 _PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
 
 
 def decoder() -> str:
-    """What a fingerprint depends on; those by different decoders are not to be compared."""
+    """Return the versions that a fingerprint depends on; never compare across different ones."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, simplejpeg {version('simplejpeg')}"
     return f"{libraries}, {_DECODED_SIDE_PX} px, RGB rule {RGB_RULE}, {_PHASH}, {_WHOLE}"
@@ -41,7 +41,7 @@ def decoder() -> str:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """What Pillow would warn of is in the fingerprint, or of no concern to a hash."""
+    """Suppress Pillow's warnings: the fingerprint has the facts, or they do not affect a hash."""
     allow_text()
     with warnings.catch_warnings(action="ignore"):
         yield
@@ -53,12 +53,12 @@ def decode_rgb(
     formats: tuple[str, ...] | None = None,
     trusted: bool = False,
 ) -> Image.Image:
-    """The image in these bytes in 8-bit RGB, by the rules of images.rgb, as it is stored.
+    """Decode the bytes to 8-bit RGB by the rules of images.rgb, in the stored orientation.
 
-    Without `max_pixels` there is no limit: the build has held its own against every image.
-    `formats` are Pillow's names; without them every format that Pillow decodes by itself.
-    `trusted`: a build has looked at these bytes and found the image whole.
-    Raises NoImage, MemoryError.
+    `max_pixels` of None means no limit: the build has checked every image against its own.
+    `formats` are Pillow's names; None means every format that Pillow decodes by itself.
+    `trusted`: a build has found the image complete.
+    Raise NoImage, MemoryError.
     """
     try:
         with quietly(), open_image(data, max_pixels, formats) as image:
@@ -73,21 +73,21 @@ def decode_rgb(
     except (NoImage, MemoryError):
         raise
     except Exception as error:
-        # Decoders raise whatever they meet in damaged bytes: OSError, struct.error, zlib.error…
+        # Decoders raise many types on damaged bytes: OSError, struct.error, zlib.error…
         raise NoImage(f"{type(error).__name__}: {error}") from error
 
 
 def open_image(
     data: bytes, max_pixels: int | None, formats: tuple[str, ...] | None = None
 ) -> Image.Image:
-    """The image in these bytes, in whatever format Pillow knows by itself."""
-    # An icon decodes the image within it already here; any other is checked before it decodes.
+    """Open the image in these bytes, in any format that Pillow decodes by itself."""
+    # Opening an icon decodes the image within it; others are checked before they decode.
     Image.MAX_IMAGE_PIXELS = max_pixels if data[:4] in _ICONS else None
     return Image.open(io.BytesIO(data), formats=formats or _formats())
 
 
 def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
-    """Raise TooManyPixels before an image is decoded that is too large."""
+    """Raise TooManyPixels if the image is too large; call it before decoding."""
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
         raise TooManyPixels(f"{width}x{height} is more than {max_pixels} pixels")
@@ -95,17 +95,17 @@ def check_pixels(image: Image.Image, max_pixels: int | None) -> None:
 
 
 def lowest_frequencies(image: Image.Image, data: bytes) -> Frequencies:
-    """What an image's hash is made of; `data` are the bytes it was opened from.
+    """Return the frequencies that the hash uses; `data` are the bytes of the image.
 
-    Raises CutShort or NoImage where the data do not make all of it, and what its decoder raises.
+    Raise TruncatedImage or NoImage if the data are incomplete, and whatever the decoder raises.
     """
     check_scans(image, data)
     draft = image.draft("L", (_DECODED_SIDE_PX, _DECODED_SIDE_PX))
     size = image.size
     extent = draft[1][2:] if draft else size
     if image.format in JPEGS and image.mode == "L":
-        # The same pixels as by Pillow, in less time. What it has anything to say against is looked
-        # at again, and read by Pillow where it is harmless.
+        # The same pixels as by Pillow, in less time. On any warning the image is checked again,
+        # and Pillow decodes it if the warning is harmless.
         with suppress(ValueError):
             grey = simplejpeg.decode_jpeg(data, "GRAY", min_width=size[0], min_height=size[1])
             return frequencies([grey[:, :, 0]], size, extent)
@@ -114,7 +114,7 @@ def lowest_frequencies(image: Image.Image, data: bytes) -> Frequencies:
 
 
 def has_memory_for(width: int, height: int) -> bool:
-    """Whether as much could be had as the hungriest decoder takes; none of it is touched."""
+    """Return whether the memory of the largest decoder can be allocated; it is not touched."""
     try:
         np.empty(_DECODER_BYTES + _PIXEL_BYTES * width * height, np.uint8)
     except MemoryError:
@@ -124,9 +124,9 @@ def has_memory_for(width: int, height: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    """What Pillow decodes by itself; EPS it hands to Ghostscript, where a machine has that.
+    """Return the formats that Pillow decodes by itself; it passes EPS to Ghostscript.
 
-    Each is asked in turn whether the bytes are its own, so the most frequent stand first.
+    Pillow tries them in this order, so the most frequent come first.
     """
     Image.init()
     first = ("JPEG", "PNG")
@@ -134,9 +134,9 @@ def _formats() -> tuple[str, ...]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Its EXIF orientation, 1 to 8; 1 where it says none."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError):
-        return 1  # a damaged EXIF block says nothing, and harms nothing
+        return 1  # a damaged EXIF block is ignored
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

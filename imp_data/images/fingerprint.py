@@ -1,4 +1,4 @@
-"""What one pass over an image's bytes tells: is it whole, what is it, what does it look like."""
+"""Fingerprint an image in one pass over its bytes: status, format, size, sha256 and hashes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from imp_data.images.decoding import (
 )
 from imp_data.images.phash import Frequencies, phashes, upright
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageSource, TooManyBytes
-from imp_data.images.refusals import CutShort, NoImage, TooManyPixels
+from imp_data.images.refusals import NoImage, TooManyPixels, TruncatedImage
 from imp_data.manifests import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
 
-# What decoders say of data that end early.
+# Words of decoder errors on data that end early.
 _CUT_SHORT = ("truncated", "incomplete", "not enough image data")
-# Of the images that an ambiguous path may mean.
+# Candidates that the problem of an ambiguous path lists.
 _MOST_SHOWN = 10
 
 SCHEMA = pa.schema(
@@ -51,10 +51,10 @@ class Fingerprint(NamedTuple):
     """One row of a fingerprint file.
 
     `phash` is imagehash's 64-bit perceptual hash, its first bit the highest, of the image as
-    stored; `phash_upright` that of the image turned as its EXIF orientation says, where it says
-    so: a copy may have been saved either way. A flat image has neither: it is known again by its
-    bytes alone. `found_as` is the path by which the image was found where the record spells it in
-    another way; a byte that is not UTF-8 stands there as `%E9`.
+    stored; `phash_upright` that of the image turned by its EXIF orientation, if it has one: a copy
+    may have been saved either way. A flat image has neither and is recognized by its bytes alone.
+    `found_as` is the path of the image where the record spells it differently; a byte that is not
+    UTF-8 is written as `%E9`.
     """
 
     image: str
@@ -72,61 +72,61 @@ class Fingerprint(NamedTuple):
     found_as: str | None = None
 
 
-class _Seen(NamedTuple):
-    """A row but for its hashes, and what they are made of: as stored and, where turned, upright."""
+class _Unhashed(NamedTuple):
+    """A row without hashes, and the frequencies to hash: stored and, if EXIF turns it, upright."""
 
     row: Fingerprint
-    looks: tuple[Frequencies, ...] = ()
+    frequencies: tuple[Frequencies, ...] = ()
 
 
 def fingerprint(image: str, reader: ImageSource, limits: Limits) -> Fingerprint:
-    """Read and look at one image; whatever is wrong with it becomes its status."""
+    """Read and fingerprint one image; any fault of the image becomes its status."""
     return fingerprints([image], reader, limits)[0]
 
 
 def fingerprints(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
-    """`fingerprint` of each; together they take less time."""
+    """Fingerprint several images; a batch takes less time than single calls."""
     with quietly():
-        return _hashed([_seen(image, reader, limits) for image in images])
+        return _add_hashes([_read_and_decode(image, reader, limits) for image in images])
 
 
 def look(data: bytes, limits: Limits) -> Fingerprint:
-    """What an image's bytes show when decoded, without their sha256."""
+    """Fingerprint an image from its bytes, without their sha256."""
     with quietly():
-        return _hashed([_look(Fingerprint("", "ok"), data, limits)])[0]
+        return _add_hashes([_decode(Fingerprint("", "ok"), data, limits)])[0]
 
 
-def _hashed(seen: Sequence[_Seen]) -> list[Fingerprint]:
-    hashes = iter(phashes([look for one in seen for look in one.looks]))
+def _add_hashes(unhashed: Sequence[_Unhashed]) -> list[Fingerprint]:
+    hashes = iter(phashes([each for one in unhashed for each in one.frequencies]))
     rows = []
-    for row, looks in seen:
-        stored, turned, *_ = [*(next(hashes) for _ in looks), None, None]
+    for row, frequencies in unhashed:
+        stored, turned, *_ = [*(next(hashes) for _ in frequencies), None, None]
         rows.append(row._replace(phash=stored, phash_upright=turned))
     return rows
 
 
-def _seen(image: str, reader: ImageSource, limits: Limits) -> _Seen:
+def _read_and_decode(image: str, reader: ImageSource, limits: Limits) -> _Unhashed:
     try:
-        data, found_as = reader.found(image, limits.max_image_bytes)
+        data, found_as = reader.read_with_spelling(image, limits.max_image_bytes)
     except AmbiguousImage as error:
         problem = f"may be any of {', '.join(error.candidates[:_MOST_SHOWN])}"
-        return _Seen(Fingerprint(image, "ambiguous", problem=problem))
+        return _Unhashed(Fingerprint(image, "ambiguous", problem=problem))
     except FileNotFoundError:
-        return _Seen(Fingerprint(image, "missing"))
+        return _Unhashed(Fingerprint(image, "missing"))
     except TooManyBytes:
         problem = f"more than {limits.max_image_bytes} bytes"
-        return _Seen(Fingerprint(image, "too_large", problem=problem))
+        return _Unhashed(Fingerprint(image, "too_large", problem=problem))
     except DamagedMember as error:
         problem = f"in its archive: {error}"
-        return _Seen(Fingerprint(image, "undecodable", problem=problem))
+        return _Unhashed(Fingerprint(image, "undecodable", problem=problem))
     if not data:
-        return _Seen(Fingerprint(image, "empty", bytes=0, found_as=found_as))
+        return _Unhashed(Fingerprint(image, "empty", bytes=0, found_as=found_as))
     sha256 = hashlib.sha256(data).hexdigest()
     known = Fingerprint(image, "ok", len(data), sha256, found_as=found_as)
-    return _look(known, data, limits)
+    return _decode(known, data, limits)
 
 
-def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
+def _decode(known: Fingerprint, data: bytes, limits: Limits) -> _Unhashed:
     try:
         with open_image(data, limits.max_pixels) as image:
             width, height = image.size
@@ -137,27 +137,29 @@ def _look(known: Fingerprint, data: bytes, limits: Limits) -> _Seen:
             orientation = orientation_of(image)
             stored = lowest_frequencies(image, data)
             turned = (upright(stored, orientation),) if orientation > 1 else ()
-            return _Seen(known._replace(exif_orientation=orientation), (stored, *turned))
+            return _Unhashed(known._replace(exif_orientation=orientation), (stored, *turned))
     except UnidentifiedImageError:
         problem = "no image format that Pillow knows"
-        return _Seen(known._replace(status="undecodable", problem=problem))
+        return _Unhashed(known._replace(status="undecodable", problem=problem))
     except TooManyPixels as error:
-        return _Seen(known._replace(status="too_large", problem=str(error)))
-    except CutShort as error:
-        return _Seen(known._replace(status="truncated", problem=str(error)))
+        return _Unhashed(known._replace(status="too_large", problem=str(error)))
+    except TruncatedImage as error:
+        return _Unhashed(known._replace(status="truncated", problem=str(error)))
     except NoImage as error:
-        return _Seen(known._replace(status="undecodable", problem=str(error)))
+        return _Unhashed(known._replace(status="undecodable", problem=str(error)))
     except Image.DecompressionBombError:
         problem = f"holds an image of more than {limits.max_pixels} pixels"
-        return _Seen(known._replace(status="too_large", problem=problem))
+        return _Unhashed(known._replace(status="too_large", problem=problem))
     except MemoryError:
         if not has_memory_for(known.width or 0, known.height or 0):
             raise  # with more memory the image may be fine
         problem = "asks for more memory than an image of its size can need"
-        return _Seen(known._replace(status="undecodable", problem=problem))
+        return _Unhashed(known._replace(status="undecodable", problem=problem))
     except Exception as error:
-        # Decoders raise whatever they meet in damaged bytes: OSError, SyntaxError, struct.error,
-        # ValueError, zlib.error… Every one of them is a fact about this image, not a fault here.
+        # Decoders raise many types on damaged bytes: OSError, SyntaxError, struct.error,
+        # ValueError, zlib.error… Each is a property of the image and not an error of this program.
         problem = f"{type(error).__name__}: {error}"
         cut = any(words in problem.lower() for words in _CUT_SHORT)
-        return _Seen(known._replace(status="truncated" if cut else "undecodable", problem=problem))
+        return _Unhashed(
+            known._replace(status="truncated" if cut else "undecodable", problem=problem)
+        )

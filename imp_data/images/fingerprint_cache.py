@@ -1,4 +1,4 @@
-"""Fingerprint files: the images a draw asks for, each looked at once, written as they come."""
+"""Fingerprints of requested images, taken from earlier files or computed; fingerprint files."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,17 +23,17 @@ from imp_data.parallel import Died, map_ordered
 from imp_data.parallel.progress import Progress, progress
 from imp_data.redaction import redacted
 from imp_data.storage.checked_file import check_sealed
+from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import parquet_file, parquet_writer
 
 _BATCH_IMAGES = 32
-_ROW_GROUP = 1 << 15
 
 Names = npt.NDArray[np.uint64]
-Look = Callable[[Sequence[str]], list[Fingerprint]]
+ComputeFingerprints = Callable[[Sequence[str]], list[Fingerprint]]
 
 
 def hash_image_paths(images: Sequence[str | None]) -> Names:
-    """xxh3 of each image's path, by which it is known where paths would take too much memory.
+    """Return the xxh3 of each image path: a key that takes less memory than the path.
 
     0 stands for text without an image.
     """
@@ -42,9 +42,9 @@ def hash_image_paths(images: Sequence[str | None]) -> Names:
 
 
 class EarlierFingerprints:
-    """Fingerprints of earlier runs, found by image at 16 bytes each, read when asked for.
+    """Index the fingerprints of earlier runs by image, 16 bytes each; read rows on demand.
 
-    A file that is gone or damaged is passed over: its images are looked at again.
+    A missing or damaged file is skipped: its images are fingerprinted again.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -54,8 +54,8 @@ class EarlierFingerprints:
             try:
                 fresh = _names_of_groups(path)
             except UserError as error:
-                told = f"{error.where}: {error.problem}; its images are looked at again"
-                print(redacted(told), file=sys.stderr)
+                message = f"{error.where}: {error.problem}; its images are fingerprinted again"
+                print(redacted(message), file=sys.stderr)
                 continue
             names += fresh
             self._groups += [(path, n) for n in range(len(fresh))]
@@ -65,14 +65,14 @@ class EarlierFingerprints:
         self._bounds = np.cumsum([len(some) for some in names])
 
     def places(self, names: Names) -> npt.NDArray[np.int64]:
-        """The row of each image in the file; -1 where it is not there."""
+        """Return the row of each image; -1 if it is unknown."""
         if not len(self._names):
             return np.full(len(names), -1)
-        at = np.searchsorted(self._names, names).clip(max=len(self._names) - 1)
-        return np.where(self._names[at] == names, self._order[at], -1)
+        places = find_sorted(self._names, names)
+        return np.where(places < 0, -1, self._order[places])
 
     def take(self, rows: npt.NDArray[np.int64]) -> pa.Table:
-        """These rows of the file, in this order."""
+        """Return these rows, in this order."""
         group = np.searchsorted(self._bounds, rows, side="right") - 1
         groups = np.unique(group)
         table = pa.concat_tables(_group(*self._groups[n]) for n in groups.tolist())
@@ -82,7 +82,7 @@ class EarlierFingerprints:
 
 
 def _names_of_groups(path: Path) -> list[Names]:
-    check_sealed(path)  # what is damaged is to be known before any row of it is taken
+    check_sealed(path)  # find damage before any row is used
     with parquet_file(path) as file:
         check_decoder(path, file.schema_arrow)
         groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))
@@ -91,74 +91,74 @@ def _names_of_groups(path: Path) -> list[Names]:
 
 def _group(path: Path, number: int) -> pa.Table:
     with parquet_file(path) as file:
-        return file.read_row_group(number).replace_schema_metadata(None)
+        # A finished file also holds decisions, which other rules may make otherwise.
+        return file.read_row_group(number, columns=SCHEMA.names).replace_schema_metadata(None)
 
 
 class FingerprintCache:
-    """Gives fingerprints of images, in the order asked, and writes them to a file.
+    """Return fingerprints of images: from earlier runs where they are known, else computed.
 
-    An image is to be asked for once. What an earlier run knows is not looked at again.
+    Each image is requested once; `statuses` counts the images by status.
     """
 
     def __init__(
         self,
         reader: ImageReader,
         limits: Limits,
-        out: pq.ParquetWriter,
-        told: Progress,
-        journal: Checkpoint,
+        bar: Progress,
+        checkpoint: Checkpoint,
         earlier: Sequence[Path] = (),
     ) -> None:
-        self._shelf, self._limits = reader, limits
-        self._out, self._told, self._journal = out, told, journal
-        self._earlier = EarlierFingerprints([*earlier, *journal.files])
+        self._reader, self._limits = reader, limits
+        self._bar, self._checkpoint = bar, checkpoint
+        self._earlier = EarlierFingerprints([*earlier, *checkpoint.files])
         self.statuses: dict[str, int] = {}
 
     def __call__(self, images: Sequence[str]) -> pa.Table:
-        """One row an image."""
+        """Return a table of one row for each image, in their order."""
         known = self._earlier.places(hash_image_paths(images))
-        made = self._made([image for image, row in zip(images, known, strict=True) if row < 0])
+        table = self._compute([image for image, row in zip(images, known, strict=True) if row < 0])
         if (known >= 0).any():
             order = np.empty(len(images), np.int64)
-            order[known < 0] = np.arange(made.num_rows)
-            order[known >= 0] = np.arange(made.num_rows, len(images))
-            both = [made, self._earlier.take(known[known >= 0])]
-            made = pa.concat_tables(both).take(pa.array(order))
-        # In one piece, or the file's bytes would tell in how many pieces its rows were made.
-        made = made.combine_chunks()
-        if made.num_rows:
-            self._out.write_table(made.cast(self._out.schema), _ROW_GROUP)
-        for counted in pc.value_counts(made.column("status").combine_chunks()).to_pylist():
+            order[known < 0] = np.arange(table.num_rows)
+            order[known >= 0] = np.arange(table.num_rows, len(images))
+            both = [table, self._earlier.take(known[known >= 0])]
+            table = pa.concat_tables(both).take(pa.array(order))
+        # One chunk, or the bytes of the file would depend on the number of chunks.
+        table = table.combine_chunks()
+        for counted in pc.value_counts(table.column("status").combine_chunks()).to_pylist():
             status = counted["values"]
             self.statuses[status] = self.statuses.get(status, 0) + counted["counts"]
-        return made
+        return table
 
-    def _made(self, images: Sequence[str]) -> pa.Table:
+    def _compute(self, images: Sequence[str]) -> pa.Table:
         tables = [fingerprint_table([])]
-        for rows in _looked_at(images, self._shelf, self._limits):
+        for rows in _compute_batches(images, self._reader, self._limits):
             tables.append(fingerprint_table(rows))
-            self._journal.add(tables[-1])
-            self._told.add(len(rows))
+            self._checkpoint.add(tables[-1])
+            self._bar.add(len(rows))
         return pa.concat_tables(tables)
 
 
-def _looked_at(
+def _compute_batches(
     images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> Iterator[list[Fingerprint]]:
-    """Fingerprints, some at a time. Whatever an image does to its decoder, it does to itself."""
-    look = partial(_fingerprints, reader=reader, limits=limits)
+    """Yield fingerprints in batches. An image that crashes its decoder fails alone."""
+    compute = partial(_fingerprints, reader=reader, limits=limits)
     pieces = (images[n : n + _BATCH_IMAGES] for n in range(0, len(images), _BATCH_IMAGES))
     seconds = limits.max_decode_seconds
-    alone = partial(_one_by_one, look, seconds)
-    return map_ordered(look, pieces, on_crash=alone, seconds=seconds)
+    alone = partial(_one_by_one, compute, seconds)
+    return map_ordered(compute, pieces, on_crash=alone, seconds=seconds)
 
 
 def _fingerprints(images: Sequence[str], reader: ImageReader, limits: Limits) -> list[Fingerprint]:
-    return fingerprints(images, reader.gathered(images, limits.max_image_bytes), limits)
+    return fingerprints(images, reader.prefetch(images, limits.max_image_bytes), limits)
 
 
-def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> list[Fingerprint]:
-    """A batch that crashes its process, image by image: one of them is the cause."""
+def _one_by_one(
+    compute: ComputeFingerprints, seconds: int, images: Sequence[str], _: Died
+) -> list[Fingerprint]:
+    """Process a batch that crashed its process image by image: one image is the cause."""
 
     def crashed(one: Sequence[str], how: Died) -> list[Fingerprint]:
         endless = f"keeps its decoder busy for more than {seconds} s"
@@ -166,51 +166,51 @@ def _one_by_one(look: Look, seconds: int, images: Sequence[str], _: Died) -> lis
         return [Fingerprint(one[0], "undecodable", problem=problem)]
 
     alone = ([image] for image in images)
-    looked = map_ordered(look, alone, on_crash=crashed, seconds=seconds)
-    return [row for rows in looked for row in rows]
+    computed = map_ordered(compute, alone, on_crash=crashed, seconds=seconds)
+    return [row for rows in computed for row in rows]
 
 
 def fingerprints_of(
     label: str, images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
-    """Fingerprints of a known list of images."""
+    """Fingerprint a list of images."""
     rows: list[Fingerprint] = []
-    with progress(label, "images", len(images)) as told:
-        for some in _looked_at(images, reader, limits):
+    with progress(label, "images", len(images)) as bar:
+        for some in _compute_batches(images, reader, limits):
             rows += some
-            told.add(len(some))
+            bar.add(len(some))
     return rows
 
 
 @contextmanager
 def fingerprint_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[pq.ParquetWriter]:
-    """A fingerprint file; the decoder that made the hashes stands in its metadata."""
+    """Open a fingerprint file for writing; its metadata name the decoder of the hashes."""
     with parquet_writer(path, schema.with_metadata({"decoder": decoder()})) as writer:
         yield writer
 
 
 def write_fingerprints(path: Path, rows: Sequence[Fingerprint]) -> None:
-    """A fingerprint file of these rows."""
+    """Write a fingerprint file."""
     with fingerprint_writer(path) as writer:
         writer.write_table(fingerprint_table(rows).cast(writer.schema))
 
 
 def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
-    """Fingerprints as a table, row by row."""
+    """Return fingerprints as a table, one row each."""
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
-    """{image: fingerprint} of a file made by this machine's decoder."""
+    """Read {image: fingerprint} from a file that this machine's decoder made."""
     file = parquet_file(path)
     check_decoder(path, file.schema_arrow)
     return {row["image"]: Fingerprint(**row) for row in file.read().to_pylist()}
 
 
 def check_decoder(path: Path, schema: pa.Schema) -> None:
-    """Hashes made by other library versions may differ in a bit, so they are never compared."""
+    """Raise UserError if other library versions made the hashes: a bit may differ."""
     made_by = (schema.metadata or {}).get(b"decoder", b"an unknown decoder").decode()
     if made_by != decoder():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Exact search for images that look alike: Hamming distance of 64-bit hashes."""
+"""Exact nearest-neighbour search by the Hamming distance of 64-bit hashes."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -14,20 +14,20 @@ Places = npt.NDArray[np.int64]
 _BLOCK_PAIRS = 1 << 15
 _BANDS = 4
 BAND_BITS = 16
-# Further than this an index of 28,408 hashes takes hundreds of MiB; all pairs are compared then.
+# Beyond this an index of 28,408 hashes takes hundreds of MiB, so all pairs are compared.
 _MOST_INDEXED_BITS = 11
 _NONE_NEAR = 255
 
 
 class Nearest(NamedTuple):
-    """For each query the nearest reference: its distance in bits, and its place."""
+    """The nearest reference to each query: its distance in bits, and its place."""
 
     distance_bits: npt.NDArray[np.uint8]
     place: Places
 
 
 class Band(NamedTuple):
-    """References by the keys near their own: those of key k are `places[bounds[k]:bounds[k+1]]`."""
+    """References by the keys near their own: key k has `places[bounds[k]:bounds[k+1]]`."""
 
     number: int
     places: npt.NDArray[np.unsignedinteger[Any]]
@@ -35,7 +35,7 @@ class Band(NamedTuple):
 
 
 class Index(NamedTuple):
-    """References made ready for `nearest_within`: 25 MiB for 28,408 of them at 10 bits."""
+    """References indexed for `nearest_within`: 25 MiB for 28,408 of them at 10 bits."""
 
     references: Hashes
     max_bits: int
@@ -43,7 +43,7 @@ class Index(NamedTuple):
 
 
 def nearest(queries: Hashes, references: Hashes) -> Nearest:
-    """The nearest of `references` to each of `queries`; of equally near ones the first.
+    """Return the nearest reference to each query; the first of equally near ones.
 
     Every pair is compared, so recall is 1 by construction. Without references the distance is 255.
     """
@@ -61,12 +61,12 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
 
 
 def nothing_near(count: int) -> Nearest:
-    """What so many queries find without references."""
+    """Return the result of `count` queries without references."""
     return Nearest(np.full(count, _NONE_NEAR, np.uint8), np.zeros(count, np.int64))
 
 
 def index(references: Hashes, max_bits: int) -> Index:
-    """References laid out so that those within `max_bits` of a query are found without the rest."""
+    """Index references so that a query reads only those that may be within `max_bits`."""
     if max_bits > _MOST_INDEXED_BITS:
         return Index(references, max_bits, ())
     bands = [_band(references, n, radius) for n, radius in band_radii(max_bits)]
@@ -74,7 +74,7 @@ def index(references: Hashes, max_bits: int) -> Index:
 
 
 def _band(references: Hashes, number: int, radius: int) -> Band:
-    """Filled mask by mask: all keys at once, sorted, would take ten times the memory."""
+    """Fill the band mask by mask: sorting all keys at once would take ten times the memory."""
     keys = band_keys(references, number)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
@@ -93,13 +93,13 @@ def _band(references: Hashes, number: int, radius: int) -> Band:
 
 
 def nearest_within(queries: Hashes, index: Index) -> Nearest:
-    """As `nearest`, but only references within the index's distance count; 255 where none is."""
+    """Return the nearest reference within the index's distance; 255 where none is."""
     if index.max_bits > _MOST_INDEXED_BITS:
         found = nearest(queries, index.references)
         far = found.distance_bits > index.max_bits
         found.distance_bits[far], found.place[far] = _NONE_NEAR, 0
         return found
-    # Distance above place in one number: the least is the nearest, and of these the first.
+    # Distance above place in one number: the minimum is the nearest, then the first.
     best = np.full(len(queries), _NONE_NEAR << 32, np.int64)
     for band in index.bands:
         keys = band_keys(queries, band.number)
@@ -114,7 +114,7 @@ def nearest_within(queries: Hashes, index: Index) -> Nearest:
 
 
 def band_radii(max_bits: int) -> list[tuple[int, int]]:
-    """(band, radius): hashes within `max_bits` are within the radius in at least one of the bands.
+    """Return (band, radius): hashes within `max_bits` are within the radius in at least one band.
 
     A hash is four bands of 16 bits. Two that are further apart than its radius in every band
     differ by sum(radius + 1) = max_bits + 1 bits or more. A band of radius -1 is not needed.
@@ -124,24 +124,24 @@ def band_radii(max_bits: int) -> list[tuple[int, int]]:
 
 
 def masks(radius: int) -> npt.NDArray[np.uint16]:
-    """All numbers of 16 bits of which no more than `radius` are set, 0 first."""
+    """Return all 16-bit numbers with at most `radius` set bits, 0 first."""
     chosen = (c for n in range(radius + 1) for c in combinations(range(BAND_BITS), n))
     return np.array([sum(1 << bit for bit in bits) for bits in chosen], np.uint16)
 
 
 def band_keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:
-    """The 16 bits of each hash that are its key in that band."""
+    """Return the 16 bits of each hash that are its key in the band."""
     return (hashes >> np.uint64(BAND_BITS * band)).astype(np.uint16)
 
 
 def key_bounds(keys: npt.NDArray[np.uint16]) -> Places:
-    """Where in the sorted keys each key begins, and at last where all end: 65,537 places."""
+    """Return the first place of each key in the sorted keys, then their end: 65,537 places."""
     counts = np.bincount(keys, minlength=1 << BAND_BITS)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
 def runs(first: Places, count: Places) -> Iterator[tuple[Places, Places]]:
-    """(row, entry) for each row's run of entries, as many rows at a time as fit in a block."""
+    """Yield (row, entry) for each row's run of entries, as many rows at once as fit a block."""
     ends = np.cumsum(count)
     begin = 0
     while begin < len(count):

@@ -1,4 +1,4 @@
-"""Whether a JPEG's compressed data fit its header: libjpeg fills up with grey what is missing."""
+"""Check that a JPEG's data fill its header's size: libjpeg fills missing pixels with grey."""
 
 import io
 import re
@@ -6,15 +6,15 @@ import re
 import simplejpeg
 from PIL import Image
 
-from imp_data.images.refusals import CutShort, NoImage
+from imp_data.images.refusals import NoImage, TruncatedImage
 
 _SIDE_PX = 60
-# libjpeg's words of data that end early; of bytes after the last scan, which concern nobody; and
-# how its other warnings begin. What begins otherwise is no word about the data.
+# libjpeg's warning on data that end early; on bytes after the last scan, which are harmless; and
+# the beginnings of its other warnings. Any other text is no warning about the data.
 _ENDS_EARLY = "premature end"
 _AFTER_ALL = "before marker 0xd9"
 _WARNINGS = ("corrupt jpeg data", "inconsistent progression", "invalid sos parameters")
-# Encoders make 10 scans, programs that search for the best division 64.
+# Encoders write 10 scans; programs that optimize the division write 64.
 _MOST_SCANS = 500
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -22,30 +22,30 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SAYS_NOTHING = frozenset({*range(0xE0, 0xF0), 0xFE})
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
-# Data of a scan, if there is room for them.
+# Additional data for a scan that is not full.
 _MORE = bytes(range(1, 255)) * 4
 
 
 def check_scans(image: Image.Image, data: bytes) -> None:
-    """Raise NoImage where a JPEG asks for more passes over its pixels than any image needs."""
+    """Raise NoImage if a JPEG has more scans than any image needs."""
     if image.info.get("progressive") and data.count(b"\xff\xda") > _MOST_SCANS:
         raise NoImage(f"has more than {_MOST_SCANS} scans")
 
 
 def check_jpeg(data: bytes) -> None:
-    """Raise CutShort or NoImage if a JPEG's compressed data are too few or damaged."""
-    said = _said(_essence(data))
-    if _ENDS_EARLY in said.lower():
-        raise CutShort("its data end before its last pixel")
-    if said.lower().startswith(_WARNINGS):
-        if not said.endswith(_AFTER_ALL):
-            raise NoImage(f"its compressed data are damaged ({said})")
-    elif said and _has_room(data):  # of a kind that TurboJPEG does not decode
-        raise CutShort("its data end before its last pixel")
+    """Raise TruncatedImage or NoImage if a JPEG's compressed data end early or are damaged."""
+    warning = _first_warning(_strip_metadata(data))
+    if _ENDS_EARLY in warning.lower():
+        raise TruncatedImage("its data end before its last pixel")
+    if warning.lower().startswith(_WARNINGS):
+        if not warning.endswith(_AFTER_ALL):
+            raise NoImage(f"its compressed data are damaged ({warning})")
+    elif warning and _accepts_more_data(data):  # of a kind that TurboJPEG does not decode
+        raise TruncatedImage("its data end before its last pixel")
 
 
-def _said(jpeg: bytes) -> str:
-    """The first that libjpeg has to say against these bytes."""
+def _first_warning(jpeg: bytes) -> str:
+    """Return libjpeg's first warning or error on these bytes; empty if it has none."""
     try:
         simplejpeg.decode_jpeg(jpeg, "GRAY", min_width=_SIDE_PX, min_height=_SIDE_PX)
     except ValueError as error:
@@ -53,23 +53,23 @@ def _said(jpeg: bytes) -> str:
     return ""
 
 
-def _has_room(data: bytes) -> bool:
-    """Whether more data after those of each scan would still become pixels."""
-    looks = []
+def _accepts_more_data(data: bytes) -> bool:
+    """Return whether additional data after each scan change the pixels: the scan is not full."""
+    decoded = []
     for more in (b"", _MORE):
         try:
-            with Image.open(io.BytesIO(_essence(data, more)), formats=["JPEG"]) as image:
+            with Image.open(io.BytesIO(_strip_metadata(data, more)), formats=["JPEG"]) as image:
                 image.draft("L", (_SIDE_PX, _SIDE_PX))
-                looks.append(image.tobytes())
+                decoded.append(image.tobytes())
         except Exception:
-            return False  # Pillow will say so of the image itself
-    return looks[0] != looks[1]
+            return False  # Pillow raises the same error on the image itself
+    return decoded[0] != decoded[1]
 
 
-def _essence(data: bytes, after_scans: bytes = b"") -> bytes:
-    """A JPEG without what libjpeg may warn of besides its compressed data.
+def _strip_metadata(data: bytes, after_scans: bytes = b"") -> bytes:
+    """Return a JPEG without the parts that libjpeg may warn of besides its compressed data.
 
-    Its first warning is the only one that is told, so no other may come before.
+    libjpeg reports only its first warning, so no other may precede it.
     """
     kept, place, progressive = [data[:2]], 2, False
     while found := _MARKER.search(data, place):

@@ -1,4 +1,4 @@
-"""Every image in a folder, in archives within it too: known by content, not by name alone."""
+"""List every image in a folder and in its archives, detected by content as well as by name."""
 
 import bz2
 import gzip
@@ -14,23 +14,23 @@ from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, member_head, member_names
-from imp_data.images.path_spellings import ENDINGS, shown
+from imp_data.images.path_spellings import ENDINGS, escape_name
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Folder
 from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
 from imp_data.storage.folders import files_below, is_sidecar
 
 _ARCHIVES = ("zip", "tar")
-_PACKED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-_CLOSED = ("7z", "rar")
-# What Pillow's own tests of first bytes are given (PIL.Image.open).
+_COMPRESSED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_UNSUPPORTED_ARCHIVES = ("7z", "rar")
+# Pillow passes this many first bytes to its format tests (PIL.Image.open).
 _PREFIX_BYTES = 16
-# Formats that Pillow names but does not decode by itself.
+# Formats that Pillow lists but does not decode by itself.
 _NOT_DECODED = frozenset({"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"})
 
 
-class Album(NamedTuple):
-    """Images that one reader reads, by the names it has for them; `stem` stands before each."""
+class ImageGroup(NamedTuple):
+    """Images of one reader, by their names in it; `stem` is the prefix of the full name."""
 
     stem: str
     names: list[str]
@@ -38,54 +38,54 @@ class Album(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a path holds: images, other files by kind, what could not be looked into and why."""
+    """The content of a path: images, other files by kind, unreadable files with the reason."""
 
-    albums: list[Album]
+    groups: list[ImageGroup]
     others: Counter[str]
     unread: dict[str, str]
 
 
-def listing(path: Path, stem: str) -> Listing:
-    """The images in a folder, in a zip or plain tar, or the one image that the file is.
+def list_images(path: Path, stem: str) -> Listing:
+    """List the images in a folder, zip or plain tar; a file may be one image itself.
 
-    Raises UserError where there is none.
+    Raise UserError if there is none.
     """
     found = Listing([], Counter(), {})
     if path.is_dir():
-        _folder(path, stem, found)
+        _list_folder(path, stem, found)
     elif path.is_file():
-        _file(path.parent, path.name, stem.rpartition("/")[0], found)
+        _list_file(path.parent, path.name, stem.rpartition("/")[0], found)
     else:
         raise UserError(path, "is no folder or file", "name a folder, zip or plain tar of images")
-    if not any(album.names for album in found.albums):
-        raise UserError(path, _emptiness(found), "name a folder, zip or plain tar of images")
+    if not any(group.names for group in found.groups):
+        raise UserError(path, _describe_empty(found), "name a folder, zip or plain tar of images")
     return found
 
 
-def _emptiness(found: Listing) -> str:
+def _describe_empty(found: Listing) -> str:
     others = ", ".join(f"{count:,} {kind}" for kind, count in found.others.most_common(5))
-    unread = "".join(f"; {shown(name)} {why}" for name, why in [*found.unread.items()][:5])
+    unread = "".join(f"; {escape_name(name)} {why}" for name, why in [*found.unread.items()][:5])
     return f"holds no image (of other files: {others or 'none'}){unread}"
 
 
-def _folder(path: Path, stem: str, found: Listing) -> None:
+def _list_folder(path: Path, stem: str, found: Listing) -> None:
     def unreadable(error: OSError) -> None:
         found.unread[str(error.filename)] = f"cannot be read ({error.strerror})"
 
     for name, _ in files_below(path, unreadable):
         if not is_sidecar(name):
-            _file(path, name, stem, found)
+            _list_file(path, name, stem, found)
 
 
-def _file(folder: Path, name: str, stem: str, found: Listing) -> None:
+def _list_file(folder: Path, name: str, stem: str, found: Listing) -> None:
     path = folder / name
     try:
         kind = _kind(name, _head(path))
         if kind == "image":
             _add(found, stem, name, ImageReader(folder, folder, ()))
         elif kind in _ARCHIVES or path.suffix.lower() in (".zip", ".tar"):
-            _archive(path, f"{stem}/{os.path.dirname(name)}".strip("/"), found)
-        elif kind in _CLOSED or _holds_tar(path, kind):
+            _list_archive(path, f"{stem}/{os.path.dirname(name)}".strip("/"), found)
+        elif kind in _UNSUPPORTED_ARCHIVES or _holds_tar(path, kind):
             found.unread[str(path)] = f"is {described(kind)}: unpack it, or make a zip of it"
         else:
             found.others[described(kind)] += 1
@@ -95,9 +95,9 @@ def _file(folder: Path, name: str, stem: str, found: Listing) -> None:
         found.unread[error.where] = error.problem
 
 
-def _archive(path: Path, stem: str, found: Listing) -> None:
+def _list_archive(path: Path, stem: str, found: Listing) -> None:
     state = path.stat().st_mtime_ns
-    # Past the model's own checks: these are for manifests, and any name may stand here.
+    # Skip the model's checks: they are for manifests, and an archive may have any name.
     root = Folder.model_construct(path=path.name, file=path.name, inside="")
     reader = ImageReader(path.parent / ".none", path.parent, (("", root),))
     for name in sorted(name for name, _ in member_names(path, state)):
@@ -107,19 +107,21 @@ def _archive(path: Path, stem: str, found: Listing) -> None:
             head = b"" if _named_image(name) else member_head(path, state, name)
             kind = _kind(name, head)
         except DamagedMember:
-            kind = "image"  # perhaps: its status will tell
+            kind = "image"  # possibly; its status decides
         if kind == "image":
             _add(found, stem, f"{path.name}/{name}", reader)
-        elif kind in (*_ARCHIVES, *_CLOSED):
-            found.unread[f"{path}, member {shown(name)}"] = f"is {described(kind)} in an archive"
+        elif kind in (*_ARCHIVES, *_UNSUPPORTED_ARCHIVES):
+            found.unread[f"{path}, member {escape_name(name)}"] = (
+                f"is {described(kind)} in an archive"
+            )
         else:
             found.others[described(kind)] += 1
 
 
 def _add(found: Listing, stem: str, name: str, reader: ImageReader) -> None:
-    last = found.albums[-1] if found.albums else None
+    last = found.groups[-1] if found.groups else None
     if last is None or (last.stem, last.reader) != (stem, reader):
-        found.albums.append(Album(stem, [name], reader))
+        found.groups.append(ImageGroup(stem, [name], reader))
     else:
         last.names.append(name)
 
@@ -129,15 +131,15 @@ def _named_image(name: str) -> bool:
 
 
 def _kind(name: str, head: bytes) -> str | None:
-    """`image`, or what else the first bytes show; a file named as an image is meant as one."""
+    """Return `image`, or the kind that the first bytes show; an image ending is enough."""
     kind = file_kind(head)
-    if kind in IMAGE_KINDS or _named_image(name) or (kind is None and _by_pillow(head)):
+    if kind in IMAGE_KINDS or _named_image(name) or (kind is None and _is_known_to_pillow(head)):
         return "image"
     return kind
 
 
-def _by_pillow(head: bytes) -> bool:
-    """Whether a format that Pillow knows by its first bytes begins so."""
+def _is_known_to_pillow(head: bytes) -> bool:
+    """Return whether the first bytes are those of a format that Pillow decodes."""
     Image.init()
     prefix = head[:_PREFIX_BYTES]
     kinds = Image.OPEN.keys() - _NOT_DECODED
@@ -154,21 +156,21 @@ def _head(path: Path) -> bytes:
 
 
 def _holds_tar(path: Path, kind: str | None) -> bool:
-    """Whether a compressed file is a tar within."""
-    if kind not in _PACKED:
+    """Return whether a compressed file contains a tar."""
+    if kind not in _COMPRESSED:
         return ".tar." in path.name.lower() and kind is not None
     try:
-        with _PACKED[kind](path, "rb") as file:
+        with _COMPRESSED[kind](path, "rb") as file:
             return file_kind(file.read(HEAD_BYTES)) == "tar"
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
         return path.name.lower().endswith((".tgz", ".tbz2", ".txz")) or ".tar." in path.name
 
 
-def stems(paths: list[Path]) -> Iterator[str]:
-    """What to call each path: its name, with as many folders before it as keep all apart."""
+def unique_stems(paths: list[Path]) -> Iterator[str]:
+    """Yield a unique name for each path: its own, with as many parent folders as needed."""
     whole = [Path(os.path.abspath(path)).parts[1:] or ("root",) for path in paths]
     for parts in whole:
-        alike = [other for other in whole if other != parts]
+        others = [other for other in whole if other != parts]
         counts = range(1, len(parts) + 1)
-        apart = (n for n in counts if all(other[-n:] != parts[-n:] for other in alike))
-        yield "/".join(parts[-next(apart, len(parts)) :])
+        unique = (n for n in counts if all(other[-n:] != parts[-n:] for other in others))
+        yield "/".join(parts[-next(unique, len(parts)) :])

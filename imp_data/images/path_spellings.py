@@ -1,8 +1,8 @@
-"""Spellings of one name: how an image's path may differ between a record and a folder or archive.
+"""Match spellings of one name: an image's path may differ between a record and its archive.
 
 Names are compared in three steps, the strictest first: the same characters (in NFC, percent escapes
-resolved, whatever the encoding of the archive); the same but for case; the same but for the ending
-of an image, since OCR-VQA's records say `.jpg` of what is published as `.gif` or `.png`.
+resolved, in any encoding of the archive); the same except for case; the same except for the image
+ending, since OCR-VQA's records have `.jpg` for files that are published as `.gif` or `.png`.
 """
 
 import os
@@ -23,19 +23,19 @@ ENDINGS = frozenset(
         *("avif", "heic", "heif", "jp2", "j2k", "ico", "ppm", "pgm", "tga"),
     }
 )
-# What archives and old disks are written in where it is not UTF-8; of those with one byte a
-# character none can be told from another, so only bytes of unknown encoding are read by them.
+# Encodings of archives and old disks besides UTF-8. One single-byte encoding cannot be told from
+# another, so they apply only to bytes of unknown encoding.
 _MULTIBYTE = ("gb18030", "big5", "shift_jis", "euc_kr")
 _SINGLE_BYTE = ("cp1252", "latin-1", "cp437")
-# How names are misread: by zip tools that take all of them for cp437, and by editors.
+# Encodings by which names are misread: zip tools assume cp437, editors the others.
 _MISREAD_AS = ("cp437", "cp1252", "latin-1")
 
-# A name, and its bytes where its encoding is not known.
-Named = tuple[str, bytes | None]
+# A name, and its bytes if its encoding is not known.
+EncodedName = tuple[str, bytes | None]
 
 
-def on_disk(name: str) -> Named:
-    """A file's or tar member's name; bytes that are not UTF-8 are surrogates in it."""
+def name_on_disk(name: str) -> EncodedName:
+    """Return the name of a file or tar member, with its bytes if they are not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -43,8 +43,8 @@ def on_disk(name: str) -> Named:
     return name, None
 
 
-def shown(name: str) -> str:
-    """The name as Arrow and JSON hold it: a byte that is not UTF-8 as `%E9`."""
+def escape_name(name: str) -> str:
+    """Return the name for Arrow and JSON: a byte that is not UTF-8 becomes `%E9`."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -52,9 +52,9 @@ def shown(name: str) -> str:
     return name
 
 
-def noted(asked: str, found: str | None) -> str | None:
-    """The spelling to note of an image that was found by it: none where it is shown as asked."""
-    return None if found is None or shown(found) == asked else shown(found)
+def respelling_to_report(requested: str, found: str | None) -> str | None:
+    """Return the spelling to report for a found image; None if it equals the requested path."""
+    return None if found is None or escape_name(found) == requested else escape_name(found)
 
 
 def _escaped(character: str) -> str:
@@ -62,21 +62,23 @@ def _escaped(character: str) -> str:
     return f"%{ord(character) - 0xDC00:02X}" if escapes else character
 
 
-def readings(name: str, raw: bytes | None = None) -> set[str]:
-    """What a name in a folder or archive may stand for; `raw` are its bytes if it does not say how
-    they are encoded."""
-    found = meanings(name)
+def disk_name_readings(name: str, raw: bytes | None = None) -> set[str]:
+    """Return the possible readings of a name in a folder or archive.
+
+    `raw` are its bytes if their encoding is not declared.
+    """
+    found = record_name_readings(name)
     if raw is not None:
-        found |= _decoded(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
+        found |= _decode(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
     if not name.isascii():
-        found |= {reading for text in [*found] for reading in _undone(text, _MULTIBYTE)}
+        found |= {reading for text in [*found] for reading in _reverse_misreading(text, _MULTIBYTE)}
     return found
 
 
-def meanings(name: str) -> set[str]:
-    """What a record's name may stand for: itself, with escapes resolved, with UTF-8 read as such.
+def record_name_readings(name: str) -> set[str]:
+    """Return the possible readings of a record's name: itself, unescaped, decoded as UTF-8.
 
-    These are fewer than `readings`, or any two names would have some in common.
+    These are fewer than `disk_name_readings`, or any two names would have some in common.
     """
     found = {name}
     if name.isascii() and "%" not in name:
@@ -84,27 +86,27 @@ def meanings(name: str) -> set[str]:
     if "%" in name:
         found.add(unquote(name, errors="surrogateescape"))
     for text in [*found]:
-        raw = on_disk(text)[1]
+        raw = name_on_disk(text)[1]
         if raw is not None:
-            found |= _decoded(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
-        found |= _undone(text, ())
+            found |= _decode(raw, (*_MULTIBYTE, *_SINGLE_BYTE))
+        found |= _reverse_misreading(text, ())
     return found
 
 
-def _undone(text: str, encodings: Iterable[str]) -> set[str]:
-    """The text as it was before it was misread, by every way that it can have been."""
+def _reverse_misreading(text: str, encodings: Iterable[str]) -> set[str]:
+    """Return the texts that the misread text may have been, by every known misreading."""
     found: set[str] = set()
     for encoding in _MISREAD_AS:
         try:
             misread = text.encode(encoding)
         except UnicodeEncodeError:
             continue
-        found |= _decoded(misread, encodings)
+        found |= _decode(misread, encodings)
     return found
 
 
-def _decoded(raw: bytes, encodings: Iterable[str]) -> set[str]:
-    """By UTF-8, which is nothing by chance; else by every encoding that fits."""
+def _decode(raw: bytes, encodings: Iterable[str]) -> set[str]:
+    """Decode by UTF-8, which never fits by chance; else by every encoding that fits."""
     found: set[str] = set()
     for encoding in ("utf-8", *encodings):
         try:
@@ -116,36 +118,36 @@ def _decoded(raw: bytes, encodings: Iterable[str]) -> set[str]:
     return found
 
 
-def _strict(name: str) -> str:
+def _fold_encoding(name: str) -> str:
     steps = normal_path(name).lstrip("/").split("/")
     return unicodedata.normalize("NFC", "/".join(step.strip(BLANK) for step in steps))
 
 
-def _caseless(name: str) -> str:
-    return unicodedata.normalize("NFC", _strict(name).casefold())
+def _fold_case(name: str) -> str:
+    return unicodedata.normalize("NFC", _fold_encoding(name).casefold())
 
 
-def _loose(name: str) -> str:
-    stem, dot, ending = _caseless(name).rpartition(".")
+def _fold_ending(name: str) -> str:
+    stem, dot, ending = _fold_case(name).rpartition(".")
     return stem if stem and ending in ENDINGS else f"{stem}{dot}{ending}"
 
 
-def closeness(asked: str, found: Named) -> int:
-    """How far apart two spellings of one name are: 0 in encoding, 1 in case, 2 in the ending."""
-    ours, theirs = meanings(asked), readings(*found)
-    for step, fold in enumerate((_strict, _caseless)):
-        if not {*map(fold, ours)}.isdisjoint(map(fold, theirs)):
+def spelling_distance(requested: str, found: EncodedName) -> int:
+    """Return how two spellings of one name differ: 0 in encoding, 1 in case, 2 in the ending."""
+    requested_readings, found_readings = record_name_readings(requested), disk_name_readings(*found)
+    for step, fold in enumerate((_fold_encoding, _fold_case)):
+        if not {*map(fold, requested_readings)}.isdisjoint(map(fold, found_readings)):
             return step
     return 2
 
 
-class Names:
-    """The names in a folder or archive, found by any spelling; some 20 bytes more than they have.
+class NameIndex:
+    """Index the names of a folder or archive by any spelling; 20 bytes a name more than the names.
 
     Names that differ in spelling alone are all found.
     """
 
-    def __init__(self, names: Iterable[Named]) -> None:
+    def __init__(self, names: Iterable[EncodedName]) -> None:
         keys, places, self._names = array("Q"), array("Q"), bytearray()
         self._raw: dict[str, bytes] = {}
         for name, raw in names:
@@ -153,7 +155,7 @@ class Names:
                 continue
             if raw is not None:
                 self._raw[name] = raw
-            for key in {*map(_loose, readings(name, raw))}:
+            for key in {*map(_fold_ending, disk_name_readings(name, raw))}:
                 keys.append(_hash(key))
                 places.append(len(self._names))
             self._names += name.encode("utf-8", "surrogateescape") + b"\0"
@@ -161,10 +163,10 @@ class Names:
         self._keys = np.array(keys, np.uint64)[order]
         self._places = np.array(places, np.uint64)[order]
 
-    def like(self, asked: str) -> list[Named]:
-        """The names that may be meant, sorted."""
+    def find(self, requested: str) -> list[EncodedName]:
+        """Return the names that match in some spelling, sorted."""
         places: set[int] = set()
-        wanted = {*map(_loose, meanings(asked))}
+        wanted = {*map(_fold_ending, record_name_readings(requested))}
         for key in map(_hash, wanted):
             first, last = (
                 np.searchsorted(self._keys, np.uint64(key), s) for s in ("left", "right")

@@ -1,10 +1,10 @@
-"""imagehash's perceptual hash, by the shortest way from an image's pixels to its 64 bits.
+"""Compute imagehash's 64-bit perceptual hash by two matrix products.
 
 `imagehash.phash` (imagehash 4.3.2) scales the image in grey to 32x32 by Lanczos' filter, takes
-the cosine transform, and asks of the 8x8 lowest frequencies which are above their median. Both
-steps are linear: here one matrix for the columns and one for the rows do them together. Nothing is
-rounded to 8 bits in between, by which a hash may differ from imagehash's in two bits of the 64,
-seldom in four (counted in benchmarks/fingerprint.py).
+the cosine transform, and compares the 8x8 lowest frequencies with their median. Both steps are
+linear: here one matrix for the columns and one for the rows combine them. Nothing is rounded to
+8 bits in between, so a hash may differ from imagehash's in two bits of the 64, seldom in four
+(counted in benchmarks/fingerprint.py).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,20 +21,19 @@ Frequencies = npt.NDArray[np.float64]
 
 _SIDE_PX, _LOWEST = 32, 8
 _COSINES = np.cos(np.pi / 2 / _SIDE_PX * np.outer(np.arange(_LOWEST), 2 * np.arange(_SIDE_PX) + 1))
-# What the square of each frequency adds to the mean square of the 32x32 pixels.
+# The contribution of each squared frequency to the mean square of the 32x32 pixels.
 _LENGTHS = np.array([1.0] + [2.0] * (_LOWEST - 1)) / _SIDE_PX
 _SHARES = np.outer(_LENGTHS, _LENGTHS).ravel() / _SIDE_PX**2
 _LANCZOS_LOBES = 3
 _ROWS_AT_ONCE = 256
-# Of a unit; one step of grey in all pixels of 32x32 makes a thousand units.
+# Fractions of a unit; one grey level in all 32x32 pixels makes a thousand units.
 _PARTS = 1024
 # Below this contrast of the lowest frequencies, in grey levels of 255 (root mean square over the
 # image), an image is flat: rounding, grain or one line on a page decides its bits, and unlike
 # images have equal ones. Scans of empty pages reach 1.2, a page with one line of text 1.8; a page
 # with two lines has 3.5, and no photograph and no chart that was measured has less than 3.2.
 FLAT_LEVELS = 2.0
-# By EXIF orientation, how an image comes upright: are its rows reversed, are its columns, and are
-# rows then exchanged with columns.
+# EXIF orientation: (reverse the rows, reverse the columns, then transpose).
 _UPRIGHT = {
     2: (False, True, False),
     3: (True, True, False),
@@ -49,10 +48,10 @@ _UPRIGHT = {
 def frequencies(
     strips: Iterable[Pixels], size: tuple[int, int], extent: tuple[float, float]
 ) -> Frequencies:
-    """The lowest frequencies, float64[8, 8], of a grey image given in strips of its rows.
+    """Return the lowest frequencies, float64[8, 8], of a grey image in strips of rows.
 
-    `size` is (width, height) in pixels; `extent` is how much of them is image, where the last
-    column or row of a reduced one stands for less than a pixel.
+    `size` is (width, height) in pixels; `extent` is the part of it that is image: the last column
+    or row of a reduced image may cover less than a pixel.
     """
     (width, height), (across, down) = size, extent
     of_columns, of_rows = _matrix(width, across).T, _matrix(height, down)
@@ -65,7 +64,7 @@ def frequencies(
 
 @lru_cache(maxsize=256)
 def _matrix(length: int, extent: float) -> npt.NDArray[np.float64]:
-    """What makes lowest frequencies, float64[8, length], of a row of pixels.
+    """Return the matrix from a row of pixels to its lowest frequencies, float64[8, length].
 
     The weights are Pillow's (src/libImaging/Resample.c, precompute_coeffs).
     """
@@ -78,7 +77,7 @@ def _matrix(length: int, extent: float) -> npt.NDArray[np.float64]:
 
 
 def upright(stored: Frequencies, orientation: int) -> Frequencies:
-    """The frequencies of the image turned as an EXIF orientation from 2 to 8 says.
+    """Return the frequencies of the image turned by an EXIF orientation from 2 to 8.
 
     Reversing a signal changes the sign of every other of its frequencies.
     """
@@ -89,11 +88,11 @@ def upright(stored: Frequencies, orientation: int) -> Frequencies:
 
 
 def phashes(some: Sequence[Frequencies]) -> list[int | None]:
-    """The hash of each, an unsigned 64-bit integer, first bit highest; None where one is flat."""
+    """Return unsigned 64-bit hashes, the first bit highest; None for a flat image."""
     if not some:
         return []
-    # In drawings and on empty pages frequencies are equal. What machines round in the last places
-    # of a double would decide there, were it not rounded off here.
+    # Drawings and empty pages have equal frequencies. Without rounding, the last bits of a double,
+    # which differ between machines, would decide.
     lowest = np.rint(np.stack(some) * _PARTS).reshape(len(some), _LOWEST**2)
     ordered = np.sort(lowest, axis=1)
     middle = ordered[:, _LOWEST**2 // 2 - 1] + ordered[:, _LOWEST**2 // 2]
@@ -104,16 +103,16 @@ def phashes(some: Sequence[Frequencies]) -> list[int | None]:
 
 
 def contrasts(lowest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Root mean square, in grey levels, of what the frequencies [n, 64] show besides the mean.
+    """Return the root mean square, in grey levels, of the frequencies [n, 64] without the mean.
 
-    By Parseval's theorem: the cosines here are not normalized, so their lengths are put in.
+    By Parseval's theorem; the cosines are not normalized, so their lengths are factors.
     """
     found: npt.NDArray[np.float64] = np.sqrt((lowest[:, 1:] ** 2) @ _SHARES[1:])
     return found
 
 
 def strips(image: Image.Image) -> Iterator[Pixels]:
-    """The grey of an image's RGB, some rows at a time: as numbers they take more memory."""
+    """Yield an image's grey values in strips of rows, to bound the memory of the numbers."""
     image.load()
     image = eight_bits(image)
     if image.mode in {"RGB", "RGBA"} and not has_transparency(image):

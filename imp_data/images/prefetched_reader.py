@@ -1,4 +1,4 @@
-"""Images of one batch, read from an object store some at a time."""
+"""Read the images of one batch from an object store, several at a time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
-from imp_data.images.archive_members import DamagedMember, TooManyBytes, learn, read_member
-from imp_data.images.path_spellings import noted
+from imp_data.images.archive_members import DamagedMember, TooManyBytes, index_archive, read_member
+from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.respelled_paths import StateOf
 from imp_data.storage.object_store import State, state_of
 from imp_data.storage.prefetch import at_once
@@ -16,21 +16,21 @@ from imp_data.storage.range_reader import first_bytes
 
 
 class ImageRequest(NamedTuple):
-    """An image: its name, the folder of unpacked ones, (place, name there) where else it may be."""
+    """An image path, the folder of unpacked images, and its other (place, name there)."""
 
     images: Path
     image: str
     places: list[tuple[Path, str]]
 
 
-class Respelling(Protocol):
-    """What finds an image by another spelling: images.archive.Shelf."""
+class RespellingReader(Protocol):
+    """Finds an image by another spelling: images.reader.ImageReader."""
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
-        """Where else than unpacked an image may be."""
+        """Yield the folders and archives that may contain an image."""
 
-    def respelled(self, image: str, state_of: StateOf) -> str | None:
-        """The path of the one image that is meant."""
+    def find_respelled(self, image: str, state_of: StateOf) -> str | None:
+        """Return the path of the one image that matches."""
 
 
 _NO_IMAGE = (FileNotFoundError, DamagedMember, TooManyBytes)
@@ -38,58 +38,62 @@ _MOST_KEY_BYTES = 1024
 
 
 class PrefetchedReader:
-    """What is asked of a store before any image: which places are there, and in what state."""
+    """Read the states of all places first, then the images, several requests at a time."""
 
-    def __init__(self, asked: Sequence[ImageRequest], max_bytes: int, reader: Respelling) -> None:
-        self._shelf = reader
-        tops = {images / image.partition("/")[0] for images, image, _ in asked}
-        places = list(tops | {place for *_, places in asked for place, _ in places})
+    def __init__(
+        self, requests: Sequence[ImageRequest], max_bytes: int, reader: RespellingReader
+    ) -> None:
+        self._reader = reader
+        tops = {images / image.partition("/")[0] for images, image, _ in requests}
+        places = list(tops | {place for *_, places in requests for place, _ in places})
         self._states = dict(zip(places, at_once(state_of, places), strict=True))
         archives = [place for place in places if (state := self._states[place]) and state.change]
-        for _ in at_once(self._learn, archives):
+        for _ in at_once(self._index, archives):
             pass
-        self._found = at_once(partial(self._outcome, max_bytes=max_bytes), asked)
+        self._outcomes = at_once(partial(self._outcome, max_bytes=max_bytes), requests)
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The next image's bytes; see `found`."""
-        return self.found(image, max_bytes)[0]
+        """Return the next image's bytes; see ImageReader.read_with_spelling."""
+        return self.read_with_spelling(image, max_bytes)[0]
 
-    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
-        """The next image: they are asked for in the order given. See Shelf.found."""
-        outcome = next(self._found)
+    def read_with_spelling(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
+        """Return the next image; requests come in the order of the batch."""
+        outcome = next(self._outcomes)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def _learn(self, archive: Path) -> None:
+    def _index(self, archive: Path) -> None:
         state = self._states[archive]
-        # One that is none is named when an image is asked of it.
+        # A file that is no archive raises when an image is read from it.
         with suppress(UserError):
             if state:
-                learn(archive, state)
+                index_archive(archive, state)
 
-    def _outcome(self, asked: ImageRequest, max_bytes: int) -> tuple[bytes, str | None] | Exception:
+    def _outcome(
+        self, request: ImageRequest, max_bytes: int
+    ) -> tuple[bytes, str | None] | Exception:
         try:
-            data, other = self._exact(asked, max_bytes), None
+            data, other = self._exact(request, max_bytes), None
             if data is None:
-                other = self._shelf.respelled(asked.image, self._state)
+                other = self._reader.find_respelled(request.image, self._state)
                 if other is not None:
-                    again = ImageRequest(asked.images, other, [*self._shelf.places(other)])
+                    again = ImageRequest(request.images, other, [*self._reader.places(other)])
                     data = self._exact(again, max_bytes)
             if data is None:
-                raise FileNotFoundError(asked.image)
-            return data, noted(asked.image, other)
+                raise FileNotFoundError(request.image)
+            return data, respelling_to_report(request.image, other)
         except _NO_IMAGE as error:
             return error
 
-    def _exact(self, asked: ImageRequest, max_bytes: int) -> bytes | None:
-        images, image, places = asked
+    def _exact(self, request: ImageRequest, max_bytes: int) -> bytes | None:
+        images, image, places = request
         if self._state(images / image.partition("/")[0]):
-            data = _loose(images, image, max_bytes)
+            data = _read_loose(images, image, max_bytes)
             if data is not None:
                 return data
         for place, member in places:
-            data = self._from(place, member, max_bytes)
+            data = self._read_place(place, member, max_bytes)
             if data is not None:
                 return data
         return None
@@ -99,18 +103,18 @@ class PrefetchedReader:
             self._states[place] = state_of(place)
         return self._states[place]
 
-    def _from(self, place: Path, member: str, max_bytes: int) -> bytes | None:
+    def _read_place(self, place: Path, member: str, max_bytes: int) -> bytes | None:
         state = self._state(place)
         if state is None:
             return None
         if state.change:
             return read_member(place, state, member, max_bytes)
-        return _loose(place, member, max_bytes)
+        return _read_loose(place, member, max_bytes)
 
 
-def _loose(folder: Path, name: str, max_bytes: int) -> bytes | None:
-    """A loose image; None if there is none."""
-    # As a folder of this machine would have it: `a//./b` is `a/b`.
+def _read_loose(folder: Path, name: str, max_bytes: int) -> bytes | None:
+    """Return a loose image's bytes; None if it does not exist."""
+    # Normalize as a local file system does: `a//./b` is `a/b`.
     path = folder / str(PurePosixPath(name))
     if len(str(path).encode()) > _MOST_KEY_BYTES:
         return None

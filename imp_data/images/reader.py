@@ -1,4 +1,4 @@
-"""One image's bytes, wherever it lies: unpacked, or in a zip or tar that is read in place."""
+"""Read one image's bytes: an unpacked file, or a member of a zip or tar read in place."""
 
 import errno
 import os
@@ -12,9 +12,15 @@ from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, TooManyBytes, read_member
-from imp_data.images.path_spellings import noted
+from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.prefetched_reader import ImageRequest, PrefetchedReader
-from imp_data.images.respelled_paths import FOLDER, AmbiguousImage, Home, StateOf, respelled
+from imp_data.images.respelled_paths import (
+    FOLDER,
+    AmbiguousImage,
+    ImageRoot,
+    StateOf,
+    find_respelled,
+)
 from imp_data.manifests import Folder
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.folders import real_places, refuse_way_out
@@ -23,28 +29,30 @@ from imp_data.storage.paths import in_store
 
 __all__ = ["AmbiguousImage", "DamagedMember", "ImageReader", "ImageSource", "TooManyBytes"]
 
-# Of a name that no file can have, links that lead round, sockets.
+# A name that no file can have, a loop of links, a socket.
 _NO_FILE = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
-_ACCESS = "grant access or mend the disk, then run the same command again; finished stages are kept"
+_ACCESS = (
+    "grant access or repair the disk, then run the same command again; finished stages are kept"
+)
 
 
 class ImageSource(Protocol):
-    """Whatever gives images by the names that Samples have for them."""
+    """Reads images by the paths that Samples name."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """See Shelf."""
+        """See ImageReader."""
 
-    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
-        """See Shelf."""
+    def read_with_spelling(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
+        """See ImageReader."""
 
 
 class ImageReader(NamedTuple):
-    """Where images are looked for; cheap to send to another process.
+    """Read images by path from the places that may contain them; cheap to pickle.
 
-    `images` holds unpacked images under the paths that Samples name; `raw` holds one folder a
-    collection; `folders` are (collection, folder) pairs, the longest path first. `within` are the
-    places that no link may lead out of (`data_image_reader`); none where a person named the folder
-    itself.
+    `images` contains unpacked images under the paths that Samples name; `raw` contains one folder
+    for each collection; `folders` are (collection, folder) pairs, the longest path first. No link
+    may lead out of the places `within` (see `data_image_reader`); it is empty where a person names
+    the folder itself.
     """
 
     images: Path
@@ -53,27 +61,27 @@ class ImageReader(NamedTuple):
     within: tuple[str, ...] = ()
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The image's bytes; see `found`."""
-        return self.found(image, max_bytes)[0]
+        """Return the image's bytes; see `read_with_spelling`."""
+        return self.read_with_spelling(image, max_bytes)[0]
 
-    def found(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
-        """The image's bytes, and the path it was found by where that is another spelling.
+    def read_with_spelling(self, image: str, max_bytes: int) -> tuple[bytes, str | None]:
+        """Return the image's bytes, and its path if that is another spelling of `image`.
 
-        Raises FileNotFoundError where no place has it, AmbiguousImage where several images may be
-        meant, DamagedMember, TooManyBytes; UserError if an archive is there but is none, or if what
-        is there cannot be read or is behind a link that leads out of `within`.
+        Raise FileNotFoundError if no place has it, AmbiguousImage if several images match,
+        DamagedMember, TooManyBytes; UserError if an archive is invalid, or if a file cannot be read
+        or lies behind a link that leads out of `within`.
         """
         if in_store(self.raw):
-            return self.gathered([image], max_bytes).found(image, max_bytes)
+            return self.prefetch([image], max_bytes).read_with_spelling(image, max_bytes)
         data = self._exact(image, max_bytes)
         if data is not None:
             return data, None
-        with _readable(self.raw):
-            other = self.respelled(image, state_here)
+        with _raise_unreadable(self.raw):
+            other = self.find_respelled(image, local_state)
         data = None if other is None else self._exact(other, max_bytes)
         if other is None or data is None:
             raise FileNotFoundError(image)
-        return data, noted(image, other)
+        return data, respelling_to_report(image, other)
 
     def _exact(self, image: str, max_bytes: int) -> bytes | None:
         try:
@@ -82,27 +90,27 @@ class ImageReader(NamedTuple):
                 if data is not None:
                     return data
         except OSError as error:
-            raise _unreadable(error, place / member) from error
+            raise _unreadable_error(error, place / member) from error
         return None
 
-    def gathered(self, images: Sequence[str], max_bytes: int) -> ImageSource:
-        """What reads just these images, in this order: from a store some at a time."""
+    def prefetch(self, images: Sequence[str], max_bytes: int) -> ImageSource:
+        """Return a source of just these images, in this order; it prefetches from a store."""
         if in_store(self.raw):
-            asked = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
-            return PrefetchedReader(asked, max_bytes, self)
+            requests = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
+            return PrefetchedReader(requests, max_bytes, self)
         return self
 
-    def respelled(self, image: str, state_of: StateOf) -> str | None:
-        """The path of the one image that is meant by another spelling; see images.respelled."""
-        homes = [Home("", self.images, "")]
+    def find_respelled(self, image: str, state_of: StateOf) -> str | None:
+        """Return the path of the one image that matches in another spelling."""
+        roots = [ImageRoot("", self.images, "")]
         for collection, folder in self.folders:
             home = self.raw / collection
             place = home / folder.file if folder.file else home
-            homes.append(Home(folder.path, place, folder.inside))
-        return respelled(image, homes, state_of)
+            roots.append(ImageRoot(folder.path, place, folder.inside))
+        return find_respelled(image, roots, state_of)
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
-        """Where else than unpacked an image may be: folder or archive, and its name in there."""
+        """Yield the folders and archives that may contain an image, with its name in each."""
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):
                 member = image.removeprefix(folder.path + "/")
@@ -112,10 +120,11 @@ class ImageReader(NamedTuple):
 
 
 def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) -> ImageReader:
-    """What reads the images of a data directory, and no other file of this machine.
+    """Return a reader of the images of a data directory, and of no other file of this machine.
 
-    Links at a folder that a manifest names, above it, or directly in data/raw/<name> are a person's
-    own and lead where they like; others stay within the data directory and these folders.
+    A person makes the links at a folder that a manifest names, above it, or directly in
+    data/raw/<name>; they may lead anywhere. All other links must stay within the data directory and
+    these folders.
     """
     if in_store(data.root):
         return ImageReader(data.images, data.raw(""), folders)
@@ -126,8 +135,8 @@ def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) ->
     return ImageReader(data.images, data.raw(""), folders, real_places(named))
 
 
-def state_here(place: Path) -> int | State | None:
-    """The state of a folder or archive of this machine."""
+def local_state(place: Path) -> int | State | None:
+    """Return the state of a local folder or archive."""
     try:
         state = place.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -136,30 +145,30 @@ def state_here(place: Path) -> int | State | None:
 
 
 @contextmanager
-def _readable(place: Path) -> Iterator[None]:
+def _raise_unreadable(place: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise _unreadable(error, place) from error
+        raise _unreadable_error(error, place) from error
 
 
-def _unreadable(error: OSError, place: Path) -> UserError:
+def _unreadable_error(error: OSError, place: Path) -> UserError:
     where, why = error.filename or place, error.strerror or error
     return UserError(where, f"cannot be read ({why})", _ACCESS)
 
 
 def _read(place: Path, member: str, max_bytes: int, within: tuple[str, ...]) -> bytes | None:
-    """What the folder or archive has under that name; None where it has nothing."""
+    """Return the bytes of that name in a folder or archive; None if there are none."""
     if ".." in member and ".." in member.split("/") and place.is_dir():
         return None
     try:
-        with open(f"{place}/{member}", "rb", 0, opener=_without_waiting) as file:
+        with open(f"{place}/{member}", "rb", 0, opener=_open_nonblocking) as file:
             state = os.fstat(file.fileno())
             if not S_ISREG(state.st_mode):
                 return None
-            if within and not (real := _real(file)).startswith(within):
+            if within and not (real := _real_path(file)).startswith(within):
                 top = place / member.partition("/")[0]
                 refuse_way_out(str(file.name), real, real_places((top,)))
             if state.st_size > max_bytes:
@@ -177,13 +186,13 @@ def _read(place: Path, member: str, max_bytes: int, within: tuple[str, ...]) -> 
         return None
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Nothing is waited for: a pipe has no end to write to it."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without blocking: a pipe without a writer would block forever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _real(file: FileIO) -> str:
-    """Where an open file is once links are followed."""
+def _real_path(file: FileIO) -> str:
+    """Return the path of an open file with its links resolved."""
     try:
         return os.readlink(f"/proc/self/fd/{file.fileno()}")
     except OSError:  # on macOS

@@ -1,13 +1,13 @@
-"""Why bytes are no image that can be used."""
+"""Errors for bytes that do not decode to a usable image."""
 
 
 class NoImage(Exception):
-    """These bytes do not become an image; says why."""
+    """The bytes do not decode to an image; the message has the reason."""
 
 
 class TooManyPixels(NoImage):
-    """They become one that is larger than the limit."""
+    """The image is larger than the limit."""
 
 
-class CutShort(NoImage):
-    """They end before the last pixel of one."""
+class TruncatedImage(NoImage):
+    """The data end before the last pixel."""

@@ -1,4 +1,4 @@
-"""Archives in an object store: pieces of them, and a zip whose members take one request each."""
+"""Read archives in an object store by ranges; a zip member takes one request."""
 
 import zipfile
 from collections.abc import Iterator
@@ -13,26 +13,26 @@ from imp_data.storage.zip_stream import Zip
 REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 
 
-def archive_piece(archive: Path, start: int, end: int) -> bytes:
-    """Of an archive that was there a moment ago: that it is gone is no fact about an image."""
+def read_archive_range(archive: Path, start: int, end: int) -> bytes:
+    """Read a byte range of an archive. Raise UserError if it was deleted meanwhile."""
     try:
         return piece_of(archive, start, end)
     except FileNotFoundError as error:
-        raise UserError(archive, "went away while it was read", REMEDY) from error
+        raise UserError(archive, "was deleted while it was read", REMEDY) from error
 
 
 class _Window(ObjectFile):
-    """An object of which each thread may have one piece in memory before it reads."""
+    """An object file in which each thread may prefetch one range."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._own = local()
 
     @contextmanager
-    def fetched(self, start: int, end: int) -> Iterator[None]:
-        # Outside of the file there is nothing to ask for; reading there fails as in any zip.
+    def prefetch(self, start: int, end: int) -> Iterator[None]:
+        # Request nothing outside the file; reading there fails as in any zip.
         inside = 0 <= start < self._size
-        self._own.piece = start, archive_piece(self._path, start, end) if inside else b""
+        self._own.piece = start, read_archive_range(self._path, start, end) if inside else b""
         try:
             yield
         finally:
@@ -45,21 +45,21 @@ class _Window(ObjectFile):
         return super()._at_hand(position)
 
 
-# A member's own header may say more than the directory does of it.
+# A member's own header may be longer than its entry in the directory.
 _HEADER_SLACK_BYTES = 256
 
 
-class StoredZip(Zip):
-    """A zip in an object store: a member takes one request, however many threads read others."""
+class RemoteZip(Zip):
+    """A zip in an object store: a member takes one request, also with several threads."""
 
     def __init__(self, path: Path) -> None:
         self._window = _Window(path)
         super().__init__(self._window)
 
     @contextmanager
-    def fetched(self, info: zipfile.ZipInfo) -> Iterator[None]:
-        """The member's bytes are fetched at once, for what this thread reads within."""
+    def prefetch(self, info: zipfile.ZipInfo) -> Iterator[None]:
+        """Fetch the member's bytes in one request for the reads of this thread."""
         header = 30 + len(info.filename.encode()) + len(info.extra) + _HEADER_SLACK_BYTES
         end = info.header_offset + header + info.compress_size
-        with self._window.fetched(info.header_offset, end):
+        with self._window.prefetch(info.header_offset, end):
             yield

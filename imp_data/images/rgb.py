@@ -1,17 +1,17 @@
-"""From an opened image of any mode to 8-bit RGB: the one way there, for hashes and for models.
+"""Convert an opened image of any mode to 8-bit RGB, equally for hashes and for models.
 
-This file needs Pillow and NumPy alone, because a copy of it lies in every saved model folder.
+This file needs Pillow and NumPy alone, because every saved model folder contains a copy of it.
 The rules, with their reasons in docs/formats.md:
 
 * Transparency (an alpha band, or a PNG's or GIF's transparent colour) is composited on white.
 * 16-bit grey keeps its high byte; so does the 32-bit grey that Pillow reads from a 16-bit PGM.
   A TIFF of more than 8 bits in which 0 is white is inverted, as Pillow does for 8 bits.
-* Other 32-bit grey and floating point state no range: their own minimum becomes 0 and their own
-  maximum 255. NaN becomes 0. An image of one value becomes black.
+* Other 32-bit grey and floating point have no declared range: their own minimum becomes 0 and
+  their own maximum 255. NaN becomes 0. An image of one value becomes black.
 * Embedded ICC profiles and the EXIF orientation are not applied.
 * LAB is converted by LittleCMS, all other modes by Pillow.
-* An animation shows its first frame, the one that Pillow opens.
-* Text in PNGs is skipped, up to 64 MiB of it; whoever opens the file calls `allow_text` first.
+* An animation gives its first frame, which Pillow opens.
+* Up to 64 MiB of text in PNGs is skipped; call `allow_text` before opening the file.
 """
 
 from typing import Any
@@ -20,26 +20,26 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, PngImagePlugin
 
-# A part of the decoder's name, so that hashes by another rule are not compared with these.
+# Part of the decoder's version, so that hashes by another rule are not compared with these.
 RGB_RULE = 2
 
-# Some real images carry large text chunks, which Pillow refuses at 1 MiB.
+# Some real images have large text chunks, which Pillow refuses from 1 MiB on.
 _MAX_PNG_TEXT_BYTES = 64 << 20
 _WHITE = (255, 255, 255, 255)
 _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
-# A float takes eight bytes, and a pixel on white twelve more than it has: some rows at a time.
+# A float takes eight bytes, and compositing twelve more for each pixel: process rows in strips.
 _ROWS_AT_ONCE = 256
 
 
 def allow_text() -> None:
-    """Let Pillow open PNGs with up to 64 MiB of text, in all of this process."""
+    """Let Pillow open PNGs with up to 64 MiB of text, in the whole process."""
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = _MAX_PNG_TEXT_BYTES
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The image in 8-bit RGB. An RGB image without transparency is returned itself, loaded.
+    """Return the image in 8-bit RGB; an RGB image without transparency is returned itself, loaded.
 
-    Raises whatever its decoder raises.
+    Raise whatever its decoder raises.
     """
     image.load()
     image = eight_bits(image)
@@ -53,7 +53,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def has_transparency(image: Image.Image) -> bool:
-    """Whether some pixels may be transparent; `image` is loaded."""
+    """Return whether some pixels may be transparent; `image` is loaded."""
     if image.mode in {"RGBA", "LA", "PA"}:
         lowest, _ = image.getchannel("A").getextrema()
         return lowest != 255
@@ -64,7 +64,7 @@ def has_transparency(image: Image.Image) -> bool:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """16- and 32-bit grey and floating point in 8 bits; any other image itself."""
+    """Convert 16- and 32-bit grey and floating point to 8 bits; return any other image itself."""
     if not image.mode.startswith(("I", "F")):
         return image
     values: npt.NDArray[Any] = np.asarray(image)
@@ -84,12 +84,12 @@ def _photometric(image: Any) -> int | None:
 
 
 def _high_byte(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """As Pillow reads 16-bit colour, and as an 8-bit copy of the file has it: 65535 is 255."""
+    """Keep the high byte, as Pillow does for 16-bit colour: 65535 becomes 255."""
     return (values >> 8).astype(np.uint8)
 
 
 def _stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """From the least to the greatest finite value, 0 to 255."""
+    """Scale the least to the greatest finite value to 0 to 255."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scaled = np.zeros(values.shape, np.uint8)
@@ -100,10 +100,10 @@ def _stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """As a page shows it, and as transformers' own convert_to_rgb composites."""
+    """Composite on white, as a browser and transformers' own convert_to_rgb do."""
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-        # A PNG of 16 bits a colour, of which Pillow has read the high bytes.
+        # Pillow has read the high bytes of a PNG with 16 bits per colour.
         image = image.copy()
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.mode == "La":

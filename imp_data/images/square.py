@@ -1,4 +1,4 @@
-"""Images as squares of RGB, as models take them."""
+"""Resize images to the RGB squares that models take."""
 
 from PIL import Image
 
@@ -10,10 +10,10 @@ _ROWS_AT_ONCE = 256
 
 
 def squared(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
-    """size x size pixels of RGB, bicubic: `square` squeezes, `pad` sets it on a grey square first.
+    """Resize to size x size RGB pixels, bicubic: `square` distorts, `pad` adds a grey border.
 
-    As Imp's own (image_processing_imp.py, train.py's expand2square), EXIF's orientation is
-    disregarded. Raises ValueError for any other preprocessing.
+    As Imp's own code (image_processing_imp.py, train.py's expand2square), it ignores the EXIF
+    orientation. Raise ValueError for any other preprocessing.
     """
     if preprocessing not in {"square", "pad"}:
         raise ValueError(f"preprocessing {preprocessing!r} is unknown")
@@ -26,10 +26,10 @@ def squared(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
 
 
 def _padded(image: Image.Image, size: int) -> Image.Image:
-    """The RGB image in the middle of a grey square whose side is its longer one, resized.
+    """Center the RGB image in a grey square of its longer side, and resize the square.
 
-    The square itself is never made: of an image of 60,000 x 1 it would have 3.6 gigapixels. Pillow
-    resizes rows, then columns, so that some rows at a time come to the same pixels.
+    The square is never allocated: an image of 60,000 x 1 would need 3.6 gigapixels. Pillow resizes
+    rows, then columns, so processing some rows at a time gives the same pixels.
     """
     side = max(image.size)
     left, above = (side - image.width) // 2, (side - image.height) // 2

@@ -1,4 +1,4 @@
-"""Members of a plain tar: where their bytes are, sparse ones' too, and which are links."""
+"""Index the members of a plain tar: the position of their bytes, and their links."""
 
 import tarfile
 from functools import lru_cache
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.images.archive_links import MOST_PATH_CHARACTERS, followed, link_target
+from imp_data.images.archive_links import MOST_PATH_CHARACTERS, link_target, resolve_links
 from imp_data.images.remote_zip import REMEDY
 from imp_data.storage.image_paths import normal_path
 from imp_data.storage.object_store import State
@@ -17,24 +17,24 @@ from imp_data.storage.tar_stream import MOST_MEMBERS, Stored, members, stored
 class TarMembers(NamedTuple):
     """Members by name in normal form (`./a` is `a`); links of both kinds with what they lead to.
 
-    Of several members of one name the last counts.
+    The last of several members of one name counts.
     """
 
     files: dict[str, Stored]
     links: dict[str, str]
 
     def get(self, name: str) -> Stored | None:
-        """The member of that name, or that a link of that name leads to."""
+        """Return the member of that name, or the target of a link of that name."""
         found = self.files.get(name)
         if found is None and self.links:
-            target = followed(name, self.links)
+            target = resolve_links(name, self.links)
             return None if target is None else self.files.get(target)
         return found
 
 
 @lru_cache(maxsize=64)
 def tar_members(path: Path, state: int | State) -> TarMembers:
-    """The members of an uncompressed tar; read once a process."""
+    """Index the members of an uncompressed tar, once in each process."""
     found = TarMembers({}, {})
     try:
         with open_file(path) as file:
@@ -50,12 +50,12 @@ def tar_members(path: Path, state: int | State) -> TarMembers:
 def _add(found: TarMembers, member: tarfile.TarInfo, end: int) -> None:
     name = member_name(member.name)
     if len(name) > MOST_PATH_CHARACTERS:
-        return  # nobody can ask for it
+        return  # no path can name it
     if member.isfile():
         found.links.pop(name, None)
         found.files[name] = stored(member, end)
         return
-    # The first of the members that share their bytes by a hard link holds them.
+    # The first member that a hard link shares has the bytes.
     hard = member.islnk()
     target = member_name(member.linkname) if hard else link_target(name, member.linkname)
     if (hard or member.issym()) and target is not None and target != name:
@@ -64,7 +64,7 @@ def _add(found: TarMembers, member: tarfile.TarInfo, end: int) -> None:
 
 
 def member_name(name: str) -> str:
-    """A member's name as records spell it: without a slash in front, `./`, `//` and backslashes."""
+    """Return a member's name in normal form: no leading slash, `./`, `//` or backslash."""
     if "\\" in name or "//" in name or name[:1] in "./" or "/./" in name or name[-1:].isspace():
         return normal_path(name).lstrip("/").removeprefix("./")
     return name

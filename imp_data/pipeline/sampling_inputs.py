@@ -1,4 +1,4 @@
-"""What decides which Samples a mixture draws from a source, made ready once for two stages."""
+"""The inputs of sampling a source, prepared once for the images and the screened stage."""
 
 import sys
 from pathlib import Path
@@ -9,9 +9,9 @@ from imp_data.manifests import Decontamination, Recipe, model_digest
 from imp_data.pipeline.stages import Stamps, is_of_stamp
 from imp_data.redaction import redacted
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
-from imp_data.screening.image_filters import Benchmarked, benchmarked
+from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
 from imp_data.screening.near_duplicates import NearDuplicateIndex
-from imp_data.screening.text_filters import Candidates, candidates
+from imp_data.screening.text_filters import Candidates, find_candidates
 from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import listing_digest, text_digest
@@ -20,20 +20,20 @@ from imp_data.storage.stage_cache import read_stamp
 
 
 class Draws(Stamps):
-    """The candidates of a source, the benchmarks kept out, and where images are."""
+    """The candidates of a source, the matchers of the benchmarks, and the reader of images."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)
-        self._packs: tuple[list[str], list[Benchmarked]] | None = None
-        self._offered: tuple[dict[str, str], Candidates] | None = None
+        self._matchers: tuple[list[str], list[BenchmarkMatcher]] | None = None
+        self._candidates: tuple[dict[str, str], Candidates] | None = None
 
     def reader(self, collections: tuple[str, ...]) -> ImageReader:
-        """Where the images of these collections are."""
+        """Return the reader of the images of these collections."""
         folders = self.recipe.folders(collections)
         return data_image_reader(self.data, folders)
 
     def images_digest(self, source: str) -> str:
-        """Digest of a source's images and of what looks at them: equal, equal fingerprints."""
+        """Digest a source's images and the code on them: equal digests, equal fingerprints."""
         return text_digest(
             self._images_digest(self.recipe.sources[source].images),
             model_digest(self.recipe.mixture.limits),
@@ -42,7 +42,7 @@ class Draws(Stamps):
         )
 
     def _images_digest(self, collections: tuple[str, ...]) -> str:
-        """Digest of what the images of these collections are; loose ones by their listing."""
+        """Digest the images of these collections; loose files by their listing."""
         if self.deferred:
             return "deferred"
         loose = [
@@ -54,10 +54,10 @@ class Draws(Stamps):
         return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
 
     def earlier_fingerprints(self, source: str, images: str) -> list[Path]:
-        """Those of the last build, and of other mixtures', of the same images.
+        """Return the files of the last build and of other mixtures with the same images.
 
-        Also all that looks at images must be the same, and the file that of its stamp: what is
-        damaged is made anew by looking at the images again.
+        The code on images must be the same too, and the file must match its stamp: a damaged file
+        is skipped and its images are fingerprinted again.
         """
         found = []
         for mixture in (self.name, *sorted({*self.data.mixture_names} - {self.name})):
@@ -68,62 +68,64 @@ class Draws(Stamps):
                 if is_of_stamp(stamp, file):
                     found.append(file)
                 elif is_file(file):
-                    told = "is not as its stage wrote it; its images are looked at again"
-                    print(redacted(f"{file}: {told}"), file=sys.stderr)
+                    problem = "is not as its stage wrote it; its images are fingerprinted again"
+                    print(redacted(f"{file}: {problem}"), file=sys.stderr)
         return found
 
     def forget(self) -> None:
-        """Let go of what was made ready: benchmarks' packs and candidates."""
-        self._packs = self._offered = None
+        """Release the prepared benchmarks and candidates."""
+        self._matchers = self._candidates = None
 
     def quota(self, source: str) -> int:
-        """The samples wanted of a source."""
+        """Return the number of Samples to take from a source."""
         return self.recipe.part(source).quota
 
     def candidates(self, source: str) -> Candidates:
-        """Those of the last source asked for are kept: two stages after one another need them."""
-        inputs = {"source": source, **self.draw_inputs(source)}
-        if self._offered is None or self._offered[0] != inputs:
-            self._offered = None  # before the next, so that there is never more than one
+        """Return a source's candidates; those of the last source are kept for the next stage."""
+        inputs = {"source": source, **self.sampling_digests(source)}
+        if self._candidates is None or self._candidates[0] != inputs:
+            self._candidates = None  # before the next, so that there is never more than one
             records = self.data.records(source)
-            found = candidates(self.recipe.mixture, source, records, self.benchmarked())
-            self._offered = (inputs, found)
-        return self._offered[1]
+            found = find_candidates(self.recipe.mixture, source, records, self.benchmark_matchers())
+            self._candidates = (inputs, found)
+        return self._candidates[1]
 
-    def benchmarked(self) -> list[Benchmarked]:
-        """The benchmarks' packs, made ready once and again when one of them has changed."""
+    def benchmark_matchers(self) -> list[BenchmarkMatcher]:
+        """Return the benchmarks' matchers; prepare them again if a pack has changed."""
         names = [d.benchmark for d in self.recipe.mixture.decontaminate]
         digests = [self.digest_of(f"benchmarks/{name}") for name in names]
-        if self._packs is None or self._packs[0] != digests:
-            ready = [self._pack(d) for d in self.recipe.mixture.decontaminate]
-            self._packs = (digests, ready)
-        return self._packs[1]
+        if self._matchers is None or self._matchers[0] != digests:
+            ready = [self._matcher(d) for d in self.recipe.mixture.decontaminate]
+            self._matchers = (digests, ready)
+        return self._matchers[1]
 
-    def _pack(self, kept_out: Decontamination) -> Benchmarked:
-        name = kept_out.benchmark
+    def _matcher(self, rule: Decontamination) -> BenchmarkMatcher:
+        name = rule.benchmark
         pack = read_benchmark_index(self.recipe.benchmarks[name], self.data.benchmark(name))
-        return benchmarked(pack, kept_out.max_distance_bits)
+        return prepare_matcher(pack, rule.max_distance_bits)
 
     @property
-    def twin_bits(self) -> int | None:
-        """How alike two images of a source must be for one to go; None where none goes."""
+    def _near_duplicate_bits(self) -> int | None:
+        """Return the distance of near-duplicates to drop; None if the mixture drops none."""
         policy = self.recipe.mixture.near_duplicates
         return policy.max_distance_bits if policy.policy == "drop" else None
 
-    def twins(self) -> NearDuplicateIndex | None:
-        """What notices images that look like one kept before; None where none goes."""
-        return None if self.twin_bits is None else NearDuplicateIndex(self.twin_bits)
+    def near_duplicate_index(self) -> NearDuplicateIndex | None:
+        """Return an empty index for one source; None if the mixture drops no near-duplicates."""
+        bits = self._near_duplicate_bits
+        return None if bits is None else NearDuplicateIndex(bits)
 
-    def draw_inputs(self, source: str) -> dict[str, str]:
-        """What decides a source's draw, by digests."""
+    def sampling_digests(self, source: str) -> dict[str, str]:
+        """Return the digests of all that decides the sample of a source."""
         mixture = self.recipe.mixture
         exclusions = [e for e in mixture.exclusions if e.source == source]
         rules = (mixture.limits, *exclusions, *mixture.decontaminate)
+        bits = self._near_duplicate_bits
         return {
             "draw": f"seed {mixture.seed}, quota {self.quota(source)}, {mixture.exact_repeats}",
             "images_are": mixture.images,
             "rules": model_digest(*rules),
-            **({} if self.twin_bits is None else {"twins": f"within {self.twin_bits} bits"}),
+            **({} if bits is None else {"twins": f"within {bits} bits"}),
             "records": self.digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")

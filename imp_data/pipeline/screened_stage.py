@@ -1,4 +1,4 @@
-"""The screened stage of a source: which Samples pass, which go and why, which are held back."""
+"""The screened stage of a source: which Samples pass, which are dropped and why, which are held."""
 
 from typing import Any
 
@@ -7,38 +7,39 @@ import numpy as np
 from imp_data.errors import UserError
 from imp_data.pipeline.sampling_inputs import Draws
 from imp_data.pipeline.stages import FIRST, code_of
-from imp_data.screening.image_decisions import read_decisions
-from imp_data.screening.quota_sampling import draw, write_screened
-from imp_data.screening.without_near_duplicates import WithoutNearDuplicates
+from imp_data.screening.decision_file import read_decisions
+from imp_data.screening.quota_sampling import sample_quota, write_screened
 from imp_data.storage.stage_cache import StageResult
 
 
-def screened_stage(draws: Draws, source: str) -> StageResult:
-    """One row a Sample: its outcome, with reason and evidence, and what is known of its image."""
-    out, limits = draws.data.screened(draws.name, source), draws.recipe.mixture.limits
-    fingerprints = draws.data.fingerprints(draws.name, source)
+def screened_stage(inputs: Draws, source: str) -> StageResult:
+    """Write one row for each Sample: its outcome with reason and evidence, and its image's facts.
+
+    The images stage has decided every image; this stage reads its decisions.
+    """
+    out = inputs.data.screened(inputs.name, source)
 
     def build() -> dict[str, Any]:
-        offered = draws.candidates(source)
-        looks = unlike = None
-        if not draws.deferred:
-            looks = read_decisions(fingerprints, limits, draws.benchmarked())
-        if looks and draws.twin_bits is not None:
-            unlike = WithoutNearDuplicates(looks, fingerprints, draws.twin_bits)
-        seen = unlike or looks
-        passes = seen.passes if seen else lambda names: np.ones(len(names), np.bool_)
+        candidates = inputs.candidates(source)
+        decisions = None
+        if not inputs.deferred:
+            decisions = read_decisions(inputs.data.fingerprints(inputs.name, source))
+        passes = decisions.passes if decisions else lambda names: np.ones(len(names), np.bool_)
         try:
-            quota = draws.quota(source)
-            drawn = draw(offered.order, quota, lambda rows: passes(offered.images[rows]))
+            sampled = sample_quota(
+                candidates.order,
+                inputs.quota(source),
+                lambda rows: passes(candidates.images[rows]),
+            )
         except KeyError as unseen:
-            problem = f"is from before a change: it lacks {unseen.args[0]}"
+            problem = f"was built before a change: it lacks {unseen.args[0]}"
             raise UserError(f"images/{source}", problem, FIRST) from None
-        looks = unlike.looks() if unlike else looks
-        return write_screened(out, draws.data.records(source), offered, drawn, looks)
+        records = inputs.data.records(source)
+        return write_screened(out, records, candidates, sampled, decisions)
 
-    inputs = {
-        **draws.draw_inputs(source),
+    digests = {
+        **inputs.sampling_digests(source),
         "code": code_of("screened"),
-        "images": draws.digest_of(f"images/{source}"),
+        "images": inputs.digest_of(f"images/{source}"),
     }
-    return draws.stage(f"screened/{source}", inputs, [out], build)
+    return inputs.stage(f"screened/{source}", digests, [out], build)

@@ -21,6 +21,7 @@ from imp_data.records.chunk import Batch, joined, process, refused
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.base import Chunk
 from imp_data.sample import RECORD_SCHEMA, sample_id
+from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import arrow_writer, parquet_writer, value_counts
 
 _LEDGER_GROUP_ROWS = 1 << 17
@@ -137,7 +138,7 @@ class _Repeats:
     def occurrences(self, contents: npt.NDArray[np.uint64]) -> dict[int, int]:
         """{place in `contents`: how many times it has now stood}, for repeats alone."""
         values, inverse, counts = np.unique(contents, return_inverse=True, return_counts=True)
-        before = _stands_in(self._seen, values) | _stands_in(self._recent, values)
+        before = (find_sorted(self._seen, values) >= 0) | (find_sorted(self._recent, values) >= 0)
         found: dict[int, int] = {}
         for place in np.flatnonzero(before[inverse] | (counts[inverse] > 1)).tolist():
             content = int(contents[place])
@@ -156,11 +157,6 @@ class _Repeats:
             self._seen = np.append(self._seen, self._recent)
             self._seen.sort(kind="stable")  # which merges what is in order already
             self._recent = self._recent[:0]
-
-
-def _stands_in(known: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> Mask:
-    at = np.searchsorted(known, values).clip(max=max(len(known) - 1, 0))
-    return known[at] == values if len(known) else np.zeros(len(values), np.bool_)
 
 
 def _numbered(

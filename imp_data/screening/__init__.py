@@ -1,1 +1,1 @@
-"""Which Samples of a source a mixture keeps: filters on text and images, then the quota."""
+"""Select the Samples of a source: text filters, image filters, then the quota."""

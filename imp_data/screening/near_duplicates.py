@@ -1,28 +1,30 @@
-"""Which images of a source look like one that the draw has kept before.
+"""Find near-duplicates among the images of one source, in sampling order.
 
-Images come in draw order. One that is within the distance of a kept one is refused, unless it is
-that image, byte for byte: conversations on one image stay, however many. A flat image, which
-has no hash, is refused for none and none for it. What is refused is
-compared with no further image, so a chain of small steps loses only every other link. Refused or
-not depends on the order of the draw alone, and not on how many are asked about at once.
+An image within the distance of a kept image is refused, unless both have the same bytes:
+conversations on one image stay, however many. A flat image has no hash: it is never refused and
+refuses no other. A refused image is not compared with later images, so a chain of small steps
+loses only every other image. The result depends on the sampling order alone, and not on how many
+images one call passes.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from imp_data.images.clusters import pairs, pairs_between
-from imp_data.images.fingerprint_cache import Names
+from imp_data.images.fingerprint_cache import Names, hash_image_paths
 from imp_data.images.hamming import Hashes, Places
+from imp_data.images.image_hashes import HashEntries, ImageHashes, hash_entries, read_hashes
 
-# Asked about together; bounds the pairs that are held where very many look alike.
-_AT_ONCE = 1 << 12
-_NOWHERE = np.iinfo(np.int64).max
+# Images compared at once; bounds the pairs in memory where very many are alike.
+_CHUNK_IMAGES = 1 << 12
+_ABSENT = np.iinfo(np.int64).max
 
 
 class HashedImages(NamedTuple):
-    """Names, the first 64 bits of each sha256, and two hashes each: as stored, and upright.
+    """Path hashes, the first 64 bits of each sha256, and the two perceptual hashes.
 
     The hashes of an image that is not `hashed` mean nothing.
     """
@@ -40,89 +42,96 @@ class HashedImages(NamedTuple):
         return HashedImages(*(np.concatenate(two) for two in zip(self, others, strict=True)))
 
 
-def no_images() -> HashedImages:
-    """None at all."""
+def hashed_images(fingerprints: pa.Table) -> HashedImages:
+    """Read what the index compares from the rows of a fingerprint file."""
+    texts = fingerprints["sha256"].to_pylist()
+    begins = bytes.fromhex("".join((text or "0" * 16)[:16] for text in texts))
+    names = hash_image_paths(fingerprints["image"].to_pylist())
+    digests = np.frombuffer(begins, ">u8").astype(np.uint64)
+    return HashedImages(names, digests, *read_hashes(fingerprints))
+
+
+def _no_images() -> HashedImages:
     nothing = np.zeros(0, np.uint64)
     return HashedImages(nothing, nothing, np.zeros((0, 2), np.uint64), np.zeros(0, np.bool_))
 
 
 class NearDuplicate(NamedTuple):
-    """The kept image that a refused one looks like, the first in draw order, and how closely."""
+    """The kept image that a refused one resembles, the first in sampling order, and how closely."""
 
     name: int
     distance_bits: int
 
 
 class NearDuplicateIndex:
-    """Remembers the kept images, 32 bytes each."""
+    """Index the kept images of a source, 33 bytes each."""
 
     def __init__(self, max_bits: int) -> None:
         self._max_bits = max_bits
-        self._kept = no_images()
+        self._kept = _no_images()
 
-    def refused(self, images: HashedImages) -> dict[int, NearDuplicate]:
-        """{row: its twin} of images that follow all those asked about before."""
+    def refuse(self, images: HashedImages) -> dict[int, NearDuplicate]:
+        """Return {row: kept image} for the near-duplicates, and index the other images.
+
+        The images follow those of all earlier calls.
+        """
         found: dict[int, NearDuplicate] = {}
         hashed = np.flatnonzero(images.hashed)
-        for begin in range(0, len(hashed), _AT_ONCE):
-            rows = hashed[begin : begin + _AT_ONCE]
-            some = self._refused(images.take(rows))
-            found.update((int(rows[row]), twin) for row, twin in some.items())
+        for begin in range(0, len(hashed), _CHUNK_IMAGES):
+            rows = hashed[begin : begin + _CHUNK_IMAGES]
+            refused = self._refuse_chunk(images.take(rows))
+            found.update((int(rows[row]), kept) for row, kept in refused.items())
         return found
 
-    def _refused(self, fresh: HashedImages) -> dict[int, NearDuplicate]:
+    def _refuse_chunk(self, new: HashedImages) -> dict[int, NearDuplicate]:
         before = len(self._kept.names)
-        both = self._kept.followed_by(fresh)
-        home = self._homes(fresh.hashes)
-        rows = before + np.arange(len(home))
-        apart = np.flatnonzero(both.digests[home] != fresh.digests)
-        bits = _distances(fresh.hashes[apart], both.hashes[home[apart]])
-        twins = both.names[home[apart]]
-        self._kept = self._kept.followed_by(fresh.take(np.flatnonzero(home == rows)))
-        told = zip(apart.tolist(), twins.tolist(), bits.tolist(), strict=True)
-        return {row: NearDuplicate(name, distance) for row, name, distance in told}
+        both = self._kept.followed_by(new)
+        kept = self._first_kept(new)
+        rows = before + np.arange(len(kept))
+        refused = np.flatnonzero(both.digests[kept] != new.digests)
+        bits = _distances(new.hashes[refused], both.hashes[kept[refused]])
+        names = both.names[kept[refused]]
+        self._kept = self._kept.followed_by(new.take(np.flatnonzero(kept == rows)))
+        found = zip(refused.tolist(), names.tolist(), bits.tolist(), strict=True)
+        return {row: NearDuplicate(name, distance) for row, name, distance in found}
 
-    def _homes(self, hashes: Hashes) -> Places:
-        """Of each image the first kept one that it looks like: often itself.
+    def _first_kept(self, new: HashedImages) -> Places:
+        """Return for each image the first kept image within the distance; often itself.
 
-        Numbered are the kept ones, then these. Images of equal hashes have one home, that of the
-        first among them, so that many equal ones cost no more than one.
+        Places count the kept images, then the new ones. Images of equal hashes share the result
+        of the first among them, so that many equal images cost no more than one.
         """
-        _, first, which = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+        _, first, which = np.unique(new.hashes, axis=0, return_index=True, return_inverse=True)
         rows = np.sort(first)
         rank = np.searchsorted(rows, first)
+        distinct = new.take(rows)
         before = len(self._kept.names)
-        known = self._known(hashes[rows])
-        home = np.where(known < _NOWHERE, known, before + rows)
-        for row, earlier in _earlier(hashes[rows], self._max_bits).items():
-            if known[row] == _NOWHERE:
-                kept = [home[other] for other in earlier if home[other] == before + rows[other]]
-                home[row] = min(kept, default=home[row])
-        return home[rank[which.reshape(-1)]]
+        known = self._known(distinct)
+        kept = np.where(known < _ABSENT, known, before + rows)
+        for row, earlier in _earlier(_entries(distinct), self._max_bits).items():
+            if known[row] == _ABSENT:
+                near = [kept[other] for other in earlier if kept[other] == before + rows[other]]
+                kept[row] = min(near, default=kept[row])
+        return kept[rank[which.reshape(-1)]]
 
-    def _known(self, hashes: Hashes) -> Places:
-        """Of each image the first kept one from before that it looks like; _NOWHERE if none."""
-        known = np.full(len(hashes), _NOWHERE)
-        asked, row = _entries(hashes)
-        kept, place = _entries(self._kept.hashes)
-        for found in pairs_between(asked, kept, self._max_bits):
-            np.minimum.at(known, row[found.first], place[found.second])
+    def _known(self, new: HashedImages) -> Places:
+        """Return for each image the first image kept by earlier chunks; _ABSENT if none is near."""
+        known = np.full(len(new.names), _ABSENT)
+        queries, references = _entries(new), _entries(self._kept)
+        for found in pairs_between(queries.hashes, references.hashes, self._max_bits):
+            np.minimum.at(known, queries.rows[found.first], references.rows[found.second])
         return known
 
 
-def _entries(hashes: Hashes) -> tuple[Hashes, Places]:
-    """Every hash once, and the row it belongs to."""
-    turned = np.flatnonzero(hashes[:, 0] != hashes[:, 1])
-    owner = np.concatenate([np.arange(len(hashes)), turned])
-    return np.concatenate([hashes[:, 0], hashes[turned, 1]]), owner
+def _entries(images: HashedImages) -> HashEntries:
+    return hash_entries(ImageHashes(images.hashes, images.hashed))
 
 
-def _earlier(hashes: Hashes, max_bits: int) -> dict[int, set[int]]:
-    """{row: the rows before it that look like it}, rows in ascending order."""
-    entries, owner = _entries(hashes)
+def _earlier(entries: HashEntries, max_bits: int) -> dict[int, set[int]]:
+    """Return {row: the earlier rows within the distance}, rows in ascending order."""
     found: dict[int, set[int]] = {}
-    for some in pairs(entries, max_bits):
-        one, other = owner[some.first], owner[some.second]
+    for some in pairs(entries.hashes, max_bits):
+        one, other = entries.rows[some.first], entries.rows[some.second]
         for row, before in zip(
             np.maximum(one, other).tolist(), np.minimum(one, other).tolist(), strict=True
         ):
@@ -132,7 +141,7 @@ def _earlier(hashes: Hashes, max_bits: int) -> dict[int, set[int]]:
 
 
 def _distances(one: Hashes, other: Hashes) -> npt.NDArray[np.uint8]:
-    """The least distance of either hash of each to either hash of the other."""
+    """Return the least distance of either hash of each image to either hash of the other."""
     bits = np.bitwise_count(one[:, :, None] ^ other[:, None, :])
     least: npt.NDArray[np.uint8] = bits.reshape(len(one), 4).min(axis=1)
     return least

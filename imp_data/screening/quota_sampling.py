@@ -1,8 +1,8 @@
-"""The screening stage: exclusions, benchmark images, broken images; in the order of the draw.
+"""Sample a source up to its quota, and write the outcome of each Sample.
 
-What can be told from a record's text and paths is told of every record. Images are opened in
-draw order and no further than the quota needs: a refused image gives its place to the next, so
-the result is the same as if all had been screened before the draw.
+Text and paths are checked for every record. Images are opened in sampling order and no further
+than the quota needs: a refused image gives its place to the next, so the result is the same as
+if all images had been screened before sampling.
 """
 
 from collections import Counter
@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from imp_data.images.fingerprint_cache import Names
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
-from imp_data.screening.image_decisions import ImageDecisions
-from imp_data.screening.refusal_table import Refusals, refusals
+from imp_data.screening.decision_file import ImageDecisions
+from imp_data.screening.refusal_table import Refusals, refusals_from_verdicts
 from imp_data.screening.text_filters import Candidates, Rows
 from imp_data.storage.tables import arrow_batches, arrow_writer, value_counts
 
@@ -34,37 +34,39 @@ SCREENED_SCHEMA = pa.schema(
         pa.field("image_height", pa.int32()),
     ]
 )
-_LOOKS = SCREENED_SCHEMA.names[-3:]
-# A draw asks for at most this many images at once; bounds memory, changes nothing else.
+_IMAGE_COLUMNS = SCREENED_SCHEMA.names[-3:]
+# The most images in one round of sampling; bounds memory, changes nothing else.
 _MOST_AT_ONCE = 1 << 15
 
+Mask = npt.NDArray[np.bool_]
 
-class Drawn(NamedTuple):
-    """The rows that passed, in draw order, and how far down the order the draw went."""
+
+class QuotaSample(NamedTuple):
+    """The rows that passed, in sampling order, and how many rows of the order were examined."""
 
     passed: Rows
-    looked_at: int
+    examined: int
 
 
-def draw(order: Rows, quota: int, passes: Callable[[Rows], npt.NDArray[np.bool_]]) -> Drawn:
-    """Take rows in draw order until the quota is full; `passes` looks at some rows' images.
+def sample_quota(order: Rows, quota: int, passes: Callable[[Rows], Mask]) -> QuotaSample:
+    """Take rows in sampling order until the quota is full; `passes` decides the images of rows.
 
-    Each round asks for no more rows than places are left, so exactly the shortest prefix that
-    fills the quota is looked at.
+    A round covers no more rows than places are left, so exactly the shortest prefix that fills
+    the quota is examined.
     """
     passed: list[Rows] = []
     left, position = quota, 0
     while left and position < len(order):
         rows = order[position : position + min(left, _MOST_AT_ONCE)]
-        fine = rows[passes(rows)]
-        passed.append(fine)
+        passing = rows[passes(rows)]
+        passed.append(passing)
         position += len(rows)
-        left -= len(fine)
-    return Drawn(np.concatenate([order[:0], *passed]), position)
+        left -= len(passing)
+    return QuotaSample(np.concatenate([order[:0], *passed]), position)
 
 
 def image_paths(records: Path, rows: Rows) -> list[str | None]:
-    """The image of each row, in the rows' order; memory holds these rows alone."""
+    """Return the image of each row, in the order of the rows; memory holds these rows alone."""
     ascending = np.argsort(rows, kind="stable")
     wanted = rows[ascending]
     found: list[pa.Array] = [pa.array([], pa.string())]
@@ -80,28 +82,32 @@ def image_paths(records: Path, rows: Rows) -> list[str | None]:
 
 
 def write_screened(
-    path: Path, records: Path, offered: Candidates, drawn: Drawn, looks: ImageDecisions | None
+    path: Path,
+    records: Path,
+    candidates: Candidates,
+    sampled: QuotaSample,
+    decisions: ImageDecisions | None,
 ) -> dict[str, Any]:
-    """Write screened/<source>.arrow, one row a Sample; returns the figures of the stage.
+    """Write screened/<source>.arrow, one row for each Sample; return the figures of the stage.
 
-    Its batches are those of the records file. `looks` is None where images were deferred.
+    The file has the batches of the records file. `decisions` is None where images are deferred.
     """
-    kept, refused = _fates(offered, drawn, looks)
+    kept, refused = _outcomes(candidates, sampled, decisions)
     subsets: Counter[str] = Counter()
     first = 0
     with arrow_writer(path, SCREENED_SCHEMA) as writer:
         for batch in arrow_batches(records, ["id", "subset"]):
             here = slice(first, first + len(batch))
-            columns = _fate_columns(here, batch.column("id"), kept[here], refused)
-            if looks is not None and looks.respelled:
-                found = _respelled(offered.images[here], kept[here], looks)
+            columns = _outcome_columns(here, batch.column("id"), kept[here], refused)
+            if decisions is not None and decisions.respelled:
+                found = _respelled(candidates.images[here], kept[here], decisions)
                 columns[-1] = pc.coalesce(columns[-1], found)
-            columns += _look_columns(offered.images[here], kept[here], looks)
+            columns += _image_columns(candidates.images[here], kept[here], decisions)
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCREENED_SCHEMA))
-            of_kept = batch.column("subset").filter(pa.array(kept[here]))
-            subsets.update(value_counts(of_kept))
+            kept_subsets = batch.column("subset").filter(pa.array(kept[here]))
+            subsets.update(value_counts(kept_subsets))
             first += len(batch)
-    passed = len(drawn.passed)
+    passed = len(sampled.passed)
     dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
     return {
         "samples": first,
@@ -109,28 +115,28 @@ def write_screened(
         "dropped": dict(sorted(dropped.items())),
         "held": first - passed - dropped.total(),
         "subsets": dict(sorted(subsets.items())),
-        "excluded": _signs(offered.refused.values()),
+        "excluded": _exclusion_figures(candidates.refused.values()),
     }
 
 
-def _fates(
-    offered: Candidates, drawn: Drawn, looks: ImageDecisions | None
-) -> tuple[npt.NDArray[np.bool_], list[Refusals]]:
-    """Of each row whether it is kept; and why rows go, first for their text, then their image."""
-    kept = np.zeros(len(offered.images), np.bool_)
-    kept[drawn.passed] = True
-    refused = [refusals(offered.refused)]
-    if looks is not None:
-        looked_at = offered.order[: drawn.looked_at]
-        gone = looked_at[~kept[looked_at]]
-        refused.append(looks.refused.on(gone, offered.images[gone]))
+def _outcomes(
+    candidates: Candidates, sampled: QuotaSample, decisions: ImageDecisions | None
+) -> tuple[Mask, list[Refusals]]:
+    """Return which rows are kept, and the refusals: those for text first, then those for images."""
+    kept = np.zeros(len(candidates.images), np.bool_)
+    kept[sampled.passed] = True
+    refused = [refusals_from_verdicts(candidates.refused)]
+    if decisions is not None:
+        examined = candidates.order[: sampled.examined]
+        gone = examined[~kept[examined]]
+        refused.append(decisions.refused.for_rows(gone, candidates.images[gone]))
     return kept, refused
 
 
-def _fate_columns(
-    here: slice, ids: pa.Array, kept: npt.NDArray[np.bool_], refused: Sequence[Refusals]
+def _outcome_columns(
+    here: slice, ids: pa.Array, kept: Mask, refused: Sequence[Refusals]
 ) -> list[pa.Array]:
-    """sample, id, outcome, reason, evidence of a stretch of rows."""
+    """Return sample, id, outcome, reason and evidence of a range of rows."""
     size = len(kept)
     going = [some.between(here.start, here.start + size) for some in refused]
     codes = np.where(kept, 0, 1)
@@ -144,38 +150,36 @@ def _fate_columns(
     for some in going:
         mask = np.zeros(size, np.bool_)
         mask[some.keys.astype(np.int64) - here.start] = True
-        why, shown = some.columns()
-        reason = pc.replace_with_mask(reason, mask, why)
-        evidence = pc.replace_with_mask(evidence, mask, shown)
+        reasons, texts = some.columns()
+        reason = pc.replace_with_mask(reason, mask, reasons)
+        evidence = pc.replace_with_mask(evidence, mask, texts)
     sample = pa.array(np.arange(here.start, here.start + size, dtype=np.int32))
     return [sample, ids, outcome, reason, evidence]
 
 
-def _respelled(images: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions) -> pa.Array:
-    """Evidence on the kept rows whose image was found under another spelling of its path."""
+def _respelled(images: Names, kept: Mask, decisions: ImageDecisions) -> pa.Array:
+    """Return evidence on the kept rows whose image has another spelling of its path."""
     evidence = np.full(len(kept), None, object)
-    known = np.fromiter(looks.respelled, np.uint64)
+    known = np.fromiter(decisions.respelled, np.uint64)
     for row in np.flatnonzero(kept & np.isin(images, known)).tolist():
-        evidence[row] = evidence_json(looks.respelled[int(images[row])])
+        evidence[row] = evidence_json(decisions.respelled[int(images[row])])
     return pa.array(evidence, pa.string())
 
 
-def _look_columns(
-    images: Names, kept: npt.NDArray[np.bool_], looks: ImageDecisions | None
-) -> list[pa.Array]:
-    """What is known of the kept rows' images."""
-    shown = kept & (images != 0)
-    if looks is None or not shown.any():
-        return [pa.nulls(len(kept), SCREENED_SCHEMA.field(n).type) for n in _LOOKS]
-    return looks.columns(images, shown)
+def _image_columns(images: Names, kept: Mask, decisions: ImageDecisions | None) -> list[pa.Array]:
+    """Return sha256, width and height of the kept rows' images."""
+    visible = kept & (images != 0)
+    if decisions is None or not visible.any():
+        return [pa.nulls(len(kept), SCREENED_SCHEMA.field(n).type) for n in _IMAGE_COLUMNS]
+    return decisions.columns(images, visible)
 
 
-def _signs(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
-    """Of each exclusion: how many it took, and by how many only one of its two signs was borne."""
-    signs: dict[str, dict[str, int]] = {}
+def _exclusion_figures(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:
+    """Count by exclusion its records, and those that match only one of its two conditions."""
+    counts: dict[str, dict[str, int]] = {}
     for reason, evidence in verdicts:
         if reason is Reason.EXCLUDED:
-            figures = signs.setdefault(evidence["exclusion"], {"records": 0, "disagreeing": 0})
+            figures = counts.setdefault(evidence["exclusion"], {"records": 0, "disagreeing": 0})
             figures["records"] += 1
             figures["disagreeing"] += evidence["image_prefix"] != evidence["prompt"]
-    return signs
+    return counts

@@ -1,4 +1,4 @@
-"""Why images and rows are refused, in flat arrays: a source may lack all of a million images."""
+"""Refusals of images and rows in flat arrays: a source may lack all of a million images."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,19 +6,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imp_data.ledger import Reason, Verdict, evidence_json
+from imp_data.storage.sorted_lookup import find_sorted
 
 _REASONS = tuple(Reason)
-_CODES = {reason: code for code, reason in enumerate(_REASONS)}
 _NAMES = pa.array([reason.value for reason in _REASONS], pa.string())
 
 
 class Refusals(NamedTuple):
-    """Verdicts by key, which ascend: 21 bytes each, and the text of the evidence.
+    """Verdicts by ascending key: 21 bytes each, and the text of the evidence.
 
-    Of key n the verdict is at `places[n]` of `codes` and `evidence`. A key is the name of an image,
-    or the number of a row.
+    The verdict on key n is at `places[n]` of `codes` and `evidence`. A key is the path hash of an
+    image, or the number of a row.
     """
 
     keys: npt.NDArray[np.uint64]
@@ -26,47 +27,57 @@ class Refusals(NamedTuple):
     codes: npt.NDArray[np.uint8]
     evidence: pa.LargeStringArray
 
-    def on(self, rows: npt.NDArray[np.int32], names: npt.NDArray[np.uint64]) -> "Refusals":
-        """The verdicts on rows, given the name of each one's image.
+    def for_rows(self, rows: npt.NDArray[np.int32], names: npt.NDArray[np.uint64]) -> "Refusals":
+        """Return the refusals of rows, given the path hash of each row's image.
 
-        Raises KeyError if an image is not refused.
+        Raise KeyError if an image is not refused.
         """
-        found = np.searchsorted(self.keys, names)
-        if (found == len(self.keys)).any() or (self.keys[found] != names).any():
+        found = find_sorted(self.keys, names)
+        if (found < 0).any():
             raise KeyError("an image that is not refused")
         order = np.argsort(rows, kind="stable")
         places = self.places[found[order]]
         return self._replace(keys=rows[order].astype(np.uint64), places=places)
 
     def between(self, first: int, end: int) -> "Refusals":
-        """Those with a key from `first` to before `end`."""
+        """Return the refusals with a key from `first` to before `end`."""
         begin, until = np.searchsorted(self.keys, np.array([first, end], np.uint64))
         return self._replace(keys=self.keys[begin:until], places=self.places[begin:until])
 
     def columns(self) -> tuple[pa.StringArray, pa.StringArray]:
-        """Reason and evidence of each."""
+        """Return the reason and the evidence of each refusal."""
         reasons = _NAMES.take(pa.array(self.codes[self.places]))
         return reasons, self.evidence.take(pa.array(self.places)).cast(pa.string())
 
     def counts(self) -> dict[str, int]:
-        """How many there are of each reason that occurs, by its name."""
+        """Count the refusals by the name of their reason; omit reasons that do not occur."""
         found = np.bincount(self.codes[self.places], minlength=len(_REASONS)).tolist()
         return {r.value: count for r, count in zip(_REASONS, found, strict=True) if count}
 
 
-def refusals(verdicts: Mapping[int, Verdict]) -> Refusals:
-    """The verdicts of a dictionary."""
+def refusals_from_verdicts(verdicts: Mapping[int, Verdict]) -> Refusals:
+    """Build the table from a dictionary."""
     keys = np.fromiter(verdicts, np.uint64, len(verdicts))
-    codes = np.array([_CODES[verdict.reason] for verdict in verdicts.values()], np.uint8)
+    reasons = pa.array([verdict.reason.value for verdict in verdicts.values()], pa.string())
     texts = (evidence_json(verdict.evidence) for verdict in verdicts.values())
+    return refusals_from_columns(keys, reasons, pa.array(texts, pa.large_string()))
+
+
+def refusals_from_columns(
+    keys: npt.NDArray[np.uint64],
+    reasons: pa.StringArray,
+    evidence: pa.StringArray | pa.LargeStringArray,
+) -> Refusals:
+    """Build the table from columns, one row for each refusal, in any order."""
+    codes = pc.index_in(reasons, _NAMES).to_numpy().astype(np.uint8)
     order = np.argsort(keys, kind="stable")
-    evidence = pa.array(texts, pa.large_string())
-    return Refusals(keys[order], order.astype(np.int32), codes, evidence)
+    texts = evidence.cast(pa.large_string())
+    return Refusals(keys[order], order.astype(np.int32), codes, texts)
 
 
-def joined(some: Sequence[Refusals]) -> Refusals:
-    """All of several, which have no key in common."""
-    several = [refusals({}), *some]
+def join_refusals(tables: Sequence[Refusals]) -> Refusals:
+    """Join tables that have no key in common."""
+    several = [refusals_from_verdicts({}), *tables]
     begins = np.cumsum([0, *(len(one.codes) for one in several)])[:-1]
     shifted = zip(several, begins.tolist(), strict=True)
     places = np.concatenate([one.places + begin for one, begin in shifted])

@@ -1,4 +1,4 @@
-"""Samples before the draw: what text and paths alone say of each, and in which order they come."""
+"""Filter Samples by text and paths, and order the others for sampling."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -15,21 +15,21 @@ from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
-from imp_data.screening.image_filters import Benchmarked
+from imp_data.screening.image_filters import BenchmarkMatcher
 from imp_data.storage.digests import xxh3_keys
 from imp_data.storage.tables import arrow_batch_count, arrow_batches
 
 Rows = npt.NDArray[np.int32]
-# Batches of a records file that a worker reads at a time; most have some two thousand rows.
+# Batches of a records file in one piece of work; most have some two thousand rows.
 _PIECE_BATCHES = 16
 _NO_HASHES = np.zeros(0, np.uint64)
 
 
 class Candidates(NamedTuple):
-    """A source's Samples before the draw: what text alone says of each.
+    """A source's Samples before sampling.
 
-    `images` names each Sample's image (see image_names); `refused` has the verdicts that
-    need no image; `order` has the other rows in draw order.
+    `images` has the path hash of each Sample's image (see hash_image_paths); `refused` the verdicts
+    that need no image; `order` the other rows in sampling order.
     """
 
     images: Names
@@ -37,12 +37,12 @@ class Candidates(NamedTuple):
     order: Rows
 
 
-def candidates(
-    mixture: Mixture, source: str, records: Path, benchmarks: Sequence[Benchmarked]
+def find_candidates(
+    mixture: Mixture, source: str, records: Path, benchmarks: Sequence[BenchmarkMatcher]
 ) -> Candidates:
-    """Screen a source's Samples by text and path, and put the rest into draw order.
+    """Screen a source's Samples by text and path, and sort the rest into sampling order.
 
-    Memory: 12 bytes a Sample, and 16 more while they are put into order.
+    Memory: 12 bytes a Sample, and 16 more during the sort.
     """
     exclusions = tuple(e for e in mixture.exclusions if e.source == source)
     bare = tuple(b.pack._replace(sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
@@ -52,11 +52,11 @@ def candidates(
     names, keys, first = bytearray(), bytearray(), 0
     count = arrow_batch_count(records)
     spans = ((n, min(n + _PIECE_BATCHES, count)) for n in range(0, count, _PIECE_BATCHES))
-    for offered in map_ordered(partial(_offered, rules=rules), spans):
-        refused.update((first + row, verdict) for row, verdict in offered.refused.items())
-        names += offered.names.tobytes()
-        keys += offered.keys.tobytes()
-        first += len(offered.names)
+    for screened in map_ordered(partial(_screen_batches, rules=rules), spans):
+        refused.update((first + row, verdict) for row, verdict in screened.refused.items())
+        names += screened.names.tobytes()
+        keys += screened.keys.tobytes()
+        first += len(screened.names)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").astype(np.int32)
     if refused:
         gone = np.zeros(first, np.bool_)
@@ -66,7 +66,7 @@ def candidates(
 
 
 class _Rules(NamedTuple):
-    """All that screening by text needs; of a benchmark no more than its ids."""
+    """The rules of text screening; a benchmark's pack has its ids alone."""
 
     records: Path
     seed: int
@@ -75,41 +75,41 @@ class _Rules(NamedTuple):
     drop_repeats: bool
 
 
-class _Offered(NamedTuple):
-    """The Samples of some batches: names of images, draw keys, and {row: why it goes}."""
+class _ScreenedBatches(NamedTuple):
+    """Some batches of Samples: path hashes of images, sampling keys, and {row: verdict}."""
 
     names: Names
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
 
 
-def _offered(span: tuple[int, int], rules: _Rules) -> _Offered:
+def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
     columns = ["id", "image", "conversations"][: 3 if rules.exclusions else 2]
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
     for batch in arrow_batches(rules.records, columns, span):
         ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
-        for row, verdict in _by_text(batch, ids, images, rules):
+        for row, verdict in _text_verdicts(batch, ids, images, rules):
             refused.setdefault(first + row, verdict)
         names.append(hash_image_paths(images))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
-    return _Offered(np.concatenate(names), np.concatenate(keys), refused)
+    return _ScreenedBatches(np.concatenate(names), np.concatenate(keys), refused)
 
 
-def _by_text(
+def _text_verdicts(
     batch: pa.RecordBatch,
     ids: Sequence[str],
     images: Sequence[str | None],
     rules: _Rules,
 ) -> Iterator[tuple[int, Verdict]]:
-    """(row of the batch, why it goes); of several reasons for a row the first is the one."""
+    """Yield (row of the batch, verdict); the first verdict on a row counts."""
     for exclusion in rules.exclusions:
-        for row, signs in excluded(batch, exclusion).items():
-            yield row, _excluded(exclusion.name, **signs)
+        for row, signs in match_exclusion(batch, exclusion).items():
+            yield row, _exclusion_verdict(exclusion.name, **signs)
     for pack in rules.packs:
         for row, image in enumerate(images):
-            verdict = benchmark_id(image, pack)
+            verdict = find_benchmark_id(image, pack)
             if verdict:
                 yield row, verdict
     if rules.drop_repeats:
@@ -119,14 +119,14 @@ def _by_text(
 
 
 @cache
-def _excluded(exclusion: str, image_prefix: bool, prompt: bool) -> Verdict:
-    """One for all that bear the same signs, which are many."""
+def _exclusion_verdict(exclusion: str, image_prefix: bool, prompt: bool) -> Verdict:
+    """Return the one verdict that the many records of equal signs share."""
     signs = {"image_prefix": image_prefix, "prompt": prompt}
     return Verdict(Reason.EXCLUDED, {"exclusion": exclusion, **signs})
 
 
-def excluded(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str, bool]]:
-    """{row: which of the two signs it bears} of the records that an exclusion means."""
+def match_exclusion(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str, bool]]:
+    """Return {row: which of the two conditions it meets} for the excluded records."""
     by_image = pc.fill_null(pc.starts_with(batch.column("image"), exclusion.image_prefix), False)
     first = pc.list_element(batch.column("conversations"), 0)
     by_prompt = pc.match_substring(pc.struct_field(first, "value"), exclusion.prompt)
@@ -137,8 +137,8 @@ def excluded(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str,
     }
 
 
-def benchmark_id(image: str | None, pack: BenchmarkIndex) -> Verdict | None:
-    """Whether an image's file name carries an id from the benchmark's own list."""
+def find_benchmark_id(image: str | None, pack: BenchmarkIndex) -> Verdict | None:
+    """Return the verdict if an image's file name contains an id of the benchmark."""
     if image is None:
         return None
     for found in pack.id_pattern.findall(image.rsplit("/", 1)[-1]):

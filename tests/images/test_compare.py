@@ -12,7 +12,7 @@ from conftest import encoded, photo
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.images.compare import Pair, fingerprint_paths, pairs
+from imp_data.images.compare import ImageMatch, fingerprint_paths, pairs
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.images.fingerprint_cache import write_fingerprints
 
@@ -42,16 +42,14 @@ def laid(root: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_every_image_is_fingerprinted_where_it_lies(
-    kind: str, tmp_path: Path, one_worker: None
-) -> None:
+def test_every_image_is_fingerprinted_in_place(kind: str, tmp_path: Path, one_worker: None) -> None:
     path = laid(tmp_path, kind)
     rows, unread = fingerprint_paths([path], tmp_path / "f.parquet")
     assert unread == {}
     names = [f"{path.name}/{name}" for name in ("2.JPG", "a/1.png")]
     assert [(row.image, row.status) for row in rows] == [(name, "ok") for name in names]
     found = pairs(tmp_path / "f.parquet", tmp_path / "f.parquet", 0)
-    assert found == [Pair(name, name, 0) for name in names]
+    assert found == [ImageMatch(name, name, 0) for name in names]
 
 
 def packed(members: dict[str, bytes], kind: str = "zip") -> bytes:
@@ -79,7 +77,7 @@ def files(folder: Path, contents: dict[str, bytes]) -> Path:
 ONE, TWO, THREE = (encoded(photo(n)) for n in (1, 2, 3))
 
 
-def test_archives_in_a_folder_are_looked_into_whatever_they_are_called(
+def test_archives_in_a_folder_are_read_whatever_their_names(
     tmp_path: Path, one_worker: None
 ) -> None:
     contents = {
@@ -98,7 +96,7 @@ def test_archives_in_a_folder_are_looked_into_whatever_they_are_called(
     assert found.unread == {}
 
 
-def test_images_are_known_by_their_content_and_sidecars_are_none(
+def test_images_are_detected_by_content_and_sidecars_are_skipped(
     tmp_path: Path, one_worker: None
 ) -> None:
     contents = {
@@ -122,7 +120,7 @@ def test_images_are_known_by_their_content_and_sidecars_are_none(
     }
 
 
-def test_names_that_are_not_utf8_are_spelled_with_escapes_and_stay_apart(
+def test_names_that_are_not_utf8_are_escaped_and_stay_distinct(
     tmp_path: Path, one_worker: None
 ) -> None:
     home = tmp_path / "all"
@@ -136,7 +134,7 @@ def test_names_that_are_not_utf8_are_spelled_with_escapes_and_stay_apart(
     assert [row.status for row in rows] == ["ok"] * 3
     found = pairs(out, out, 0)
     names = ["all/b.tar/%E9/1.png", "all/caf%E8.png", "all/caf%E9.png"]
-    assert found == [Pair(name, name, 0) for name in names]
+    assert found == [ImageMatch(name, name, 0) for name in names]
 
 
 def test_links_are_followed(tmp_path: Path, one_worker: None) -> None:
@@ -148,7 +146,7 @@ def test_links_are_followed(tmp_path: Path, one_worker: None) -> None:
     assert [row.image for row in rows] == ["all/2.png", "all/more/1.png"]
 
 
-def test_equal_names_in_two_folders_stay_apart(tmp_path: Path, one_worker: None) -> None:
+def test_equal_names_in_two_folders_stay_distinct(tmp_path: Path, one_worker: None) -> None:
     homes = [files(tmp_path / n / "photos", {"1.png": d}) for n, d in (("a", ONE), ("b", TWO))]
     zips = [tmp_path / "a" / "b.zip", tmp_path / "b" / "b.zip"]
     for path, content in zip(zips, (ONE, TWO), strict=True):
@@ -161,7 +159,7 @@ def test_equal_names_in_two_folders_stay_apart(tmp_path: Path, one_worker: None)
     ]
 
 
-def test_what_cannot_be_looked_into_is_named_and_the_rest_is_fingerprinted(
+def test_unreadable_files_are_named_and_the_rest_is_fingerprinted(
     tmp_path: Path, one_worker: None
 ) -> None:
     contents = {
@@ -184,9 +182,7 @@ def test_what_cannot_be_looked_into_is_named_and_the_rest_is_fingerprinted(
     "contents",
     [{"a/notes.txt": b"no"}, {"b.zip": packed({"notes.txt": b"no"})}, {"b.tgz": packed({}, "gz")}],
 )
-def test_a_folder_in_which_nothing_is_found_is_an_error(
-    contents: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_folder_without_images_is_an_error(contents: dict[str, bytes], tmp_path: Path) -> None:
     home = files(tmp_path / "all", contents)
     files(tmp_path / "good", {"1.png": ONE})
     with pytest.raises(UserError, match="holds no image") as error:
@@ -195,7 +191,7 @@ def test_a_folder_in_which_nothing_is_found_is_an_error(
     assert not (tmp_path / "f.parquet").exists()
 
 
-def test_to_match_with_nothing_is_an_error(tmp_path: Path, one_worker: None) -> None:
+def test_matching_against_an_empty_file_is_an_error(tmp_path: Path, one_worker: None) -> None:
     fingerprint_paths([files(tmp_path / "good", {"1.png": ONE})], tmp_path / "good.parquet")
     write_fingerprints(tmp_path / "none.parquet", [])
     write_fingerprints(tmp_path / "broken.parquet", [Fingerprint("a.jpg", "undecodable")])
@@ -207,7 +203,7 @@ def test_to_match_with_nothing_is_an_error(tmp_path: Path, one_worker: None) -> 
             assert error.value.where == str(tmp_path / name)
 
 
-def test_pairs_come_nearest_first_and_no_further_than_asked(
+def test_pairs_are_sorted_by_distance_and_within_the_maximum(
     tmp_path: Path, one_worker: None
 ) -> None:
     for folder, images in {
@@ -220,13 +216,13 @@ def test_pairs_come_nearest_first_and_no_further_than_asked(
         fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
     files = (tmp_path / "ours.parquet", tmp_path / "theirs.parquet")
     same, soft = pairs(*files, 10)
-    assert same == Pair("ours/same.png", "theirs/1.png", 0)
+    assert same == ImageMatch("ours/same.png", "theirs/1.png", 0)
     assert soft[:2] == ("ours/soft.jpg", "theirs/2.png")
     assert 0 < soft.distance_bits <= 10
     assert pairs(*files, soft.distance_bits - 1) == [same]
 
 
-def test_a_image_saved_upright_looks_like_the_one_that_says_how_to_turn_it(
+def test_an_image_saved_upright_matches_the_one_with_an_exif_orientation(
     tmp_path: Path, one_worker: None
 ) -> None:
     exif = Image.Exif()
@@ -238,12 +234,12 @@ def test_a_image_saved_upright_looks_like_the_one_that_says_how_to_turn_it(
         (tmp_path / name / "1.png").write_bytes(content)
         fingerprint_paths([tmp_path / name], tmp_path / f"{name}.parquet")
     turned_file, upright_file = (tmp_path / f"{name}.parquet" for name in images)
-    assert pairs(turned_file, upright_file, 0) == [Pair("turned/1.png", "upright/1.png", 0)]
-    assert pairs(upright_file, turned_file, 0) == [Pair("upright/1.png", "turned/1.png", 0)]
+    assert pairs(turned_file, upright_file, 0) == [ImageMatch("turned/1.png", "upright/1.png", 0)]
+    assert pairs(upright_file, turned_file, 0) == [ImageMatch("upright/1.png", "turned/1.png", 0)]
 
 
 @pytest.mark.parametrize("name", ["gone", "text.txt", "broken.zip", "broken.tar"])
-def test_what_holds_no_images_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
+def test_a_path_without_images_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     if name != "gone":
         (tmp_path / name).write_bytes(b"neither zip nor tar" * 40)
     with pytest.raises(UserError) as error:
@@ -263,4 +259,4 @@ def test_a_flat_image_matches_its_own_bytes_and_no_other_flat_one(
             (tmp_path / folder / name).write_bytes(content)
         fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
     found = pairs(tmp_path / "ours.parquet", tmp_path / "theirs.parquet", 10)
-    assert found == [Pair("ours/a.png", "theirs/c.png", 0)]
+    assert found == [ImageMatch("ours/a.png", "theirs/c.png", 0)]

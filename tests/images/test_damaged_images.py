@@ -1,4 +1,4 @@
-"""Images that would harm who opens them: each ends with its reason, and nothing else is lost."""
+"""Harmful images end with their reason, and no other image is lost."""
 
 import io
 import struct
@@ -203,7 +203,7 @@ TRAPS = {
 
 
 @pytest.mark.slow
-def test_a_decoder_that_crashes_or_never_ends_costs_its_image_alone(tmp_path: Path) -> None:
+def test_a_decoder_that_crashes_or_never_ends_fails_its_image_alone(tmp_path: Path) -> None:
     world = World(tmp_path)
     lay_gallery(world, {name: data for name, (data, _) in TRAPS.items()}, count=40)
     world.build({"photos": 43}, limits=LIMITS)
@@ -227,7 +227,7 @@ def packed(members: dict[str, bytes]) -> bytes:
 
 
 def altered(data: bytes, name: str, offset: int, value: bytes, central: bool = True) -> bytes:
-    """A zip in which some bytes of a member's entry in the directory are others."""
+    """Return a zip with some bytes of a directory entry replaced."""
     place = data.rindex(name.encode()) - 46 if central else data.index(name.encode()) - 30
     return data[: place + offset] + value + data[place + offset + len(value) :]
 
@@ -261,7 +261,7 @@ DAMAGED = {
 }
 
 
-def test_harmful_images_and_damaged_members_cost_themselves_alone(
+def test_harmful_images_and_damaged_members_fail_alone(
     harmful: dict[str, bytes], world: World
 ) -> None:
     lay_gallery(world, harmful, count=5)
@@ -286,13 +286,13 @@ def test_harmful_images_and_damaged_members_cost_themselves_alone(
 
 
 def read_from_zip(reader: ImageReader, image: str) -> int:
-    """The MiB that reading takes at its peak."""
+    """Return the peak memory of reading in MiB."""
     (_, mib), *_ = looked_at([image], reader)
     return mib
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_a_member_that_lies_of_its_size_takes_no_more_memory(method: int, tmp_path: Path) -> None:
+def test_a_member_with_a_false_size_takes_no_more_memory(method: int, tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive, archive.open("a.png", "w") as member:
         for _ in range(300):

@@ -1,4 +1,4 @@
-"""What one pass over an image's bytes tells."""
+"""The fingerprint of an image has its status, format, size, sha256 and hashes."""
 
 import hashlib
 import struct
@@ -48,7 +48,7 @@ def turned(orientation: int) -> Image.Exif:
     return exif
 
 
-def test_everything_is_said_of_a_whole_image(tmp_path: Path) -> None:
+def test_a_complete_image_has_every_field(tmp_path: Path) -> None:
     content = encoded(photo(1))
     assert looked_at(tmp_path, content, "a/b.png") == Fingerprint(
         image="a/b.png",
@@ -66,7 +66,7 @@ def test_everything_is_said_of_a_whole_image(tmp_path: Path) -> None:
     )
 
 
-def test_a_image_that_is_nowhere_is_missing(tmp_path: Path) -> None:
+def test_an_absent_image_is_missing(tmp_path: Path) -> None:
     reader = ImageReader(tmp_path, tmp_path, ())
     assert fingerprint("no.jpg", reader, Limits()) == Fingerprint("no.jpg", "missing")
 
@@ -89,7 +89,7 @@ def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
     ],
     ids=["text", "svg", "head of jpeg", "jpeg", "png", "gif", "bmp", "tiff"],
 )
-def test_a_broken_image_has_its_status_and_its_bytes_told(
+def test_a_broken_image_has_its_status_and_its_bytes(
     content: bytes, status: str, problem: str, tmp_path: Path
 ) -> None:
     look = looked_at(tmp_path, content)
@@ -100,7 +100,7 @@ def test_a_broken_image_has_its_status_and_its_bytes_told(
 
 
 def claiming(content: bytes, size: tuple[int, int]) -> bytes:
-    """A JPEG whose header states this size."""
+    """Return a JPEG whose header states this size."""
     frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2")) + 5
     stated = size[1].to_bytes(2, "big") + size[0].to_bytes(2, "big")
     return content[:frame] + stated + content[frame + 4 :]
@@ -117,7 +117,7 @@ JPEGS = {
 
 @pytest.mark.parametrize("size", [(3_000, 3_000), (300, 232)])
 @pytest.mark.parametrize("kind", JPEGS)
-def test_a_jpeg_that_claims_more_than_it_has_is_truncated_by_both_decoders(
+def test_a_jpeg_with_too_few_data_for_its_header_is_truncated_by_both_decoders(
     kind: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     assert looked_at(tmp_path, JPEGS[kind]).status == "ok"
@@ -129,7 +129,7 @@ def test_a_jpeg_that_claims_more_than_it_has_is_truncated_by_both_decoders(
         decode_rgb(content, 10_000_000)
 
 
-def test_what_libjpeg_says_of_a_header_hides_nothing_it_says_of_the_data(tmp_path: Path) -> None:
+def test_a_warning_on_a_jpeg_header_hides_no_warning_on_its_data(tmp_path: Path) -> None:
     tables = JPEGS["baseline"].index(b"\xff\xdb")
     noisy = JPEGS["baseline"][:tables] + b"noise" + JPEGS["baseline"][tables:]
     assert looked_at(tmp_path, noisy).status == "ok"
@@ -137,7 +137,7 @@ def test_what_libjpeg_says_of_a_header_hides_nothing_it_says_of_the_data(tmp_pat
 
 
 def png_of(rows: int, checksum: int | None = None) -> bytes:
-    """A PNG of 40 by 30 in its header, and of so many rows; `checksum` in the place of its own."""
+    """Return a PNG of 40 by 30 in its header with `rows` rows; `checksum` replaces its own."""
     pixels = b"IDAT" + compress((b"\0" + bytes(range(1, 121))) * rows)
     header = b"IHDR" + struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0)
     sums = (crc32(header), crc32(pixels) if checksum is None else checksum, crc32(b"IEND"))
@@ -166,7 +166,7 @@ def test_a_png_has_all_its_rows_and_the_checksum_of_its_pixels(
             decode_rgb(content)
 
 
-def test_an_image_whose_last_pixel_is_that_of_an_undecoded_one_is_whole(tmp_path: Path) -> None:
+def test_an_image_whose_last_pixel_equals_the_fill_value_is_complete(tmp_path: Path) -> None:
     for level in (0x00, 0xA5):
         assert looked_at(tmp_path, encoded(Image.new("RGB", (40, 30), (level,) * 3))).status == "ok"
 
@@ -189,7 +189,7 @@ def png_header(width: int, height: int) -> bytes:
     return one[:12] + header + crc32(header).to_bytes(4, "big") + one[33:]
 
 
-def test_a_image_that_declares_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+def test_an_image_that_declares_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
     look = looked_at(tmp_path, png_header(200_000, 200_000))
     assert (look.status, look.width, look.height) == ("too_large", 200_000, 200_000)
     assert look.problem == "200000x200000 is more than 178956970 pixels"
@@ -233,7 +233,7 @@ def in_mode(mode: str) -> Image.Image:
         *(("RGBA", "PNG"), ("I;16", "PNG"), ("F", "TIFF"), ("PA", "TIFF"), ("CMYK", "TIFF")),
     ],
 )
-def test_images_of_every_mode_are_read_and_look_like_the_same_image(
+def test_images_of_every_mode_are_read_and_match_the_same_image(
     mode: str, form: str, tmp_path: Path
 ) -> None:
     look = looked_at(tmp_path, encoded(in_mode(mode), form))
@@ -290,7 +290,7 @@ TURNED_JPEG = encoded(photo(5), "JPEG", exif=EXIF)
 
 
 @pytest.mark.parametrize("byte", [0, 1, 13, 255])
-def test_exif_that_is_damaged_at_any_byte_harms_nothing(byte: int, tmp_path: Path) -> None:
+def test_exif_damage_at_any_byte_is_ignored(byte: int, tmp_path: Path) -> None:
     first = TURNED_JPEG.index(b"Exif\0\0") + 6
     statuses = set()
     for place in range(first, first + len(EXIF.tobytes()) - 6):
@@ -342,7 +342,7 @@ HEADS = [encoded(photo(1), form) for form in ("JPEG", "GIF", "BMP", "PNG", "TIFF
 
 
 @given(st.sampled_from([b"", *HEADS]), st.integers(0, 600), st.binary(max_size=60))
-def test_no_bytes_stop_the_look_and_the_same_bytes_look_the_same(
+def test_any_bytes_have_a_fingerprint_and_equal_bytes_an_equal_one(
     tmp_path_factory: pytest.TempPathFactory, head: bytes, cut: int, tail: bytes
 ) -> None:
     content = head[:cut] + tail + head[cut + 1 :]

@@ -1,4 +1,4 @@
-"""The nearest of some hashes is found, whatever the numbers."""
+"""The nearest hash is found for any numbers."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_within_a_distance_the_same_is_found_as_among_all_pairs(
 
 
 @pytest.mark.parametrize("max_bits", [0, 1, 4, 7, 10, 11, 12])
-def test_no_way_to_spread_the_bits_over_the_hash_escapes(max_bits: int) -> None:
+def test_every_distribution_of_the_bits_over_the_hash_is_found(max_bits: int) -> None:
     # As many bits as allowed, and one more: all within one 16-bit band, or over all four.
     for bits in ([*range(max_bits)], [16 * (n % 4) + n // 4 for n in range(max_bits)]):
         for first in (0, 16, 32, 48):
@@ -93,7 +93,7 @@ def test_no_way_to_spread_the_bits_over_the_hash_escapes(max_bits: int) -> None:
 
 
 @pytest.mark.parametrize("max_bits", range(16))
-def test_the_bands_leave_no_room_for_a_pair_that_none_of_them_finds(max_bits: int) -> None:
+def test_every_pair_within_the_distance_is_near_in_some_band(max_bits: int) -> None:
     assert sum(radius + 1 for _, radius in band_radii(max_bits)) == max_bits + 1
 
 

@@ -1,4 +1,4 @@
-"""A record may spell its image's path in another way than the folder: found, noted, readable."""
+"""An image whose record spells its path differently is found, reported and readable."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> Build:
     return build
 
 
-def test_the_ledger_tells_how_each_image_was_found(built: Build) -> None:
+def test_the_ledger_records_how_each_image_was_found(built: Build) -> None:
     ledger = pl.read_parquet(built.data.mixture("birds") / "ledger.parquet").to_dicts()
     for row, (image, (outcome, reason, found_as)) in zip(ledger, SPELLINGS.items(), strict=True):
         assert (row["outcome"], row["reason"]) == (outcome, reason)

@@ -1,4 +1,4 @@
-"""The perceptual hash: imagehash's, in one step, and not decided by the last places of numbers."""
+"""The perceptual hash equals imagehash's and does not depend on rounding."""
 
 import io
 from typing import Any
@@ -71,7 +71,7 @@ def test_hashes_of_many_are_those_of_each() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 110, 500])
-def test_a_image_may_come_in_strips_of_any_height(rows: int) -> None:
+def test_an_image_may_come_in_strips_of_any_height(rows: int) -> None:
     pieces = [GREY[top : top + rows] for top in range(0, len(GREY), rows)]
     assert np.allclose(frequencies(pieces, (150, 110), (150, 110)), of(GREY))
 
@@ -84,7 +84,7 @@ def test_a_large_image_is_cut_into_strips_of_256_rows() -> None:
 
 
 @pytest.mark.parametrize("orientation", AS_SEEN)
-def test_a_image_is_turned_upright_in_its_frequencies(orientation: int) -> None:
+def test_an_image_is_turned_upright_in_its_frequencies(orientation: int) -> None:
     seen = Image.fromarray(GREY).transpose(AS_SEEN[orientation])
     assert np.allclose(upright(of(GREY), orientation), of(np.asarray(seen)))
 
@@ -106,7 +106,7 @@ def test_the_last_bits_of_a_number_do_not_decide_between_equal_frequencies() -> 
 
 
 @pytest.mark.parametrize("size", [(1001, 771), (489, 487), (2049, 1153)])
-def test_the_last_column_and_row_of_a_reduced_jpeg_count_for_what_they_stand_for(
+def test_the_last_column_and_row_of_a_reduced_jpeg_count_for_the_part_they_cover(
     size: tuple[int, int],
 ) -> None:
     content = encoded(photo(6, size), "JPEG", quality=95)
@@ -157,7 +157,7 @@ def refused(*_: Any, **__: Any) -> Any:
     raise ValueError("not by me")
 
 
-def test_what_libjpeg_warns_of_and_pillow_reads_has_its_hash() -> None:
+def test_an_image_with_a_libjpeg_warning_that_pillow_reads_has_its_hash() -> None:
     content = encoded(photo(3, (700, 500)), "JPEG")
     place = content.index(b"\xff\xda") - 2
     padded = content[:place] + content[place:].replace(b"\xff\xd9", b"\0\0\0\xff\xd9")

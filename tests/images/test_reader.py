@@ -1,4 +1,4 @@
-"""An image's bytes are found wherever it lies: unpacked, in a folder, in a zip, in a tar."""
+"""An image is read from a folder, a zip or a tar."""
 
 import io
 import os
@@ -76,20 +76,20 @@ def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
         ("raw/birds/b.tar", tarred({"./owl.png": b"owl"}), folder("birds", "b.tar")),
     ],
 )
-def test_a_image_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
+def test_an_image_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
     birds = reader(root, {place: content}, home)
     assert birds.read("birds/owl.png", MANY) == b"owl"
     with pytest.raises(FileNotFoundError, match=r"birds/gone\.png"):
         birds.read("birds/gone.png", MANY)
 
 
-def test_an_unpacked_image_is_taken_before_any_archive(root: Path) -> None:
+def test_an_unpacked_image_has_priority_over_any_archive(root: Path) -> None:
     files = {"images/birds/owl.png": b"mine", "raw/birds/b.zip": zipped({"owl.png": b"theirs"})}
     birds = reader(root, files, folder("birds", "b.zip"))
     assert birds.read("birds/owl.png", MANY) == b"mine"
 
 
-def test_a_path_no_folder_is_for_is_missing(root: Path) -> None:
+def test_a_path_outside_all_folders_is_missing(root: Path) -> None:
     birds = reader(root, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     for stranger in ("birdsong/owl.png", "owl.png", "birds"):
         with pytest.raises(FileNotFoundError):
@@ -103,7 +103,7 @@ def test_a_name_too_long_for_any_file_is_missing(root: Path) -> None:
             birds.read(endless, MANY)
 
 
-def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_no_image(tmp_path: Path) -> None:
     birds = reader(tmp_path, {"raw/birds/owl.png": b"owl"}, folder("birds"))
     home = tmp_path / "raw" / "birds"
     (home / "nest.png").mkdir()
@@ -143,7 +143,7 @@ def test_the_longest_path_is_tried_first_then_folders_of_one_path_in_their_order
     assert birds.read("birds/day/tit.png", MANY) == b"only in second"
 
 
-def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path) -> None:
+def test_an_absent_archive_is_skipped_for_the_next_folder(root: Path) -> None:
     homes = (folder("birds", "gone.zip"), folder("birds", "b.tar"))
     birds = reader(root, {"raw/birds/b.tar": tarred({"owl.png": b"owl"})}, *homes)
     assert birds.read("birds/owl.png", MANY) == b"owl"
@@ -158,7 +158,7 @@ def test_an_archive_that_is_not_there_leaves_the_next_folder_its_turn(root: Path
         ("raw/birds/b.tar", tarred({"owl.png": b"123456"}), "b.tar"),
     ],
 )
-def test_a_image_of_more_bytes_than_the_limit_is_not_read(
+def test_an_image_of_more_bytes_than_the_limit_is_not_read(
     place: str, content: bytes, file: str | None, root: Path
 ) -> None:
     birds = reader(root, {place: content}, folder("birds", file))
@@ -183,7 +183,7 @@ def test_a_member_that_does_not_unpack_is_damaged_and_its_neighbours_are_not(
 
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_a_member_that_is_said_to_hold_nothing_and_does_is_damaged(how: int, root: Path) -> None:
+def test_a_member_that_is_declared_empty_and_is_not_is_damaged(how: int, root: Path) -> None:
     content = zipped({"owl.png": b"owl"}, how)
     size = content.index(b"PK\1\2") + 24
     content = altered(content, size, 0)
@@ -197,7 +197,9 @@ def test_a_member_that_is_said_to_hold_nothing_and_does_is_damaged(how: int, roo
     [(8, 1), (10, 9), (10, 99)],
     ids=["under a password", "deflate64", "a method nobody knows"],
 )
-def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, root: Path) -> None:
+def test_a_member_with_an_unsupported_method_is_damaged(
+    offset: int, value: int, root: Path
+) -> None:
     content = zipped({"owl.png": b"owl"})
     directory = content.index(b"PK\1\2")
     content = altered(content, directory + offset, value)
@@ -219,7 +221,7 @@ def test_a_member_no_one_can_unpack_is_damaged(offset: int, value: int, root: Pa
     ],
     ids=["cut zip", "no zip", "empty zip", "no tar", "empty tar", "tar with a damaged header"],
 )
-def test_an_archive_that_is_none_is_an_error_that_names_it(
+def test_an_invalid_archive_is_an_error_that_names_it(
     name: str, content: bytes, root: Path
 ) -> None:
     birds = reader(root, {f"raw/birds/{name}": content}, folder("birds", name))
@@ -228,7 +230,7 @@ def test_an_archive_that_is_none_is_an_error_that_names_it(
     assert error.value.where == str(root / "raw" / "birds" / name)
 
 
-def test_an_archive_that_was_replaced_is_opened_anew(root: Path, tmp_path: Path) -> None:
+def test_an_archive_that_was_replaced_is_opened_again(root: Path, tmp_path: Path) -> None:
     birds = reader(root, {"raw/birds/b.zip": zipped({"owl.png": b"old"})})
     birds = birds._replace(folders=(("birds", folder("birds", "b.zip")),))
     assert birds.read("birds/owl.png", MANY) == b"old"
@@ -245,7 +247,7 @@ ARCHIVES = {"b.zip": zipped(TWO_BIRDS, zipfile.ZIP_DEFLATED), "b.tar": tarred(TW
 @pytest.mark.parametrize("there", ["", "memory://"], ids=["this machine", "an object store"])
 @pytest.mark.parametrize("name", ARCHIVES)
 @given(st.data())
-def test_whichever_byte_of_an_archive_is_altered_what_happens_has_a_name(
+def test_a_change_of_any_byte_of_an_archive_ends_in_a_known_error_or_the_image(
     name: str, there: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     content = ARCHIVES[name]
@@ -267,7 +269,7 @@ FAR = 9 << 30
 
 
 def far_zip(path: Path) -> None:
-    """Owl near the beginning, jay beyond: the hole between them takes no room on disk."""
+    """Owl near the beginning, jay beyond; the hole between them takes no space on disk."""
     with path.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("owl.png", b"owl")
         archive.start_dir = FAR
@@ -308,7 +310,7 @@ def test_images_beyond_four_gigabytes_are_read_in_place_in_little_memory(
 
 
 def zipped_quickly(count: int) -> bytes:
-    """Empty members `<n>.png`, of which zipfile writes the directory alone."""
+    """Empty members `<n>.png`; zipfile writes the directory alone."""
     members = [zipfile.ZipInfo(f"{n}.png") for n in range(count)]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -319,7 +321,7 @@ def zipped_quickly(count: int) -> bytes:
     return out.getvalue()
 
 
-def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_path: Path) -> None:
+def test_every_member_of_a_zip_with_more_than_65535_is_read(tmp_path: Path) -> None:
     count = 65_600
     content = zipped_quickly(count)
     assert b"PK\6\6" in content  # the zip64 end of the directory
@@ -331,7 +333,7 @@ def test_a_zip_of_more_members_than_sixteen_bits_count_gives_each_of_them(tmp_pa
 
 
 def as_named(names: Mapping[bytes, bytes], kind: str) -> bytes:
-    """A zip that says nothing of its names' encoding, or a tar: members by the bytes of names."""
+    """A tar, or a zip without a declared encoding: members by the bytes of their names."""
     out = io.BytesIO()
     if kind == "tar":
         with tarfile.open(fileobj=out, mode="w:", format=tarfile.GNU_FORMAT) as tar:
@@ -373,7 +375,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("asked", "name"), NAMES)
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
-def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
+def test_an_image_is_found_by_another_spelling_if_it_is_the_only_match(
     kind: str, asked: str, name: bytes, tmp_path: Path
 ) -> None:
     others = {b"other.jpg": b"1", b"b/cafe.jpg": b"2", "éa.jpg".encode(): b"3"}
@@ -387,12 +389,15 @@ def test_an_image_is_found_by_another_spelling_where_one_alone_can_be_meant(
     else:
         archive = as_named({name: b"owl", **others}, kind)
         birds = reader(tmp_path, {f"raw/birds/b.{kind}": archive}, folder("birds", f"b.{kind}"))
-    found, found_as = birds.found(f"birds/{asked}", MANY)
+    found, found_as = birds.read_with_spelling(f"birds/{asked}", MANY)
     assert found == birds.read(f"birds/{asked}", MANY) == b"owl"
     assert found_as != f"birds/{asked}"
     if found_as is not None:
         # The spelling that is noted leads to the image, is UTF-8, and needs no second note.
-        assert birds.found(found_as.encode().decode(), MANY) == (b"owl", None) or "%" in found_as
+        assert (
+            birds.read_with_spelling(found_as.encode().decode(), MANY) == (b"owl", None)
+            or "%" in found_as
+        )
     for gone in (
         "birds/tit.jpg",
         "birds/Θa.jpg",
@@ -412,19 +417,19 @@ LAYS = [
 
 
 @pytest.mark.parametrize(("files", "file"), LAYS)
-def test_the_closest_spelling_is_meant_and_of_several_as_close_none(
+def test_the_nearest_spelling_matches_and_several_equally_near_are_ambiguous(
     files: dict[str, bytes], file: str | None, root: Path
 ) -> None:
     birds = reader(root, files, folder("birds", file))
-    assert birds.found("birds/owl.gif", MANY) == (b"B", None)
-    assert birds.found("birds/OWL.GIF", MANY) == (b"B", "birds/owl.gif")
-    assert birds.found("Birds/OWL.jpg", MANY) == (b"A", "birds/Owl.jpg")
+    assert birds.read_with_spelling("birds/owl.gif", MANY) == (b"B", None)
+    assert birds.read_with_spelling("birds/OWL.GIF", MANY) == (b"B", "birds/owl.gif")
+    assert birds.read_with_spelling("Birds/OWL.jpg", MANY) == (b"A", "birds/Owl.jpg")
     with pytest.raises(AmbiguousImage) as error:
-        birds.found("birds/owl.png", MANY)
+        birds.read_with_spelling("birds/owl.png", MANY)
     assert error.value.candidates == ["birds/Owl.jpg", "birds/owl.gif"]
 
 
-def test_an_image_that_is_put_there_is_seen_by_the_next_look(tmp_path: Path) -> None:
+def test_an_image_that_is_added_later_is_found_by_the_next_read(tmp_path: Path) -> None:
     birds = reader(tmp_path, {"raw/birds/a.jpg": b"a"}, folder("birds"))
     with pytest.raises(FileNotFoundError):
         birds.read("birds/owl.jpg", MANY)
@@ -432,7 +437,7 @@ def test_an_image_that_is_put_there_is_seen_by_the_next_look(tmp_path: Path) -> 
     assert birds.read("birds/owl.jpg", MANY) == b"owl"
 
 
-def test_a_sidecar_is_never_meant(tmp_path: Path) -> None:
+def test_a_sidecar_never_matches(tmp_path: Path) -> None:
     files = {"raw/birds/._owl.JPG": b"side", "raw/birds/__MACOSX/owl.jpg": b"side"}
     birds = reader(tmp_path, files, folder("birds"))
     for name in ("birds/._owl.jpg", "birds/__macosx/owl.jpg"):
@@ -452,16 +457,16 @@ ODD_NAMES = [
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_members_name_in_another_form_needs_no_second_look(
+def test_a_members_name_in_another_form_matches_exactly(
     name: str, pack: Callable[[Mapping[str, bytes]], bytes], root: Path
 ) -> None:
     file = f"b.{'zip' if pack is zipped else 'tar'}"
     birds = reader(root, {f"raw/birds/{file}": pack({name: b"owl"})}, folder("birds", file, "a"))
-    assert birds.found("birds/owl.png", MANY) == (b"owl", None)
+    assert birds.read_with_spelling("birds/owl.png", MANY) == (b"owl", None)
 
 
 def linked(kind: str) -> bytes:
-    """real/owl.png, links to it and to its folder, and links that lead out, round or nowhere."""
+    """real/owl.png, links to it and its folder, and links that lead out, in a loop or nowhere."""
     soft = {"real/same.png": "owl.png", "far/owl.png": "../real/./owl.png", "dir": "real"}
     soft |= {"out": "../../etc", "abs.png": "/etc/hostname", "round": "round", "far/gone.png": "no"}
     out = io.BytesIO()
@@ -488,11 +493,11 @@ def linked(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_links_in_an_archive_give_what_they_lead_to(kind: str, root: Path) -> None:
+def test_links_in_an_archive_return_their_targets(kind: str, root: Path) -> None:
     birds = reader(root, {f"raw/birds/b.{kind}": linked(kind)}, folder("birds", f"b.{kind}"))
     names = ["real/owl.png", "real/same.png", "far/owl.png", "dir/owl.png", "dir/same.png"]
     for name in names + ["hard.png"] * (kind == "tar"):
-        assert birds.found(f"birds/{name}", MANY) == (b"owl", None)
+        assert birds.read_with_spelling(f"birds/{name}", MANY) == (b"owl", None)
     for name in ("out/hostname", "abs.png", "round", "round/owl.png", "far/gone.png", "dir"):
         with pytest.raises(FileNotFoundError):
             birds.read(f"birds/{name}", MANY)
@@ -527,7 +532,7 @@ def test_sparse_members_are_read_with_their_holes(form: str, tmp_path: Path) -> 
         birds.read("birds/owl.png", MANY)
 
 
-def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:
+def test_a_zip_is_detected_by_its_bytes_whatever_its_name(tmp_path: Path) -> None:
     files = {
         "raw/birds/b": zipped({"owl.png": b"owl"}),
         "raw/birds/b.zip": tarred({"jay.png": b"jay"}),
@@ -540,7 +545,7 @@ def test_a_zip_is_known_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_of_several_members_of_one_name_the_last_counts(kind: str, root: Path) -> None:
+def test_the_last_of_several_members_of_one_name_counts(kind: str, root: Path) -> None:
     names = {"owl.png": b"first", "./owl.png": b"second", ".//owl.png": b"last"}
     content = zipped(names) if kind == "zip" else tarred(names)
     birds = reader(root, {f"raw/birds/b.{kind}": content}, folder("birds", f"b.{kind}"))

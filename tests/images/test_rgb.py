@@ -1,4 +1,4 @@
-"""From bytes to RGB: the rules, and that whatever takes an image sees the same by them."""
+"""Images convert to RGB by the rules, with equal pixels for every consumer."""
 
 import ast
 import base64
@@ -36,20 +36,20 @@ def pixels(image: Image.Image) -> Any:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_image_becomes_the_rgb_that_its_rule_says(name: str) -> None:
+def test_an_image_becomes_the_rgb_of_its_rule(name: str) -> None:
     data, expected = FILES[name]()
     apart = np.abs(pixels(decode_rgb(data)).astype(int) - expected)
     assert apart.max() <= ("RGBA" in name or name == "LA")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"])
-def test_modes_without_transparency_become_what_pillow_makes_of_them(mode: str) -> None:
+def test_modes_without_transparency_are_converted_by_pillow(mode: str) -> None:
     image = Image.fromarray(COLOURS).convert(mode)
     assert (pixels(rgb(image)) == pixels(image.convert("RGB"))).all()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
-def test_whatever_is_clear_is_white(mode: str) -> None:
+def test_transparent_pixels_become_white(mode: str) -> None:
     base = {"PA": "P", "LA": "L", "La": "L"}.get(mode, "RGB")
     image = Image.fromarray(COLOURS).convert(base).convert(mode.upper())
     image.putalpha(0)
@@ -64,7 +64,7 @@ def test_opaque_alpha_changes_nothing(mode: str) -> None:
     assert (pixels(rgb(opaque)) == pixels(plain.convert("RGB"))).all()
 
 
-def test_an_rgb_image_is_itself() -> None:
+def test_an_rgb_image_is_returned_itself() -> None:
     image = Image.fromarray(COLOURS)
     assert rgb(image) is image
 
@@ -77,7 +77,7 @@ def test_sixteen_bits_keep_their_high_byte(mode: str) -> None:
     assert pixels(rgb(image))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
 
 
-def test_numbers_without_a_range_are_stretched_over_their_own() -> None:
+def test_numbers_without_a_range_are_scaled_by_their_minimum_and_maximum() -> None:
     nan, infinite = float("nan"), float("inf")
     values = np.array([[-1.0, 0.0, 1.0, nan, infinite, -infinite]], np.float32)
     assert pixels(rgb(Image.fromarray(values)))[0, :, 0].tolist() == [0, 127, 255, 0, 255, 0]
@@ -118,7 +118,7 @@ def test_a_clear_colour_of_sixteen_bits_is_found_by_its_high_bytes() -> None:
     assert pixels(rgb(image)).tolist() == [[[255] * 3, [1, 2, 3]]]
 
 
-def test_what_does_not_become_an_image_says_why() -> None:
+def test_bytes_that_are_no_image_raise_with_the_reason() -> None:
     png = encoded(photo(1))
     with pytest.raises(TooManyPixels, match="96x72 is more than 100 pixels"):
         decode_rgb(png, 100)
@@ -226,7 +226,7 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("called", ["convert", "exif_transpose", "convert_to_rgb"])
-def test_no_other_module_makes_rgb_by_itself(called: str) -> None:
+def test_no_other_module_converts_to_rgb(called: str) -> None:
     found = {
         path.relative_to(Path(rgb_rules.__file__).parents[1]).as_posix()
         for path in SOURCES
@@ -240,7 +240,7 @@ def test_no_other_module_makes_rgb_by_itself(called: str) -> None:
 
 
 def _of_super(node: ast.expr) -> bool:
-    """Whether a method of a base class is called, as a parameter of click's is."""
+    """Return whether a method of a base class is called, as a parameter of click's is."""
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
     )

@@ -1,4 +1,4 @@
-"""An image set on a grey square is what it is by definition, and the square is never made."""
+"""Padding by strips equals padding by the whole canvas, which is never allocated."""
 
 import numpy as np
 from hypothesis import given
@@ -31,7 +31,7 @@ def test_padding_in_rows_makes_the_pixels_of_the_whole_canvas(
     assert squared(image, size, "pad").tobytes() == on_a_canvas(image, size).tobytes()
 
 
-def test_the_canvas_of_a_line_is_never_made() -> None:
+def test_the_canvas_of_a_line_is_never_allocated() -> None:
     line = Image.new("RGB", (60_000, 1), "white")  # on a canvas of 3.6 gigapixels
     assert squared(line, 14, "pad").getextrema() == ((127, 127),) * 3
 

@@ -72,7 +72,7 @@ def test_the_engine_s_workers_find_the_same_clusters(monkeypatch: pytest.MonkeyP
     hashes[1::2] = hashes[::2] ^ np.uint64(6)
     alone = clusters(hashes, 10)
     assert len(np.unique(alone)) < len(hashes)
-    monkeypatch.setattr(clusters_module, "_FEW", 0)
+    monkeypatch.setattr(clusters_module, "_FEW_COMPARISONS", 0)
     monkeypatch.setenv("IMP_WORKERS", "2")
     asked: list[str] = []
 

@@ -87,7 +87,7 @@ def test_the_mixture_names_the_engine_and_another_one_rebuilds_nothing(
     shutil.rmtree(laid.data.root / ".stamps")
     assert len(again(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
     assert set(asked) == {
-        *("_names", "process", "_fingerprints", "_altered_looks", "_offered"),
+        *("_names", "process", "_fingerprints", "_measure_image", "_screen_batches"),
         *("_scatter", "_put_together", "_read_shard"),
     }
     assert verified_digest(laid) == before

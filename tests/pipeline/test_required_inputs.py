@@ -121,7 +121,7 @@ def test_a_source_of_which_every_image_is_missing_does_not_end_green(world: Worl
     with pytest.raises(UserError) as error:
         run(build)
     assert error.value.where == "images/own"
-    assert error.value.problem.startswith("none of 2 images is there; pics/")
+    assert error.value.problem.startswith("none of 2 images exists; pics/")
     assert f"\n  {world.data.raw('own')}, photos/" in error.value.problem
 
 

@@ -1,4 +1,4 @@
-"""A benchmark becomes a pack of ids and looks, by which its images are kept out."""
+"""A benchmark becomes a pack of ids and fingerprints that removes its images."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def pack_of(build: Build) -> BenchmarkIndex:
     return read_benchmark_index(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
 
 
-def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place(
+def test_each_id_of_the_three_files_is_listed_once_and_found_at_either_path(
     world: World,
 ) -> None:
     build = textvqa(world, a=f"train_images/{TRAIN}.jpg", b=f"test_images/{TEST}.jpg")
@@ -73,7 +73,7 @@ def test_each_id_of_the_three_files_is_known_once_and_looked_for_at_either_place
     ]
 
 
-def test_the_pack_read_back_has_every_id_and_the_looks_of_those_seen(world: World) -> None:
+def test_the_pack_has_every_id_and_the_hashes_of_the_fingerprinted_images(world: World) -> None:
     build = textvqa(world, a=f"train_images/{TRAIN}.jpg", b=f"train_images/{VAL}.jpg")
     built(build)
     rows = {row["id"]: row for row in pq.read_table(build.data.benchmark("textvqa")).to_pylist()}
@@ -85,7 +85,7 @@ def test_the_pack_read_back_has_every_id_and_the_looks_of_those_seen(world: Worl
     }
 
 
-def test_a_image_that_its_orientation_turns_is_known_by_both_looks(world: World) -> None:
+def test_an_image_that_exif_turns_has_both_hashes_in_the_pack(world: World) -> None:
     build = textvqa(world)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -148,7 +148,7 @@ def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
         pack_of(build)
 
 
-def test_a_flat_image_of_a_benchmark_is_known_by_its_bytes_alone(world: World) -> None:
+def test_a_flat_image_of_a_benchmark_matches_by_its_bytes_alone(world: World) -> None:
     build = textvqa(world)
     flat = encoded(Image.new("RGB", (60, 40), "white"))
     world.file("textvqa", f"loose/train_images/{TRAIN}.jpg", flat)

@@ -1,4 +1,4 @@
-"""Near-duplicates within a source: which go, which stay, and that only the draw's order decides."""
+"""Near-duplicates within a source are dropped by the sampling order alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.checks import mixture_checks, screened_checks
-from imp_data.screening import near_duplicates as twins_module
+from imp_data.screening import near_duplicates
 from imp_data.screening.near_duplicates import HashedImages, NearDuplicate, NearDuplicateIndex
 from imp_data.storage.digests import tree_digest
 
@@ -37,7 +37,7 @@ def images(shown: list[tuple[int, int, bool]]) -> HashedImages:
 def one_after_the_other(
     shown: list[tuple[int, int, bool]], max_bits: int
 ) -> dict[int, NearDuplicate]:
-    """The rule as it is told: each image against all that were kept before."""
+    """The rule by definition: each image against all that were kept before."""
     kept: list[int] = []
     found: dict[int, NearDuplicate] = {}
     for row, one in enumerate(shown):
@@ -54,23 +54,23 @@ def one_after_the_other(
 
 
 @given(SHOWN, st.integers(0, 6), st.integers(1, 8), st.integers(1, 8))
-def test_whatever_is_asked_at_once_each_is_compared_with_those_kept_before(
+def test_each_image_is_compared_with_those_kept_before_in_chunks_of_any_size(
     shown: list[tuple[int, int, bool]], max_bits: int, at_once: int, step: int
 ) -> None:
     twins, found = NearDuplicateIndex(max_bits), dict[int, NearDuplicate]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twins_module, "_AT_ONCE", at_once)
+        patch.setattr(near_duplicates, "_CHUNK_IMAGES", at_once)
         for begin in range(0, len(shown), step):
-            some = twins.refused(images(shown).take(slice(begin, begin + step)))
+            some = twins.refuse(images(shown).take(slice(begin, begin + step)))
             found.update((begin + row, twin) for row, twin in some.items())
     assert found == one_after_the_other(shown, max_bits)
 
 
-def test_a_hundred_thousand_images_that_look_the_same_cost_little() -> None:
+def test_a_hundred_thousand_equal_hashes_take_little_time() -> None:
     count = 100_000
     names = np.arange(1, count + 1, dtype=np.uint64)
     hashes = np.full((count, 2), 7, np.uint64)
-    found = NearDuplicateIndex(4).refused(
+    found = NearDuplicateIndex(4).refuse(
         HashedImages(names, names, hashes, np.ones(count, np.bool_))
     )
     assert len(found) == count - 1
@@ -83,7 +83,7 @@ def saved_again(seed: int, quality: int) -> bytes:
 
 @pytest.fixture
 def doubled(world: World) -> World:
-    """Ten images each in three forms: as drawn, saved again, and a byte-for-byte copy."""
+    """Ten images in three forms: original, saved again, and a byte-for-byte copy."""
     shown = {f"{n}.png": encoded(photo(n)) for n in range(10)}
     shown |= {f"{n}.jpg": saved_again(n, 60) for n in range(10)}
     shown |= {f"copy{n}.png": shown[f"{n}.png"] for n in range(10)}
@@ -103,7 +103,7 @@ def ledger(world: World, source: str = "photos") -> list[dict[str, Any]]:
     return rows.filter(source=source).to_dicts()
 
 
-def test_of_a_image_and_its_like_the_first_drawn_stays_with_all_said_of_it(
+def test_the_first_sampled_of_two_near_duplicates_stays_with_all_its_conversations(
     doubled: World,
 ) -> None:
     build = doubled.build({"photos": 40, "others": 10}, **DROP)
@@ -128,7 +128,7 @@ def test_of_a_image_and_its_like_the_first_drawn_stays_with_all_said_of_it(
     assert {r["outcome"] for r in ledger(doubled, "others")} == {"kept"}, "its own source alone"
 
 
-def test_a_dropped_one_gives_its_place_to_the_next_and_all_is_accounted_for(
+def test_a_dropped_near_duplicate_gives_its_place_to_the_next_and_every_record_has_an_outcome(
     doubled: World,
 ) -> None:
     build = doubled.build({"photos": 12, "others": 10}, **DROP)
@@ -157,7 +157,7 @@ def test_a_smaller_quota_keeps_the_first_of_what_a_larger_one_keeps(doubled: Wor
         }
 
 
-def test_neither_rounds_of_the_draw_nor_workers_change_a_byte(
+def test_sampling_rounds_and_workers_change_no_byte(
     doubled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quotas = {"photos": 14, "others": 10}
@@ -184,7 +184,7 @@ def test_policy_and_distance_rebuild_what_depends_on_them(doubled: World) -> Non
     assert built(run(doubled.build(quotas, **wider))) == {"neighbours", "card"}
 
 
-def test_the_card_and_the_record_s_life_tell_of_it(doubled: World) -> None:
+def test_the_card_and_the_record_s_history_report_a_near_duplicate(doubled: World) -> None:
     build = doubled.build({"photos": 40}, **DROP)
     run(build)
     folder = build.data.mixture("small")
@@ -199,7 +199,7 @@ def test_the_card_and_the_record_s_life_tell_of_it(doubled: World) -> None:
     assert f"of: {orjson.loads(gone['evidence'])['of']}" in told
 
 
-def test_nothing_is_dropped_unless_asked_for(doubled: World, tmp_path: Path) -> None:
+def test_near_duplicates_stay_by_default(doubled: World, tmp_path: Path) -> None:
     run(doubled.build({"photos": 40, "others": 10}))
     assert {r["outcome"] for r in ledger(doubled)} == {"kept"}
     manifest = orjson.loads((doubled.data.mixture("small") / "mixture.json").read_bytes())
@@ -211,7 +211,7 @@ def test_nothing_is_dropped_unless_asked_for(doubled: World, tmp_path: Path) -> 
 
 
 def cut_out(seed: int) -> bytes:
-    """Black strokes on transparent ground: on white they differ, their colours are all black."""
+    """Black strokes on transparent ground: all colours are black, but on white they differ."""
     strokes = photo(seed).convert("L").point(lambda level: 255 if level > 140 else 0)
     image = Image.new("RGBA", strokes.size)
     image.putalpha(strokes)
@@ -237,10 +237,10 @@ def test_cut_outs_and_nearly_empty_pages_all_stay(
     assert [row["outcome"] for row in ledger(world)] == ["kept"] * 8
 
 
-def test_what_has_no_hash_is_refused_for_nothing_and_nothing_for_it() -> None:
+def test_an_image_without_a_hash_is_never_refused_and_refuses_no_other() -> None:
     names = np.arange(1, 5, dtype=np.uint64)
     hashes = np.array([[0, 0], [0, 0], [1, 1], [1, 1]], np.uint64)
     hashed = np.array([False, True, False, True])
-    assert NearDuplicateIndex(4).refused(HashedImages(names, names, hashes, hashed)) == {
+    assert NearDuplicateIndex(4).refuse(HashedImages(names, names, hashes, hashed)) == {
         3: NearDuplicate(2, 1)
     }

@@ -1,4 +1,4 @@
-"""How well altered copies are known again, told exactly where images are drawn."""
+"""Recall of altered copies is measured exactly."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ from imp_data.manifests import Limits
 from imp_data.pipeline.checks import Finding, benchmark_checks
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
 from imp_data.screening.decontamination.recall import (
-    altered_looks,
     both_looks,
+    choose_sample,
+    hash_altered_copies,
     least_bits,
-    measured,
+    measure_recall,
     plain_copy,
     recall_within,
-    sampled,
 )
 
 pytestmark = pytest.mark.usefixtures("one_worker")
@@ -54,13 +54,11 @@ def seen(folder: Path, images: list[Image.Image]) -> tuple[list[Fingerprint], Im
         ("turned 90°", (200, 400)),
     ],
 )
-def test_an_alteration_does_what_its_name_says_to_the_size(
-    name: str, size: tuple[int, int]
-) -> None:
+def test_an_alteration_changes_the_size_by_its_name(name: str, size: tuple[int, int]) -> None:
     assert opened(altered(photo(1, (400, 200)), ALTERATIONS[name])).size == size
 
 
-def test_other_alterations_change_what_their_names_say() -> None:
+def test_other_alterations_change_the_pixels_by_their_names() -> None:
     flat = Image.new("RGB", (100, 80), (100, 150, 200))
 
     def colour(name: str, place: tuple[int, int] = (50, 40)) -> tuple[int, ...]:
@@ -79,7 +77,7 @@ def test_other_alterations_change_what_their_names_say() -> None:
         assert len(set(copy.get_flattened_data())) > 100
 
 
-def test_a_copy_turned_by_its_exif_block_looks_upright_like_the_original() -> None:
+def test_a_copy_that_exif_turns_has_the_upright_hash_of_the_original() -> None:
     copy = altered(PHOTOS[0], ALTERATIONS["turned 90°, EXIF turns it back"])
     original = both_looks(encoded(PHOTOS[0]))
     stored, upright = np.bitwise_count(both_looks(copy) ^ original)
@@ -88,17 +86,17 @@ def test_a_copy_turned_by_its_exif_block_looks_upright_like_the_original() -> No
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (8, 8), (9, 7)])
-def test_every_alteration_takes_a_image_of_any_size(size: tuple[int, int]) -> None:
-    assert len(altered_looks(encoded(photo(2, size)))) == len(ALTERATIONS)
+def test_every_alteration_accepts_an_image_of_any_size(size: tuple[int, int]) -> None:
+    assert len(hash_altered_copies(encoded(photo(2, size)))) == len(ALTERATIONS)
 
 
-def test_a_flat_copy_has_no_look_and_counts_as_not_found(tmp_path: Path) -> None:
+def test_a_flat_copy_has_no_hash_and_counts_as_not_found(tmp_path: Path) -> None:
     pale = photo(1).point(lambda level: 120 + level // 20)
     rows, reader = seen(tmp_path, [pale, PHOTOS[1]])
     assert rows[0].phash is not None
     paler = ALTERATIONS["contrast 0.7"]
-    assert altered_looks(encoded(pale), {"contrast 0.7": paler}) == [None]
-    figures = measured(rows, [0], reader, Limits())
+    assert hash_altered_copies(encoded(pale), {"contrast 0.7": paler}) == [None]
+    figures = measure_recall(rows, [0], reader, Limits())
     assert figures["bits"]["contrast 0.7"] == {"32": 1}
 
 
@@ -110,7 +108,7 @@ def test_images_of_any_mode_are_altered(mode: str) -> None:
     else:
         image = PHOTOS[0].convert(mode)
     same = {"PNG": ALTERATIONS["PNG"]}
-    (copy,) = altered_looks(encoded(image), same)
+    (copy,) = hash_altered_copies(encoded(image), same)
     assert copy is not None
     assert least_bits(copy, both_looks(encoded(image))) == 0
 
@@ -121,7 +119,7 @@ def test_a_very_large_image_is_reduced_before_it_is_altered() -> None:
 
 def test_an_unaltered_copy_is_always_found_and_an_unrelated_image_never(tmp_path: Path) -> None:
     rows, reader = seen(tmp_path, PHOTOS)
-    figures = measured(rows, [0, 2, 5], reader, Limits())
+    figures = measure_recall(rows, [0, 2, 5], reader, Limits())
     assert figures["images"] == 3
     assert list(figures["bits"]) == list(ALTERATIONS)
     assert figures["bits"]["PNG"] == {"0": 3}
@@ -135,15 +133,15 @@ def test_an_unaltered_copy_is_always_found_and_an_unrelated_image_never(tmp_path
 
 def test_another_image_that_is_the_same_counts_as_a_false_match(tmp_path: Path) -> None:
     rows, reader = seen(tmp_path, [PHOTOS[0], PHOTOS[1], PHOTOS[0]])
-    told = recall_within(measured(rows, [1], reader, Limits()), 10)
+    told = recall_within(measure_recall(rows, [1], reader, Limits()), 10)
     assert told["false"] == 0
-    figures = measured(rows, [0], reader, Limits())
+    figures = measure_recall(rows, [0], reader, Limits())
     # Each copy that is known again is as near to the twin as to its own image.
     again = sum(count for b in figures["bits"].values() for d, count in b.items() if int(d) <= 10)
     assert recall_within(figures, 10)["false"] == again
 
 
-def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
+def test_recall_is_the_share_of_copies_within_the_distance() -> None:
     bits = {"PNG": {"0": 3, "10": 1}, "grey": {"4": 1, "11": 2, "32": 1}, "mirrored": {"30": 4}}
     other = {"9": 2, "10": 1, "11": 5, "32": 92}
     figures = {"images": 4, "bits": bits, "other": other, "imagehash": {"0": 3, "2": 1}}
@@ -162,28 +160,28 @@ def test_recall_is_that_share_of_copies_which_is_within_the_distance() -> None:
 def test_one_more_image_changes_at_most_one_of_the_sample(
     names: list[str], most: int, more: str
 ) -> None:
-    chosen = {names[place] for place in sampled(names, most)}
+    chosen = {names[place] for place in choose_sample(names, most)}
     assert len(chosen) == min(most, len(names))
-    assert chosen == {names[::-1][place] for place in sampled(names[::-1], most)}
+    assert chosen == {names[::-1][place] for place in choose_sample(names[::-1], most)}
     others = [*names, more] if more not in names else names
-    assert len(chosen - {others[place] for place in sampled(others, most)}) <= 1
+    assert len(chosen - {others[place] for place in choose_sample(others, most)}) <= 1
 
 
-def test_the_distance_of_images_is_that_of_their_nearest_looks() -> None:
+def test_the_distance_of_images_is_that_of_their_nearest_hashes() -> None:
     one = np.array([0b1111, 0b0011], np.uint64)
     others = np.array([[0b0000, 0b0001], [0b1111, 0b1111]], np.uint64)
     assert least_bits(one, others).tolist() == [1, 0]
 
 
 def check(world: World, **rule: float) -> Finding:
-    """What the check `recall` finds where one image is altered."""
+    """Return the findings of the check `recall` with one altered image."""
     rules = [{"benchmark": "quiz", "max_distance_bits": 10, **rule}]
     build = world.build({"photos": 8}, decontaminate=rules)
     run(build)
     return next(c for c in benchmark_checks(build, "quiz") if c.name == "recall").find()
 
 
-def test_each_build_tells_how_well_the_benchmark_s_images_are_known_again(world: World) -> None:
+def test_each_build_reports_the_recall_of_the_benchmark_s_images(world: World) -> None:
     lay_album(world)
     found = check(world, min_recall=0.5)
     assert (found.passed, found.problems) == (True, [])
@@ -194,7 +192,7 @@ def test_each_build_tells_how_well_the_benchmark_s_images_are_known_again(world:
     assert altered["near"] == found.figures["recall"]
 
 
-def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
+def test_low_recall_gives_a_warning(world: World) -> None:
     lay_album(world)
     # Within 0 bits not even an image that was scaled is found every time.
     found = check(world, max_distance_bits=0, min_recall=1)
@@ -202,7 +200,7 @@ def test_a_matcher_that_knows_too_few_again_is_warned_of(world: World) -> None:
     assert not found.passed
 
 
-def test_where_nothing_is_to_be_altered_nothing_is_told(world: World) -> None:
+def test_without_altered_images_no_recall_is_reported(world: World) -> None:
     lay_album(world)
     assert check(world, altered_images=0) == Finding(True, {"measured": "no"}, [])
     facts = json.loads((world.data.mixture("small") / "mixture.json").read_bytes())

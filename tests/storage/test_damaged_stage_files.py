@@ -273,7 +273,7 @@ def test_damaged_fingerprints_are_made_anew(
     other = laid.data.fingerprints("small", "photos")
     flip(other)
     results = run(laid.build(ALBUM_QUOTAS, "other", **{**ALBUM_RULES, "title": "Another"}))
-    assert f"{other}: is not as its stage wrote it; its images are looked at again" in (
+    assert f"{other}: is not as its stage wrote it; its images are fingerprinted again" in (
         capsys.readouterr().err
     )
     assert results["images/photos"].built

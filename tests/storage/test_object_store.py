@@ -210,7 +210,7 @@ def test_shards_on_their_way_to_a_store_are_put_together_on_the_machine_that_has
     monkeypatch.setenv("IMP_ENGINE", "ray")
     _, build = small(tmp_path, "memory://elsewhere")
     rebuild(build)
-    assert asked >= {"process", "_offered", "_read_shard"}
+    assert asked >= {"process", "_screen_batches", "_read_shard"}
     assert not asked & {"_scatter", "_put_together"}
     assert tree_digest(build.data.mixture("small")) == tree_digest(album)
 
@@ -456,7 +456,7 @@ def test_images_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
         root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
     )
     asked = [f"birds/{n}.png" for n in (3, 14, 15, 9, 26)]
-    images = birds.gathered(asked, 1 << 20)
+    images = birds.prefetch(asked, 1 << 20)
     for name in asked:
         assert images.read(name, 1 << 20) == rng_bytes[name.removeprefix("birds/")]
     asked_for = [fields["Range"] for method, fields in requests if method == "get_object"]

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 
 from imp_data.images.clusters import clusters, ranked, united
 from imp_data.images.fingerprint_cache import check_decoder, hash_image_paths
 from imp_data.images.hamming import Hashes
+from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows
+from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import parquet_file
 
 _BATCH_ROWS = 1 << 14
@@ -44,8 +45,8 @@ def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
     labels = united(clusters(hashes, max_bits), same, same + 1)
     if not len(owner):
         return np.full(len(image), -1, np.int32)
-    entry = np.searchsorted(owner, image).clip(max=len(owner) - 1)
-    return np.where(owner[entry] == image, labels[entry], -1).astype(np.int32)
+    entry = find_sorted(owner, image)
+    return np.where(entry < 0, -1, labels[entry]).astype(np.int32)
 
 
 def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
@@ -58,13 +59,12 @@ def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed
     for file in fingerprints if len(paths) else ():
         opened = parquet_file(file)
         check_decoder(file, opened.schema_arrow)
-        for batch in opened.iter_batches(_BATCH_ROWS, columns=["image", "phash", "phash_upright"]):
-            names = hash_image_paths(batch["image"].to_pylist())
-            place = np.searchsorted(paths, names).clip(max=len(paths) - 1)
-            for column in (batch["phash"], batch["phash_upright"]):
-                known = column.is_valid().to_numpy(zero_copy_only=False) & (paths[place] == names)
-                owner += number[place[known]].tobytes()
-                hashes += pc.fill_null(column, 0).to_numpy(zero_copy_only=False)[known].tobytes()
+        for batch in opened.iter_batches(_BATCH_ROWS, columns=["image", *HASH_COLUMNS]):
+            found = find_sorted(paths, hash_image_paths(batch["image"].to_pylist()))
+            entries = hash_entries(read_hashes(batch))
+            places = found[entries.rows]
+            owner += number[places[places >= 0]].tobytes()
+            hashes += entries.hashes[places >= 0].tobytes()
     del paths, number  # before a sort that takes as much
     order = np.argsort(np.frombuffer(owner, np.int32), kind="stable")
     return Hashed(np.frombuffer(owner, np.int32)[order], np.frombuffer(hashes, np.uint64)[order])

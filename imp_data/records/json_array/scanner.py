@@ -31,6 +31,7 @@ from imp_data.records.json_array.spans import (
     read_at,
 )
 from imp_data.storage.range_reader import open_file
+from imp_data.storage.sorted_lookup import find_sorted
 
 WINDOW_BYTES = BLOCK_BYTES
 _HEAD_BYTES = 1 << 20
@@ -278,8 +279,8 @@ def _scan(block: bytes, state: _State) -> tuple[Spans, _State]:
     kind = _CLASS[np.frombuffer(block, np.uint8)[where]]
     if (kind == _BACKSLASH).any():
         escaped = _escaped(where[kind == _BACKSLASH])
-        places = np.searchsorted(where, escaped).clip(max=len(where) - 1)
-        kind[places[where[places] == escaped]] = _BACKSLASH
+        places = find_sorted(where, escaped)
+        kind[places[places >= 0]] = _BACKSLASH
         where, kind = where[kind != _BACKSLASH], kind[kind != _BACKSLASH]
     quoted = (np.cumsum(kind == _QUOTE) + state.in_string) & 1
     outside = (quoted == 0) & (kind != _QUOTE)

@@ -1,4 +1,4 @@
-"""What happens to images on their way through the web: known alterations, by name."""
+"""Alterations that images undergo on the web, by name."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ _WORDS = "Photograph from the archive"
 class Alteration(NamedTuple):
     """A change, and the form in which the changed image is saved.
 
-    `near`: nine of ten such copies of photographs, and mostly all, are found within 10 bits
-    (benchmarks/recall.py). The others are tried to show what a hash of coarse structure misses.
+    `near`: at least nine of ten such copies of photographs are within 10 bits
+    (benchmarks/recall.py). The others show what a hash of coarse structure misses.
     """
 
     change: Callable[[Image.Image], Image.Image]
@@ -26,7 +26,7 @@ class Alteration(NamedTuple):
 
 
 def altered(image: Image.Image, alteration: Alteration) -> bytes:
-    """The file of an altered copy; `image` is RGB, and stays as it is."""
+    """Return the file of an altered copy; the RGB `image` does not change."""
     out = io.BytesIO()
     alteration.change(image).save(out, alteration.form, **alteration.options)
     return out.getvalue()
@@ -47,7 +47,7 @@ def _squeezed(image: Image.Image) -> Image.Image:
 
 
 def _cropped(image: Image.Image, share: float) -> Image.Image:
-    """Without `share` of the width and of the height, taken from both edges alike."""
+    """Remove `share` of the width and of the height, equally from both edges."""
     width, height = image.size
     across, down = round(width * share / 2), round(height * share / 2)
     return image.crop((across, down, width - across, height - down))
@@ -59,12 +59,12 @@ def _curved(image: Image.Image, gamma: float) -> Image.Image:
 
 
 def _bordered(image: Image.Image, share: float, colour: str) -> Image.Image:
-    """With a frame all around of `share` of the shorter side."""
+    """Add a frame as wide as `share` of the shorter side."""
     return ImageOps.expand(image, max(round(min(image.size) * share), 1), colour)
 
 
 def _captioned(image: Image.Image) -> Image.Image:
-    """A line of white text near the lower edge, a twelfth of the height, outlined in black."""
+    """Add a line of white text near the lower edge, a twelfth of the height, outlined."""
     copy = image.copy()
     width, height = copy.size
     font = ImageFont.load_default(max(height // 12, 6))
@@ -74,7 +74,7 @@ def _captioned(image: Image.Image) -> Image.Image:
 
 
 def _watermarked(image: Image.Image) -> Image.Image:
-    """Half transparent white text across the middle, half as wide as the image or more."""
+    """Add half transparent white text across the middle, at least half as wide."""
     width, height = image.size
     veil = Image.new("L", image.size)
     font = ImageFont.load_default(max(width // 10, 6))

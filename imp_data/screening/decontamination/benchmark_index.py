@@ -1,11 +1,10 @@
-"""The benchmarks stage: ids and fingerprints of images that must not be trained on."""
+"""Build and read a benchmark's pack: ids and fingerprints of images not to train on."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from imp_data.errors import UserError
@@ -13,12 +12,13 @@ from imp_data.images.decoding import decoder
 from imp_data.images.fingerprint import SCHEMA, Fingerprint
 from imp_data.images.fingerprint_cache import check_decoder, fingerprint_table, fingerprints_of
 from imp_data.images.hamming import Hashes
+from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
 from imp_data.images.reader import ImageReader
 from imp_data.ledger import Verdict
 from imp_data.manifests import Benchmark, Limits
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
-from imp_data.screening.decontamination.recall import measured, sampled
+from imp_data.screening.decontamination.recall import choose_sample, measure_recall
 from imp_data.storage.range_reader import open_file
 from imp_data.storage.tables import parquet_file, parquet_writer
 
@@ -27,9 +27,9 @@ PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
 
 
 class BenchmarkIndex(NamedTuple):
-    """A benchmark as the matcher needs it; row n of each field is one image's look.
+    """A benchmark for matching; `hashes[n]` belongs to the id `hash_ids[n]`.
 
-    An image whose EXIF orientation turns it has two rows.
+    An image that its EXIF orientation turns has two hashes.
     """
 
     name: str
@@ -48,9 +48,9 @@ def build_benchmark(
     out: Path,
     altered_images: int = 0,
 ) -> dict[str, Any]:
-    """Write benchmarks/<name>.parquet. Without a reader the pack holds ids alone.
+    """Write benchmarks/<name>.parquet. Without a reader the pack contains ids alone.
 
-    So many of its images are altered in every known way, to see which copies are known again.
+    `altered_images` of its images are altered in every known way to measure recall.
     """
     ids = list(dict.fromkeys(_ids(benchmark, raw)))
     rows = [Fingerprint(image="", status="missing") for _ in ids]
@@ -62,11 +62,11 @@ def build_benchmark(
         writer.write_table(table.cast(schema))
     whole = [row for row in rows if row.status == "ok"]
     figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
-    hashed = [row for row in whole if row.phash is not None]  # a flat one matches by its bytes
+    hashed = [row for row in whole if row.phash is not None]  # a flat image matches by its bytes
     if reader is None or not altered_images or not hashed:
         return figures
-    places = sampled([row.image for row in hashed], altered_images)
-    return {**figures, "altered": measured(hashed, places, reader, limits)}
+    places = choose_sample([row.image for row in hashed], altered_images)
+    return {**figures, "altered": measure_recall(hashed, places, reader, limits)}
 
 
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
 
 
 def _id(path: Path, place: int, element: bytes) -> str:
-    """An id that cannot be read is an error: its image would be let through."""
+    """Return the id of a record. Raise UserError without one: its image would pass."""
     parsed = parse(element)
     value = None if isinstance(parsed, Verdict) else parsed[0]
     identity = value.get("image_id") if isinstance(value, dict) else None
@@ -88,7 +88,7 @@ def _id(path: Path, place: int, element: bytes) -> str:
         raise UserError(
             f"{path}, byte {place}",
             f"a record without a readable image_id: {element[:60]!r}",
-            "put a whole file there, or fetch it anew by its raw asset",
+            "replace the file by a complete one, or download it again by its raw asset",
         )
     return identity
 
@@ -96,13 +96,13 @@ def _id(path: Path, place: int, element: bytes) -> str:
 def _fingerprints(
     benchmark: Benchmark, ids: list[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
-    """Of each id the first of its possible places that has an image."""
+    """Fingerprint each id's image at the first of its possible paths that exists."""
     found: dict[str, Fingerprint] = {}
     for template in benchmark.image_paths:
-        asked = {i: template.replace("{id}", i) for i in ids if i not in found}
+        paths = {i: template.replace("{id}", i) for i in ids if i not in found}
         label = f"benchmarks/{benchmark.name}"
         for row, i in zip(
-            fingerprints_of(label, list(asked.values()), reader, limits), asked, strict=True
+            fingerprints_of(label, list(paths.values()), reader, limits), paths, strict=True
         ):
             if row.status not in ("missing", "ambiguous"):
                 found[i] = row
@@ -111,28 +111,23 @@ def _fingerprints(
 
 
 def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
-    """The pack of a benchmark. Raises UserError if other decoders made its hashes."""
-    table = parquet_file(path).read(["id", "sha256", "phash", "phash_upright"])
+    """Read a benchmark's pack. Raise UserError if another decoder made its hashes."""
+    table = parquet_file(path).read(["id", "sha256", *HASH_COLUMNS])
     check_decoder(path, table.schema)
-    ids, sha256s, *hashes = (table[name].to_pylist() for name in table.column_names)
-    looks = [
-        (look, i)
-        for i, *both in zip(ids, *hashes, strict=True)
-        for look in both
-        if look is not None
-    ]
+    ids, sha256s = (table[name].to_pylist() for name in ("id", "sha256"))
+    hashes, rows = hash_entries(read_hashes(table))
     return BenchmarkIndex(
         name=benchmark.name,
         ids=frozenset(ids),
         id_pattern=re.compile(benchmark.id_pattern),
         sha256s={sha256: i for sha256, i in zip(sha256s, ids, strict=True) if sha256},
-        hashes=np.array([look for look, _ in looks], np.uint64),
-        hash_ids=[i for _, i in looks],
+        hashes=hashes,
+        hash_ids=[ids[row] for row in rows.tolist()],
     )
 
 
 def index_figures(path: Path) -> dict[str, Any]:
-    """How many ids a pack has, and how many of their images it knows."""
+    """Count the ids of a pack, and its images with a fingerprint."""
     table = parquet_file(path).read(["id", "status"])
     seen = table["status"].to_pylist().count("ok")
     return {"ids": table.num_rows, "fingerprinted": seen}

@@ -1,4 +1,4 @@
-"""How well the matcher knows altered images again, and how often it takes others for them."""
+"""Measure how often altered copies of images match, and how often other images do."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,47 +12,50 @@ from PIL import Image
 
 from imp_data.images.decoding import decode_rgb
 from imp_data.images.fingerprint import Fingerprint, look
+from imp_data.images.fingerprint_cache import fingerprint_table
 from imp_data.images.hamming import Hashes
+from imp_data.images.image_hashes import read_hashes
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, Alteration, altered
 
 Bits = npt.NDArray[np.uint8]
-# Pairs further apart than the largest distance that a manifest may ask for are not told apart.
+# Larger distances than a manifest may allow count as this one.
 _COUNTED_BITS = 32
-# Larger images are reduced before they are altered: that is how copies come, and bounds memory.
+# Larger images are reduced before they are altered: copies usually are, and it bounds memory.
 _MOST_PX = 2_000
 
 
 def both_looks(data: bytes) -> Hashes:
-    """Of a whole image the hash as stored and the hash upright, which are often the same.
+    """Return the stored and the upright hash of a complete image; they are often the same.
 
-    Raises ValueError for any other, or a flat one: it has none.
+    Raise ValueError for a broken image, or for a flat one, which has no hash.
     """
-    hashes = _looks(data)
+    hashes = _hash_bytes(data)
     if hashes is None:
         raise ValueError("a flat image has no hash")
     return hashes
 
 
-def _looks(data: bytes) -> Hashes | None:
+def _hash_bytes(data: bytes) -> Hashes | None:
     seen = look(data, Limits())
     if seen.status != "ok":
         raise ValueError(f"no whole image: {seen.status}, {seen.problem}")
-    return None if seen.phash is None else np.array(_both(seen), np.uint64)
+    hashes = read_hashes(fingerprint_table([seen]))
+    return hashes.both[0] if hashes.hashed[0] else None
 
 
-def altered_looks(
+def hash_altered_copies(
     data: bytes, alterations: Mapping[str, Alteration] = ALTERATIONS
 ) -> list[Hashes | None]:
-    """Both looks of each altered copy of an image; None of one that is flat."""
+    """Return both hashes of each altered copy of an image; None for a flat copy."""
     image = plain_copy(data)
-    return [_looks(altered(image, alteration)) for alteration in alterations.values()]
+    return [_hash_bytes(altered(image, alteration)) for alteration in alterations.values()]
 
 
 def plain_copy(data: bytes) -> Image.Image:
-    """The image as stored, in RGB, without its EXIF block; the longer side at most 2,000 px."""
+    """Return the stored image in RGB without EXIF, the longer side at most 2,000 px."""
     plain = decode_rgb(data, Limits().max_pixels)
     plain.thumbnail((_MOST_PX, _MOST_PX))
     plain.info = {}
@@ -60,29 +63,29 @@ def plain_copy(data: bytes) -> Image.Image:
 
 
 def least_bits(some: Hashes, others: Hashes) -> Bits:
-    """Distance of images' nearest looks; the last axis of either has an image's looks."""
+    """Return the least distance between images; the last axis has an image's hashes."""
     pairs = some[..., :, None] ^ others[..., None, :]
     least: Bits = np.bitwise_count(pairs).min(axis=(-2, -1))
     return least
 
 
-def measured(
+def measure_recall(
     rows: Sequence[Fingerprint], places: Sequence[int], reader: ImageReader, limits: Limits
 ) -> dict[str, Any]:
-    """Figures of altered copies of the images at these places, against the looks of all rows.
+    """Match altered copies of the images at these places with the hashes of all rows.
 
-    No row is of a flat image.
+    No row is a flat image.
 
     `bits` counts, by alteration, copies by their distance from their own image; `other` counts
     pairs of a copy and another image; `imagehash` counts the images by how far our hash of them
-    is from imagehash's. Distances from 32 bits on are not told apart.
+    is from imagehash's. Distances of 32 bits and more count as 32.
     """
-    known = np.array([_both(row) for row in rows], np.uint64)
+    known = read_hashes(fingerprint_table(rows)).both
     own = {name: np.zeros(_COUNTED_BITS + 1, np.int64) for name in ALTERATIONS}
     other = np.zeros(_COUNTED_BITS + 1, np.int64)
     peer = np.zeros(_COUNTED_BITS + 1, np.int64)
     images = [rows[place].image for place in places]
-    work = map_ordered(partial(_altered_looks, reader=reader, limits=limits), images)
+    work = map_ordered(partial(_measure_image, reader=reader, limits=limits), images)
     for place, (copies, its_hash) in zip(places, work, strict=True):
         peer[min((int(known[place, 0]) ^ its_hash).bit_count(), _COUNTED_BITS)] += 1
         for name, copy in zip(ALTERATIONS, copies, strict=True):
@@ -100,21 +103,15 @@ def measured(
     }
 
 
-def _both(row: Fingerprint) -> tuple[int, int]:
-    assert row.phash is not None  # not flat
-    stored = row.phash
-    return stored, stored if row.phash_upright is None else row.phash_upright
-
-
-def _altered_looks(
+def _measure_image(
     image: str, reader: ImageReader, limits: Limits
 ) -> tuple[list[Hashes | None], int]:
     data = reader.read(image, limits.max_image_bytes)
-    return altered_looks(data), imagehash_of(data)
+    return hash_altered_copies(data), imagehash_of(data)
 
 
 def imagehash_of(data: bytes) -> int:
-    """imagehash's own hash of a whole image as stored, decoded at full scale."""
+    """Return imagehash's own hash of a complete image as stored, decoded at full scale."""
     return int(str(imagehash.phash(decode_rgb(data, Limits().max_pixels))), 16)
 
 
@@ -122,14 +119,14 @@ def _counts(histogram: npt.NDArray[np.int64]) -> dict[str, int]:
     return {str(bits): int(histogram[bits]) for bits in np.flatnonzero(histogram)}
 
 
-def sampled(names: Sequence[str], most: int) -> list[int]:
-    """Places of so many names, drawn by what they are and not by where they stand."""
-    drawn = sorted(range(len(names)), key=lambda n: xxhash.xxh3_64_intdigest(names[n].encode()))
-    return sorted(drawn[:most])
+def choose_sample(names: Sequence[str], most: int) -> list[int]:
+    """Return the places of `most` names, sampled by their hash and not by their place."""
+    by_hash = sorted(range(len(names)), key=lambda n: xxhash.xxh3_64_intdigest(names[n].encode()))
+    return sorted(by_hash[:most])
 
 
 def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
-    """What `measured` counted, told for one distance up to which images match.
+    """Summarize the figures of `measure_recall` for one matching distance.
 
     `near` is the recall over those alterations together that leave an image's coarse structure as
     it is; `false` of so many `pairs` are a copy and another image that match. `imagehash_bits` is
