@@ -70,7 +70,7 @@ def test_both_names_at_once_are_an_error(world: World, mixture: Path) -> None:
     birds.write_text(birds.read_text() + "pictures: [owls]\n")
     with pytest.raises(UserError) as raised:
         load_recipe(mixture)
-    assert str(raised.value).endswith("is the earlier name of `images`, which is present too")
+    assert raised.value.problem.endswith("is the earlier name of `images`, which is present too")
     assert raised.value.remedy == "keep `images`"
 
 

@@ -50,13 +50,13 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root, self.raw = root, root / "data" / "raw" / "birds"
         self.locks = Locks(root / "manifests", root / "data" / "locks")
-        for room in ("images", "sources", "benchmarks"):
-            (root / "manifests" / room).mkdir(parents=True)
-            (root / "manifests" / room / "birds.yaml").touch()
+        for kind in ("images", "sources", "benchmarks"):
+            (root / "manifests" / kind).mkdir(parents=True)
+            (root / "manifests" / kind / "birds.yaml").touch()
         self.raw.mkdir(parents=True)
 
-    def lock(self, room: str = "images") -> Path:
-        return self.root / "manifests" / room / "birds.lock"
+    def lock(self, kind: str = "images") -> Path:
+        return self.root / "manifests" / kind / "birds.lock"
 
     def obtain(self, *manifests: Published) -> dict[str, str]:
         return obtain(manifests, self.raw, (), self.locks)

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imp_data.errors import UserError
-from imp_data.manifests import ROOMS as DATA_ROOMS
+from imp_data.manifests import ROOMS as DATA_KINDS
 from imp_data.manifests import (
     ImageCollection,
     Limits,
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 SCHEMAS = ROOT / "schemas"
 FILES = sorted(MANIFESTS.glob("*/*.yaml"))
-ROOMS = {**DATA_ROOMS, "models": Model}
+KINDS = {**DATA_KINDS, "models": Model}
 PUBLISHED = [path for path in FILES if path.parent.name not in ("mixtures", "models")]
 MIXTURES = sorted((MANIFESTS / "mixtures").glob("*.yaml"))
 
@@ -45,8 +45,8 @@ def called(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def schema_of(room: str) -> Draft202012Validator:
-    name = room if room == "images" else room.removesuffix("s")
+def schema_of(kind: str) -> Draft202012Validator:
+    name = kind if kind == "images" else kind.removesuffix("s")
     schema = json.loads(schema_path(SCHEMAS, name).read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
@@ -76,7 +76,7 @@ def test_the_manifests_are_those_of_the_recipe() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=called)
 def test_each_manifest_loads_and_its_schema_accepts_it(path: Path) -> None:
-    assert load(path, ROOMS[path.parent.name])
+    assert load(path, KINDS[path.parent.name])
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert [error.message for error in schema_of(path.parent.name).iter_errors(content)] == []
 
@@ -86,14 +86,14 @@ def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
     line = path.read_text(encoding="utf-8").splitlines()[0]
     said = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", line)
     assert said
-    room = path.parent.name
-    name = room if room == "images" else room.removesuffix("s")
+    kind = path.parent.name
+    name = kind if kind == "images" else kind.removesuffix("s")
     assert (path.parent / said.group(1)).resolve() == schema_path(SCHEMAS, name)
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=called)
 def test_files_of_the_hub_are_pinned_to_a_commit(path: Path) -> None:
-    for file in load(path, ROOMS[path.parent.name]).files:
+    for file in load(path, KINDS[path.parent.name]).files:
         if file.url and "huggingface.co/" in file.url:
             assert re.search(r"/resolve/[0-9a-f]{40}/\S+$", file.url), file.url
 
@@ -167,16 +167,16 @@ def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     return document
 
 
-def written(folder: Path, room: str, document: Any) -> Path:
+def written(folder: Path, kind: str, document: Any) -> Path:
     name = document.get("name", "mine") if isinstance(document, dict) else "mine"
-    path = folder / room / f"{name}.yaml"
+    path = folder / kind / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value"),
+    ("kind", "place", "value"),
     [
         ("sources", "title", "Mine"),
         ("sources", "subsets", "mix665k"),
@@ -200,14 +200,14 @@ def written(folder: Path, room: str, document: Any) -> Path:
         ("mixtures", "decontaminate", [{"benchmark": "textvqa", "max_distance_bits": 31}]),
     ],
 )
-def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: Path) -> None:
-    document = changed(DOCUMENTS[room], place, value)
-    assert load(written(tmp_path, room, document), ROOMS[room])
-    assert schema_of(room).is_valid(document)
+def test_a_document_that_must_pass(kind: str, place: str, value: Any, tmp_path: Path) -> None:
+    document = changed(DOCUMENTS[kind], place, value)
+    assert load(written(tmp_path, kind, document), KINDS[kind])
+    assert schema_of(kind).is_valid(document)
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value"),
+    ("kind", "place", "value"),
     [
         ("sources", "licence", "MIT"),  # a misspelt field
         ("sources", "files.0.sha265", "0" * 64),
@@ -261,19 +261,19 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
     ],
 )
 def test_a_document_that_must_fail_names_file_and_field(
-    room: str, place: str, value: Any, tmp_path: Path
+    kind: str, place: str, value: Any, tmp_path: Path
 ) -> None:
-    document = changed(DOCUMENTS[room], place, value)
-    path = written(tmp_path, room, document)
+    document = changed(DOCUMENTS[kind], place, value)
+    path = written(tmp_path, kind, document)
     with pytest.raises(UserError) as error:
-        load(path, ROOMS[room])
+        load(path, KINDS[kind])
     assert error.value.where == str(path)
     assert place in error.value.problem
-    assert not schema_of(room).is_valid(document)
+    assert not schema_of(kind).is_valid(document)
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value", "said"),
+    ("kind", "place", "value", "said"),
     [
         (
             "sources",
@@ -287,11 +287,11 @@ def test_a_document_that_must_fail_names_file_and_field(
     ],
 )
 def test_contradictory_fields_are_an_error(
-    room: str, place: str, value: Any, said: str, tmp_path: Path
+    kind: str, place: str, value: Any, said: str, tmp_path: Path
 ) -> None:
-    path = written(tmp_path, room, changed(DOCUMENTS[room], place, value))
+    path = written(tmp_path, kind, changed(DOCUMENTS[kind], place, value))
     with pytest.raises(UserError) as error:
-        load(path, ROOMS[room])
+        load(path, KINDS[kind])
     assert error.value.where == str(path)
     assert said in error.value.problem
 
