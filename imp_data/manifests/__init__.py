@@ -1,4 +1,4 @@
-"""What a manifest may say: sources, collections of images, benchmarks, mixtures."""
+"""The YAML manifests and their models: sources, image collections, benchmarks, mixtures, models."""
 
 from imp_data.manifests.base import Strict, load, model_digest, spot_of
 from imp_data.manifests.fields import Name, Positive

@@ -1,4 +1,4 @@
-"""What is wrong with a manifest's fields, in sentences that begin with line and column."""
+"""Format a manifest's validation errors as sentences that begin with line and column."""
 
 import json
 
@@ -6,49 +6,50 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from imp_data.manifests.yaml_document import Node
-from imp_data.manifests.yaml_scalars import earlier_meaning, shown
+from imp_data.manifests.yaml_scalars import quote_short, yaml_1_1_value
 
-_MOST_PROBLEMS = 20
-_MOST_NAME = 200
+_MAX_PROBLEMS = 20
+_MAX_NAME_CHARACTERS = 200
 _NUMBER_OR_BOOLEAN = {"bool_type", "int_type", "float_type"}
 
 
-def problems(error: ValidationError, root: Node) -> str:
-    """`line 7, column 5, files.0.bytes: Input should be …` for each; the first 20 of them."""
+def format_problems(error: ValidationError, root: Node) -> str:
+    """Return `line 7, column 5, files.0.bytes: Input should be …` for each of the first 20."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    told = "; ".join(_problem(one, root) for one in found[:_MOST_PROBLEMS])
-    more = len(found) - _MOST_PROBLEMS
-    return f"{told}; and {more:,} more" if more > 0 else told
+    listed = "; ".join(_format_problem(one, root) for one in found[:_MAX_PROBLEMS])
+    more = len(found) - _MAX_PROBLEMS
+    return f"{listed}; and {more:,} more" if more > 0 else listed
 
 
-def _problem(error: ErrorDetails, root: Node) -> str:
+def _format_problem(error: ErrorDetails, root: Node) -> str:
     location, message = error["loc"], error["msg"]
-    spot, node = root.at(location)
+    position, node = root.locate(location)
     if error["type"] == "value_error":
         message = message.removeprefix("Value error, ")
-        # Of fields that do not go together the message begins with the one to change.
-        spot, _ = root.at((*location, *message.partition(":")[0].split(".")))
+        # If fields contradict each other, the message begins with the field to change.
+        position, _ = root.locate((*location, *message.partition(":")[0].split(".")))
     if error["type"] == "extra_forbidden":
-        message = "there is no such field"
+        message = "unknown field"
     hint = "" if node is None else _hint(error["type"], node)
-    return f"{spot}, {_dotted(location)}: {message}{hint}"
+    return f"{position}, {_dotted(location)}: {message}{hint}"
 
 
 def _hint(kind: str, node: Node) -> str:
-    """What to write instead, where the value is of another type than it seems to be."""
+    """Return what to write instead if YAML reads the value as another type than it seems to be."""
     if node.plain is None:
         return ""
     if node.content is None and kind != "missing":
-        return "; nothing stands there, which is null: write a value, or leave the field out"
+        return "; the value is empty, which is null: write a value, or leave the field out"
+    shown = quote_short(node.plain)
     if kind == "string_type":
-        return f'; YAML takes {shown(node.plain)} for no text: write "{node.plain}", in quotes'
-    before = earlier_meaning(node.plain) if kind in _NUMBER_OR_BOOLEAN else None
-    if before is not None:
-        return f"; {shown(node.plain)} is text in YAML 1.2: write {json.dumps(before)}"
-    return ""
+        return f'; YAML does not read {shown} as text: write "{node.plain}", in quotes'
+    value = yaml_1_1_value(node.plain) if kind in _NUMBER_OR_BOOLEAN else None
+    return "" if value is None else f"; {shown} is text in YAML 1.2: write {json.dumps(value)}"
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
-    # Any text can be a key, that of a terminal's controls too.
+    # A key can be any text, including terminal control sequences.
     name = json.dumps(".".join(map(str, location)), ensure_ascii=False)[1:-1]
-    return f"{name[:_MOST_NAME]}…" if len(name) > _MOST_NAME else name or "(whole file)"
+    if len(name) > _MAX_NAME_CHARACTERS:
+        return f"{name[:_MAX_NAME_CHARACTERS]}…"
+    return name or "(whole file)"

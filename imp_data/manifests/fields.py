@@ -1,4 +1,4 @@
-"""Types of fields that several manifests have: names, numbers, and paths that lead nowhere else."""
+"""Field types that several manifests share: names, numbers, and paths that stay inside a folder."""
 
 import re
 import unicodedata
@@ -6,61 +6,61 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_MOST_NAME = 100
-_MOST_STEP_BYTES = 255
-_MOST_PATH_BYTES = 1024
-_BEYOND = 2**63
+_MAX_NAME_CHARACTERS = 100
+_MAX_COMPONENT_BYTES = 255
+_MAX_PATH_BYTES = 1024
+_INT64_LIMIT = 2**63
 
 Name = Annotated[
     str,
     Field(
         pattern=r"^[a-z][a-z0-9_]*$",
-        max_length=_MOST_NAME,
-        description="as in asset keys and files",
+        max_length=_MAX_NAME_CHARACTERS,
+        description="used in asset keys and file names",
     ),
 ]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, lt=_BEYOND)]
-Positive = Annotated[int, Field(gt=0, lt=_BEYOND)]
+Count = Annotated[int, Field(ge=0, lt=_INT64_LIMIT)]
+Positive = Annotated[int, Field(gt=0, lt=_INT64_LIMIT)]
 
-# For the JSON Schema, whose expressions know neither NFKC nor bytes: what it lets pass in excess is
-# refused by the models.
+# For the JSON Schema, whose regular expressions support neither NFKC nor byte lengths; the models
+# reject what it accepts in excess.
 _INSIDE = r"(?!/)(?!~(/|$))(?![A-Za-z]:)(?!(.|\n)*(^|/)\.\.(/|$))(?!(.|\n)*[\\\u0000-\u001f\u007f])"
 _CONTROL = re.compile("[\0-\x1f\x7f]")
 _DRIVE = re.compile("[A-Za-z]:")
-_LIKE_A_SLASH = dict.fromkeys(map(ord, "\u2044\u2215\u2216\u29f8\u29f9\\"), "/")
+_SLASH_LOOKALIKES = dict.fromkeys(map(ord, "\u2044\u2215\u2216\u29f8\u29f9\\"), "/")
 
 
-def _tidied(path: str) -> str:
-    """The same place without `./`, doubled slashes and a slash at the end."""
+def _normalize(path: str) -> str:
+    """Return the path without `./`, repeated slashes and a trailing slash."""
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
-def _below(path: str) -> str:
-    if not _tidied(path):
+def _check_below(path: str) -> str:
+    if not _normalize(path):
         raise ValueError(f"{path!r} must be a relative path without .., of a file or folder")
-    return _below_or_same(path)
+    return _check_inside(path)
 
 
-def _below_or_same(path: str) -> str:
-    if why := _leads_elsewhere(path):
+def _check_inside(path: str) -> str:
+    if why := _find_escape(path):
         raise ValueError(
-            f"{path[:_MOST_NAME]!r} must be a relative path without ..; it {why}, and counts from "
-            "the folder or archive that the field's description names"
+            f"{path[:_MAX_NAME_CHARACTERS]!r} must be a relative path without ..; it {why}, but is "
+            "relative to the folder or archive that the field's description names"
         )
-    return _tidied(path)
+    return _normalize(path)
 
 
-def _leads_elsewhere(path: str) -> str:
-    """Why a path may lead out of the folder that it counts from, or can be none's; "" if neither.
+def _find_escape(path: str) -> str:
+    """Return why a path may leave its base folder, or cannot be a file's path; "" if it is safe.
 
-    Characters that look like dots or slashes (U+2025, U+FF0F) are taken for these, as people do.
+    Characters that look like dots or slashes (U+2025, U+FF0F) count as such.
     """
     if _CONTROL.search(path):
-        return "holds a control character"
+        return "contains a control character"
     if "\\" in path:
-        return "holds a backslash, where / parts folders"
-    seen = unicodedata.normalize("NFKC", path).translate(_LIKE_A_SLASH)
+        return "contains a backslash, where / separates folders"
+    seen = unicodedata.normalize("NFKC", path).translate(_SLASH_LOOKALIKES)
     if seen.startswith("/"):
         return "begins with /"
     if path.split("/")[0] == "~":
@@ -68,38 +68,40 @@ def _leads_elsewhere(path: str) -> str:
     if _DRIVE.match(seen):
         return "begins with a drive"
     if any(step.strip() == ".." for step in seen.split("/")):
-        return "climbs out by .."
-    if len(path.encode()) > _MOST_PATH_BYTES:
-        return f"has more than {_MOST_PATH_BYTES:,} bytes"
-    if any(len(step.encode()) > _MOST_STEP_BYTES for step in path.split("/")):
-        return f"has a name of more than {_MOST_STEP_BYTES} bytes"
+        return "contains .."
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        return f"has more than {_MAX_PATH_BYTES:,} bytes"
+    if any(len(step.encode()) > _MAX_COMPONENT_BYTES for step in path.split("/")):
+        return f"has a name of more than {_MAX_COMPONENT_BYTES} bytes"
     return ""
 
 
-def _unaltered(path: str) -> str:
-    _below(path)
+def _check_unnormalized(path: str) -> str:
+    _check_below(path)
     return path
 
 
-def _prefix(path: str) -> str:
-    return _below_or_same(path) + ("/" if path.endswith("/") and _tidied(path) else "")
+def _check_prefix(path: str) -> str:
+    return _check_inside(path) + ("/" if path.endswith("/") and _normalize(path) else "")
 
 
-# A file or folder below another; the same place itself; and a beginning of paths.
+# A file or folder below a base folder.
 RelativePath = Annotated[
     str,
-    AfterValidator(_below),
+    AfterValidator(_check_below),
     Field(json_schema_extra={"pattern": rf"^{_INSIDE}(?!(\.?/)*\.?$).+$"}),
 ]
-# Of members of an archive, whose names are compared as they are.
+# A glob of archive members, whose names are compared without normalization.
 MemberGlob = Annotated[
     str,
-    AfterValidator(_unaltered),
+    AfterValidator(_check_unnormalized),
     Field(json_schema_extra={"pattern": rf"^{_INSIDE}(?!(\.?/)*\.?$).+$"}),
 ]
+# A folder below a base folder, or the base folder itself ("").
 RelativeFolder = Annotated[
-    str, AfterValidator(_below_or_same), Field(json_schema_extra={"pattern": rf"^{_INSIDE}.*$"})
+    str, AfterValidator(_check_inside), Field(json_schema_extra={"pattern": rf"^{_INSIDE}.*$"})
 ]
+# The beginning of relative paths.
 PathPrefix = Annotated[
-    str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": rf"^{_INSIDE}.*$"})
+    str, AfterValidator(_check_prefix), Field(json_schema_extra={"pattern": rf"^{_INSIDE}.*$"})
 ]

@@ -1,4 +1,4 @@
-"""JSON Schemas of manifests, Samples and the ledger: `imp-data schemas` writes them."""
+"""JSON Schemas of manifests, Samples and the ledger; `imp-data schemas` writes them."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from imp_data.sample import Sample
 from imp_data.storage.atomic_write import write_text
 from imp_data.storage.small_files import read_small
 
-CONTRACTS: dict[str, type[BaseModel]] = {
+SCHEMA_MODELS: dict[str, type[BaseModel]] = {
     "source": Source,
     "images": ImageCollection,
     "benchmark": Benchmark,
@@ -25,37 +25,39 @@ CONTRACTS: dict[str, type[BaseModel]] = {
 
 
 def schema_text(name: str) -> str:
-    """The JSON Schema of one contract, as its file holds it."""
-    schema = CONTRACTS[name].model_json_schema(by_alias=True)
+    """Return the text of one schema file."""
+    schema = SCHEMA_MODELS[name].model_json_schema(by_alias=True)
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_path(folder: Path, name: str) -> Path:
-    """Where a contract's schema belongs."""
+    """Return the path of one schema file."""
     return folder / f"{name}.schema.json"
 
 
 def write_schemas(folder: Path) -> list[str]:
-    """Write all schemas; returns the names of those that changed."""
+    """Write all schemas; return the names of those that changed."""
     changed = stale_schemas(folder)
     for name in changed:
         path = schema_path(folder, name)
         try:
             write_text(path, schema_text(name))
         except OSError as error:
-            remedy = "name a folder with --folder, in which no folder has a schema's name"
+            remedy = "name a folder with --folder that contains no folder of a schema's name"
             raise UserError(path, f"cannot be written ({error.strerror})", remedy) from None
     return changed
 
 
 def stale_schemas(folder: Path) -> list[str]:
-    """The names of contracts whose file is absent or says something else."""
-    return [name for name in CONTRACTS if _is_stale(schema_path(folder, name), schema_text(name))]
+    """Return the names of schemas whose file is absent or out of date."""
+    return [
+        name for name in SCHEMA_MODELS if _is_stale(schema_path(folder, name), schema_text(name))
+    ]
 
 
 def _is_stale(path: Path, text: str) -> bool:
-    fresh = text.encode()
+    expected = text.encode()
     try:
-        return not path.is_file() or read_small(path, len(fresh), "") != fresh
-    except UserError:  # longer, or not to be read: it says something else
+        return not path.is_file() or read_small(path, len(expected), "") != expected
+    except UserError:  # longer, or unreadable
         return True

@@ -1,9 +1,9 @@
-"""What was learned of files whose manifest states no sha256: one lock file beside each manifest.
+"""Lock files: size and sha256 of downloaded files whose manifest states no sha256.
 
-`manifests/sources/dvqa.lock` holds a line of JSON for each such file, sorted by path: its path,
-bytes, sha256, the address it came from (null: put in place by hand) and the day (UTC). It belongs
-under version control. Where the manifests' folder cannot be written to, new lines go into
-`locks/<room>/<name>.lock` of the data directory; both are read.
+`manifests/sources/dvqa.lock` contains one line of JSON per file, sorted by path: its path, bytes,
+sha256, the address it came from (null: put in place by hand) and the day (UTC). It belongs under
+version control. If the manifests' folder is not writable, new lines go into
+`locks/<kind>/<name>.lock` of the data directory; both files are read.
 """
 
 import fcntl
@@ -28,8 +28,8 @@ from imp_data.storage.globs import is_named
 from imp_data.storage.object_store import is_there
 
 
-class Locked(Strict):
-    """One line: the one version of a file that is accepted."""
+class LockEntry(Strict):
+    """One line of a lock file: the only accepted version of a file."""
 
     path: str
     bytes: Count
@@ -37,87 +37,91 @@ class Locked(Strict):
     address: str | None
     fetched: str
 
-    def text(self) -> str:
-        """`{"path":"qa.tar.gz","bytes":…,"sha256":"…","address":"https://…","fetched":"…"}`"""
+    def to_json(self) -> str:
+        """Return `{"path":"qa.tar.gz","bytes":…,"sha256":"…","address":"…","fetched":"…"}`."""
         return orjson.dumps(self.model_dump()).decode()
 
 
-class Found(NamedTuple):
-    """A line, and where it stands: `manifests/sources/dvqa.lock, line 1`."""
+class LocatedEntry(NamedTuple):
+    """An entry and its location: `manifests/sources/dvqa.lock, line 1`."""
 
-    locked: Locked
-    where: str
+    entry: LockEntry
+    location: str
 
 
 class Locks:
-    """The lock files of a recipe's manifests, `rooms`, and those of a data directory, `spare`."""
+    """The lock files in `manifests_dir` and in `locks_dir`, the fallback in a data directory."""
 
-    def __init__(self, rooms: Path, spare: Path) -> None:
-        self._rooms, self._spare = rooms, spare
+    def __init__(self, manifests_dir: Path, locks_dir: Path) -> None:
+        self._manifests_dir, self._locks_dir = manifests_dir, locks_dir
 
-    def known(self, published: Published) -> dict[str, Found]:
-        """A manifest's lines by path; those beside it come before those of the data directory."""
+    def read_entries(self, published: Published) -> dict[str, LocatedEntry]:
+        """Return a manifest's entries by path; the file beside the manifest takes precedence."""
         return {
-            locked.path: Found(locked, f"{lock}, line {number}")
+            entry.path: LocatedEntry(entry, f"{lock}, line {number}")
             for lock in reversed(self._files(published))
-            for number, locked in enumerate(_read(lock), 1)
+            for number, entry in enumerate(_read(lock), 1)
         }
 
-    def found(self, published: Published, path: str) -> Found | None:
-        """The line of a file."""
-        return self.known(published).get(path)
+    def find_entry(self, published: Published, path: str) -> LocatedEntry | None:
+        """Return the entry of a file."""
+        return self.read_entries(published).get(path)
 
-    def learn(
+    def add_entry(
         self, published: Published, path: str, size: int, sha256: str, url: str | None
-    ) -> Found:
-        """The file's line, written if there is none: another run may have been first."""
-        beside, spare = self._files(published)
+    ) -> LocatedEntry:
+        """Write a file's entry unless there is one; return the entry that holds.
+
+        Another run may have written its entry first.
+        """
+        beside, fallback = self._files(published)
         shown = None if url is None else address(url)
         day = time.strftime("%Y-%m-%d", time.gmtime())
-        new = Locked(path=path, bytes=size, sha256=sha256, address=shown, fetched=day)
-        # Only one run at a time fetches into a data directory; many share the manifests.
-        target: Path = spare
-        alone: AbstractContextManager[None] = nullcontext()
-        if _may_write(beside):
-            target, alone = beside, _alone(beside.with_suffix(".yaml"))
-        with alone:
-            if found := self.found(published, path):
+        new = LockEntry(path=path, bytes=size, sha256=sha256, address=shown, fetched=day)
+        # Only one run at a time downloads into a data directory; several share the manifests.
+        target: Path = fallback
+        exclusive: AbstractContextManager[None] = nullcontext()
+        if _is_writable(beside):
+            target, exclusive = beside, _exclusive(beside.with_suffix(".yaml"))
+        with exclusive:
+            if found := self.find_entry(published, path):
                 return found
-            lines = sorted([*_read(target), new], key=lambda line: line.path)
-            write_text(target, "".join(f"{line.text()}\n" for line in lines))
-        return Found(new, f"{target}, line {lines.index(new) + 1}")
+            entries = sorted([*_read(target), new], key=lambda entry: entry.path)
+            write_text(target, "".join(f"{entry.to_json()}\n" for entry in entries))
+        return LocatedEntry(new, f"{target}, line {entries.index(new) + 1}")
 
-    def agree(self, published: Published, digests: Mapping[str, str]) -> bool:
-        """Whether each file that is to be locked has its line, and is what it says."""
-        known = self.known(published)
+    def match(self, published: Published, digests: Mapping[str, str]) -> bool:
+        """Return whether each file that needs an entry has one with its sha256."""
+        entries = self.read_entries(published)
         for file in published.files:
             if file.sha256 is None and file.path in digests:
-                found = known.get(file.path)
-                if found is None and not is_own(published, file):
+                found = entries.get(file.path)
+                if found is None and not is_user_edited(published, file):
                     return False
-                if found is not None and found.locked.sha256 != digests[file.path]:
+                if found is not None and found.entry.sha256 != digests[file.path]:
                     return False
         return True
 
     def _files(self, published: Published) -> tuple[Path, Path]:
-        room = next(name for name, model in ROOMS.items() if type(published) is model)
+        kind = next(name for name, model in ROOMS.items() if type(published) is model)
         name = f"{published.name}.lock"
-        return kind_dir(self._rooms, room) / name, self._spare / room / name
+        return kind_dir(self._manifests_dir, kind) / name, self._locks_dir / kind / name
 
 
 def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, str]:
-    """Where it is stated what a file's sha256 must be, by path; nothing of what is drawn."""
-    held = {}
+    """Return, by path, what states a file's sha256; empty for drawn files, which have no locks."""
+    origins = {}
     for published in manifests if locks else ():
-        known = locks.known(published) if locks else {}
+        entries = locks.read_entries(published) if locks else {}
         for file in published.files:
-            found = None if file.sha256 else known.get(file.path)
-            held[file.path] = found.where if found else "the manifest" if file.sha256 else "nothing"
-    return held
+            found = None if file.sha256 else entries.get(file.path)
+            stated = "the manifest" if file.sha256 else "nothing"
+            origins[file.path] = found.location if found else stated
+    return origins
 
 
-def is_own(published: Published, file: File) -> bool:
-    """Whether a file is a person's own to edit: records or ids that no address serves."""
+def is_user_edited(published: Published, file: File) -> bool:
+    """Return whether a user may edit the file: records or ids without a URL."""
     if file.url is not None or file.unpack:
         return False
     if isinstance(published, Source):
@@ -125,35 +129,33 @@ def is_own(published: Published, file: File) -> bool:
     return isinstance(published, Benchmark) and file.path in published.id_files
 
 
-def _read(lock: Path) -> list[Locked]:
+def _read(lock: Path) -> list[LockEntry]:
     if not is_there(lock):
         return []
-    lines = []
+    entries = []
     for number, line in enumerate(lock.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
-            lines.append(Locked.model_validate_json(line))
+            entries.append(LockEntry.model_validate_json(line))
         except ValidationError as error:
-            why = error.errors()[0]["msg"]
-            remedy = "take the line out, or get the file again from version control"
-            raise UserError(
-                f"{lock}, line {number + 1}", f"is no line of a lock: {why}", remedy
-            ) from None
-    return lines
+            problem = f"is not a valid lock entry: {error.errors()[0]['msg']}"
+            remedy = "remove the line, or restore the file from version control"
+            raise UserError(f"{lock}, line {number + 1}", problem, remedy) from None
+    return entries
 
 
-def _may_write(lock: Path) -> bool:
-    """Whether a manifest is there, and its folder and its lock file may be written to."""
-    there = lock.with_suffix(".yaml").is_file() and os.access(lock.parent, os.W_OK)
-    return there and (not lock.exists() or os.access(lock, os.W_OK))
+def _is_writable(lock: Path) -> bool:
+    """Return whether the manifest exists, and its folder and its lock file are writable."""
+    has_manifest = lock.with_suffix(".yaml").is_file() and os.access(lock.parent, os.W_OK)
+    return has_manifest and (not lock.exists() or os.access(lock, os.W_OK))
 
 
 @contextmanager
-def _alone(manifest: Path) -> Iterator[None]:
-    """Hold the operating system's lock on a manifest, which needs no other file for that."""
+def _exclusive(manifest: Path) -> Iterator[None]:
+    """Hold an flock on the manifest itself, so that no separate lock file is needed."""
     with manifest.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            told = f"cannot be locked ({error.strerror}): let no other run fetch the same meanwhile"
-            print(redacted(f"{manifest}: {told}"), file=sys.stderr)
+            warning = f"cannot be locked ({error.strerror}): run no second download of it meanwhile"
+            print(redacted(f"{manifest}: {warning}"), file=sys.stderr)
         yield

@@ -1,4 +1,4 @@
-"""What a model's manifest may say: its parts (`parts`), and how each stage trains them."""
+"""The manifest of a model: its components (`model_parts`), and how each stage trains them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,9 +9,9 @@ from imp_data.errors import UserError
 from imp_data.manifests import Name, Strict, load
 from imp_data.manifests.model_parts import (
     Architecture,
+    Fraction,
     LanguageModel,
-    Rate,
-    Share,
+    PositiveFraction,
     Size,
     Tokenizer,
     VisionTower,
@@ -24,7 +24,7 @@ StageName = Literal["projector", "adapter"]
 Preprocessing = Literal["square", "pad"]
 LossWeighting = Literal["micro_batch", "token"]
 Norm = Annotated[float, Field(gt=0)]
-# `none` is a word in YAML, not its null.
+# `none` is text in YAML, not null.
 MaxNorm = Annotated[
     Norm | None,
     BeforeValidator(
@@ -33,7 +33,7 @@ MaxNorm = Annotated[
     ),
 ]
 
-# Every Linear outside projector and vision tower, the head included.
+# Every Linear outside projector and vision tower, including the head.
 LORA_TARGETS: dict[Architecture, frozenset[str]] = {
     "phi": frozenset({"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2", "lm_head"}),
     "qwen2": frozenset(
@@ -48,41 +48,45 @@ class Lora(Strict):
 
     r: Size
     alpha: Size
-    dropout: Share
+    dropout: Fraction
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="last names of the Linears outside projector and vision tower"
     )
 
 
 class Stage(Strict):
-    """One run of training: on what, which weights, how fast, how long."""
+    """One training stage: its data, the trained weights, and the hyperparameters."""
 
     mixture: Name = Field(description="the mixture it is trained on, by its manifest's name")
-    template: TemplateName | None = Field(None, description="instead of the model's own")
+    template: TemplateName | None = Field(None, description="overrides the model's `template`")
     sampler: Sampler
     trains: Annotated[tuple[Part, ...], Field(min_length=1)] = Field(
-        description="parts all of whose weights are trained"
+        description="parts whose weights are all trained"
     )
-    because: str | None = Field(None, description="why more than the projector is trained whole")
+    because: str | None = Field(
+        None, description="why other parts than the projector are trained in full"
+    )
     lora: Lora | None = None
     epochs: Size
-    global_batch: Size = Field(description="samples a step, whatever the number of devices")
+    global_batch: Size = Field(description="samples per step, for any number of devices")
     per_device_batch: Size = Field(
-        description="rows that one device takes at once: samples, or with `packed` sequences of up "
-        "to max_length"
+        description="rows per forward pass of one device: samples, or with `packed` sequences of "
+        "up to max_length"
     )
     loss_weighting: LossWeighting = Field(
         "token",
-        description="the loss of a step: the mean over its learned tokens, or the mean over its "
-        "micro-batches of each one's mean over learned tokens",
+        description="the loss of a step: the mean over its learned tokens, or the mean over the "
+        "means of its micro-batches",
     )
     micro_batch_size: Size | None = Field(
-        None, description="samples of a micro-batch; with loss_weighting micro_batch alone"
+        None, description="samples per micro-batch; only with loss_weighting micro_batch"
     )
-    learning_rate: Rate
-    projector_learning_rate: Rate | None = Field(None, description="learning_rate if left out")
-    warmup_ratio: Share
-    weight_decay: Share
+    learning_rate: PositiveFraction
+    projector_learning_rate: PositiveFraction | None = Field(
+        None, description="learning_rate if left out"
+    )
+    warmup_ratio: Fraction
+    weight_decay: Fraction
     max_grad_norm: MaxNorm = Field(description="none: gradients are not clipped")
     precision: Literal["bf16", "fp16", "fp32"]
     gradient_checkpointing: bool
@@ -93,93 +97,93 @@ class Stage(Strict):
     @model_validator(mode="after")
     def _fields_agree(self) -> "Stage":
         if self.sampler != "packed" and self.global_batch % self.per_device_batch:
-            raise ValueError("global_batch: is no multiple of per_device_batch")
+            raise ValueError("global_batch: is not a multiple of per_device_batch")
         if (self.loss_weighting == "micro_batch") != (self.micro_batch_size is not None):
             raise ValueError(
-                "micro_batch_size: belongs to loss_weighting micro_batch, which needs it"
+                "micro_batch_size: belongs to loss_weighting micro_batch, which requires it"
             )
         if self.global_batch % self.loss_batch:
-            raise ValueError("global_batch: is no multiple of micro_batch_size")
+            raise ValueError("global_batch: is not a multiple of micro_batch_size")
         if self.lora and "language_model" in self.trains:
-            raise ValueError("lora: adapts a language model that `trains` already trains whole")
+            raise ValueError("lora: adapts a language model that `trains` already trains in full")
         if set(self.trains) != {"projector"} and not self.because:
             raise ValueError("because: say why `trains` names more than the projector")
         return self
 
     @property
     def loss_batch(self) -> int:
-        """Samples of which the loss takes one mean over learned tokens."""
+        """Number of samples over whose learned tokens the loss takes one mean."""
         return self.micro_batch_size or self.global_batch
 
     @property
     def by_modality(self) -> bool:
-        """Whether steps hold images or text alone, by length; otherwise they are random.
+        """Whether batches group samples by modality and length; otherwise the order is random.
 
-        What is packed comes in the order whose weighting it is to have: micro-batches are means of
-        one modality in the original, whose order they are taken from.
+        Packed sequences that reproduce the original's micro-batch weighting also follow this order,
+        because each micro-batch of the original contains one modality.
         """
         packed_means = self.sampler == "packed" and self.loss_weighting == "micro_batch"
         return self.sampler == "modality_length" or packed_means
 
 
 class Stages(Strict):
-    """The stages in their order; one of them may be left out."""
+    """The stages in order; one of them may be left out."""
 
     projector: Stage | None = None
     adapter: Stage | None = None
 
 
 class Export(Strict):
-    """The files that llama.cpp gets of a trained model."""
+    """The files that are exported for llama.cpp."""
 
     bits: Annotated[tuple[Literal[16, 8, 4], ...], Field(min_length=1)] = (16, 8, 4)
     resolutions: Annotated[tuple[Size, ...], Field(min_length=1)] | None = Field(
-        None, description="sides of images, px; image_size alone if left out"
+        None, description="sides of images, px; only image_size if left out"
     )
     short_answer_suffix: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="what the mixtures have behind questions with short answers; a chat then "
-        "offers a switch for them",
+        description="text that the mixtures append to questions with short answers; the chat then "
+        "offers a switch for it",
     )
 
 
 class Model(Strict):
-    """A vision-language model and its recipe."""
+    """A vision-language model and its training recipe."""
 
     name: Name
     title: str
-    paper: str | None = Field(None, description="that the recipe is from: arXiv:<number>")
-    license: str = Field(description="of the trained weights: SPDX name, or the owner's own word")
-    license_name: str | None = Field(None, description="of a license that is other: its name")
-    license_link: str | None = Field(None, description="of a license that is other: its URL")
-    language: tuple[str, ...] = Field(("en",), description="of its answers: ISO 639 codes")
+    paper: str | None = Field(None, description="paper of the recipe: arXiv:<number>")
+    license: str = Field(description="of the trained weights: SPDX name, or the owner's own term")
+    license_name: str | None = Field(None, description="its name, if `license` is other")
+    license_link: str | None = Field(None, description="its URL, if `license` is other")
+    language: tuple[str, ...] = Field(("en",), description="ISO 639 codes of its answers")
     unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
     language_model: LanguageModel
     vision_tower: VisionTower
-    tokenizer: Tokenizer | None = Field(None, description="none: that of the language model")
-    image_size: Size = Field(description="side of the square that an image becomes, px")
+    tokenizer: Tokenizer | None = Field(None, description="that of the language model if left out")
+    image_size: Size = Field(description="side of the square that an image is resized to, px")
     image_preprocessing: Preprocessing
     template: TemplateName
-    max_length: Size = Field(description="tokens of a sequence, the image's included")
+    max_length: Size = Field(description="tokens per sequence, including those of the image")
     stages: Stages
-    # What is written of a trained model changes no weight of it: no digest of the manifest has it.
+    # Exports do not change the weights, so no digest of the manifest includes them.
     export: Export = Field(Export(), exclude=True)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "Model":
         known = LORA_TARGETS[self.language_model.architecture]
         for name, stage in self.planned:
-            if stage.lora and (strangers := set(stage.lora.targets) - known):
+            if stage.lora and (unknown := set(stage.lora.targets) - known):
                 raise ValueError(
-                    f"stages.{name}.lora.targets: {', '.join(sorted(strangers))} is no Linear of "
+                    f"stages.{name}.lora.targets: {', '.join(sorted(unknown))} is not a Linear of "
                     f"{self.language_model.architecture}; it has {', '.join(sorted(known))}"
                 )
         if self.license != "other" and (self.license_name or self.license_link):
             raise ValueError("license_name, license_link: belong to `license: other`")
         if not self.planned:
-            raise ValueError("stages: there must be one at least")
+            raise ValueError("stages: at least one is required")
         if self.tokenizer is None and self.language_model.weights is None:
-            raise ValueError("tokenizer: a language model without weights brings none")
+            raise ValueError("tokenizer: is required for a language model without weights")
         if self.image_tokens >= self.max_length:
             raise ValueError(f"max_length: the image alone takes {self.image_tokens} tokens")
         least, most = self.vision_tower.config.patch_size, 4 * self.image_size
@@ -190,12 +194,12 @@ class Model(Strict):
 
     @property
     def image_tokens(self) -> int:
-        """Tokens an image becomes."""
+        """Number of tokens per image."""
         return (self.image_size // self.vision_tower.config.patch_size) ** 2
 
     @property
     def planned(self) -> list[tuple[StageName, Stage]]:
-        """The stages that the manifest has, in their order."""
+        """The stages that the manifest defines, in order."""
         stages: list[tuple[StageName, Stage | None]] = [
             ("projector", self.stages.projector),
             ("adapter", self.stages.adapter),
@@ -204,24 +208,24 @@ class Model(Strict):
 
     @property
     def seed(self) -> int:
-        """By which weights begin that are not pretrained."""
+        """Seed for initializing weights that are not pretrained."""
         return self.planned[0][1].seed
 
 
 def load_model(path: Path) -> Model:
-    """Read a model's manifest. Raises UserError naming file, line, field, and what may stand."""
+    """Read a model's manifest. Raise UserError naming file, line, field and accepted values."""
     return load(path, Model)
 
 
 def accumulation(stage: Stage, devices: int) -> int:
-    """Batches that a device adds up before a step, so that all together make the global batch."""
-    at_once = stage.per_device_batch * devices
-    if stage.global_batch % at_once:
+    """Return the number of gradient accumulation steps that yields the stage's global batch."""
+    per_pass = stage.per_device_batch * devices
+    if stage.global_batch % per_pass:
         raise UserError(
             "global_batch",
-            f"{stage.global_batch} is no multiple of per_device_batch {stage.per_device_batch} "
-            f"x {devices} devices = {at_once}",
+            f"{stage.global_batch} is not a multiple of per_device_batch {stage.per_device_batch} "
+            f"x {devices} devices = {per_pass}",
             "change the number of devices, or per_device_batch in the manifest to a number that "
             f"divides {stage.global_batch / devices:g}; the global batch belongs to the recipe",
         )
-    return stage.global_batch // at_once
+    return stage.global_batch // per_pass

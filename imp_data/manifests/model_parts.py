@@ -1,4 +1,4 @@
-"""What a model is made of, by its manifest: a decoder, a vision tower, a tokenizer."""
+"""The components of a model in its manifest: language model, vision tower, tokenizer."""
 
 from typing import Annotated, Literal
 
@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 from imp_data.manifests import Positive, Strict
 
 Size = Positive
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+PositiveFraction = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Architecture = Literal["phi", "qwen2", "phi3"]
 
 
 class Weights(Strict):
-    """Where pretrained weights are; a model without them begins at random."""
+    """The location of pretrained weights; a component without them is initialized at random."""
 
     hub: str | None = Field(
         None, pattern=r"^[\w.-]+/[\w.-]+$", description="repository on huggingface.co"
@@ -22,7 +22,7 @@ class Weights(Strict):
     folder: str | None = Field(None, description="or a folder, relative to the current one")
 
     @model_validator(mode="after")
-    def _one_place(self) -> "Weights":
+    def _check_location(self) -> "Weights":
         if (self.hub is None) == (self.folder is None):
             raise ValueError("give either `hub` with its `revision`, or `folder`")
         if (self.hub is None) != (self.revision is None):
@@ -31,27 +31,29 @@ class Weights(Strict):
 
 
 class TextConfig(Strict):
-    """Shape of a decoder, by the names of transformers' configurations."""
+    """Dimensions of a decoder, with the field names of transformers' configurations."""
 
-    vocab_size: Size | None = Field(None, description="rows; none: as many as the tokenizer needs")
+    vocab_size: Size | None = Field(
+        None, description="rows of the embedding; as many as the tokenizer needs if left out"
+    )
     hidden_size: Size
     intermediate_size: Size
     num_hidden_layers: Size
     num_attention_heads: Size
-    num_key_value_heads: Size | None = Field(None, description="as many as heads if left out")
+    num_key_value_heads: Size | None = Field(None, description="num_attention_heads if left out")
     max_position_embeddings: Size
     rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
     partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    norm_eps: Rate
-    resid_pdrop: Share = 0.0
+    norm_eps: PositiveFraction
+    resid_pdrop: Fraction = 0.0
     sliding_window: Size | None = None
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "TextConfig":
+    def _check_heads(self) -> "TextConfig":
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+            raise ValueError("hidden_size: is not a multiple of num_attention_heads")
         if self.num_attention_heads % (self.num_key_value_heads or self.num_attention_heads):
-            raise ValueError("num_attention_heads: is no multiple of num_key_value_heads")
+            raise ValueError("num_attention_heads: is not a multiple of num_key_value_heads")
         return self
 
 
@@ -63,36 +65,36 @@ class LanguageModel(Strict):
     config: TextConfig
 
     @model_validator(mode="after")
-    def _config_suits(self) -> "LanguageModel":
-        # transformers would pass over these where an architecture has no use for them.
+    def _check_config(self) -> "LanguageModel":
+        # transformers silently ignores fields that an architecture does not use.
         if self.architecture != "phi" and self.config.partial_rotary_factor != 1:
-            raise ValueError("config.partial_rotary_factor: belongs to the architecture phi alone")
+            raise ValueError("config.partial_rotary_factor: only the architecture phi has it")
         if self.architecture != "phi3" and self.config.sliding_window:
-            raise ValueError("config.sliding_window: belongs to the architecture phi3 alone")
+            raise ValueError("config.sliding_window: only the architecture phi3 has it")
         if self.architecture == "qwen2" and self.config.resid_pdrop:
             raise ValueError("config.resid_pdrop: the architecture qwen2 has none")
         return self
 
 
 class VisionConfig(Strict):
-    """Shape of a SigLIP tower."""
+    """Dimensions of a SigLIP vision tower."""
 
     hidden_size: Size
     intermediate_size: Size
     num_hidden_layers: Annotated[int, Field(ge=2)]
     num_attention_heads: Size
     patch_size: Size
-    pretrained_image_size: Size = Field(description="side of the images its weights are for, px")
+    pretrained_image_size: Size = Field(description="image side of the pretrained weights, px")
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "VisionConfig":
+    def _check_heads(self) -> "VisionConfig":
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError("hidden_size: is no multiple of num_attention_heads")
+            raise ValueError("hidden_size: is not a multiple of num_attention_heads")
         return self
 
 
 class VisionTower(Strict):
-    """The image's encoder, read at its last layer but one."""
+    """The image encoder; its penultimate layer is the output."""
 
     weights: Weights | None = None
     config: VisionConfig

@@ -1,6 +1,6 @@
-"""What a plain scalar of YAML means by the core schema of YAML 1.2.2 (section 10.3).
+"""Read plain YAML scalars by the core schema of YAML 1.2.2 (section 10.3).
 
-PyYAML itself reads by YAML 1.1, where `010` is 8, `on` is true and `1:30` is 90.
+PyYAML itself implements YAML 1.1, where `010` is 8, `on` is true and `1:30` is 90.
 """
 
 import math
@@ -8,7 +8,7 @@ import re
 
 import yaml
 
-MOST_DIGITS = 30
+MAX_DIGITS = 30
 Scalar = str | int | float | bool | None
 
 _WORDS: dict[str, Scalar] = {
@@ -19,28 +19,28 @@ _WORDS: dict[str, Scalar] = {
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_MOST_SHOWN = 40
+_MAX_SHOWN = 40
 
 
-def scalar(plain: str) -> Scalar:
-    """The value of a scalar without quotes. Raises ValueError where no field may have it."""
+def parse_scalar(plain: str) -> Scalar:
+    """Return the value of an unquoted scalar. Raise ValueError if no field may have it."""
     if plain in _WORDS:
         return _WORDS[plain]
     if _INTEGER.fullmatch(plain):
-        if len(plain) > MOST_DIGITS:
-            raise ValueError(f"an integer of {len(plain):,} digits; {MOST_DIGITS} are the most")
+        if len(plain) > MAX_DIGITS:
+            raise ValueError(f"an integer has {len(plain):,} digits, the limit is {MAX_DIGITS}")
         base = {"0o": 8, "0x": 16}.get(plain[:2], 10)
         return int(plain, base)
     if _FLOAT.fullmatch(plain) and math.isfinite(value := float(plain)):
         return value
     if _FLOAT.fullmatch(plain) or _NOT_FINITE.fullmatch(plain):
-        raise ValueError(f"{shown(plain)} is no finite number; write one, or quotes around text")
+        raise ValueError(f"{quote_short(plain)} is not a finite number; write one, or quote text")
     return plain
 
 
-def earlier_meaning(plain: str) -> bool | int | float | None:
-    """The boolean or number that YAML 1.1 takes for what YAML 1.2 takes for text, if it does."""
-    if len(plain) > _MOST_SHOWN or not isinstance(scalar(plain), str):
+def yaml_1_1_value(plain: str) -> bool | int | float | None:
+    """Return the boolean or number that YAML 1.1 reads where YAML 1.2 reads text; else None."""
+    if len(plain) > _MAX_SHOWN or not isinstance(parse_scalar(plain), str):
         return None
     try:
         value = yaml.safe_load(plain)
@@ -49,6 +49,6 @@ def earlier_meaning(plain: str) -> bool | int | float | None:
     return value if isinstance(value, bool | int | float) else None
 
 
-def shown(text: str) -> str:
-    """The text as a message has it: in quotes where needed, and its beginning alone if long."""
-    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+def quote_short(text: str) -> str:
+    """Return the text in quotes, cut if it is long, for a message."""
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

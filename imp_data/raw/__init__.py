@@ -1,1 +1,1 @@
-"""Upstream files: downloaded, verified against checksums, extracted."""
+"""Download upstream files, verify their checksums, extract archives."""

@@ -1,4 +1,4 @@
-"""Downloads one file: resumed after an interruption, retried at the network's edge, verified."""
+"""Download one file: resumed after an interruption, retried on transient errors, verified."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ import httpx
 
 from imp_data.errors import UserError
 from imp_data.manifests import File
-from imp_data.raw.http_response import Again, Refused, Unreachable
-from imp_data.raw.minimum_speed import Pace
-from imp_data.raw.transfer import Wanted, Wrong, receive
+from imp_data.raw.http_response import DownloadError, HostUnreachableError, RetryableError
+from imp_data.raw.minimum_speed import SpeedMonitor
+from imp_data.raw.transfer import ContentMismatchError, Transfer, receive_response
 from imp_data.redaction import address as shown
 from imp_data.redaction import guard_logs
 from imp_data.storage.atomic_write import move
@@ -18,123 +18,135 @@ from imp_data.storage.digests import file_sha256
 
 # The longest silence: a store that fetches a file from tape may take most of a minute.
 _TIMEOUT = httpx.Timeout(60.0, connect=15.0)
-_PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError)
-_FRUITLESS_TRIES = 6
-# Without any connection so far, nothing is to be resumed, and a person wants to know soon.
-_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
-_CONNECTING_TRIES = 3
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 300.0
+_TRANSIENT = (
+    httpx.TimeoutException,
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ProxyError,
+)
+_MAX_FRUITLESS_ATTEMPTS = 6
+# Before the first connection there is nothing to resume, and the user should know soon.
+_CONNECTION_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+_MAX_CONNECTION_ATTEMPTS = 3
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 300.0
 _sleep = time.sleep
 
-# Called with a file that has arrived, its sha256 and its address, before it is put in its place.
-Accept = Callable[[Path, str, str], None]
+# Called with a complete file, its sha256 and its address, before the file is moved into place.
+AcceptFile = Callable[[Path, str, str], None]
 
 
 def verify_checksum(file: File, path: Path, stated_by: str = "the manifest") -> str:
-    """The sha256 of what is at `path`. Raises Refused unless it is what is stated."""
+    """Return the sha256 of the file at `path`. Raise DownloadError unless it is the stated one."""
     size = path.stat().st_size
     if file.bytes not in (None, size):
-        raise Refused(f"has {size:,} bytes, {stated_by} says {file.bytes:,}")
+        raise DownloadError(f"has {size:,} bytes, {stated_by} says {file.bytes:,}")
     digest = file_sha256(path)
     if file.sha256 not in (None, digest):
-        raise Refused(f"has sha256 {digest}, {stated_by} says {file.sha256}")
+        raise DownloadError(f"has sha256 {digest}, {stated_by} says {file.sha256}")
     return digest
 
 
-def download(wanted: Wanted, addresses: Sequence[str], accept: Accept | None = None) -> str:
-    """The sha256 of the file, put in place from the first address that has what is wanted.
+# Not huggingface_hub, also for files of the Hub: here a download must resume from mirrors, obey
+# the size and speed limits of any host, and follow no redirect into the local network.
+def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | None = None) -> str:
+    """Download the file from the first address that provides it; return its sha256.
 
-    `accept` may raise Refused; what has arrived is then discarded, and the next address is asked.
+    `accept` may raise DownloadError; the content is then discarded, and the next address is tried.
     """
-    guard_logs()  # httpx logs each address that it asks
-    wanted.part.parent.mkdir(parents=True, exist_ok=True)
-    troubles: list[Refused] = []
+    guard_logs()  # httpx logs each requested address
+    transfer.part.parent.mkdir(parents=True, exist_ok=True)
+    errors: list[DownloadError] = []
     for address in addresses:
         try:
-            digest = _insist(address, wanted)
-            _accept(wanted, digest, address, accept)
-        except Refused as why:
-            troubles.append(type(why)(f"{shown(address)} {why}"))
+            digest = _download_with_retries(address, transfer)
+            _accept(transfer, digest, address, accept)
+        except DownloadError as error:
+            errors.append(type(error)(f"{shown(address)} {error}"))
         else:
-            move(wanted.part, wanted.target)
-            wanted.discard()
+            move(transfer.part, transfer.target)
+            transfer.discard()
             return digest
-    offline = troubles and all(isinstance(why, Unreachable) for why in troubles)
-    kind = Unreachable if offline else Refused
-    raise kind("; ".join(map(str, troubles)))
+    offline = errors and all(isinstance(error, HostUnreachableError) for error in errors)
+    kind = HostUnreachableError if offline else DownloadError
+    raise kind("; ".join(map(str, errors)))
 
 
-def _accept(wanted: Wanted, digest: str, address: str, accept: Accept | None) -> None:
+def _accept(transfer: Transfer, digest: str, address: str, accept: AcceptFile | None) -> None:
     try:
         if accept:
-            accept(wanted.part, digest, address)
-    except Refused:
-        wanted.discard()
+            accept(transfer.part, digest, address)
+    except DownloadError:
+        transfer.discard()
         raise
 
 
-def _insist(address: str, wanted: Wanted) -> str:
-    """Attempt it until it succeeds, or until some tries in a row brought nothing new."""
-    furthest, fruitless, connected = wanted.begun(address).bytes, 0, False
-    pace = Pace()
+# Not tenacity, whose limits count attempts: these count attempts without progress, with another
+# limit before the first connection, and the server may set the pause.
+def _download_with_retries(address: str, transfer: Transfer) -> str:
+    """Attempt the download until it succeeds, or until several attempts in a row bring nothing."""
+    furthest, fruitless, connected = transfer.find_partial(address).bytes, 0, False
+    speed = SpeedMonitor()
     with _client() as client:
         while True:
             try:
-                return _attempt(client, address, wanted, pace)
-            except Again as trouble:
-                arrived = wanted.begun(address).bytes
-                fruitful = arrived > furthest and not trouble.in_vain
+                return _attempt(client, address, transfer, speed)
+            except RetryableError as error:
+                arrived = transfer.find_partial(address).bytes
+                fruitful = arrived > furthest and not error.fruitless
                 fruitless = 1 if fruitful else fruitless + 1
                 furthest = max(furthest, arrived)
-                connected = connected or not trouble.unreachable
-                if not connected and fruitless == _CONNECTING_TRIES:
-                    raise Unreachable(f"cannot be reached: {trouble}") from trouble
-                if fruitless == _FRUITLESS_TRIES:
-                    raise Refused(f"fails again and again: {trouble}") from trouble
+                connected = connected or not error.unreachable
+                if not connected and fruitless == _MAX_CONNECTION_ATTEMPTS:
+                    raise HostUnreachableError(f"cannot be reached: {error}") from error
+                if fruitless == _MAX_FRUITLESS_ATTEMPTS:
+                    raise DownloadError(f"fails again and again: {error}") from error
                 doubled = _FIRST_PAUSE_SECONDS * 2 ** (fruitless - 1)
-                pause = doubled if trouble.pause_seconds is None else trouble.pause_seconds
-            _sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+                pause = doubled if error.pause_seconds is None else error.pause_seconds
+            _sleep(min(pause, _MAX_PAUSE_SECONDS))
 
 
 def _client() -> httpx.Client:
-    """Redirects are followed by `answered`. Raises UserError where a proxy is none."""
+    """Return a client that follows no redirects (`open_response` does).
+
+    Raise UserError if a proxy of the environment is invalid.
+    """
     try:
         return httpx.Client(timeout=_TIMEOUT)
     except (httpx.InvalidURL, ValueError, ImportError) as error:
-        problem = f"names no proxy that can be used ({error})"
+        problem = f"names no usable proxy ({error})"
         remedy = "write http://host:port; for socks5:// pip install 'httpx[socks]'"
         raise UserError("HTTP_PROXY, HTTPS_PROXY or ALL_PROXY", problem, remedy) from None
 
 
-def _attempt(client: httpx.Client, address: str, wanted: Wanted, pace: Pace) -> str:
-    """The sha256 of what then is in `part`; what proves wrong there is discarded."""
-    begun = wanted.begun(address)
+def _attempt(client: httpx.Client, address: str, transfer: Transfer, speed: SpeedMonitor) -> str:
+    """Complete `part` and return its sha256; discard it if its content is wrong."""
+    partial = transfer.find_partial(address)
     try:
-        if not begun.bytes or begun.bytes != wanted.file.bytes:
-            while not receive(client, address, wanted, pace):
+        if not partial.bytes or partial.bytes != transfer.file.bytes:
+            while not receive_response(client, address, transfer, speed):
                 pass
-        return _verified(wanted)
-    except _PASSING as error:
+        return _verify(transfer)
+    except _TRANSIENT as error:
         why = str(error) or type(error).__name__
-        raise Again(why, unreachable=isinstance(error, _CONNECTING)) from error
+        raise RetryableError(why, unreachable=isinstance(error, _CONNECTION_ERRORS)) from error
     except (httpx.InvalidURL, UnicodeError):
-        # What httpx says of it may be a piece of a password.
-        raise Refused("cannot be asked: it is no address that httpx understands") from None
+        # The message of httpx may contain a part of a password.
+        raise DownloadError("cannot be requested: httpx does not accept the address") from None
     except httpx.HTTPError as error:
-        raise Refused(f"cannot be asked: {error}") from error
-    except Again as trouble:
-        if trouble.anew:
-            wanted.discard()
+        raise DownloadError(f"cannot be requested: {error}") from error
+    except RetryableError as error:
+        if error.discard:
+            transfer.discard()
         raise
-    except Wrong as why:
-        wanted.discard()
-        if begun.bytes:  # The fault may lie in what was there before.
-            raise Again(str(why), pause_seconds=0) from None
+    except ContentMismatchError as error:
+        transfer.discard()
+        if partial.bytes:  # The fault may lie in an earlier part.
+            raise RetryableError(str(error), pause_seconds=0) from None
         raise
 
 
-def _verified(wanted: Wanted) -> str:
+def _verify(transfer: Transfer) -> str:
     try:
-        return verify_checksum(wanted.file, wanted.part, wanted.stated_by)
-    except Refused as why:
-        raise Wrong(str(why)) from None
+        return verify_checksum(transfer.file, transfer.part, transfer.stated_by)
+    except DownloadError as error:
+        raise ContentMismatchError(str(error)) from None

@@ -1,16 +1,15 @@
-"""What a file must be: as its manifest states, else as the lock says, and of its name's kind."""
+"""Check a file against its manifest, its lock entry, and the file kind of its name."""
 
 from pathlib import Path
 
 from imp_data.errors import ANEW, UserError
 from imp_data.manifests import File, Published
-from imp_data.manifests.lockfile import Found, Locks, is_own
-from imp_data.raw.http_response import Refused
+from imp_data.manifests.lockfile import LocatedEntry, Locks, is_user_edited
+from imp_data.raw.http_response import DownloadError
 from imp_data.storage.file_kinds import HEAD_BYTES, described, file_kind
 from imp_data.storage.range_reader import open_file
 
-# By a file's ending, the kinds that are read as what it names. JSON's are told apart by the records
-# stage, which reads more of them.
+# Accepted kinds by suffix. The records stage distinguishes the kinds of JSON.
 _ARCHIVES = {"zip", "tar"}
 _KINDS = {
     ".zip": _ARCHIVES,
@@ -18,68 +17,68 @@ _KINDS = {
     ".parquet": {"parquet"},
     **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz"), _ARCHIVES | {"gzip", "bzip2", "xz"}),
 }
-_PAGES = {".html", ".htm", ".xhtml"}
-# What stands in a file's place, whatever its name: of other endings nothing else can be said.
-_INSTEAD = {"html", "git-lfs pointer"}
-_STEPS = {
+_HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
+# Placeholders that replace a file of any name; other suffixes allow no other check.
+_PLACEHOLDERS = {"html", "git-lfs pointer"}
+_REMEDIES = {
     "git-lfs pointer": "get the file itself (git lfs pull), or download it from its address",
-    "html": "open it in a browser: it says why the file was not served; then download it again",
+    "html": "open it in a browser: it explains why the file was not served; then download it again",
     "gzip": "a tar.gz or gz: unpack it (gunzip), and give the unpacked file this name",
 }
 
 
-class Expected:
-    """One file with what its manifest says of it, or else what was learned when it first came."""
+class ExpectedFile:
+    """One file with the size and sha256 of its manifest, or else of its lock entry."""
 
     def __init__(self, published: Published, file: File, locks: Locks | None) -> None:
         self._published, self._stated, self._locks = published, file, locks
-        self._found: Found | None = None
+        self._found: LocatedEntry | None = None
         if locks and file.sha256 is None:
-            self._found = locks.found(published, file.path)
+            self._found = locks.find_entry(published, file.path)
         self.file, self.stated_by = file, "the manifest"
         if self._found:
-            size, sha256 = self._found.locked.bytes, self._found.locked.sha256
-            # What the manifest itself says of the size comes first.
+            size, sha256 = self._found.entry.bytes, self._found.entry.sha256
+            # The size in the manifest takes precedence.
             size = size if file.bytes is None else file.bytes
             self.file = file.model_copy(update={"bytes": size, "sha256": sha256})
-            self.stated_by = self._found.where
+            self.stated_by = self._found.location
 
-    def remedy(self, otherwise: str) -> str:
-        """What to do about a file that is not what is stated."""
+    def remedy(self, default: str) -> str:
+        """Return what to do about a file that differs from its lock entry, or else `default`."""
         if self._found is None:
-            return otherwise
-        day, url = self._found.locked.fetched, self._found.locked.address
+            return default
+        day, url = self._found.entry.fetched, self._found.entry.address
         return (
             f"put the version of {day} there ({url or 'it was put in place by hand'}); to accept "
-            f"the new version instead, take {self._found.where} out, and run the same command again"
+            f"the new version instead, remove {self._found.location} and run the same command again"
         )
 
-    def arrived(self, path: Path, digest: str, url: str) -> None:
-        """Lock what has come. Raises Refused where it is of another kind than its name promises."""
-        if self._is_open and (other := other_kind(path, self._stated.path)):
-            raise Refused(other[0])
+    def lock_download(self, path: Path, digest: str, url: str) -> None:
+        """Lock a downloaded file. Raise DownloadError if its kind does not match its name."""
+        if self._is_unlocked and (mismatch := find_kind_mismatch(path, self._stated.path)):
+            raise DownloadError(mismatch[0])
         self._lock(path, digest, url)
 
-    def learn(self, path: Path, digest: str) -> None:
-        """Lock a file that was put in place by hand, unless it is a person's own to edit."""
-        own = is_own(self._published, self._stated)
-        if not own and other_kind(path, self._stated.path) is None:
+    def lock_manual(self, path: Path, digest: str) -> None:
+        """Lock a file that was put in place by hand, unless the user may edit it."""
+        editable = is_user_edited(self._published, self._stated)
+        if not editable and find_kind_mismatch(path, self._stated.path) is None:
             self._lock(path, digest, None)
 
     @property
-    def _is_open(self) -> bool:
-        """Whether nobody has said what the file must be."""
+    def _is_unlocked(self) -> bool:
+        """Whether neither the manifest nor a lock entry states the sha256."""
         return self._stated.sha256 is None and self._found is None
 
     def _lock(self, path: Path, digest: str, url: str | None) -> None:
-        """Raise Refused where another run has locked another version meanwhile."""
-        if self._locks is None or not self._is_open:
+        """Raise DownloadError if another run has locked another version meanwhile."""
+        if self._locks is None or not self._is_unlocked:
             return
         size = path.stat().st_size
-        self._found = self._locks.learn(self._published, self._stated.path, size, digest, url)
-        if self._found.locked.sha256 != digest:
-            said = self._found.locked.sha256
-            raise Refused(f"has sha256 {digest}, {self._found.where} says {said}")
+        self._found = self._locks.add_entry(self._published, self._stated.path, size, digest, url)
+        if self._found.entry.sha256 != digest:
+            locked = self._found.entry.sha256
+            raise DownloadError(f"has sha256 {digest}, {self._found.location} says {locked}")
 
 
 def check_kind(path: Path) -> None:
@@ -87,18 +86,18 @@ def check_kind(path: Path) -> None:
 
     Endings that say nothing of the kind are left to the stage that reads the file.
     """
-    if path.suffix.lower() in _KINDS and (other := other_kind(path, path.name)):
-        raise UserError(path, *other)
+    if path.suffix.lower() in _KINDS and (mismatch := find_kind_mismatch(path, path.name)):
+        raise UserError(path, *mismatch)
 
 
-def other_kind(path: Path, name: str) -> tuple[str, str] | None:
-    """What a file is although its name promises otherwise, and what to do; None if it is right."""
+def find_kind_mismatch(path: Path, name: str) -> tuple[str, str] | None:
+    """Return a file's kind, if its name implies another, and what to do; None if they match."""
     suffix = Path(name).suffix
-    read_as = _KINDS.get(suffix.lower())
-    if read_as is None and suffix.lower() in _PAGES:
+    accepted = _KINDS.get(suffix.lower())
+    if accepted is None and suffix.lower() in _HTML_SUFFIXES:
         return None
     with open_file(path) as file:
         kind = file_kind(file.read(HEAD_BYTES))
-    if kind is None or (kind not in _INSTEAD if read_as is None else kind in read_as):
+    if kind is None or (kind not in _PLACEHOLDERS if accepted is None else kind in accepted):
         return None
-    return f"is {described(kind)}, although its name ends in {suffix}", _STEPS.get(kind, ANEW)
+    return f"is {described(kind)}, although its name ends in {suffix}", _REMEDIES.get(kind, ANEW)

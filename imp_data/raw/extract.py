@@ -1,4 +1,4 @@
-"""Lays chosen members of a zip or tar below a folder: none that leads outside, each one whole."""
+"""Extract matching members of a zip or tar below a folder, safely and atomically."""
 
 import errno
 import os
@@ -13,8 +13,13 @@ from typing import NamedTuple
 
 from imp_data.errors import ANEW, UserError
 from imp_data.manifests import Limits
-from imp_data.raw.archive_entries import Member, chosen
-from imp_data.raw.extract_limits import NARROWER, Room, printable, refusal
+from imp_data.raw.archive_entries import Member, matching_members
+from imp_data.raw.extract_limits import (
+    NARROW_GLOBS,
+    ExtractionBudget,
+    find_unsafe_reason,
+    printable,
+)
 from imp_data.raw.extract_marker import Marker
 from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.digests import file_sizes
@@ -26,8 +31,8 @@ from imp_data.storage.range_reader import open_file
 from imp_data.storage.zip_stream import DAMAGED, of_the_disk
 
 _SMALL_BYTES, _PIECE_BYTES = 4 << 20, 1 << 20
-_IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
-_ELSEWHERE = f"move what is there elsewhere and run the same command again, or {NARROWER}"
+_BLOCKED_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+_MOVE_AWAY = f"move the existing file elsewhere and run the same command again, or {NARROW_GLOBS}"
 
 
 def extract(
@@ -37,40 +42,41 @@ def extract(
     folder: Path,
     limits: Limits | None = None,
 ) -> None:
-    """Lay the members that a glob matches below `folder`, but for those that are there already.
+    """Extract the members that a glob matches below `folder`, without those already extracted.
 
-    The marker, written last, names the archive's digest, the globs, and the members laid out. No
-    member takes the place of a file that no member of this archive was. Raises UserError.
+    The marker, written last, contains the archive's digest, the globs and the extracted members. No
+    member overwrites a file that did not come from this archive. Raise UserError if the archive is
+    damaged, unsafe or exceeds `limits`.
     """
     marker = Marker(archive, "\n".join((digest, *globs)))
-    listed = marker.listed()
-    present = _present(folder, listed or ())
-    if listed is not None and present.issuperset(listed):
+    current = marker.read_current()
+    present = _find_present(folder, current or ())
+    if current is not None and present.issuperset(current):
         return
-    earlier = {*(listed or marker.begin())}
-    room = Room(archive, folder, limits or Limits())
+    earlier = {*(current or marker.begin())}
+    budget = ExtractionBudget(archive, folder, limits or Limits())
     names: list[str] = []
     try:
-        with _damage(archive, names):
-            named = _named(archive, globs, names, room)
-            # Whoever has changed one that is there keeps it.
-            wanted = (member for member in named if member.name not in present)
-            _Ground(archive, folder, room, earlier).lay(wanted)
+        with _report_damage(archive, names):
+            members = _safe_members(archive, globs, names, budget)
+            # A user's changes to a file that is present are kept.
+            missing = (member for member in members if member.name not in present)
+            _Extractor(archive, folder, budget, earlier).extract(missing)
         forms = [*names, *(f"./{name}" for name in names)]
-        if idle := [g for g in globs if not any(fnmatchcase(name, g) for name in forms)]:
-            remedy = "correct `extract` of this file in the manifest"
-            raise UserError(archive, f"no member matches {', '.join(idle)}", remedy)
+        if unused := [g for g in globs if not any(fnmatchcase(name, g) for name in forms)]:
+            remedy = "correct `unpack` of this file in the manifest"
+            raise UserError(archive, f"no member matches {', '.join(unused)}", remedy)
     except BaseException:
-        # Where this cannot be written either, the error that is raised says why.
+        # If this cannot be written either, the error that is raised gives the reason.
         with suppress(UserError):
-            if listed is None:
-                marker.unfinished({*earlier, *names[:-1]})
+            if current is None:
+                marker.write_unfinished({*earlier, *names[:-1]})
         raise
-    marker.finished(names)
+    marker.write_finished(names)
 
 
 @contextmanager
-def _damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
+def _report_damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (*DAMAGED, tarfile.TarError) as error:
@@ -80,85 +86,90 @@ def _damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
         raise UserError(archive, f"is damaged at or after {last}: {error}", ANEW) from error
 
 
-def _named(archive: Path, globs: Sequence[str], names: list[str], room: Room) -> Iterator[Member]:
-    """The members, each added to `names` first. UserError where one is not safe to lay down."""
-    for member in chosen(archive, globs, room):
+def _safe_members(
+    archive: Path, globs: Sequence[str], names: list[str], budget: ExtractionBudget
+) -> Iterator[Member]:
+    """Yield the members, each added to `names` first. Raise UserError if one is unsafe."""
+    for member in matching_members(archive, globs, budget):
         names.append(member.name)
-        if why := refusal(member.name, member.regular, archive.name):
+        if why := find_unsafe_reason(member.name, member.regular, archive.name):
             problem, remedy = why
             raise UserError(archive, f"member {printable(member.name)} {problem}", remedy)
         names[-1] = posixpath.normpath(member.name)
         yield member._replace(name=names[-1])
 
 
-def _refuse_way_out(folder: Path, name: str) -> None:
-    """Raise UserError where a link deeper than directly in the folder leads a member out of it."""
-    around = (folder / name).parent
+def _check_links(folder: Path, name: str) -> None:
+    """Raise UserError if a link below the folder's direct children leads a member out of it."""
+    parent = (folder / name).parent
     top = folder / name.partition("/")[0]
     places = real_places((folder, folder.parent, top))
-    refuse_way_out(folder / name, os.path.realpath(around), places)
+    refuse_way_out(folder / name, os.path.realpath(parent), places)
 
 
-class _Ground:
-    """A folder, and which of the files there members may replace: `earlier` ones of their own."""
+class _Extractor:
+    """Writes members below a folder; `earlier` are extracted files that they may overwrite."""
 
-    def __init__(self, archive: Path, folder: Path, room: Room, earlier: Collection[str]) -> None:
-        self._archive, self._folder, self._room = archive, folder, room
+    def __init__(
+        self, archive: Path, folder: Path, budget: ExtractionBudget, earlier: Collection[str]
+    ) -> None:
+        self._archive, self._folder, self._budget = archive, folder, budget
         self._own = {*earlier}
-        self._there = {*file_sizes(folder)} if in_store(folder) else set[str]()
+        self._existing = {*file_sizes(folder)} if in_store(folder) else set[str]()
         self._put: dict[str, Event] = {}
 
-    def lay(self, wanted: Iterator[Member]) -> None:
+    def extract(self, members: Iterator[Member]) -> None:
+        """Write all members."""
         if in_store(self._folder):
-            for _ in at_once(_put_in_turn, self._small(wanted)):
+            for _ in at_once(_put_in_turn, self._small(members)):
                 pass
             return
-        for member in wanted:
-            self._room.lay(member.size)
-            _refuse_way_out(self._folder, member.name)
-            self._lay(member, member.pieces())
+        for member in members:
+            self._budget.count_bytes(member.size)
+            _check_links(self._folder, member.name)
+            self._write(member, member.pieces())
 
-    def _small(self, wanted: Iterator[Member]) -> Iterator["_Put"]:
-        """Small members, to be put many at a time; large ones are put on the way."""
-        for member in wanted:
-            self._room.lay(member.size)
+    def _small(self, members: Iterator[Member]) -> Iterator["_Put"]:
+        """Yield small members, to be uploaded concurrently; write large ones directly."""
+        for member in members:
+            self._budget.count_bytes(member.size)
             if member.size >= _SMALL_BYTES:
-                self._lay(member, member.pieces())
+                self._write(member, member.pieces())
                 continue
             data = b"".join(member.pieces())
-            if self._is_anothers(member.name):
-                self._lay(member, iter([data]))  # which compares it
+            if self._is_foreign(member.name):
+                self._write(member, iter([data]))  # compares it
             else:
                 self._own.add(member.name)
                 before = self._put.get(member.name)
                 self._put[member.name] = done = Event()
                 yield _Put(data, self._folder / member.name, before, done)
 
-    def _lay(self, member: Member, pieces: Iterator[bytes]) -> None:
+    def _write(self, member: Member, pieces: Iterator[bytes]) -> None:
         path = self._folder / member.name
         try:
             with written_aside(path, alone=True) as aside:
                 with aside.open("wb") as out:
                     out.writelines(pieces)
-                if self._is_anothers(member.name) and not _same(aside, path):
-                    problem = f"is there, and is not the member of that name in {self._archive}"
-                    raise UserError(path, problem, _ELSEWHERE)
+                if self._is_foreign(member.name) and not _is_equal(aside, path):
+                    problem = f"exists, and differs from the member of that name in {self._archive}"
+                    raise UserError(path, problem, _MOVE_AWAY)
         except OSError as error:
-            if error.errno not in _IN_THE_WAY:
+            if error.errno not in _BLOCKED_PATH:
                 raise
-            problem = f"member {printable(member.name)} cannot be laid ({error.strerror})"
-            raise UserError(self._archive, problem, _ELSEWHERE) from error
+            problem = f"member {printable(member.name)} cannot be extracted ({error.strerror})"
+            raise UserError(self._archive, problem, _MOVE_AWAY) from error
         self._own.add(member.name)
 
-    def _is_anothers(self, name: str) -> bool:
-        """Whether something is there that no member has laid; a disk may know it by other case."""
+    def _is_foreign(self, name: str) -> bool:
+        """Return whether a file exists that is no extracted member; a disk may ignore case."""
         if name in self._own:
             return False
-        return name in self._there if in_store(self._folder) else is_there(self._folder / name)
+        return name in self._existing if in_store(self._folder) else is_there(self._folder / name)
 
 
 class _Put(NamedTuple):
-    """A member for a store; of several of one name the later one waits for the one before."""
+    """A member to upload to a store; a later member of the same name waits for `before`."""
 
     data: bytes
     path: Path
@@ -175,7 +186,7 @@ def _put_in_turn(put: _Put) -> None:
         put.done.set()
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_equal(one: Path, other: Path) -> bool:
     with open_file(one) as left, open_file(other) as right:
         while piece := left.read(_PIECE_BYTES):
             if right.read(len(piece)) != piece:
@@ -184,11 +195,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def extracted_names(archive: Path) -> list[str]:
-    """The members that were laid beside an archive; none where it was not unpacked."""
-    return Marker(archive, "").names()
+    """Return the members that were extracted beside an archive."""
+    return Marker(archive, "").read_names()
 
 
-def _present(folder: Path, names: Sequence[str]) -> set[str]:
+def _find_present(folder: Path, names: Sequence[str]) -> set[str]:
     if not in_store(folder):
         return {name for name in names if (folder / name).exists()}
     return set(names) & file_sizes(folder).keys() if names else set()

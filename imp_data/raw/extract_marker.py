@@ -1,4 +1,4 @@
-"""The file beside an archive that says what was unpacked from it."""
+"""The marker file beside an archive: a list of the members that were extracted from it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,51 +8,51 @@ from imp_data.storage.object_store import is_there
 
 
 class Marker:
-    """Of one archive: `told` says which bytes it had and what was asked of it."""
+    """The marker of one archive; `key` identifies its bytes and the requested members."""
 
-    def __init__(self, archive: Path, told: str) -> None:
-        self._told = told
+    def __init__(self, archive: Path, key: str) -> None:
+        self._key = key
         self._path = archive.with_name(f".{archive.name}.unpacked")
-        # What unfinished attempts have laid, and what was laid of the archive before.
-        self._begun = archive.with_name(f".{archive.name}.unpacking")
+        # Members extracted by unfinished attempts and by earlier extractions.
+        self._unfinished_path = archive.with_name(f".{archive.name}.unpacking")
 
-    def names(self) -> list[str]:
-        """The members that were laid beside the archive."""
+    def read_names(self) -> list[str]:
+        """Return the members that were extracted beside the archive."""
         return _read(self._path)[1]
 
-    def listed(self) -> list[str] | None:
-        """The members that were laid of the same archive as asked now; None where none were."""
-        told, names = _read(self._path)
-        return names if told == self._told else None
+    def read_current(self) -> list[str] | None:
+        """Return the members extracted with the same key; None if there is no such extraction."""
+        key, names = _read(self._path)
+        return names if key == self._key else None
 
     def begin(self) -> list[str]:
-        """What earlier attempts have laid; until this one is finished none is."""
-        names = [*_read(self._begun)[1], *self.names()]
-        self.unfinished(names)
+        """Mark the extraction as unfinished; return the members that earlier ones extracted."""
+        names = [*_read(self._unfinished_path)[1], *self.read_names()]
+        self.write_unfinished(names)
         remove(self._path)
         return names
 
-    def unfinished(self, names: Iterable[str]) -> None:
-        """Note the names that may be laid again, whatever the archive then has of them."""
+    def write_unfinished(self, names: Iterable[str]) -> None:
+        """Write the members that a later attempt may overwrite."""
         if names := sorted(names):
-            _write(self._begun, "", names)
+            _write(self._unfinished_path, "", names)
 
-    def finished(self, names: Iterable[str]) -> None:
-        """Note that all members are laid."""
-        _write(self._path, self._told, dict.fromkeys(names))
-        remove(self._begun)
+    def write_finished(self, names: Iterable[str]) -> None:
+        """Write that all members are extracted."""
+        _write(self._path, self._key, dict.fromkeys(names))
+        remove(self._unfinished_path)
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
     if not is_there(path):
         return "", []
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    told, _, names = text.partition("\n\n")
-    return told, names.split("\n") if names else []
+    key, _, names = text.partition("\n\n")
+    return key, names.split("\n") if names else []
 
 
-def _write(path: Path, told: str, names: Iterable[str]) -> None:
+def _write(path: Path, key: str, names: Iterable[str]) -> None:
     # Names need not be UTF-8.
     with written_aside(path) as aside:
-        text = "\n".join((told, "", *names))
+        text = "\n".join((key, "", *names))
         aside.write_text(text, encoding="utf-8", errors="surrogateescape")

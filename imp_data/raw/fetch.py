@@ -1,4 +1,4 @@
-"""Obtains the files that a manifest names: fetched, verified, unpacked where it says so."""
+"""Download, verify and extract the files of manifests."""
 
 import os
 import re
@@ -12,41 +12,41 @@ from imp_data.errors import ANEW, UserError
 from imp_data.manifests import File, Limits, Published
 from imp_data.manifests.lockfile import Locks
 from imp_data.raw.download import download, verify_checksum
-from imp_data.raw.expected_file import Expected, check_kind
+from imp_data.raw.expected_file import ExpectedFile, check_kind
 from imp_data.raw.extract import extract
-from imp_data.raw.http_response import Refused, Unreachable
-from imp_data.raw.transfer import ROOM, Wanted, arrived_bytes
+from imp_data.raw.http_response import DownloadError, HostUnreachableError
+from imp_data.raw.transfer import FREE_SPACE, Transfer, partial_size
 from imp_data.storage.object_store import is_there
 from imp_data.storage.paths import in_store
 
 _AGAIN = (
-    "run the same command again, it goes on where it stopped; if that does not help, the pinned "
+    "run the same command again, which resumes the download; if that does not help, the pinned "
     "revision has moved: correct the manifest, or put the file there yourself"
 )
 OFFLINE = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror in IMP_DATA_MIRROR, then run "
-    "the same command again; what has arrived is kept, and files put in place by hand are used"
+    "the same command again; partial files are kept, and files put in place by hand are used"
 )
 
 
 class Manual(NamedTuple):
-    """A file that a person downloads, and where it belongs; `tried`: why mirrors do not have it."""
+    """A file to download manually, and its target; `failure`: why mirrors do not provide it."""
 
     file: File
     target: Path
     license: str
     instructions: str
-    tried: str = ""
+    failure: str = ""
 
     def __str__(self) -> str:
         size = "size unknown" if self.file.bytes is None else f"{self.file.bytes:,} bytes"
-        tried = f" ({self.tried})" if self.tried else ""
-        about = f"{self.target} ({size}, licence {self.license})"
-        return f"{about}\n    {self.instructions}{tried}"
+        failure = f" ({self.failure})" if self.failure else ""
+        summary = f"{self.target} ({size}, licence {self.license})"
+        return f"{summary}\n    {self.instructions}{failure}"
 
 
 def mirrors_from_environment() -> tuple[str, ...]:
-    """The base addresses in IMP_DATA_MIRROR, parted by commas or spaces."""
+    """Return the base addresses in IMP_DATA_MIRROR, separated by commas or spaces."""
     mirrors = tuple(re.findall(r"[^,\s]+", os.environ.get("IMP_DATA_MIRROR", "")))
     for mirror in mirrors:
         if not mirror.startswith(("http://", "https://")):
@@ -54,15 +54,15 @@ def mirrors_from_environment() -> tuple[str, ...]:
     return mirrors
 
 
-def manual(published: Published, file: File, folder: Path, tried: str = "") -> Manual:
-    """What to say of a file that a person downloads into `folder`, the raw folder of its name."""
-    # Manifests write of the default data directory.
+def manual(published: Published, file: File, folder: Path, failure: str = "") -> Manual:
+    """Return the instructions for downloading a file into `folder`, its raw folder."""
+    # Manifests assume the default data directory.
     instructions = (file.by_hand or "").replace("data/raw/", f"{folder.parent}/")
-    return Manual(file, folder / file.path, published.license, instructions, tried)
+    return Manual(file, folder / file.path, published.license, instructions, failure)
 
 
 def asks_for(missing: Sequence[Manual]) -> str:
-    """The sentence that asks for these files, in a list with a line each."""
+    """Return the request to download these files, with a line for each."""
     files = "this file" if len(missing) == 1 else f"these {len(missing)} files"
     return f"download {files} manually:" + "".join(f"\n  {one}" for one in missing)
 
@@ -74,62 +74,62 @@ def obtain(
     locks: Locks | None = None,
     limits: Limits | None = None,
 ) -> dict[str, str]:
-    """sha256 by path of all files of manifests that share a name, once they are whole in `folder`.
+    """Complete, in `folder`, all files of manifests that share a name; return sha256 by path.
 
-    A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must be
-    what its line in the lock says, and gets one if there is none. `limits` are of what is unpacked.
-    One UserError, after the rest was fetched, asks for all that only a person can download.
+    A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must
+    match its lock entry, which is written if there is none. `limits` apply to extraction. After the
+    other files are complete, one UserError lists all files that must be downloaded manually.
     """
     digests: dict[str, str] = {}
     missing: list[Manual] = []
-    _check_room(manifests, folder)
-    named = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
+    _check_disk_space(manifests, folder)
+    allowed_hosts = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
     for published, file in ((m, f) for m in manifests for f in m.files):
-        path = f"{published.name}/{file.path}"
-        one = Expected(published, file, locks)
-        wanted = Wanted(one.file, folder / file.path, f"raw/{path}", one.stated_by, named)
-        addresses = [_at_mirror(mirror, path) for mirror in mirrors]
+        path, target = f"{published.name}/{file.path}", folder / file.path
+        expected = ExpectedFile(published, file, locks)
+        transfer = Transfer(expected.file, target, f"raw/{path}", expected.stated_by, allowed_hosts)
+        addresses = [_mirror_address(mirror, path) for mirror in mirrors]
         addresses += [file.url] if file.url else []
         try:
-            digests[file.path] = _digest_of(wanted, addresses, one)
-            check_kind(wanted.target)
+            digests[file.path] = _complete(transfer, addresses, expected)
+            check_kind(target)
             if file.unpack:
-                extract(wanted.target, digests[file.path], file.unpack, folder, limits)
-        except Refused as why:
+                extract(target, digests[file.path], file.unpack, folder, limits)
+        except DownloadError as error:
             if file.by_hand is None:
-                remedy = OFFLINE if isinstance(why, Unreachable) else one.remedy(_AGAIN)
-                raise UserError(wanted.target, f"cannot be fetched: {why}", remedy) from None
-            missing.append(manual(published, file, folder, str(why) if addresses else ""))
+                offline = isinstance(error, HostUnreachableError)
+                remedy = OFFLINE if offline else expected.remedy(_AGAIN)
+                raise UserError(target, f"cannot be fetched: {error}", remedy) from None
+            missing.append(manual(published, file, folder, str(error) if addresses else ""))
         except OSError as error:
-            raise UserError(wanted.target, f"cannot be read or written: {error}", ROOM) from error
+            problem = f"cannot be read or written: {error}"
+            raise UserError(target, problem, FREE_SPACE) from error
     if missing:
         remedy = "put each there, then run the same command again"
         raise UserError(manifests[0].name, asks_for(missing), remedy)
     return digests
 
 
-def _check_room(manifests: Sequence[Published], folder: Path) -> None:
-    """Raise UserError where the disk has no room for all files of known size still to be fetched.
+def _check_disk_space(manifests: Sequence[Published], folder: Path) -> None:
+    """Raise UserError if the missing files of known size do not fit on the disk together.
 
-    For an object store each file is made by itself on this machine's scratch disk.
+    Files for an object store pass through this machine's scratch disk one by one.
     """
     if in_store(folder):
         return
-    lacking = {
-        file.path: file.bytes - arrived_bytes(folder / file.path)
+    missing = {
+        file.path: file.bytes - partial_size(folder / file.path)
         for file in (file for m in manifests for file in m.files)
         if file.bytes is not None and file.url and not (folder / file.path).exists()
     }
     free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.is_dir())).free
-    if sum(lacking.values()) > free:
-        problem = (
-            f"needs {sum(lacking.values()):,} bytes for {len(lacking)} files, {free:,} are free"
-        )
-        raise UserError(folder, problem, ROOM)
+    if (size := sum(missing.values())) > free:
+        problem = f"needs {size:,} bytes for {len(missing)} files, {free:,} are free"
+        raise UserError(folder, problem, FREE_SPACE)
 
 
-def _at_mirror(mirror: str, path: str) -> str:
-    """The file's address there; a query, such as a store's signature, stays behind the path."""
+def _mirror_address(mirror: str, path: str) -> str:
+    """Return the file's address at a mirror; a query, such as a signature, stays at the end."""
     parts = urlsplit(mirror)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(path)}"))
 
@@ -139,24 +139,24 @@ def _hosts(addresses: Sequence[str]) -> frozenset[str]:
 
 
 def host_of(url: str) -> str:
-    """The host that an address names; "" where it is no address."""
+    """Return the host of an address; "" if it is not an address."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
 
-def _digest_of(wanted: Wanted, addresses: Sequence[str], one: Expected) -> str:
-    """The sha256 of the file: verified where it is there already, else fetched."""
-    if not is_there(wanted.target):
-        return download(wanted, addresses, one.arrived)
+def _complete(transfer: Transfer, addresses: Sequence[str], expected: ExpectedFile) -> str:
+    """Verify the file if it exists, else download it; return its sha256."""
+    if not is_there(transfer.target):
+        return download(transfer, addresses, expected.lock_download)
     try:
-        digest = verify_checksum(wanted.file, wanted.target, wanted.stated_by)
-        check_kind(wanted.target)
-        one.learn(wanted.target, digest)
+        digest = verify_checksum(transfer.file, transfer.target, transfer.stated_by)
+        check_kind(transfer.target)
+        expected.lock_manual(transfer.target, digest)
         return digest
-    except Refused as why:
-        check_kind(wanted.target)
-        as_it_is = "to use this file as it is, correct its sha256 and bytes in the manifest"
-        remedy = one.remedy(f"{ANEW}; {as_it_is}")
-        raise UserError(wanted.target, str(why), remedy) from None
+    except DownloadError as error:
+        check_kind(transfer.target)
+        keep = "to use this file as it is, correct its sha256 and bytes in the manifest"
+        remedy = expected.remedy(f"{ANEW}; {keep}")
+        raise UserError(transfer.target, str(error), remedy) from None

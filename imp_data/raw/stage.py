@@ -1,4 +1,4 @@
-"""A raw folder: what is published under one name, fetched and unpacked, and files of one's own."""
+"""The raw stage: the files of one name, downloaded, verified and extracted, and local files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,31 +26,32 @@ def raw_stage(
     locks: Locks | None = None,
     limits: Limits | None = None,
 ) -> StageResult:
-    """Fetch, verify and unpack what these manifests, which share a folder, publish.
+    """Download, verify and extract the files of these manifests, which share a folder.
 
-    `locks` hold what was learned of files whose manifest states no sha256; no drawn file is locked.
-
-    `pins` are sha256 by path of drawn files, in the place of what the manifests state of
-    upstream's. The figures hold the sha256 of each file, and of the other record files: those that
-    were unpacked from it, and those that a person has put there; and, since the last run, which
-    of these are new, changed or gone. `limits` are of what is unpacked.
+    `pins` are the sha256 by path of generated files; they replace those in the manifests, and
+    generated files are not locked. The figures contain the sha256 of each file and of the other
+    record files, which were extracted or added by a user; and which of these are new, changed or
+    gone since the last run. `limits` apply to extraction.
     """
     files = [file.path for m in manifests for file in m.files]
     locks = None if pins else locks
 
     def outputs() -> list[Path]:
-        return [*(folder / path for path in files), *_others(manifests, folder)]
+        return [*(folder / path for path in files), *_other_records(manifests, folder)]
 
     def build() -> dict[str, Any]:
-        pinned = [_pinned(m, pins) if pins else m for m in manifests]
+        pinned = [_with_pins(m, pins) if pins else m for m in manifests]
         found = obtain(pinned, folder, mirrors_from_environment(), locks, limits)
-        others = {_below(folder, path): _digest_of(path) for path in _others(manifests, folder)}
-        known = read_stamp(stamp)
-        before = known["figures"] if known else {"files": found, "unpacked": others}
+        others = {
+            _relative(folder, path): _checked_digest(path)
+            for path in _other_records(manifests, folder)
+        }
+        earlier = read_stamp(stamp)
+        before = earlier["figures"] if earlier else {"files": found, "unpacked": others}
         if before["files"] == found:
-            _refuse_altered(manifests, folder, before["unpacked"], others)
-        told = {"files": dict(sorted(found.items())), "unpacked": others}
-        return {**told, "changes": _changes({**before["files"], **before["unpacked"]}, told)}
+            _check_unaltered(manifests, folder, before["unpacked"], others)
+        digests = {"files": dict(sorted(found.items())), "unpacked": others}
+        return {**digests, "changes": _changes({**before["files"], **before["unpacked"]}, digests)}
 
     inputs = {
         "code": code,
@@ -62,37 +63,37 @@ def raw_stage(
         digests = {**figures["files"], **figures["unpacked"]}
         return text_digest(*(part for path in digests for part in (path, digests[path])))
 
-    def holds(figures: dict[str, Any]) -> bool:
-        return locks is None or all(locks.agree(m, figures["files"]) for m in manifests)
+    def match_locks(figures: dict[str, Any]) -> bool:
+        return locks is None or all(locks.match(m, figures["files"]) for m in manifests)
 
-    return run_stage(stamp, inputs, outputs, build, digest_of, run, holds)
+    return run_stage(stamp, inputs, outputs, build, digest_of, run, match_locks)
 
 
 def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str, Any]) -> None:
-    """Raise UserError if a file of a raw folder that a pattern names rotted since its stage ran.
+    """Raise UserError if a file that a pattern matches has decayed on disk since its stage ran.
 
-    Its size and time are the same, or its stage would have run again. An object store tells of
-    every change, so there nothing is read.
+    Its size and time are unchanged, or its stage would have run again. An object store reports
+    every change, so its files are not read.
     """
     known = {**figures["files"], **figures["unpacked"]}
     for pattern in patterns if in_store(folder) is None else ():
         for path in matching(folder, pattern):
-            if file_sha256(path) != known.get(_below(folder, path)):
+            if file_sha256(path) != known.get(_relative(folder, path)):
                 problem = "is damaged: its bytes changed since it was verified, its time did not"
                 raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
 
 
-def _below(folder: Path, path: Path) -> str:
+def _relative(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _digest_of(path: Path) -> str:
+def _checked_digest(path: Path) -> str:
     check_kind(path)
     return file_sha256(path)
 
 
-def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
-    """The manifest with the digests of drawn files in the place of upstream's."""
+def _with_pins(manifest: Published, pins: Mapping[str, str]) -> Published:
+    """Return the manifest with the digests of generated files instead of upstream's."""
     files = tuple(
         file.model_copy(update={"sha256": pins.get(file.path), "bytes": None})
         for file in manifest.files
@@ -100,32 +101,32 @@ def _pinned(manifest: Published, pins: Mapping[str, str]) -> Published:
     return manifest.model_copy(update={"files": files})
 
 
-def _others(manifests: Sequence[Published], folder: Path) -> list[Path]:
-    """The record files that no manifest publishes by itself: unpacked, or put there by a person."""
+def _other_records(manifests: Sequence[Published], folder: Path) -> list[Path]:
+    """Return the record files that no manifest lists: extracted, or added by a user."""
     published = {folder / file.path for m in manifests for file in m.files}
     patterns = [p for m in manifests if isinstance(m, Source) for p in m.records]
     found = {path for pattern in patterns for path in matching(folder, pattern)}
     return sorted(found - published)
 
 
-def _refuse_altered(
+def _check_unaltered(
     manifests: Sequence[Published], folder: Path, before: Mapping[str, str], now: Mapping[str, str]
 ) -> None:
-    """Raise UserError if a file that was unpacked from the same archive is not what it was."""
+    """Raise UserError if a file that was extracted from the same archive has changed."""
     for file in (file for m in manifests for file in m.files if file.unpack):
         for path in set(extracted_names(folder / file.path)) & now.keys() & before.keys():
             if now[path] != before[path]:
                 problem = f"was altered since it was unpacked from {file.path}"
                 remedy = (
-                    "move it out of the raw folder and run the same command again, which unpacks "
-                    "upstream's; to build from the altered one, make it a source of your own"
+                    "move it out of the raw folder and run the same command again, which extracts "
+                    "upstream's version; to build from the altered one, make it a separate source"
                 )
                 raise UserError(folder / path, problem, remedy)
 
 
-def _changes(before: Mapping[str, str], told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """`{"b.json": "new", "a.json": "changed"}`, in the order of the paths."""
-    now = {**told["files"], **told["unpacked"]}
+def _changes(before: Mapping[str, str], digests: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return `{"a.json": "changed", "b.json": "new"}`, sorted by path."""
+    now = {**digests["files"], **digests["unpacked"]}
     words = {path: "gone" for path in before.keys() - now.keys()}
     words |= {path: "new" for path in now.keys() - before.keys()}
     words |= {p: "changed" for p in now.keys() & before.keys() if now[p] != before[p]}

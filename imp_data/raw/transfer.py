@@ -1,4 +1,4 @@
-"""One request for a file, or for the rest of it, and what of its answer is written to disk."""
+"""Request a file, or the rest of a partial one, and write the response to disk."""
 
 import hashlib
 import os
@@ -13,171 +13,186 @@ import orjson
 from imp_data.errors import UserError
 from imp_data.manifests import File
 from imp_data.parallel.progress import progress
-from imp_data.raw.http_response import Again, Begun, Refused, Span, check_size, span_of, version_of
-from imp_data.raw.minimum_speed import Pace
-from imp_data.raw.redirects import answered
+from imp_data.raw.http_response import (
+    ByteRange,
+    DownloadError,
+    PartialFile,
+    RetryableError,
+    byte_range_of,
+    check_size,
+    version_of,
+)
+from imp_data.raw.minimum_speed import SpeedMonitor
+from imp_data.raw.redirects import open_response
 from imp_data.redaction import address as shown
 from imp_data.storage.paths import in_store, scratch
 
 _HUGGING_FACE = "https://huggingface.co/"
 # A file of unknown size must not fill the disk, which other programs need too.
-_SPARED_BYTES = 1 << 30
-_LOOK_AT_DISK_BYTES = 64 << 20
+_RESERVED_BYTES = 1 << 30
+_DISK_CHECK_INTERVAL_BYTES = 64 << 20
 
-ROOM = "make room or grant access, then run the same command again; what has arrived is kept"
+FREE_SPACE = "make room or grant access, then run the same command again; partial files are kept"
 
 
-class Wanted(NamedTuple):
-    """A file of the manifest, where it belongs, and what of it has arrived.
+class Transfer(NamedTuple):
+    """A file of the manifest, its target, and the received part on this machine.
 
-    `stated_by` says who states its size and sha256. `named`: the hosts that may be private ones.
+    `stated_by` names what states its size and sha256, for messages. `allowed_hosts` may be private.
     """
 
     file: File
     target: Path
     label: str
     stated_by: str = "the manifest"
-    named: Collection[str] = ()
+    allowed_hosts: Collection[str] = ()
 
     @property
     def part(self) -> Path:
-        return part_of(self.target)
+        return partial_path(self.target)
 
     @property
     def version(self) -> Path:
-        """Says of which version the bytes in `part` are: its address, ETag or date, and size."""
+        """The file with the version of the bytes in `part`: address, ETag or date, and size."""
         return self.part.with_name(f"{self.part.name}.version")
 
-    def begun(self, address: str) -> Begun:
-        """What has arrived and can be gone on with from this address.
+    def find_partial(self, address: str) -> PartialFile:
+        """Return the received part if it can be continued from this address.
 
-        Without a sha256 that is only the very version begun.
+        Without a sha256, only the same version can be continued.
         """
-        size = arrived_bytes(self.target)
+        size = partial_size(self.target)
         try:
-            noted = orjson.loads(self.version.read_bytes())
-            version, total = str(noted["version"]), noted["total"]
-            same = noted["address"] == _digest(address)
+            stored = orjson.loads(self.version.read_bytes())
+            version, total = str(stored["version"]), stored["total"]
+            same = stored["address"] == _address_digest(address)
         except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
             version, total, same = "", None, False
         if same and version:
-            return Begun(size, version, total)
-        return Begun(size if self.file.sha256 else 0)
+            return PartialFile(size, version, total)
+        return PartialFile(size if self.file.sha256 else 0)
 
-    def note(self, address: str, response: httpx.Response, total: int | None) -> None:
-        """Keep of which version the bytes are that follow."""
-        told = {"address": _digest(address), "version": version_of(response.headers)}
-        self.version.write_bytes(orjson.dumps({**told, "total": total}))
+    def write_version(self, address: str, response: httpx.Response, total: int | None) -> None:
+        """Store the version of the bytes in the response."""
+        version = {"address": _address_digest(address), "version": version_of(response.headers)}
+        self.version.write_bytes(orjson.dumps({**version, "total": total}))
 
     def discard(self) -> None:
-        """Forget what has arrived."""
+        """Delete the received part."""
         self.part.unlink(missing_ok=True)
         self.version.unlink(missing_ok=True)
 
 
-def part_of(target: Path) -> Path:
-    """Where on this machine a file is while it comes."""
+def partial_path(target: Path) -> Path:
+    """Return the path of the received part on this machine."""
     whole = scratch(target) if in_store(target) else target
     return whole.with_name(f".{whole.name}.part")
 
 
-def arrived_bytes(target: Path) -> int:
-    """The size of what has arrived of a file."""
-    part = part_of(target)
+def partial_size(target: Path) -> int:
+    """Return the size of the received part of a file."""
+    part = partial_path(target)
     return part.stat().st_size if part.exists() else 0
 
 
-def _digest(address: str) -> str:
-    """Tells addresses apart and shows nothing of them; a new signature is the same address."""
+def _address_digest(address: str) -> str:
+    """Return a digest that identifies an address without revealing it; signatures do not count."""
     return hashlib.sha256(shown(address).encode()).hexdigest()[:16]
 
 
-class Wrong(Refused):
-    """What has arrived is not the file."""
+class ContentMismatchError(DownloadError):
+    """The received bytes are not the file."""
 
 
-def receive(client: httpx.Client, address: str, wanted: Wanted, pace: Pace) -> bool:
-    """Add to `part` what it lacks, or write it anew; False if the server has sent a piece alone."""
-    pace.ask()
-    begun = wanted.begun(address)
-    headers = _headers(address, wanted.file, begun)
-    with answered(client, address, headers, wanted.named) as response:
+def receive_response(
+    client: httpx.Client, address: str, transfer: Transfer, speed: SpeedMonitor
+) -> bool:
+    """Request the missing bytes and write them to `part`; return False if more are missing."""
+    speed.count_request()
+    partial = transfer.find_partial(address)
+    headers = _headers(address, transfer.file, partial)
+    with open_response(client, address, headers, transfer.allowed_hosts) as response:
         _check_access(response, address)
-        span = span_of(response, wanted.file, begun, wanted.stated_by)
-        if span is None:
+        received = byte_range_of(response, transfer.file, partial, transfer.stated_by)
+        if received is None:
             return True
-        lacking = _lacking(span, wanted)
-        if not span.begin:
-            wanted.note(address, response, span.total)
-        with progress(wanted.label, "bytes", lacking) as told:
-            size = _write(response, span, wanted, (pace.add, told.add))
-    if span.end not in (None, size):
-        raise Again(f"ends after {size:,} of {span.end:,} bytes")
-    if not size and wanted.file.bytes != 0 and wanted.file.sha256 is None:
-        raise Wrong("answers with an empty body")
-    return response.status_code == 200 or size == (span.total or wanted.file.bytes)
+        missing = _missing_bytes(received, transfer)
+        if not received.begin:
+            transfer.write_version(address, response, received.total)
+        with progress(transfer.label, "bytes", missing) as bar:
+            size = _write(response, received, transfer, (speed.count_bytes, bar.add))
+    if received.end not in (None, size):
+        raise RetryableError(f"ends after {size:,} of {received.end:,} bytes")
+    if not size and transfer.file.bytes != 0 and transfer.file.sha256 is None:
+        raise ContentMismatchError("answers with an empty body")
+    return response.status_code == 200 or size == (received.total or transfer.file.bytes)
 
 
 def _write(
-    response: httpx.Response, span: Span, wanted: Wanted, counts: Sequence[Callable[[int], None]]
+    response: httpx.Response,
+    received: ByteRange,
+    transfer: Transfer,
+    counters: Sequence[Callable[[int], None]],
 ) -> int:
-    """The size of `part` when the answer ends; never more is written than may come."""
-    size, looked_at = span.begin, span.begin
-    with wanted.part.open("r+b" if span.begin else "wb") as out:
-        out.seek(span.begin)
+    """Write the body to `part`, never more than its limits; return the size of `part`."""
+    size = size_at_check = received.begin
+    with transfer.part.open("r+b" if received.begin else "wb") as out:
+        out.seek(received.begin)
         for block in response.iter_raw():
-            if span.end is not None and size + len(block) > span.end:
-                raise Wrong(f"sends more than the {span.end:,} bytes that it said")
+            if received.end is not None and size + len(block) > received.end:
+                problem = f"sends more than the {received.end:,} bytes that it announced"
+                raise ContentMismatchError(problem)
             try:
-                check_size(size + len(block), wanted.file, wanted.stated_by)
-            except Refused as why:
-                raise Wrong(str(why)) from None
+                check_size(size + len(block), transfer.file, transfer.stated_by)
+            except DownloadError as error:
+                raise ContentMismatchError(str(error)) from None
             out.write(block)
             size += len(block)
-            for count in counts:
-                count(len(block))
-            if span.total is None and size - looked_at >= _LOOK_AT_DISK_BYTES:
-                looked_at = size
-                _check_room(wanted, 0, _SPARED_BYTES)
+            for counter in counters:
+                counter(len(block))
+            if received.total is None and size - size_at_check >= _DISK_CHECK_INTERVAL_BYTES:
+                size_at_check = size
+                _check_disk_space(transfer, 0, _RESERVED_BYTES)
     return size
 
 
-def _headers(address: str, file: File, begun: Begun) -> dict[str, str]:
-    """Asks for the rest of what was begun; without a checksum, only of the very version begun.
+def _headers(address: str, file: File, partial: PartialFile) -> dict[str, str]:
+    """Return headers that request the missing bytes; without a sha256, of the same version only.
 
-    HF_TOKEN goes to Hugging Face alone; httpx drops it where a redirect leaves the host.
+    HF_TOKEN goes only to Hugging Face; httpx drops it if a redirect leaves the host.
     """
     headers = {"Accept-Encoding": "identity"}
     token = os.environ.get("HF_TOKEN", "").strip()
     if token and address.startswith(_HUGGING_FACE):
         headers["Authorization"] = f"Bearer {token}"
-    if begun.bytes:
-        headers["Range"] = f"bytes={begun.bytes}-"
+    if partial.bytes:
+        headers["Range"] = f"bytes={partial.bytes}-"
         if file.sha256 is None:
-            headers["If-Range"] = begun.version
+            headers["If-Range"] = partial.version
     return headers
 
 
 def _check_access(response: httpx.Response, address: str) -> None:
-    """Raise UserError where Hugging Face wants to know who asks."""
+    """Raise UserError if Hugging Face requires authentication."""
     status = response.status_code
     if status in (401, 403) and address.startswith(_HUGGING_FACE):
         page = address.partition("/resolve/")[0]
         remedy = f"accept its licence at {page}, and set HF_TOKEN to a token of that account"
-        raise UserError(address, f"asks who you are (HTTP {status})", remedy)
+        raise UserError(address, f"authentication required (HTTP {status})", remedy)
 
 
-def _lacking(span: Span, wanted: Wanted) -> int:
-    """Bytes to come, 0 where unknown. Raises UserError where they do not fit."""
-    whole = span.end or wanted.file.bytes or span.begin
-    _check_room(wanted, whole - span.begin)
-    return whole - span.begin
+def _missing_bytes(received: ByteRange, transfer: Transfer) -> int:
+    """Return the number of bytes to come, 0 if unknown. Raise UserError if they do not fit."""
+    whole = received.end or transfer.file.bytes or received.begin
+    _check_disk_space(transfer, whole - received.begin)
+    return whole - received.begin
 
 
-def _check_room(wanted: Wanted, lacking: int, spared: int = 0) -> None:
-    free = shutil.disk_usage(wanted.part.parent).free
-    if lacking > free:
-        raise UserError(wanted.target, f"needs {lacking:,} bytes, {free:,} are free", ROOM)
-    if free < spared:
-        problem = f"is of unknown size and leaves {free:,} bytes free, fewer than {spared:,}"
-        raise UserError(wanted.target, problem, ROOM)
+def _check_disk_space(transfer: Transfer, missing: int, reserved: int = 0) -> None:
+    free = shutil.disk_usage(transfer.part.parent).free
+    if missing > free:
+        problem = f"needs {missing:,} bytes, {free:,} are free"
+        raise UserError(transfer.target, problem, FREE_SPACE)
+    if free < reserved:
+        problem = f"is of unknown size and leaves {free:,} bytes free, fewer than {reserved:,}"
+        raise UserError(transfer.target, problem, FREE_SPACE)

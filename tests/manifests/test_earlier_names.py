@@ -33,7 +33,7 @@ def reword(path: Path, present: str, earlier: str) -> None:
     path.write_text(text.replace(present, earlier))
 
 
-def test_a_field_may_have_its_earlier_name(
+def test_an_earlier_field_name_is_read_with_a_warning(
     world: World, mixture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = load_recipe(mixture)
@@ -55,7 +55,7 @@ def test_a_field_may_have_its_earlier_name(
     assert capsys.readouterr().err == "", "once is enough"
 
 
-def test_the_directory_may_have_its_earlier_name(
+def test_an_earlier_directory_name_is_read_with_a_warning(
     world: World, mixture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = load_recipe(mixture)
@@ -70,7 +70,7 @@ def test_both_names_at_once_are_an_error(world: World, mixture: Path) -> None:
     birds.write_text(birds.read_text() + "pictures: [owls]\n")
     with pytest.raises(UserError) as raised:
         load_recipe(mixture)
-    assert "pictures: is the earlier name of `images`, which is written too" in str(raised.value)
+    assert raised.value.problem.endswith("is the earlier name of `images`, which is present too")
     assert raised.value.remedy == "keep `images`"
 
 

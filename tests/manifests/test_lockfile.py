@@ -50,13 +50,13 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root, self.raw = root, root / "data" / "raw" / "birds"
         self.locks = Locks(root / "manifests", root / "data" / "locks")
-        for room in ("images", "sources", "benchmarks"):
-            (root / "manifests" / room).mkdir(parents=True)
-            (root / "manifests" / room / "birds.yaml").touch()
+        for kind in ("images", "sources", "benchmarks"):
+            (root / "manifests" / kind).mkdir(parents=True)
+            (root / "manifests" / kind / "birds.yaml").touch()
         self.raw.mkdir(parents=True)
 
-    def lock(self, room: str = "images") -> Path:
-        return self.root / "manifests" / room / "birds.lock"
+    def lock(self, kind: str = "images") -> Path:
+        return self.root / "manifests" / kind / "birds.lock"
 
     def obtain(self, *manifests: Published) -> dict[str, str]:
         return obtain(manifests, self.raw, (), self.locks)
@@ -72,7 +72,7 @@ def here(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_the_first_fetch_writes_a_line(here: Place) -> None:
+def test_the_first_download_writes_an_entry(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
         here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin")))
     assert here.lock().read_text() == (
@@ -81,13 +81,13 @@ def test_the_first_fetch_writes_a_line(here: Place) -> None:
     )
 
 
-def test_a_file_whose_sha256_the_manifest_states_gets_no_line(here: Place) -> None:
+def test_a_file_with_a_sha256_in_the_manifest_gets_no_entry(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
         here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin", sha256=sha256(ONE))))
     assert not here.lock().exists()
 
 
-def test_another_version_is_refused_until_its_line_is_taken_out(here: Place) -> None:
+def test_another_version_is_refused_until_its_entry_is_removed(here: Place) -> None:
     with scripted(said(body=ONE), said(body=TWO)) as server:
         manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
@@ -99,7 +99,7 @@ def test_another_version_is_refused_until_its_line_is_taken_out(here: Place) -> 
         )
         assert error.remedy == (
             f"put the version of 2025-11-30 there ({server.url}/a.bin); to accept the new version "
-            f"instead, take {where} out, and run the same command again"
+            f"instead, remove {where} and run the same command again"
         )
         assert list(here.raw.iterdir()) == []
         here.lock().write_text("")
@@ -117,7 +117,7 @@ def test_another_version_of_the_same_size_is_refused_by_its_sha256(here: Place) 
     assert list(here.raw.iterdir()) == []
 
 
-def test_a_file_that_has_changed_on_disk_is_named_and_kept(here: Place) -> None:
+def test_a_file_changed_on_disk_is_an_error_and_kept(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
         manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
@@ -139,7 +139,7 @@ def test_a_file_put_in_place_by_hand_is_locked_when_it_is_first_used(here: Place
     assert "(it was put in place by hand)" in here.refused(manifest).remedy
 
 
-def test_records_and_ids_put_in_place_by_hand_stay_a_person_s_own(here: Place) -> None:
+def test_records_and_ids_put_in_place_by_hand_are_not_locked(here: Place) -> None:
     file = File(path="a.json", by_hand="Write it.")
     ids = Benchmark(
         **ABOUT,
@@ -162,7 +162,7 @@ def test_an_archive_of_records_put_in_place_by_hand_is_locked(here: Place) -> No
     assert here.lock("sources").exists()
 
 
-def test_what_is_no_file_of_its_name_is_not_locked(here: Place) -> None:
+def test_a_file_of_the_wrong_kind_is_not_locked(here: Place) -> None:
     page = b"<!doctype html><html>Sign in</html>"
     (here.raw / "a.bin").write_bytes(page)
     here.obtain(images(File(path="a.bin", by_hand="Ask.")))
@@ -171,63 +171,63 @@ def test_what_is_no_file_of_its_name_is_not_locked(here: Place) -> None:
     assert not here.lock().exists()
 
 
-def test_manifests_that_share_a_folder_have_a_lock_each(here: Place) -> None:
+def test_manifests_that_share_a_folder_have_separate_locks(here: Place) -> None:
     (here.raw / "a.bin").write_bytes(ONE)
     file = File(path="a.bin", by_hand="Ask.")
     here.obtain(images(file), source(file))
     assert here.lock("images").read_bytes() == here.lock("sources").read_bytes()
 
 
-def test_whatever_the_order_in_which_files_come_the_lock_is_the_same(tmp_path: Path) -> None:
+def test_the_order_of_downloads_does_not_change_the_lock(tmp_path: Path) -> None:
     texts = set()
     for number, order in enumerate(permutations(("c", "a/b", "a"))):
         place = Place(tmp_path / str(number))
         for path in order:
-            place.locks.learn(images(), path, 3, sha256(path.encode()), "http://h/x")
+            place.locks.add_entry(images(), path, 3, sha256(path.encode()), "http://h/x")
         texts.add(place.lock().read_text())
     (text,) = texts
     assert [json.loads(line)["path"] for line in text.splitlines()] == ["a", "a/b", "c"]
 
 
-def test_where_the_manifests_cannot_be_written_to_the_lock_is_in_the_data_directory(
+def test_read_only_manifests_have_their_lock_in_the_data_directory(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here.locks.learn(images(), "a.bin", 3, sha256(ONE), None)
+    here.locks.add_entry(images(), "a.bin", 3, sha256(ONE), None)
     beside = here.root / "manifests"
     allowed = os.access
     monkeypatch.setattr(
         os, "access", lambda path, mode: beside not in Path(path).parents and allowed(path, mode)
     )
     before = here.lock().read_bytes()
-    found = here.locks.learn(images(), "b.bin", 3, sha256(TWO), None)
+    found = here.locks.add_entry(images(), "b.bin", 3, sha256(TWO), None)
     spare = here.root / "data" / "locks" / "images" / "birds.lock"
-    assert found.where == f"{spare}, line 1"
+    assert found.location == f"{spare}, line 1"
     assert here.lock().read_bytes() == before
     for path, where in {"a.bin": here.lock(), "b.bin": spare}.items():
-        known = here.locks.found(images(), path)
-        assert known is not None and known.where == f"{where}, line 1"
+        known = here.locks.find_entry(images(), path)
+        assert known is not None and known.location == f"{where}, line 1"
 
 
 @pytest.mark.parametrize("line", ["<<<<<<< HEAD", "{}", "", '{"path":"a"', "\x00", "[1]"])
-def test_a_line_that_is_none_is_named(line: str, here: Place) -> None:
-    here.locks.learn(images(), "a.bin", 3, sha256(ONE), None)
+def test_an_invalid_line_is_an_error(line: str, here: Place) -> None:
+    here.locks.add_entry(images(), "a.bin", 3, sha256(ONE), None)
     here.lock().write_text(f"{here.lock().read_text()}{line}\n")
     error = here.refused(images(File(path="b.bin", by_hand="Ask.")))
     assert error.where == f"{here.lock()}, line 2"
-    assert error.problem.startswith("is no line of a lock")
-    assert error.remedy == "take the line out, or get the file again from version control"
+    assert error.problem.startswith("is not a valid lock entry")
+    assert error.remedy == "remove the line, or restore the file from version control"
 
 
-def test_runs_at_once_lose_no_line_and_agree_on_one_version(here: Place) -> None:
+def test_concurrent_runs_lose_no_entry_and_agree_on_one_version(here: Place) -> None:
     begun = Barrier(6)
 
     def run(name: str) -> list[str]:
         begun.wait()
         agreed = []
         for number in range(8):
-            found = here.locks.learn(images(), f"{number}", 1, name * 64, None)
-            agreed.append(found.locked.sha256[0])
-            here.locks.learn(images(), f"{name}{number}", 1, "0" * 64, None)
+            found = here.locks.add_entry(images(), f"{number}", 1, name * 64, None)
+            agreed.append(found.entry.sha256[0])
+            here.locks.add_entry(images(), f"{name}{number}", 1, "0" * 64, None)
         return agreed
 
     with ThreadPoolExecutor(6) as threads:
@@ -239,14 +239,14 @@ def test_runs_at_once_lose_no_line_and_agree_on_one_version(here: Place) -> None
     assert said_by == [written] * 6
 
 
-def test_a_run_that_comes_second_with_another_version_is_refused(here: Place) -> None:
+def test_a_second_run_with_another_version_is_refused(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
         manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
-        locked = here.locks.found
-        here.locks.learn(manifest, "a.bin", 4, sha256(TWO), None)
+        locked = here.locks.find_entry
+        here.locks.add_entry(manifest, "a.bin", 4, sha256(TWO), None)
         # The other run wrote its line after this one had looked.
         answers = iter([None])
-        here.locks.found = lambda *asked: next(answers, locked(*asked))  # type: ignore[method-assign]
+        here.locks.find_entry = lambda *asked: next(answers, locked(*asked))  # type: ignore[method-assign]
         problem = here.refused(manifest).problem
     assert f"has sha256 {sha256(ONE)}, {here.lock()}, line 1 says {sha256(TWO)}" in problem
     assert list(here.raw.iterdir()) == []
@@ -259,7 +259,7 @@ def packed(world: World) -> None:
     world.source("own", [record(0)], files=files)
 
 
-def test_a_finished_folder_is_looked_at_again_where_the_lock_says_otherwise(world: World) -> None:
+def test_a_changed_lock_reruns_a_finished_stage(world: World) -> None:
     packed(world)
     build = world.build({"own": 1})
     assert build.raw("own").built and not build.raw("own").built
@@ -274,13 +274,13 @@ def test_a_finished_folder_is_looked_at_again_where_the_lock_says_otherwise(worl
     assert not build.raw("own").built
 
 
-def test_it_is_told_what_each_file_is_held_to(here: Place) -> None:
+def test_the_origin_of_each_checksum_is_reported(here: Place) -> None:
     files = [
         File(path="a", url="http://h/a", sha256=sha256(ONE)),
         File(path="b", url="http://h/b"),
         File(path="c.json", by_hand="Write it."),
     ]
-    here.locks.learn(source(), "b", 3, sha256(TWO), "http://h/b")
+    here.locks.add_entry(source(), "b", 3, sha256(TWO), "http://h/b")
     held = held_to([source(*files)], here.locks)
     where = f"{here.lock('sources')}, line 1"
     assert held == {"a": "the manifest", "b": where, "c.json": "nothing"}

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imp_data.errors import UserError
-from imp_data.manifests import ROOMS as DATA_ROOMS
+from imp_data.manifests import ROOMS as DATA_KINDS
 from imp_data.manifests import (
     ImageCollection,
     Limits,
@@ -24,7 +24,7 @@ from imp_data.manifests import (
     spot_of,
 )
 from imp_data.manifests.json_schemas import (
-    CONTRACTS,
+    SCHEMA_MODELS,
     schema_path,
     schema_text,
     stale_schemas,
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 SCHEMAS = ROOT / "schemas"
 FILES = sorted(MANIFESTS.glob("*/*.yaml"))
-ROOMS = {**DATA_ROOMS, "models": Model}
+KINDS = {**DATA_KINDS, "models": Model}
 PUBLISHED = [path for path in FILES if path.parent.name not in ("mixtures", "models")]
 MIXTURES = sorted((MANIFESTS / "mixtures").glob("*.yaml"))
 
@@ -45,8 +45,8 @@ def called(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def schema_of(room: str) -> Draft202012Validator:
-    name = room if room == "images" else room.removesuffix("s")
+def schema_of(kind: str) -> Draft202012Validator:
+    name = kind if kind == "images" else kind.removesuffix("s")
     schema = json.loads(schema_path(SCHEMAS, name).read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
@@ -76,7 +76,7 @@ def test_the_manifests_are_those_of_the_recipe() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=called)
 def test_each_manifest_loads_and_its_schema_accepts_it(path: Path) -> None:
-    assert load(path, ROOMS[path.parent.name])
+    assert load(path, KINDS[path.parent.name])
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert [error.message for error in schema_of(path.parent.name).iter_errors(content)] == []
 
@@ -86,20 +86,20 @@ def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
     line = path.read_text(encoding="utf-8").splitlines()[0]
     said = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", line)
     assert said
-    room = path.parent.name
-    name = room if room == "images" else room.removesuffix("s")
+    kind = path.parent.name
+    name = kind if kind == "images" else kind.removesuffix("s")
     assert (path.parent / said.group(1)).resolve() == schema_path(SCHEMAS, name)
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=called)
-def test_what_comes_from_the_hub_is_pinned_to_a_commit(path: Path) -> None:
-    for file in load(path, ROOMS[path.parent.name]).files:
+def test_files_of_the_hub_are_pinned_to_a_commit(path: Path) -> None:
+    for file in load(path, KINDS[path.parent.name]).files:
         if file.url and "huggingface.co/" in file.url:
             assert re.search(r"/resolve/[0-9a-f]{40}/\S+$", file.url), file.url
 
 
 @pytest.mark.parametrize("path", MIXTURES, ids=called)
-def test_a_mixture_brings_every_manifest_it_names(path: Path) -> None:
+def test_a_recipe_contains_every_manifest_of_its_mixture(path: Path) -> None:
     recipe = load_recipe(path)
     assert set(recipe.sources) == {part.source for part in recipe.mixture.parts}
     named = {name for source in recipe.sources.values() for name in source.images}
@@ -107,7 +107,7 @@ def test_a_mixture_brings_every_manifest_it_names(path: Path) -> None:
     assert set(recipe.benchmarks) == {d.benchmark for d in recipe.mixture.decontaminate}
 
 
-def test_the_quotas_are_those_of_table_2_and_the_demo_a_thousandth() -> None:
+def test_the_quotas_are_those_of_table_2_and_a_thousandth_in_the_demo() -> None:
     demo = load(MANIFESTS / "mixtures/demo.yaml", Mixture)
     whole = load(MANIFESTS / "mixtures/imp-1m.yaml", Mixture)
     assert {part.source: part.quota for part in demo.parts} == TABLE_2
@@ -115,7 +115,7 @@ def test_the_quotas_are_those_of_table_2_and_the_demo_a_thousandth() -> None:
     assert sum(part.quota for part in demo.parts) == 1005
 
 
-def test_the_longest_folder_of_images_is_asked_first() -> None:
+def test_the_longest_image_folder_comes_first() -> None:
     recipe = load_recipe(MANIFESTS / "mixtures/demo.yaml")
     paths = [folder.path for _, folder in recipe.folders(tuple(sorted(recipe.images)))]
     assert paths == sorted(paths, key=lambda path: (-len(path), path))
@@ -167,16 +167,16 @@ def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     return document
 
 
-def written(folder: Path, room: str, document: Any) -> Path:
+def written(folder: Path, kind: str, document: Any) -> Path:
     name = document.get("name", "mine") if isinstance(document, dict) else "mine"
-    path = folder / room / f"{name}.yaml"
+    path = folder / kind / f"{name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value"),
+    ("kind", "place", "value"),
     [
         ("sources", "title", "Mine"),
         ("sources", "subsets", "mix665k"),
@@ -200,14 +200,14 @@ def written(folder: Path, room: str, document: Any) -> Path:
         ("mixtures", "decontaminate", [{"benchmark": "textvqa", "max_distance_bits": 31}]),
     ],
 )
-def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: Path) -> None:
-    document = changed(DOCUMENTS[room], place, value)
-    assert load(written(tmp_path, room, document), ROOMS[room])
-    assert schema_of(room).is_valid(document)
+def test_a_document_that_must_pass(kind: str, place: str, value: Any, tmp_path: Path) -> None:
+    document = changed(DOCUMENTS[kind], place, value)
+    assert load(written(tmp_path, kind, document), KINDS[kind])
+    assert schema_of(kind).is_valid(document)
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value"),
+    ("kind", "place", "value"),
     [
         ("sources", "licence", "MIT"),  # a misspelt field
         ("sources", "files.0.sha265", "0" * 64),
@@ -261,38 +261,43 @@ def test_a_document_that_must_pass(room: str, place: str, value: Any, tmp_path: 
     ],
 )
 def test_a_document_that_must_fail_names_file_and_field(
-    room: str, place: str, value: Any, tmp_path: Path
+    kind: str, place: str, value: Any, tmp_path: Path
 ) -> None:
-    document = changed(DOCUMENTS[room], place, value)
-    path = written(tmp_path, room, document)
+    document = changed(DOCUMENTS[kind], place, value)
+    path = written(tmp_path, kind, document)
     with pytest.raises(UserError) as error:
-        load(path, ROOMS[room])
+        load(path, KINDS[kind])
     assert error.value.where == str(path)
     assert place in error.value.problem
-    assert not schema_of(room).is_valid(document)
+    assert not schema_of(kind).is_valid(document)
 
 
 @pytest.mark.parametrize(
-    ("room", "place", "value", "said"),
+    ("kind", "place", "value", "said"),
     [
-        ("sources", "files.0.by_hand", ..., "mine.json: give `url`, or say in `by_hand`"),
-        ("sources", "layout", "laion_gpt4v", "prompts: a layout of bare captions needs"),
-        ("mixtures", "parts", MIXTURE["parts"] * 2, "parts: mine stands twice"),
+        (
+            "sources",
+            "files.0.by_hand",
+            ...,
+            "mine.json: give `url`, or describe the download in `by_hand`",
+        ),
+        ("sources", "layout", "laion_gpt4v", "prompts: a layout of bare captions requires"),
+        ("mixtures", "parts", MIXTURE["parts"] * 2, "parts: mine occurs twice"),
         ("mixtures", "exclusions", [EXCLUSION], "exclusions: other is not among the parts"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(
-    room: str, place: str, value: Any, said: str, tmp_path: Path
+def test_contradictory_fields_are_an_error(
+    kind: str, place: str, value: Any, said: str, tmp_path: Path
 ) -> None:
-    path = written(tmp_path, room, changed(DOCUMENTS[room], place, value))
+    path = written(tmp_path, kind, changed(DOCUMENTS[kind], place, value))
     with pytest.raises(UserError) as error:
-        load(path, ROOMS[room])
+        load(path, KINDS[kind])
     assert error.value.where == str(path)
     assert said in error.value.problem
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"just text", b"a: [", b"\ta: 1", b"name: \xff"])
-def test_a_file_that_holds_no_manifest_names_itself(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_a_manifest_is_an_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
@@ -303,17 +308,17 @@ def test_a_file_that_holds_no_manifest_names_itself(content: bytes, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: a: stands in line 1, column 1 already"),
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: a: is already defined in line 1, column 1"),
         (
             "a: 1\nb: {c: 1, d: 2, c: 3}\n",
-            "line 2, column 17: c: stands in line 2, column 5 already",
+            "line 2, column 17: c: is already defined in line 2, column 5",
         ),
-        ("a:\n  - b: 1\n    b: 2\n", "line 3, column 5: b: stands in line 2, column 5 already"),
+        ("a:\n  - b: 1\n    b: 2\n", "line 3, column 5: b: is already defined in line 2, column 5"),
         # One key, once it is text.
-        ('1: a\n"1": b\n', "line 2, column 1: 1: stands in line 1, column 1 already"),
+        ('1: a\n"1": b\n', "line 2, column 1: 1: is already defined in line 1, column 1"),
     ],
 )
-def test_a_key_that_stands_twice_is_an_error_with_both_places(
+def test_a_repeated_key_is_an_error_with_both_positions(
     text: str, said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.yaml"
@@ -323,7 +328,7 @@ def test_a_key_that_stands_twice_is_an_error_with_both_places(
     assert (error.value.where, error.value.problem) == (str(path), said)
 
 
-def test_anchors_and_merged_keys_are_legal(tmp_path: Path) -> None:
+def test_anchors_and_merge_keys_are_supported(tmp_path: Path) -> None:
     text = yaml.safe_dump({k: v for k, v in MIXTURE.items() if k != "parts"}) + (
         "parts:\n"
         "  - &one {source: a, quota: 5, paper: 0, group: Ours}\n"
@@ -340,7 +345,7 @@ def test_anchors_and_merged_keys_are_legal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["a: &x [*x]", "2024-13-45: b", "a: 2024-13-45", "? [a, b]\n: c", "[" * 5000]
 )
-def test_yaml_that_is_no_json_is_an_error_that_names_the_file(text: str, tmp_path: Path) -> None:
+def test_yaml_beyond_json_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as error:
@@ -348,7 +353,7 @@ def test_yaml_that_is_no_json_is_an_error_that_names_the_file(text: str, tmp_pat
     assert error.value.where == str(path)
 
 
-def test_spellings_of_one_place_are_one_manifest(tmp_path: Path) -> None:
+def test_spellings_of_one_path_give_equal_manifests(tmp_path: Path) -> None:
     plain = load(written(tmp_path, "images", IMAGES), ImageCollection)
     folders = [{"path": "./birds/", "inside": ".//photos/"}]
     odd = load(written(tmp_path, "images", {**IMAGES, "folders": folders}), ImageCollection)
@@ -358,7 +363,7 @@ def test_spellings_of_one_place_are_one_manifest(tmp_path: Path) -> None:
     assert prefixed.image_prefix == "a/b/"
 
 
-def test_the_place_of_a_field_is_found_or_that_of_what_it_would_stand_in(tmp_path: Path) -> None:
+def test_the_position_of_a_missing_field_is_that_of_the_enclosing_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("a: 1\nfolders:\n  - path: x\n  - path: y\n    inside: z\n")
     assert spot_of(path, "folders", 1, "inside") == (5, 5)
@@ -367,15 +372,15 @@ def test_the_place_of_a_field_is_found_or_that_of_what_it_would_stand_in(tmp_pat
     assert spot_of(path, "images") == (1, 1)
 
 
-def test_a_manifest_is_called_by_its_name(tmp_path: Path) -> None:
+def test_a_manifest_must_be_named_like_its_file(tmp_path: Path) -> None:
     path = written(tmp_path, "sources", SOURCE).rename(tmp_path / "sources/other.yaml")
     with pytest.raises(
-        UserError, match=r"other\.yaml: line \d, column 1, name: its name is mine\n.*mine\.yaml"
+        UserError, match=r"other\.yaml: line \d, column 1, name: is mine, unlike.*\n.*mine\.yaml"
     ):
         load(path, Source)
 
 
-def test_an_unknown_source_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_source_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     written(tmp_path, "sources", SOURCE)
     written(tmp_path, "sources", SOURCE | {"name": "yours"})
     path = written(tmp_path, "mixtures", changed(MIXTURE, "parts.0.source", "hers"))
@@ -386,7 +391,7 @@ def test_an_unknown_source_is_named_with_those_there_are(tmp_path: Path) -> None
     assert error.value.remedy == "write it, or name one of mine, yours"
 
 
-def test_a_users_own_source_needs_nothing_but_its_file(tmp_path: Path) -> None:
+def test_a_users_source_requires_only_its_manifest(tmp_path: Path) -> None:
     written(tmp_path, "sources", SOURCE)
     recipe = load_recipe(written(tmp_path, "mixtures", MIXTURE))
     assert recipe.part("mine").quota == 5
@@ -394,13 +399,13 @@ def test_a_users_own_source_needs_nothing_but_its_file(tmp_path: Path) -> None:
     assert recipe.mixture.limits == Limits()
 
 
-def test_a_manifest_never_changes_once_read(tmp_path: Path) -> None:
+def test_a_manifest_is_immutable(tmp_path: Path) -> None:
     source = load(written(tmp_path, "sources", SOURCE), Source)
     with pytest.raises(ValueError, match="frozen"):
         source.title = "Other"
 
 
-def test_the_digest_of_a_manifest_is_of_what_it_says(tmp_path: Path) -> None:
+def test_the_digest_of_a_manifest_depends_on_its_values_only(tmp_path: Path) -> None:
     path = written(tmp_path, "sources", SOURCE)
     digest = model_digest(load(path, Source))
     backwards = yaml.safe_dump(dict(reversed(SOURCE.items())), sort_keys=False)
@@ -410,7 +415,7 @@ def test_the_digest_of_a_manifest_is_of_what_it_says(tmp_path: Path) -> None:
     assert model_digest(load(path, Source)) != digest
 
 
-def test_what_is_told_of_a_mixture_and_what_makes_it_are_not_in_its_digest(tmp_path: Path) -> None:
+def test_settings_that_do_not_change_a_mixture_are_not_in_its_digest(tmp_path: Path) -> None:
     plain = load(written(tmp_path, "mixtures", MIXTURE), Mixture)
     for place, value in {"engine": "ray", "near_duplicates": {"max_distance_bits": 9}}.items():
         other = load(written(tmp_path, "mixtures", changed(MIXTURE, place, value)), Mixture)
@@ -423,13 +428,13 @@ def test_what_is_told_of_a_mixture_and_what_makes_it_are_not_in_its_digest(tmp_p
 # --- schemas ------------------------------------------------------------------------------------
 
 
-def test_the_schemas_in_the_repository_are_fresh() -> None:
+def test_the_schemas_in_the_repository_are_up_to_date() -> None:
     assert stale_schemas(SCHEMAS) == []
-    assert {path.name for path in SCHEMAS.iterdir()} == {f"{n}.schema.json" for n in CONTRACTS}
+    assert {path.name for path in SCHEMAS.iterdir()} == {f"{n}.schema.json" for n in SCHEMA_MODELS}
 
 
 def test_a_schema_that_is_stale_or_absent_is_written(tmp_path: Path) -> None:
-    assert write_schemas(tmp_path) == list(CONTRACTS)
+    assert write_schemas(tmp_path) == list(SCHEMA_MODELS)
     schema_path(tmp_path, "source").write_text("{}")
     schema_path(tmp_path, "ledger").unlink()
     assert stale_schemas(tmp_path) == ["source", "ledger"]

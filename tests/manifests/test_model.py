@@ -43,7 +43,7 @@ def written(folder: Path, document: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_the_figures_are_those_of_the_originals_scripts(name: str) -> None:
+def test_the_hyperparameters_are_those_of_the_original_scripts(name: str) -> None:
     model = load_model(MANIFESTS / f"{name}.yaml")
     first, second = model.stages.projector, model.stages.adapter
     assert first is not None and second is not None
@@ -69,9 +69,7 @@ def test_the_figures_are_those_of_the_originals_scripts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_samples_are_packed_and_one_line_gives_the_originals_sampler(
-    name: str, tmp_path: Path
-) -> None:
+def test_changing_one_line_restores_the_original_sampler(name: str, tmp_path: Path) -> None:
     path = MANIFESTS / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
     adapter = load_model(path).stages.adapter
@@ -90,7 +88,7 @@ def test_samples_are_packed_and_one_line_gives_the_originals_sampler(
         ("imp-4b", "phi3", "phi3", 3072, 32, 32064),
     ],
 )
-def test_the_family_stands_on_three_language_models(
+def test_the_family_uses_three_language_models(
     name: str, architecture: str, template: str, hidden: int, layers: int, rows: int
 ) -> None:
     model = load_model(MANIFESTS / f"{name}.yaml")
@@ -113,7 +111,7 @@ def test_images_of_196_pixels_are_196_tokens() -> None:
 
 
 @pytest.mark.parametrize("name", [*FAMILY, "imp-tiny"])
-def test_every_figure_of_a_stage_is_written_out(name: str) -> None:
+def test_every_hyperparameter_of_a_stage_is_explicit(name: str) -> None:
     text = (MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8")
     for stage in yaml.safe_load(text)["stages"].values():
         assert {"epochs", "global_batch", "learning_rate", "warmup_ratio", "seed"} <= set(stage)
@@ -171,16 +169,20 @@ def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_pat
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        ("stages.adapter.per_device_batch", 3, "global_batch: is no multiple of per_device_batch"),
+        (
+            "stages.adapter.per_device_batch",
+            3,
+            "global_batch: is not a multiple of per_device_batch",
+        ),
         (
             "stages.adapter.micro_batch_size",
             2,
-            "micro_batch_size: belongs to loss_weighting micro_batch, which needs it",
+            "micro_batch_size: belongs to loss_weighting micro_batch, which requires it",
         ),
         (
             "stages.adapter.loss_weighting",
             "micro_batch",
-            "micro_batch_size: belongs to loss_weighting micro_batch, which needs it",
+            "micro_batch_size: belongs to loss_weighting micro_batch, which requires it",
         ),
         (
             "stages.projector.because",
@@ -190,19 +192,19 @@ def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_pat
         (
             "stages.adapter.lora.targets",
             ["o_proj"],
-            "o_proj is no Linear of phi; it has dense, fc1",
+            "o_proj is not a Linear of phi; it has dense, fc1",
         ),
         ("stages.projector.lora", LORA, "lora: adapts a language model that `trains` already"),
-        ("tokenizer", ..., "tokenizer: a language model without weights brings none"),
+        ("tokenizer", ..., "tokenizer: is required for a language model without weights"),
         ("max_length", 4, "max_length: the image alone takes 4 tokens"),
-        ("stages", {}, "stages: there must be one at least"),
+        ("stages", {}, "stages: at least one is required"),
         ("language_model.weights", {"hub": "a/b"}, "`hub` and `revision` go together"),
         ("language_model.weights", {}, "give either `hub` with its `revision`, or `folder`"),
-        ("language_model.config.num_attention_heads", 3, "hidden_size: is no multiple"),
-        ("language_model.config.sliding_window", 8, "belongs to the architecture phi3 alone"),
+        ("language_model.config.num_attention_heads", 3, "hidden_size: is not a multiple"),
+        ("language_model.config.sliding_window", 8, "only the architecture phi3 has it"),
     ],
 )
-def test_fields_that_do_not_go_together_are_named(
+def test_contradictory_fields_are_an_error(
     place: str, value: Any, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -218,7 +220,7 @@ def test_clipping_can_be_left_out(said: Any, meant: float | None, tmp_path: Path
     assert adapter is not None and adapter.max_grad_norm == meant
 
 
-def test_a_licence_has_a_name_and_a_link_where_the_hub_knows_none(tmp_path: Path) -> None:
+def test_only_another_license_has_a_name_and_a_link(tmp_path: Path) -> None:
     named = {"license_name": "some-research", "license_link": "https://example.org/licence"}
     model = load_model(written(tmp_path, {**DOCUMENT, "license": "other", **named}))
     assert (model.license_name, model.license_link) == tuple(named.values())
@@ -226,14 +228,14 @@ def test_a_licence_has_a_name_and_a_link_where_the_hub_knows_none(tmp_path: Path
         load_model(written(tmp_path, {**DOCUMENT, **named}))
 
 
-def test_a_global_batch_is_a_number_of_whole_micro_batches(tmp_path: Path) -> None:
+def test_a_global_batch_must_be_a_multiple_of_the_micro_batch(tmp_path: Path) -> None:
     document = changed("stages.adapter.micro_batch_size", 3)
     document["stages"]["adapter"]["loss_weighting"] = "micro_batch"
-    with pytest.raises(UserError, match="global_batch: is no multiple of micro_batch_size"):
+    with pytest.raises(UserError, match="global_batch: is not a multiple of micro_batch_size"):
         load_model(written(tmp_path, document))
 
 
-def test_the_document_that_is_changed_here_is_itself_accepted(tmp_path: Path) -> None:
+def test_the_unchanged_document_is_valid(tmp_path: Path) -> None:
     model = load_model(written(tmp_path, DOCUMENT))
     assert [name for name, _ in model.planned] == ["projector", "adapter"]
     assert model.stages.projector is not None

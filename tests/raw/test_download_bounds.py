@@ -14,16 +14,16 @@ from imp_data.errors import UserError
 from imp_data.manifests import File
 from imp_data.raw import download, minimum_speed, redirects, transfer
 from imp_data.raw.fetch import obtain
-from imp_data.raw.http_response import Again, Refused
-from imp_data.raw.minimum_speed import Pace
-from imp_data.raw.redirects import answered, is_private
+from imp_data.raw.http_response import DownloadError, RetryableError
+from imp_data.raw.minimum_speed import SpeedMonitor
+from imp_data.raw.redirects import is_private, open_response
 from tests.raw.test_fetch import BIRDS, DIGEST, Upstream, birds, names, pauses, stated, upstream
 
 __all__ = ["pauses", "upstream"]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_of_a_bad_server_the_right_bytes_come_or_a_refusal(fault: Any, tmp_path: Path) -> None:
+def test_a_faulty_server_yields_the_right_bytes_or_an_error(fault: Any, tmp_path: Path) -> None:
     """The least that a manifest may state; benchmarks/hardening.py tries all degrees of it."""
     assert failure(fault, fault.stated[-1], tmp_path) is None
 
@@ -42,47 +42,47 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_minute_with_fewer_than_1024_bytes_a_second_ends_an_attempt(clock: Clock) -> None:
-    told = Pace()
-    told.ask()
+    speed = SpeedMonitor()
+    speed.count_request()
     clock.now += 59
-    told.add(61_439)
+    speed.count_bytes(61_439)
     clock.now += 1
-    with pytest.raises(Again, match="only 61,439 bytes in 60 s") as again:
-        told.add(0)
-    assert again.value.in_vain
+    with pytest.raises(RetryableError, match="only 61,439 bytes in 60 s") as again:
+        speed.count_bytes(0)
+    assert again.value.fruitless
 
 
-def test_each_minute_counts_by_itself(clock: Clock) -> None:
-    told = Pace()
-    told.ask()
+def test_each_minute_is_measured_separately(clock: Clock) -> None:
+    speed = SpeedMonitor()
+    speed.count_request()
     clock.now += 60
-    told.add(10_000_000)
+    speed.count_bytes(10_000_000)
     clock.now += 60
-    with pytest.raises(Again, match="only 5 bytes in 60 s"):
-        told.add(5)
+    with pytest.raises(RetryableError, match="only 5 bytes in 60 s"):
+        speed.count_bytes(5)
 
 
-def test_a_pause_between_attempts_is_no_slowness(clock: Clock) -> None:
-    told = Pace()
-    told.ask()
+def test_a_pause_between_attempts_does_not_count_as_slow(clock: Clock) -> None:
+    speed = SpeedMonitor()
+    speed.count_request()
     clock.now += 300
-    told.ask()
+    speed.count_request()
     clock.now += 1
-    told.add(1)
+    speed.count_bytes(1)
 
 
-def test_a_hundred_requests_may_bring_little_and_further_ones_64_kib_each() -> None:
-    told = Pace()
+def test_after_a_hundred_requests_each_must_bring_64_kib() -> None:
+    speed = SpeedMonitor()
     for _ in range(100):
-        told.ask()
-        told.add(1)
-    with pytest.raises(Refused, match="brings 100 bytes in 100 requests"):
-        told.ask()
-    told.add(100 * 64 * 1024)
-    told.ask()
+        speed.count_request()
+        speed.count_bytes(1)
+    with pytest.raises(DownloadError, match="sends 100 bytes in 100 requests"):
+        speed.count_request()
+    speed.count_bytes(100 * 64 * 1024)
+    speed.count_request()
 
 
-def test_a_server_that_trickles_is_given_up_although_bytes_come(
+def test_a_server_below_the_minimum_speed_is_abandoned(
     tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(minimum_speed, "WINDOW_SECONDS", 0.0)
@@ -94,7 +94,7 @@ def test_a_server_that_trickles_is_given_up_although_bytes_come(
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
-def test_headers_that_never_end_are_not_waited_for(
+def test_endless_headers_time_out(
     tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redirects, "HEADERS_SECONDS", 0.05)
@@ -110,7 +110,9 @@ def test_headers_that_never_end_are_not_waited_for(
             obtain(birds(file), tmp_path)
 
 
-def test_never_more_is_written_than_is_stated(tmp_path: Path, pauses: list[float]) -> None:
+def test_no_more_bytes_are_written_than_the_manifest_states(
+    tmp_path: Path, pauses: list[float]
+) -> None:
     with scripted(endless(chunked=True)) as server:
         file = File(path="birds.bin", url=f"{server.url}/x", bytes=70_000)
         with pytest.raises(UserError, match="sends more than the 70,000 bytes"):
@@ -118,7 +120,7 @@ def test_never_more_is_written_than_is_stated(tmp_path: Path, pauses: list[float
     assert names(tmp_path) == []
 
 
-def test_of_unknown_size_no_more_comes_than_the_manifest_allows(
+def test_a_file_of_unknown_size_is_limited_by_max_bytes(
     tmp_path: Path, pauses: list[float]
 ) -> None:
     assert File(path="x", url="http://h/x").max_bytes == 64 << 30
@@ -129,10 +131,10 @@ def test_of_unknown_size_no_more_comes_than_the_manifest_allows(
     assert names(tmp_path) == []
 
 
-def test_of_unknown_size_a_file_leaves_room_on_the_disk(
+def test_a_file_of_unknown_size_leaves_free_space_on_the_disk(
     tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "_LOOK_AT_DISK_BYTES", 100_000)
+    monkeypatch.setattr(transfer, "_DISK_CHECK_INTERVAL_BYTES", 100_000)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9))
     with scripted(endless(chunked=True)) as server:
         file = File(path="birds.bin", url=f"{server.url}/x")
@@ -140,7 +142,7 @@ def test_of_unknown_size_a_file_leaves_room_on_the_disk(
             obtain(birds(file), tmp_path)
 
 
-def test_files_that_do_not_fit_together_are_not_begun(
+def test_files_that_do_not_fit_together_are_not_downloaded(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.files["/two.bin"] = BIRDS
@@ -161,7 +163,7 @@ def test_files_that_do_not_fit_together_are_not_begun(
         *("64:ff9b::a00:1", "2002:a00:1::"),
     ],
 )
-def test_an_address_that_only_this_network_reaches_is_private(address: str) -> None:
+def test_a_local_address_is_private(address: str) -> None:
     assert is_private(address)
 
 
@@ -169,7 +171,7 @@ def test_an_address_that_only_this_network_reaches_is_private(address: str) -> N
     "address",
     ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "198.18.3.4", "64:ff9b::808:808", "cdn.org"],
 )
-def test_a_public_address_or_a_name_is_not(address: str) -> None:
+def test_a_public_address_or_a_host_name_is_not_private(address: str) -> None:
     assert not is_private(address)
 
 
@@ -186,7 +188,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
-def test_a_redirect_to_a_name_that_resolves_to_this_machine_is_refused_unasked(
+def test_a_redirect_to_a_name_of_this_machine_is_refused_before_the_request(
     resolved: None, tmp_path: Path, pauses: list[float]
 ) -> None:
     with scripted(said(body=BIRDS)) as inside, scripted(led("")) as outside:
@@ -204,7 +206,7 @@ def test_a_redirect_to_a_name_that_resolves_to_this_machine_is_refused_unasked(
         assert obtain(birds(file, other), tmp_path)["birds.bin"] == DIGEST
 
 
-def test_a_manifest_may_name_a_host_of_this_network(
+def test_a_manifest_may_name_a_private_host(
     resolved: None, tmp_path: Path, pauses: list[float]
 ) -> None:
     with scripted(said(body=BIRDS)) as inside:
@@ -216,7 +218,7 @@ def test_a_manifest_may_name_a_host_of_this_network(
         assert obtain(birds(file), tmp_path, mirror) == {"birds.bin": DIGEST}
 
 
-def test_through_a_proxy_names_are_the_proxy_s_to_resolve(
+def test_a_proxy_resolves_names_itself(
     resolved: None, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scripted(led("http://cdn.example/x"), said(body=BIRDS)) as proxy:
@@ -236,8 +238,8 @@ def test_a_redirect_from_https_to_http_is_refused() -> None:
 
     with (
         httpx.Client(transport=httpx.MockTransport(answer)) as client,
-        pytest.raises(Refused, match=r"redirects from https to http, at cdn\.org"),
-        answered(client, "https://host.org/x", {}, ()),
+        pytest.raises(DownloadError, match=r"redirects from https to http, at cdn\.org"),
+        open_response(client, "https://host.org/x", {}, ()),
     ):
         pass
     assert asked == ["https://host.org/x"]
@@ -254,14 +256,14 @@ def test_credentials_do_not_follow_a_redirect_to_another_host() -> None:
 
     with (
         httpx.Client(transport=httpx.MockTransport(answer)) as client,
-        answered(client, "https://ann:pw@host.org/x", {}, ()) as response,
+        open_response(client, "https://ann:pw@host.org/x", {}, ()) as response,
     ):
         assert response.status_code == 200
     assert sent == {"host.org": "Basic YW5uOnB3", "cdn.org": None}
 
 
-def test_the_bounds_are_those_that_the_manual_states() -> None:
+def test_the_limits_are_those_in_the_documentation() -> None:
     assert download._TIMEOUT.read == 60
     assert (minimum_speed.WINDOW_SECONDS, minimum_speed.LOWEST_BYTES_PER_SECOND) == (60, 1024)
-    assert (redirects.HEADERS_SECONDS, redirects._MOST_REDIRECTS) == (60, 10)
-    assert transfer._SPARED_BYTES == 1 << 30
+    assert (redirects.HEADERS_SECONDS, redirects._MAX_REDIRECTS) == (60, 10)
+    assert transfer._RESERVED_BYTES == 1 << 30

@@ -133,7 +133,9 @@ def names(folder: Path) -> list[str]:
     return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
 
 
-def test_a_file_is_fetched_verified_and_put_in_place(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_verified_and_moved_into_place(
+    upstream: Upstream, tmp_path: Path
+) -> None:
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert (tmp_path / "birds.bin").read_bytes() == BIRDS
     assert names(tmp_path) == ["birds.bin"]
@@ -145,16 +147,14 @@ def test_a_file_goes_into_the_folder_its_path_names(upstream: Upstream, tmp_path
     assert names(tmp_path) == ["raw/train/a b.bin"]
 
 
-def test_a_file_that_is_there_is_verified_and_not_asked_for(
-    upstream: Upstream, tmp_path: Path
-) -> None:
+def test_an_existing_file_is_verified_and_not_requested(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / "birds.bin").write_bytes(BIRDS)
     assert obtain(birds(stated(upstream)), tmp_path, [upstream.url]) == {"birds.bin": DIGEST}
     assert upstream.asked == []
 
 
 @pytest.mark.parametrize("content", [BIRDS[:-1], BIRDS[:-1] + b"?"], ids=["size", "checksum"])
-def test_a_spoiled_file_is_named_with_what_to_do(
+def test_a_damaged_file_is_an_error_with_a_remedy(
     upstream: Upstream, tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "birds.bin"
@@ -171,7 +171,7 @@ def test_a_spoiled_file_is_named_with_what_to_do(
     assert path.read_bytes() == content
 
 
-def test_a_download_goes_on_where_a_killed_one_stopped(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_download_resumes_a_killed_one(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-"]
@@ -185,7 +185,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place(f"memory://{tmp_path}/birds")
 
 
-def test_a_download_for_a_store_is_put_when_verified_and_goes_on_in_scratch(
+def test_a_download_for_a_store_resumes_in_scratch_and_is_uploaded_once_verified(
     upstream: Upstream, store: Path, tmp_path: Path
 ) -> None:
     upstream.tricks = [{"cut": 1000}, {"status": 403}]
@@ -200,29 +200,29 @@ def test_a_download_for_a_store_is_put_when_verified_and_goes_on_in_scratch(
     assert len(upstream.asked) == 3
 
 
-def test_a_spoiled_object_is_named_with_what_to_do(upstream: Upstream, store: Path) -> None:
+def test_a_damaged_object_is_an_error(upstream: Upstream, store: Path) -> None:
     (store / "birds.bin").write_bytes(BIRDS[:-1])
     with pytest.raises(UserError, match="the manifest says 256,000") as error:
         obtain(birds(stated(upstream)), store)
     assert error.value.where == str(store / "birds.bin")
 
 
-def test_a_download_killed_after_its_last_byte_is_not_asked_for(
-    upstream: Upstream, tmp_path: Path
-) -> None:
+def test_a_complete_partial_file_is_not_requested_again(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS)
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.asked == []
 
 
-def test_a_server_without_ranges_sends_the_whole_again(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_whole_file_again(
+    upstream: Upstream, tmp_path: Path
+) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     upstream.tricks = [{"deaf": True}]
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-"]
 
 
-def test_a_beginning_longer_than_the_whole_is_thrown_away(
+def test_a_partial_file_longer_than_the_whole_is_discarded(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS + b"more")
@@ -230,7 +230,7 @@ def test_a_beginning_longer_than_the_whole_is_thrown_away(
     assert upstream.ranges() == ["bytes=256004-", None]
 
 
-def test_a_wrong_beginning_is_thrown_away_when_the_checksum_tells(
+def test_a_wrong_partial_file_is_discarded_after_a_checksum_mismatch(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(b"x" * 1000)
@@ -238,7 +238,7 @@ def test_a_wrong_beginning_is_thrown_away_when_the_checksum_tells(
     assert upstream.ranges() == ["bytes=1000-", None]
 
 
-def test_a_cut_connection_is_taken_up_again(
+def test_an_interrupted_download_is_resumed(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"cut": 1000}, {"cut": 500}]
@@ -247,7 +247,7 @@ def test_a_cut_connection_is_taken_up_again(
     assert pauses == [1.0, 1.0]
 
 
-def test_without_a_checksum_only_the_same_version_is_taken_up_again(
+def test_without_a_checksum_only_the_same_version_is_resumed(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     upstream.etag, upstream.tricks = '"nought"', [{"cut": 1000}, {"cut": 18}, {"status": 403}]
@@ -266,7 +266,7 @@ def test_without_a_checksum_only_the_same_version_is_taken_up_again(
     assert names(tmp_path) == ["birds.bin"]
 
 
-def test_a_busy_server_is_asked_again_after_growing_pauses(
+def test_a_busy_server_is_retried_with_exponential_backoff(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"status": 503}, {"status": 503}]
@@ -274,7 +274,7 @@ def test_a_busy_server_is_asked_again_after_growing_pauses(
     assert pauses == [1.0, 2.0]
 
 
-def test_a_server_that_says_when_to_come_back_is_heard(
+def test_retry_after_sets_the_pause(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     long_ago, soon = "Wed, 21 Oct 2015 07:28:00 GMT", "soon"
@@ -284,7 +284,7 @@ def test_a_server_that_says_when_to_come_back_is_heard(
     assert pauses == [7.0, 300.0, 0.0, 8.0]
 
 
-def test_a_server_that_stays_down_is_given_up(
+def test_retries_end_if_the_server_keeps_failing(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"status": 500}] * 99
@@ -293,7 +293,7 @@ def test_a_server_that_stays_down_is_given_up(
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
-def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(
+def test_retries_end_if_the_server_always_stops_at_the_same_byte(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"cut": 1000, "deaf": True}] * 99
@@ -303,7 +303,9 @@ def test_a_server_that_always_cuts_at_the_same_byte_is_given_up(
     assert (tmp_path / ".birds.bin.part").read_bytes() == BIRDS[:1000]
 
 
-def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, pauses: list[float]) -> None:
+def test_retries_end_early_if_no_connection_is_possible(
+    tmp_path: Path, pauses: list[float]
+) -> None:
     with serving() as server:
         gone = stated(server)
     with pytest.raises(UserError, match="cannot be reached") as error:
@@ -314,10 +316,8 @@ def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, pauses: list[flo
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://127.0.0.1:x", "birds.bin"])
-def test_an_address_that_is_none_is_not_tried_twice(
-    url: str, tmp_path: Path, pauses: list[float]
-) -> None:
-    with pytest.raises(UserError, match="cannot be asked"):
+def test_an_invalid_address_is_not_retried(url: str, tmp_path: Path, pauses: list[float]) -> None:
+    with pytest.raises(UserError, match="cannot be requested"):
         obtain(birds(File(path="birds.bin", url=url)), tmp_path)
     assert pauses == []
 
@@ -347,7 +347,7 @@ def test_a_download_of_a_wrong_size_leaves_nothing(
     assert names(tmp_path) == []
 
 
-def test_a_download_that_cannot_fit_is_not_begun(
+def test_a_download_larger_than_the_free_space_is_not_started(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SimpleNamespace(free=255_000)
@@ -358,20 +358,20 @@ def test_a_download_that_cannot_fit_is_not_begun(
     assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(upstream: Upstream, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"raw/birds\.bin: cannot be read or written"):
         obtain(birds(stated(upstream)), tmp_path / "raw")
 
 
-def test_a_mirror_is_asked_first(upstream: Upstream, mirror: Upstream, tmp_path: Path) -> None:
+def test_a_mirror_is_tried_first(upstream: Upstream, mirror: Upstream, tmp_path: Path) -> None:
     mirror.files["/lab/birds/a%20b.bin"] = BIRDS
     file = File(path="a b.bin", url=f"{upstream.url}/birds.bin", sha256=DIGEST)
     assert obtain(birds(file), tmp_path, [f"{mirror.url}/lab/"]) == {"a b.bin": DIGEST}
     assert upstream.asked == []
 
 
-def test_what_a_mirror_lacks_or_has_wrong_comes_from_upstream(
+def test_files_missing_or_wrong_at_a_mirror_come_from_upstream(
     upstream: Upstream, mirror: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     mirror.files["/stale/birds/birds.bin"] = BIRDS[::-1]
@@ -384,7 +384,7 @@ def test_what_a_mirror_lacks_or_has_wrong_comes_from_upstream(
     assert pauses == []
 
 
-def test_mirrors_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirrors_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMP_DATA_MIRROR", raising=False)
     assert mirrors_from_environment() == ()
     monkeypatch.setenv("IMP_DATA_MIRROR", "http://a/b, https://c  http://d,")
@@ -413,13 +413,13 @@ def test_files_to_download_manually_are_listed_together_after_the_others(
     assert names(tmp_path) == ["birds.bin"]
 
 
-def test_a_mirror_may_have_what_only_a_person_can_get(mirror: Upstream, tmp_path: Path) -> None:
+def test_a_mirror_may_provide_a_file_for_manual_download(mirror: Upstream, tmp_path: Path) -> None:
     mirror.files["/birds/birds.bin"] = BIRDS
     file = File(path="birds.bin", by_hand="Ask its authors.")
     assert obtain(birds(file), tmp_path, [mirror.url]) == {"birds.bin": DIGEST}
 
 
-def test_the_token_stays_away_from_other_hosts(
+def test_the_token_is_not_sent_to_other_hosts(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -441,7 +441,7 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_gated_file_says_how_to_get_access(
+def test_a_gated_file_is_an_error_that_explains_access(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{upstream.url}/")
@@ -492,7 +492,7 @@ PACKERS = [("a.zip", zipped), ("a.tar.gz", tarred), ("a.tar", tarred)]
 
 
 @pytest.mark.parametrize(("name", "pack"), PACKERS)
-def test_members_that_match_are_laid_beside_the_archive(
+def test_matching_members_are_extracted_beside_the_archive(
     name: str, pack: Any, tmp_path: Path
 ) -> None:
     pack(tmp_path / name, *RECORDS)
@@ -505,13 +505,15 @@ def test_members_that_match_are_laid_beside_the_archive(
     assert sorted(marker.splitlines()[4:]) == ["qa/deep/val.json", "qa/train.json"]
 
 
-def test_members_of_a_tar_of_the_current_folder_go_by_their_plain_names(tmp_path: Path) -> None:
+def test_a_leading_dot_slash_of_tar_members_is_dropped(tmp_path: Path) -> None:
     tarred(tmp_path / "a.tar", ("./qa/train.json", b"[1]"))
     obtain(here("a.tar", "qa/*"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
 
 
-def test_an_archive_is_fetched_and_unpacked_in_one_go(upstream: Upstream, tmp_path: Path) -> None:
+def test_an_archive_is_downloaded_and_extracted_in_one_call(
+    upstream: Upstream, tmp_path: Path
+) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     upstream.files["/a.zip"] = (tmp_path / "a.zip").read_bytes()
     file = File(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
@@ -520,7 +522,7 @@ def test_an_archive_is_fetched_and_unpacked_in_one_go(upstream: Upstream, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "pack"), PACKERS)
-def test_members_of_an_archive_in_a_store_are_laid_beside_it(
+def test_members_of_an_archive_in_a_store_are_extracted_beside_it(
     name: str, pack: Any, store: Path, tmp_path: Path
 ) -> None:
     large = ("qa/large.json", os.urandom(5 << 20))
@@ -541,7 +543,7 @@ def test_members_of_an_archive_in_a_store_are_laid_beside_it(
     assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
 
 
-def test_a_finished_unpacking_is_not_done_again(tmp_path: Path) -> None:
+def test_a_finished_extraction_is_not_repeated(tmp_path: Path) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     obtain(here("a.zip", "*.json"), tmp_path)
     (tmp_path / "qa/train.json").write_bytes(b"[mine]")
@@ -549,7 +551,7 @@ def test_a_finished_unpacking_is_not_done_again(tmp_path: Path) -> None:
     assert (tmp_path / "qa/train.json").read_bytes() == b"[mine]"
 
 
-def test_an_interrupted_unpacking_is_done_again(tmp_path: Path) -> None:
+def test_an_interrupted_extraction_is_repeated(tmp_path: Path) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     (tmp_path / "qa").mkdir()
     (tmp_path / "qa/train.json").write_bytes(b"[1]")
@@ -559,7 +561,7 @@ def test_an_interrupted_unpacking_is_done_again(tmp_path: Path) -> None:
     assert names(tmp_path / "qa") == ["deep/val.json", "train.json"]
 
 
-def test_another_archive_or_other_globs_are_unpacked_anew(tmp_path: Path) -> None:
+def test_another_archive_or_other_globs_are_extracted_again(tmp_path: Path) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     obtain(here("a.zip", "qa/*"), tmp_path)
     obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
@@ -594,20 +596,20 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.tar", "a.zip"]
 
 
-def test_a_link_that_no_glob_matches_stays_where_it_is(tmp_path: Path) -> None:
+def test_a_link_that_no_glob_matches_is_ignored(tmp_path: Path) -> None:
     tarred(tmp_path / "a.tar", *RECORDS, links=["passwd"])
     obtain(here("a.tar", "images/*"), tmp_path)
     assert names(tmp_path) == [".a.tar.unpacked", "a.tar", "images/0.png"]
 
 
-def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
+def test_a_glob_without_matches_is_an_error(tmp_path: Path) -> None:
     zipped(tmp_path / "a.zip", *RECORDS)
     with pytest.raises(UserError, match=r"a\.zip: no member matches \*\.txt, b/\*"):
         obtain(here("a.zip", "*.json", "*.txt", "b/*"), tmp_path)
     assert not (tmp_path / ".a.zip.unpacked").exists()
 
 
-def test_a_damaged_member_is_named(tmp_path: Path) -> None:
+def test_a_damaged_member_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     zipped(path, *RECORDS)
     path.write_bytes(path.read_bytes().replace(b"[2]", b"[3]"))
@@ -619,7 +621,7 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "pack"), PACKERS)
-def test_an_archive_cut_short_is_named(name: str, pack: Any, tmp_path: Path) -> None:
+def test_a_truncated_archive_is_an_error(name: str, pack: Any, tmp_path: Path) -> None:
     path = tmp_path / name
     pack(path, ("one", os.urandom(5000)), ("two", os.urandom(5000)))
     path.write_bytes(path.read_bytes()[:8000])
@@ -628,7 +630,7 @@ def test_an_archive_cut_short_is_named(name: str, pack: Any, tmp_path: Path) -> 
     assert not (tmp_path / f".{name}.unpacked").exists()
 
 
-def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> None:
+def test_a_damaged_tar_header_is_not_the_end_of_the_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     tarred(path, *RECORDS)
     path.write_bytes(path.read_bytes().replace(b"images/0.png", b"images/0.pnq"))
@@ -647,7 +649,7 @@ def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> N
     ],
     ids=["gzip", "html", "lfs", "json", "parquet"],
 )
-def test_a_file_of_another_kind_is_called_what_it_is_and_kept(
+def test_a_file_of_another_kind_is_an_error_and_kept(
     path: str, content: bytes, kind: str, tmp_path: Path
 ) -> None:
     (tmp_path / path).write_bytes(content)
@@ -659,7 +661,7 @@ def test_a_file_of_another_kind_is_called_what_it_is_and_kept(
     assert (tmp_path / path).read_bytes() == content
 
 
-def test_a_tar_that_is_named_as_a_zip_is_unpacked_as_what_it_is(tmp_path: Path) -> None:
+def test_a_tar_named_as_a_zip_is_extracted_as_a_tar(tmp_path: Path) -> None:
     tarred(tmp_path / "a.tar", *RECORDS)
     (tmp_path / "a.tar").rename(tmp_path / "a.zip")
     obtain(here("a.zip", "qa/*"), tmp_path)

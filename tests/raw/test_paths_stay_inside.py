@@ -50,7 +50,7 @@ def test_an_image_that_is_a_link_out_of_the_data_directory_is_refused(
     assert error.value.problem.endswith(f"out of the data directory, to {outside}/secret.png")
 
 
-def test_links_lead_where_the_environment_says_they_may(
+def test_links_may_lead_into_folders_that_the_environment_allows(
     tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "data/raw/birds/photos/a/secret.png"
@@ -60,7 +60,7 @@ def test_links_lead_where_the_environment_says_they_may(
     assert birds_of(tmp_path / "data").read("birds/a/secret.png", MANY) == b"secret"
 
 
-def test_a_folder_deep_in_a_place_that_is_a_link_out_is_refused(
+def test_a_subfolder_that_is_a_link_out_of_the_data_directory_is_refused(
     tmp_path: Path, outside: Path
 ) -> None:
     photos = tmp_path / "data/raw/birds/photos"
@@ -73,9 +73,7 @@ def test_a_folder_deep_in_a_place_that_is_a_link_out_is_refused(
 @pytest.mark.parametrize(
     "link", ["data", "data/raw", "data/raw/birds", "data/raw/birds/photos", "data/raw/birds/a/b"]
 )
-def test_a_link_at_a_place_that_a_manifest_names_or_above_is_followed(
-    link: str, tmp_path: Path
-) -> None:
+def test_a_link_at_or_above_a_folder_of_the_manifest_is_followed(link: str, tmp_path: Path) -> None:
     inside = "a/b" if link.endswith("a/b") else "photos"
     disk, place = tmp_path / "disk", tmp_path / link
     below = (tmp_path / "data/raw/birds" / inside).relative_to(place)
@@ -86,7 +84,7 @@ def test_a_link_at_a_place_that_a_manifest_names_or_above_is_followed(
     assert birds_of(tmp_path / "data", inside=inside).read("birds/owl.png", MANY) == b"owl"
 
 
-def test_a_link_directly_in_the_raw_folder_or_to_unpacked_images_is_followed(
+def test_a_link_directly_in_a_raw_or_image_folder_is_followed(
     tmp_path: Path,
 ) -> None:
     disk = tmp_path / "disk"
@@ -108,7 +106,7 @@ def test_a_link_that_stays_in_the_data_directory_is_followed(tmp_path: Path) -> 
     assert birds_of(tmp_path / "data").read("birds/deep/owl.png", MANY) == b"owl"
 
 
-def test_a_folder_that_a_person_names_himself_is_read_through_all_its_links(
+def test_all_links_are_followed_in_a_folder_that_the_user_names(
     tmp_path: Path, outside: Path
 ) -> None:
     home = tmp_path / "home"
@@ -117,14 +115,14 @@ def test_a_folder_that_a_person_names_himself_is_read_through_all_its_links(
     assert ImageReader(home, home, ()).read("sub/secret.png", MANY) == b"secret"
 
 
-def test_an_id_of_a_benchmark_that_climbs_finds_no_file(tmp_path: Path, outside: Path) -> None:
+def test_a_benchmark_id_that_contains_dot_dot_finds_no_file(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "data/raw/birds/photos").mkdir(parents=True)
     climbing = "birds/../../../../private/secret.png"
     with pytest.raises(FileNotFoundError):
         birds_of(tmp_path / "data").read(climbing, MANY)
 
 
-def test_files_of_records_behind_links_out_are_refused_but_for_a_persons_own(
+def test_record_files_behind_links_out_are_refused_unless_the_user_named_them(
     tmp_path: Path, outside: Path
 ) -> None:
     raw = tmp_path / "data/raw/birds"
@@ -140,7 +138,7 @@ def test_files_of_records_behind_links_out_are_refused_but_for_a_persons_own(
     assert matching(raw, "own/*.json") == [raw / "own/secret.json"]
 
 
-def test_a_member_is_not_laid_through_a_link_out(tmp_path: Path, outside: Path) -> None:
+def test_a_member_is_not_extracted_through_a_link_out(tmp_path: Path, outside: Path) -> None:
     raw = tmp_path / "data/raw/birds"
     (raw / "a").mkdir(parents=True)
     (raw / "a/b").symlink_to(outside)
@@ -153,7 +151,7 @@ def test_a_member_is_not_laid_through_a_link_out(tmp_path: Path, outside: Path) 
     assert not (outside / "new.json").exists()
 
 
-def test_a_build_through_links_at_the_top_has_the_bytes_of_one_without(world: World) -> None:
+def test_links_at_the_top_do_not_change_the_bytes_of_a_mixture(world: World) -> None:
     world.images("photos", {"1.png": encoded(photo(1))})
     world.source("photos", [record(1, "photos/1.png")], images=["photos"])
     plain = run(world.build({"photos": 1}))["mixture"].digest

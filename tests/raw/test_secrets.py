@@ -83,11 +83,11 @@ def test_credentials_are_hidden_in_any_text(text: str, shown: str) -> None:
         "memory:///tmp/a/b.json",
     ],
 )
-def test_what_is_no_credential_is_shown(text: str) -> None:
+def test_text_without_credentials_is_unchanged(text: str) -> None:
     assert redacted(text) == text
 
 
-def test_of_an_address_that_is_stored_the_whole_query_is_hidden() -> None:
+def test_a_stored_address_hides_the_whole_query() -> None:
     assert address("https://ann:pw@host/x.zip?id=7#top") == "https://***@host/x.zip?***"
     assert address("https://host/x.zip") == "https://host/x.zip"
 
@@ -116,14 +116,16 @@ def test_no_user_password_or_signed_value_is_ever_shown(
         ("IMP_DATA_MIRROR", "https://a, ann:m1rror@lab/x", "m1rror"),
     ],
 )
-def test_secrets_of_the_environment_are_hidden_wherever_they_stand(
+def test_secrets_of_the_environment_are_hidden_in_any_text(
     name: str, value: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
     assert redacted(f"cannot use {secret}!") == "cannot use ***!"
 
 
-def test_names_that_hold_no_secret_hide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_without_secrets_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "disabled")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/home/ann/.aws/credentials")
     monkeypatch.setenv("SHORT_TOKEN", "data")
@@ -131,7 +133,7 @@ def test_names_that_hold_no_secret_hide_nothing(monkeypatch: pytest.MonkeyPatch)
     assert redacted(text) == text
 
 
-def test_an_error_hides_credentials_in_all_it_says_also_from_another_process() -> None:
+def test_an_error_hides_credentials_also_after_pickling() -> None:
     url = "https://ann:pw@host/x?token=abc"
     error = pickle.loads(pickle.dumps(UserError(url, f"{url} fails", f"see {url}")))
     shown = "https://***@host/x?token=***"
@@ -139,7 +141,7 @@ def test_an_error_hides_credentials_in_all_it_says_also_from_another_process() -
     assert str(error) == f"{shown}: {shown} fails\n  What to do: see {shown}"
 
 
-def test_what_any_library_logs_is_redacted(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_records_of_libraries_are_redacted(caplog: pytest.LogCaptureFixture) -> None:
     guard_logs()
     logger = logging.getLogger("httpx")
     with caplog.at_level(logging.INFO):
@@ -162,7 +164,7 @@ def test_a_traceback_that_ends_the_command_is_redacted() -> None:
     assert done.stderr.endswith("ValueError: http://***@host/x\n")
 
 
-def test_an_exception_that_nobody_expects_reaches_dagster_redacted() -> None:
+def test_an_unexpected_exception_reaches_dagster_redacted() -> None:
     def fails() -> Any:
         try:
             raise OSError("https://ann:pw@host/x")
@@ -290,7 +292,7 @@ def run_job(world: World, folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("fate", FATES)
-def test_no_secret_is_left_by_a_fetch(
+def test_a_download_leaves_no_secret(
     fate: str,
     tmp_path: Path,
     secretive: pytest.MonkeyPatch,
@@ -322,7 +324,7 @@ def test_no_secret_is_left_by_a_fetch(
         assert json.loads(lock.read_text())["address"] == shown
 
 
-def test_no_secret_of_a_proxy_is_left(
+def test_a_proxy_leaves_no_secret(
     tmp_path: Path, secretive: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world = World(tmp_path)
@@ -341,7 +343,7 @@ def test_no_secret_of_a_proxy_is_left(
 
 
 @pytest.mark.parametrize("scheme", ["socks9", "ann"])
-def test_a_proxy_that_is_none_is_one_error_without_its_password(
+def test_an_invalid_proxy_is_one_error_without_its_password(
     scheme: str, tmp_path: Path, secretive: pytest.MonkeyPatch
 ) -> None:
     secretive.setenv("ALL_PROXY", f"{scheme}://ann:{SECRETS['proxy']}@proxy:3128")
@@ -360,7 +362,7 @@ def test_a_proxy_that_is_none_is_one_error_without_its_password(
     assert error.value.where == "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 
 
-def test_a_mirror_that_is_no_address_is_named_without_its_password(
+def test_an_invalid_mirror_is_an_error_without_its_password(
     secretive: pytest.MonkeyPatch,
 ) -> None:
     from imp_data.raw.fetch import mirrors_from_environment
@@ -371,7 +373,7 @@ def test_a_mirror_that_is_no_address_is_named_without_its_password(
     assert error.value.problem == "ann:***@lab/imp is no address"
 
 
-def test_no_secret_of_a_data_directory_s_address_is_left(
+def test_the_address_of_a_data_directory_leaves_no_secret(
     tmp_path: Path, secretive: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     secretive.setenv("IMP_DATA_DIR", f"memory://ann:{SECRETS['data']}@{tmp_path}/data")
@@ -384,7 +386,7 @@ def test_no_secret_of_a_data_directory_s_address_is_left(
     assert leaks(tmp_path, printed.out, printed.err) == []
 
 
-def test_a_secret_in_an_address_that_is_none_is_not_shown(
+def test_a_secret_in_an_invalid_address_is_hidden(
     tmp_path: Path, secretive: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
