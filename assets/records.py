@@ -1,4 +1,4 @@
-"""records/<source>: upstream records as Samples, each one validated."""
+"""The records/<source> assets: upstream records as Samples, each one validated."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import records_checks
 from imp_data.sample import RECORD_SCHEMA
 
-_SHOWN = 8  # fields in a line of the log; Dagster's page has all
+_MAX_LOGGED_FIELDS = 8  # Dagster's page shows all
 
 
 def records_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """One for each source."""
+    """Return one asset per source."""
     return [_records(build, source) for source in build.recipe.sources]
 
 
@@ -26,40 +26,43 @@ def _records(build: Build, source: str) -> dg.AssetsDefinition:
         *("records", source),
         after=[f"raw/{source}"],
         kinds={"python", "arrow"},
-        description=about("Upstream's records as Samples, each one validated.", manifest),
+        description=about("Upstream records as Samples, each one validated.", manifest),
         tags={"license": tag(manifest.license), "layout": manifest.layout},
         checks=checks,
     )
     def records() -> Result:
         result = build.records(source)
         path, samples = build.data.records(source), result.figures["samples"]
-        summary, told = _told(result.figures)
-        return report(result, summary, told, checks, rows=samples, path=path)
+        summary, metadata = _describe(result.figures)
+        return report(result, summary, metadata, checks, rows=samples, path=path)
 
     return records
 
 
-def _told(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _describe(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the summary line and the metadata of an asset's materialization."""
     dropped = sum(figures["dropped"].values())
     repaired = sum(figures["repaired"].values())
     summary = f"{figures['rows']:,} rows, {figures['samples']:,} samples, {dropped:,} dropped"
     summary += f", {repaired:,} repaired" if repaired else ""
-    return summary + _fields(figures), {
+    return summary + _list_unread_fields(figures), {
         "rows read": figures["rows"],
         "exact repeats": figures["exact_repeats"],
         **counts("subset", figures["subsets"], "samples"),
         **reasons("dropped, and why", figures["dropped"], "rows"),
         **reasons("repaired, and how", figures["repaired"], "rows"),
-        **counts("field that was not read", figures["fields_passed_over"], "records kept"),
-        **counts("field that was not read", figures["fields_unread"], "records dropped"),
+        **counts("field not read", figures["fields_passed_over"], "records kept"),
+        **counts("field not read", figures["fields_unread"], "records dropped"),
         **columns(RECORD_SCHEMA),
     }
 
 
-def _fields(figures: dict[str, Any]) -> str:
-    """The fields that were not read, as the end of the line that the log has on a source."""
-    passed, unread = figures["fields_passed_over"], figures["fields_unread"]
-    told = [f"{name} ({count:,})" for name, count in passed.items()]
-    told += [f"{name} ({count:,}, dropped)" for name, count in unread.items()]
-    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
-    return f"; fields not read: {', '.join(told[:_SHOWN])}{more}" if told else ""
+def _list_unread_fields(figures: dict[str, Any]) -> str:
+    """List the unread fields, as the end of a source's log line."""
+    ignored, unread = figures["fields_passed_over"], figures["fields_unread"]
+    fields = [f"{name} ({count:,})" for name, count in ignored.items()]
+    fields += [f"{name} ({count:,}, dropped)" for name, count in unread.items()]
+    hidden = len(fields) - _MAX_LOGGED_FIELDS
+    more = f" and {hidden} more" if hidden > 0 else ""
+    shown = ", ".join(fields[:_MAX_LOGGED_FIELDS])
+    return f"; fields not read: {shown}{more}" if fields else ""

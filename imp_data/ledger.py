@@ -1,4 +1,4 @@
-"""What became of each upstream record: kept, held back or dropped, where, why, on what evidence."""
+"""Define the ledger: the outcome of each upstream record, its stage, reason and evidence."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Outcome(StrEnum):
-    """How a record ends; there is no fourth way."""
+    """The three possible outcomes of a record."""
 
     KEPT = "kept"
     HELD = "held"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a record's fate was decided."""
+    """The stage that decided a record's outcome."""
 
     RECORDS = "records"
     SCREENED = "screened"
@@ -25,7 +25,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record was dropped or held; `.sentence` says it to a person."""
+    """Why a record was dropped or held; `.sentence` explains it in English."""
 
     sentence: str
 
@@ -84,7 +84,7 @@ class Reason(StrEnum):
 
 
 class Repair(StrEnum):
-    """What was mended in a record that was kept; the ledger holds what stood there before."""
+    """What was repaired in a kept record; the ledger holds the text before the repair."""
 
     sentence: str
 
@@ -112,7 +112,7 @@ class Repair(StrEnum):
     )
 
 
-# What a person reads for the words that the ledger holds.
+# The explanation of each reason and repair, by the word in the ledger.
 SENTENCES: dict[str, str] = {kind.value: kind.sentence for kind in (*Reason, *Repair)}
 
 
@@ -124,7 +124,7 @@ class Verdict(NamedTuple):
 
 
 class AppliedRepair(NamedTuple):
-    """A repair with what stood there before."""
+    """A repair with the text before it."""
 
     repair: Repair
     before: str
@@ -132,8 +132,8 @@ class AppliedRepair(NamedTuple):
 
 REPAIR_TYPE = pa.struct([pa.field("repair", pa.string()), pa.field("before", pa.string())])
 
-# As the records stage writes it: `outcome` is null while a record is still in the running, and
-# `sample` is the row of records/<source>.arrow the upstream row went into.
+# Schema of the records stage: `outcome` is null while a record is undecided, and `sample` is the
+# row of records/<source>.arrow that contains the record.
 RECORDS_LEDGER_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string()),
@@ -152,7 +152,7 @@ LEDGER_SCHEMA = pa.schema([f for f in RECORDS_LEDGER_SCHEMA if f.name != "sample
 
 
 class RepairedField(BaseModel):
-    """One repair as the ledger holds it."""
+    """One repair in the ledger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -166,18 +166,18 @@ class LedgerRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
-    ordinal: int = Field(ge=0, description="the record's place upstream, from 0")
-    upstream_id: str | None = Field(description="null where the record could not be read")
-    id: str | None = Field(description="of the Sample it is part of; null if it never was")
+    ordinal: int = Field(ge=0, description="position of the record upstream, from 0")
+    upstream_id: str | None = Field(description="null if the record could not be read")
+    id: str | None = Field(description="id of the Sample that contains it; null if none does")
     outcome: Outcome
-    stage: Stage = Field(description="where the outcome was decided")
-    reason: Reason | None = Field(description="null for what was kept")
+    stage: Stage = Field(description="the stage that decided the outcome")
+    reason: Reason | None = Field(description="null for a kept record")
     evidence: str | None = Field(description="a small JSON object")
     repairs: tuple[RepairedField, ...]
 
 
 def evidence_json(evidence: dict[str, Any]) -> str:
-    """Evidence as compact JSON with sorted keys; text that is not UTF-8 is shown escaped."""
+    """Return evidence as compact JSON with sorted keys; escape text that is not UTF-8."""
     try:
         return orjson.dumps(evidence, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:

@@ -1,4 +1,4 @@
-"""The record everything becomes: a Sample, its id and its Arrow schema."""
+"""Define the Sample, its id and Arrow schema, and the drafts that become Samples."""
 
 import re
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ IMAGE_TOKEN = "<image>"
 SHORT_ANSWER_SUFFIX = "\nAnswer the question using a single word or phrase."
 OPTION_LETTER_SUFFIX = "\nAnswer with the option's letter from the given choices directly."
 
-# White space and control characters; what Unicode lists as Default_Ignorable_Code_Point (joiners,
-# marks of direction, byte order mark, Hangul fillers, variation selectors, tags); annotation and
-# hieroglyph format characters; the blank Braille pattern; U+FFFD, the place of a lost character.
+# Excludes white space and control characters; Unicode's Default_Ignorable_Code_Point (joiners,
+# direction marks, byte order mark, Hangul fillers, variation selectors, tags); annotation and
+# hieroglyph format characters; the blank Braille pattern; U+FFFD, the replacement character.
 _VISIBLE = re.compile(
     r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffd"
@@ -29,7 +29,7 @@ _VISIBLE = re.compile(
 
 TURN_TYPE = pa.struct([pa.field("from", pa.string()), pa.field("value", pa.string())])
 
-# What the records stage writes; the mixture adds what is known of the image and the licence.
+# Schema of the records stage; the mixture adds the image's digest and size, and the licence.
 RECORD_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -52,7 +52,7 @@ SAMPLE_SCHEMA = pa.schema(
 
 
 class Turn(BaseModel):
-    """One message in LLaVA's form."""
+    """One message of a conversation, in LLaVA's form."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -61,7 +61,7 @@ class Turn(BaseModel):
 
 
 class Sample(BaseModel):
-    """One row of a mixture. `image` is a path below the image root, null for text alone."""
+    """One row of a mixture. `image` is a path below the image root, null for text only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,26 +77,29 @@ class Sample(BaseModel):
     license: str
 
 
-def says_something(text: str) -> bool:
-    """Whether there is anything to see in a text."""
+def has_visible_text(text: str) -> bool:
+    """Return whether a text contains a visible character."""
     return _VISIBLE.search(text) is not None
 
 
 def content_hash(
     source: str, upstream_id: str, image: str | None, turns: Sequence[tuple[str, str]]
 ) -> int:
-    """xxh3 (64 bits) of what makes a record itself; equal for exact repeats alone."""
+    """Return the 64-bit xxh3 of a record's content; equal for exact repeats only."""
     return xxhash.xxh3_64_intdigest(orjson.dumps((source, upstream_id, image, turns)))
 
 
 def sample_id(source: str, content: int, occurrence: int = 1) -> str:
-    """`<source>/<16 hex>`; the second and later exact repeats end in `~2`, `~3`…"""
+    """Return `<source>/<16 hex>`; the second and later exact repeats end in `~2`, `~3`…"""
     repeat = "" if occurrence == 1 else f"~{occurrence}"
     return f"{source}/{content:016x}{repeat}"
 
 
 def sample_problem(row: dict[str, Any]) -> str | None:
-    """Why a row of a mixture is not a valid Sample with the id its content gives; None if it is."""
+    """Return why a row's id does not match its content, or None.
+
+    Raises ValidationError if the row is not a Sample.
+    """
     sample = Sample.model_validate(row)
     turns = [(turn.speaker, turn.value) for turn in sample.conversations]
     content = content_hash(sample.source, sample.upstream_id, sample.image, turns)
@@ -108,33 +111,33 @@ def sample_problem(row: dict[str, Any]) -> str | None:
 
 @dataclass(slots=True)
 class Row:
-    """One upstream record on its way: where it stood, what it calls itself, what it says."""
+    """One upstream record before validation: its position, its id and its content."""
 
     ordinal: int
     value: Any
     upstream_id: str | None = None
-    mends: list[AppliedRepair] = field(default_factory=list)
+    repairs: list[AppliedRepair] = field(default_factory=list)
     raw: bytes = b""
     file: str = ""
-    passed_over: tuple[str, ...] = ()  # fields that were not read
-    refused: Verdict | None = None  # why it is not even looked at
-    number: int = 0  # upstream's own count of rows, lost ones among them
+    ignored_fields: tuple[str, ...] = ()  # fields without meaning for training, not read
+    rejection: Verdict | None = None  # set if the record must not be read
+    upstream_number: int = 0  # position upstream, counting rows that cannot be read
 
 
 @dataclass(slots=True)
 class Draft:
-    """A Sample to be, made of one upstream record or of several on one image."""
+    """A Sample before the rules, made of one upstream record or of several on one image."""
 
     rows: list[Row]
     upstream_id: str
     subset: str
     image: str | None
     turns: list[tuple[str, str]]
-    mends: list[AppliedRepair] = field(default_factory=list)
+    repairs: list[AppliedRepair] = field(default_factory=list)
 
 
-class Refused(NamedTuple):
-    """An upstream record that goes into no Sample."""
+class RejectedRecord(NamedTuple):
+    """An upstream record that goes into no Sample, and the reason."""
 
     row: Row
     verdict: Verdict

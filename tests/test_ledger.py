@@ -1,4 +1,4 @@
-"""The words of the ledger: outcomes, reasons, repairs, and the evidence beside them."""
+"""The ledger's outcomes, reasons, repairs and evidence."""
 
 import json
 from typing import Any
@@ -33,23 +33,23 @@ DROPPED: dict[str, Any] = {
 }
 
 
-def test_a_record_ends_in_one_of_three_ways_at_one_of_three_stages() -> None:
+def test_a_record_has_one_of_three_outcomes_at_one_of_three_stages() -> None:
     assert list(Outcome) == ["kept", "held", "dropped"]
     assert list(Stage) == ["records", "screened", "mixture"]
 
 
 @pytest.mark.parametrize("word", [*Reason, *Repair])
-def test_each_reason_and_each_repair_is_a_word_with_a_sentence(word: Reason | Repair) -> None:
+def test_each_reason_and_repair_has_a_code_and_a_sentence(word: Reason | Repair) -> None:
     assert word == word.value == word.name.lower()
     assert word.sentence[0] in "ABCDEFGHIJKLMNOPQRSTUVWXYZ<" and word.sentence.endswith(".")
     assert SENTENCES[word] == word.sentence
 
 
-def test_no_two_words_share_a_name_or_a_sentence() -> None:
+def test_codes_and_sentences_are_unique() -> None:
     assert len(SENTENCES) == len(Reason) + len(Repair) == len(set(SENTENCES.values()))
 
 
-def test_a_reason_reads_the_same_as_its_value_and_back() -> None:
+def test_a_reason_equals_its_value_in_both_directions() -> None:
     assert Reason("over_quota") is Reason.OVER_QUOTA
     assert f"{Reason.OVER_QUOTA}" == "over_quota"
     assert Reason.OVER_QUOTA.sentence == "The source's quota was full before this record's turn."
@@ -57,7 +57,7 @@ def test_a_reason_reads_the_same_as_its_value_and_back() -> None:
         Reason("because")
 
 
-def test_the_published_ledger_has_the_columns_of_its_contract() -> None:
+def test_the_ledger_schema_has_the_columns_of_ledger_row() -> None:
     assert LEDGER_SCHEMA.names == list(LedgerRow.model_fields) == list(DROPPED)
     assert RECORDS_LEDGER_SCHEMA.names == [*LEDGER_SCHEMA.names, "sample"]
 
@@ -71,7 +71,7 @@ def test_the_published_ledger_has_the_columns_of_its_contract() -> None:
         {"outcome": "held", "stage": "mixture", "reason": "over_quota", "evidence": None},
     ],
 )
-def test_a_row_that_fits_the_contract(changed: dict[str, Any]) -> None:
+def test_a_valid_ledger_row_is_accepted(changed: dict[str, Any]) -> None:
     row = DROPPED | changed
     assert LedgerRow.model_validate(row).model_dump(mode="json") == row
 
@@ -89,7 +89,7 @@ def test_a_row_that_fits_the_contract(changed: dict[str, Any]) -> None:
         ("sample", 1),
     ],
 )
-def test_a_row_that_does_not_fit_the_contract(field: str, value: Any) -> None:
+def test_an_invalid_ledger_row_is_rejected(field: str, value: Any) -> None:
     with pytest.raises(ValidationError) as error:
         LedgerRow.model_validate(DROPPED | {field: value})
     assert error.value.errors()[0]["loc"][0] == field
@@ -100,11 +100,11 @@ def test_evidence_is_compact_json_with_sorted_keys() -> None:
     assert evidence_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'
 
 
-def test_evidence_shows_half_a_surrogate_pair_and_a_long_integer() -> None:
+def test_evidence_contains_a_lone_surrogate_and_a_long_integer() -> None:
     assert evidence_json({"b": 1, "a": "x\ud800"}) == '{"a":"x\\ud800","b":1}'
     assert evidence_json({"correct": 10**25}) == '{"correct":10000000000000000000000000}'
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.booleans())))
-def test_evidence_reads_back_as_it_was(evidence: dict[str, Any]) -> None:
+def test_evidence_round_trips(evidence: dict[str, Any]) -> None:
     assert json.loads(evidence_json(evidence)) == evidence

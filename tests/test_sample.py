@@ -32,14 +32,14 @@ ROW: dict[str, Any] = {
 }
 
 
-def test_the_columns_stand_in_the_order_of_the_design() -> None:
+def test_the_columns_are_in_the_documented_order() -> None:
     assert SAMPLE_SCHEMA.names == list(Sample.model_fields) == list(ROW)
     assert RECORD_SCHEMA.names == SAMPLE_SCHEMA.names[:6]
     table = pa.Table.from_pylist([ROW], SAMPLE_SCHEMA)
     assert table.to_pylist() == [ROW]
 
 
-def test_an_id_is_the_source_and_sixteen_hex_digits() -> None:
+def test_an_id_is_the_source_and_16_hex_digits() -> None:
     assert sample_id("dvqa", 0xBEEF) == "dvqa/000000000000beef"
     assert sample_id("dvqa", 2**64 - 1, 1) == "dvqa/ffffffffffffffff"
     assert sample_id("dvqa", 0xBEEF, 2) == "dvqa/000000000000beef~2"
@@ -47,7 +47,7 @@ def test_an_id_is_the_source_and_sixteen_hex_digits() -> None:
 
 
 def test_an_id_never_changes_between_releases() -> None:
-    # Published ledgers and mixtures hold these: a new way to hash makes every id a stranger.
+    # Published ledgers and mixtures contain these ids: another hash would change all of them.
     assert ROW["id"] == "dvqa/f43f76841aa3d9ad"
     assert sample_id("chat", content_hash("chat", "1", None, [("human", "é")])) == (
         "chat/9f5559715296afa1"
@@ -63,16 +63,16 @@ contents = st.tuples(
 
 
 @given(contents, contents)
-def test_two_contents_have_one_hash_if_they_are_equal_and_only_then(one: Any, other: Any) -> None:
+def test_two_contents_have_the_same_hash_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert (content_hash(*one) == content_hash(*other)) == (one == other)
 
 
 @pytest.mark.parametrize("identity", [ROW["id"], ROW["id"] + "~2", ROW["id"] + "~17"])
-def test_a_row_with_the_id_its_content_gives_has_no_problem(identity: str) -> None:
+def test_a_row_with_the_id_of_its_content_has_no_problem(identity: str) -> None:
     assert sample_problem(ROW | {"id": identity}) is None
 
 
-def test_text_alone_has_no_image_and_no_size() -> None:
+def test_a_text_only_sample_has_no_image_and_no_size() -> None:
     nothing = dict.fromkeys(("image", "image_sha256", "image_width", "image_height"))
     row = ROW | nothing
     row["id"] = sample_id("dvqa", content_hash("dvqa", "7", None, TURNS))
@@ -88,7 +88,7 @@ def test_text_alone_has_no_image_and_no_size() -> None:
         {"source": "chartqa"},
     ],
 )
-def test_an_altered_row_no_longer_fits_its_id(changed: dict[str, Any]) -> None:
+def test_an_altered_row_does_not_match_its_id(changed: dict[str, Any]) -> None:
     problem = sample_problem(ROW | changed)
     assert problem is not None
     assert problem.startswith(f"id {ROW['id']} does not belong to this content, whose id is ")
@@ -113,7 +113,7 @@ def test_an_altered_row_no_longer_fits_its_id(changed: dict[str, Any]) -> None:
         ("more", "x"),
     ],
 )
-def test_a_row_of_another_form_is_refused(field: str, value: Any) -> None:
+def test_an_invalid_sample_row_is_rejected(field: str, value: Any) -> None:
     with pytest.raises(ValidationError) as error:
         Sample.model_validate(ROW | {field: value})
     assert error.value.errors()[0]["loc"][0] == field

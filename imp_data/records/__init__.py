@@ -1,1 +1,1 @@
-"""Upstream records as validated Samples, with a ledger row for every record."""
+"""Read upstream records as validated Samples, with a ledger row for each record."""

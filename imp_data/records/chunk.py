@@ -1,4 +1,4 @@
-"""What one chunk of records becomes: validated Samples, and a ledger row for every record."""
+"""Turn one chunk of records into validated Samples and a ledger row for each record."""
 
 import gc
 from collections import Counter
@@ -16,38 +16,38 @@ from imp_data.ledger import RECORDS_LEDGER_SCHEMA, AppliedRepair, Reason, Repair
 from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.base import Chunk, Layout
-from imp_data.records.layouts.columnar import Plain
-from imp_data.records.ledger_rows import Entries, Ints, ledger_rows
+from imp_data.records.layouts.columnar import DraftColumns
+from imp_data.records.ledger_rows import Ints, LedgerRowBuilder, build_ledger_rows
 from imp_data.records.rules import judge
-from imp_data.records.vectorized_rules import sifted
+from imp_data.records.vectorized_rules import check_drafts
 from imp_data.sample import (
     RECORD_SCHEMA,
     TURN_TYPE,
     Draft,
-    Refused,
+    RejectedRecord,
     Row,
     content_hash,
     sample_id,
 )
 
 
-class Batch(NamedTuple):
-    """What one chunk became: Samples, their content hashes, and a ledger row an upstream record.
+class ChunkResult(NamedTuple):
+    """The result for one chunk: Samples, their content hashes, and a ledger row per record.
 
-    In `ledger` the column `sample` counts from the chunk's first Sample. `passed_over` says in how
-    many records each field stood that was not read.
+    Column `sample` of `ledger` counts from the chunk's first Sample. `ignored_fields` counts, for
+    each field that the layout does not read, the records that have it.
     """
 
     samples: pa.RecordBatch
     contents: npt.NDArray[np.uint64]
     ledger: pa.RecordBatch
-    passed_over: Counter[str]
+    ignored_fields: Counter[str]
 
 
 class _Part(NamedTuple):
-    """A Batch of some of a chunk's rows, and the ordinal of the first row of each Sample.
+    """The result for some of a chunk's rows, and the ordinal of the first row of each Sample.
 
-    `sample` is the column of that name in the ledger, -1 for a row that is in none.
+    `sample` holds, for each ledger row, the number of its Sample; -1 for a dropped row.
     """
 
     samples: pa.RecordBatch
@@ -55,21 +55,21 @@ class _Part(NamedTuple):
     first_rows: Ints
     ledger: pa.RecordBatch
     sample: Ints
-    passed_over: Counter[str]
+    ignored_fields: Counter[str]
 
 
-def process(chunk: Chunk, source: Source, limits: Limits) -> Batch:
-    """Read, validate and judge one chunk; a pure function, run in any process.
+def process_chunk(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
+    """Read and validate one chunk; a pure function that runs in any process.
 
-    Most records are read side by side and pass as they are; the others are read one by one.
+    The columnar path takes the records that pass unchanged; the rest go through one by one.
     """
-    with _without_collector():
-        return _processed(chunk, source, limits)
+    with _without_garbage_collection():
+        return _process_chunk(chunk, source, limits)
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
-    """Parsed JSON has no cycles, but so many objects that the search for them takes long."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Disable the garbage collector: parsed JSON has no cycles but very many objects."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -79,55 +79,57 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _processed(chunk: Chunk, source: Source, limits: Limits) -> Batch:
+def _process_chunk(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
     layout = LAYOUTS[source.layout]
-    if layout.plain is None:
-        return _whole([_one_by_one(chunk, source, limits)], None)
-    plain = layout.plain(chunk, source)
-    fine, passed = _side_by_side(plain, chunk.ordinals, source.name, limits)
+    if layout.columns is None:
+        return _merge_parts([_process_rows(chunk, source, limits)], None)
+    drafts = layout.columns(chunk, source)
+    passing, passed = _process_columns(drafts, chunk.ordinals, source.name, limits)
     if passed.all():
-        return _whole([fine], chunk.ordinals)
-    return _whole([fine, _one_by_one(chunk.only(~passed), source, limits)], chunk.ordinals)
+        return _merge_parts([passing], chunk.ordinals)
+    return _merge_parts(
+        [passing, _process_rows(chunk.select(~passed), source, limits)], chunk.ordinals
+    )
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """The Batches of a chunk's parts as that of the chunk."""
+def merge_results(batches: Sequence[ChunkResult]) -> ChunkResult:
+    """Merge the results of a chunk's parts into one."""
     firsts = np.cumsum([0, *(len(batch.samples) for batch in batches)])
     parts = []
     for batch, first in zip(batches, firsts.tolist(), strict=False):
         within = pc.add(batch.ledger.column("sample"), pa.scalar(first, pa.int32()))
-        place = RECORDS_LEDGER_SCHEMA.get_field_index("sample")
-        parts.append(batch.ledger.set_column(place, "sample", within))
-    ledger = _concatenated(parts)
-    return Batch(
-        _concatenated([batch.samples for batch in batches]),
+        position = RECORDS_LEDGER_SCHEMA.get_field_index("sample")
+        parts.append(batch.ledger.set_column(position, "sample", within))
+    ledger = _concatenate(parts)
+    return ChunkResult(
+        _concatenate([batch.samples for batch in batches]),
         np.concatenate([batch.contents for batch in batches]),
         ledger.take(pc.sort_indices(ledger.column("ordinal"))),
-        sum((batch.passed_over for batch in batches), Counter[str]()),
+        sum((batch.ignored_fields for batch in batches), Counter[str]()),
     )
 
 
-def refused(chunk: Chunk, source: Source, verdict: Verdict) -> Batch:
-    """The Batch of records that are not read, all for the same reason."""
-    account = Entries()
+def reject_chunk(chunk: Chunk, source: Source, verdict: Verdict) -> ChunkResult:
+    """Return the result of a chunk whose records are all rejected for one reason, unread."""
+    builder = LedgerRowBuilder()
     for ordinal in chunk.ordinals.tolist():
-        account.dropped(Row(ordinal, value=None), chunk.refused.get(ordinal, verdict))
-    return _whole([_part([], account, source.name)], None)
+        builder.add_rejected(Row(ordinal, value=None), chunk.rejections.get(ordinal, verdict))
+    return _merge_parts([_part([], builder, source.name)], None)
 
 
-def _whole(parts: list[_Part], ordinals: Ints | None) -> Batch:
-    """The parts as one: Samples in the order of the chunk's rows, the ledger in upstream's."""
-    samples = _concatenated([part.samples for part in parts])
+def _merge_parts(parts: list[_Part], ordinals: Ints | None) -> ChunkResult:
+    """Merge parts: Samples in the order of the chunk's rows, ledger rows in upstream order."""
+    samples = _concatenate([part.samples for part in parts])
     contents = np.concatenate([part.contents for part in parts])
-    ledger = _concatenated([part.ledger for part in parts])
+    ledger = _concatenate([part.ledger for part in parts])
     begins = np.cumsum([0, *(len(part.contents) for part in parts)])[:-1]
     number = np.concatenate(
         [np.where(p.sample < 0, -1, p.sample + b) for p, b in zip(parts, begins, strict=True)]
     )
     if ordinals is not None and len(parts) > 1:
-        order = np.argsort(_places(ordinals, np.concatenate([p.first_rows for p in parts])))
+        order = np.argsort(_positions(ordinals, np.concatenate([p.first_rows for p in parts])))
         samples, contents = samples.take(pa.array(order)), contents[order]
-        rank = np.append(np.empty(len(order), np.int64), -1)  # where -1 stays
+        rank = np.append(np.empty(len(order), np.int64), -1)  # index -1 maps to -1
         rank[order] = np.arange(len(order))
         number = rank[number]
     upstream = ledger.column("ordinal").to_numpy()
@@ -135,88 +137,90 @@ def _whole(parts: list[_Part], ordinals: Ints | None) -> Batch:
         order = np.argsort(upstream)
         ledger, number = ledger.take(pa.array(order)), number[order]
     sample = pa.array(number.astype(np.int32), mask=number < 0)
-    passed_over = sum((part.passed_over for part in parts), Counter[str]())
-    return Batch(samples, contents, ledger.append_column("sample", sample), passed_over)
+    ignored_fields = sum((part.ignored_fields for part in parts), Counter[str]())
+    return ChunkResult(samples, contents, ledger.append_column("sample", sample), ignored_fields)
 
 
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)  # which would copy
+def _concatenate(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)  # concat copies
 
 
-def _places(ordinals: Ints, wanted: Ints) -> Ints:
-    """Where in the chunk the rows of these ordinals are."""
+def _positions(ordinals: Ints, wanted: Ints) -> Ints:
+    """Return the positions in the chunk of the rows with these ordinals."""
     order = np.argsort(ordinals)
     return order[np.searchsorted(ordinals[order], wanted)]
 
 
-def _side_by_side(
-    plain: Plain, ordinals: Ints, source: str, limits: Limits
+def _process_columns(
+    drafts: DraftColumns, ordinals: Ints, source: str, limits: Limits
 ) -> tuple[_Part, npt.NDArray[np.bool_]]:
-    """The Drafts that pass as they are, and which rows of the chunk these are made of."""
-    texts, doubtful, moved = sifted(plain, limits)
-    pairs = list(zip(cycle(("human", "gpt")), plain.texts, strict=False))
-    ends = np.cumsum(plain.counts).tolist()
+    """Return the Drafts that pass unchanged, and a mask of the chunk's rows that they use."""
+    texts, doubtful, moved = check_drafts(drafts, limits)
+    pairs = list(zip(cycle(("human", "gpt")), drafts.texts, strict=False))
+    ends = np.cumsum(drafts.counts).tolist()
     contents = [
         content_hash(source, identity, image, pairs[begin:end])
         for identity, image, begin, end in zip(
-            plain.upstream_ids, plain.images, [0, *ends], ends, strict=False
+            drafts.upstream_ids, drafts.images, [0, *ends], ends, strict=False
         )
     ]
-    turns = pa.StructArray.from_arrays([_alternating(len(texts)), texts], fields=list(TURN_TYPE))
-    columns = (plain.upstream_ids, plain.subsets, plain.images)
-    samples = _samples(source, contents, *columns, np.array([0, *ends]), turns)
+    turns = pa.StructArray.from_arrays([_speakers(len(texts)), texts], fields=list(TURN_TYPE))
+    columns = (drafts.upstream_ids, drafts.subsets, drafts.images)
+    samples = _samples_batch(source, contents, *columns, np.array([0, *ends]), turns)
     hashes = np.array(contents, np.uint64)
 
-    kept = np.append(~doubtful, False)  # for -1, the row without a Draft
-    rows = np.flatnonzero(kept[plain.draft_of])
-    number = (np.cumsum(kept) - 1)[plain.draft_of[rows]]
+    kept = np.append(~doubtful, False)  # index -1: a row without a Draft
+    rows = np.flatnonzero(kept[drafts.draft_of])
+    number = (np.cumsum(kept) - 1)[drafts.draft_of[rows]]
     begins = np.flatnonzero(np.diff(number, prepend=-1))
-    mends = [list[AppliedRepair]()] * len(rows)
+    repairs = [list[AppliedRepair]()] * len(rows)
     for row, draft in zip(begins.tolist(), np.flatnonzero(kept).tolist(), strict=True):
         if draft in moved:
-            mends[row] = [AppliedRepair(Repair.TOKEN_MOVED, moved[draft])]
-    ids = [plain.row_ids[row] for row in rows.tolist()]
-    ledger = ledger_rows(source, ordinals[rows], ids, [None] * len(rows), mends)
+            repairs[row] = [AppliedRepair(Repair.TOKEN_MOVED, moved[draft])]
+    ids = [drafts.row_ids[row] for row in rows.tolist()]
+    ledger = build_ledger_rows(source, ordinals[rows], ids, [None] * len(rows), repairs)
     if doubtful.any():
         samples, hashes = samples.filter(pa.array(~doubtful)), hashes[~doubtful]
-    over = plain.passed_over
-    passed_over = Counter(chain.from_iterable(over[row] for row in rows.tolist())) if over else None
+    ignored = drafts.ignored_fields
+    ignored_fields = (
+        Counter(chain.from_iterable(ignored[row] for row in rows.tolist())) if ignored else None
+    )
     first_rows = ordinals[rows[begins]]
-    part = _Part(samples, hashes, first_rows, ledger, number, passed_over or Counter())
-    return part, kept[plain.draft_of]
+    part = _Part(samples, hashes, first_rows, ledger, number, ignored_fields or Counter())
+    return part, kept[drafts.draft_of]
 
 
-def _one_by_one(chunk: Chunk, source: Source, limits: Limits) -> _Part:
-    """Read group by group and judged by rule after rule."""
+def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
+    """Read group by group, and apply each rule to each Draft."""
     layout = LAYOUTS[source.layout]
     drafts: list[Draft] = []
-    account = Entries()
+    builder = LedgerRowBuilder()
     for group in layout.groups(chunk):
-        for item in _assembled(layout, group, source):
-            if isinstance(item, Refused):
-                account.dropped(item.row, item.verdict)
+        for item in _assemble(layout, group, source):
+            if isinstance(item, RejectedRecord):
+                builder.add_rejected(item.row, item.verdict)
                 continue
             verdict = judge(item, limits)
-            account.of_draft(item, verdict, len(drafts))
+            builder.add_draft(item, verdict, len(drafts))
             if verdict is None:
                 drafts.append(item)
-    return _part(drafts, account, source.name)
+    return _part(drafts, builder, source.name)
 
 
-def _assembled(layout: Layout, group: list[Row], source: Source) -> list[Draft | Refused]:
-    """What the layout makes of rows on one image; those that nest too deeply for it go."""
+def _assemble(layout: Layout, group: list[Row], source: Source) -> list[Draft | RejectedRecord]:
+    """Assemble the rows of one image; reject them if they nest too deeply."""
     try:
         return list(layout.assemble(group, source))
     except RecursionError as error:
         verdict = Verdict(Reason.TOO_DEEP, {"problem": str(error)})
-        return [Refused(row, row.refused or verdict) for row in group]
+        return [RejectedRecord(row, row.rejection or verdict) for row in group]
 
 
-def _part(drafts: Sequence[Draft], account: Entries, source: str) -> _Part:
+def _part(drafts: Sequence[Draft], builder: LedgerRowBuilder, source: str) -> _Part:
     contents = [content_hash(source, d.upstream_id, d.image, d.turns) for d in drafts]
     turns = [turn for draft in drafts for turn in draft.turns]
     sides = [pa.array([turn[side] for turn in turns], pa.string()) for side in (0, 1)]
-    samples = _samples(
+    samples = _samples_batch(
         source,
         contents,
         [draft.upstream_id for draft in drafts],
@@ -227,18 +231,18 @@ def _part(drafts: Sequence[Draft], account: Entries, source: str) -> _Part:
     )
     first_rows = np.array([draft.rows[0].ordinal for draft in drafts], np.int64)
     hashes = np.array(contents, np.uint64)
-    return _Part(samples, hashes, first_rows, *account.ledger(source), account.passed_over)
+    return _Part(samples, hashes, first_rows, *builder.build(source), builder.ignored_fields)
 
 
-def _alternating(turns: int) -> pa.StringArray:
-    """human, gpt, human, gpt…"""
+def _speakers(turns: int) -> pa.StringArray:
+    """Return the column of speakers: human, gpt, human, gpt…"""
     bounds = np.arange(turns + 1, dtype=np.int32) * 4
     bounds[1::2] += 1
     data = b"humangpt" * (turns // 2)
     return pa.StringArray.from_buffers(turns, pa.py_buffer(bounds), pa.py_buffer(data))
 
 
-def _samples(
+def _samples_batch(
     source: str,
     contents: list[int],
     upstream_ids: Sequence[str],

@@ -1,7 +1,7 @@
-"""The rules every record meets: what is mended, and what makes it go.
+"""Repair Drafts, and reject those that break a rule.
 
-A mend changes a Draft and says what stood there; a rule looks at a Draft and answers None, or the
-reason why it goes, with its evidence.
+A repair changes a Draft and returns the text that it replaced. A rule returns None, or the reason
+for rejecting the Draft with its evidence.
 """
 
 import re
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
 from imp_data.records.layouts.llava import REGION_SUBSETS
-from imp_data.sample import IMAGE_TOKEN, Draft, says_something
+from imp_data.sample import IMAGE_TOKEN, Draft, has_visible_text
 from imp_data.storage.image_paths import leads_outside, normal_path
 
-# C0 and C1 but for tab, newline and carriage return. They carry no meaning in text, so they go.
+# C0 and C1 controls except tab, newline and carriage return: they carry no meaning in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
 _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 
 
 def normalise_image_path(draft: Draft) -> AppliedRepair | None:
-    """The image's path in its normal form; one that leads outside stays as it is, as evidence."""
+    """Normalise the image's path; keep a path that leads outside unchanged, as evidence."""
     before = draft.image
     if before is None or (path := normal_path(before)) == before or leads_outside(path):
         return None
@@ -29,14 +29,14 @@ def normalise_image_path(draft: Draft) -> AppliedRepair | None:
 
 
 def remove_leading_gpt(draft: Draft) -> AppliedRepair | None:
-    """LLaVA's train.py skips a first turn that is not from human (llava/train/train.py, v1)."""
+    """Remove a first turn by gpt, as LLaVA's train.py skips it (llava/train/train.py, v1)."""
     if len(draft.turns) > 1 and draft.turns[0][0] == "gpt":
         return AppliedRepair(Repair.LEADING_GPT_REMOVED, draft.turns.pop(0)[1])
     return None
 
 
 def remove_control_characters(draft: Draft) -> AppliedRepair | None:
-    """Text without control characters; the first turn that had one is what is noted."""
+    """Remove control characters; record the first turn that had one."""
     before = None
     for number, (speaker, value) in enumerate(draft.turns):
         if not value.isprintable() and _CONTROL.search(value):
@@ -46,24 +46,24 @@ def remove_control_characters(draft: Draft) -> AppliedRepair | None:
 
 
 def move_token_to_front(draft: Draft) -> AppliedRepair | None:
-    """`<image>` to the front of its turn, once, as LLaVA's loader does (preprocess_multimodal)."""
+    """Move `<image>` to the front of its turn, once, as LLaVA's preprocess_multimodal does."""
     if draft.image is None:
         return None
     for number, (speaker, value) in enumerate(draft.turns):
         if speaker == "human" and IMAGE_TOKEN in value:
             if value.startswith(f"{IMAGE_TOKEN}\n") and value.count(IMAGE_TOKEN) == 1:
                 return None
-            draft.turns[number] = (speaker, with_token_first(value))
+            draft.turns[number] = (speaker, put_token_first(value))
             return AppliedRepair(Repair.TOKEN_MOVED, value)
     return None
 
 
-def with_token_first(value: str) -> str:
-    """The text with `<image>` in front, once."""
+def put_token_first(value: str) -> str:
+    """Return the text with one `<image>`, at the front."""
     return f"{IMAGE_TOKEN}\n{value.replace(IMAGE_TOKEN, '').strip()}"
 
 
-MENDS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
+REPAIRS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
     normalise_image_path,
     remove_leading_gpt,
     remove_control_characters,
@@ -72,14 +72,14 @@ MENDS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
 
 
 def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
-    """A path that is empty, absolute or climbs could read any file of the machine."""
+    """Reject a path that is empty, absolute or climbs: it could read any file of the machine."""
     if draft.image is not None and leads_outside(draft.image):
         return Verdict(Reason.BAD_IMAGE_PATH, {"image": draft.image[:200]})
     return None
 
 
 def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
-    """human, gpt, human, gpt…, ending with gpt."""
+    """Reject turns that are not human, gpt, human, gpt…, ending with gpt."""
     if not draft.turns:
         return Verdict(Reason.NO_TURNS, {})
     for number, (speaker, _) in enumerate(draft.turns):
@@ -90,21 +90,21 @@ def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
     return None
 
 
-def values_say_something(draft: Draft, limits: Limits) -> Verdict | None:
-    """No value in which nothing can be seen but the image's token."""
+def values_are_visible(draft: Draft, limits: Limits) -> Verdict | None:
+    """Reject a turn without visible text besides the image token."""
     for number, (_, value) in enumerate(draft.turns):
-        if says_nothing(value):
+        if is_blank(value):
             return Verdict(Reason.EMPTY_VALUE, {"turn": number})
     return None
 
 
-def says_nothing(value: str) -> bool:
-    """Whether there is nothing to see but the image's token."""
-    return not says_something(value.replace(IMAGE_TOKEN, ""))
+def is_blank(value: str) -> bool:
+    """Return whether a text has nothing visible besides the image token."""
+    return not has_visible_text(value.replace(IMAGE_TOKEN, ""))
 
 
 def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
-    """`<image>` once, in a question, where there is an image; nowhere where there is none."""
+    """Require `<image>` once, in a question, if there is an image; else nowhere."""
     holders = [n for n, (_, value) in enumerate(draft.turns) if IMAGE_TOKEN in value]
     if draft.image is None:
         return Verdict(Reason.TOKEN_WITHOUT_IMAGE, {"turn": holders[0]}) if holders else None
@@ -118,7 +118,7 @@ def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def boxes_lie_inside(draft: Draft, limits: Limits) -> Verdict | None:
-    """[x1, y1, x2, y2] within [0,1] with x1 < x2 and y1 < y2, where a record is about regions."""
+    """Require x1 < x2 and y1 < y2 within [0,1] for each box [x1, y1, x2, y2] of a region record."""
     if draft.subset not in REGION_SUBSETS:
         return None
     for number, (_, value) in enumerate(draft.turns):
@@ -130,7 +130,7 @@ def boxes_lie_inside(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def length_within_limits(draft: Draft, limits: Limits) -> Verdict | None:
-    """Beyond these bounds a record is an accident, not a conversation."""
+    """Reject a conversation beyond the limits: at that length it is a fault of the data."""
     characters = sum(len(value) for _, value in draft.turns)
     if len(draft.turns) > limits.max_turns or characters > limits.max_characters:
         return Verdict(Reason.TOO_LONG, {"turns": len(draft.turns), "characters": characters})
@@ -140,7 +140,7 @@ def length_within_limits(draft: Draft, limits: Limits) -> Verdict | None:
 RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
     image_path_stays_inside,
     roles_alternate,
-    values_say_something,
+    values_are_visible,
     token_matches_image,
     boxes_lie_inside,
     length_within_limits,
@@ -148,11 +148,11 @@ RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
 
 
 def judge(draft: Draft, limits: Limits) -> Verdict | None:
-    """Mend the Draft, then None if every rule lets it pass, or the first verdict against it."""
-    for mend in MENDS:
-        done = mend(draft)
+    """Repair the Draft in place; return None if it passes all rules, or else the first verdict."""
+    for repair in REPAIRS:
+        done = repair(draft)
         if done is not None:
-            draft.mends.append(done)
+            draft.repairs.append(done)
     for rule in RULES:
         verdict = rule(draft, limits)
         if verdict is not None:

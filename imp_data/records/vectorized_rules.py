@@ -1,7 +1,7 @@
-"""The rules asked of many Drafts at once: which of them certainly pass.
+"""Apply the rules to many Drafts at once, to find those that certainly pass.
 
-Each test holds for every Draft that the rule in `rules` objects to or mends, and for as few others
-as is cheap; those are then judged one by one. The image's token is moved here as it is there.
+Each test marks every Draft that its rule in `rules` rejects or repairs, and few others; marked
+Drafts then go through the rules one by one. The image token is moved here as it is there.
 """
 
 import re
@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from imp_data.manifests import Limits
-from imp_data.records.layouts.columnar import Plain
+from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.layouts.llava import REGION_SUBSETS
-from imp_data.records.rules import says_nothing, with_token_first
+from imp_data.records.rules import is_blank, put_token_first
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.storage.image_paths import leads_outside, normal_path
 
@@ -29,22 +29,22 @@ _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r"})
 _NO_CONTROLS = bytes({*range(256)} - {*_CONTROLS})
 _IS_CONTROL = np.isin(np.arange(256), list(_CONTROLS))
 _C1_LEAD, _C1_LAST = 0xC2, 0x9F  # U+0080 to U+009F are C2 80 to C2 9F in UTF-8
-# A box as LLaVA writes it. Of other forms each is looked at by itself.
+# A box as LLaVA writes it. A Draft with a box in another form is in doubt.
 _BOX = np.frombuffer(b"[0.00, 0.00, 0.00, 0.00]", np.uint8)
 _DIGITS = np.array([3, 4, 9, 10, 15, 16, 21, 22])
 _FIXED = np.setdiff1d(np.arange(len(_BOX)), _DIGITS)
-# Where none of these is in any path, as lines of one text, no path leads outside, and each is in
-# its normal form.
+# If no path contains any of these (paths joined as lines of one text), no path leads outside
+# and all are in their normal form.
 _SUSPICIOUS = (
     *("\\", "\0", "//", "\n/", "/\n", "\n\n", "..", ":"),
     *("./", "/.\n", "\n ", " \n", "\t", "\r", "\v", "\f"),
 )
 
 
-class Sifted(NamedTuple):
-    """The Drafts' texts, which Drafts are in doubt, and {Draft: text} before a token was moved.
+class CheckedDrafts(NamedTuple):
+    """Texts of the Drafts, a mask of Drafts in doubt, and {Draft: text before its token moved}.
 
-    What stands here of a Draft in doubt is of no use.
+    Entries of a Draft in doubt must not be used.
     """
 
     texts: pa.StringArray
@@ -52,33 +52,40 @@ class Sifted(NamedTuple):
     moved: dict[int, str]
 
 
-def sifted(plain: Plain, limits: Limits) -> Sifted:
-    """Move the token to the front where it is not, and find the Drafts that need a closer look."""
-    firsts = np.cumsum(plain.counts) - plain.counts
-    imaged = np.array([image is not None for image in plain.images], np.bool_)
-    region = np.array([subset in REGION_SUBSETS for subset in plain.subsets], np.bool_)
-    moved = _move_tokens(plain.texts, firsts[imaged], np.flatnonzero(imaged))
-    texts = pa.array(plain.texts, pa.string())
-    held = _held(texts, firsts)
-    doubtful = (plain.counts > limits.max_turns) | (held.sizes() > limits.max_characters)
-    doubtful |= held.at(_controls(held)) | _misplaced_tokens(held, imaged)
-    doubtful |= _odd_boxes(held, region) | held.of(_silent(held, plain.texts, imaged))
-    return Sifted(texts, doubtful | _odd_paths(plain.images), moved)
+def check_drafts(drafts: DraftColumns, limits: Limits) -> CheckedDrafts:
+    """Move image tokens to the front, and mark the Drafts that need the full rules."""
+    firsts = np.cumsum(drafts.counts) - drafts.counts
+    has_image = np.array([image is not None for image in drafts.images], np.bool_)
+    is_region = np.array([subset in REGION_SUBSETS for subset in drafts.subsets], np.bool_)
+    moved = _move_tokens(drafts.texts, firsts[has_image], np.flatnonzero(has_image))
+    texts = pa.array(drafts.texts, pa.string())
+    buffer = _buffer_texts(texts, firsts)
+    doubtful = (drafts.counts > limits.max_turns) | (buffer.sizes() > limits.max_characters)
+    doubtful |= buffer.drafts_with_bytes(_find_controls(buffer)) | _find_misplaced_tokens(
+        buffer, has_image
+    )
+    doubtful |= _find_odd_boxes(buffer, is_region) | buffer.drafts_with_texts(
+        _find_blank(buffer, drafts.texts, has_image)
+    )
+    return CheckedDrafts(texts, doubtful | _find_odd_paths(drafts.images), moved)
 
 
 def _move_tokens(texts: list[str], firsts: Ints, drafts: Ints) -> dict[int, str]:
-    """In the first question alone; a token that stands in a later one puts its Draft in doubt."""
+    """Move the token within first questions only; a token in a later turn is left in doubt."""
     moved: dict[int, str] = {}
-    for place, draft in zip(firsts.tolist(), drafts.tolist(), strict=True):
-        text = texts[place]
+    for position, draft in zip(firsts.tolist(), drafts.tolist(), strict=True):
+        text = texts[position]
         if not text.startswith(f"{IMAGE_TOKEN}\n") and IMAGE_TOKEN in text:
             moved[draft] = text
-            texts[place] = with_token_first(text)
+            texts[position] = put_token_first(text)
     return moved
 
 
-class _Held(NamedTuple):
-    """All texts as UTF-8: text n is data[bounds[n] : bounds[n + 1]], `firsts` those of Drafts."""
+class _TextBuffer(NamedTuple):
+    """All texts as UTF-8: text n is data[bounds[n] : bounds[n + 1]].
+
+    `firsts` holds the number of each Draft's first text.
+    """
 
     data: bytes
     octets: Octets
@@ -86,103 +93,103 @@ class _Held(NamedTuple):
     firsts: Ints
 
     def sizes(self) -> Ints:
-        """Of each Draft, in bytes."""
+        """Return the size of each Draft in bytes."""
         sizes: Ints = np.diff(self.bounds[np.append(self.firsts, len(self.bounds) - 1)])
         return sizes
 
-    def of(self, texts: Ints) -> Mask:
-        """The Drafts that these texts are of."""
+    def drafts_with_texts(self, texts: Ints) -> Mask:
+        """Return a mask of the Drafts that contain these texts."""
         found = np.zeros(len(self.firsts), np.bool_)
         found[np.searchsorted(self.firsts, texts, side="right") - 1] = True
         return found
 
-    def at(self, places: Ints) -> Mask:
-        """The Drafts in which these bytes are."""
+    def drafts_with_bytes(self, positions: Ints) -> Mask:
+        """Return a mask of the Drafts that contain these byte positions."""
         found = np.zeros(len(self.firsts), np.bool_)
-        found[self.drafts(places)] = True
+        found[self.drafts_at(positions)] = True
         return found
 
-    def drafts(self, places: Ints) -> Ints:
-        """The Draft that each of these bytes is in."""
-        drafts: Ints = np.searchsorted(self.bounds[self.firsts], places, side="right") - 1
+    def drafts_at(self, positions: Ints) -> Ints:
+        """Return the number of the Draft at each byte position."""
+        drafts: Ints = np.searchsorted(self.bounds[self.firsts], positions, side="right") - 1
         return drafts
 
-    def spans(self, places: Ints, size: int) -> Octets:
-        """So many bytes from each place on; past the end of all the last one."""
-        return self.octet_at(places[:, None] + np.arange(size))
+    def spans(self, positions: Ints, size: int) -> Octets:
+        """Return `size` bytes from each position, padded with the last byte of all."""
+        return self.octet_at(positions[:, None] + np.arange(size))
 
-    def octet_at(self, places: Ints) -> Octets:
-        """The byte at each place; past the end of all the last one."""
-        found: Octets = self.octets[np.minimum(places, len(self.octets) - 1)]
+    def octet_at(self, positions: Ints) -> Octets:
+        """Return the byte at each position; past the end, the last byte of all."""
+        found: Octets = self.octets[np.minimum(positions, len(self.octets) - 1)]
         return found
 
 
-def _held(texts: pa.StringArray, firsts: Ints) -> _Held:
-    _, bounds, buffer = texts.buffers()
-    data = buffer.to_pybytes() if buffer else b""
+def _buffer_texts(texts: pa.StringArray, firsts: Ints) -> _TextBuffer:
+    _, bounds, values = texts.buffers()
+    data = values.to_pybytes() if values else b""
     offsets = np.frombuffer(bounds, np.int32, len(texts) + 1).astype(np.int64)
-    octets = np.frombuffer(data or b"\0", np.uint8)  # there is always a byte to look at
-    return _Held(data, octets, offsets, firsts)
+    octets = np.frombuffer(data or b"\0", np.uint8)  # never empty, so indexing works
+    return _TextBuffer(data, octets, offsets, firsts)
 
 
-def _controls(held: _Held) -> Ints:
-    """Where control characters are."""
+def _find_controls(buffer: _TextBuffer) -> Ints:
+    """Return the positions of control characters."""
     found = np.zeros(0, np.int64)
-    if held.data.translate(None, _NO_CONTROLS):
-        found = np.flatnonzero(_IS_CONTROL[held.octets])
-    if _C1_LEAD in held.data:
-        leads = np.flatnonzero(held.octets == _C1_LEAD)
-        found = np.append(found, leads[held.octets[leads + 1] <= _C1_LAST])
+    if buffer.data.translate(None, _NO_CONTROLS):
+        found = np.flatnonzero(_IS_CONTROL[buffer.octets])
+    if _C1_LEAD in buffer.data:
+        leads = np.flatnonzero(buffer.octets == _C1_LEAD)
+        found = np.append(found, leads[buffer.octets[leads + 1] <= _C1_LAST])
     return found
 
 
-def _misplaced_tokens(held: _Held, imaged: Mask) -> Mask:
-    """Drafts without the token in front of the first question, or with it elsewhere."""
-    begins = held.bounds[held.firsts]
-    long_enough = held.bounds[held.firsts + 1] - begins >= len(_OPENING)
-    in_front = (held.spans(begins, len(_OPENING)) == _OPENING).all(axis=1) & long_enough
-    if held.data.count(_TOKEN) == imaged.sum() and np.array_equal(in_front, imaged):
-        return np.zeros(len(imaged), np.bool_)
-    places = np.array([match.start() for match in re.finditer(_TOKEN, held.data)], np.int64)
-    times = np.bincount(held.drafts(places), minlength=len(imaged))
-    wrong: Mask = (times != imaged) | (in_front != imaged)
+def _find_misplaced_tokens(buffer: _TextBuffer, has_image: Mask) -> Mask:
+    """Mark Drafts without the token at the front of the first question, or with it elsewhere."""
+    begins = buffer.bounds[buffer.firsts]
+    long_enough = buffer.bounds[buffer.firsts + 1] - begins >= len(_OPENING)
+    in_front = (buffer.spans(begins, len(_OPENING)) == _OPENING).all(axis=1) & long_enough
+    if buffer.data.count(_TOKEN) == has_image.sum() and np.array_equal(in_front, has_image):
+        return np.zeros(len(has_image), np.bool_)
+    positions = np.array([match.start() for match in re.finditer(_TOKEN, buffer.data)], np.int64)
+    times = np.bincount(buffer.drafts_at(positions), minlength=len(has_image))
+    wrong: Mask = (times != has_image) | (in_front != has_image)
     return wrong
 
 
-def _silent(held: _Held, texts: list[str], imaged: Mask) -> Ints:
-    """Texts that say nothing, as far as they are not in doubt for their token."""
-    begins, ends = held.bounds[:-1].copy(), held.bounds[1:]
-    begins[held.firsts[imaged]] += len(_OPENING)
+def _find_blank(buffer: _TextBuffer, texts: list[str], has_image: Mask) -> Ints:
+    """Return the texts without visible content, among Drafts with the token in its place."""
+    begins, ends = buffer.bounds[:-1].copy(), buffer.bounds[1:]
+    begins[buffer.firsts[has_image]] += len(_OPENING)
     begins = np.minimum(begins, ends)
-    octets = held.octet_at(begins)
-    # A visible character of ASCII says something; whatever else it begins with is looked at.
+    octets = buffer.octet_at(begins)
+    # A visible ASCII character settles it; any other first byte needs the full check.
     unclear = np.flatnonzero((octets <= 0x20) | (octets >= 0x7F) | (begins == ends))
-    return np.array([n for n in unclear.tolist() if says_nothing(texts[n])], np.int64)
+    return np.array([n for n in unclear.tolist() if is_blank(texts[n])], np.int64)
 
 
-def _odd_boxes(held: _Held, region: Mask) -> Mask:
-    """Drafts about regions with a bracket that does not open a box in LLaVA's form and bounds."""
-    found = np.zeros(len(region), np.bool_)
-    if not region.any():
+def _find_odd_boxes(buffer: _TextBuffer, is_region: Mask) -> Mask:
+    """Mark region Drafts with a bracket that opens no valid box in LLaVA's form."""
+    found = np.zeros(len(is_region), np.bool_)
+    if not is_region.any():
         return found
-    places = np.flatnonzero(held.octets == ord("["))
-    places = places[region[held.drafts(places)]]
-    spans = held.spans(places, len(_BOX))
+    positions = np.flatnonzero(buffer.octets == ord("["))
+    positions = positions[is_region[buffer.drafts_at(positions)]]
+    spans = buffer.spans(positions, len(_BOX))
     digits = spans[:, _DIGITS].astype(np.int64) - ord("0")
     form = (spans[:, _FIXED] == _BOX[_FIXED]).all(axis=1)
     form &= ((digits >= 0) & (digits <= 9)).all(axis=1)
     left, top, right, bottom = (digits[:, n] * 10 + digits[:, n + 1] for n in (0, 2, 4, 6))
-    return found | held.at(places[~(form & (left < right) & (top < bottom))])
+    return found | buffer.drafts_with_bytes(positions[~(form & (left < right) & (top < bottom))])
 
 
-def _odd_paths(images: Sequence[str | None]) -> Mask:
-    """Drafts whose image's path leads outside, or has another normal form."""
+def _find_odd_paths(images: Sequence[str | None]) -> Mask:
+    """Mark Drafts whose image path leads outside or is not in its normal form."""
     paths = "\n".join(image for image in images if image is not None)
     lines = f"\n{paths}\n" if paths or "" in images else ""
     if not any(sign in lines for sign in _SUSPICIOUS):
         return np.zeros(len(images), np.bool_)
-    return np.array([i is not None and _is_odd(i) for i in images], np.bool_)
+    return np.array([i is not None and _is_odd_path(i) for i in images], np.bool_)
 
 
-def _is_odd(path: str) -> bool:
+def _is_odd_path(path: str) -> bool:
     return leads_outside(path) or normal_path(path) != path

@@ -1,4 +1,4 @@
-"""The records stage: Samples and a ledger in which every upstream record has its row."""
+"""The records stage writes Samples, and a ledger row for every upstream record."""
 
 import errno
 import json
@@ -42,7 +42,7 @@ def source(layout: str = "llava", *records: str, **fields: Any) -> Source:
 
 
 class Built:
-    """What the stage made of a raw folder."""
+    """The output of the records stage for a raw directory."""
 
     def __init__(self, raw: Path, of: Source | None = None) -> None:
         self.arrow, self.parquet = raw / "out/some.arrow", raw / "out/some.parquet"
@@ -54,13 +54,13 @@ class Built:
     def digests(self) -> tuple[str, str]:
         return file_sha256(self.arrow), file_sha256(self.parquet)
 
-    def fates(self) -> list[tuple[int, str | None, str | None, int | None]]:
+    def outcomes(self) -> list[tuple[int, str | None, str | None, int | None]]:
         return [(r["ordinal"], r["upstream_id"], r["reason"], r["sample"]) for r in self.ledger]
 
 
 def record(number: int, answer: str = "A bus.") -> dict[str, Any]:
-    asked = {"from": "human", "value": "<image>\nWhat is it?"}
-    turns = [asked, {"from": "gpt", "value": answer}]
+    question = {"from": "human", "value": "<image>\nWhat is it?"}
+    turns = [question, {"from": "gpt", "value": answer}]
     return {"id": str(number), "image": f"coco/{number}.jpg", "conversations": turns}
 
 
@@ -99,14 +99,14 @@ def test_a_record_becomes_a_sample_with_the_id_its_content_gives(tmp_path: Path)
     ]
 
 
-def test_every_upstream_record_has_one_row_whatever_becomes_of_it(tmp_path: Path) -> None:
+def test_every_upstream_record_has_one_ledger_row_whatever_its_outcome(tmp_path: Path) -> None:
     mended = record(1)
     mended["conversations"][0]["value"] = "What is it?\n<image>"
     write(tmp_path, [record(0), mended, None, record(3, answer=""), record(4)])
     text = (tmp_path / "f.json").read_text()
     (tmp_path / "f.json").write_text(text.replace('"coco/4.jpg"', "NaN"))
     built = Built(tmp_path)
-    assert built.fates() == [
+    assert built.outcomes() == [
         (0, "0", None, 0),
         (1, "1", None, 1),
         (2, None, "wrong_type", None),
@@ -138,10 +138,10 @@ def test_every_upstream_record_has_one_row_whatever_becomes_of_it(tmp_path: Path
 
 
 def test_all_rows_on_one_image_have_the_id_of_their_sample(tmp_path: Path) -> None:
-    asked = [("a.png", "one?"), ("b.png", "two?"), ("a.png", "three?"), ("a.png", " ")]
+    questions = [("a.png", "one?"), ("b.png", "two?"), ("a.png", "three?"), ("a.png", " ")]
     rows = [
         {"image": image, "question": question, "answer": "yes", "question_id": n}
-        for n, (image, question) in enumerate(asked)
+        for n, (image, question) in enumerate(questions)
     ]
     built = Built(write(tmp_path, rows), source("dvqa", "f.json", image_prefix="dvqa/images/"))
     a, b = (sample["id"] for sample in built.samples)
@@ -154,10 +154,10 @@ def test_all_rows_on_one_image_have_the_id_of_their_sample(tmp_path: Path) -> No
     }
 
 
-def test_a_question_whose_image_has_no_name_is_refused(tmp_path: Path) -> None:
+def test_a_question_without_an_image_name_is_dropped(tmp_path: Path) -> None:
     rows = [{"image": "", "question": "one?", "answer": "yes", "question_id": 1}]
     built = Built(write(tmp_path, rows), source("dvqa", "f.json", image_prefix="dvqa/images/"))
-    assert built.fates() == [(0, "1", "bad_image_path", None)]
+    assert built.outcomes() == [(0, "1", "bad_image_path", None)]
 
 
 def test_exact_repeats_are_numbered_in_upstream_order(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_exact_repeats_are_numbered_in_upstream_order(tmp_path: Path) -> None:
     assert built.figures["exact_repeats"] == 3
 
 
-def test_repeats_are_found_across_the_borders_of_chunks(tmp_path: Path) -> None:
+def test_repeats_are_found_across_chunk_borders(tmp_path: Path) -> None:
     numbers = [*range(2500), 0, *range(2500), 2499, 0, -1]
     built = Built(write(tmp_path, [record(n) for n in numbers]))
     ids = [sample["id"].partition("~") for sample in built.samples]
@@ -196,7 +196,7 @@ def test_repeats_are_found_across_the_borders_of_chunks(tmp_path: Path) -> None:
     st.lists(st.integers(50, 80), unique=True),
     st.randoms(use_true_random=False),
 )
-def test_an_id_stays_whatever_moves_around_its_record(
+def test_an_id_does_not_depend_on_other_records(
     tmp_path: Path, numbers: list[int], added: list[int], chance: Any
 ) -> None:
     def ids(numbers: list[int]) -> dict[str, str]:
@@ -216,9 +216,7 @@ GOOD, FINE, EMPTY, STRANGE = record(1), record(3), record(2, answer=" "), ["no",
 
 @HERE
 @given(st.lists(st.sampled_from([GOOD, FINE, EMPTY, STRANGE, None])))
-def test_rows_read_are_samples_and_dropped_rows_together(
-    tmp_path: Path, records: list[Any]
-) -> None:
+def test_rows_read_equal_samples_plus_dropped_rows(tmp_path: Path, records: list[Any]) -> None:
     built = Built(write(tmp_path, records))
     assert [row["ordinal"] for row in built.ledger] == list(range(len(records)))
     kept = [row["sample"] for row in built.ledger if row["outcome"] is None]
@@ -257,12 +255,12 @@ def test_the_number_of_workers_changes_no_byte_of_questions_on_images(
     assert sorted(row["ordinal"] for row in alone.ledger) == list(range(5500))
 
 
-def test_an_empty_source_leaves_empty_files(tmp_path: Path) -> None:
+def test_an_empty_source_gives_empty_files(tmp_path: Path) -> None:
     built = Built(write(tmp_path, []))
     assert (built.samples, built.ledger, built.figures["rows"]) == ([], [], 0)
 
 
-def test_a_file_that_cannot_be_read_leaves_the_old_files_and_nothing_half_written(
+def test_an_unreadable_file_leaves_the_earlier_output_and_no_partial_file(
     tmp_path: Path,
 ) -> None:
     old = Built(write(tmp_path, [record(1)])).digests()
@@ -274,7 +272,7 @@ def test_a_file_that_cannot_be_read_leaves_the_old_files_and_nothing_half_writte
     assert (file_sha256(out / "some.arrow"), file_sha256(out / "some.parquet")) == old
 
 
-def test_a_full_disk_leaves_nothing_half_written_and_says_what_to_do(
+def test_a_full_disk_leaves_no_partial_file_and_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(self: Any, table: Any, *options: Any) -> None:

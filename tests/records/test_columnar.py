@@ -1,4 +1,4 @@
-"""Records read side by side come to what each of them comes to read and judged by itself."""
+"""Records read in columns give the same result as records read one by one."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from imp_data.manifests import Limits, Source
 from imp_data.records import chunk as chunk_module
-from imp_data.records.chunk import Batch, process
+from imp_data.records.chunk import ChunkResult, process_chunk
 from imp_data.records.layouts import LAYOUTS
+from imp_data.records.rules import judge
 
 LIMITS = Limits(max_turns=8, max_characters=200)
 HERE = settings(
@@ -31,27 +32,31 @@ def source(layout: str, **fields: Any) -> Source:
     )
 
 
-def made(folder: Path, of: Source, text: str) -> list[Batch]:
+def process_all(folder: Path, of: Source, text: str) -> list[ChunkResult]:
     (folder / "f_human.json").write_text(text, errors="surrogatepass")
-    return [process(chunk, of, LIMITS) for chunk in LAYOUTS[of.layout].chunks(folder, of, LIMITS)]
+    return [
+        process_chunk(chunk, of, LIMITS) for chunk in LAYOUTS[of.layout].chunks(folder, of, LIMITS)
+    ]
 
 
-def both_ways(folder: Path, of: Source, text: str) -> tuple[list[Batch], list[Batch]]:
-    """Side by side where that is possible; and all of them one by one."""
-    fast = made(folder, of, text)
+def process_both_ways(
+    folder: Path, of: Source, text: str
+) -> tuple[list[ChunkResult], list[ChunkResult]]:
+    """Return the results in columns where possible, and the results one by one."""
+    fast = process_all(folder, of, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LAYOUTS, of.layout, LAYOUTS[of.layout]._replace(plain=None))
-        return fast, made(folder, of, text)
+        patch.setitem(LAYOUTS, of.layout, LAYOUTS[of.layout]._replace(columns=None))
+        return fast, process_all(folder, of, text)
 
 
-def assert_same(fast: list[Batch], slow: list[Batch]) -> None:
+def assert_same(fast: list[ChunkResult], slow: list[ChunkResult]) -> None:
     assert len(fast) == len(slow)
     for one, other in zip(fast, slow, strict=True):
         one.samples.validate(full=True)
         one.ledger.validate(full=True)
         assert one.samples.to_pylist() == other.samples.to_pylist()
         assert one.contents.tolist() == other.contents.tolist()
-        assert one.passed_over == other.passed_over
+        assert one.ignored_fields == other.ignored_fields
         assert one.ledger.to_pylist() == other.ledger.to_pylist()
         assert (one.samples.schema, one.ledger.schema) == (
             other.samples.schema,
@@ -59,7 +64,7 @@ def assert_same(fast: list[Batch], slow: list[Batch]) -> None:
         )
 
 
-# What a mend or a rule looks for, at the borders of a text and inside; and what looks like it.
+# Text that a repair or a rule searches for, at the borders and inside of a text, and similar text.
 TOKENS = ["<image>", "<image>\n", "\n<image>", "<ima", "ge>"]
 SPACES = ["\n", " ", "\t", "\u2003", "\u00a0", "\u200b", "\u2800", "\ufeff\u3164"]
 CONTROLS = ["\x07", "\x7f", "\u0085", "\x9f", "\u00c2", "\ud800"]
@@ -97,7 +102,7 @@ def about_regions(box: str) -> list[Any]:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> Any:
-    """Mostly human and gpt in turn; now and then something else."""
+    """Draw turns that mostly alternate between human and gpt."""
     if draw(st.integers(0, 9)) == 0:
         return draw(ODD)
     exchanges = draw(st.integers(0, 5)) if draw(st.integers(0, 4)) == 0 else 1
@@ -135,7 +140,7 @@ RECORDS = st.one_of(
 
 
 def array(records: list[Any]) -> str:
-    """JSON with half a surrogate pair escaped, NaN where a float is, and control characters."""
+    """Return JSON with lone surrogates escaped, NaN for floats, and raw control characters."""
     return json.dumps(records)
 
 
@@ -150,11 +155,11 @@ def array(records: list[Any]) -> str:
 @example(about_regions("[0.30, 0.20, 0.10, 0.40]"), "mix665k")
 @example(about_regions("[0.10, 0.40, 0.30, 0.20]"), "mix665k")
 @example(about_regions("[0.1a, 0.20, 0.30, 0.40] [0, 0, 2, 1]"), "mix665k")
-def test_conversations_come_to_the_same_either_way(
+def test_conversations_have_the_same_result_in_columns_and_one_by_one(
     tmp_path: Path, records: list[Any], subsets: str
 ) -> None:
     of = source("llava", subsets=subsets, ignore_fields=["note"])
-    assert_same(*both_ways(tmp_path, of, array(records)))
+    assert_same(*process_both_ways(tmp_path, of, array(records)))
 
 
 ROWS = st.fixed_dictionaries(
@@ -174,26 +179,32 @@ CHARTS = ROWS.map(lambda r: {"imgname": r["image"], "query": r["question"], "lab
 @pytest.mark.slow
 @HERE
 @given(st.lists(st.one_of(ROWS, ODD), min_size=1, max_size=8))
-def test_questions_on_charts_come_to_the_same_either_way(tmp_path: Path, rows: list[Any]) -> None:
+def test_chart_questions_have_the_same_result_in_columns_and_one_by_one(
+    tmp_path: Path, rows: list[Any]
+) -> None:
     for ignored in ([], ["answers", "data_split", "questionId"]):
-        assert_same(*both_ways(tmp_path, source("dvqa", ignore_fields=ignored), array(rows)))
+        assert_same(
+            *process_both_ways(tmp_path, source("dvqa", ignore_fields=ignored), array(rows))
+        )
 
 
 @HERE
 @given(st.lists(st.one_of(CHARTS, ODD), min_size=1, max_size=8), st.sampled_from(["file", "none"]))
-def test_questions_by_people_come_to_the_same_either_way(
+def test_human_questions_have_the_same_result_in_columns_and_one_by_one(
     tmp_path: Path, rows: list[Any], subsets: str
 ) -> None:
-    assert_same(*both_ways(tmp_path, source("chartqa", subsets=subsets), array(rows)))
+    assert_same(*process_both_ways(tmp_path, source("chartqa", subsets=subsets), array(rows)))
 
 
 @pytest.mark.slow
 @HERE
 @given(st.lists(st.one_of(ROWS, ODD), min_size=1, max_size=8))
-def test_questions_on_pages_come_to_the_same_either_way(tmp_path: Path, rows: list[Any]) -> None:
+def test_page_questions_have_the_same_result_in_columns_and_one_by_one(
+    tmp_path: Path, rows: list[Any]
+) -> None:
     for ignored in ([], ["answer"]):
         of = source("docvqa", ignore_fields=ignored)
-        assert_same(*both_ways(tmp_path, of, json.dumps({"data": rows})))
+        assert_same(*process_both_ways(tmp_path, of, json.dumps({"data": rows})))
 
 
 SOUND: list[tuple[str, Any]] = [
@@ -210,26 +221,26 @@ SOUND: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("layout", "record"), SOUND)
-def test_a_sound_record_is_not_judged_by_itself(
+def test_a_valid_record_is_not_checked_one_by_one(
     layout: str, record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "conversations" in record:
         record = {**record, "conversations": said(*record["conversations"])}
-    monkeypatch.setattr(chunk_module, "judge", lambda *_: pytest.fail("judged by itself"))
-    (only,) = made(tmp_path, source(layout, subsets="mix665k"), array([record] * 3))
+    monkeypatch.setattr(chunk_module, judge.__name__, lambda *_: pytest.fail("checked one by one"))
+    (only,) = process_all(tmp_path, source(layout, subsets="mix665k"), array([record] * 3))
     assert only.ledger.column("sample").to_pylist() == ([0] * 3 if layout != "llava" else [0, 1, 2])
 
 
-def test_one_bad_record_leaves_the_others_side_by_side(
+def test_one_bad_record_leaves_the_others_in_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = {"id": "1", "conversations": said(("a", "b"))}
     bad = {"id": "bad", "conversations": said((" ", "b"))}
     judged: list[Any] = []
     monkeypatch.setattr(
-        chunk_module, "judge", lambda draft, limits: judged.append(draft.upstream_id)
+        chunk_module, judge.__name__, lambda draft, limits: judged.append(draft.upstream_id)
     )
     text = array([good, bad, good, 3, good])
-    (only,) = made(tmp_path, source("llava"), text)
+    (only,) = process_all(tmp_path, source("llava"), text)
     assert judged == ["bad"]
     assert only.ledger.column("upstream_id").to_pylist() == ["1", "bad", "1", None, "1"]

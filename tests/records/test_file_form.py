@@ -1,4 +1,4 @@
-"""A JSON file is read in whatever form it has, or one error names the form."""
+"""JSON files of every supported form are read; an error names any other form."""
 
 import gzip
 import io
@@ -55,7 +55,7 @@ def in_pairs(parts: list[bytes], between: bytes) -> bytes:
     return between.join(b"[" + b", ".join(pair) + b"]" for pair in pairs)
 
 
-# How records, each of them one line of JSON, are written to a file.
+# Functions that write records, each one line of JSON, as a file of the form.
 FORMS: dict[str, Callable[[list[bytes]], bytes]] = {
     "array": lambda parts: b"[" + b", ".join(parts) + b"]",
     "array over lines": lambda parts: b"[\n" + b",\n".join(parts) + b"\n]\n",
@@ -116,7 +116,7 @@ def test_records_are_read_in_every_form(form: str, window: int, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", ["by id", "by id in an object"])
-def test_an_id_outside_a_record_becomes_its_id_unless_it_has_one(form: str, tmp_path: Path) -> None:
+def test_a_key_outside_a_record_becomes_its_id_unless_it_has_one(form: str, tmp_path: Path) -> None:
     bare = {"conversations": record(0)["conversations"]}
     data = FORMS[form]([dumped(bare), dumped(record(1))])
     assert values(found(tmp_path / "f.json", data)) == [{"id": "k0", **bare}, record(1)]
@@ -165,19 +165,19 @@ def test_damage_costs_one_record_in_every_form(
     damage=st.sampled_from(sorted(DAMAGES)),
     window=st.sampled_from(WINDOWS),
 )
-def test_a_file_of_n_records_is_n_rows(
+def test_a_file_of_n_records_has_n_rows(
     tmp_path: Path, texts: list[str], form: str, damaged: set[int], damage: str, window: int
 ) -> None:
     records = [record(n, f"A thing. {text}") for n, text in enumerate(texts)]
     parts = [json.dumps(one).encode() for one in records]
     for place in damaged & {*range(len(parts))}:
         parts[place] = DAMAGES[damage](parts[place])
-        # Where one breaks off behind these, the next may be its value.
+        # After a record truncated at these, the next record may be read as its value.
         assume(not parts[place].rstrip().endswith((b":", b"[", b"{")))
     elements = found(tmp_path / "f.json", FORMS[form](parts), window)
     assert len(elements) == len(records)
     sound = [one for n, one in enumerate(records) if n not in damaged]
-    # The last of objects by id may lack its brace, and take that of the object around all.
+    # The last of objects by id may lack its brace, and be closed by that of the outer object.
     assert [value for value in values(elements) if value in sound] == sound
 
 
@@ -190,7 +190,7 @@ def test_a_newline_inside_a_record_does_not_make_two_lines_of_it(tmp_path: Path)
     assert read == [record(0), broken, record(2), record(3), record(4)]
 
 
-def test_a_record_longer_than_what_is_read_at_once_is_read(tmp_path: Path) -> None:
+def test_a_record_longer_than_a_window_is_read(tmp_path: Path) -> None:
     records = [record(0), record(1, "x" * (3 << 20)), record(2)]
     for form in ("array", "lines", "side by side", "by id"):
         data = FORMS[form]([dumped(one) for one in records])
@@ -207,7 +207,7 @@ def zipped(data: bytes) -> bytes:
 ARRAY = dumped([record(0), record(1)])
 
 
-def test_a_first_record_that_is_damaged_does_not_hide_the_form(tmp_path: Path) -> None:
+def test_a_damaged_first_record_does_not_hide_the_form(tmp_path: Path) -> None:
     records = [{**record(n), "meta": {"id": "x"}} for n in range(6)]
     parts = [dumped(one) for one in records]
     parts[0] = parts[0].replace(b'"r0"', b'{"r0"')
@@ -217,7 +217,7 @@ def test_a_first_record_that_is_damaged_does_not_hide_the_form(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_of_n_records_is_n_rows_in_each_way_that_is_tried(form: str, tmp_path: Path) -> None:
+def test_a_damaged_file_of_n_records_has_n_rows(form: str, tmp_path: Path) -> None:
     ways = product(DAMAGES, [{1}, {3}, {1, 2}, {1, 3}, {2, 5}, {2, 3, 4}, {2, 4, 7}], (4, 5, 9))
     for damage, damaged, count in ways:
         parts = [dumped(record(n)) for n in range(count)]
@@ -229,7 +229,7 @@ def test_a_file_of_n_records_is_n_rows_in_each_way_that_is_tried(form: str, tmp_
 
 
 @pytest.mark.parametrize("between", [b"", b"\n"])
-def test_neighbours_that_both_break_off_are_two_rows(between: bytes, tmp_path: Path) -> None:
+def test_two_adjacent_truncated_records_are_two_rows(between: bytes, tmp_path: Path) -> None:
     parts = [dumped(record(n)) for n in range(4)]
     parts[1], parts[2] = parts[1][:50], parts[2][:50]
     read = values(found(tmp_path / "f.json", between.join(parts)))
@@ -246,13 +246,13 @@ def test_neighbours_that_both_break_off_are_two_rows(between: bytes, tmp_path: P
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", "git lfs pull"),
         (b"<!DOCTYPE html><p>Sign in</p>", "is an HTML page, not JSON text", "browser"),
         (b"PAR1\0\0", "is a Parquet file, not JSON text", "JSON Lines"),
-        (b" \n ", "is empty", "anew"),
+        (b" \n ", "is empty", "again"),
         (b'{"a": 1, "b": {"c": [{"d": 2}]}}', "one JSON object (a, b)", "JSON Lines"),
         (dumped({"data": []}), "one JSON object (data)", "JSON Lines"),
         (
             dumped({"train": [record(0)], "val": [record(1)]}),
             "holds records in more than one place: train and val",
-            "file of its own",
+            "separate file",
         ),
         (
             dumped({"train": [record(0)]}) + b"\n" + dumped({"val": [record(1)]}),
@@ -266,7 +266,7 @@ def test_neighbours_that_both_break_off_are_two_rows(between: bytes, tmp_path: P
         ),
     ],
 )
-def test_another_form_is_named_with_the_step_that_helps(
+def test_an_unsupported_form_is_an_error_with_a_remedy(
     data: bytes, problem: str, remedy: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -275,12 +275,12 @@ def test_another_form_is_named_with_the_step_that_helps(
     assert "delete" not in error.value.remedy
 
 
-def test_the_array_that_a_layout_names_is_taken_before_others(tmp_path: Path) -> None:
+def test_the_array_named_by_the_layout_is_preferred(tmp_path: Path) -> None:
     data = dumped({"seen": [record(0)], "data": [record(1)], "more": [record(2)]})
     assert values(found(tmp_path / "f.json", data, key="data")) == [record(1)]
 
 
 @pytest.mark.parametrize("form", ["array", "lines", "by id"])
-def test_a_layout_that_names_an_array_reads_other_forms_too(form: str, tmp_path: Path) -> None:
+def test_a_layout_that_names_an_array_also_reads_other_forms(form: str, tmp_path: Path) -> None:
     data = FORMS[form]([dumped(record(n)) for n in range(3)])
     assert values(found(tmp_path / "f.json", data, key="data")) == [record(n) for n in range(3)]

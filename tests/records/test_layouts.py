@@ -1,4 +1,4 @@
-"""Each upstream layout, from records in the very form upstream publishes to Drafts of Samples."""
+"""Each layout turns records in upstream's published form into Drafts of Samples."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from imp_data.ledger import AppliedRepair, Repair
 from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.llava import subset_of
-from imp_data.sample import Draft, Refused
+from imp_data.sample import Draft, RejectedRecord
 
 SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -33,17 +33,19 @@ def source(layout: str, *records: str, **fields: Any) -> Source:
     )
 
 
-def read(raw: Path, of: Source) -> tuple[list[Draft], list[Refused]]:
-    """All Drafts and refusals that the layout makes of what stands in `raw`."""
+def read(raw: Path, of: Source) -> tuple[list[Draft], list[RejectedRecord]]:
+    """Return all Drafts and rejected records that the layout makes of a raw directory."""
     layout = LAYOUTS[of.layout]
     groups = [group for chunk in layout.chunks(raw, of, Limits()) for group in layout.groups(chunk)]
     items = [item for group in groups for item in layout.assemble(group, of)]
     drafts = [item for item in items if isinstance(item, Draft)]
-    return drafts, [item for item in items if isinstance(item, Refused)]
+    return drafts, [item for item in items if isinstance(item, RejectedRecord)]
 
 
-def refusals(refused: list[Refused]) -> list[tuple[int, str | None, str, dict[str, Any]]]:
-    return [(r.row.ordinal, r.row.upstream_id, *r.verdict) for r in refused]
+def describe_rejections(
+    rejected: list[RejectedRecord],
+) -> list[tuple[int, str | None, str, dict[str, Any]]]:
+    return [(r.row.ordinal, r.row.upstream_id, *r.verdict) for r in rejected]
 
 
 def write(file: Path, value: Any) -> Path:
@@ -56,7 +58,7 @@ def exchange(question: str, answer: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
 
 
-# --- LLaVA's own form ---------------------------------------------------------------------------
+# LLaVA's own layout
 
 BUS = {
     "id": "000000033471",
@@ -68,12 +70,12 @@ EVOL = {"idx": 7, "conversations": exchange("Sort a list", "sorted(x)")}
 
 
 @pytest.mark.parametrize("form", ["array", "lines"])
-def test_a_llava_record_becomes_a_draft_as_it_is(form: str, tmp_path: Path) -> None:
+def test_a_llava_record_becomes_a_draft_unchanged(form: str, tmp_path: Path) -> None:
     array = json.dumps([BUS, CHAT, EVOL])
     lines = "\n".join(map(json.dumps, (BUS, CHAT, EVOL)))
     (tmp_path / "f.json").write_text(array if form == "array" else lines)
-    drafts, refused = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
-    assert not refused
+    drafts, rejected = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
+    assert not rejected
     assert [(d.upstream_id, d.subset, d.image, d.turns) for d in drafts] == [
         (
             "000000033471",
@@ -118,7 +120,7 @@ def test_an_id_is_kept_as_upstream_wrote_it(written: str, kept: str, tmp_path: P
         ({"conversations": None}, "conversations", "None"),
     ],
 )
-def test_a_wrong_type_names_the_field_and_shows_what_stood_there(
+def test_a_wrong_type_names_the_field_and_quotes_its_value(
     changed: Any, field: str, found: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "f.json", [CHAT, BUS | changed])
@@ -127,10 +129,10 @@ def test_a_wrong_type_names_the_field_and_shows_what_stood_there(
     assert (verdict.evidence["field"], verdict.evidence["found"]) == (field, found)
 
 
-def test_a_long_integer_id_is_known_of_a_record_that_is_refused(tmp_path: Path) -> None:
+def test_a_long_integer_id_of_a_rejected_record_is_kept(tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text('[{"id": 1234567890123456789012345, "conversations": 1}]')
-    _, [refused] = read(tmp_path, source("llava", "f.json"))
-    assert refused.row.upstream_id == "1234567890123456789012345"
+    _, [rejected] = read(tmp_path, source("llava", "f.json"))
+    assert rejected.row.upstream_id == "1234567890123456789012345"
 
 
 @pytest.mark.parametrize(
@@ -148,47 +150,47 @@ def test_an_id_that_is_neither_text_nor_integer_becomes_text(
 ) -> None:
     turns = json.dumps(BUS["conversations"])
     (tmp_path / "f.json").write_text(f'[{{"id": {written}, "conversations": {turns}}}]')
-    [draft], refused = read(tmp_path, source("llava", "f.json"))
-    assert not refused
+    [draft], rejected = read(tmp_path, source("llava", "f.json"))
+    assert not rejected
     assert (draft.upstream_id, draft.rows[0].upstream_id) == (kept, kept)
-    assert draft.rows[0].mends == [AppliedRepair(Repair.ID_TO_TEXT, before)]
+    assert draft.rows[0].repairs == [AppliedRepair(Repair.ID_TO_TEXT, before)]
 
 
-def test_a_record_without_an_id_is_named_by_its_place_in_the_ledger_alone(tmp_path: Path) -> None:
+def test_a_record_without_an_id_is_named_by_its_position_in_the_ledger_only(tmp_path: Path) -> None:
     bare = {"conversations": CHAT["conversations"]}
     write(tmp_path / "f.json", [BUS, {"id": None, **bare}, bare, {"id": None, "idx": 7, **bare}])
     drafts, _ = read(tmp_path, source("llava", "f.json"))
-    # Its Sample's id comes from its content, which does not change when records before it go.
+    # Its Sample's id comes from its content, which other records do not affect.
     assert [d.upstream_id for d in drafts] == ["000000033471", "", "", "7"]
     assert [d.rows[0].upstream_id for d in drafts] == ["000000033471", "row-1", "row-2", "7"]
-    mends = [d.rows[0].mends for d in drafts]
-    assert mends == [[], [AppliedRepair(Repair.ID_FROM_PLACE, "null")], [], []]
+    repairs = [d.rows[0].repairs for d in drafts]
+    assert repairs == [[], [AppliedRepair(Repair.ID_FROM_PLACE, "null")], [], []]
 
 
-def test_a_list_of_one_image_is_that_image(tmp_path: Path) -> None:
+def test_a_list_of_one_image_is_read_as_that_image(tmp_path: Path) -> None:
     write(tmp_path / "f.json", [{**BUS, "image": ["coco/é.jpg"]}])
-    [draft], refused = read(tmp_path, source("llava", "f.json", image_prefix="p/"))
-    assert (draft.image, refused) == ("p/coco/é.jpg", [])
-    assert draft.rows[0].mends == [AppliedRepair(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
+    [draft], rejected = read(tmp_path, source("llava", "f.json", image_prefix="p/"))
+    assert (draft.image, rejected) == ("p/coco/é.jpg", [])
+    assert draft.rows[0].repairs == [AppliedRepair(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
 
 
 @pytest.mark.parametrize("nothing", ["", " ", [], [""]])
-def test_an_empty_image_without_a_token_is_text_alone(nothing: Any, tmp_path: Path) -> None:
+def test_an_empty_image_path_without_a_token_is_text_only(nothing: Any, tmp_path: Path) -> None:
     write(tmp_path / "f.json", [{**CHAT, "image": nothing}, {**BUS, "image": nothing}])
-    drafts, refused = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
-    assert (drafts[0].image, drafts[0].subset, refused) == (None, "sharegpt", [])
-    assert drafts[0].rows[0].mends[-1].repair == Repair.EMPTY_IMAGE_REMOVED
-    # With <image> in its text the record has lost its image's path.
+    drafts, rejected = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
+    assert (drafts[0].image, drafts[0].subset, rejected) == (None, "sharegpt", [])
+    assert drafts[0].rows[0].repairs[-1].repair == Repair.EMPTY_IMAGE_REMOVED
+    # With <image> in its text, the record has lost its image's path.
     assert drafts[1].image is not None and not drafts[1].image.strip()
 
 
 @pytest.mark.parametrize("value", ["null", "17", '"text"', '["a"]'])
-def test_a_record_that_is_no_object_goes_alone(value: str, tmp_path: Path) -> None:
+def test_a_record_that_is_not_an_object_is_dropped_alone(value: str, tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text(f"[{json.dumps(BUS)}, {value}, {json.dumps(CHAT)}]")
-    drafts, refused = read(tmp_path, source("llava", "f.json"))
+    drafts, rejected = read(tmp_path, source("llava", "f.json"))
     assert [d.upstream_id for d in drafts] == ["000000033471", "wgByO4Y_0"]
     problem = {"field": "", "problem": "should be an object", "found": repr(json.loads(value))}
-    assert refusals(refused) == [(1, None, "wrong_type", problem)]
+    assert describe_rejections(rejected) == [(1, None, "wrong_type", problem)]
 
 
 CAPTION = "Provide a one-sentence caption for the provided image.\nReference OCR token: A, B"
@@ -212,7 +214,7 @@ REGION = "Please provide a short description for this region: [0.1, 0.2, 0.3, 0.
         ("coco/train2017/1.jpg", "What is this photo about?", "llava_instruct"),
     ],
 )
-def test_the_signs_that_tell_the_parts_of_mix665k(
+def test_the_subset_of_a_mix665k_record_follows_from_path_and_wording(
     image: str | None, question: str, subset: str
 ) -> None:
     assert subset_of("mix665k", image, f"<image>\n{question}" if image else question) == subset
@@ -253,11 +255,11 @@ VFLAN = "allava_vflan/images/images_191task_1k/"
         ("none", "coco/train2017/000000125860.jpg", ""),
     ],
 )
-def test_the_family_of_a_image_is_told_by_its_path(rule: Any, image: str, subset: str) -> None:
+def test_the_subset_of_an_image_follows_from_its_path(rule: Any, image: str, subset: str) -> None:
     assert subset_of(rule, image, "<image>\nWhat is this photo about?") == subset
 
 
-# --- questions on images ----------------------------------------------------------------------
+# Questions on images
 
 
 def dvqa(image: str, question: str, answer: Any, number: int) -> dict[str, Any]:
@@ -274,8 +276,8 @@ BAR = [
 
 def test_questions_on_one_image_become_one_conversation(tmp_path: Path) -> None:
     write(tmp_path / "qa.json", BAR)
-    drafts, refused = read(tmp_path, source("dvqa", "qa.json", image_prefix="dvqa/images/"))
-    assert not refused
+    drafts, rejected = read(tmp_path, source("dvqa", "qa.json", image_prefix="dvqa/images/"))
+    assert not rejected
     first, second = drafts
     assert (first.upstream_id, first.image, first.subset) == (
         "bar_train_00000001.png",
@@ -301,13 +303,13 @@ def test_questions_on_one_image_become_one_conversation(tmp_path: Path) -> None:
         (("What?", "<image>"), "token_repeated", "question or answer"),
     ],
 )
-def test_a_bad_question_goes_without_harm_to_the_others_on_its_image(
+def test_a_bad_question_leaves_the_others_on_its_image_unaffected(
     exchange: tuple[str, str], reason: str, field: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "qa.json", [dvqa("a.png", *exchange, 9), dvqa("a.png", "Which?", "cat", 10)])
-    [draft], refused = read(tmp_path, source("dvqa", "qa.json"))
+    [draft], rejected = read(tmp_path, source("dvqa", "qa.json"))
     assert draft.turns == [("human", f"<image>\nWhich?{SHORT}"), ("gpt", "cat")]
-    assert refusals(refused) == [(0, "9", reason, {"field": field})]
+    assert describe_rejections(rejected) == [(0, "9", reason, {"field": field})]
 
 
 def test_a_question_with_a_long_integer_id_keeps_its_digits(tmp_path: Path) -> None:
@@ -330,7 +332,7 @@ def chart(image: str, query: str, label: Any) -> dict[str, Any]:
     return {"imgname": image, "query": query, "label": label}
 
 
-def test_people_and_the_generator_share_a_chart_and_labels_stay_as_published(
+def test_human_and_generated_questions_on_a_chart_are_joined_with_labels_unchanged(
     tmp_path: Path,
 ) -> None:
     human = [
@@ -343,8 +345,8 @@ def test_people_and_the_generator_share_a_chart_and_labels_stay_as_published(
     ]
     write(tmp_path / CHARTS / "train_human.json", human)
     write(tmp_path / CHARTS / "train_augmented.json", generated)
-    drafts, refused = read(tmp_path, CHART_SOURCE)
-    assert not refused
+    drafts, rejected = read(tmp_path, CHART_SOURCE)
+    assert not rejected
     assert [(d.image, d.subset, [value for _, value in d.turns]) for d in drafts] == [
         (
             "chartqa/train/png/10095.png",
@@ -357,25 +359,25 @@ def test_people_and_the_generator_share_a_chart_and_labels_stay_as_published(
     assert [[row.ordinal for row in d.rows] for d in drafts] == [[0, 3], [1], [2]]
 
 
-def test_a_label_that_is_no_text_is_a_wrong_type(tmp_path: Path) -> None:
+def test_a_label_that_is_not_text_is_a_wrong_type(tmp_path: Path) -> None:
     write(tmp_path / "h.json", [chart("1.png", "How many?", 44362)])
-    _, refused = read(tmp_path, source("chartqa", "h.json"))
+    _, rejected = read(tmp_path, source("chartqa", "h.json"))
     problem = {"field": "label", "problem": "Input should be a valid string", "found": "44362"}
-    assert refusals(refused) == [(0, "1.png", "wrong_type", problem)]
+    assert describe_rejections(rejected) == [(0, "1.png", "wrong_type", problem)]
 
 
 def page(number: int, image: str, answers: list[str], split: str = "train") -> dict[str, Any]:
     where = {"docId": 3, "ucsf_document_id": "ffbf0023", "ucsf_document_page_no": "4"}
-    said = {"question": f"Question {number}?", "question_types": ["form"], "answers": answers}
-    return {"questionId": number, "image": image, "data_split": split} | where | said
+    fields = {"question": f"Question {number}?", "question_types": ["form"], "answers": answers}
+    return {"questionId": number, "image": image, "data_split": split} | where | fields
 
 
 def infographic(
     number: int, image: str, answers: list[str], split: str = "train"
 ) -> dict[str, Any]:
     where = {"image_url": "https://example.org/a.jpg", "ocr_output_file": "20471.json"}
-    said = {"question": f"Question {number}?", "answers": answers}
-    return {"questionId": number, "image_local_name": image, "data_split": split} | where | said
+    fields = {"question": f"Question {number}?", "answers": answers}
+    return {"questionId": number, "image_local_name": image, "data_split": split} | where | fields
 
 
 @pytest.mark.parametrize(
@@ -385,7 +387,7 @@ def infographic(
         ("infographicvqa", infographic, "20471.jpeg"),
     ],
 )
-def test_of_several_answers_the_first_is_taken_and_other_splits_stay_out(
+def test_the_first_of_several_answers_is_used_and_other_splits_are_dropped(
     layout: str, record: Any, image: str, tmp_path: Path
 ) -> None:
     rows = [
@@ -396,7 +398,7 @@ def test_of_several_answers_the_first_is_taken_and_other_splits_stay_out(
     ]
     wrapper = {"dataset_name": layout, "dataset_version": "1.0", "dataset_split": "train"}
     write(tmp_path / "train.json", wrapper | {"data": rows})
-    [draft], refused = read(tmp_path, source(layout, "train.json", image_prefix="p/"))
+    [draft], rejected = read(tmp_path, source(layout, "train.json", image_prefix="p/"))
     assert (draft.upstream_id, draft.image) == (image, f"p/{image}")
     assert [value for _, value in draft.turns] == [
         f"<image>\nQuestion 337?{SHORT}",
@@ -405,7 +407,7 @@ def test_of_several_answers_the_first_is_taken_and_other_splits_stay_out(
         "1/8/93",
     ]
     assert [(row.ordinal, row.upstream_id) for row in draft.rows] == [(0, "337"), (3, "340")]
-    assert refusals(refused) == [
+    assert describe_rejections(rejected) == [
         (1, "338", "empty_value", {"field": "answer"}),
         (2, "339", "held_out_split", {"split": "val"}),
     ]
@@ -413,7 +415,7 @@ def test_of_several_answers_the_first_is_taken_and_other_splits_stay_out(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from("abcd"), max_size=12), st.randoms(use_true_random=False))
-def test_a_image_has_its_questions_wherever_in_the_file_they_stand(
+def test_all_questions_on_an_image_are_joined_wherever_they_are(
     tmp_path: Path, images: list[str], chance: Any
 ) -> None:
     rows = [dvqa(f"{name}.png", f"{n}?", "x", n) for n, name in enumerate(images)]
@@ -427,7 +429,7 @@ def test_a_image_has_its_questions_wherever_in_the_file_they_stand(
     assert list(found.items()) == list(expected.items())
 
 
-# --- AI2D ---------------------------------------------------------------------------------------
+# AI2D
 
 AI2D = source(
     "ai2d", "ai2d/questions/*.json", image_prefix="ai2d/", held_out="ai2d_test_ids.csv"
@@ -435,18 +437,18 @@ AI2D = source(
 
 
 def diagram(raw: Path, number: int, **questions: tuple[bool, list[str], int]) -> Path:
-    """`questions/<number>.png.json` as AI2 publishes it; and no diagram in the test split."""
+    """Write `questions/<number>.png.json` as AI2 publishes it, and an empty test split."""
     (raw / "ai2d_test_ids.csv").touch()
     words = ("abcLabel", "answerTexts", "correctAnswer")
     fields = {
-        text: dict(zip(words, asked, strict=True)) | {"questionId": f"{number}.png-{n}"}
-        for n, (text, asked) in enumerate(questions.items())
+        text: dict(zip(words, answers, strict=True)) | {"questionId": f"{number}.png-{n}"}
+        for n, (text, answers) in enumerate(questions.items())
     }
     whole = {"imageName": f"{number}.png", "questions": fields}
     return write(raw / f"ai2d/questions/{number}.png.json", whole)
 
 
-def test_a_diagram_gives_a_sample_on_its_texts_and_one_on_its_letters(tmp_path: Path) -> None:
+def test_a_diagram_gives_one_sample_with_texts_and_one_with_letters(tmp_path: Path) -> None:
     diagram(
         tmp_path,
         0,
@@ -478,19 +480,19 @@ def test_a_diagram_gives_a_sample_on_its_texts_and_one_on_its_letters(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("options", "right", "asked", "letter"),
+    ("options", "right", "lines", "letter"),
     [
         (["{}", "sun", "snake"], 2, "A. sun\nB. snake", "B"),
         (["sun", "{}", "{}", "snake"], 0, "A. sun\nB. snake", "A"),
         (["sun", "sun", "snake"], 2, "A. sun\nB. sun\nC. snake", "C"),
     ],
 )
-def test_a_null_option_is_left_out_and_the_letters_close_up(
-    options: list[str], right: int, asked: str, letter: str, tmp_path: Path
+def test_a_null_option_is_left_out_and_the_letters_have_no_gap(
+    options: list[str], right: int, lines: str, letter: str, tmp_path: Path
 ) -> None:
     diagram(tmp_path, 4, Who=(False, options, right))
     [draft], _ = read(tmp_path, AI2D)
-    assert draft.turns == [("human", f"<image>\nWho\n{asked}{LETTER}"), ("gpt", letter)]
+    assert draft.turns == [("human", f"<image>\nWho\n{lines}{LETTER}"), ("gpt", letter)]
 
 
 @pytest.mark.parametrize(
@@ -503,72 +505,72 @@ def test_a_null_option_is_left_out_and_the_letters_close_up(
         ([], 0, "the correct option is not among them"),
     ],
 )
-def test_a_question_whose_right_option_has_no_letter_is_refused(
+def test_a_question_without_a_unique_right_option_is_dropped(
     options: list[str], right: int, problem: str, tmp_path: Path
 ) -> None:
     diagram(tmp_path, 4, Who=(False, options, right), Why=(False, ["heat", "cold"], 1))
-    [draft], refused = read(tmp_path, AI2D)
+    [draft], rejected = read(tmp_path, AI2D)
     assert draft.turns[0][1] == f"<image>\nWhy\nA. heat\nB. cold{LETTER}"
     evidence = {"problem": problem, "options": options, "correct": right}
-    assert refusals(refused) == [(0, "4.png-0", "bad_options", evidence)]
+    assert describe_rejections(rejected) == [(0, "4.png-0", "bad_options", evidence)]
 
 
-def test_a_image_of_the_test_split_is_not_trained_on(tmp_path: Path) -> None:
+def test_an_image_of_the_test_split_is_dropped(tmp_path: Path) -> None:
     for number in (1, 11, 2):
         diagram(tmp_path, number, Who=(False, ["sun", "snake"], 0))
     (tmp_path / "ai2d_test_ids.csv").write_text("1\r\n12\r\n")
-    drafts, refused = read(tmp_path, AI2D)
+    drafts, rejected = read(tmp_path, AI2D)
     assert [d.image for d in drafts] == ["ai2d/images/11.png", "ai2d/images/2.png"]
-    assert refusals(refused) == [(0, "1.png-0", "held_out_split", {"split": "test"})]
+    assert describe_rejections(rejected) == [(0, "1.png-0", "held_out_split", {"split": "test"})]
     (tmp_path / "ai2d_test_ids.csv").write_text("2\n")
     assert [d.image for d in read(tmp_path, AI2D)[0]] == ["ai2d/images/1.png", "ai2d/images/11.png"]
 
 
-def test_without_the_list_of_test_images_nothing_is_read(tmp_path: Path) -> None:
+def test_a_missing_list_of_test_images_is_an_error(tmp_path: Path) -> None:
     diagram(tmp_path, 1, Who=(False, ["sun", "snake"], 0))
     (tmp_path / "ai2d_test_ids.csv").unlink()
     with pytest.raises(UserError, match=r"ai2d_test_ids\.csv"):
         read(tmp_path, AI2D)
 
 
-def test_a_damaged_diagram_costs_one_row_and_a_mended_one_says_so(tmp_path: Path) -> None:
+def test_a_damaged_diagram_is_one_row_and_a_repair_is_recorded(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         diagram(tmp_path, number, Who=(False, ["sun", "snake"], 0))
     questions = tmp_path / "ai2d/questions"
     (questions / "1.png.json").write_bytes(b'{"imageName": "1.png", "ques')
     mended = (questions / "2.png.json").read_text().replace("snake", "sn\nake")
     (questions / "2.png.json").write_text(mended)
-    drafts, refused = read(tmp_path, AI2D)
-    assert [(r.row.ordinal, r.verdict.reason) for r in refused] == [(0, "truncated")]
+    drafts, rejected = read(tmp_path, AI2D)
+    assert [(r.row.ordinal, r.verdict.reason) for r in rejected] == [(0, "truncated")]
     assert [d.rows[0].ordinal for d in drafts] == [1, 2]
-    assert [[m.repair for m in d.rows[0].mends] for d in drafts] == [[Repair.RAW_CONTROL], []]
+    assert [[m.repair for m in d.rows[0].repairs] for d in drafts] == [[Repair.RAW_CONTROL], []]
 
 
-# --- LAION-GPT4V --------------------------------------------------------------------------------
+# LAION-GPT4V
 
 PROMPTS = ("What is shown?", "Describe this.", "Tell me about it.")
 LAION = source("laion_gpt4v", "*.parquet", image_prefix="laion/", prompts=PROMPTS)
 
 
 def captions(file: Path, rows: list[tuple[str | None, str]]) -> None:
-    """Rows of (caption, message_id) as laion/gpt4v-dataset publishes them: no image at all."""
+    """Write rows of (caption, message_id) as laion/gpt4v-dataset publishes them, without images."""
     fields = ("link", "caption", "message_id", "timestamp")
     values = [("https://e.org/a.jpg", caption, message, "2023") for caption, message in rows]
     columns = {name: pa.array([v[n] for v in values], pa.string()) for n, name in enumerate(fields)}
     pq.write_table(pa.table(columns | {"image": pa.nulls(len(rows))}), file)
 
 
-def test_a_caption_gets_a_question_chosen_by_its_own_id(tmp_path: Path) -> None:
+def test_the_question_for_a_caption_is_chosen_by_its_id(tmp_path: Path) -> None:
     captions(tmp_path / "0.parquet", [(f" Caption {n}\n", f"m{n}") for n in range(40)])
     drafts, _ = read(tmp_path, LAION)
     assert [(d.upstream_id, d.image, d.turns[1]) for d in drafts] == [
         (f"m{n}", f"laion/gpt_v{n}.jpg", ("gpt", f"Caption {n}")) for n in range(40)
     ]
-    asked = {d.upstream_id: d.turns[0][1] for d in drafts}
-    assert set(asked.values()) == {f"<image>\n{prompt}" for prompt in PROMPTS}
+    prompts = {d.upstream_id: d.turns[0][1] for d in drafts}
+    assert set(prompts.values()) == {f"<image>\n{prompt}" for prompt in PROMPTS}
     captions(tmp_path / "0.parquet", [(f"Caption {n}", f"m{n}") for n in range(50, -1, -1)])
     moved = {d.upstream_id: d.turns[0][1] for d in read(tmp_path, LAION)[0]}
-    assert {name: moved[name] for name in asked} == asked
+    assert {name: moved[name] for name in prompts} == prompts
 
 
 @pytest.mark.parametrize(
@@ -579,18 +581,18 @@ def test_a_caption_gets_a_question_chosen_by_its_own_id(tmp_path: Path) -> None:
         ("An <image>", "token_repeated", "question or answer"),
     ],
 )
-def test_a_caption_that_says_nothing_is_refused(
+def test_an_empty_caption_is_dropped(
     caption: str | None, reason: str, field: str, tmp_path: Path
 ) -> None:
     captions(tmp_path / "0.parquet", [("A cat", "m0"), (caption, "m1")])
-    drafts, [refused] = read(tmp_path, LAION)
+    drafts, [rejected] = read(tmp_path, LAION)
     assert [d.upstream_id for d in drafts] == ["m0"]
-    assert (refused.row.ordinal, refused.row.upstream_id) == (1, "m1")
-    assert (refused.verdict.reason, refused.verdict.evidence["field"]) == (reason, field)
+    assert (rejected.row.ordinal, rejected.row.upstream_id) == (1, "m1")
+    assert (rejected.verdict.reason, rejected.verdict.evidence["field"]) == (reason, field)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbled", "not parquet"])
-def test_a_damaged_parquet_file_names_itself(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_parquet_file_is_named_in_the_error(damage: str, tmp_path: Path) -> None:
     file = tmp_path / "0.parquet"
     captions(file, [(f"Caption {n}", f"m{n}") for n in range(500)])
     data = file.read_bytes()
@@ -603,26 +605,26 @@ def test_a_damaged_parquet_file_names_itself(damage: str, tmp_path: Path) -> Non
     assert error.value.where == str(file)
 
 
-def test_a_parquet_file_of_another_layout_names_the_columns_it_lacks(tmp_path: Path) -> None:
+def test_missing_parquet_columns_are_named_in_the_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"caption": ["A cat"]}), tmp_path / "0.parquet")
     with pytest.raises(UserError, match="lacks the columns link, message_id"):
         read(tmp_path, LAION)
 
 
-# --- what all layouts share ---------------------------------------------------------------------
+# All layouts
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-def test_records_that_are_not_there_name_the_file(layout: Any, tmp_path: Path) -> None:
+def test_a_missing_record_file_is_named_in_the_error(layout: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, source(layout, "gone.json", prompts=PROMPTS))
     assert error.value.where == str(tmp_path / "gone.json")
 
 
-def test_a_raw_newline_in_a_record_is_read_and_noted(tmp_path: Path) -> None:
+def test_a_raw_newline_in_a_record_is_repaired_and_recorded(tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text(json.dumps([BUS]).replace("White and", "White\nand"))
     [draft], _ = read(tmp_path, source("llava", "f.json"))
     assert draft.turns[1] == ("gpt", "White\nand red.")
-    [mend] = draft.rows[0].mends
-    assert isinstance(mend, AppliedRepair) and mend.repair is Repair.RAW_CONTROL
-    assert "White\nand red" in mend.before
+    [repair] = draft.rows[0].repairs
+    assert isinstance(repair, AppliedRepair) and repair.repair is Repair.RAW_CONTROL
+    assert "White\nand red" in repair.before

@@ -1,4 +1,4 @@
-"""What is mended in a record, what makes it go, and on what evidence."""
+"""Records are repaired or rejected by the rules, with evidence."""
 
 import sys
 import unicodedata
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from imp_data.ledger import AppliedRepair, Reason, Repair
 from imp_data.manifests import Limits
 from imp_data.records.rules import judge
-from imp_data.sample import Draft, Row, says_something
+from imp_data.sample import Draft, Row, has_visible_text
 
 LIMITS = Limits()
 
@@ -22,8 +22,8 @@ def draft(
     return Draft([Row(0, None)], "1", subset, image, list(turns))
 
 
-def exchanges(*values: str, **fields: Any) -> Draft:
-    """Turns by human and gpt in their order."""
+def alternating(*values: str, **fields: Any) -> Draft:
+    """Return a Draft whose turns alternate between human and gpt."""
     speakers = ("human", "gpt")
     return draft(*((speakers[n % 2], value) for n, value in enumerate(values)), **fields)
 
@@ -31,26 +31,26 @@ def exchanges(*values: str, **fields: Any) -> Draft:
 @pytest.mark.parametrize(
     "record",
     [
-        exchanges("<image>\nWhat is it?", "A bus."),
-        exchanges("<image>\nWhat is it?", "A bus.", "Where?", "There."),
-        exchanges("Hello", "Hi", image=None),
-        exchanges("Hello", "Hi", "And then?", "<img>", image=None),
-        exchanges("What?", "A bus.", "<image>\nAnd here?", "A tram."),
-        exchanges("<image>\nTabs\tand\nlines\r\nstay", "☃ \u2028 é", subset="gqa"),
-        exchanges("<image>\nDescribe [0, 0.25, 1, 1.0].", "[0.5, 0.1, 0.75, 0.9]", subset="vg"),
-        exchanges("<image>\nNo box: [0.5, 0.1, 0.2]", "[3, 4, 1, 2, 5]", subset="refcoco"),
-        exchanges("<image>\nA list of numbers?", "[9, 8, 7, 6]", subset="llava_instruct"),
+        alternating("<image>\nWhat is it?", "A bus."),
+        alternating("<image>\nWhat is it?", "A bus.", "Where?", "There."),
+        alternating("Hello", "Hi", image=None),
+        alternating("Hello", "Hi", "And then?", "<img>", image=None),
+        alternating("What?", "A bus.", "<image>\nAnd here?", "A tram."),
+        alternating("<image>\nTabs\tand\nlines\r\nstay", "☃ \u2028 é", subset="gqa"),
+        alternating("<image>\nDescribe [0, 0.25, 1, 1.0].", "[0.5, 0.1, 0.75, 0.9]", subset="vg"),
+        alternating("<image>\nNo box: [0.5, 0.1, 0.2]", "[3, 4, 1, 2, 5]", subset="refcoco"),
+        alternating("<image>\nA list of numbers?", "[9, 8, 7, 6]", subset="llava_instruct"),
     ],
 )
-def test_a_sound_record_passes_as_it_is(record: Draft) -> None:
+def test_a_valid_record_passes_unchanged(record: Draft) -> None:
     before = list(record.turns)
     assert judge(record, LIMITS) is None
     assert record.turns == before
-    assert record.mends == []
+    assert record.repairs == []
 
 
 @pytest.mark.parametrize(
-    ("record", "turns", "mends"),
+    ("record", "turns", "repairs"),
     [
         (
             draft(("gpt", "Welcome"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")),
@@ -58,37 +58,37 @@ def test_a_sound_record_passes_as_it_is(record: Draft) -> None:
             [AppliedRepair(Repair.LEADING_GPT_REMOVED, "Welcome")],
         ),
         (
-            exchanges("<image>\nWhat\x07 is\x00 it?", "A\x9f bus\x7f."),
+            alternating("<image>\nWhat\x07 is\x00 it?", "A\x9f bus\x7f."),
             [("human", "<image>\nWhat is it?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.CONTROL_REMOVED, "<image>\nWhat\x07 is\x00 it?")],
         ),
         (
-            exchanges("<image>\nWhat?", "A\x0b bus.", "Where?\x1f", "Up."),
+            alternating("<image>\nWhat?", "A\x0b bus.", "Where?\x1f", "Up."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus."), ("human", "Where?"), ("gpt", "Up.")],
             [AppliedRepair(Repair.CONTROL_REMOVED, "A\x0b bus.")],
         ),
         (
-            exchanges("What?\n<image>", "A bus."),
+            alternating("What?\n<image>", "A bus."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.TOKEN_MOVED, "What?\n<image>")],
         ),
         (
-            exchanges("What is <image> here?", "A bus."),
+            alternating("What is <image> here?", "A bus."),
             [("human", "<image>\nWhat is  here?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.TOKEN_MOVED, "What is <image> here?")],
         ),
         (
-            exchanges("<image>What?", "A bus."),
+            alternating("<image>What?", "A bus."),
             [("human", "<image>\nWhat?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.TOKEN_MOVED, "<image>What?")],
         ),
         (
-            exchanges("<image>\nWhat is <image>?", "A bus."),
+            alternating("<image>\nWhat is <image>?", "A bus."),
             [("human", "<image>\nWhat is ?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.TOKEN_MOVED, "<image>\nWhat is <image>?")],
         ),
         (
-            exchanges("Hello", "Hi", "What?\n<image>", "A bus."),
+            alternating("Hello", "Hi", "What?\n<image>", "A bus."),
             [("human", "Hello"), ("gpt", "Hi"), ("human", "<image>\nWhat?"), ("gpt", "A bus.")],
             [AppliedRepair(Repair.TOKEN_MOVED, "What?\n<image>")],
         ),
@@ -103,55 +103,61 @@ def test_a_sound_record_passes_as_it_is(record: Draft) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_mend_says_what_stood_there(
-    record: Draft, turns: list[tuple[str, str]], mends: list[AppliedRepair]
+def test_a_repair_records_the_text_before_it(
+    record: Draft, turns: list[tuple[str, str]], repairs: list[AppliedRepair]
 ) -> None:
     assert judge(record, LIMITS) is None
     assert record.turns == turns
-    assert record.mends == mends
+    assert record.repairs == repairs
 
 
-def said(*turns: str) -> Draft:
-    """Turns written `human: What?`, on an image."""
+def conversation(*turns: str) -> Draft:
+    """Return a Draft on an image, from turns written as `human: What?`."""
     return draft(*((turn.split(": ")[0], turn.split(": ")[1]) for turn in turns))
 
 
 @pytest.mark.parametrize(
     ("record", "reason", "evidence"),
     [
-        (said(), "no_turns", {}),
-        (said("gpt: <image>\nAlone"), "wrong_roles", {"turn": 0, "from": "gpt"}),
-        (said("human: <image>", "human: b"), "wrong_roles", {"turn": 1, "from": "human"}),
-        (said("human: <image>", "gpt: b", "gpt: c"), "wrong_roles", {"turn": 2, "from": "gpt"}),
-        (said("gpt: a", "gpt: b", "human: c"), "wrong_roles", {"turn": 0, "from": "gpt"}),
-        (said("system: a", "human: b"), "wrong_roles", {"turn": 0, "from": "system"}),
-        (said("Human: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "Human"}),
-        (said(f"{'s' * 50}: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "s" * 40}),
-        (said("human: <image>\nWhat?"), "unanswered", {"turn": 0}),
-        (said("human: <image>", "gpt: b", "human: c"), "unanswered", {"turn": 2}),
-        (said("human: <image>\nWhat?", "gpt: "), "empty_value", {"turn": 1}),
-        (said("human: <image>\nWhat?", "gpt:  \n\t"), "empty_value", {"turn": 1}),
-        (said("human: <image>\nWhat?", "gpt: \0\1"), "empty_value", {"turn": 1}),
-        (said("human: <image>\n", "gpt: A bus."), "empty_value", {"turn": 0}),
-        (said("human: What?", "gpt: A bus."), "token_missing", {}),
-        (said("human: What?", "gpt: A tag <image>"), "token_in_answer", {"turn": 1}),
-        (said("human: <image>\na", "gpt: <image>!"), "token_repeated", {"turns": [0, 1]}),
+        (conversation(), "no_turns", {}),
+        (conversation("gpt: <image>\nAlone"), "wrong_roles", {"turn": 0, "from": "gpt"}),
+        (conversation("human: <image>", "human: b"), "wrong_roles", {"turn": 1, "from": "human"}),
         (
-            said("human: <image>\na", "gpt: b", "human: <image>\nc", "gpt: d"),
+            conversation("human: <image>", "gpt: b", "gpt: c"),
+            "wrong_roles",
+            {"turn": 2, "from": "gpt"},
+        ),
+        (conversation("gpt: a", "gpt: b", "human: c"), "wrong_roles", {"turn": 0, "from": "gpt"}),
+        (conversation("system: a", "human: b"), "wrong_roles", {"turn": 0, "from": "system"}),
+        (conversation("Human: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "Human"}),
+        (conversation(f"{'s' * 50}: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "s" * 40}),
+        (conversation("human: <image>\nWhat?"), "unanswered", {"turn": 0}),
+        (conversation("human: <image>", "gpt: b", "human: c"), "unanswered", {"turn": 2}),
+        (conversation("human: <image>\nWhat?", "gpt: "), "empty_value", {"turn": 1}),
+        (conversation("human: <image>\nWhat?", "gpt:  \n\t"), "empty_value", {"turn": 1}),
+        (conversation("human: <image>\nWhat?", "gpt: \0\1"), "empty_value", {"turn": 1}),
+        (conversation("human: <image>\n", "gpt: A bus."), "empty_value", {"turn": 0}),
+        (conversation("human: What?", "gpt: A bus."), "token_missing", {}),
+        (conversation("human: What?", "gpt: A tag <image>"), "token_in_answer", {"turn": 1}),
+        (conversation("human: <image>\na", "gpt: <image>!"), "token_repeated", {"turns": [0, 1]}),
+        (
+            conversation("human: <image>\na", "gpt: b", "human: <image>\nc", "gpt: d"),
             "token_repeated",
             {"turns": [0, 2]},
         ),
     ],
 )
-def test_what_makes_a_record_go_and_on_what_evidence(
+def test_a_rejected_record_has_its_reason_and_evidence(
     record: Draft, reason: str, evidence: dict[str, Any]
 ) -> None:
     assert judge(record, LIMITS) == (reason, evidence)
 
 
 @pytest.mark.parametrize(("values", "turn"), [(("a <image>", "b"), 0), (("a", "b <image>"), 1)])
-def test_text_alone_must_not_say_image(values: tuple[str, str], turn: int) -> None:
-    record = exchanges(*values, image=None)
+def test_a_record_without_an_image_must_not_contain_the_token(
+    values: tuple[str, str], turn: int
+) -> None:
+    record = alternating(*values, image=None)
     assert judge(record, LIMITS) == ("token_without_image", {"turn": turn})
 
 
@@ -167,12 +173,12 @@ def test_text_alone_must_not_say_image(values: tuple[str, str], turn: int) -> No
         ("[12, 30, 200, 180]", "[12, 30, 200, 180]"),
     ],
 )
-def test_a_box_lies_inside_the_image_with_its_corners_in_order(
+def test_a_box_must_lie_inside_the_image_with_ordered_corners(
     text: str, box: str, turn: int, subset: str
 ) -> None:
     values = ["<image>\nWhere?", "There."]
     values[turn] = f"<image>\n{text}" if turn == 0 else text
-    verdict = judge(exchanges(*values, subset=subset), LIMITS)
+    verdict = judge(alternating(*values, subset=subset), LIMITS)
     assert verdict == ("box_out_of_range", {"turn": turn, "box": box})
 
 
@@ -183,15 +189,15 @@ def test_a_box_lies_inside_the_image_with_its_corners_in_order(
         (["x"] * 1001, {"turns": 1002, "characters": 1014}),
     ],
 )
-def test_a_conversation_beyond_all_measure_is_an_accident(
+def test_a_conversation_above_the_length_limits_is_dropped(
     answers: list[str], evidence: dict[str, int]
 ) -> None:
-    assert judge(exchanges("<image>\nWhat?", *answers), LIMITS) == ("too_long", evidence)
+    assert judge(alternating("<image>\nWhat?", *answers), LIMITS) == ("too_long", evidence)
 
 
 @pytest.mark.parametrize("turns", [2, 20, 274])
-def test_the_longest_conversations_that_upstream_has_pass(turns: int) -> None:
-    assert judge(exchanges("<image>\nWhat?", *["x"] * (turns - 1)), LIMITS) is None
+def test_the_longest_conversations_upstream_pass(turns: int) -> None:
+    assert judge(alternating("<image>\nWhat?", *["x"] * (turns - 1)), LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -211,8 +217,8 @@ def test_the_longest_conversations_that_upstream_has_pass(turns: int) -> None:
         "dvqa/images/",
     ],
 )
-def test_a_image_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str) -> None:
-    verdict = judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS)
+def test_an_image_path_that_is_empty_absolute_or_climbs_is_rejected(path: str) -> None:
+    verdict = judge(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS)
     assert verdict == ("bad_image_path", {"image": path})
 
 
@@ -231,28 +237,28 @@ def test_a_image_path_that_is_empty_absolute_or_climbs_out_is_refused(path: str)
         ("dvqa/images//etc/passwd", "dvqa/images/etc/passwd"),
     ],
 )
-def test_another_spelling_of_a_path_is_normalised_and_noted(path: str, normal: str) -> None:
-    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+def test_an_image_path_is_normalised_and_the_original_recorded(path: str, normal: str) -> None:
+    draft = alternating("<image>\nWhat?", "A bus.", image=path)
     assert judge(draft, LIMITS) is None
-    assert (draft.image, draft.mends) == (normal, [("image_path_normalised", path)])
+    assert (draft.image, draft.repairs) == (normal, [("image_path_normalised", path)])
 
 
 @pytest.mark.parametrize(
     "path", ["coco/a b.jpg", "coco/.a/1.jpg", "coco/a./1.jpg", "coco/\xa0.jpg"]
 )
-def test_a_path_in_its_normal_form_stays_as_it_is(path: str) -> None:
-    draft = exchanges("<image>\nWhat?", "A bus.", image=path)
+def test_a_normal_path_is_unchanged(path: str) -> None:
+    draft = alternating("<image>\nWhat?", "A bus.", image=path)
     assert judge(draft, LIMITS) is None
-    assert (draft.image, draft.mends) == (path, [])
+    assert (draft.image, draft.repairs) == (path, [])
 
 
 @pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])
-def test_a_image_path_may_look_odd(path: str) -> None:
-    assert judge(exchanges("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
+def test_an_unusual_but_valid_image_path_passes(path: str) -> None:
+    assert judge(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
 
 
-def test_a_long_path_is_shown_in_part() -> None:
-    verdict = judge(exchanges("<image>\nWhat?", "A bus.", image="/" + "a" * 999), LIMITS)
+def test_a_long_path_is_shortened_in_the_evidence() -> None:
+    verdict = judge(alternating("<image>\nWhat?", "A bus.", image="/" + "a" * 999), LIMITS)
     assert verdict == ("bad_image_path", {"image": "/" + "a" * 199})
 
 
@@ -261,13 +267,13 @@ def test_a_long_path_is_shown_in_part() -> None:
     [(4, 19, None), (4, 18, "too_long"), (3, 19, "too_long")],
 )
 def test_the_mixture_sets_the_limits(turns: int, characters: int, reason: str | None) -> None:
-    record = exchanges("<image>\nWhat?", "A", "Why?", "B")
+    record = alternating("<image>\nWhat?", "A", "Why?", "B")
     verdict = judge(record, Limits(max_turns=turns, max_characters=characters))
     assert (verdict and verdict.reason) == reason
 
 
 def of_llava(value: str) -> str:
-    """haotian-liu/LLaVA, llava/train/train.py: preprocess_multimodal, on one value."""
+    """Repeat preprocess_multimodal on one value (haotian-liu/LLaVA, llava/train/train.py)."""
     if "<image>" in value:
         value = value.replace("<image>", "").strip()
         value = "<image>" + "\n" + value
@@ -279,10 +285,10 @@ pieces = st.lists(st.sampled_from(["<image>", "\n", " ", "What", "is", "this?"])
 
 
 @given(pieces.map("".join), st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=3))
-def test_llavas_loader_makes_the_same_of_a_record_before_and_after(
+def test_llavas_loader_reads_a_record_the_same_before_and_after_repair(
     question: str, answers: list[str]
 ) -> None:
-    record = exchanges(*[text for answer in answers for text in (question, answer)])
+    record = alternating(*[text for answer in answers for text in (question, answer)])
     before = [of_llava(value) for _, value in record.turns]
     verdict = judge(record, LIMITS)
     assert [of_llava(value) for _, value in record.turns] == before
@@ -292,17 +298,17 @@ def test_llavas_loader_makes_the_same_of_a_record_before_and_after(
 
 
 @given(pieces.map("".join))
-def test_a_mended_token_stands_first_once_and_is_not_mended_again(question: str) -> None:
-    record = exchanges(question, "a")
+def test_a_moved_token_is_first_and_is_not_moved_again(question: str) -> None:
+    record = alternating(question, "a")
     if judge(record, LIMITS) is None:
         assert record.turns[0][1].startswith("<image>\n")
         assert record.turns[0][1].count("<image>") == 1
-        mends = list(record.mends)
+        repairs = list(record.repairs)
         assert judge(record, LIMITS) is None
-        assert record.mends == mends
+        assert record.repairs == repairs
 
 
-# What Unicode calls format characters and can be seen nevertheless: signs that enclose numbers.
+# Format characters of Unicode that are visible nevertheless: signs that enclose numbers.
 SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
 INVISIBLE = [
     chr(code)
@@ -311,9 +317,9 @@ INVISIBLE = [
 ]
 
 
-def test_no_space_control_or_format_character_says_something() -> None:
+def test_space_control_and_format_characters_are_not_visible() -> None:
     assert len(INVISIBLE) > 200
-    assert not [ascii(character) for character in INVISIBLE if says_something(character)]
+    assert not [ascii(character) for character in INVISIBLE if has_visible_text(character)]
 
 
 @pytest.mark.parametrize(
@@ -323,13 +329,13 @@ def test_no_space_control_or_format_character_says_something() -> None:
         *("\u200e\u200f\u202a\u202c", "\ufe0f\u034f", "\ufffd\ufffd", "\U000e0041"),
     ],
 )
-def test_an_answer_that_cannot_be_seen_is_empty(answer: str) -> None:
-    verdict = judge(exchanges("<image>\nWhat?", answer), LIMITS)
+def test_an_invisible_answer_is_empty(answer: str) -> None:
+    verdict = judge(alternating("<image>\nWhat?", answer), LIMITS)
     assert verdict == (Reason.EMPTY_VALUE, {"turn": 1})
 
 
 @pytest.mark.parametrize(
     "answer", ["\u200b7", "☃", "日", "❤\ufe0f", "é\u200d", "\u0604", ".", "한"]
 )
-def test_an_answer_in_which_something_can_be_seen_is_none(answer: str) -> None:
-    assert judge(exchanges("<image>\nWhat?", answer), LIMITS) is None
+def test_an_answer_with_a_visible_character_is_not_empty(answer: str) -> None:
+    assert judge(alternating("<image>\nWhat?", answer), LIMITS) is None

@@ -1,4 +1,4 @@
-"""Elements of a JSON file are found without parsing them, so that a bad one costs only itself."""
+"""Elements of a JSON file are found by structure, so that a damaged one affects only itself."""
 
 import json
 from itertools import chain
@@ -10,17 +10,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
-from imp_data.records.json_array.parse import parse, parse_exactly
-from imp_data.records.json_array.scanner import _scan as scan
+from imp_data.ledger import Verdict
+from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
+from imp_data.records.json_array.structure import scan
 
-# The folder is shared by a property's examples, each of which writes its file anew.
+# The examples of a property share the directory; each rewrites its file.
 in_one_folder = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200
 )
 
-# Text full of what a careless scanner trips over.
+# Text with characters that mislead a naive scanner.
 texts = st.text(st.sampled_from(list('ab {}[],:"\\\n\té😀')), max_size=12)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(-9, 9) | texts,
@@ -31,7 +31,7 @@ windows = st.integers(1, 80) | st.just(4 << 20)
 
 
 def elements(file: Path, data: bytes, key: str | None = None, window: int = 4 << 20) -> list[bytes]:
-    """The bytes of each element that is found when `data` is the file's content."""
+    """Return the bytes of each element found in a file with this content."""
     file.write_bytes(data)
     spans = json_spans(file, key, window)
     return [data[a:b] for s in spans for a, b in zip(s.starts, s.ends, strict=True)]
@@ -62,7 +62,7 @@ def reason(element: bytes) -> str:
         ('{"a": 1}\n7\n', [{"a": 1}, 7]),
     ],
 )  # fmt: skip
-def test_an_array_or_lines_fall_into_their_elements(
+def test_arrays_and_lines_are_split_into_their_elements(
     content: str, found: list[Any], tmp_path: Path
 ) -> None:
     assert [json.loads(e) for e in elements(tmp_path / "f.json", content.encode())] == found
@@ -90,7 +90,7 @@ def test_a_key_names_the_array_within_an_object(content: str, tmp_path: Path) ->
         (b'{"rows": []}', "data", 'has no "data": [ … ]'),
     ],
 )
-def test_a_file_that_is_no_json_names_itself(
+def test_a_file_that_is_not_json_is_named_in_the_error(
     content: bytes, key: str | None, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -99,8 +99,8 @@ def test_a_file_that_is_no_json_names_itself(
     assert error.value.problem == said
 
 
-def test_a_file_that_is_not_there_names_itself(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.json: is not there"):
+def test_a_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.json: does not exist"):
         next(json_spans(tmp_path / "gone.json"))
 
 
@@ -133,12 +133,12 @@ def test_spans_of_json_lines_parse_back_to_their_values(
 
 
 def records_in(line: Any) -> list[Any]:
-    """An array of objects in a line is so many records."""
+    """Count the records of a line: each object of an array is one."""
     several = isinstance(line, list) and line and all(isinstance(one, dict) for one in line)
     return line if several else [line]
 
 
-# Each damage turns the bytes of one element, whose text is "a, b [c] {d}", into something worse.
+# Each function damages the bytes of one element, whose text is "a, b [c] {d}".
 DAMAGES = {
     "stray quote": (lambda e: e.replace(b'"v"', b'"v""'), "not_json"),
     "quote missing": (lambda e: e.replace(b'"v"', b'"v'), "not_json"),
@@ -165,7 +165,7 @@ def ten_elements() -> list[bytes]:
 @pytest.mark.parametrize("window", [3, 100, 4 << 20])
 @pytest.mark.parametrize("place", [0, 5, 9])
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_costs_one_element_and_no_other(
+def test_damage_affects_one_element_only(
     name: str, place: int, window: int, tmp_path: Path
 ) -> None:
     damage, expected = DAMAGES[name]
@@ -182,7 +182,7 @@ def test_damage_costs_one_element_and_no_other(
 @pytest.mark.parametrize("window", [7, 4 << 20])
 @pytest.mark.parametrize("first", DAMAGES)
 @pytest.mark.parametrize("second", ["stray quote", "extra closing brace", "missing bracket"])
-def test_two_damages_in_one_file_cost_two_elements(
+def test_two_damages_in_one_file_affect_two_elements(
     first: str, second: str, window: int, tmp_path: Path
 ) -> None:
     parts = ten_elements()
@@ -195,7 +195,7 @@ def test_two_damages_in_one_file_cost_two_elements(
 
 
 @pytest.mark.parametrize("cut", [2, 10, 30])
-def test_a_file_that_ends_too_early_costs_its_last_element(cut: int, tmp_path: Path) -> None:
+def test_a_truncated_file_loses_its_last_element_only(cut: int, tmp_path: Path) -> None:
     data = b"[" + b", ".join(ten_elements())
     found = elements(tmp_path / "f.json", data[:-cut])
     assert [reason(e) for e in found] == ["readable"] * 9 + ["truncated"]
@@ -205,7 +205,7 @@ def test_a_file_that_ends_too_early_costs_its_last_element(cut: int, tmp_path: P
 
 
 @pytest.mark.parametrize("past_the_edge", [-12, -3, -2, -1, 0, 1, 2])
-def test_after_damage_the_next_element_is_found_across_the_edge_of_a_block(
+def test_after_damage_the_next_element_is_found_across_a_block_border(
     past_the_edge: int, tmp_path: Path
 ) -> None:
     parts = ten_elements()
@@ -223,7 +223,7 @@ def test_after_damage_the_next_element_is_found_across_the_edge_of_a_block(
     st.integers(0, 6),
     windows,
 )
-def test_elements_found_by_the_seams_between_them_are_those_that_a_scan_finds(
+def test_the_fast_split_finds_the_same_elements_as_a_scan(
     tmp_path: Path,
     contents: list[Any],
     between: bytes,
@@ -236,20 +236,22 @@ def test_elements_found_by_the_seams_between_them_are_those_that_a_scan_finds(
     data = b"[" + between.join([*parts[:place], odd, *parts[place:]]) + b"]"
     found = elements(tmp_path / "f.json", data, window=window)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imp_data.records.json_array.scanner.seam_of", lambda head, opening: None)
+        patch.setattr(
+            "imp_data.records.json_array.scanner.find_separator", lambda head, opening: None
+        )
         assert elements(tmp_path / "f.json", data, window=window) == found
 
 
-def test_where_all_is_json_nothing_but_the_last_element_is_scanned(
+def test_in_valid_json_only_the_last_element_is_scanned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scanned: list[bytes] = []
 
-    def remembered(block: bytes, state: Any) -> Any:
+    def record_scan(block: bytes, state: Any) -> Any:
         scanned.append(block)
         return scan(block, state)
 
-    monkeypatch.setattr("imp_data.records.json_array.scanner._scan", remembered)
+    monkeypatch.setattr("imp_data.records.json_array.scanner.scan", record_scan)
     parts = ten_elements()
     assert elements(tmp_path / "f.json", b"[" + b", ".join(parts) + b"]", window=100)
     assert b"".join(scanned) == b" " + parts[-1] + b"]"
@@ -284,65 +286,8 @@ def test_damaging_one_element_leaves_all_others_readable_equal_and_in_order(
     assert [value for value in found if value in others] == others
 
 
-def test_a_bracket_in_a_text_is_not_taken_for_the_beginning_of_records(tmp_path: Path) -> None:
-    # From the bracket in the first record's text on, what follows is an object by chance.
+def test_a_bracket_in_a_text_does_not_begin_a_record(tmp_path: Path) -> None:
+    # The text after the bracket in the first record happens to be an object.
     data = b'[{"id": 0, "more": ["{"]}, {\\"id": 1, "more": []}, {"id": 2, "more": []}]'
     found = readable(elements(tmp_path / "f.json", data))
     assert [value["id"] for value in found] == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("element", "verdict"),
-    [
-        (b'{"a": "\xff"}', (Reason.NOT_UTF8, {"byte": 7, "problem": "invalid start byte"})),
-        (b'{"a": "\\udc00!"}', (Reason.LONE_SURROGATE, {"found": "'\\udc00'"})),
-        (b'{"a": NaN}', (Reason.NOT_JSON, {"problem": "NaN is not JSON"})),
-        (b'{"a": -Infinity}', (Reason.NOT_JSON, {"problem": "-Infinity is not JSON"})),
-        (b'{"a" 1}', (Reason.NOT_JSON, {"problem": "Expecting ':' delimiter", "character": 5})),
-        (b'{"a": 1', (Reason.TRUNCATED, {"problem": "Expecting ',' delimiter", "character": 7})),
-        (
-            b'["b',
-            (Reason.TRUNCATED, {"problem": "Unterminated string starting at", "character": 1}),
-        ),
-    ],
-)
-def test_what_cannot_be_read_says_where_and_why(element: bytes, verdict: Any) -> None:
-    assert parse(element) == verdict
-
-
-def test_nesting_beyond_reason_is_refused_before_it_can_hurt() -> None:
-    assert reason(b"[" * 3000 + b"]" * 3000) == "too_deep"
-    assert reason(b"[" * 900 + b"]" * 900) == "readable"
-
-
-def test_a_raw_newline_in_a_string_is_read_and_noted() -> None:
-    parsed = parse(b'{"a": "one\ntwo\x01"}')
-    before = '{"a": "one\ntwo\x01"}'
-    assert parsed == ({"a": "one\ntwo\x01"}, [AppliedRepair(Repair.RAW_CONTROL, before)])
-
-
-def test_a_surrogate_pair_is_one_character() -> None:
-    assert parse(b'{"a": "\\ud83d\\ude00"}') == ({"a": "😀"}, [])
-
-
-@pytest.mark.parametrize("digits", [20, 25, 400])
-def test_an_integer_of_any_length_can_be_read_exactly(digits: int) -> None:
-    element = b'{"id": ' + b"7" * digits + b"}"
-    assert parse_exactly(element) == {"id": int("7" * digits)}
-    parsed = parse(element)
-    assert not isinstance(parsed, Verdict) and parsed[1] == []
-
-
-@pytest.mark.parametrize("number", [b"1e400", b"-1e400"])
-def test_a_number_too_large_to_hold_is_no_raw_control_character(number: bytes) -> None:
-    parsed = parse(b'{"id": ' + number + b"}")
-    assert isinstance(parsed, Verdict) and parsed.reason is Reason.NOT_JSON
-
-
-@pytest.mark.parametrize("levels", [900, 1000, 1024, 1025, 5000])
-@pytest.mark.parametrize("odd", [b"0", b'"\x01"', b"1" * 30])
-def test_what_is_too_deep_is_the_same_for_both_readers_in_every_python(
-    levels: int, odd: bytes
-) -> None:
-    nested = b"[" * levels + odd + b"]" * levels
-    assert reason(nested) == ("readable" if levels <= 1024 else "too_deep")

@@ -1,4 +1,4 @@
-"""No field of a record vanishes: it is read, known to carry no meaning, or costs the record."""
+"""Every field of a record is read, or ignored as meaningless, or drops the record."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,10 @@ from conftest import World, record, run
 from imp_data.errors import UserError
 from imp_data.manifests import Limits, Source
 from imp_data.records import chunk as chunk_module
-from imp_data.records.chunk import Batch, process
+from imp_data.records.chunk import ChunkResult, process_chunk
 from imp_data.records.layouts import LAYOUTS
-from imp_data.records.layouts.unread_fields import Keys, passed_over
+from imp_data.records.layouts.unread_fields import LayoutFields, find_ignored_fields
+from imp_data.records.rules import judge
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +28,14 @@ def source(layout: str = "llava", records: str = "f.json", **fields: Any) -> Sou
     return Source.model_validate({**stated, "layout": layout, "records": [records], **fields})
 
 
-def processed(folder: Path, of: Source, records: Any, file: str = "f.json") -> Batch:
+def processed(folder: Path, of: Source, records: Any, file: str = "f.json") -> ChunkResult:
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / file).write_text(json.dumps(records))
     (chunk,) = LAYOUTS[of.layout].chunks(folder, of, Limits())
-    return process(chunk, of, Limits())
+    return process_chunk(chunk, of, Limits())
 
 
-def reasons(batch: Batch) -> list[str | None]:
+def reasons(batch: ChunkResult) -> list[str | None]:
     return [
         reason and f"{reason} {json.loads(evidence).get('field')}"
         for reason, evidence in zip(
@@ -58,20 +59,20 @@ MEANINGFUL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("shown", [None, "a.jpg"])
+@pytest.mark.parametrize("image", [None, "a.jpg"])
 @pytest.mark.parametrize("name", MEANINGFUL)
-def test_what_might_be_an_image_or_an_instruction_costs_the_record(
-    name: str, shown: str | None, tmp_path: Path
+def test_an_unread_field_that_may_matter_drops_the_record(
+    name: str, image: str | None, tmp_path: Path
 ) -> None:
-    records = [record("1", shown), {**record("2", shown), name: MEANINGFUL[name]}]
+    records = [record("1", image), {**record("2", image), name: MEANINGFUL[name]}]
     batch = processed(tmp_path, source(), records)
     assert reasons(batch) == [None, f"unread_field {name}"]
     evidence = json.loads(batch.ledger.column("evidence")[1].as_py())
     assert evidence == {"field": name, "found": repr(MEANINGFUL[name])}
-    assert batch.passed_over == {}
+    assert batch.ignored_fields == {}
 
 
-def test_an_image_within_a_turn_costs_the_record(tmp_path: Path) -> None:
+def test_an_image_within_a_turn_drops_the_record(tmp_path: Path) -> None:
     inner = record("1")
     inner["conversations"][0]["image"] = "a.jpg"
     batch = processed(tmp_path, source(), [inner, record("2")])
@@ -92,28 +93,28 @@ HARMLESS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_carries_no_meaning_is_counted_and_the_record_kept(name: str, tmp_path: Path) -> None:
+def test_a_field_without_meaning_is_counted_and_the_record_kept(name: str, tmp_path: Path) -> None:
     records = [record("1"), {**record("2"), name: HARMLESS[name]}, {**record("3"), name: None}]
     batch = processed(tmp_path, source(), records)
     assert reasons(batch) == [None] * 3
-    assert batch.passed_over == {name: 2}
+    assert batch.ignored_fields == {name: 2}
 
 
-def test_a_source_says_which_more_fields_carry_no_meaning(tmp_path: Path) -> None:
+def test_ignore_fields_lists_further_fields_without_meaning(tmp_path: Path) -> None:
     odd = {**record("1"), "note": "Mine."}
     odd["conversations"][1]["weight"] = 0.5
     of = source(ignore_fields=["note", "conversations.weight"])
     batch = processed(tmp_path, of, [odd, {**odd, "remark": "Hers."}])
     assert reasons(batch) == [None, "unread_field remark"]
-    assert batch.passed_over == {"note": 1, "conversations.weight": 1}
+    assert batch.ignored_fields == {"note": 1, "conversations.weight": 1}
 
 
-def test_records_with_harmless_fields_are_still_read_side_by_side(
+def test_records_with_ignored_fields_are_still_read_in_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_module, "judge", lambda *_: pytest.fail("judged by itself"))
+    monkeypatch.setattr(chunk_module, judge.__name__, lambda *_: pytest.fail("checked one by one"))
     batch = processed(tmp_path, source(), [{**record(str(n)), "url": "u"} for n in range(3)])
-    assert (reasons(batch), batch.passed_over) == ([None] * 3, {"url": 3})
+    assert (reasons(batch), batch.ignored_fields) == ([None] * 3, {"url": 3})
 
 
 QUESTION = {"question": "How many?", "image": "1.png", "answer": "two", "answers": ["two"]}
@@ -126,7 +127,7 @@ LAYOUT_ROWS: dict[str, dict[str, Any]] = {
         k: QUESTION[k] for k in ("question", "image_local_name", "answers", "data_split")
     },
 }
-# What each layout's own publication has besides.
+# Further fields in the publication of each layout.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "dvqa": {"question_type": "data", "template_id": "x", "answer_bbox": [1.5, 2, 3, 4]},
     "chartqa": {},
@@ -136,7 +137,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUT_ROWS)
-def test_questions_pass_over_what_is_published_and_stop_at_what_is_not(
+def test_questions_ignore_published_fields_and_drop_unknown_ones(
     layout: str, tmp_path: Path
 ) -> None:
     row = LAYOUT_ROWS[layout]
@@ -144,10 +145,10 @@ def test_questions_pass_over_what_is_published_and_stop_at_what_is_not(
     content = {"data": rows} if layout in ("docvqa", "infographicvqa") else rows
     batch = processed(tmp_path, source(layout), content)
     assert reasons(batch) == [None, "unread_field second_image"]
-    assert batch.passed_over == dict.fromkeys(PUBLISHED[layout], 1)
+    assert batch.ignored_fields == dict.fromkeys(PUBLISHED[layout], 1)
 
 
-def test_a_diagram_s_questions_answer_for_the_fields_of_their_file(tmp_path: Path) -> None:
+def test_an_unread_field_of_a_diagram_file_drops_its_questions(tmp_path: Path) -> None:
     asked = {"abcLabel": False, "answerTexts": ["a", "b"], "correctAnswer": 0, "questionId": "0-0"}
     file = {"imageName": "0.png", "questions": {"Which?": asked, "What?": {**asked, "hint": "b"}}}
     of = source("ai2d", "questions/*.json")
@@ -159,7 +160,7 @@ def test_a_diagram_s_questions_answer_for_the_fields_of_their_file(tmp_path: Pat
     assert reasons(batch) == ["unread_field caption"] * 2
 
 
-def test_a_column_that_is_not_read_costs_the_rows_that_have_something_in_it(
+def test_an_unread_column_drops_the_rows_that_have_a_value_in_it(
     tmp_path: Path,
 ) -> None:
     columns = {"link": ["l"] * 3, "caption": ["A cat."] * 3, "message_id": ["1", "2", "3"]}
@@ -167,20 +168,20 @@ def test_a_column_that_is_not_read_costs_the_rows_that_have_something_in_it(
     pq.write_table(pa.table({**columns, "prompt": [None, "", "Be brief."]}), tmp_path / "f.parquet")
     of = source("laion_gpt4v", "f.parquet", prompts=["Describe it."])
     (chunk,) = LAYOUTS["laion_gpt4v"].chunks(tmp_path, of, Limits())
-    batch = process(chunk, of, Limits())
+    batch = process_chunk(chunk, of, Limits())
     assert reasons(batch) == [None, None, "unread_field prompt"]
-    assert batch.passed_over == {"timestamp": 2, "image": 2, "prompt": 2}
+    assert batch.ignored_fields == {"timestamp": 2, "image": 2, "prompt": 2}
 
 
-def test_records_are_looked_at_one_by_one_only_where_a_field_might_matter() -> None:
-    keys = Keys(frozenset({"id"}), frozenset({"url"}))
-    assert passed_over([{"id": 1}, {}], keys, source()) is None
-    assert passed_over([{"id": 1, "url": 2}, {}], keys, source()) == [("url",), ()]
+def test_records_are_checked_one_by_one_only_if_a_field_may_matter() -> None:
+    keys = LayoutFields(frozenset({"id"}), frozenset({"url"}))
+    assert find_ignored_fields([{"id": 1}, {}], keys, source()) is None
+    assert find_ignored_fields([{"id": 1, "url": 2}, {}], keys, source()) == [("url",), ()]
     with pytest.raises(TypeError):
-        passed_over([{"id": 1}, {"note": "words"}], keys, source())
+        find_ignored_fields([{"id": 1}, {"note": "words"}], keys, source())
 
 
-def test_the_log_s_figures_and_the_card_count_fields_by_source(world: World) -> None:
+def test_the_figures_and_the_card_count_fields_by_source(world: World) -> None:
     records = [{**record(n), "model": "m", "views": n} for n in range(3)]
     world.source("chats", [*records, {**record(3), "system": "Be brief."}])
     results = run(world.build({"chats": 9}))
@@ -192,7 +193,7 @@ def test_the_log_s_figures_and_the_card_count_fields_by_source(world: World) -> 
     assert "| chats | `system` | 1 | dropped |" in card
 
 
-def test_a_source_of_which_every_record_goes_so_is_an_error_that_says_how_to_keep_it(
+def test_an_unread_field_in_all_records_is_an_error_with_a_remedy(
     world: World,
 ) -> None:
     records = [{**record(n), "note": "Mine."} for n in range(3)]
@@ -201,14 +202,14 @@ def test_a_source_of_which_every_record_goes_so_is_an_error_that_says_how_to_kee
         run(world.build({"chats": 9}))
     assert error.value.where == "records/chats"
     assert error.value.problem == (
-        "each of its 3 records has a field that layout llava does not read: note (3)"
+        "all 3 records have a field that layout llava does not read: note (3)"
     )
     assert "ignore_fields: [note]" in error.value.remedy
     world.source("chats", records, ignore_fields=["note"])
     assert run(world.build({"chats": 9}))["mixture"].figures["rows"] == 3
 
 
-def test_a_field_that_is_read_cannot_be_ignored(world: World) -> None:
+def test_a_field_that_the_layout_reads_cannot_be_ignored(world: World) -> None:
     world.source("chats", [record(1)], ignore_fields=["image"])
     with pytest.raises(UserError, match="reads image, which cannot be ignored"):
         run(world.build({"chats": 9}))

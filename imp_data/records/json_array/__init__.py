@@ -1,1 +1,1 @@
-"""Records found in JSON files without parsing them, so that damage costs one record only."""
+"""Locate the records of JSON files without parsing the file, so that damage costs one record."""

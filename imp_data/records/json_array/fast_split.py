@@ -1,7 +1,7 @@
-"""The elements of an array where nothing is amiss: found by how they begin, proved by parsing them.
+"""Split an undamaged array at commas, and verify each piece by parsing it.
 
-A stretch of an array that is cut at commas into pieces each of which is JSON is cut between its
-elements: so these are the spans that a scan finds, for a quarter of the work.
+If every piece between the commas is valid JSON, the commas separate elements: the spans equal
+those of a scan, for a quarter of the work.
 """
 
 import re
@@ -14,31 +14,31 @@ import orjson
 from imp_data.records.json_array.spans import Spans, read_at
 
 
-def seam_of(head: bytes, openings: Sequence[bytes]) -> bytes | None:
-    """What stands between two elements, with what the second begins with, as the head has it."""
+def find_separator(head: bytes, openings: Sequence[bytes]) -> bytes | None:
+    """Return the text between two elements and the second's opening, as found in the head."""
     found = re.search(rb",\s*+" + re.escape(openings[0]), head) if openings else None
     return found.group() if found else None
 
 
-def sound_spans(
-    file: BinaryIO, begin: int, size: int, window: int, seam: bytes | None
+def split_valid_windows(
+    file: BinaryIO, begin: int, size: int, window: int, separator: bytes | None
 ) -> Iterator[Spans]:
-    """Elements from `begin` on, where one begins, up to a window in which one might not be JSON.
+    """Yield elements from `begin`, where one begins, until a window may hold one that is not JSON.
 
-    The first window has `size` bytes, the next twice as many, up to `window`. Not found is the last
-    element, which no seam ends, nor one that is longer than its window.
+    The first window has `size` bytes, the next twice as many, up to `window`. The last element,
+    which no separator ends, and elements longer than their window are not found.
     """
-    while seam is not None:
-        spans = _cut(read_at(file, begin, size), begin, seam)
+    while separator is not None:
+        spans = _split_block(read_at(file, begin, size), begin, separator)
         if spans is None:
             return
         yield spans
         begin, size = int(spans.ends[-1]) + 1, min(2 * size, window)
 
 
-def _cut(block: bytes, begin: int, seam: bytes) -> Spans | None:
-    """The elements that a block has in full; None if it has none, or one that is not JSON."""
-    ends = [match.start() for match in re.finditer(re.escape(seam), block)]
+def _split_block(block: bytes, begin: int, separator: bytes) -> Spans | None:
+    """Return the complete elements of a block; None if there are none, or one is not JSON."""
+    ends = [match.start() for match in re.finditer(re.escape(separator), block)]
     starts = [0, *(end + 1 for end in ends)]
     try:
         for start, end in zip(starts, ends, strict=False):

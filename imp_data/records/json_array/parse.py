@@ -1,4 +1,4 @@
-"""One element's value; or why it has none, in the ledger's words."""
+"""Parse one element; return its value, or a verdict for the ledger."""
 
 import json
 import re
@@ -11,30 +11,30 @@ import orjson
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 
-# An element of an object whose values are records: its key, and where the record begins.
+# An element of an object whose values are records: its key, and the start of the record.
 _BY_ID = re.compile(rb'[\s\x00]*+("(?:[^"\\]++|\\.)*+")\s*+:\s*+(?=\{)', re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
 _BLANK = b" \t\r\n\0"
-# Brackets after a record are no part of it.
+# Brackets after a record do not belong to it.
 _STRAY = " \t\r\n,[]{}"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# As many levels as orjson reads. Python's own reader goes by another limit in each version, and
-# what is called before it counts as well.
-_MOST_LEVELS = 1024
+# The nesting limit of orjson. The limit of Python's json depends on its version and on the depth
+# of the call stack.
+_MAX_LEVELS = 1024
 _RECURSION = 4096
 
 
 def parse(element: bytes) -> tuple[Any, list[AppliedRepair]] | Verdict:
-    """The element's value and what was mended to read it; or why it cannot be read."""
+    """Return the element's value and the repairs needed to read it, or why it is unreadable."""
     try:
         return orjson.loads(element), []
     except orjson.JSONDecodeError:
         found = _BY_ID.match(element)
         if found:
-            return _named(found.group(1), parse(element[found.end() :]))
-        return _parse_bare(_bare(element))
+            return _add_id(found.group(1), parse(element[found.end() :]))
+        return _parse_bare(_strip(element))
 
 
 def _parse_bare(bare: bytes) -> tuple[Any, list[AppliedRepair]] | Verdict:
@@ -44,10 +44,10 @@ def _parse_bare(bare: bytes) -> tuple[Any, list[AppliedRepair]] | Verdict:
         return _parse_with_care(bare, error)
 
 
-def _bare(element: bytes) -> bytes:
-    """The element without byte order mark, and zero bytes of a file not written to its end.
+def _strip(element: bytes) -> bytes:
+    """Strip a byte order mark, and the zero bytes of an incompletely written file.
 
-    As it is where it has none of these, so that evidence counts from where it begins.
+    Without these, the element is returned unchanged, so that positions in evidence stay valid.
     """
     inner = element.strip(b" \t\r\n")
     if inner[:1] not in (b"\0", _BYTE_ORDER_MARK[:1]) and inner[-1:] != b"\0":
@@ -55,29 +55,29 @@ def _bare(element: bytes) -> bytes:
     return inner.strip(_BLANK).removeprefix(_BYTE_ORDER_MARK).strip(_BLANK)
 
 
-def _named(
+def _add_id(
     key: bytes, parsed: tuple[Any, list[AppliedRepair]] | Verdict
 ) -> tuple[Any, list[AppliedRepair]] | Verdict:
-    """A record that stood behind its id in an object: its own `id`, where it has one, holds."""
+    """Add the id in front of a record in an object; the record's own `id` takes precedence."""
     name = parse(key)
     if isinstance(parsed, Verdict) or isinstance(name, Verdict):
         return parsed if isinstance(parsed, Verdict) else name
-    value, mends = parsed
-    return ({"id": name[0], **value} if isinstance(value, dict) else value), mends
+    value, repairs = parsed
+    return ({"id": name[0], **value} if isinstance(value, dict) else value), repairs
 
 
 def parse_exactly(element: bytes) -> Any:
-    """The value with integers of any size exact (orjson makes those past 64 bits floats)."""
-    with _room_for_levels():
+    """Return the value with exact integers of any size (orjson: floats above 64 bits)."""
+    with _raised_recursion_limit():
         found = _BY_ID.match(element)
         if found:
             record = json.loads(element[found.end() :].rstrip(b"\0"), strict=False)
             return {"id": json.loads(found.group(1)), **record}
-        return json.loads(_bare(element), strict=False)
+        return json.loads(_strip(element), strict=False)
 
 
 @contextmanager
-def _room_for_levels() -> Iterator[None]:
+def _raised_recursion_limit() -> Iterator[None]:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
@@ -89,12 +89,12 @@ def _room_for_levels() -> Iterator[None]:
 def _parse_with_care(
     element: bytes, first: orjson.JSONDecodeError
 ) -> tuple[Any, list[AppliedRepair]] | Verdict:
-    """What the strict parser refused, read so that the ledger can say what is wrong with it."""
+    """Parse what the strict parser rejected, to repair it or to find the reason for the ledger."""
     try:
         text = element.decode("utf-8")
         if _is_too_deep(text):
             return Verdict(Reason.TOO_DEEP, {"problem": str(first)})
-        with _room_for_levels():
+        with _raised_recursion_limit():
             value = _DECODER.decode(text)
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
@@ -117,13 +117,13 @@ def _is_too_deep(text: str) -> bool:
     depth = 0
     for found in _STRING_OR_BRACKET.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found.group(), 0)
-        if depth > _MOST_LEVELS:
+        if depth > _MAX_LEVELS:
             return True
     return False
 
 
 def _has_raw_control(text: str) -> bool:
-    """Whether a string of this JSON has one; if not, a long integer was all that orjson minded."""
+    """Return whether a JSON string has one; if not, orjson rejected only a long integer."""
     return any(_RAW_CONTROL.search(found.group()) for found in _STRING.finditer(text))
 
 

@@ -1,4 +1,4 @@
-"""Upstream layouts: each module turns one form of publication into Drafts of Samples."""
+"""Convert each upstream layout to Drafts of Samples: one module per layout."""
 
 from imp_data.manifests import LayoutName
 from imp_data.records.layouts import ai2d, chartqa, docvqa, dvqa, infographicvqa, laion_gpt4v, llava

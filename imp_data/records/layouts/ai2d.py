@@ -1,6 +1,6 @@
-"""AI2D: one JSON file a diagram, whose keys are the questions (allenai.org/data/diagrams).
+"""AI2D: one JSON file per diagram, whose keys are the questions (allenai.org/data/diagrams).
 
-A question with `abcLabel` is asked on the diagram whose texts are covered by letters, so a diagram
+A question with `abcLabel` refers to the diagram whose texts are covered by letters, so a diagram
 gives up to two Samples: one on `images/`, one on `abc_images/`.
 """
 
@@ -20,24 +20,24 @@ from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.layouts.base import (
     Chunk,
     Layout,
-    name_row,
-    read_rows,
-    record_files,
-    validated,
+    list_record_files,
+    parse_rows,
+    set_upstream_id,
+    validate,
 )
 from imp_data.records.layouts.columnar_questions import Question
-from imp_data.records.layouts.question_sets import joined, question_problem
-from imp_data.records.layouts.unread_fields import Keys, verdict_on
-from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, Refused, Row
+from imp_data.records.layouts.question_sets import check_question, join_questions
+from imp_data.records.layouts.unread_fields import LayoutFields, check_unread_fields
+from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, RejectedRecord, Row
 from imp_data.storage.object_store import is_file
 from imp_data.storage.range_reader import contents
 
 _CHUNK_FILES = 256
-# Upstream's way to leave a place in the list of options empty (allenai/molmo, ai2d.py).
+# Upstream's mark for an unused place in the list of options (allenai/molmo, ai2d.py).
 _NULL_OPTION = "{}"
 _LONG_INTEGER = re.compile(rb"\d{19}")
-# Of all questions of a file together, each with the fields of its file.
-_MOST_FIELDS = 1_000_000
+# Limit for all questions of a file, counting the fields of the file for each question.
+_MAX_FIELDS = 1_000_000
 
 
 class _Record(TypedDict):
@@ -50,88 +50,90 @@ class _Record(TypedDict):
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
-_KEYS = Keys(frozenset(_Record.__annotations__))
+_FIELDS = LayoutFields(frozenset(_Record.__annotations__))
 
 
 def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
-    """Some files at a time; of a question `file_numbers` and `groups` say in which file it is.
+    """Yield chunks of files; `file_numbers` and `groups` hold the file number of each question.
 
-    A file is one record to the limits: as many are read together as one may be large.
+    A file counts as one record: a chunk holds files up to the size limit of one record.
     """
-    files = record_files(folder, source)
+    files = list_record_files(folder, source)
     held_out = folder / source.held_out if source.held_out else folder
     if source.held_out and not is_file(held_out):
-        raise UserError(held_out, "is not there", f"materialize raw/{source.name} again")
-    ordinal, most = 0, limits.max_record_bytes
-    for some, sizes, counts in _together(files, most):
+        raise UserError(held_out, "does not exist", f"materialize raw/{source.name} again")
+    ordinal, max_bytes = 0, limits.max_record_bytes
+    for some, sizes, counts in _batch_files(files, max_bytes):
         numbers = np.repeat(np.arange(len(some)) + 1, counts)
         ordinals = ordinal + np.arange(len(numbers))
-        refused = {
-            number: Verdict(Reason.RECORD_TOO_LARGE, {"most": most})
-            for number in ordinals[np.repeat(np.array(sizes) > most, counts)].tolist()
+        rejections = {
+            number: Verdict(Reason.RECORD_TOO_LARGE, {"most": max_bytes})
+            for number in ordinals[np.repeat(np.array(sizes) > max_bytes, counts)].tolist()
         }
-        nothing = np.zeros_like(numbers)
-        yield Chunk((held_out, *some), numbers, nothing, nothing, numbers, ordinals, refused)
+        zeros = np.zeros_like(numbers)
+        yield Chunk((held_out, *some), numbers, zeros, zeros, numbers, ordinals, rejections)
         ordinal += len(numbers)
 
 
-def _together(files: list[Path], most: int) -> Iterator[tuple[list[Path], list[int], list[int]]]:
-    """The files in pieces, with the bytes of each, as far as they may be read, and its records."""
+def _batch_files(
+    files: list[Path], max_bytes: int
+) -> Iterator[tuple[list[Path], list[int], list[int]]]:
+    """Yield files in batches, with the size and question count of each file."""
     some, sizes, counts = list[Path](), list[int](), list[int]()
-    for file, data in zip(files, contents(files, most + 1), strict=True):
-        if some and (len(some) == _CHUNK_FILES or sum(sizes) + len(data) > most):
+    for file, data in zip(files, contents(files, max_bytes + 1), strict=True):
+        if some and (len(some) == _CHUNK_FILES or sum(sizes) + len(data) > max_bytes):
             yield some, sizes, counts
             some, sizes, counts = [], [], []
         some.append(file)
         sizes.append(len(data))
-        counts.append(max(len(_questions(data)[0]), 1) if len(data) <= most else 1)
+        counts.append(max(len(_parse_questions(data)[0]), 1) if len(data) <= max_bytes else 1)
     if some:
         yield some, sizes, counts
 
 
-def _questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRepair]]:
-    """The questions of a file, each with its text and image, and what was mended to read it.
+def _parse_questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRepair]]:
+    """Return a file's questions, each with its text and image, and the repairs of the JSON.
 
-    No questions if it cannot be read, or if they and the fields around them are beyond reason.
+    Returns no questions if the file is unreadable, or has too many fields in all.
     """
     parsed = parse(data)
-    whole, mends = (None, []) if isinstance(parsed, Verdict) else parsed
+    whole, repairs = (None, []) if isinstance(parsed, Verdict) else parsed
     if whole is not None and _LONG_INTEGER.search(data):
         whole = parse_exactly(data)
     questions = whole.get("questions") if isinstance(whole, dict) else None
     if not isinstance(whole, dict) or not isinstance(questions, dict):
-        return [], mends
-    # Each question has the fields of its file too: none of them may vanish.
+        return [], repairs
+    # Each question carries the fields of its file too, so that none goes unnoticed.
     shared = {"imageName": None, **whole}
     del shared["questions"]
-    if len(shared) * len(questions) > _MOST_FIELDS:
-        return [], mends
-    asked = [
+    if len(shared) * len(questions) > _MAX_FIELDS:
+        return [], repairs
+    rows = [
         {**shared, "question": text, **(fields if isinstance(fields, dict) else {})}
         for text, fields in questions.items()
     ]
-    return asked, mends
+    return rows, repairs
 
 
 def _groups(chunk: Chunk) -> Iterator[list[Row]]:
-    test = _held_out(chunk.files[0])
+    test = _read_test_images(chunk.files[0])
     _, firsts = np.unique(chunk.groups, return_index=True)
     ordinals = chunk.ordinals[firsts].tolist()
-    numbers = chunk.file_numbers[firsts[[o not in chunk.refused for o in ordinals]]]
+    numbers = chunk.file_numbers[firsts[[o not in chunk.rejections for o in ordinals]]]
     read = contents([chunk.files[number] for number in numbers.tolist()])
     for ordinal in ordinals:
-        if ordinal in chunk.refused:
-            yield [Row(ordinal, value=None, refused=chunk.refused[ordinal])]
+        if ordinal in chunk.rejections:
+            yield [Row(ordinal, value=None, rejection=chunk.rejections[ordinal])]
             continue
         data = next(read)
-        questions, mends = _questions(data)
+        questions, repairs = _parse_questions(data)
         rows = [
             Row(ordinal + n, value, file=_split(value, test)) for n, value in enumerate(questions)
         ]
         lettered = [row for row in rows if row.value.get("abcLabel") is True]
         plain = [row for row in rows if row.value.get("abcLabel") is not True]
         if rows:
-            rows[0].mends += mends
+            rows[0].repairs += repairs
             yield from (group for group in (plain, lettered) if group)
         else:
             yield [Row(ordinal, value=None, raw=data)]
@@ -142,19 +144,19 @@ def _split(value: dict[str, Any], test: frozenset[str]) -> str:
     return "test" if isinstance(image, str) and image in test else "train"
 
 
-def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
-    asked: list[tuple[Row, str, str]] = []
-    for row in read_rows(rows):
-        result = row if isinstance(row, Refused) else _asked(row, source)
-        if isinstance(result, Refused):
+def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
+    accepted: list[tuple[Row, str, str]] = []
+    for row in parse_rows(rows):
+        result = row if isinstance(row, RejectedRecord) else _read_question(row, source)
+        if isinstance(result, RejectedRecord):
             yield result
         else:
-            asked.append(result)
-    if asked:
-        first = asked[0][0].value
+            accepted.append(result)
+    if accepted:
+        first = accepted[0][0].value
         folder = "abc_images" if first["abcLabel"] else "images"
-        yield joined(
-            asked,
+        yield join_questions(
+            accepted,
             upstream_id=f"{folder}/{first['imageName']}",
             subset=folder,
             image=f"{source.image_prefix}{folder}/{first['imageName']}",
@@ -162,30 +164,30 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
         )
 
 
-def _asked(row: Row, source: Source) -> tuple[Row, str, str] | Refused:
-    name_row(row, "questionId")
-    record = validated(_ADAPTER, row)
-    if isinstance(record, Refused):
+def _read_question(row: Row, source: Source) -> tuple[Row, str, str] | RejectedRecord:
+    set_upstream_id(row, "questionId")
+    record = validate(_ADAPTER, row)
+    if isinstance(record, RejectedRecord):
         return record
-    over = verdict_on(row.value, _KEYS, source)
-    if isinstance(over, Verdict):
-        return Refused(row, over)
-    row.passed_over = over
-    options = _options(record)
+    ignored = check_unread_fields(row.value, _FIELDS, source)
+    if isinstance(ignored, Verdict):
+        return RejectedRecord(row, ignored)
+    row.ignored_fields = ignored
+    options = _format_options(record)
     if isinstance(options, Verdict):
-        return Refused(row, options)
+        return RejectedRecord(row, options)
     lines, letter = options
-    asked = Question(record["imageName"], record["question"], letter, split=row.file)
-    problem = question_problem(asked)
+    question = Question(record["imageName"], record["question"], letter, split=row.file)
+    problem = check_question(question)
     if problem:
-        return Refused(row, problem)
+        return RejectedRecord(row, problem)
     return row, f"{record['question'].strip()}\n{lines}", letter
 
 
-def _options(record: _Record) -> tuple[str, str] | Verdict:
-    """`A. …` lines and the right letter; null options are left out.
+def _format_options(record: _Record) -> tuple[str, str] | Verdict:
+    """Return the `A. …` lines and the right letter; null options are left out.
 
-    A right answer that stands twice has no letter of its own.
+    A right answer that is listed twice has no unique letter.
     """
     texts, right = record["answerTexts"], record["correctAnswer"]
     if not 0 <= right < len(texts):
@@ -199,14 +201,14 @@ def _options(record: _Record) -> tuple[str, str] | Verdict:
     return Verdict(Reason.BAD_OPTIONS, {"problem": problem, "options": texts, "correct": right})
 
 
-def _held_out(path: Path) -> frozenset[str]:
-    """Names of the images in the test split; none where the source holds nothing out."""
+def _read_test_images(path: Path) -> frozenset[str]:
+    """Return the image names of the test split; none if the source holds nothing out."""
     if not is_file(path):
         return frozenset()
-    # One number a line, no header.
+    # The file has one number per line, no header.
     return frozenset(
         f"{line.strip()}.png" for line in path.read_text().splitlines() if line.strip()
     )
 
 
-LAYOUT = Layout(_chunks, _groups, _assemble, _KEYS)
+LAYOUT = Layout(_chunks, _groups, _assemble, _FIELDS)

@@ -1,4 +1,4 @@
-"""Pieces of work over JSON files, and the records in them, alone or by image."""
+"""Define layouts and chunks of records, and read the records of JSON files."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,23 +16,23 @@ from imp_data.manifests import Limits, Source
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import Offsets, Spans
-from imp_data.records.layouts.columnar import Plain
-from imp_data.records.layouts.unread_fields import Keys, shown
-from imp_data.sample import Draft, Refused, Row
+from imp_data.records.layouts.columnar import DraftColumns
+from imp_data.records.layouts.unread_fields import LayoutFields, preview
+from imp_data.sample import Draft, RejectedRecord, Row
 from imp_data.storage.globs import matching
 from imp_data.storage.range_reader import open_file
 
 CHUNK_ROWS = 2048
-# Less than this between two records is read along with them.
+# Two records closer than this are read in one piece, gap included.
 _GAP_BYTES = 4096
 
 
 class Chunk(NamedTuple):
-    """Records to be read together, of which each has an entry in every column.
+    """Records that are read together, with one entry per record in each column.
 
-    `file_numbers`, `starts` and `ends` say where each is; consecutive records with the same
-    `groups` number stand on one image; `ordinals` are their places upstream. `refused` has, by
-    ordinal, why a record is not read at all.
+    `file_numbers`, `starts` and `ends` locate each record; consecutive records with the same
+    `groups` number share an image; `ordinals` are the positions upstream. `rejections` maps the
+    ordinals of records that must not be read to the reason.
     """
 
     files: tuple[Path, ...]
@@ -41,104 +41,109 @@ class Chunk(NamedTuple):
     ends: Offsets
     groups: Offsets
     ordinals: Offsets
-    refused: Mapping[int, Verdict] = {}
+    rejections: Mapping[int, Verdict] = {}
 
-    def only(self, rows: npt.NDArray[np.bool_] | slice) -> "Chunk":
-        """Some of the records."""
+    def select(self, rows: npt.NDArray[np.bool_] | slice) -> "Chunk":
+        """Return some of the records."""
         numbers, starts, ends = self.file_numbers[rows], self.starts[rows], self.ends[rows]
         groups, ordinals = self.groups[rows], self.ordinals[rows]
-        return Chunk(self.files, numbers, starts, ends, groups, ordinals, self.refused)
+        return Chunk(self.files, numbers, starts, ends, groups, ordinals, self.rejections)
 
-    def alone(self) -> Iterator["Chunk"]:
-        """Each record by itself, or with all that stand on its image."""
+    def split(self) -> Iterator["Chunk"]:
+        """Split into single records, or into records that share an image."""
         bounds = [0, *(np.flatnonzero(np.diff(self.groups)) + 1).tolist(), len(self.groups)]
         for first, last in pairwise(bounds):
-            yield self.only(slice(first, last))
+            yield self.select(slice(first, last))
 
 
 class Layout(NamedTuple):
-    """How one layout is read.
+    """The functions that read one layout.
 
-    `chunks` cuts what stands in a source's raw folder into pieces of work, cheap to send to
-    another process; `groups` reads a piece and gives the records that belong on one image;
-    `assemble` makes Drafts of a group. `keys` are the fields of a record. `plain`, where a layout
-    has it, makes of most groups at once what these two make of each.
+    `chunks` divides the records of a source's raw directory into chunks that are cheap to send to
+    another process; `groups` reads a chunk and yields the records that share an image;
+    `assemble` makes Drafts of a group. `fields` are the fields of a record. `columns`, if a layout
+    has it, returns for most groups of a chunk at once what `groups` and `assemble` return for each.
     """
 
     chunks: Callable[[Path, Source, Limits], Iterator[Chunk]]
     groups: Callable[[Chunk], Iterator[list[Row]]]
-    assemble: Callable[[list[Row], Source], Iterable[Draft | Refused]]
-    keys: Keys
-    plain: Callable[[Chunk, Source], Plain] | None = None
+    assemble: Callable[[list[Row], Source], Iterable[Draft | RejectedRecord]]
+    fields: LayoutFields
+    columns: Callable[[Chunk, Source], DraftColumns] | None = None
 
 
-def record_files(folder: Path, source: Source) -> list[Path]:
-    """The files that hold a source's records, in the manifest's order, globs sorted."""
+def list_record_files(folder: Path, source: Source) -> list[Path]:
+    """List the files with a source's records, in the manifest's order, globs sorted.
+
+    Raises UserError if a pattern matches no file.
+    """
     files: list[Path] = []
     for pattern in source.records:
         found = matching(folder, pattern)
         if not found:
             raise UserError(
-                folder / pattern, "is not there", f"materialize raw/{source.name} again"
+                folder / pattern, "does not exist", f"materialize raw/{source.name} again"
             )
         files += found
-    return list(dict.fromkeys(files))  # two globs may name one file
+    return list(dict.fromkeys(files))  # two globs may match one file
 
 
-def single_chunks(
+def chunk_records(
     files: Sequence[Path], fields: frozenset[str], limits: Limits, size: int = CHUNK_ROWS
 ) -> Iterator[Chunk]:
-    """Chunks of records that stand alone, in upstream order; `fields` are those that each has.
+    """Yield chunks of independent records, in upstream order; `fields` are those of every record.
 
-    A chunk has `size` records, or as many as are together no larger than one may be.
+    A chunk has `size` records, or fewer if together they exceed the size limit of one record.
     """
-    ordinal, most = 0, limits.max_record_bytes
+    ordinal, max_bytes = 0, limits.max_record_bytes
     for file in files:
-        for spans in _regular(json_spans(file, fields=fields, most=most), size, most):
+        for spans in _regroup(
+            json_spans(file, fields=fields, max_bytes=max_bytes), size, max_bytes
+        ):
             count = len(spans.starts)
             ordinals = np.arange(ordinal, ordinal + count)
-            nothing = np.zeros(count, np.int64)
-            refused = too_large(ordinals, spans.ends - spans.starts, most)
-            yield Chunk((file,), nothing, *spans, ordinals, ordinals, refused)
+            zeros = np.zeros(count, np.int64)
+            rejections = find_too_large(ordinals, spans.ends - spans.starts, max_bytes)
+            yield Chunk((file,), zeros, *spans, ordinals, ordinals, rejections)
             ordinal += count
 
 
-def _regular(spans: Iterator[Spans], size: int, most: int) -> Iterator[Spans]:
-    """The same spans in pieces of bounded count and bytes, wherever the windows ended."""
+def _regroup(spans: Iterator[Spans], size: int, max_bytes: int) -> Iterator[Spans]:
+    """Regroup spans into pieces of bounded count and bytes, independent of the windows."""
     kept = Spans(np.zeros(0, np.int64), np.zeros(0, np.int64))
     for more in spans:
         kept = Spans(*(np.concatenate(pair) for pair in zip(kept, more, strict=True)))
-        while (count := _fitting(kept, size, most)) < len(kept.starts) or count == size:
+        while (count := _count_fitting(kept, size, max_bytes)) < len(kept.starts) or count == size:
             yield Spans(kept.starts[:count], kept.ends[:count])
             kept = Spans(kept.starts[count:], kept.ends[count:])
     if len(kept.starts):
         yield kept
 
 
-def _fitting(spans: Spans, size: int, most: int) -> int:
-    """How many of the first spans are no more than `size`, and together not over `most` bytes."""
-    held = np.cumsum(read_bytes(spans.ends - spans.starts, most))
-    return min(size, int(np.searchsorted(held, most, side="right")))
+def _count_fitting(spans: Spans, size: int, max_bytes: int) -> int:
+    """Count the first spans that are at most `size` and together at most `max_bytes`."""
+    held = np.cumsum(readable_sizes(spans.ends - spans.starts, max_bytes))
+    return min(size, int(np.searchsorted(held, max_bytes, side="right")))
 
 
-def read_bytes(sizes: Offsets, most: int) -> Offsets:
-    """How many bytes of each record are read: none of one that is too large."""
-    return np.where(sizes > most, 0, sizes)
+def readable_sizes(sizes: Offsets, max_bytes: int) -> Offsets:
+    """Return how many bytes of each record are read: none of a record that is too large."""
+    return np.where(sizes > max_bytes, 0, sizes)
 
 
-def too_large(ordinals: Offsets, sizes: Offsets, most: int) -> dict[int, Verdict]:
-    """The verdict on each record that is larger than it may be."""
-    if not (sizes > most).any():
+def find_too_large(ordinals: Offsets, sizes: Offsets, max_bytes: int) -> dict[int, Verdict]:
+    """Return the verdict for each record above the size limit, by ordinal."""
+    if not (sizes > max_bytes).any():
         return {}
-    over = zip(ordinals[sizes > most].tolist(), sizes[sizes > most].tolist(), strict=True)
+    over = zip(ordinals[sizes > max_bytes].tolist(), sizes[sizes > max_bytes].tolist(), strict=True)
     return {
-        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes": size, "most": most})
+        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes": size, "most": max_bytes})
         for ordinal, size in over
     }
 
 
-def text_field(name: str) -> Callable[[Any], str | None]:
-    """A function that gives an object's text field, or None."""
+def text_getter(name: str) -> Callable[[Any], str | None]:
+    """Return a function that gets an object's text field, or None."""
 
     def get(value: Any) -> str | None:
         found = value.get(name) if isinstance(value, dict) else None
@@ -147,74 +152,74 @@ def text_field(name: str) -> Callable[[Any], str | None]:
     return get
 
 
-def name_row(row: Row, *fields: str) -> str | None:
-    """What a record calls itself in the first of these fields that says something, as text.
+def set_upstream_id(row: Row, *fields: str) -> str | None:
+    """Set a record's upstream id from the first of these fields that is not null; return it.
 
-    None where it says nothing; its row in the ledger is then named by its place.
+    Returns None if all are absent or null; the ledger then names the record by its position.
     """
-    identity = _first_said(row.value, fields)
+    identity = _first_value(row.value, fields)
     if row.raw and isinstance(identity, float) and abs(identity) >= 2**63:
-        # Perhaps an integer past 64 bits: then the record is read again, with all its digits.
+        # This may be an integer past 64 bits: parse the record again to keep all its digits.
         row.value = parse_exactly(row.raw)
-        identity = _first_said(row.value, fields)
-    row.upstream_id = place_id(row.ordinal)
+        identity = _first_value(row.value, fields)
+    row.upstream_id = ordinal_id(row.ordinal)
     if identity is None:
         if any(field in row.value for field in fields):
-            row.mends.append(AppliedRepair(Repair.ID_FROM_PLACE, "null"))
+            row.repairs.append(AppliedRepair(Repair.ID_FROM_PLACE, "null"))
         return None
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         identity = json.dumps(identity, ensure_ascii=False, separators=(",", ":"))
-        row.mends.append(AppliedRepair(Repair.ID_TO_TEXT, identity))
+        row.repairs.append(AppliedRepair(Repair.ID_TO_TEXT, identity))
     row.upstream_id = str(identity)
     return row.upstream_id
 
 
-def _first_said(value: dict[str, Any], fields: Sequence[str]) -> Any:
+def _first_value(value: dict[str, Any], fields: Sequence[str]) -> Any:
     return next((value[name] for name in fields if value.get(name) is not None), None)
 
 
-def place_id(ordinal: int) -> str:
-    """What a record without an id is called in the ledger; no part of its Sample's id."""
+def ordinal_id(ordinal: int) -> str:
+    """Return the ledger's name of a record without an id; it is no part of its Sample's id."""
     return f"row-{ordinal}"
 
 
-def chunk_groups(chunk: Chunk) -> Iterator[list[Row]]:
-    """The rows of a chunk by image, each with its bytes, not yet parsed."""
+def read_groups(chunk: Chunk) -> Iterator[list[Row]]:
+    """Yield the records of a chunk by image, each with its bytes, not yet parsed."""
     group: list[Row] = []
     last = -1
     names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
     for raw, name, number, ordinal in zip(
-        elements(chunk), names, chunk.groups.tolist(), chunk.ordinals.tolist(), strict=True
+        read_elements(chunk), names, chunk.groups.tolist(), chunk.ordinals.tolist(), strict=True
     ):
         if number != last and group:
             yield group
             group = []
         last = number
-        refused = chunk.refused.get(ordinal)
-        group.append(Row(ordinal, value=None, raw=raw, file=name, refused=refused))
+        rejection = chunk.rejections.get(ordinal)
+        group.append(Row(ordinal, value=None, raw=raw, file=name, rejection=rejection))
     if group:
         yield group
 
 
-def elements(chunk: Chunk) -> Iterator[bytes]:
-    """The bytes of each row of a chunk; none of one that is refused."""
+def read_elements(chunk: Chunk) -> Iterator[bytes]:
+    """Yield the bytes of each record of a chunk; empty for a rejected record."""
     files = [open_file(file) for file in chunk.files]
     ends = chunk.ends
-    if chunk.refused:
-        refused = np.isin(chunk.ordinals, list(chunk.refused))
-        ends = np.where(refused, chunk.starts, ends)
+    if chunk.rejections:
+        is_rejected = np.isin(chunk.ordinals, list(chunk.rejections))
+        ends = np.where(is_rejected, chunk.starts, ends)
     try:
         if len(files) == 1:
-            yield from slices(files[0], chunk.starts, ends)
+            yield from read_spans(files[0], chunk.starts, ends)
         else:
-            yield from _scattered(files, chunk.file_numbers, chunk.starts, ends)
+            yield from _read_scattered(files, chunk.file_numbers, chunk.starts, ends)
     finally:
         for file in files:
             file.close()
 
 
-def slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
-    """The bytes of each span; spans that follow one another closely are read at once."""
+def read_spans(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
+    """Yield the bytes of each span; spans close to each other are read at once."""
     gaps = np.flatnonzero((starts[1:] - ends[:-1] < 0) | (starts[1:] - ends[:-1] > _GAP_BYTES)) + 1
     for begin, end in zip([0, *gaps.tolist()], [*gaps.tolist(), len(starts)], strict=True):
         if begin == end:
@@ -228,7 +233,7 @@ def slices(opened: Any, starts: Offsets, ends: Offsets) -> Iterator[bytes]:
             yield block[a:b]
 
 
-def _scattered(
+def _read_scattered(
     opened: list[Any], numbers: Offsets, starts: Offsets, ends: Offsets
 ) -> Iterator[bytes]:
     for number, start, end in zip(numbers.tolist(), starts.tolist(), ends.tolist(), strict=True):
@@ -236,26 +241,26 @@ def _scattered(
         yield opened[number].read(end - start)
 
 
-def read_rows(rows: list[Row]) -> Iterator[Row | Refused]:
-    """Each row with its value; or refused where its bytes are no JSON object."""
+def parse_rows(rows: list[Row]) -> Iterator[Row | RejectedRecord]:
+    """Parse each record; reject it if its bytes are not a JSON object."""
     for row in rows:
-        if row.refused is not None:
-            yield Refused(row, row.refused)
+        if row.rejection is not None:
+            yield RejectedRecord(row, row.rejection)
             continue
         parsed = parse(row.raw) if row.value is None else (row.value, [])
         if isinstance(parsed, Verdict):
-            yield Refused(row, parsed)
+            yield RejectedRecord(row, parsed)
             continue
-        row.value, mends = parsed
-        row.mends += mends
+        row.value, repairs = parsed
+        row.repairs += repairs
         if isinstance(row.value, dict):
             yield row
         else:
-            yield Refused(row, wrong_type("", "should be an object", row.value))
+            yield RejectedRecord(row, wrong_type_verdict("", "should be an object", row.value))
 
 
-def validated(adapter: TypeAdapter[Any], row: Row) -> Any | Refused:
-    """The row's value as the adapter's type; or refused, naming the first field that is wrong."""
+def validate(adapter: TypeAdapter[Any], row: Row) -> Any | RejectedRecord:
+    """Return the record as the adapter's type, or reject it, naming the first wrong field."""
     try:
         return adapter.validate_python(row.value, strict=True)
     except ValidationError as error:
@@ -264,12 +269,12 @@ def validated(adapter: TypeAdapter[Any], row: Row) -> Any | Refused:
         exact = parse_exactly(row.raw)
         if exact != row.value:
             row.value = exact
-            return validated(adapter, row)
+            return validate(adapter, row)
     field = ".".join(str(step) for step in problem["loc"])
-    return Refused(row, wrong_type(field, problem["msg"], problem["input"]))
+    return RejectedRecord(row, wrong_type_verdict(field, problem["msg"], problem["input"]))
 
 
-def wrong_type(field: str, problem: str, found: Any) -> Verdict:
-    """The verdict on a record that lacks the layout's form."""
-    evidence = {"field": field, "problem": problem, "found": shown(found)}
+def wrong_type_verdict(field: str, problem: str, found: Any) -> Verdict:
+    """Return the verdict on a record that does not have the layout's form."""
+    evidence = {"field": field, "problem": problem, "found": preview(found)}
     return Verdict(Reason.WRONG_TYPE, evidence)

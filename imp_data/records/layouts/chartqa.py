@@ -1,6 +1,6 @@
 """ChartQA: JSON arrays of questions, written by people or generated (vis-nlp/ChartQA).
 
-People and the generator asked about some of the same charts; those questions become one Sample.
+Some charts have questions of both kinds; those questions become one Sample.
 """
 
 from typing_extensions import TypedDict
@@ -16,7 +16,7 @@ class _Record(TypedDict):
 
 
 def _question(record: _Record) -> Question:
-    """Labels stay as published, oddities too: the benchmark scores against that form."""
+    """Keep labels as published, oddities included: the benchmark scores against that form."""
     return Question(
         image=record["imgname"],
         question=record["query"],

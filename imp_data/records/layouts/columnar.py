@@ -1,7 +1,7 @@
-"""Records of a chunk read side by side, where nothing about them calls for a second look.
+"""Define the columns of Drafts that a layout reads for a whole chunk at once.
 
-What is read so is what reading each record by itself gives, at a fraction of the cost; a record in
-any doubt is left to the layout's `assemble`, which knows every case.
+The result equals that of reading each record by itself, at a fraction of the cost; records in
+doubt are left to the layout's `assemble`, which handles every case.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from imp_data.records.json_array.spans import Offsets
 
-# What a record without the layout's form makes of an attempt to read it as if it had that form.
-MISREAD = (AttributeError, KeyError, TypeError, ValidationError)
+# Errors raised when a record without the layout's form is read as if it had that form.
+LAYOUT_ERRORS = (AttributeError, KeyError, TypeError, ValidationError)
 
 
-class Plain(NamedTuple):
-    """Drafts column by column; human and gpt alternate in each, from human to gpt.
+class DraftColumns(NamedTuple):
+    """Drafts in columns; in each of them human and gpt alternate, from human to gpt.
 
-    `draft_of` has for each row of the chunk the Draft that it is part of, -1 where it is in doubt;
-    `row_ids` what it calls itself; `passed_over` its fields that were not read, None where all rows
-    have none. A Draft has `counts[n]` of the `texts`, one a turn.
+    For each record of the chunk, `draft_of` holds the number of its Draft, -1 if it is in doubt;
+    `row_ids` its upstream id; `ignored_fields` its fields that were not read, or None if no record
+    has any. Draft n has `counts[n]` of the `texts`, one per turn.
     """
 
     draft_of: Offsets
@@ -32,31 +32,31 @@ class Plain(NamedTuple):
     images: Sequence[str | None]
     counts: Offsets
     texts: list[str]
-    passed_over: Sequence[tuple[str, ...]] | None = None
+    ignored_fields: Sequence[tuple[str, ...]] | None = None
 
 
-def nothing_plain(rows: int) -> Plain:
-    """All rows in doubt."""
-    return Plain(np.full(rows, -1), [None] * rows, [], [], [], np.zeros(0, np.int64), [])
+def empty_columns(rows: int) -> DraftColumns:
+    """Return columns in which all records are in doubt."""
+    return DraftColumns(np.full(rows, -1), [None] * rows, [], [], [], np.zeros(0, np.int64), [])
 
 
-def loaded(elements: Sequence[bytes]) -> list[Any]:
-    """The value of each element; None where it is no JSON, which no layout takes for a record."""
+def load_elements(elements: Sequence[bytes]) -> list[Any]:
+    """Parse each element; None if it is not JSON (no layout accepts None as a record)."""
     try:
         return [orjson.loads(element) for element in elements]
     except orjson.JSONDecodeError:
-        return [_value(element) for element in elements]
+        return [_load_element(element) for element in elements]
 
 
-def _value(element: bytes) -> Any:
+def _load_element(element: bytes) -> Any:
     try:
         return orjson.loads(element)
     except orjson.JSONDecodeError:
         return None
 
 
-def fits(adapter: TypeAdapter[Any], value: Any) -> bool:
-    """Whether a value has the adapter's form."""
+def is_valid(adapter: TypeAdapter[Any], value: Any) -> bool:
+    """Return whether a value has the adapter's form."""
     try:
         adapter.validate_python(value, strict=True)
     except ValidationError:

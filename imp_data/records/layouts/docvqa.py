@@ -17,7 +17,7 @@ class _Record(TypedDict):
 
 
 def _question(record: _Record) -> Question:
-    """Of several answers the first is taken: what the person who asked wrote down."""
+    """Take the first of several answers: the one of the question's author."""
     return Question(
         image=record["image"],
         question=record["question"],
@@ -32,6 +32,6 @@ LAYOUT = question_layout(
     image="image",
     read=_question,
     key="data",
-    # Kinds of question, and where the page is in the library that it was scanned for.
-    meaningless=("question_types", "docId", "ucsf_document_id", "ucsf_document_page_no"),
+    # Kinds of question, and the page's place in the library that it was scanned for.
+    ignored=("question_types", "docId", "ucsf_document_id", "ucsf_document_page_no"),
 )

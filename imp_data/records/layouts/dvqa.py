@@ -16,7 +16,7 @@ class _Record(TypedDict):
 
 
 def _question(record: _Record) -> Question:
-    """Answers stay as published: digits for values, words for counts."""
+    """Keep answers as published: digits for values, words for counts."""
     return Question(
         image=record["image"],
         question=record["question"],
@@ -30,6 +30,6 @@ LAYOUT = question_layout(
     image="image",
     read=_question,
     texts=("question", "answer"),
-    # Kinds of question, and where in the chart its answer stands.
-    meaningless=("question_type", "template_id", "answer_bbox", "bbox_answer", "reasoning"),
+    # Kinds of question, and the answer's place in the chart.
+    ignored=("question_type", "template_id", "answer_bbox", "bbox_answer", "reasoning"),
 )

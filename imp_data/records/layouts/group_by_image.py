@@ -1,4 +1,4 @@
-"""Pieces of work in which all records on one image stand together, wherever upstream has them."""
+"""Divide records into chunks in which all records of an image are together."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,22 +19,22 @@ from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import (
     CHUNK_ROWS,
     Chunk,
-    read_bytes,
-    slices,
-    text_field,
-    too_large,
+    find_too_large,
+    read_spans,
+    readable_sizes,
+    text_getter,
 )
 from imp_data.storage.range_reader import open_file
 
-Names = npt.NDArray[np.uint64]
-_Work = Callable[["_Piece"], Names]
+NameHashes = npt.NDArray[np.uint64]
+_Work = Callable[["_Piece"], NameHashes]
 
 
 class _Index(NamedTuple):
-    """Where each record is, 16 bytes, and in which runs those on one image follow one another.
+    """The location of each record, in 16 bytes, and the runs of records on the same image.
 
     Records are in upstream order; those of file n begin with record `files[n]`. Run n begins with
-    record `begins[n]` and is on the image with the 64-bit name `names[n]`.
+    record `begins[n]`, and its image has the 64-bit name hash `names[n]`.
     """
 
     files: Offsets
@@ -45,7 +45,7 @@ class _Index(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """Runs of records on one image: the first record, how many, the first on that image."""
+    """Runs of records on one image: first record, length, and first record of the image."""
 
     begins: Offsets
     lengths: Offsets
@@ -57,13 +57,13 @@ class _Piece(NamedTuple):
     starts: Offsets
     ends: Offsets
 
-    def alone(self) -> Iterator["_Piece"]:
-        """Each record by itself."""
-        for place in range(len(self.starts)):
-            yield _Piece(self.file, *(s[place : place + 1] for s in (self.starts, self.ends)))
+    def split(self) -> Iterator["_Piece"]:
+        """Split into single records."""
+        for position in range(len(self.starts)):
+            yield _Piece(self.file, *(s[position : position + 1] for s in (self.starts, self.ends)))
 
 
-def grouped_chunks(
+def chunk_by_image(
     files: Sequence[Path],
     image: str,
     fields: frozenset[str],
@@ -71,31 +71,31 @@ def grouped_chunks(
     key: str | None = None,
     size: int = CHUNK_ROWS,
 ) -> Iterator[Chunk]:
-    """Chunks in which all records on one image stand together, images in upstream order.
+    """Yield chunks in which all records of an image are together, images in upstream order.
 
-    `image` is the field that names it, `fields` are those that each record has. Records without
-    a readable image stay alone, and so do those that are together larger than one record may be:
-    none of them is read. Memory: 16 bytes a record, and 64 for each time that the image changes
-    from one record to the next.
+    `image` is the field that names it; `fields` are those of every record. Records without a
+    readable image form their own group, as do the records of an image that together exceed the
+    size limit of one record: none of those is read. Memory: 16 bytes per record, and 64 for each
+    change of image from one record to the next.
     """
-    most = limits.max_record_bytes
-    index = _index(files, image, fields, key, limits)
-    runs = _by_image(index)
-    totals = _totals(index, runs, most)
-    runs, totals = _apart(runs, totals, most, size)
+    max_bytes = limits.max_record_bytes
+    index = _build_index(files, image, fields, key, limits)
+    runs = _sort_runs(index)
+    totals = _total_bytes(index, runs, max_bytes)
+    runs, totals = _split_large_groups(runs, totals, max_bytes, size)
     last_of_group = np.flatnonzero(np.diff(runs.groups, append=-1))
     rows = np.cumsum(runs.lengths)[last_of_group]
-    held = np.cumsum(read_bytes(totals[last_of_group], most))
+    held = np.cumsum(readable_sizes(totals[last_of_group], max_bytes))
     done = first = 0
     while first < len(last_of_group):
-        # At least so many records or the bytes of one, or the rest, and never part of a group.
+        # At least `size` records or the bytes of one record, or the rest; groups are never split.
         rows_before, held_before = (rows[first - 1], held[first - 1]) if first else (0, 0)
         by_rows = np.searchsorted(rows, rows_before + size)
-        by_bytes = max(np.searchsorted(held, held_before + most, side="right") - 1, first)
+        by_bytes = max(np.searchsorted(held, held_before + max_bytes, side="right") - 1, first)
         enough = min(by_rows, by_bytes, len(last_of_group) - 1)
         until = int(last_of_group[enough]) + 1
         span = slice(done, until)
-        here = _ranges(runs.begins[span], runs.lengths[span])
+        here = _concatenate_ranges(runs.begins[span], runs.lengths[span])
         yield Chunk(
             tuple(files),
             np.searchsorted(index.files, here, side="right") - 1,
@@ -103,16 +103,16 @@ def grouped_chunks(
             index.ends[here],
             np.repeat(runs.groups[span], runs.lengths[span]),
             here,
-            _refused(index, here, np.repeat(totals[span], runs.lengths[span]), most),
+            _find_rejections(index, here, np.repeat(totals[span], runs.lengths[span]), max_bytes),
         )
         done, first = until, int(enough) + 1
 
 
-def _totals(index: _Index, runs: _Runs, most: int) -> Offsets:
-    """Of each run, the bytes that are read of all records on its image."""
+def _total_bytes(index: _Index, runs: _Runs, max_bytes: int) -> Offsets:
+    """Return for each run the bytes that are read for all records of its image."""
     if not len(runs.groups):
         return runs.groups
-    sizes = np.append(0, np.cumsum(read_bytes(index.ends - index.starts, most)))
+    sizes = np.append(0, np.cumsum(readable_sizes(index.ends - index.starts, max_bytes)))
     of_run = sizes[runs.begins + runs.lengths] - sizes[runs.begins]
     firsts = np.flatnonzero(np.diff(runs.groups, prepend=-1))
     of_group = np.add.reduceat(of_run, firsts)
@@ -120,16 +120,18 @@ def _totals(index: _Index, runs: _Runs, most: int) -> Offsets:
     return totals
 
 
-def _apart(runs: _Runs, totals: Offsets, most: int, size: int) -> tuple[_Runs, Offsets]:
-    """The runs, those of images with too much on them in pieces that are images of their own.
+def _split_large_groups(
+    runs: _Runs, totals: Offsets, max_bytes: int, size: int
+) -> tuple[_Runs, Offsets]:
+    """Split runs of images that exceed the limit into pieces, each a group of its own.
 
-    No piece is longer than `size`: nothing of them is read, so nothing keeps them together.
+    A piece has at most `size` records: they are not read, so they need not stay together.
     """
-    over = totals > most
+    over = totals > max_bytes
     if not over.any():
         return runs, totals
     pieces = np.where(over, -(-runs.lengths // size), 1)
-    within = _ranges(np.zeros_like(pieces), pieces) * size
+    within = _concatenate_ranges(np.zeros_like(pieces), pieces) * size
     lengths = np.repeat(runs.lengths, pieces) - within
     begins = np.repeat(runs.begins, pieces) + within
     over = np.repeat(over, pieces)
@@ -138,19 +140,21 @@ def _apart(runs: _Runs, totals: Offsets, most: int, size: int) -> tuple[_Runs, O
     return _Runs(begins, lengths, groups), np.repeat(totals, pieces)
 
 
-def _refused(index: _Index, here: Offsets, totals: Offsets, most: int) -> dict[int, Verdict]:
-    """The verdicts on records that are too large, alone or with all others on their image."""
-    refused = {
-        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes_on_image": total, "most": most})
+def _find_rejections(
+    index: _Index, here: Offsets, totals: Offsets, max_bytes: int
+) -> dict[int, Verdict]:
+    """Return the verdicts on records that are too large, alone or with others on the image."""
+    rejections = {
+        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes_on_image": total, "most": max_bytes})
         for ordinal, total in zip(
-            here[totals > most].tolist(), totals[totals > most].tolist(), strict=True
+            here[totals > max_bytes].tolist(), totals[totals > max_bytes].tolist(), strict=True
         )
     }
-    return refused | too_large(here, index.ends[here] - index.starts[here], most)
+    return rejections | find_too_large(here, index.ends[here] - index.starts[here], max_bytes)
 
 
-def _by_image(index: _Index) -> _Runs:
-    """Runs on one image follow one another, images in upstream order."""
+def _sort_runs(index: _Index) -> _Runs:
+    """Order runs so that those of an image are adjacent, images in upstream order."""
     _, first, inverse = np.unique(index.names, return_index=True, return_inverse=True)
     groups = index.begins[first[inverse]]
     order = np.argsort(groups, kind="stable")
@@ -158,14 +162,14 @@ def _by_image(index: _Index) -> _Runs:
     return _Runs(index.begins[order], lengths[order], groups[order])
 
 
-def _ranges(begins: Offsets, lengths: Offsets) -> Offsets:
-    """begins[0], begins[0] + 1, … for each of the lengths, one after the other."""
+def _concatenate_ranges(begins: Offsets, lengths: Offsets) -> Offsets:
+    """Return begins[n], begins[n] + 1, … for each length, concatenated."""
     before = np.cumsum(lengths) - lengths
     ranges: Offsets = np.arange(lengths.sum()) + np.repeat(begins - before, lengths)
     return ranges
 
 
-def _index(
+def _build_index(
     files: Sequence[Path], image: str, fields: frozenset[str], key: str | None, limits: Limits
 ) -> _Index:
     first, starts, ends = [0], bytearray(), bytearray()
@@ -173,17 +177,17 @@ def _index(
     def pieces() -> Iterator[_Piece]:
         nonlocal starts, ends
         for file in files:
-            for spans in json_spans(file, key, fields=fields, most=limits.max_record_bytes):
+            for spans in json_spans(file, key, fields=fields, max_bytes=limits.max_record_bytes):
                 starts += spans.starts.astype(np.int64).tobytes()
                 ends += spans.ends.astype(np.int64).tobytes()
                 yield _Piece(file, *spans)
             first.append(len(starts) // 8)
 
     begins, names, done = bytearray(), bytearray(), 0
-    work = partial(_names, image=image, most=limits.max_record_bytes)
+    work = partial(_hash_names, image=image, max_bytes=limits.max_record_bytes)
     seconds = limits.max_read_seconds
-    alone = partial(_names_alone, work, seconds)
-    for some in map_ordered(work, pieces(), on_crash=alone, seconds=seconds):
+    isolate = partial(_hash_names_one_by_one, work, seconds)
+    for some in map_ordered(work, pieces(), on_crash=isolate, seconds=seconds):
         before = np.frombuffer(names[-8:] or ~some[:1], np.uint64)
         changes = np.flatnonzero(some != np.append(before, some[:-1]))
         begins += (changes + done).tobytes()
@@ -198,32 +202,32 @@ def _index(
     )
 
 
-def _names_alone(work: _Work, seconds: int, piece: _Piece, _: Died) -> Names:
-    """Record by record, of a piece that its process does not survive: one of them is the cause."""
+def _hash_names_one_by_one(work: _Work, seconds: int, piece: _Piece, _: Died) -> NameHashes:
+    """Hash image names record by record after the worker died, to isolate the cause."""
 
-    def nameless(one: _Piece, _: Died) -> Names:
-        return np.array([_place_name(one.file, int(one.starts[0]))], np.uint64)
+    def hash_position(one: _Piece, _: Died) -> NameHashes:
+        return np.array([_hash_position(one.file, int(one.starts[0]))], np.uint64)
 
-    names = map_ordered(work, piece.alone(), on_crash=nameless, seconds=seconds)
+    names = map_ordered(work, piece.split(), on_crash=hash_position, seconds=seconds)
     return np.concatenate(list(names))
 
 
-def _place_name(file: Path, start: int) -> int:
-    """What stands for the image of a record that is not read."""
+def _hash_position(file: Path, start: int) -> int:
+    """Return the hash that replaces the image name of a record that is not read."""
     return xxhash.xxh3_64_intdigest(f"{start} {file}".encode(), seed=2)
 
 
-def _names(piece: _Piece, image: str, most: int) -> Names:
-    """xxh3 of each element's image; of the element itself where it names none."""
+def _hash_names(piece: _Piece, image: str, max_bytes: int) -> NameHashes:
+    """Return the xxh3 of each record's image name, or of the record itself without one."""
     hashes = []
-    get = text_field(image)
-    ends = piece.starts + read_bytes(piece.ends - piece.starts, most)
-    with open_file(piece.file) as bytes_of:
+    get = text_getter(image)
+    ends = piece.starts + readable_sizes(piece.ends - piece.starts, max_bytes)
+    with open_file(piece.file) as stream:
         for element, start in zip(
-            slices(bytes_of, piece.starts, ends), piece.starts.tolist(), strict=True
+            read_spans(stream, piece.starts, ends), piece.starts.tolist(), strict=True
         ):
             if not element:
-                hashes.append(_place_name(piece.file, start))
+                hashes.append(_hash_position(piece.file, start))
                 continue
             try:
                 name = get(orjson.loads(element))

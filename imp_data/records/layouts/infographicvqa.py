@@ -17,7 +17,7 @@ class _Record(TypedDict):
 
 
 def _question(record: _Record) -> Question:
-    """Of several answers the first is taken: what the person who asked wrote down."""
+    """Take the first of several answers: the one of the question's author."""
     return Question(
         image=record["image_local_name"],
         question=record["question"],
@@ -32,6 +32,6 @@ LAYOUT = question_layout(
     image="image_local_name",
     read=_question,
     key="data",
-    # Kinds of answer, where the image was found, and what a program read in it.
-    meaningless=("answer_type", "operation/reasoning", "image_url", "ocr_output_file", "ocr"),
+    # Kinds of answer, where the image was found, and its OCR output.
+    ignored=("answer_type", "operation/reasoning", "image_url", "ocr_output_file", "ocr"),
 )

@@ -1,4 +1,4 @@
-"""LLaVA's own form, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most since."""
+"""LLaVA's own layout, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most since."""
 
 import json
 import re
@@ -17,28 +17,34 @@ from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import (
     Chunk,
     Layout,
-    chunk_groups,
-    elements,
-    name_row,
-    place_id,
-    read_rows,
-    record_files,
-    single_chunks,
-    validated,
+    chunk_records,
+    list_record_files,
+    ordinal_id,
+    parse_rows,
+    read_elements,
+    read_groups,
+    set_upstream_id,
+    validate,
 )
-from imp_data.records.layouts.columnar import MISREAD, Plain, fits, loaded
-from imp_data.records.layouts.unread_fields import COMMON, Keys, over_rows, passed_over, verdict_on
+from imp_data.records.layouts.columnar import LAYOUT_ERRORS, DraftColumns, is_valid, load_elements
+from imp_data.records.layouts.unread_fields import (
+    COMMON_IGNORED,
+    LayoutFields,
+    check_unread_fields,
+    expand_to_rows,
+    find_ignored_fields,
+)
 from imp_data.sample import (
     IMAGE_TOKEN,
     OPTION_LETTER_SUFFIX,
     SHORT_ANSWER_SUFFIX,
     Draft,
-    Refused,
+    RejectedRecord,
     Row,
 )
 from imp_data.storage.image_paths import normal_path
 
-# TypedDicts, not models: pydantic checks them at half the cost, and most fields are passed on.
+# TypedDicts, not models: pydantic checks them at half the cost, and most fields pass unchanged.
 # `from` is a keyword, hence the functional form.
 _Turn = TypedDict("_Turn", {"from": str, "value": str})
 
@@ -46,38 +52,38 @@ _Turn = TypedDict("_Turn", {"from": str, "value": str})
 class _Record(TypedDict):
     conversations: list[_Turn]
     id: NotRequired[Any]
-    idx: NotRequired[Any]  # ALLaVA's text file says idx
+    idx: NotRequired[Any]  # the key in ALLaVA's text file
     image: NotRequired[str | None]
 
 
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
 _REQUIRED = frozenset(_Record.__required_keys__)
-_KEYS = Keys(
+_FIELDS = LayoutFields(
     read=frozenset(_Record.__annotations__),
-    # The text that stood beside an image on the web (ALLaVA): what was asked of it is in the turns.
-    meaningless=COMMON | {"original_caption"},
+    # The text beside an image on the web (ALLaVA); the turns contain what is asked about it.
+    ignored=COMMON_IGNORED | {"original_caption"},
     parts={"conversations": frozenset(_Turn.__annotations__)},
 )
 
 
-def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
-    """One Draft a record."""
-    for row in read_rows(rows):
-        yield row if isinstance(row, Refused) else _draft(row, source)
+def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
+    """Make one Draft per record."""
+    for row in parse_rows(rows):
+        yield row if isinstance(row, RejectedRecord) else _draft(row, source)
 
 
-def _draft(row: Row, source: Source) -> Draft | Refused:
-    identity = name_row(row, "id", "idx")
+def _draft(row: Row, source: Source) -> Draft | RejectedRecord:
+    identity = set_upstream_id(row, "id", "idx")
     _unlist_image(row)
-    record = validated(_ADAPTER, row)
-    if isinstance(record, Refused):
+    record = validate(_ADAPTER, row)
+    if isinstance(record, RejectedRecord):
         return record
-    over = verdict_on(row.value, _KEYS, source)
-    if isinstance(over, Verdict):
-        return Refused(row, over)
-    row.passed_over = over
+    ignored = check_unread_fields(row.value, _FIELDS, source)
+    if isinstance(ignored, Verdict):
+        return RejectedRecord(row, ignored)
+    row.ignored_fields = ignored
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
-    image = _named_image(row, turns)
+    image = _image_of(row, turns)
     question = next((value for speaker, value in turns if speaker == "human"), "")
     subset = subset_of(source.subsets, normal_path(image) if image else image, question)
     where = source.image_prefix + image if image else image
@@ -85,39 +91,41 @@ def _draft(row: Row, source: Source) -> Draft | Refused:
 
 
 def _unlist_image(row: Row) -> None:
-    """A list of one image is that image, as in the data of trainers that take several."""
+    """Replace a list of one image by that image; trainers that accept several write such lists."""
     match row.value.get("image"):
         case []:
             row.value["image"] = ""
         case [str(image)]:
             row.value["image"] = image
-            row.mends.append(
+            row.repairs.append(
                 AppliedRepair(Repair.IMAGE_UNLISTED, json.dumps([image], ensure_ascii=False))
             )
 
 
-def _named_image(row: Row, turns: list[tuple[str, str]]) -> str | None:
-    """The record's image; an empty path to which no `<image>` refers names none."""
+def _image_of(row: Row, turns: list[tuple[str, str]]) -> str | None:
+    """Return the record's image; drop an empty path that no `<image>` refers to."""
     image: str | None = row.value.get("image")
     if image is None or image.strip() or any(IMAGE_TOKEN in value for _, value in turns):
         return image
-    row.mends.append(AppliedRepair(Repair.EMPTY_IMAGE_REMOVED, image))
+    row.repairs.append(AppliedRepair(Repair.EMPTY_IMAGE_REMOVED, image))
     return None
 
 
-def _plain(chunk: Chunk, source: Source) -> Plain:
-    """Records of the layout's form in which human and gpt alternate."""
-    records = loaded(list(elements(chunk)))
+def _columns(chunk: Chunk, source: Source) -> DraftColumns:
+    """Return Drafts of the records of the layout's form in which human and gpt alternate."""
+    records = load_elements(list(read_elements(chunk)))
     try:
-        return _side_by_side(records, np.arange(len(records)), chunk.ordinals, source)
-    except MISREAD:
-        rows = [row for row, record in enumerate(records) if _is_plain(record, source)]
+        return _build_columns(records, np.arange(len(records)), chunk.ordinals, source)
+    except LAYOUT_ERRORS:
+        rows = [row for row, record in enumerate(records) if _is_regular(record, source)]
         some = [records[row] for row in rows]
-        return _side_by_side(some, np.array(rows, np.int64), chunk.ordinals, source)
+        return _build_columns(some, np.array(rows, np.int64), chunk.ordinals, source)
 
 
-def _is_plain(record: Any, source: Source) -> bool:
-    if not fits(_ADAPTER, record) or isinstance(verdict_on(record, _KEYS, source), Verdict):
+def _is_regular(record: Any, source: Source) -> bool:
+    if not is_valid(_ADAPTER, record) or isinstance(
+        check_unread_fields(record, _FIELDS, source), Verdict
+    ):
         return False
     if not {type(record[name]) for name in ("id", "idx") if name in record} <= {str, int}:
         return False
@@ -125,10 +133,12 @@ def _is_plain(record: Any, source: Source) -> bool:
     return bool(speakers) and speakers == ["human", "gpt"] * (len(speakers) // 2)
 
 
-def _side_by_side(records: list[Any], rows: Offsets, ordinals: Offsets, source: Source) -> Plain:
-    """These records as Drafts; an error of MISREAD if one of them is not plain.
+def _build_columns(
+    records: list[Any], rows: Offsets, ordinals: Offsets, source: Source
+) -> DraftColumns:
+    """Return these records as Drafts; raise one of LAYOUT_ERRORS if a record is in doubt.
 
-    `ordinals` has the place of every row of the chunk, `rows` which of them these records are.
+    `ordinals` holds the ordinals of all records of the chunk, `rows` the positions of `records`.
     """
     counts = np.array([len(record["conversations"]) for record in records], np.int64)
     turns = list(chain.from_iterable(record["conversations"] for record in records))
@@ -143,9 +153,9 @@ def _side_by_side(records: list[Any], rows: Offsets, ordinals: Offsets, source: 
     draft_of, row_ids = np.full(len(ordinals), -1), list[str | None]([None]) * len(ordinals)
     draft_of[rows] = np.arange(len(rows))
     for row, identity in zip(rows.tolist(), ids, strict=True):
-        row_ids[row] = place_id(int(ordinals[row])) if identity is None else identity
+        row_ids[row] = ordinal_id(int(ordinals[row])) if identity is None else identity
     firsts = (np.cumsum(counts) - counts).tolist()
-    return Plain(
+    return DraftColumns(
         draft_of,
         row_ids,
         [identity or "" for identity in ids],
@@ -156,7 +166,7 @@ def _side_by_side(records: list[Any], rows: Offsets, ordinals: Offsets, source: 
         [source.image_prefix + image if image else image for image in images],
         counts,
         texts,
-        over_rows(passed_over(records, _KEYS, source), rows, len(ordinals)),
+        expand_to_rows(find_ignored_fields(records, _FIELDS, source), rows, len(ordinals)),
     )
 
 
@@ -168,18 +178,18 @@ def _identity(record: dict[str, Any]) -> str | None:
 
 
 LAYOUT = Layout(
-    chunks=lambda folder, source, limits: single_chunks(
-        record_files(folder, source), _REQUIRED, limits
+    chunks=lambda folder, source, limits: chunk_records(
+        list_record_files(folder, source), _REQUIRED, limits
     ),
-    groups=chunk_groups,
+    groups=read_groups,
     assemble=_assemble,
-    keys=_KEYS,
-    plain=_plain,
+    fields=_FIELDS,
+    columns=_columns,
 )
 
 
 def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
-    """The finer origin of a record, by its image's path and its first question."""
+    """Return the sub-source of a record, by its image path and its first question."""
     match rule:
         case "mix665k":
             return _mix665k(image, question)
@@ -199,7 +209,7 @@ _SHORT_ANSWERS = {"coco": "vqav2_okvqa", "gqa": "gqa", "ocr_vqa": "ocr_vqa"}
 
 
 def _mix665k(image: str | None, question: str) -> str:
-    """The sub-source of a llava_v1_5_mix665k record, by the signs its makers left.
+    """Return the sub-source of a llava_v1_5_mix665k record, by its path and prompt wording.
 
     Counts of the pinned revision by these rules: haotian-liu/LLaVA, issues 702 and 657. VQAv2 and
     OKVQA share images and wording, so they cannot be told apart.
@@ -216,7 +226,7 @@ def _mix665k(image: str | None, question: str) -> str:
         return "a_okvqa"
     if text.endswith(SHORT_ANSWER_SUFFIX) and family in _SHORT_ANSWERS:
         return _SHORT_ANSWERS[family]
-    # OCR-VQA, GQA and VG have one form each: whatever the question, the folder tells.
+    # OCR-VQA, GQA and VG have one form each: the directory decides, whatever the question.
     return {"gqa": "gqa", "ocr_vqa": "ocr_vqa", "vg": "vg"}.get(family, "llava_instruct")
 
 
@@ -232,7 +242,7 @@ def _allava(image: str) -> str:
 
 
 def _image_family(image: str) -> str:
-    """The folder a ShareGPT4V image comes from, as one word."""
+    """Return the directory of a ShareGPT4V image, as one word."""
     steps = image.split("/")
     family = steps[1] if steps[0] == "llava" and len(steps) > 1 else steps[0]
     return family.replace("-", "_")

@@ -1,8 +1,7 @@
-"""Rows of a row group by their numbers, at whatever order pieces of work ask for them.
+"""Read rows of a row group by their numbers.
 
-A row group can only be decoded from its beginning on. So the place where a process has got to is
-kept, and whoever asks for later rows goes on from there: all pieces together decode it once a
-process.
+A row group can only be decoded from its start. The reader therefore keeps its position between
+calls in a process, so that consecutive chunks decode the row group once per process.
 """
 
 from collections.abc import Iterator
@@ -14,23 +13,28 @@ import pyarrow as pa
 
 from imp_data.ledger import Reason, Verdict
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.parquet_rows import Group, batches, bounded_memory, column_names
+from imp_data.records.layouts.parquet_rows import (
+    RowGroup,
+    limit_memory,
+    read_batches,
+    read_column_names,
+)
 from imp_data.storage.object_store import state_of
 from imp_data.storage.paths import in_store
 
 
-class _Forward:
-    """Reads a row group from one row to a later one, and goes on from there when asked again."""
+class _ForwardReader:
+    """Read a row group forward, keeping the position between calls."""
 
-    def __init__(self, group: Group, without: str) -> None:
-        self.state = _state(group, without)
-        self.absent = [name for name in column_names(group.file) if name == without]
-        self._batches = batches(group, without)
+    def __init__(self, group: RowGroup, skipped: str) -> None:
+        self.state = _state(group, skipped)
+        self.absent = [name for name in read_column_names(group.file) if name == skipped]
+        self._batches = read_batches(group, skipped)
         self._batch: pa.RecordBatch | None = None
         self.begin = 0
 
     def slices(self, begin: int, end: int) -> Iterator[pa.RecordBatch]:
-        """The rows up to `end`, from `begin` on, which is not before what was asked last."""
+        """Yield the rows from `begin` to `end`; `begin` must not precede the position reached."""
         while begin < end:
             if self._batch is None or begin >= self.begin + len(self._batch):
                 self.begin += 0 if self._batch is None else len(self._batch)
@@ -41,38 +45,40 @@ class _Forward:
             begin += len(some)
 
 
-def _state(group: Group, without: str) -> tuple[object, ...]:
-    """What differs where another row group, or another file under its name, is asked for."""
+def _state(group: RowGroup, skipped: str) -> tuple[object, ...]:
+    """Return a key that changes with the row group, or with the file under the same name."""
     if in_store(group.file) is not None:
-        return group.file, group.number, without, state_of(group.file)
+        return group.file, group.number, skipped, state_of(group.file)
     stat = group.file.stat()
-    return group.file, group.number, without, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return group.file, group.number, skipped, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-# Of the row group that this process was last asked for.
-_kept: list[_Forward] = []
+# The reader of the last row group that this process read.
+_readers: list[_ForwardReader] = []
 
 
-def rows_at(group: Group, without: str, numbers: Offsets) -> Iterator[dict[str, Any] | Verdict]:
-    """The rows of these numbers, which ascend; or why one of them is no text.
+def read_rows_at(
+    group: RowGroup, skipped: str, numbers: Offsets
+) -> Iterator[dict[str, Any] | Verdict]:
+    """Return the rows with these ascending numbers; a Verdict for a row that is not UTF-8.
 
-    The column that is left out is None in each.
+    Column `skipped` is None in each row.
     """
-    reader = _kept.pop() if _kept else None
-    if reader is None or reader.state != _state(group, without) or (numbers < reader.begin).any():
-        reader = _Forward(group, without)
+    reader = _readers.pop() if _readers else None
+    if reader is None or reader.state != _state(group, skipped) or (numbers < reader.begin).any():
+        reader = _ForwardReader(group, skipped)
     bounds = np.flatnonzero(np.diff(numbers, prepend=-2, append=-2) != 1)
     found = list[dict[str, Any] | Verdict]()
-    with bounded_memory():
+    with limit_memory():
         for first, until in pairwise(bounds.tolist()):
             begin, end = int(numbers[first]), int(numbers[until - 1]) + 1
             for batch in reader.slices(begin, end):
-                found += _values(batch, reader.absent)
-    _kept.append(reader)
+                found += _to_rows(batch, reader.absent)
+    _readers.append(reader)
     return iter(found)
 
 
-def _values(batch: pa.RecordBatch, absent: list[str]) -> list[dict[str, Any] | Verdict]:
+def _to_rows(batch: pa.RecordBatch, absent: list[str]) -> list[dict[str, Any] | Verdict]:
     columns = [
         column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         for column in batch.columns
@@ -84,6 +90,6 @@ def _values(batch: pa.RecordBatch, absent: list[str]) -> list[dict[str, Any] | V
     except UnicodeDecodeError as error:
         if len(batch) > 1:
             return [
-                value for n in range(len(batch)) for value in _values(batch.slice(n, 1), absent)
+                value for n in range(len(batch)) for value in _to_rows(batch.slice(n, 1), absent)
             ]
         return [Verdict(Reason.NOT_UTF8, {"byte": error.start, "problem": error.reason})]

@@ -1,8 +1,8 @@
-"""Rows of Parquet files: those that decode, in pieces of bounded size, and those that are lost.
+"""Survey Parquet files: which rows decode, in ranges of bounded size, and which are lost.
 
-A footer may lie, and a page of some bytes may decode to gigabytes. So each row group is read once
-to see which of its rows can be had, in a process that may crash, with bounded memory and time; and
-texts are held once each, however often they are repeated.
+A footer may be wrong, and a page of a few bytes may decode to gigabytes. So each row group is
+decoded once, with bounded memory and time, in a process that may crash; repeated texts are held
+once, as a dictionary.
 """
 
 import resource
@@ -23,82 +23,82 @@ from imp_data.errors import UserError
 from imp_data.manifests import Limits
 from imp_data.parallel import Died, map_ordered
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.base import CHUNK_ROWS, read_bytes
+from imp_data.records.layouts.base import CHUNK_ROWS, readable_sizes
 from imp_data.storage.object_store import file_size
 from imp_data.storage.tables import published_parquet_file
 
 _BUFFER_BYTES = 1 << 20
-# What decoding one row group may take.
+# Memory limit for decoding one row group.
 _DECODING_BYTES = 512 << 20
-# A row group may decode to so many bytes, or so many times those of its file. No real one of this
-# size repeats itself so often. Each row counts for some bytes more than its texts.
-_MOST_BYTES, _MOST_TIMES, _ROW_BYTES = 1 << 30, 256, 64
+# A row group may decode to this many bytes, or to this multiple of its file's size; no real row
+# group of this size is as repetitive. Each row counts for some bytes more than its texts.
+_MAX_BYTES, _MAX_RATIO, _ROW_BYTES = 1 << 30, 256, 64
 _PROBLEM_CHARACTERS = 200
 _STATM = Path("/proc/self/statm")
-ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
+READ_ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
 
 
-class Group(NamedTuple):
-    """A row group, and how many rows the footer gives it."""
+class RowGroup(NamedTuple):
+    """A row group, and its row count according to the footer."""
 
     file: Path
     number: int
-    stated: int
+    footer_rows: int
 
 
-class Found(NamedTuple):
-    """What can be had of a row group, and why that is not all of it.
+class RowGroupSurvey(NamedTuple):
+    """The readable rows of a row group, and the problem that makes others unreadable.
 
-    `counts` has how many rows in a row are read together, `large` the bytes of those that are
-    larger than a record may be.
+    `counts` holds the numbers of consecutive rows to read together; `large` maps rows above the
+    record size limit to their size in bytes.
     """
 
-    group: Group
+    group: RowGroup
     counts: list[int]
     large: dict[int, int]
     problem: str | None
 
 
-class Piece(NamedTuple):
-    """So many rows of a row group to be read together, from `begin` on; or rows that are lost."""
+class RowRange(NamedTuple):
+    """Consecutive rows of a row group to read together, or rows that are lost."""
 
-    group: Group
+    group: RowGroup
     begin: int
     rows: int
     large: Mapping[int, int] = MappingProxyType({})
     problem: str | None = None
 
     def evidence(self) -> dict[str, Any]:
-        """What the ledger says of rows that are lost."""
+        """Return the ledger's evidence for lost rows."""
         where = {"file": self.group.file.name, "row_group": self.group.number}
         return {**where, "first_row": self.begin, "rows": self.rows, "problem": self.problem}
 
 
-def pieces_of(found: Found) -> Iterator[Piece]:
-    """The rows of a row group that are read together; at its end those that are lost."""
+def split_into_ranges(found: RowGroupSurvey) -> Iterator[RowRange]:
+    """Yield the ranges of a row group that are read together, then the lost rows."""
     begin, large_rows = 0, sorted(found.large)
     for count in found.counts:
         some = slice(*(bisect_left(large_rows, row) for row in (begin, begin + count)))
         large = {row: found.large[row] for row in large_rows[some]}
-        yield Piece(found.group, begin, count, large)
+        yield RowRange(found.group, begin, count, large)
         begin += count
     if found.problem is not None:
-        lost = max(found.group.stated - begin, 0)
-        yield Piece(found.group, begin, lost, problem=found.problem)
+        lost = max(found.group.footer_rows - begin, 0)
+        yield RowRange(found.group, begin, lost, problem=found.problem)
 
 
-def uncounted(file: Path, stated: int, counted: int) -> Piece:
-    """What is told of a footer whose count of all rows is not that of its row groups."""
-    problem = f"the footer counts {stated:,} rows, its row groups have {counted:,}"
-    return Piece(Group(file, -1, 0), 0, max(stated - counted, 0), problem=problem)
+def lost_rows(file: Path, footer_rows: int, counted: int) -> RowRange:
+    """Return the lost rows of a file whose footer total differs from its row groups' sum."""
+    problem = f"the footer counts {footer_rows:,} rows, its row groups have {counted:,}"
+    return RowRange(RowGroup(file, -1, 0), 0, max(footer_rows - counted, 0), problem=problem)
 
 
-def row_groups(file: Path, needed: tuple[str, ...]) -> tuple[list[Group], int]:
-    """The row groups of a file, and how many rows its footer counts in all.
+def read_row_groups(file: Path, needed: tuple[str, ...]) -> tuple[list[RowGroup], int]:
+    """Return the row groups of a file, and the footer's total row count.
 
-    Raises UserError if the footer cannot be read, or if a column that is needed is not there.
+    Raises UserError if the footer cannot be read or a needed column is missing.
     """
-    parquet = _opened(file)
+    parquet = _open(file)
     missing = sorted(set(needed) - set(parquet.schema_arrow.names))
     if missing:
         raise UserError(
@@ -106,18 +106,18 @@ def row_groups(file: Path, needed: tuple[str, ...]) -> tuple[list[Group], int]:
         )
     footer = parquet.metadata
     groups = [
-        Group(file, number, max(footer.row_group(number).num_rows, 0))
+        RowGroup(file, number, max(footer.row_group(number).num_rows, 0))
         for number in range(footer.num_row_groups)
     ]
     return groups, footer.num_rows
 
 
-def column_names(file: Path) -> list[str]:
-    """The columns of a file."""
-    return list(_opened(file).schema_arrow.names)
+def read_column_names(file: Path) -> list[str]:
+    """Return the names of a file's columns."""
+    return list(_open(file).schema_arrow.names)
 
 
-def _opened(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
+def _open(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
     try:
         return published_parquet_file(
             file,
@@ -126,66 +126,68 @@ def _opened(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
             pre_buffer=False,
             page_checksum_verification=True,
         )
-    except ERRORS as error:
-        raise damaged(file, error) from error
+    except READ_ERRORS as error:
+        raise damaged_file_error(file, error) from error
 
 
-def damaged(file: Path, error: object) -> UserError:
-    """A file of which nothing can be read."""
+def damaged_file_error(file: Path, error: object) -> UserError:
+    """Return the error for a file in which nothing can be read."""
     return UserError(
-        file, f"is not a whole Parquet file ({error})", "put a whole one there, or fetch it anew"
+        file, f"is not a complete Parquet file ({error})", "replace it, or download it again"
     )
 
 
-def surveyed(groups: list[Group], without: str, limits: Limits) -> Iterator[Found]:
-    """What can be had of each row group; `without` is a column that is not read."""
-    survey = partial(_survey, without=without, most=limits.max_record_bytes)
+def survey_row_groups(
+    groups: list[RowGroup], skipped: str, limits: Limits
+) -> Iterator[RowGroupSurvey]:
+    """Find the readable rows of each row group; the column `skipped` is not read."""
+    survey = partial(_survey, skipped=skipped, max_bytes=limits.max_record_bytes)
     seconds = limits.max_read_seconds
 
-    def crashed(group: Group, how: Died) -> Found:
+    def report_crash(group: RowGroup, how: Died) -> RowGroupSurvey:
         endless = f"keeps its reader busy for more than {seconds} s"
-        return Found(group, [], {}, endless if how.too_long else "crashes its reader")
+        return RowGroupSurvey(group, [], {}, endless if how.too_long else "crashes its reader")
 
-    return map_ordered(survey, groups, on_crash=crashed, seconds=seconds)
+    return map_ordered(survey, groups, on_crash=report_crash, seconds=seconds)
 
 
-def _survey(group: Group, without: str, most: int) -> Found:
+def _survey(group: RowGroup, skipped: str, max_bytes: int) -> RowGroupSurvey:
     counts, large = list[int](), dict[int, int]()
     begin = decoded = 0
     problem = None
     size = file_size(group.file)
-    allowed = max(_MOST_BYTES, _MOST_TIMES * size)
+    allowed = max(_MAX_BYTES, _MAX_RATIO * size)
     try:
-        with bounded_memory():
-            for batch in batches(group, without):
-                sizes = _sizes(batch)
-                counts += _together(read_bytes(sizes, most), most)
-                for row in np.flatnonzero(sizes > most).tolist():
+        with limit_memory():
+            for batch in read_batches(group, skipped):
+                sizes = _row_sizes(batch)
+                counts += _count_fitting(readable_sizes(sizes, max_bytes), max_bytes)
+                for row in np.flatnonzero(sizes > max_bytes).tolist():
                     large[begin + row] = int(sizes[row])
                 begin += len(batch)
                 decoded += int(sizes.sum()) + _ROW_BYTES * len(batch)
                 if decoded > allowed:
                     problem = f"decodes to more than {allowed:,} bytes, of a file of {size:,}"
-                    return Found(group, [], {}, problem)
-    except ERRORS as error:
+                    return RowGroupSurvey(group, [], {}, problem)
+    except READ_ERRORS as error:
         problem = " ".join(str(error).split())[:_PROBLEM_CHARACTERS] or type(error).__name__
-    if problem is None and begin != group.stated:
-        problem = f"the footer counts {group.stated:,} rows, there are {begin:,}"
-    return Found(group, counts, large, problem)
+    if problem is None and begin != group.footer_rows:
+        problem = f"the footer counts {group.footer_rows:,} rows, there are {begin:,}"
+    return RowGroupSurvey(group, counts, large, problem)
 
 
-def _together(sizes: Offsets, most: int) -> Iterator[int]:
-    """How many rows in a row are together no larger than one may be."""
+def _count_fitting(sizes: Offsets, max_bytes: int) -> Iterator[int]:
+    """Yield counts of consecutive rows that together stay within the record size limit."""
     held, done = np.append(0, np.cumsum(sizes)), 0
     while done < len(sizes):
-        until = int(np.searchsorted(held, held[done] + most, side="right")) - 1
+        until = int(np.searchsorted(held, held[done] + max_bytes, side="right")) - 1
         yield until - done
         done = until
 
 
 @contextmanager
-def bounded_memory() -> Iterator[None]:
-    """Let this process have so much memory and no more: what needs more fails with an error."""
+def limit_memory() -> Iterator[None]:
+    """Limit this process's memory: allocations beyond the limit raise an error (Linux only)."""
     if not _STATM.exists():  # of Linux
         yield
         return
@@ -199,12 +201,12 @@ def bounded_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def batches(group: Group, without: str) -> Iterator[pa.RecordBatch]:
-    """A row group from its beginning on; texts by their place in a dictionary."""
-    schema = _opened(group.file).schema_arrow
-    names = [name for name in schema.names if name != without]
+def read_batches(group: RowGroup, skipped: str) -> Iterator[pa.RecordBatch]:
+    """Read a row group from its start, with texts dictionary-encoded."""
+    schema = _open(group.file).schema_arrow
+    names = [name for name in schema.names if name != skipped]
     texts = [name for name in names if _is_text(schema.field(name).type)]
-    yield from _opened(group.file, texts).iter_batches(
+    yield from _open(group.file, texts).iter_batches(
         CHUNK_ROWS, row_groups=[group.number], columns=names, use_threads=False
     )
 
@@ -213,8 +215,8 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
-def _sizes(batch: pa.RecordBatch) -> Offsets:
-    """About how many bytes each row of a batch has."""
+def _row_sizes(batch: pa.RecordBatch) -> Offsets:
+    """Return the approximate size of each row in bytes."""
     sizes = np.zeros(len(batch), np.int64)
     for column in batch.columns:
         if pa.types.is_dictionary(column.type):

@@ -1,4 +1,4 @@
-"""Questions on one image, joined to one conversation as LLaVA writes its own."""
+"""Build layouts of question-answering datasets: the questions on an image become one Draft."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -9,28 +9,28 @@ from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Source
 from imp_data.records.layouts.base import (
     Layout,
-    chunk_groups,
-    name_row,
-    read_rows,
-    record_files,
-    validated,
+    list_record_files,
+    parse_rows,
+    read_groups,
+    set_upstream_id,
+    validate,
 )
 from imp_data.records.layouts.columnar_questions import (
-    Fields,
     Question,
-    file_subset,
-    opened_with_image,
-    plain_questions,
+    QuestionReader,
+    prepend_image_token,
+    read_question_columns,
+    subset_of_file,
 )
-from imp_data.records.layouts.group_by_image import grouped_chunks
-from imp_data.records.layouts.unread_fields import COMMON, Keys, verdict_on
+from imp_data.records.layouts.group_by_image import chunk_by_image
+from imp_data.records.layouts.unread_fields import COMMON_IGNORED, LayoutFields, check_unread_fields
 from imp_data.sample import (
     IMAGE_TOKEN,
     SHORT_ANSWER_SUFFIX,
     Draft,
-    Refused,
+    RejectedRecord,
     Row,
-    says_something,
+    has_visible_text,
 )
 
 
@@ -42,87 +42,90 @@ def question_layout(
     read: Callable[[Any], Question],
     key: str | None = None,
     texts: tuple[str, str] | None = None,
-    meaningless: Collection[str] = (),
+    ignored: Collection[str] = (),
 ) -> Layout:
-    """A layout whose rows are questions with short answers, one Draft an image.
+    """Return a layout whose rows are questions with short answers, one Draft per image.
 
-    `record` is the TypedDict of a row, `identity` and `image` its fields that name the row and
-    the image, `key` the field of the file's outermost object that holds the rows, if it is not
-    an array itself. `texts` names the fields of question and answer where `read` takes them, and
-    the image, just as they are: such rows are read faster. `meaningless` are fields that are not
-    read, as they carry no meaning for training.
+    `record` is the TypedDict of a row. `identity` and `image` are its fields that name the row and
+    the image. `key` is the field of the file's outermost object that holds the rows, if the file is
+    not an array. `texts` names the fields of question and answer if `read` returns them, and the
+    image, unchanged: such rows are read faster. `ignored` are fields without meaning for training.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(record)
     required = frozenset(record.__required_keys__)
     many: TypeAdapter[Any] = TypeAdapter(list[record])
-    keys = Keys(frozenset(record.__annotations__), COMMON.union(meaningless))
-    fields = Fields(adapter, many, identity, read, texts, question_problem, keys)
+    fields = LayoutFields(frozenset(record.__annotations__), COMMON_IGNORED.union(ignored))
+    reader = QuestionReader(adapter, many, identity, read, texts, check_question, fields)
 
-    def assemble(rows: list[Row], source: Source) -> Iterator[Draft | Refused]:
-        asked: list[tuple[Row, Question]] = []
-        for row in read_rows(rows):
-            if isinstance(row, Refused):
+    def assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
+        accepted: list[tuple[Row, Question]] = []
+        for row in parse_rows(rows):
+            if isinstance(row, RejectedRecord):
                 yield row
                 continue
-            name_row(row, identity)
-            result = _asked(row, adapter, read, keys, source)
-            if isinstance(result, Refused):
+            set_upstream_id(row, identity)
+            result = _read_question(row, adapter, read, fields, source)
+            if isinstance(result, RejectedRecord):
                 yield result
             else:
-                asked.append(result)
-        if asked:
-            yield _draft(asked, source)
+                accepted.append(result)
+        if accepted:
+            yield _draft(accepted, source)
 
     return Layout(
-        chunks=lambda folder, source, limits: grouped_chunks(
-            record_files(folder, source), image, required, limits, key
+        chunks=lambda folder, source, limits: chunk_by_image(
+            list_record_files(folder, source), image, required, limits, key
         ),
-        groups=chunk_groups,
+        groups=read_groups,
         assemble=assemble,
-        keys=keys,
-        plain=lambda chunk, source: plain_questions(chunk, source, fields),
+        fields=fields,
+        columns=lambda chunk, source: read_question_columns(chunk, source, reader),
     )
 
 
-def _asked(
-    row: Row, adapter: TypeAdapter[Any], read: Callable[[Any], Question], keys: Keys, source: Source
-) -> tuple[Row, Question] | Refused:
-    record = validated(adapter, row)
-    if isinstance(record, Refused):
+def _read_question(
+    row: Row,
+    adapter: TypeAdapter[Any],
+    read: Callable[[Any], Question],
+    fields: LayoutFields,
+    source: Source,
+) -> tuple[Row, Question] | RejectedRecord:
+    record = validate(adapter, row)
+    if isinstance(record, RejectedRecord):
         return record
-    over = verdict_on(row.value, keys, source)
-    if isinstance(over, Verdict):
-        return Refused(row, over)
-    row.passed_over = over
+    ignored = check_unread_fields(row.value, fields, source)
+    if isinstance(ignored, Verdict):
+        return RejectedRecord(row, ignored)
+    row.ignored_fields = ignored
     question = read(record)
-    problem = question_problem(question)
-    return Refused(row, problem) if problem else (row, question)
+    problem = check_question(question)
+    return RejectedRecord(row, problem) if problem else (row, question)
 
 
-def question_problem(question: Question) -> Verdict | None:
-    """What keeps one question out without harm to the others on its image."""
+def check_question(question: Question) -> Verdict | None:
+    """Return why one question is rejected, which leaves the others on its image unaffected."""
     if question.split != "train":
         return Verdict(Reason.HELD_OUT_SPLIT, {"split": question.split})
-    if not (says_something(question.question) and says_something(question.answer)):
-        field = "answer" if says_something(question.question) else "question"
+    if not (has_visible_text(question.question) and has_visible_text(question.answer)):
+        field = "answer" if has_visible_text(question.question) else "question"
         return Verdict(Reason.EMPTY_VALUE, {"field": field})
     if IMAGE_TOKEN in question.question + question.answer:
         return Verdict(Reason.TOKEN_REPEATED, {"field": "question or answer"})
     return None
 
 
-def _draft(asked: Sequence[tuple[Row, Question]], source: Source) -> Draft:
-    image = asked[0][1].image
-    return joined(
-        [(row, question.question, question.answer) for row, question in asked],
+def _draft(accepted: Sequence[tuple[Row, Question]], source: Source) -> Draft:
+    image = accepted[0][1].image
+    return join_questions(
+        [(row, question.question, question.answer) for row, question in accepted],
         upstream_id=image,
-        subset=file_subset(asked[0][0].file) if source.subsets == "file" else "",
+        subset=subset_of_file(accepted[0][0].file) if source.subsets == "file" else "",
         image=source.image_prefix + image,
         suffix=SHORT_ANSWER_SUFFIX,
     )
 
 
-def joined(
+def join_questions(
     exchanges: Sequence[tuple[Row, str, str]],
     *,
     upstream_id: str,
@@ -130,14 +133,14 @@ def joined(
     image: str,
     suffix: str,
 ) -> Draft:
-    """One multi-turn Draft of (row, question, answer).
+    """Join (row, question, answer) tuples into one multi-turn Draft.
 
-    The image's token and the suffix stand in the first question alone, as in LLaVA's own data
-    (llava_v1_5_mix665k.json) and in what Mini-Gemini and LLaVA-NeXT made of these sources.
+    Only the first question has the image token and the suffix, as in LLaVA's own data
+    (llava_v1_5_mix665k.json) and in the versions of these sources by Mini-Gemini and LLaVA-NeXT.
     """
     turns: list[tuple[str, str]] = []
     for number, (_, question, answer) in enumerate(exchanges):
         text = question.strip()
-        turns.append(("human", text if number else opened_with_image(text, suffix)))
+        turns.append(("human", text if number else prepend_image_token(text, suffix)))
         turns.append(("gpt", answer.strip()))
     return Draft([row for row, _, _ in exchanges], upstream_id, subset, image, turns)
