@@ -176,12 +176,12 @@ def test_neither_rounds_of_the_draw_nor_workers_change_a_byte(
 def test_policy_and_distance_rebuild_what_depends_on_them(doubled: World) -> None:
     quotas = {"photos": 14}
     run(doubled.build(quotas))
-    own = {"images/photos", "screened/photos", "mixture", "neighbours", "card"}
+    own = {"images/photos", "screened/photos", "mixture", "duplicates", "card"}
     assert built(run(doubled.build(quotas, **DROP))) == own
     ignore = {"near_duplicates": {"policy": "ignore"}}
-    assert built(run(doubled.build(quotas, **ignore))) == own - {"neighbours"}
+    assert built(run(doubled.build(quotas, **ignore))) == own - {"duplicates"}
     wider = {"near_duplicates": {"policy": "report", "max_distance_bits": 8}}
-    assert built(run(doubled.build(quotas, **wider))) == {"neighbours", "card"}
+    assert built(run(doubled.build(quotas, **wider))) == {"duplicates", "card"}
 
 
 def test_the_card_and_the_record_s_life_tell_of_it(doubled: World) -> None:

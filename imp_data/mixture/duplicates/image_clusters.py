@@ -1,4 +1,4 @@
-"""Which of a mixture's images are the same, and which look alike."""
+"""Number a mixture's images, and cluster those that are near-duplicates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,27 +17,27 @@ _BATCH_ROWS = 1 << 14
 
 
 class Hashed(NamedTuple):
-    """Images by their numbers, ascending, and a hash of each; one that is turned has two."""
+    """Image numbers, ascending, each with a hash; an image with an EXIF orientation has two."""
 
     image: Groups
     hash: Hashes
 
 
-def same_images(rows: Rows) -> Groups:
-    """A number for each Sample's image: equal where path or bytes are; -1 without an image."""
+def number_images(rows: Rows) -> Groups:
+    """Return each Sample's image number: equal for equal paths or bytes; -1 without an image."""
     paths, path = ranked(rows.image)
     order = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0)).astype(np.int32)
     order = order[np.argsort(rows.sha256[order], kind="stable")]
     digests = rows.sha256[order]
-    same = np.flatnonzero(digests[1:] == digests[:-1])  # each with the next
+    same = np.flatnonzero(digests[1:] == digests[:-1])  # pairs of adjacent rows
     labels = united(np.arange(len(paths)), path[order[same]], path[order[same + 1]])
     return np.where(rows.image == 0, -1, labels[path]).astype(np.int32)
 
 
-def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
-    """A number for each Sample's cluster of images within `max_bits`; -1 where no hash is known.
+def cluster_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
+    """Return each Sample's cluster of images within `max_bits`; -1 where no hash is known.
 
-    An image counts as stored and as its EXIF orientation turns it: a copy may be either.
+    Compare an image both as stored and as its EXIF orientation turns it: a copy may be either.
     """
     owner, hashes = hashed
     same = np.flatnonzero(owner[1:] == owner[:-1])
@@ -48,8 +48,8 @@ def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
     return np.where(owner[entry] == image, labels[entry], -1).astype(np.int32)
 
 
-def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
-    """The hashes of the images that the fingerprint files know."""
+def read_hashes(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
+    """Read the hashes of the mixture's images from fingerprint files."""
     paths, path = ranked(rows.image)
     number = np.empty(len(paths), np.int32)
     number[path] = image
@@ -65,6 +65,6 @@ def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed
                 known = column.is_valid().to_numpy(zero_copy_only=False) & (paths[place] == names)
                 owner += number[place[known]].tobytes()
                 hashes += pc.fill_null(column, 0).to_numpy(zero_copy_only=False)[known].tobytes()
-    del paths, number  # before a sort that takes as much
+    del paths, number  # the sort below allocates as much
     order = np.argsort(np.frombuffer(owner, np.int32), kind="stable")
     return Hashed(np.frombuffer(owner, np.int32)[order], np.frombuffer(hashes, np.uint64)[order])
