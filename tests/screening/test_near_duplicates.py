@@ -189,9 +189,12 @@ def test_the_card_and_the_record_s_life_tell_of_it(doubled: World) -> None:
     run(build)
     folder = build.data.mixture("small")
     card = " ".join((folder / "README.md").read_text().split())
-    assert "* **near-duplicates**: within each source, samples whose image looks like" in card
+    assert (
+        "* **near-duplicates**: within each source, samples whose image is a near-duplicate of one kept"
+        in card
+    )
     assert "within 6 of 64 bits of perceptual hash" in card
-    assert "Near-duplicates within one source were dropped before." in card
+    assert "Near-duplicates within one source were dropped when the mixture was built." in card
     gone = next(r for r in ledger(doubled) if r["outcome"] == "dropped")
     (life,) = explain(folder, gone["id"])
     told = "\n".join(life.lines())
@@ -205,7 +208,7 @@ def test_nothing_is_dropped_unless_asked_for(doubled: World, tmp_path: Path) -> 
     manifest = orjson.loads((doubled.data.mixture("small") / "mixture.json").read_bytes())
     assert manifest["near_duplicates"] is None
     assert (
-        "looks like one kept before"
+        "is a near-duplicate of one kept before"
         not in (doubled.data.mixture("small") / "README.md").read_text()
     )
 
