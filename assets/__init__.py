@@ -1,3 +1,3 @@
-"""The graph: knows Dagster, not data."""
+"""The Dagster graph; the library does the work."""
 
-import imp_data  # noqa: F401  # first: it tells pyarrow, before that is loaded, whom to ask for memory
+import imp_data  # noqa: F401  # first: it selects pyarrow's memory pool before pyarrow loads

@@ -1,4 +1,4 @@
-"""One readable line an event on the terminal, for runs without the UI."""
+"""Print one readable line for each event on the terminal, for runs without the UI."""
 
 import logging
 import os
@@ -14,9 +14,12 @@ from assets.jobs import MIXTURE
 _RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 
 
-@dg.logger(config_schema={}, description="One line an asset, failures in red, a line at the end.")
+@dg.logger(
+    config_schema={},
+    description="One line for each asset, failures in red, a last line for the run.",
+)
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
-    """Bound to the rebuild job; an asset's line is its metadata `work` and `summary`."""
+    """Return the logger of a run; an asset's line shows its metadata `work` and `summary`."""
     logger = logging.Logger("brief")
     job = context.job_def
     planned = job.asset_layer.selected_asset_keys if job else ()
@@ -27,40 +30,40 @@ def brief(context: dg.InitLoggerContext) -> logging.Logger:
 
 @lru_cache(maxsize=1)
 def _handler(run_id: str, planned: int, mixture: str) -> "Brief":
-    """One a run: Dagster makes the logger twice, for the steps and for the run around them."""
-    # Within a step Dagster turns descriptor 2 to a file; the terminal is where it led before.
+    """Return one handler for a run: Dagster makes the logger twice, for steps and run."""
+    # Within a step Dagster redirects descriptor 2 to a file; this copy still is the terminal.
     encoding = sys.__stderr__.encoding if sys.__stderr__ else "utf-8"
-    # What the terminal cannot show is spelled out, never an error.
+    # Characters that the terminal cannot show are escaped, and never an error.
     out = os.fdopen(os.dup(2), "w", buffering=1, encoding=encoding, errors="backslashreplace")
     return Brief(out, planned, mixture)
 
 
 class Brief(logging.Handler):
-    """Says of each asset what became of it, and of the run what it came to."""
+    """Prints the result of each asset, and of the run."""
 
     def __init__(self, out: TextIO, planned: int, mixture: str = "") -> None:
         super().__init__()
         self._out, self._planned, self._mixture = out, planned, mixture
         self._coloured = out.isatty() and not os.environ.get("NO_COLOR")
-        self._told: dict[str, tuple[str, str]] = {}
+        self._results: dict[str, tuple[str, str]] = {}
         self._built = self._unchanged = self._failed = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Events of interest are told; what else Dagster says is in the UI."""
+        """Print the events of `_EVENTS`; all others are in the UI."""
         event: dg.DagsterEvent | None = getattr(record, "dagster_event", None)
-        tell = _EVENTS.get(event.event_type) if event else None
-        if event and tell and not self._out.closed:
-            tell(self, event)
+        show = _EVENTS.get(event.event_type) if event else None
+        if event and show and not self._out.closed:
+            show(self, event)
 
-    def _begun(self, event: dg.DagsterEvent) -> None:
+    def _started(self, event: dg.DagsterEvent) -> None:
         of = f" {self._mixture}" if self._mixture else ""
         self._line("", f"{event.job_name}{of}: {self._planned} assets")
 
     def _materialized(self, event: dg.DagsterEvent) -> None:
-        """Kept until the step ends, when its time is known and its checks are made."""
+        """Keep the result until the step ends: then its duration and its checks are known."""
         metadata = event.step_materialization_data.materialization.metadata
-        said = [metadata[name].value if name in metadata else "" for name in ("work", "summary")]
-        self._told[event.step_key or ""] = (str(said[0]), str(said[1]))
+        values = [metadata[name].value if name in metadata else "" for name in ("work", "summary")]
+        self._results[event.step_key or ""] = (str(values[0]), str(values[1]))
 
     def _checked(self, event: dg.DagsterEvent) -> None:
         check = event.asset_check_evaluation_data
@@ -70,7 +73,7 @@ class Brief(logging.Handler):
             self._line(key, f"check {check.check_name}: {check.description or 'failed'}", colour)
 
     def _succeeded(self, event: dg.DagsterEvent) -> None:
-        work, summary = self._told.get(event.step_key or "", ("", ""))
+        work, summary = self._results.get(event.step_key or "", ("", ""))
         if work == "unchanged":
             self._unchanged += 1
             self._line(self._asset(event), "unchanged", _DIM)
@@ -83,11 +86,13 @@ class Brief(logging.Handler):
     def _failed_step(self, event: dg.DagsterEvent) -> None:
         self._failed += 1
         data = event.step_failure_data
-        told, error = data.user_failure_data, data.error
-        if told and told.description:
-            self._line(self._asset(event), told.description, _RED)
+        failure, error = data.user_failure_data, data.error
+        if failure and failure.description:
+            self._line(self._asset(event), failure.description, _RED)
         elif error and error.cls_name == "DagsterExecutionInterruptedError":
-            self._line(self._asset(event), "interrupted; the same command goes on from here", _RED)
+            self._line(
+                self._asset(event), "interrupted; the same command continues from here", _RED
+            )
         elif error and error.cls_name == "DagsterAssetCheckFailedError":
             self._line(self._asset(event), "stops here: nothing below it is built", _RED)
         else:
@@ -112,7 +117,7 @@ class Brief(logging.Handler):
         return self._short((event.step_key or "").replace("__", "/"))
 
     def _short(self, key: str) -> str:
-        """Without the mixture of the run, which its first line names."""
+        """Return a key without the mixture of the run, which the first line names."""
         return key.removeprefix(f"{self._mixture}/")
 
     def _line(self, key: str, text: str, colour: str = "") -> None:
@@ -122,7 +127,7 @@ class Brief(logging.Handler):
 
 
 _EVENTS: dict[dg.DagsterEventType, Any] = {
-    dg.DagsterEventType.RUN_START: Brief._begun,
+    dg.DagsterEventType.RUN_START: Brief._started,
     dg.DagsterEventType.ASSET_MATERIALIZATION: Brief._materialized,
     dg.DagsterEventType.ASSET_CHECK_EVALUATION: Brief._checked,
     dg.DagsterEventType.STEP_SUCCESS: Brief._succeeded,

@@ -1,4 +1,4 @@
-"""The graph of one mixture, IMP_MIXTURE (the demo's if unset): what `dg list defs` shows."""
+"""The graph of one mixture, IMP_MIXTURE (default: the demo's); `dg list defs` shows it."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from click import ClickException
 from assets.benchmarks import benchmark_assets
 from assets.card import card_asset
 from assets.console import brief
-from assets.duplicates import neighbours_assets
+from assets.duplicates import duplicates_assets
 from assets.images import images_assets
 from assets.jobs import jobs, weekly
 from assets.mixture import mixture_asset
@@ -29,7 +29,7 @@ DEMO = "manifests/mixtures/demo.yaml"
 
 
 def graph(build: Build) -> dg.Definitions:
-    """One asset per source and stage, made from the manifests."""
+    """Return the graph: one asset for each source and stage of the manifests."""
     return dg.Definitions(
         assets=[
             *world_assets(build),
@@ -40,7 +40,7 @@ def graph(build: Build) -> dg.Definitions:
             *images_assets(build),
             *screened_assets(build),
             mixture_asset(build),
-            *neighbours_assets(build),
+            *duplicates_assets(build),
             card_asset(build),
             *training_assets(build),
             *mobile_assets(build),
@@ -48,24 +48,24 @@ def graph(build: Build) -> dg.Definitions:
         jobs=jobs(build),
         schedules=[weekly(build)],
         loggers={"brief": brief},
-        # Steps do their heavy work in worker processes of their own; one more a step costs 2 s.
+        # Stages start worker processes for heavy work; a process for each step would cost 2 s more.
         executor=dg.in_process_executor,
     )
 
 
 def named_mixture() -> Build:
-    """The build that IMP_MIXTURE names, its path taken from the repository's root."""
+    """Return the build of IMP_MIXTURE, a path relative to the repository's root."""
     build = Build.of(ROOT / at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
     check_settings(build.recipe.mixture)
     return build
 
 
 def named_graph() -> dg.Definitions:
-    """Its graph; the manifest of the model that it names is read here too."""
+    """Return the graph of IMP_MIXTURE; this also reads the manifest of its model."""
     try:
         return graph(named_mixture())
     except UserError as error:
-        # `dg` prints a click error as its message alone; a server shows it as any other.
+        # `dg` prints only the message of a click error; a server shows it like any other.
         raise ClickException(str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""neighbours: what the mixture says twice, as a report beside it."""
+"""duplicates: the report on a mixture's near-duplicate images and conflicting answers."""
 
 from typing import Any
 
@@ -8,45 +8,44 @@ from assets.factory import Result, report, stage
 from assets.tables import bullets, table
 from imp_data.mixture.duplicates.report import (
     Section,
-    sections,
+    report_sections,
+    report_summary,
     stored_as,
-    summary,
 )
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.duplicates_stage import write_neighbours
 
-_ROWS_SHOWN = 20
+_MAX_ROWS = 20
 
 
-def neighbours_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """The report; none where the mixture's policy is to ignore near-duplicates."""
+def duplicates_assets(build: Build) -> list[dg.AssetsDefinition]:
+    """Return the report's asset; none where the mixture's policy is to ignore near-duplicates."""
     if not build.reports_neighbours:
         return []
 
     @stage(
         build,
-        "neighbours",
+        "duplicates",
         after=["mixture", *(f"images/{source}" for source in build.recipe.sources)],
         kinds={"python", "json", "markdown"},
-        description="Images that look alike within the mixture, by cluster and by sources, and "
-        "questions on one image that are answered in different ways. It tells, and takes nothing "
-        "out.",
+        description="Near-duplicate images within the mixture, by cluster and by source, and "
+        "questions on one image with conflicting answers. The report removes nothing.",
         group="mixture",
     )
-    def neighbours() -> Result:
+    def duplicates() -> Result:
         result = write_neighbours(build)
         folder = build.data.reports(build.name)
         found = stored_as(folder, result.digest)
-        told = {part.title: _shown(part) for part in sections(found) if part.rows}
+        tables = {part.title: _first_rows(part) for part in report_sections(found) if part.rows}
         unknown = {"not checked": bullets(found["not_checked"])} if found["not_checked"] else {}
-        return report(result, summary(found), {**unknown, **told}, path=folder)
+        return report(result, report_summary(found), {**unknown, **tables}, path=folder)
 
-    return [neighbours]
+    return [duplicates]
 
 
-def _shown(part: Section) -> dg.TableMetadataValue:
-    """The first rows: a metadata value should stay small."""
+def _first_rows(part: Section) -> dg.TableMetadataValue:
+    """Return a table of the first rows: a metadata value should stay small."""
     rows: list[dict[str, Any]] = [
-        dict(zip(part.header, row, strict=True)) for row in part.rows[:_ROWS_SHOWN]
+        dict(zip(part.header, row, strict=True)) for row in part.rows[:_MAX_ROWS]
     ]
     return table(rows)

@@ -1,4 +1,4 @@
-"""What the assets of every box share: how one is declared, how it reports, how it fails."""
+"""Common to all assets: declaration, materialization result, and failure."""
 
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,22 +19,22 @@ from imp_data.storage.stage_cache import StageResult
 
 Result = dg.MaterializeResult[Any]
 Compute = Callable[[], Result]
-# Whose files all mixtures of a data directory have in common.
-COMMON = {"inputs", "raw", "world"}
+# Assets that all mixtures of a data directory share.
+SHARED = {"inputs", "raw", "world"}
 
 
-def key_of(build: Build, asset: str) -> dg.AssetKey:
-    """The key of a mixture's asset in Dagster, of its name in the data directory ("raw/dvqa").
+def asset_key(build: Build, asset: str) -> dg.AssetKey:
+    """Return the Dagster key of an asset from its name in the data directory ("raw/dvqa").
 
-    It begins with the mixture that the asset belongs to. Raw files are common to all mixtures of a
-    data directory; drawn ones have another directory than fetched ones.
+    The key begins with the asset's mixture. All mixtures of a data directory share raw files; drawn
+    files have another directory than downloaded ones.
     """
-    box, *rest = asset.split("/")
-    if box in COMMON:
-        return dg.AssetKey([*(["drawn"] if build.recipe.mixture.drawn else []), box, *rest])
-    if box == "mixtures":
+    kind, *rest = asset.split("/")
+    if kind in SHARED:
+        return dg.AssetKey([*(["drawn"] if build.recipe.mixture.drawn else []), kind, *rest])
+    if kind == "mixtures":
         return dg.AssetKey([*rest, "mixture"])
-    return dg.AssetKey([build.name, box, *rest])
+    return dg.AssetKey([build.name, kind, *rest])
 
 
 def stage(
@@ -48,24 +48,24 @@ def stage(
     group: str | None = None,
     code: str | None = None,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
-    """An asset of the box that `name` begins with, below the assets `after` ("raw/dvqa").
+    """Declare an asset that depends on the assets `after` ("raw/dvqa").
 
-    A box of one asset alone names the `group` it is shown in; one that the pipeline does not know
-    the `code` behind it, as a digest.
+    The first part of `name` is the kind of its stage: by default also its group, and the key of its
+    code version. `group` and `code` (a digest) replace them.
     """
-    box, key = name[0], key_of(build, "/".join(name))
-    mixture = {} if box in COMMON else {MIXTURE: key.path[0]}
+    kind, key = name[0], asset_key(build, "/".join(name))
+    mixture = {} if kind in SHARED else {MIXTURE: key.path[0]}
 
     def declare(compute: Compute) -> dg.AssetsDefinition:
         return dg.asset(
             key=key,
-            deps=[key_of(build, other) for other in after],
-            group_name=group or box,
+            deps=[asset_key(build, other) for other in after],
+            group_name=group or kind,
             kinds=kinds,
             owners=["team:data"],
             tags={**(tags or {}), **mixture},
             description=description,
-            code_version=code or code_of(box),
+            code_version=code or code_of(kind),
             check_specs=_specs(key, checks),
         )(_legible(compute))
 
@@ -80,7 +80,7 @@ def report(
     rows: int | None = None,
     path: Path | None = None,
 ) -> Result:
-    """What a stage left, as Dagster shows it; its checks are made here."""
+    """Return a stage's result in Dagster's form, and run its checks."""
     where = {}
     if path is not None:
         where["path"] = dg.MetadataValue.path(
@@ -96,7 +96,7 @@ def report(
             **where,
             **metadata,
         },
-        check_results=[_checked(check) for check in checks],
+        check_results=[_run_check(check) for check in checks],
     )
 
 
@@ -107,11 +107,11 @@ def _specs(key: dg.AssetKey, checks: Sequence[Check]) -> list[dg.AssetCheckSpec]
     ]
 
 
-def _checked(check: Check) -> dg.AssetCheckResult:
-    """A check that fails says what differs; one that does not block only warns."""
+def _run_check(check: Check) -> dg.AssetCheckResult:
+    """Run a check; a failed one lists the differences, and only warns if it does not block."""
     passed, figures, problems = check.find()
     severity = dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN
-    compared = table([{"what": what, "found": str(found)} for what, found in figures.items()])
+    compared = table([{"figure": what, "found": str(found)} for what, found in figures.items()])
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=passed,
@@ -125,9 +125,9 @@ def _checked(check: Check) -> dg.AssetCheckResult:
 
 
 def _legible(compute: Compute) -> Compute:
-    """What a person must mend ends the step with its message, not with a traceback."""
+    """Turn a UserError into a failure with its message and without a traceback."""
 
-    def told() -> Result:
+    def run() -> Result:
         try:
             return compute()
         except UserError as error:
@@ -137,9 +137,9 @@ def _legible(compute: Compute) -> Compute:
             trace = "".join(traceback.format_exception(error))
             if redacted(trace) == trace:
                 raise
-            # Dagster keeps what an exception says, and those that it comes from.
+            # Dagster stores the message of an exception and those of its causes.
             raise dg.Failure(redacted(trace), allow_retries=False) from None
 
     # Dagster knows MaterializeResult as an annotation, but not MaterializeResult[Any].
-    told.__annotations__.clear()
-    return told
+    run.__annotations__.clear()
+    return run

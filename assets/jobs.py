@@ -1,4 +1,4 @@
-"""What a person or a clock launches: `dg launch --job rebuild`."""
+"""The jobs and the schedule: `dg launch --job rebuild`."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
@@ -7,26 +7,26 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from imp_data.pipeline.build import Build
 
-# A run's tag: the mixture that it builds, by which the UI lists the runs of one.
+# The tag of a run that names its mixture; the UI filters runs by it.
 MIXTURE = "mixture"
 
 
 def jobs(build: Build) -> list[UnresolvedAssetJobDefinition]:
-    """Of every mixture there are the same; a run's tag says of which it was."""
+    """Return the jobs, the same for every mixture; the tag of a run names the mixture."""
     title = build.recipe.mixture.title
     return [
         _job(
             build,
             "rebuild",
             dg.AssetSelection.all(),
-            f"**{title}** as a whole, from upstream's files to the card, and the model that its "
-            "manifest names; what is unchanged is kept.",
+            f"**{title}** from upstream's files to the card, and the model that its manifest "
+            "names; unchanged assets are not rebuilt.",
         ),
         _job(
             build,
             "curate",
             dg.AssetSelection.all() - dg.AssetSelection.groups("training", "mobile"),
-            f"**{title}** and its card alone: no model is trained on it, no torch is needed.",
+            f"**{title}** and its card, without a model; torch is not needed.",
         ),
     ]
 
@@ -45,7 +45,7 @@ def _job(
 
 
 def weekly(build: Build) -> dg.ScheduleDefinition:
-    """Named after the mixture: Dagster keeps by that name whether it was switched on."""
+    """Return the schedule, named after the mixture: Dagster stores its status by that name."""
     return dg.ScheduleDefinition(
         name=f"weekly_{build.name}",
         job_name="rebuild",
@@ -53,5 +53,5 @@ def weekly(build: Build) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         tags={MIXTURE: build.name},
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Mondays at 3:00 UTC; off until someone switches it on.",
+        description="Mondays at 3:00 UTC; stopped until someone starts it.",
     )

@@ -1,4 +1,4 @@
-"""A step's work in a process of its own, which tells through Dagster Pipes how it stands."""
+"""Run a step's work in a new process, which reports its progress through Dagster Pipes."""
 
 import os
 import signal
@@ -14,19 +14,19 @@ import dagster as dg
 from imp_data.errors import UserError
 from imp_data.redaction import redacted
 
-_LINES_KEPT = 12
+_MAX_LINES = 12
 _SECONDS_TO_END = 20
 
 
 def launch(command: Sequence[str]) -> dict[str, Any]:
-    """Run a command; returns what it reported, the newest figure of each name.
+    """Run a command; return the figures it reported, the newest value of each.
 
-    PipesSubprocessClient does the same, but keeps no line of what a command that fails has said.
+    PipesSubprocessClient does the same, but keeps no output of a command that fails.
     """
     context = dg.AssetExecutionContext.get().op_execution_context
     injector, reader = dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
     with warnings.catch_warnings():
-        # Dagster 1.13 warns of a property that is new, and that it asks for itself.
+        # Dagster 1.13 warns about a new property that it reads itself.
         warnings.filterwarnings("ignore", message=".*expected_writer_count")
         with dg.open_pipes_session(context, injector, reader) as session:
             _run(command, session.get_bootstrap_env_vars())
@@ -34,7 +34,7 @@ def launch(command: Sequence[str]) -> dict[str, Any]:
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
-    said: deque[str] = deque(maxlen=_LINES_KEPT)
+    output: deque[str] = deque(maxlen=_MAX_LINES)
     with subprocess.Popen(
         command,
         env={**os.environ, **variables},
@@ -45,25 +45,25 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
         try:
             for line in process.stderr or ():
                 sys.stderr.write(redacted(line))
-                said.append(line)
+                output.append(line)
         except BaseException:
             process.send_signal(signal.SIGINT)
             process.wait(_SECONDS_TO_END)
             raise
     if process.returncode:
-        raise _failure(command, process.returncode, list(said))
+        raise _failure(command, process.returncode, list(output))
 
 
-def _failure(command: Sequence[str], status: int, said: list[str]) -> UserError:
-    """A UserError of the command as it printed it; of anything else its last lines."""
-    begins = [n for n, line in enumerate(said) if line.startswith("imp-data: ")]
+def _failure(command: Sequence[str], status: int, output: list[str]) -> UserError:
+    """Return the UserError that the command printed, or one with its last lines."""
+    begins = [n for n, line in enumerate(output) if line.startswith("imp-data: ")]
     if begins:
-        text = "".join(said[begins[-1] :]).removeprefix("imp-data: ").strip()
-        told, _, remedy = text.partition("\n  What to do: ")
-        where, _, problem = told.partition(": ")
+        text = "".join(output[begins[-1] :]).removeprefix("imp-data: ").strip()
+        message, _, remedy = text.partition("\n  What to do: ")
+        where, _, problem = message.partition(": ")
         return UserError(where, problem, remedy)
     return UserError(
         " ".join(command[1:5]),
-        f"ended with status {status}: {''.join(said).strip() or 'it said nothing'}",
-        "run the same command again to go on from the last checkpoint",
+        f"ended with status {status}: {''.join(output).strip() or 'it printed nothing'}",
+        "run the same command again to continue from the last checkpoint",
     )

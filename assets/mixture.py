@@ -1,4 +1,4 @@
-"""mixture: what was drawn, shuffled into Arrow shards, with its ledger and its manifest."""
+"""mixture: the sampled records in shuffled Arrow shards, with ledger and manifest."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from imp_data.sample import SAMPLE_SCHEMA
 
 
 def mixture_asset(build: Build) -> dg.AssetsDefinition:
-    """The folder that datasets.load_from_disk opens."""
+    """Return the asset of the folder that datasets.load_from_disk opens."""
     recipe, checks = build.recipe.mixture, mixture_checks(build)
     folder = build.data.mixture(recipe.name)
 
@@ -29,16 +29,15 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
     def mixture() -> Result:
         result = build.mixture()
         rows, parts = result.figures["rows"], result.figures["parts"]
-        told = {"parts": table(_parts(parts)), **columns(SAMPLE_SCHEMA)}
+        metadata = {"parts": table(_parts(parts)), **columns(SAMPLE_SCHEMA)}
         summary = f"{counted(rows, 'row')} from {counted(len(parts), 'source')}"
-        return report(result, summary, told, checks, rows=rows, path=folder)
+        return report(result, summary, metadata, checks, rows=rows, path=folder)
 
     return mixture
 
 
 def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Samples beside the quota and the paper's figure, if there is a paper; then what became of
-    upstream's rows."""
+    """Return by part: the paper's figure if there is one, quota, Samples, and outcomes of rows."""
     stated = [name for name in ("paper", "quota", "samples") if parts[0].get(name) is not None]
     rows = [
         {
@@ -50,4 +49,4 @@ def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for part in parts
     ]
     numbers = [name for name in rows[0] if name != "part"]
-    return [*rows, {"part": "all", **{name: sum(row[name] for row in rows) for name in numbers}}]
+    return [*rows, {"part": "total", **{name: sum(row[name] for row in rows) for name in numbers}}]

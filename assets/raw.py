@@ -1,4 +1,4 @@
-"""raw/<name>: what upstream publishes, on disk and verified; above it a drawn mixture's world."""
+"""raw/<name>: upstream's files, downloaded and verified; `inputs` or `world` above them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from imp_data.storage.stage_cache import StageResult
 
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """One for each name under which files are published."""
+    """Return one asset for each name under which files are published."""
     return [_raw(build, name) for name in build.published]
 
 
@@ -28,7 +28,7 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
         *("raw", name),
         after=["world" if build.recipe.mixture.drawn else "inputs"],
         kinds=_kinds(file.path for m in manifests for file in m.files),
-        description=about("Upstream's own files, their checksums verified.", *manifests),
+        description=about("Upstream's files, their checksums verified.", *manifests),
         tags={"license": tag(manifests[0].license)},
     )
     def raw() -> Result:
@@ -43,7 +43,7 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
 
 
 def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """What a mixture needs before anything is fetched; none where its world is drawn."""
+    """Return the asset that checks inputs before any download; none if the world is drawn."""
     if build.recipe.mixture.drawn:
         return []
     checks = inputs_checks(build)
@@ -53,8 +53,8 @@ def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
         "inputs",
         after=[],
         kinds={"python"},
-        description="Places that the manifests name, files to download manually, and the network: "
-        "looked for before anything is fetched.",
+        description="Paths that the manifests name, files to download manually, and the network, "
+        "checked before any download.",
         checks=checks,
         group="raw",
     )
@@ -66,7 +66,7 @@ def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
 
 
 def world_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """The world of a drawn mixture; none where files are fetched."""
+    """Return the asset of a drawn mixture's world; none if files are downloaded."""
     if not build.recipe.mixture.drawn:
         return []
 
@@ -75,7 +75,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
         "world",
         after=[],
         kinds={"python"},
-        description="A small world of images and records, drawn instead of fetched.",
+        description="A small world of images and records, drawn instead of downloaded.",
         group="raw",
     )
     def world() -> Result:
@@ -89,22 +89,22 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
 
 
 def _changes(result: StageResult) -> str:
-    """`; b.json is new, a.json changed since the last run`, of a folder that was looked at."""
+    """Return `; since the last run b.json is new, a.json is changed`, or nothing."""
     changes = result.figures["changes"] if result.built else {}
-    told = ", ".join(f"{path} is {word}" for path, word in changes.items())
-    return f"; since the last run {told}" if told else ""
+    words = ", ".join(f"{path} is {word}" for path, word in changes.items())
+    return f"; since the last run {words}" if words else ""
 
 
 def _files(
-    folder: Path, digests: Mapping[str, str], held: Mapping[str, str]
+    folder: Path, digests: Mapping[str, str], pinned_by: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Path, size and sha256 of each file, and where it is stated what its sha256 must be."""
+    """Return path, size and sha256 of each file, and the file that pins its sha256."""
     return [
         {
             "file": path,
             "bytes": (folder / path).stat().st_size,
             "sha256": sha,
-            "held to": redacted(held.get(path, "what was drawn")),
+            "pinned by": redacted(pinned_by.get(path, "the drawn world")),
         }
         for path, sha in digests.items()
     ]
@@ -115,6 +115,6 @@ def _summary(files: list[dict[str, Any]]) -> str:
 
 
 def _kinds(paths: Iterable[str]) -> set[str]:
-    """What the files are, by their endings: Dagster shows at most three kinds."""
+    """Return the kinds of files by their suffixes, at most the three that Dagster shows."""
     endings = {ending.removeprefix(".") for path in paths for ending in Path(path).suffixes}
     return set(sorted(endings & {"json", "jsonl", "parquet", "tar", "zip"})[:3]) or {"file"}

@@ -375,7 +375,7 @@ def shape_of_mix(build: Build) -> dict[str, float]:
 
 def _tell(done: dict[str, Any], asset: str, rows: int, seconds: float, cpu: float) -> None:
     peak = peak_mib()
-    if asset != "neighbours":  # records to mixture: the report on it is timed, but told apart
+    if asset != "duplicates":  # records to mixture: the report on it is timed, but told apart
         done["seconds"] += seconds
         done["cpu_seconds"] += cpu
     told = {"rows": rows, "seconds": round(seconds, 2), "cpu": round(cpu, 2), "mib": round(peak)}

@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 DEFAULT_MIXTURE = "manifests/mixtures/demo.yaml"
 
-# Text and not a Path, which would make one slash of the two in a URL.
+# Text and not a Path, which would merge the two slashes of a URL.
 Folder = Annotated[str, typer.Argument(help="Folder of a mixture, or its URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
@@ -47,49 +47,53 @@ def explain(
     mixture: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a mixture, or its URL; that of IMP_MIXTURE if left out.",
+            help="Folder of a mixture, or its URL; default: the mixture that IMP_MIXTURE names.",
             metavar="FOLDER",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell the life of one record: what was mended, where it went, and why."""
-    from imp_data.mixture.ledger_queries import explain as lives_of
+    """Show the history of one record: repairs, outcome, and the reason."""
+    from imp_data.mixture.ledger_queries import explain as record_histories
 
     folder = place(mixture) if mixture else _current_mixture()
-    lives = lives_of(folder, identity)
-    if not lives:
+    histories = record_histories(folder, identity)
+    if not histories:
         raise UserError(
             folder / "ledger.parquet",
             f"no record has the id or upstream id {identity!r}",
-            "look it up in ledger.parquet, whose columns id and upstream_id hold all there are",
+            "search the columns id and upstream_id of ledger.parquet, which list every record",
         )
     if as_json:
-        print_json([life._asdict() for life in lives])
+        print_json([history._asdict() for history in histories])
         return
-    print("\n\n".join("\n".join(life.lines()) for life in lives))
+    print("\n\n".join("\n".join(history.lines()) for history in histories))
 
 
 @app.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
-    """Tell whether a mixture is whole and unaltered; exit status 1 if it is not."""
-    from imp_data.mixture.verify import foreign_files, left_behind
-    from imp_data.mixture.verify import verify as problems_of
+    """Check that a mixture is complete and unaltered; exit status 1 if it is not."""
+    from imp_data.mixture.mixture_json import read_manifest
+    from imp_data.mixture.verify import foreign_files, has_earlier_card, left_behind
+    from imp_data.mixture.verify import verify as find_problems
 
     path = place(folder)
-    problems, foreign = problems_of(path), foreign_files(path)
+    problems, foreign = find_problems(path), foreign_files(path)
     if as_json:
         found = {"sound": not problems, "problems": problems, "foreign": foreign}
         print(json.dumps({"mixture": redacted(folder), **found}))
     elif not problems:
-        manifest = json.loads((path / "mixture.json").read_text(encoding="utf-8"))
-        told = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
-        print(f"{redacted(folder)}: {told}")
+        manifest = read_manifest(path)
+        result = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
+        print(f"{redacted(folder)}: {result}")
+        if has_earlier_card(path):
+            notice = "written by an earlier release; its figures agree, its wording is not checked"
+            print(redacted(f"{path / 'README.md'}: {notice}"), file=sys.stderr)
     if foreign and not as_json:
-        print(f"not of this mixture, and left alone: {', '.join(foreign)}", file=sys.stderr)
+        print(f"not part of this mixture, ignored: {', '.join(foreign)}", file=sys.stderr)
     if left := left_behind(path):
-        told = "not of this mixture, in the folder before; the next build of it moves them here"
-        print(redacted(f"{', '.join(map(str, left))}: {told}"), file=sys.stderr)
+        notice = "not part of this mixture, in its previous folder; its next build moves them here"
+        print(redacted(f"{', '.join(map(str, left))}: {notice}"), file=sys.stderr)
     if problems:
         if not as_json:
             print(redacted("\n".join(f"{path / problem}" for problem in problems)), file=sys.stderr)
@@ -100,29 +104,29 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
 @app.command()
 def diff(
     old: Folder,
-    new: Annotated[str, typer.Argument(help="That of another build of it.")],
+    new: Annotated[str, typer.Argument(help="Folder of another build of the mixture, or its URL.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what changed between two builds, by source and reason."""
-    from imp_data.mixture.ledger_queries import diff as changes_between
+    """Show which records changed their outcome between two builds, by source and reason."""
+    from imp_data.mixture.ledger_queries import diff as compare_ledgers
 
-    changes = changes_between(place(old), place(new))
+    changes = compare_ledgers(place(old), place(new))
     if as_json:
         print_json(changes.to_dicts())
     elif changes.is_empty():
-        print("No record changed its fate.")
+        print("No record changed its outcome.")
     else:
         for row in changes.iter_rows(named=True):
             print(
                 f"{row['source']}: {row['records']:,} from {row['before']} to {row['after']}"
-                f", such as {row['example']}"
+                f", for example {row['example']}"
             )
 
 
 @app.command()
 def schemas(
     folder: Annotated[
-        str, typer.Option(help="Where the schemas are.", metavar="FOLDER")
+        str, typer.Option(help="Folder of the schemas.", metavar="FOLDER")
     ] = "schemas",
     check: Annotated[bool, typer.Option(help="Write nothing; fail if one is stale.")] = False,
 ) -> None:
@@ -133,7 +137,7 @@ def schemas(
     stale = stale_schemas(path) if check else write_schemas(path)
     if check and stale:
         files = ", ".join(str(schema_path(path, name)) for name in stale)
-        raise UserError(files, "does not say what the models say", "run `imp-data schemas`")
+        raise UserError(files, "does not match the models", "run `imp-data schemas`")
     print(f"{'stale' if check else 'written'}: {', '.join(stale) or 'none, all are fresh'}")
 
 
@@ -142,17 +146,17 @@ def fingerprint(
     paths: Annotated[list[Path], typer.Argument(help="Folders, zips or plain tars of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Fingerprint file to write.")],
 ) -> None:
-    """Fingerprint every image: is it whole, what is it, what does it look like."""
+    """Fingerprint images: status, sha256, size and perceptual hash of each."""
     from collections import Counter
 
     from imp_data.images.compare import fingerprint_paths
 
     rows, unread = fingerprint_paths(paths, out)
     statuses = Counter(row.status for row in rows)
-    told = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
-    print(f"{out}: {len(rows):,} images ({told})")
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
+    print(f"{out}: {len(rows):,} images ({counts})")
     for where, why in unread.items():
-        print(redacted(f"not looked into: {where}: {why}"), file=sys.stderr)
+        print(redacted(f"not read: {where}: {why}"), file=sys.stderr)
     if unread:
         raise typer.Exit(1)
 
@@ -160,11 +164,14 @@ def fingerprint(
 @app.command()
 def match(
     queries: Annotated[Path, typer.Argument(metavar="F", help="A fingerprint file.")],
-    references: Annotated[Path, typer.Argument(metavar="REF", help="Another, or a pack.")],
+    references: Annotated[
+        Path,
+        typer.Argument(metavar="REF", help="Another fingerprint file, or the file of a benchmark."),
+    ],
     max_distance: Annotated[int, typer.Option(help="Hamming distance in bits.", min=0)] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which images of one file look like one of the other."""
+    """List the images of one fingerprint file that are near-duplicates of images in another."""
     from imp_data.images.compare import pairs
 
     found = pairs(queries, references, max_distance)
@@ -176,16 +183,15 @@ def match(
     print(f"{len(found):,} within {max_distance} bits", file=sys.stderr)
 
 
+Fingerprints = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="F", help="Fingerprint files, to make a new report from."),
+]
+
+
 @app.command()
-def neighbours(
-    folder: Folder,
-    fingerprints: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="F", help="Fingerprint files, to make the report anew with."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Tell what a mixture says twice: images that look alike, answers that disagree."""
+def duplicates(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJson = False) -> None:
+    """Report near-duplicate images and conflicting answers in a mixture."""
     from imp_data.mixture.duplicates import report
 
     found = report.neighbours(place(folder), fingerprints or [])
@@ -195,25 +201,32 @@ def neighbours(
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(report.summary(found), *found["not_checked"], sep="\n", markup=False)
-    for section in report.sections(found):
+    console.print(report.report_summary(found), *found["not_checked"], sep="\n", markup=False)
+    for section in report.report_sections(found):
         if section.rows:
             console.print(_table(*section))
+
+
+@app.command(hidden=True)
+def neighbours(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJson = False) -> None:
+    """Run `duplicates`; this earlier name of the command ends with the next release."""
+    print("imp-data neighbours is now `imp-data duplicates`; use that name", file=sys.stderr)
+    duplicates(folder, fingerprints, as_json)
 
 
 def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in header:
-        shown.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*map(Text, row))
-    return shown
+        table.add_row(*map(Text, row))
+    return table
 
 
-# Typer reads their options; torch and llama.cpp are imported when one of them runs.
+# Importing these modules imports no torch and no llama.cpp; running a command does.
 app.command()(training.train)
 app.command()(training.merge)
 app.command()(training.evaluate)
@@ -231,7 +244,7 @@ def _current_mixture() -> Path:
 
 
 def main() -> NoReturn:
-    """Run the command; a UserError is printed without a traceback, with exit status 1."""
+    """Run the command; print a UserError without a traceback, with exit status 1."""
     print_in_any_encoding()
     guard()
     try:

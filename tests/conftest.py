@@ -135,7 +135,7 @@ def run(build: Build) -> dict[str, StageResult]:
         done[f"screened/{name}"] = build.screened(name)
     done["mixture"] = build.mixture()
     if build.reports_neighbours:
-        done["neighbours"] = write_neighbours(build)
+        done["duplicates"] = write_neighbours(build)
     return {**done, "card": write_card(build)}
 
 

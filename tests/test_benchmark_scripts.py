@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ are run by hand, so it is here that a name they lost is noticed."""
+"""The scripts in benchmarks/ run manually; their imports are tested here."""
 
 import runpy
 import sys
@@ -14,7 +14,7 @@ SCRIPTS = [path for path in FILES if '__name__ == "__main__"' in path.read_text(
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_script_finds_what_it_imports_and_says_what_it_takes(
+def test_a_script_imports_its_modules_and_prints_its_options(
     script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(script.parent)

@@ -1,4 +1,4 @@
-"""The `imp-data` command as a person and as a program uses it."""
+"""The `imp-data` command, used by a person and by a program."""
 
 import json
 import os
@@ -25,11 +25,15 @@ with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
     from imp_data.terminal import expand_home
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback}
+COMMANDS = {
+    command.callback.__name__
+    for command in app.registered_commands
+    if command.callback and not command.hidden
+}
 
 
 class Ran:
-    """One run of the command in this process: its exit status and what it printed."""
+    """One run of the command in this process: its exit status and output."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
         argv, sys.argv = sys.argv, ["imp-data", *map(str, words)]
@@ -42,7 +46,7 @@ class Ran:
         self.out, self.err = capsys.readouterr()
 
 
-def test_in_a_process_of_its_own_an_error_is_short_and_its_status_one(tmp_path: Path) -> None:
+def test_an_error_in_a_new_process_is_short_and_its_status_one(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = [sys.executable, "-c", "from imp_data.cli import main; main()", "verify", str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
@@ -52,13 +56,13 @@ def test_in_a_process_of_its_own_an_error_is_short_and_its_status_one(tmp_path: 
     )
 
 
-def test_its_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     ran = Ran(capsys, "--version")
     assert (ran.status, ran.out) == (0, f"{__version__}\n")
 
 
 def plain(text: str) -> str:
-    """Without colours and frames."""
+    """Return the text without colours and frames."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
 
 
@@ -73,7 +77,7 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
-        (("neighbours",), ["FOLDER", "--fingerprints", "--json"]),
+        (("duplicates",), ["FOLDER", "--fingerprints", "--json"]),
         (("train",), ["MANIFEST", "--mixture", "--out", "--stage", "--projector", "--max-steps"]),
         (("merge",), ["RUN", "--out", "--precision"]),
         (("evaluate",), ["--questions", "--out", "--benchmark", "--blind"]),
@@ -94,8 +98,8 @@ def test_help_lists_the_options(
 
 
 def test_every_command_is_tested_here() -> None:
-    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "neighbours"}
-    # In test_training_* and test_mobile_*, where the extras are installed.
+    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates"}
+    # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
     assert tested | training | mobile == COMMANDS
@@ -112,7 +116,7 @@ def test_every_command_is_tested_here() -> None:
         ("explore",),
         ("fingerprint", "no-out"),
         ("match", "a", "b", "--max-distance", "-1"),
-        ("neighbours",),
+        ("duplicates",),
         ("export", "no-out"),
         ("parity", "only-model"),
         ("latency", "a", "--runs", "0"),
@@ -132,29 +136,29 @@ def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str])
     assert [name for name in COMMANDS if name not in plain(ran.out + ran.err)] == []
 
 
-def test_explain_tells_a_life_in_words_and_in_json(
+def test_explain_shows_a_history_as_text_and_as_json(
     album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = Ran(capsys, "explain", "t2", "--mixture", album)
-    assert told.status == 0
-    assert told.out.startswith("chats, row 1 upstream: id 't2'\n  mended: A first turn by gpt")
+    shown = Ran(capsys, "explain", "t2", "--mixture", album)
+    assert shown.status == 0
+    assert shown.out.startswith("chats, row 1 upstream: id 't2'\n  repaired: A first turn by gpt")
     as_json = Ran(capsys, "explain", "t2", "--mixture", album, "--json")
-    (life,) = json.loads(as_json.out)
-    assert life["row"]["repairs"] == [{"repair": "leading_gpt_removed", "before": "Hello."}]
-    assert life["sample"]["upstream_id"] == "t2"
-    assert isinstance(life["place"], int)
+    (history,) = json.loads(as_json.out)
+    assert history["row"]["repairs"] == [{"repair": "leading_gpt_removed", "before": "Hello."}]
+    assert history["sample"]["upstream_id"] == "t2"
+    assert isinstance(history["place"], int)
 
 
-def test_explain_parts_several_lives_by_an_empty_line(
+def test_explain_separates_several_histories_by_an_empty_line(
     album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = Ran(capsys, "explain", "x", "--mixture", album)
-    assert [life.splitlines()[0] for life in ran.out.split("\n\n")] == [
+    assert [history.splitlines()[0] for history in ran.out.split("\n\n")] == [
         f"photos, row {n} upstream: id 'x'" for n in (9, 10, 11)
     ]
 
 
-def test_explain_without_a_mixture_takes_that_of_the_environment(
+def test_explain_without_a_mixture_uses_that_of_the_environment(
     album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifests = album.parents[2] / "manifests" / "mixtures"
@@ -167,7 +171,7 @@ def test_explain_without_a_mixture_takes_that_of_the_environment(
     assert f"{tmp_path / 'mixtures' / 'small' / 'ledger.parquet'}: is not there" in ran.err
 
 
-def test_explain_of_what_never_was_is_an_error(
+def test_explain_of_an_unknown_id_is_an_error(
     album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = Ran(capsys, "explain", "nobody", "--mixture", album, "--json")
@@ -175,7 +179,7 @@ def test_explain_of_what_never_was_is_an_error(
     assert "no record has the id or upstream id 'nobody'" in ran.err
 
 
-def test_verify_tells_what_is_sound(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_reports_a_sound_mixture(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = json.loads((album / "mixture.json").read_text())["digest"]
     ran = Ran(capsys, "verify", album)
     assert (ran.status, ran.err) == (0, "")
@@ -185,7 +189,7 @@ def test_verify_tells_what_is_sound(album: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(ran.out) == {"mixture": str(album), **sound}
 
 
-def test_verify_tells_what_is_altered(
+def test_verify_reports_altered_and_foreign_files(
     album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(album, tmp_path / "m")
@@ -195,31 +199,31 @@ def test_verify_tells_what_is_altered(
     ran = Ran(capsys, "verify", folder)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.splitlines()[:2] == [
-        "not of this mixture, and left alone: more.txt",
+        "not part of this mixture, ignored: more.txt",
         f"{folder}/{problems[0]}",
     ]
     assert ran.err.splitlines()[2].startswith("What to do: ")
     ran = Ran(capsys, "verify", folder, "--json")
     assert ran.status == 1
-    told = {"sound": False, "problems": problems, "foreign": ["more.txt"]}
-    assert json.loads(ran.out) == {"mixture": str(folder), **told}
+    expected = {"sound": False, "problems": problems, "foreign": ["more.txt"]}
+    assert json.loads(ran.out) == {"mixture": str(folder), **expected}
 
 
-def test_diff_tells_what_changed(
+def test_diff_shows_the_changes(
     album: Path, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = Ran(capsys, "diff", album, album)
-    assert (same.status, same.out) == (0, "No record changed its fate.\n")
+    assert (same.status, same.out) == (0, "No record changed its outcome.\n")
     assert json.loads(Ran(capsys, "diff", album, album, "--json").out) == []
     world.source("chats", [record("new")])
     run(world.build({"chats": 1}))
     new = world.data.mixture("small")
     ran = Ran(capsys, "diff", album, new)
     assert ran.status == 0
-    assert "chats: 2 from kept to absent, such as chats/" in ran.out
+    assert "chats: 2 from kept to absent, for example chats/" in ran.out
     changes = json.loads(Ran(capsys, "diff", album, new, "--json").out)
-    came = [change for change in changes if change["before"] == "absent"]
-    assert [(c["source"], c["after"], c["records"]) for c in came] == [("chats", "kept", 1)]
+    added = [change for change in changes if change["before"] == "absent"]
+    assert [(c["source"], c["after"], c["records"]) for c in added] == [("chats", "kept", 1)]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,7 @@ def test_a_damaged_mixture_is_an_error_without_a_traceback(
     assert str(folder) in ran.err
 
 
-def test_fingerprint_and_match_tell_which_images_look_alike(
+def test_fingerprint_and_match_find_near_duplicates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, seeds in {"mine": (1, 2), "theirs": (2, 3)}.items():
@@ -281,7 +285,7 @@ def test_fingerprint_and_match_name_the_file_they_cannot_use(
     assert f"{gone}: is not there" in Ran(capsys, "match", gone, gone).err
 
 
-def test_fingerprint_ends_red_where_it_could_not_look_into_a_file(
+def test_fingerprint_has_exit_status_one_if_it_could_not_read_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "home"
@@ -290,10 +294,10 @@ def test_fingerprint_ends_red_where_it_could_not_look_into_a_file(
     (home / "b.zip").write_bytes(b"no zip")
     ran = Ran(capsys, "fingerprint", home, "-o", tmp_path / "f.parquet")
     assert (ran.status, ran.out) == (1, f"{tmp_path / 'f.parquet'}: 1 images (1 ok)\n")
-    assert f"not looked into: {home / 'b.zip'}: is not a whole zip" in ran.err
+    assert f"not read: {home / 'b.zip'}: is not a whole zip" in ran.err
 
 
-def test_neighbours_tells_what_a_mixture_says_twice(
+def test_duplicates_reports_near_duplicates_and_conflicting_answers(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.images("photos", {"1.png": encoded(photo(1))}, path="photos")
@@ -301,24 +305,45 @@ def test_neighbours_tells_what_a_mixture_says_twice(
     world.source("photos", answers, images=["photos"])
     run(world.build({"photos": 2}))
     folder = world.data.mixture("small")
-    ran = Ran(capsys, "neighbours", folder)
+    ran = Ran(capsys, "duplicates", folder)
     assert (ran.status, ran.err) == (0, "")
     text = " ".join(ran.out.split())
     assert text.startswith("2 samples on 1 image: 0 images shared by sources, 0 clusters of")
-    assert "Contradictions" in text and "photos/1.png: what is it" in text
-    known = json.loads((world.data.reports("small") / "neighbours.json").read_text())
-    assert json.loads(Ran(capsys, "neighbours", folder, "--json").out) == known
+    assert "Conflicting answers" in text and "photos/1.png: what is it" in text
+    known = json.loads((world.data.reports("small") / "duplicates.json").read_text())
+    assert json.loads(Ran(capsys, "duplicates", folder, "--json").out) == known
     copy = shutil.copytree(folder, tmp_path / "far" / "away" / "copy")
-    assert "Which images look alike is not known" in Ran(capsys, "neighbours", copy).out
+    assert "Near-duplicate images are not known" in Ran(capsys, "duplicates", copy).out
     file = world.data.fingerprints("small", "photos")
-    anew = Ran(capsys, "neighbours", copy, "--fingerprints", file, "--json")
-    assert json.loads(anew.out) == known
-    ran = Ran(capsys, "neighbours", tmp_path)
+    new = Ran(capsys, "duplicates", copy, "--fingerprints", file, "--json")
+    assert json.loads(new.out) == known
+    ran = Ran(capsys, "duplicates", tmp_path)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.startswith(f"imp-data: {tmp_path}: holds no mixture.json")
 
 
-def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(
+def test_neighbours_is_a_hidden_alias_of_duplicates_with_a_warning(
+    album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alias = Ran(capsys, "neighbours", album, "--json")
+    assert (alias.status, alias.out) == (0, Ran(capsys, "duplicates", album, "--json").out)
+    assert alias.err == "imp-data neighbours is now `imp-data duplicates`; use that name\n"
+    assert "neighbours" not in Ran(capsys, "--help").out
+
+
+def test_verify_accepts_a_mixture_of_an_earlier_release_with_a_notice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = ROOT / "tests" / "mixture" / "earlier_release"
+    ran = Ran(capsys, "verify", folder)
+    assert ran.status == 0 and "whole and unaltered, 12 samples" in ran.out
+    assert ran.err == (
+        f"{folder / 'README.md'}: written by an earlier release; its figures agree, its wording is "
+        "not checked\n"
+    )
+
+
+def test_an_error_in_a_manifest_names_file_and_field(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.yaml"
@@ -331,7 +356,7 @@ def test_a_manifest_that_is_wrong_is_an_error_that_names_file_and_field(
 
 
 def test_a_command_prints_in_any_encoding(world: World, tmp_path: Path) -> None:
-    """Words go out with what is lacking spelled out, JSON stays JSON of the same content."""
+    """Text replaces characters by escapes; JSON keeps its content."""
     world.source("chats", [record("é…☃", None, "Schöne Grüße, 你好 😀")])
     run(world.build({"chats": 1}))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
@@ -345,12 +370,12 @@ def test_a_command_prints_in_any_encoding(world: World, tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode("ascii")
 
-    (life,) = json.loads(printed("explain", "é…☃", "--mixture", folder, "--json"))
-    assert life["sample"]["conversations"][1]["value"] == "Schöne Grüße, 你好 😀"
+    (history,) = json.loads(printed("explain", "é…☃", "--mixture", folder, "--json"))
+    assert history["sample"]["conversations"][1]["value"] == "Schöne Grüße, 你好 😀"
     words = printed("explain", "é…☃", "--mixture", folder)
     assert "id '\\xe9\\u2026\\u2603'" in words
     assert "--mixture" in printed("explain", "--help")
-    assert printed("neighbours", folder).startswith("1 sample on 0 images")
+    assert printed("duplicates", folder).startswith("1 sample on 0 images")
 
 
 def test_an_error_is_printed_in_any_encoding(tmp_path: Path) -> None:
@@ -368,7 +393,7 @@ def test_a_tilde_is_the_home_directory_in_every_path(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In the environment, in arguments, in options, and never a folder of that name."""
+    """It is expanded in the environment, in arguments and in options; no folder has its name."""
     world.source("chats", [record("t1")])
     run(world.build({"chats": 1}))
     home = world.data.root.parent
@@ -386,14 +411,14 @@ def test_a_tilde_is_the_home_directory_in_every_path(
         ("schemas", "--folder=~/schemas"),
         ("fingerprint", "~/images", "--out=~/p.parquet"),
         ("match", "~/p.parquet", "~/p.parquet"),
-        ("neighbours", "~/data/mixtures/small", "--fingerprints=~/p.parquet"),
+        ("duplicates", "~/data/mixtures/small", "--fingerprints=~/p.parquet"),
     ):
         assert Ran(capsys, *words).status == 0, words
     assert (home / "p.parquet").is_file()
     assert list(tmp_path.rglob("~")) == []
 
 
-def test_each_path_of_each_command_knows_the_tilde() -> None:
+def test_every_path_of_every_command_expands_the_tilde() -> None:
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         group = expand_home(typer.main.get_command(app))
     assert isinstance(group, click.Group)
@@ -422,7 +447,7 @@ def test_a_tilde_is_expanded_as_a_shell_does_it(
     assert str(place("memory://~/data")) == "memory://~/data"
 
 
-def test_schemas_are_written_and_their_freshness_checked(
+def test_schemas_are_written_and_checked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "schemas"

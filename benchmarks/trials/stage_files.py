@@ -32,9 +32,9 @@ READERS = {
     "records": ["images", "screened", "mixture"],
     "ledger": ["mixture"],
     "benchmarks": ["images", "screened", "mixture"],
-    "fingerprints": ["screened", "mixture", "neighbours"],
+    "fingerprints": ["screened", "mixture", "duplicates"],
     "screened": ["mixture"],
-    "mixtures": ["neighbours", "card"],
+    "mixtures": ["duplicates", "card"],
     "reports": ["card"],
     "journal": ["images", "screened", "mixture"],
 }

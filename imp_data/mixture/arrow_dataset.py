@@ -1,4 +1,4 @@
-"""A mixture's folder as `datasets` reads it: shards in Arrow's stream format, and their index."""
+"""Write and read a mixture in the layout of `datasets`: Arrow stream shards, and their index."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,56 +13,56 @@ from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.digests import text_digest
 from imp_data.storage.tables import arrow_source
 
-# datasets reads and writes batches of this many rows; it opens other sizes as well.
+# The batch size that datasets writes; it reads other sizes as well.
 BATCH_ROWS = 1000
-_OURS = re.compile(
+_MIXTURE_FILE = re.compile(
     r"data-\d{5,}-of-\d{5,}\.arrow|(state|dataset_info|mixture)\.json|ledger\.parquet"
 )
-# features as `datasets` writes them for SAMPLE_SCHEMA (datasets 5, features/features.py).
+# Types in the form of `datasets` 5 (features/features.py).
 _DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file in a mixture's folder is of those that the build writes, by its name.
+    """Return whether a name in a mixture's folder is that of a file which the mixture stage writes.
 
-    Its card apart, which has a stage of its own.
+    The card is none: it has a stage of its own.
     """
-    return _OURS.fullmatch(name) is not None
+    return _MIXTURE_FILE.fullmatch(name) is not None
 
 
 def features() -> dict[str, Any]:
-    """The Samples' columns as `datasets` describes them."""
+    """Return the columns of Samples in the form of `datasets`."""
 
-    def described(kind: pa.DataType) -> dict[str, Any]:
+    def describe(kind: pa.DataType) -> dict[str, Any]:
         if pa.types.is_list(kind):
-            return {"feature": described(kind.value_type), "_type": "List"}
+            return {"feature": describe(kind.value_type), "_type": "List"}
         if pa.types.is_struct(kind):
-            return {field.name: described(field.type) for field in kind}
+            return {field.name: describe(field.type) for field in kind}
         return {"dtype": _DATASETS_TYPES[kind], "_type": "Value"}
 
-    return {field.name: described(field.type) for field in SAMPLE_SCHEMA}
+    return {field.name: describe(field.type) for field in SAMPLE_SCHEMA}
 
 
 def shard_schema() -> pa.Schema:
-    """The Samples' schema with the metadata by which `datasets` knows its features."""
+    """Return the schema of Samples with the metadata from which `datasets` reads the features."""
     info = orjson.dumps({"info": {"features": features()}})
     return SAMPLE_SCHEMA.with_metadata({"huggingface": info})
 
 
 def write_shard(path: Path, table: pa.Table) -> None:
-    """One shard of a table in one piece, fresh from a take: its bytes depend on its rows alone."""
+    """Write a shard from one table that a take returned: its bytes depend on its rows alone."""
     write_shard_in_parts(path, [table])
 
 
 def write_shard_in_parts(path: Path, tables: Iterable[pa.Table]) -> None:
-    """The same of tables of which all but the last have a multiple of BATCH_ROWS rows."""
+    """Write a shard from tables; all but the last have a multiple of BATCH_ROWS rows."""
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, shard_schema()) as writer:
         for table in tables:
             writer.write_table(table.cast(shard_schema()), max_chunksize=BATCH_ROWS)
 
 
 def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
-    """What datasets.load_from_disk looks for beside the shards, given as {name: sha256}."""
+    """Write the index that datasets.load_from_disk reads; `shards` are {name: sha256}."""
     digest = text_digest(*shards.values())
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in shards],
@@ -88,19 +88,19 @@ def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
 
 
 def mixture_batches(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The batches of a mixture's shards, in its order, with some columns or all of them."""
+    """Yield the batches of a mixture's shards in order, with some columns or all."""
     for shard in shard_files(folder):
         for batch in shard_batches(shard):
             yield batch if columns is None else batch.select(columns)
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """A mixture's shards, in its order."""
+    """Return a mixture's shards in order."""
     state = orjson.loads((folder / "state.json").read_bytes())
     return [folder / file["filename"] for file in state["_data_files"]]
 
 
 def shard_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of one shard, one at a time."""
+    """Yield the batches of one shard, one at a time."""
     with arrow_source(path) as source:
         yield from pa.ipc.open_stream(source)

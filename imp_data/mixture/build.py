@@ -1,4 +1,4 @@
-"""The mixture stage: what was drawn, shuffled into Arrow shards, with its ledger and manifest."""
+"""Build a mixture's folder: sampled records in shuffled Arrow shards, ledger and mixture.json."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,31 +16,31 @@ from imp_data.storage.paths import in_store
 
 def build_mixture(
     folder: Path,
-    shares: Sequence[SourceInputs],
+    sources: Sequence[SourceInputs],
     seed: int,
     shard_rows: int,
     facts: dict[str, Any],
-    card: Callable[[Path], bool] = lambda _: False,
+    is_built_card: Callable[[Path], bool] = lambda _: False,
 ) -> dict[str, Any]:
-    """Write the folder of a mixture, whole or not at all; returns what mixture.json says.
+    """Write the folder of a mixture, completely or not at all; return the content of mixture.json.
 
-    Files of others in the folder stay. One run at a time may write it.
+    Other files in the folder stay. One run at a time may write the folder.
 
-    `facts` are what the caller knows of the inputs; they become part of mixture.json. `card` says
-    whether a file is a card that the build wrote: it tells of the mixture before, and goes with it.
+    `facts` describe the inputs and become part of mixture.json. `is_built_card` returns whether a
+    file is a card that the build wrote: it describes the previous mixture, and is removed with it.
     """
 
-    def goes(path: Path) -> bool:
-        return is_ours(path.name) or card(path)
+    def is_replaced(path: Path) -> bool:
+        return is_ours(path.name) or is_built_card(path)
 
-    with written_aside(folder, "mixture.json", alone=True, ours=goes) as aside:
+    with written_aside(folder, "mixture.json", alone=True, ours=is_replaced) as aside:
         aside.mkdir(parents=True)
-        # The workers make the shards; this process has time for the ledger meanwhile.
-        with ThreadPoolExecutor(1) as beside:
-            settled = beside.submit(write_ledger, aside / "ledger.parquet", shares)
+        # This process writes the ledger while the workers write the shards.
+        with ThreadPoolExecutor(1) as thread:
+            ledger = thread.submit(write_ledger, aside / "ledger.parquet", sources)
             alone = in_store(folder) is not None  # other machines see it once it is there
-            total, digests = write_shards(aside, shares, seed + 1, shard_rows, here=alone)
-            parts = settled.result()
+            total, digests = write_shards(aside, sources, seed + 1, shard_rows, here=alone)
+            parts = ledger.result()
         write_index(aside, digests, total)
         manifest = _manifest(aside, parts, total, facts, digests)
         write_text(aside / "mixture.json", json_text(manifest))
@@ -54,7 +54,7 @@ def _manifest(
     facts: dict[str, Any],
     digests: Mapping[str, str],
 ) -> dict[str, Any]:
-    """mixture.json: no times, no paths, so that equal inputs give equal bytes."""
+    """Return mixture.json, without times and paths: equal inputs give equal bytes."""
     files = {
         path.name: {
             "sha256": digests.get(path.name) or file_sha256(path),
@@ -62,9 +62,11 @@ def _manifest(
         }
         for path in sorted(folder.iterdir())
     }
-    manifest = {**facts, "rows": total, "parts": _with(facts["parts"], parts), "files": files}
+    manifest = {**facts, "rows": total, "parts": _add_counts(facts["parts"], parts), "files": files}
     return {**manifest, "digest": root_digest(manifest)}
 
 
-def _with(stated: list[dict[str, Any]], counted: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _add_counts(
+    stated: list[dict[str, Any]], counted: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     return [{**part, **counted[part["source"]]} for part in stated]

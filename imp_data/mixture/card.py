@@ -1,4 +1,4 @@
-"""The dataset card: README.md of a mixture, written from its mixture.json alone."""
+"""The dataset card: README.md of a mixture, rendered from its mixture.json alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.ledger import Reason, Repair
+from imp_data.mixture.earlier_card import (
+    is_earlier_card,
+    split_earlier_card,
+    states_the_same,
+)
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.storage.digests import text_digest
 
-# Ends the section on neighbours: its counts are not in mixture.json, by which a card is verified.
-_SEAL = "\n<!-- said twice, sealed: "
+# Ends the section on duplicates: mixture.json, against which a card is verified, lacks its counts.
+_SEAL = "\n<!-- duplicates, sealed: "
+_EARLIER_SEAL = "\n<!-- said twice, sealed: "
 _ENVIRONMENT = Environment(
     loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
 )
@@ -29,29 +34,41 @@ _SIZES = [
 ]
 
 
-def said_twice(folder: Path, figures: dict[str, Any]) -> str:
-    """The end of a card: what the report on the mixture's neighbours counts."""
+def duplicates_section(folder: Path, figures: dict[str, Any]) -> str:
+    """Return the last section of the card: the counts of the mixture's duplicates report."""
     manifest = read_manifest(folder)
     deferred = manifest["images"] == "deferred"
-    template = _ENVIRONMENT.get_template("said_twice.md.j2")
+    template = _ENVIRONMENT.get_template("duplicates.md.j2")
     dropped = manifest["near_duplicates"] is not None
     text = template.render(f=figures, deferred=deferred, dropped=dropped, folder=_folder(manifest))
-    return _sealed(text, manifest)
+    return _add_seal(text, manifest, _SEAL)
 
 
-def _sealed(text: str, manifest: dict[str, Any]) -> str:
-    return f"{text}{_SEAL}{text_digest(manifest['digest'], text)[:16]} -->\n"
+def _add_seal(text: str, manifest: dict[str, Any], seal: str) -> str:
+    return f"{text}{seal}{text_digest(manifest['digest'], text)[:16]} -->\n"
+
+
+def _is_sealed(section: str, manifest: dict[str, Any], seal: str) -> bool:
+    return section == _add_seal(section.rpartition(seal)[0], manifest, seal)
 
 
 def is_card(text: str, folder: Path) -> bool:
-    """Whether a card is that of the mixture in `folder`, with or without the end on neighbours."""
-    end = text.removeprefix(card_text(folder))
+    """Return whether a card is that of the mixture in `folder`, with or without the last section.
+
+    Compare a card of this release byte by byte, and one of an earlier release by what it states.
+    """
     manifest = read_manifest(folder)
-    return end in {"", _sealed(end.rpartition(_SEAL)[0], manifest)}
+    present = render_card(folder)
+    if is_earlier_card(text):
+        body, section = split_earlier_card(text)
+        sealed = not section or _is_sealed(section, manifest, _EARLIER_SEAL)
+        return sealed and states_the_same(body, present)
+    section = text.removeprefix(present)
+    return not section or _is_sealed(section, manifest, _SEAL)
 
 
-def card_text(folder: Path) -> str:
-    """The card of the mixture in `folder` as far as its mixture.json gives it."""
+def render_card(folder: Path) -> str:
+    """Return the card of the mixture in `folder`, without the last section."""
     manifest = read_manifest(folder)
     parts = manifest["parts"]
     outcomes = Counter[str]({"kept": 0, "held": 0, "dropped": 0})
@@ -59,14 +76,14 @@ def card_text(folder: Path) -> str:
         outcomes.update(part["outcomes"])
     return _ENVIRONMENT.get_template("card.md.j2").render(
         m=manifest,
-        metadata=yaml.safe_dump(metadata(manifest), sort_keys=False, allow_unicode=True),
+        metadata=_metadata_yaml(manifest),
         paper_url=_paper_url(manifest["paper"]),
         read=sum(part["rows_read"] for part in parts),
         outcomes=outcomes,
         totals={name: sum(part[name] or 0 for part in parts) for name in ("paper", "quota")},
-        losses=_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
-        repairs=_by_kind(parts, "repairs", Repair),
-        fields=list(_fields(parts)),
+        losses=_count_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
+        repairs=_count_by_kind(parts, "repairs", Repair),
+        fields=list(_unread_fields(parts)),
         unverified=[(part["source"], text) for part in parts for text in part["unverified"]],
         rebuild=_rebuild_command(manifest),
         folder=_folder(manifest),
@@ -74,7 +91,7 @@ def card_text(folder: Path) -> str:
 
 
 def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The card's YAML as the Hub reads it."""
+    """Return the card's metadata in the Hub's form."""
     shards = {n: f["bytes"] for n, f in manifest["files"].items() if n.endswith(".arrow")}
     size = sum(shards.values())
     rows = manifest["rows"]
@@ -97,17 +114,23 @@ def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _metadata_yaml(manifest: dict[str, Any]) -> str:
+    from huggingface_hub import DatasetCardData  # 0.3 s that only a card needs
+
+    return f"{DatasetCardData(**metadata(manifest)).to_yaml()}\n"
+
+
 def _feature(field: pa.Field) -> dict[str, Any]:
-    """A column as the Hub's dataset_info writes it."""
+    """Return a column in the form of the Hub's dataset_info."""
     if pa.types.is_list(field.type):
         return {"name": field.name, "list": [_feature(f) for f in field.type.value_type]}
     return {"name": field.name, "dtype": str(field.type)}
 
 
-def _by_kind(
+def _count_by_kind(
     parts: list[dict[str, Any]], column: str, kinds: Iterable[Reason | Repair]
 ) -> list[dict[str, Any]]:
-    """Reasons or repairs that occur, the most frequent first, with the sources they occur in."""
+    """Return the reasons or repairs that occur, most frequent first, with their sources."""
     found = []
     for kind in kinds:
         by_source = {p["source"]: p[column][kind] for p in parts if kind in p[column]}
@@ -120,14 +143,12 @@ def _by_kind(
     return sorted(found, key=lambda one: (-one["count"], one["name"]))
 
 
-def _fields(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each field that a source's records have and its layout does not read, the commonest first."""
+def _unread_fields(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the fields that the layouts do not read, by source, most frequent first."""
     for part in parts:
-        # Of a mixture that an earlier release built nothing is known.
-        counted = [
-            (part.get(column, {}), column) for column in ("fields_passed_over", "fields_unread")
-        ]
-        for fields, column in counted:
+        for column in ("fields_passed_over", "fields_unread"):
+            # Mixtures of earlier releases do not state these counts.
+            fields = part.get(column, {})
             for name, count in sorted(fields.items(), key=lambda one: (-one[1], one[0])):
                 gone = column == "fields_unread"
                 yield {"source": part["source"], "name": name, "count": count, "gone": gone}

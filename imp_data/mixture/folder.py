@@ -1,4 +1,4 @@
-"""A mixture's folder as readers find it: all they read is of one mixture, or they say why not."""
+"""Read several files of one mixture consistently while a build may replace it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,50 +13,50 @@ from imp_data.storage.object_store import is_there, state_of
 from imp_data.storage.paths import in_store, reached
 from imp_data.storage.replace_folder import check_not_moved
 
-# Of help by itself: who has no more of a mixture may still ask it.
+# The ledger alone can be queried, without the rest of its mixture.
 _LEDGER = "ledger.parquet"
 
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Hold what the block reads to one mixture.
+    """Guarantee that all the block reads belongs to one mixture.
 
-    Raises UserError where a build is replacing the mixture, was killed as it did, or has replaced
-    it meanwhile. A folder that holds nothing of a mixture is left to the block.
+    Raise UserError if a build is replacing the mixture, was killed while replacing it, or replaced
+    it while the block ran. Leave a folder without any file of a mixture to the block.
     """
     with reached(folder):
-        begun = _version(folder)
-        if begun is None:
-            _check_not_half(folder)
+        version = _version(folder)
+        if version is None:
+            _check_not_partial(folder)
         try:
             yield
         except Exception as error:
-            if _version(folder) != begun:
+            if _version(folder) != version:
                 raise _replaced(folder) from error
             raise
-        if _version(folder) != begun:
+        if _version(folder) != version:
             raise _replaced(folder)
 
 
 def _version(folder: Path) -> Any:
-    """What is another once the mixture is another; None where there is no mixture.json."""
+    """Return a value that changes with the mixture; None without a mixture.json."""
     if in_store(folder):
         return state_of(folder / MANIFEST)
     try:
         state = (folder / MANIFEST).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    # Not the inode, which some network file systems number anew.
+    # Not the inode: some network file systems give a file another one.
     return state.st_mtime_ns, state.st_size
 
 
-def _check_not_half(folder: Path) -> None:
+def _check_not_partial(folder: Path) -> None:
     check_not_moved(folder)
     if is_there(folder) and any(is_ours(n) and n != _LEDGER for n in file_sizes(folder)):
         raise UserError(
             folder,
-            f"holds no {MANIFEST}: a build is replacing this mixture, or was killed as it did",
-            "run the same command again when the build has ended; if none is running, build the "
+            f"holds no {MANIFEST}: a build is replacing this mixture, or was killed as it did so",
+            "run the same command again after the build ends; if none is running, build the "
             "mixture again",
         )
 

@@ -1,4 +1,4 @@
-"""Questions to the ledger: the life of one record, and what changed between two builds."""
+"""Query the ledger: the history of one record, and the changes between two builds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,32 +17,32 @@ from imp_data.mixture.mixture_json import check_files, read_manifest
 from imp_data.storage.object_store import is_file
 from imp_data.storage.tables import parquet_rows
 
-_MOST_LIVES = 20
+_MAX_HISTORIES = 20
 
 
 class RecordHistory(NamedTuple):
-    """One ledger row, and the Sample it went into if that was kept."""
+    """One ledger row, and the Sample that holds the record if it was kept."""
 
     row: dict[str, Any]
     sample: dict[str, Any] | None
     place: int | None
 
     def lines(self) -> list[str]:
-        """The life in sentences."""
+        """Return the history as lines of text."""
         row = self.row
-        told = [f"{row['source']}, row {row['ordinal']:,} upstream: id {row['upstream_id']!r}"]
-        told += [
-            f"  mended: {SENTENCES[r['repair']]} Before: {r['before'][:200]!r}"
+        lines = [f"{row['source']}, row {row['ordinal']:,} upstream: id {row['upstream_id']!r}"]
+        lines += [
+            f"  repaired: {SENTENCES[r['repair']]} Before: {r['before'][:200]!r}"
             for r in row["repairs"]
         ]
         if row["id"]:
-            told.append(f"  became {row['id']}")
-        told.append(f"  {self._fate()}")
+            lines.append(f"  became {row['id']}")
+        lines.append(f"  {self._outcome()}")
         if self.sample:
-            told += [f"  {t['from']:>5}: {t['value']}" for t in self.sample["conversations"]]
-        return told
+            lines += [f"  {t['from']:>5}: {t['value']}" for t in self.sample["conversations"]]
+        return lines
 
-    def _fate(self) -> str:
+    def _outcome(self) -> str:
         row = self.row
         evidence = orjson.loads(row["evidence"] or b"{}")
         if row["outcome"] == Outcome.KEPT:
@@ -50,13 +50,13 @@ class RecordHistory(NamedTuple):
             found_as = evidence.get("found_as")
             other = f", found as {found_as}" if found_as else ""
             return f"kept: sample {self.place:,} of the mixture, {image or 'text alone'}{other}"
-        shown = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
+        details = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
         sentence = SENTENCES[row["reason"]]
-        return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{shown}"
+        return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{details}"
 
 
 def ledger_of(folder: Path) -> pl.LazyFrame:
-    """A mixture's ledger. Raises UserError if the folder holds none, or it is damaged."""
+    """Return a mixture's ledger. Raise UserError if it is missing or damaged."""
     path = folder / "ledger.parquet"
     if not is_file(path):
         raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
@@ -72,34 +72,37 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pa.ArrowException, orjson.JSONDecodeError, OSError) as error:
-        remedy = "run `imp-data verify` on the mixture, which names what is damaged"
+        remedy = "run `imp-data verify` on the mixture, which names the damaged files"
         raise UserError(path, f"cannot be read ({error})", remedy) from error
 
 
 def explain(folder: Path, identity: str) -> list[RecordHistory]:
-    """The lives of all records with this id, upstream id, or beginning of an id; at most 20."""
+    """Return the histories of at most 20 records with this id or upstream id.
+
+    An id also matches those that extend it by `~`.
+    """
     matches = (
         (pl.col("id") == identity)
         | (pl.col("upstream_id") == identity)
         | pl.col("id").str.starts_with(f"{identity}~")
     )
     with reading(folder):
-        rows = ledger_of(folder).filter(matches).head(_MOST_LIVES).collect().to_dicts()
+        rows = ledger_of(folder).filter(matches).head(_MAX_HISTORIES).collect().to_dicts()
         kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
         if kept:
             stated = read_manifest(folder)["files"]
             check_files(folder, ["state.json", *(n for n in stated if n.endswith(".arrow"))])
         with _readable(folder):
             samples = _samples(folder, kept)
-    lives = []
+    histories = []
     for row in rows:
         place, sample = samples.get(row["id"], (None, None))
-        lives.append(RecordHistory(row, sample, place))
-    return lives
+        histories.append(RecordHistory(row, sample, place))
+    return histories
 
 
 def _samples(folder: Path, ids: set[str]) -> dict[str, tuple[int, dict[str, Any]]]:
-    """{id: (place, Sample)} of the mixture."""
+    """Return {id: (place in the mixture, Sample)}."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     place = 0
     for batch in mixture_batches(folder) if ids else ():
@@ -114,7 +117,7 @@ _SAME = ["source", "key", "nth"]
 
 
 def diff(old: Path, new: Path) -> pl.DataFrame:
-    """How many records of each source changed their fate, from what to what, with one example.
+    """Count the records whose outcome changed, by source and change, with one example each.
 
     Columns: source, before, after (`outcome: reason`, or `absent`), records, example.
     """
@@ -123,29 +126,32 @@ def diff(old: Path, new: Path) -> pl.DataFrame:
 
 
 def _changes(old: Path, new: Path) -> pl.DataFrame:
-    before, after = _fates(old), _fates(new)
+    before, after = _outcomes(old), _outcomes(new)
     pairs = [before.join(after, on=_SAME)]
-    gone, come = before.join(after, on=_SAME, how="anti"), after.join(before, on=_SAME, how="anti")
-    # What one build could read and the other could not has an id on one side alone.
+    removed, added = (
+        before.join(after, on=_SAME, how="anti"),
+        after.join(before, on=_SAME, how="anti"),
+    )
+    # A record that only one of the builds could read has an id on one side alone.
     for read in (True, False):
-        pair = _in_turn(gone, read).join(
-            _in_turn(come, not read), on=["source", "upstream_id", "turn"]
+        pair = _number_within_upstream_id(removed, read).join(
+            _number_within_upstream_id(added, not read), on=["source", "upstream_id", "turn"]
         )
-        gone = gone.join(pair, on=_SAME, how="anti")
-        come = come.join(
+        removed = removed.join(pair, on=_SAME, how="anti")
+        added = added.join(
             pair, left_on=_SAME, right_on=["source", "key_right", "nth_right"], how="anti"
         )
         pairs.append(pair)
-    gone = gone.with_columns(fate_right=pl.lit("absent"))
-    come = come.rename({"fate": "fate_right"}).with_columns(fate=pl.lit("absent"))
+    removed = removed.with_columns(outcome_right=pl.lit("absent"))
+    added = added.rename({"outcome": "outcome_right"}).with_columns(outcome=pl.lit("absent"))
     columns = [
         "source",
         "name",
-        pl.col("fate").alias("before"),
-        pl.col("fate_right").alias("after"),
+        pl.col("outcome").alias("before"),
+        pl.col("outcome_right").alias("after"),
     ]
     return (
-        pl.concat([some.select(columns) for some in (*pairs, gone, come)])
+        pl.concat([some.select(columns) for some in (*pairs, removed, added)])
         .filter(pl.col("before") != pl.col("after"))
         .group_by("source", "before", "after")
         .agg(records=pl.len(), example=pl.col("name").min())
@@ -154,22 +160,22 @@ def _changes(old: Path, new: Path) -> pl.DataFrame:
     )
 
 
-def _in_turn(fates: pl.LazyFrame, read: bool) -> pl.LazyFrame:
-    """Those with an id, or those without, numbered within their upstream id."""
-    return fates.filter(read=read).with_columns(
+def _number_within_upstream_id(outcomes: pl.LazyFrame, read: bool) -> pl.LazyFrame:
+    """Return the records with an id, or those without, numbered within their upstream id."""
+    return outcomes.filter(read=read).with_columns(
         turn=pl.int_range(pl.len()).over("source", "upstream_id")
     )
 
 
-def _fates(folder: Path) -> pl.LazyFrame:
-    """One row a record: what it is called, and its fate; `nth` tells repeats apart."""
+def _outcomes(folder: Path) -> pl.LazyFrame:
+    """Return one row for each record: its name and outcome; `nth` numbers records of one name."""
     name = pl.coalesce("id", "upstream_id", pl.lit("(unreadable)"))
     key = pl.concat_str(name, pl.col("upstream_id").fill_null(""), separator="\0")
-    fate = pl.concat_str("outcome", "reason", separator=": ", ignore_nulls=True)
+    outcome = pl.concat_str("outcome", "reason", separator=": ", ignore_nulls=True)
     read = pl.col("id").is_not_null()
     return (
         ledger_of(folder)
         .select(*LEDGER_SCHEMA.names)
-        .select("source", "upstream_id", key=key, name=name, fate=fate, read=read)
+        .select("source", "upstream_id", key=key, name=name, outcome=outcome, read=read)
         .with_columns(nth=pl.int_range(pl.len()).over("source", "key"))
     )

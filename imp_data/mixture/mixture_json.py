@@ -1,4 +1,4 @@
-"""A finished mixture held against what its mixture.json states: before its files are read."""
+"""Read mixture.json, and check a mixture's files against it before they are read."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,23 +16,23 @@ from imp_data.storage.object_store import is_file
 
 MANIFEST = "mixture.json"
 REMEDY = (
-    "look with `imp-data verify` what else is; then build the mixture again (the same command "
+    "find all damage with `imp-data verify`; then build the mixture again (the same command "
     "does), or fetch it again"
 )
-# One of a thousand shards has some 200 KB.
-_MOST_BYTES = 64 << 20
+# A mixture.json of a thousand shards has some 200 KB.
+_MAX_BYTES = 64 << 20
 
 
 def _inside(name: str) -> str:
     if leads_outside(name):
-        raise ValueError(f"{name!r} leads out of the mixture's folder")
+        raise ValueError(f"{name!r} is outside the mixture's folder")
     return name
 
 
-# Fields of mixtures built by the release before this one.
-_EARLIER = {"pictures": "images"}
-# Fields whose keys are names that people chose.
-_NAMED = {"files", "subsets"}
+# Fields that mixtures of an earlier release have under another name.
+_EARLIER_NAMES = {"pictures": "images", "altered_pictures": "altered_images"}
+# Fields whose keys are names of files and subsets, which stay as they are.
+_KEYED_BY_NAME = {"files", "subsets"}
 
 
 class _File(BaseModel):
@@ -46,7 +46,7 @@ class _Part(BaseModel):
 
 
 class _Stated(BaseModel):
-    """What is read of every mixture.json: whoever wrote it can give it a digest that fits."""
+    """The fields that readers rely on: a fitting digest alone does not prove the form."""
 
     name: str
     rows: int
@@ -56,50 +56,50 @@ class _Stated(BaseModel):
 
 
 def root_digest(manifest: dict[str, Any]) -> str:
-    """sha256 of what mixture.json says, itself apart; through `files` it covers every byte."""
+    """Return the sha256 of mixture.json without `digest`; through `files` it covers every byte."""
     rest = {name: value for name, value in manifest.items() if name != "digest"}
     return text_digest(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))
 
 
 def manifest_or_problem(folder: Path, to_the_byte: bool = False) -> dict[str, Any] | str:
-    """What mixture.json says, or what is wrong with it. Raises UserError if there is none.
+    """Return the content of mixture.json, or the problem. Raise UserError if there is none.
 
-    `to_the_byte`: also the blanks are to be as they were written, which no digest covers.
+    `to_the_byte` also compares white space, which no digest covers.
     """
     path = folder / MANIFEST
     if not is_file(path):
         raise UserError(folder, f"holds no {MANIFEST}", "name the folder of a mixture")
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return f"is damaged: it has more than {_MOST_BYTES:,} bytes"
+        if path.stat().st_size > _MAX_BYTES:
+            return f"is damaged: it has more than {_MAX_BYTES:,} bytes"
         text = path.read_bytes()
         manifest: dict[str, Any] = orjson.loads(text)
         _Stated.model_validate(manifest)
-        whole = root_digest(manifest) == manifest["digest"]
+        is_whole = root_digest(manifest) == manifest["digest"]
         if to_the_byte:
-            whole = whole and json_text(manifest).encode() == text
+            is_whole = is_whole and json_text(manifest).encode() == text
     except (orjson.JSONDecodeError, ValidationError, TypeError):
         return "is damaged: it cannot be read"
-    if not whole:
+    if not is_whole:
         return "is damaged: its digest is not that of its content"
     present: dict[str, Any] = _with_present_names(manifest)
     return present
 
 
 def _with_present_names(value: Any) -> Any:
-    """mixture.json as this release names its fields; names of subsets and files stay."""
+    """Return mixture.json with the field names of this release."""
     if isinstance(value, list):
         return [_with_present_names(one) for one in value]
     if not isinstance(value, dict):
         return value
     return {
-        _EARLIER.get(name, name): one if name in _NAMED else _with_present_names(one)
+        _EARLIER_NAMES.get(name, name): one if name in _KEYED_BY_NAME else _with_present_names(one)
         for name, one in value.items()
     }
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What mixture.json says. Raises UserError if there is none, or it is not as it was written."""
+    """Return the content of mixture.json. Raise UserError if it is missing or damaged."""
     found = manifest_or_problem(folder)
     if isinstance(found, str):
         raise _damaged(folder / MANIFEST, found)
@@ -107,9 +107,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, Any]:
-    """What mixture.json says, once these files (all of them, if none are named) are as it states.
+    """Return the content of mixture.json after checking these files, or all files, against it.
 
-    Raises UserError for the first that is not.
+    Raise UserError for the first file that differs.
     """
     manifest = read_manifest(folder)
     for name in manifest["files"] if names is None else names:
@@ -118,7 +118,7 @@ def check_files(folder: Path, names: Iterable[str] | None = None) -> dict[str, A
 
 
 def check_file(path: Path, stated: Mapping[str, Any]) -> None:
-    """Raise UserError if a file of a mixture is missing, or not as mixture.json states it."""
+    """Raise UserError if a file of a mixture is missing or differs from mixture.json."""
     size = file_sizes(path).get("")
     if size is None:
         raise UserError(path, "is missing", REMEDY)
@@ -129,7 +129,7 @@ def check_file(path: Path, stated: Mapping[str, Any]) -> None:
 
 
 def _damaged(path: Path, problem: str) -> UserError:
-    """The error; the stage that wrote the file finds a change, and builds the mixture again."""
-    # A new time of mixture.json itself tells readers that they read another mixture.
+    """Return the error; mark the file as changed, so that its stage builds the mixture again."""
+    # Readers take a new time of mixture.json itself for another mixture.
     outdate(path.with_name("state.json") if path.name == MANIFEST else path)
     return UserError(path, problem, REMEDY)

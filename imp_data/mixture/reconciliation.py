@@ -1,4 +1,4 @@
-"""The proof that nothing vanishes: ledgers held against what was read and what was written."""
+"""Reconcile ledgers with the rows read and the Samples written: no record vanishes."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,8 +16,8 @@ from imp_data.storage.tables import parquet_file, published_parquet_file, value_
 _BATCH_ROWS = 1 << 15
 
 
-class _Met:
-    """Which numbers below `size` were met, at a byte each; and how often any other was."""
+class _SeenNumbers:
+    """The numbers below `size` that occurred, at one byte each, and a count of all others."""
 
     def __init__(self, size: int) -> None:
         self._seen = np.zeros(size, np.bool_)
@@ -30,18 +30,18 @@ class _Met:
         self.others += len(numbers) - int(inside.sum())
 
     def count(self) -> int:
-        """How many of them are different."""
+        """Return how many distinct numbers below `size` occurred."""
         return int(self._seen.sum())
 
 
-def records_account(ledger: Path, rows: int, samples: int) -> dict[str, tuple[int, int]]:
-    """Found and expected figures of a records stage's ledger.
+def reconcile_records(ledger: Path, rows: int, samples: int) -> dict[str, tuple[int, int]]:
+    """Return found and expected figures of a records stage's ledger.
 
-    Each of `rows` upstream rows has one row there, dropped for a reason or part of one of
-    `samples` Samples. Memory: a byte of each.
+    Expected: each of `rows` upstream rows has one ledger row, dropped for a reason or part of one
+    of `samples` Samples. Memory: one byte for each row and each Sample.
     """
-    ordinals, named = _Met(rows), _Met(samples)
-    count = unsettled = 0
+    ordinals, named = _SeenNumbers(rows), _SeenNumbers(samples)
+    count = undecided = 0
     columns = ["ordinal", "outcome", "reason", "sample"]
     for batch in parquet_file(ledger).iter_batches(_BATCH_ROWS, columns=columns):
         ordinal, outcome, reason, sample = batch.columns
@@ -49,22 +49,22 @@ def records_account(ledger: Path, rows: int, samples: int) -> dict[str, tuple[in
         ordinals.add(ordinal)
         named.add(sample)
         dropped = pc.and_(pc.equal(outcome, Outcome.DROPPED), pc.is_valid(reason))
-        settled = pc.or_(pc.fill_null(dropped, False), pc.is_valid(sample))
-        unsettled += len(batch) - settled.true_count
+        decided = pc.or_(pc.fill_null(dropped, False), pc.is_valid(sample))
+        undecided += len(batch) - decided.true_count
     return {
         "ledger rows": (count, rows),
         "different ordinals": (ordinals.count(), rows),
-        "rows without a fate": (unsettled, 0),
+        "rows without an outcome": (undecided, 0),
         "Samples named by the ledger": (named.count(), samples),
         "Samples that do not exist": (named.others, 0),
     }
 
 
-def conservation_problems(folder: Path) -> list[str]:
-    """Where a mixture's ledger fails to account for a record or a Sample; empty where it does not.
+def reconciliation_problems(folder: Path) -> list[str]:
+    """Return the records and Samples that a mixture's ledger fails to account for; else nothing.
 
-    Compared are 64-bit hashes of ids, 16 bytes a Sample in all. The mixture's files are to be
-    checked first, against their digests.
+    Compare 64-bit hashes of ids, with 16 bytes of memory for each Sample. The caller checks the
+    files against their digests first.
     """
     manifest = read_manifest(folder)
     rows: Counter[str] = Counter()
@@ -74,16 +74,16 @@ def conservation_problems(folder: Path) -> list[str]:
     for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
         rows.update(value_counts(batch.column("source")))
         outcomes.update(value_counts(batch.column("outcome")))
-        of_kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
-        hashes += _hashes(of_kept.unique())
+        kept_ids = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
+        hashes += _hashes(kept_ids.unique())
     problems = [
         f"{part['source']}: {rows[part['source']]:,} ledger rows, {part['rows_read']:,} rows read"
         for part in manifest["parts"]
         if rows[part["source"]] != part["rows_read"]
     ]
-    strangers = sorted(str(o) for o in outcomes if o not in set(Outcome))
-    if strangers:
-        problems.append(f"ledger.parquet: outcomes that do not exist: {', '.join(strangers)}")
+    unknown = sorted(str(o) for o in outcomes if o not in set(Outcome))
+    if unknown:
+        problems.append(f"ledger.parquet: outcomes that do not exist: {', '.join(unknown)}")
     in_ledger = np.frombuffer(hashes, np.uint64)
     in_ledger.sort()
     in_ledger = in_ledger[np.diff(in_ledger, prepend=in_ledger[:1] + 1) != 0]

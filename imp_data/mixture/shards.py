@@ -1,7 +1,7 @@
-"""Kept rows of many files into shards in the order of the mixture, with a heap of rows in memory.
+"""Shuffle the kept rows of many files into shards, with one bucket of rows in memory.
 
-Workers first scatter pieces of the inputs, each to a file that has its rows sorted by heap; then
-each shard is put together heap by heap, from what all the pieces have for it.
+Workers first scatter pieces of the inputs, each into a file with its rows sorted by bucket; then
+they assemble each shard bucket by bucket, from the parts in all the files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ from imp_data.storage.digests import file_sha256, xxh3_keys
 from imp_data.storage.scratch_batches import Block, read_block, write_block
 from imp_data.storage.tables import arrow_batches
 
-# Rows of a heap; of a shard's batches a whole number, so that its bytes do not depend on heaps.
-_HEAP_ROWS = 10 * BATCH_ROWS
+# Rows of a bucket: whole batches of a shard, so that its bytes do not depend on the buckets.
+_BUCKET_ROWS = 10 * BATCH_ROWS
 # Rows that a worker scatters at a time.
 _PIECE_ROWS = 1 << 14
-_LOOKS = ["image_sha256", "image_width", "image_height"]
-_HEAP_SCHEMA = SAMPLE_SCHEMA.append(pa.field("place", pa.int32()))
+_IMAGE_COLUMNS = ["image_sha256", "image_width", "image_height"]
+_BUCKET_SCHEMA = SAMPLE_SCHEMA.append(pa.field("place", pa.int32()))
 
 Places = npt.NDArray[np.int32]
 
@@ -37,89 +37,89 @@ Places = npt.NDArray[np.int32]
 class _Span(NamedTuple):
     """Record batches `first` to `last` - 1 of a source, with `rows` kept rows in all."""
 
-    share: SourceInputs
+    source: SourceInputs
     first: int
     last: int
     rows: int
 
 
 class _Piece(NamedTuple):
-    """A span, where its kept rows go in the mixture, and the file for them."""
+    """A span, the places of its kept rows in the mixture, and the file to scatter them to."""
 
     span: _Span
     places: Places
-    heaps: Path
+    buckets: Path
 
 
 class _Scattered(NamedTuple):
-    """A file of batches, the number of the heap that each is for, and where it is."""
+    """A file of batches, the number of the bucket of each, and its place in the file."""
 
-    heaps: Path
+    buckets: Path
     numbers: npt.NDArray[np.int64]
     blocks: list[Block]
 
 
 class _Shard(NamedTuple):
-    """A shard to be put together from its heaps."""
+    """A shard to assemble from its buckets."""
 
     path: Path
-    heaps: list[list[Block]]
+    buckets: list[list[Block]]
 
 
 def shard_names(total: int, shard_rows: int) -> list[str]:
-    """The shards' file names; at least one, so that a mixture of nothing opens as well."""
+    """Return the shards' file names; at least one, so that an empty mixture opens as well."""
     count = max(-(-total // shard_rows), 1)
     return [f"data-{n:05d}-of-{count:05d}.arrow" for n in range(count)]
 
 
 def write_shards(
-    folder: Path, shares: Sequence[SourceInputs], seed: int, shard_rows: int, here: bool = False
+    folder: Path, sources: Sequence[SourceInputs], seed: int, shard_rows: int, here: bool = False
 ) -> tuple[int, dict[str, str]]:
-    """How many kept rows there are, and {file: sha256} of the shards that have them.
+    """Write the shards; return the number of kept rows, and {file: sha256}.
 
-    `here`: no other machine sees the folder.
+    `here`: no other machine can read the folder.
     """
-    spans, places = _placed(shares, seed)
+    spans, places = _assign_places(sources, seed)
     names = shard_names(len(places), shard_rows)
-    heaps = folder / "heaps"
-    heaps.mkdir()
+    buckets = folder / "buckets"
+    buckets.mkdir()
     bounds = np.cumsum([0, *(span.rows for span in spans)])
     pieces = (
-        _Piece(span, places[begin:end], heaps / f"{number}.arrow")
+        _Piece(span, places[begin:end], buckets / f"{number}.arrow")
         for number, (span, begin, end) in enumerate(zip(spans, bounds, bounds[1:], strict=False))
     )
     scatter = partial(_scatter, shard_rows=shard_rows)
     scattered: list[_Scattered] = []
-    with progress("mixture", "samples", len(places)) as told:
+    with progress("mixture", "samples", len(places)) as bar:
         for some in map_ordered(scatter, pieces, here=here):
             scattered.append(some)
-            told.add(spans[len(scattered) - 1].rows)
-    shards = _shards(folder, names, scattered, -(-shard_rows // _HEAP_ROWS))
-    digests = dict(zip(names, map_ordered(_put_together, shards, here=here), strict=True))
+            bar.add(spans[len(scattered) - 1].rows)
+    shards = _plan_shards(folder, names, scattered, -(-shard_rows // _BUCKET_ROWS))
+    digests = dict(zip(names, map_ordered(_assemble, shards, here=here), strict=True))
     for some in scattered:
-        some.heaps.unlink()
-    heaps.rmdir()
+        some.buckets.unlink()
+    buckets.rmdir()
     return len(places), digests
 
 
-def _placed(shares: Sequence[SourceInputs], seed: int) -> tuple[list[_Span], Places]:
-    """Spans of all sources, and where their kept rows go: the order is that of xxh3(seed, id).
+def _assign_places(sources: Sequence[SourceInputs], seed: int) -> tuple[list[_Span], Places]:
+    """Return spans of all sources, and the places of their kept rows, ordered by xxh3(seed, id).
 
-    Memory: 20 bytes a kept row.
+    Memory: 20 bytes for each kept row.
     """
     spans: list[_Span] = []
     keys = bytearray()
-    for share in shares:
+    for source in sources:
         first = rows = last = 0
-        for last, batch in enumerate(arrow_batches(share.screened, ["id", "outcome"]), start=1):
+        for last, batch in enumerate(arrow_batches(source.screened, ["id", "outcome"]), start=1):
             ids = batch.column("id").filter(pc.equal(batch.column("outcome"), Outcome.KEPT))
             keys += np.array(xxh3_keys(seed, ids.to_pylist()), np.uint64).tobytes()
             rows += len(ids)
             if rows >= _PIECE_ROWS:
-                spans.append(_Span(share, first, last, rows))
+                spans.append(_Span(source, first, last, rows))
                 first, rows = last, 0
         if rows:
-            spans.append(_Span(share, first, last, rows))
+            spans.append(_Span(source, first, last, rows))
     ranked = np.argsort(np.frombuffer(keys, np.uint64), kind="stable")
     places = np.empty(len(ranked), np.int32)
     places[ranked] = np.arange(len(ranked), dtype=np.int32)
@@ -127,71 +127,71 @@ def _placed(shares: Sequence[SourceInputs], seed: int) -> tuple[list[_Span], Pla
 
 
 def _scatter(piece: _Piece, shard_rows: int) -> _Scattered:
-    """A span's kept rows, those for the same heap together, in a file of a batch a heap."""
-    table = _kept(piece.span, piece.places)
+    """Write a span's kept rows to a file with one batch for each bucket."""
+    table = _read_kept(piece.span, piece.places)
     shard, within = np.divmod(piece.places.astype(np.int64), shard_rows)
-    heap = shard * -(-shard_rows // _HEAP_ROWS) + within // _HEAP_ROWS
-    order = np.argsort(heap, kind="stable")
-    numbers, begins = np.unique(heap[order], return_index=True)
-    # One take for all heaps, then slices: a take of nested text is what costs here.
+    bucket = shard * -(-shard_rows // _BUCKET_ROWS) + within // _BUCKET_ROWS
+    order = np.argsort(bucket, kind="stable")
+    numbers, begins = np.unique(bucket[order], return_index=True)
+    # One take for all buckets, then slices: taking nested text is the expensive step.
     ordered = table.take(pa.array(order)).combine_chunks().to_batches()[0]
     blocks = []
-    with piece.heaps.open("wb") as out:
+    with piece.buckets.open("wb") as out:
         for begin, size in zip(begins, np.diff(begins, append=len(order)), strict=True):
-            blocks.append(write_block(piece.heaps, out, ordered.slice(begin, size)))
-    return _Scattered(piece.heaps, numbers, blocks)
+            blocks.append(write_block(piece.buckets, out, ordered.slice(begin, size)))
+    return _Scattered(piece.buckets, numbers, blocks)
 
 
-def _kept(span: _Span, places: Places) -> pa.Table:
-    share, batches = span.share, []
-    records = arrow_batches(share.records, span=(span.first, span.last))
-    screened = arrow_batches(share.screened, ["outcome", *_LOOKS], (span.first, span.last))
-    for record, look in zip(records, screened, strict=True):
-        kept = pc.equal(look.column("outcome"), Outcome.KEPT)
+def _read_kept(span: _Span, places: Places) -> pa.Table:
+    source, batches = span.source, []
+    records = arrow_batches(source.records, span=(span.first, span.last))
+    screened = arrow_batches(source.screened, ["outcome", *_IMAGE_COLUMNS], (span.first, span.last))
+    for record, decision in zip(records, screened, strict=True):
+        kept = pc.equal(decision.column("outcome"), Outcome.KEPT)
         rows = pa.array(np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
         batches.append(
             [
                 *(column.take(rows) for column in record.columns),
-                *(look.column(name).take(rows) for name in _LOOKS),
+                *(decision.column(name).take(rows) for name in _IMAGE_COLUMNS),
             ]
         )
     whole = [pa.chunked_array(column).combine_chunks() for column in zip(*batches, strict=True)]
-    license = pa.array([share.license] * span.rows, pa.string())
-    return pa.Table.from_arrays([*whole, license, pa.array(places)], schema=_HEAP_SCHEMA)
+    license = pa.array([source.license] * span.rows, pa.string())
+    return pa.Table.from_arrays([*whole, license, pa.array(places)], schema=_BUCKET_SCHEMA)
 
 
-def _shards(
-    folder: Path, names: Sequence[str], scattered: Sequence[_Scattered], heaps_a_shard: int
+def _plan_shards(
+    folder: Path, names: Sequence[str], scattered: Sequence[_Scattered], buckets_per_shard: int
 ) -> Iterator[_Shard]:
     for number, name in enumerate(names):
-        heaps: list[list[Block]] = [[] for _ in range(heaps_a_shard)]
+        buckets: list[list[Block]] = [[] for _ in range(buckets_per_shard)]
         for some in scattered:
-            first = number * heaps_a_shard
-            begin, end = np.searchsorted(some.numbers, [first, first + heaps_a_shard])
+            first = number * buckets_per_shard
+            begin, end = np.searchsorted(some.numbers, [first, first + buckets_per_shard])
             for batch in range(begin, end):
-                heaps[some.numbers[batch] - first].append(some.blocks[batch])
-        yield _Shard(folder / name, [heap for heap in heaps if heap])
+                buckets[some.numbers[batch] - first].append(some.blocks[batch])
+        yield _Shard(folder / name, [bucket for bucket in buckets if bucket])
 
 
-def _put_together(shard: _Shard) -> str:
-    """Write a shard; returns its sha256."""
-    write_shard_in_parts(shard.path, _parts(shard.heaps))
+def _assemble(shard: _Shard) -> str:
+    """Write a shard; return its sha256."""
+    write_shard_in_parts(shard.path, _ordered_tables(shard.buckets))
     return file_sha256(shard.path)
 
 
-def _parts(heaps: Sequence[Sequence[Block]]) -> Iterator[pa.Table]:
-    """The rows of a shard in order, in tables of some heap's size.
+def _ordered_tables(buckets: Sequence[Sequence[Block]]) -> Iterator[pa.Table]:
+    """Yield the rows of a shard in order, in tables of about a bucket's size.
 
-    The last batch of a heap is written together with the next heap: Arrow pads a slice with what
-    follows it in memory, and so a shard has the bytes of one written in one piece (as long as a
-    batch has 64 bytes or more in each column that is not empty).
+    The last batch of a bucket goes with the next bucket: Arrow pads a slice with the bytes that
+    follow it in memory, and so a shard has the bytes of one written from a single table (as long
+    as a batch has 64 bytes or more in each column that is not empty).
     """
-    held = _HEAP_SCHEMA.empty_table()
-    for number, heap in enumerate(heaps, start=1):
-        batches = (read_block(block, _HEAP_SCHEMA) for block in heap)
+    held = _BUCKET_SCHEMA.empty_table()
+    for number, bucket in enumerate(buckets, start=1):
+        batches = (read_block(block, _BUCKET_SCHEMA) for block in bucket)
         table = pa.concat_tables([held, pa.Table.from_batches(batches)]).combine_chunks()
         order = np.argsort(table.column("place").to_numpy(), kind="stable")
         ordered = table.take(pa.array(order))
-        ready = len(ordered) - (BATCH_ROWS if number < len(heaps) else 0)
+        ready = len(ordered) - (BATCH_ROWS if number < len(buckets) else 0)
         yield ordered.slice(0, ready).drop_columns("place")
         held = ordered.slice(ready)

@@ -1,4 +1,4 @@
-"""Is a mixture whole and unaltered: digests, schema, ids, conservation, composition, card."""
+"""Verify a mixture: digests, schema, ids, ledger, composition and card."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from imp_data.mixture.arrow_dataset import is_ours
 from imp_data.mixture.card import is_card
+from imp_data.mixture.earlier_card import is_earlier_card
 from imp_data.mixture.folder import reading
 from imp_data.mixture.mixture_json import MANIFEST, manifest_or_problem
-from imp_data.mixture.reconciliation import conservation_problems
+from imp_data.mixture.reconciliation import reconciliation_problems
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.storage.digests import file_sha256, file_sizes
@@ -25,37 +26,47 @@ _CARD = "README.md"
 
 
 def verify(folder: Path) -> list[str]:
-    """Everything that is wrong with a mixture, each naming its file; nothing if it is sound.
+    """Return every problem of a mixture, each with its file; none if the mixture is sound.
 
-    Raises UserError if the folder holds no mixture, or one that a build is replacing.
+    Raise UserError if the folder holds no mixture, or one that a build is replacing.
     """
     with reading(folder):
         return _problems(folder)
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """What others left in a mixture's folder: caches of `datasets`, notes, files of a desktop.
+    """Return names in the folder that are not part of the mixture: caches, notes, desktop files.
 
-    By name; a folder stands for all that is below it, with "/" at its end. None of it is read as
-    part of the mixture, so none of it makes the mixture less whole.
+    A folder, with "/" at its end, stands for all files below it. Nothing reads these files as part
+    of the mixture, so they are no problem.
     """
     with reached(folder):
         stated = manifest_or_problem(folder, to_the_byte=True)
-        ours = set(stated["files"]) if isinstance(stated, dict) else set()
+        known = set(stated["files"]) if isinstance(stated, dict) else set()
         found = [
             f"{top}/" if rest else top
             for top, _, rest in (name.partition("/") for name in file_sizes(folder))
-            if rest or not (top in ours or top == _CARD or is_ours(top))
+            if rest or not (top in known or top == _CARD or is_ours(top))
         ]
     return list(dict.fromkeys(found))
 
 
 def left_behind(folder: Path) -> list[Path]:
-    """What others had in the folder before, and a build that was killed did not move to this one.
+    """Return other files in the previous folder, which a killed build did not move to this one.
 
-    The next build of the mixture does.
+    The next build of the mixture moves them.
     """
     return half_emptied(folder, lambda path: is_ours(path.name) or path.name == _CARD)
+
+
+def has_earlier_card(folder: Path) -> bool:
+    """Return whether the card is one that an earlier release rendered."""
+    card = folder / _CARD
+    return is_there(card) and is_earlier_card(_text(card))
+
+
+def _text(card: Path) -> str:
+    return card.read_bytes().decode(errors="replace")
 
 
 def _problems(folder: Path) -> list[str]:
@@ -65,45 +76,45 @@ def _problems(folder: Path) -> list[str]:
     altered = dict(_altered_files(folder, manifest))
     problems = [f"{name}: {problem}" for name, problem in altered.items()]
     if problems:
-        # What was altered is known; what it would further lead to says nothing new.
+        # An altered file causes further problems, which say nothing new.
         return problems
     counted: Counter[tuple[str, str]] = Counter()
     problems += _row_problems(folder, manifest, counted)
-    problems += conservation_problems(folder)
+    problems += reconciliation_problems(folder)
     problems += _composition_problems(manifest, counted)
     card = folder / _CARD
-    if is_there(card) and not is_card(card.read_bytes().decode(errors="replace"), folder):
-        problems.append(f"{_CARD}: is not the card that mixture.json gives")
+    if is_there(card) and not is_card(_text(card), folder):
+        problems.append(f"{_CARD}: is not the card of this mixture.json")
     return problems
 
 
 def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(file, what is wrong) by presence, size and sha256."""
+    """Yield (file, problem) by presence, size and sha256."""
     stated = manifest["files"]
-    there = file_sizes(folder)
-    for name in sorted(there.keys() - set(stated) - {MANIFEST}):
-        # Named as a shard, it would be read as one by whoever opens all shards of the folder.
+    sizes = file_sizes(folder)
+    for name in sorted(sizes.keys() - set(stated) - {MANIFEST}):
+        # A file with a shard's name is read as a shard by readers that list the folder.
         if is_ours(name):
             yield name, "does not belong to this mixture"
-    with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as told:
+    with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as bar:
         for name, file in stated.items():
-            if name not in there:
+            if name not in sizes:
                 yield name, "is missing"
                 continue
-            size = there[name]
+            size = sizes[name]
             if size != file["bytes"]:
                 yield name, f"has {size:,} bytes instead of {file['bytes']:,}"
             elif file_sha256(folder / name) != file["sha256"]:
                 yield name, "its bytes were altered: sha256 differs"
-            told.add(size)
+            bar.add(size)
 
 
 def _row_problems(
     folder: Path, manifest: dict[str, Any], counted: Counter[tuple[str, str]]
 ) -> Iterator[str]:
-    """The first invalid row of each shard; counts rows by source and subset on the way."""
+    """Yield the first invalid row of each shard, and count the rows by source and subset."""
     shards = [name for name in manifest["files"] if name.endswith(".arrow")]
-    with progress("verify", "samples", manifest["rows"]) as told:
+    with progress("verify", "samples", manifest["rows"]) as bar:
         for name in shards:
             with arrow_source(folder / name) as source:
                 reader = pa.ipc.open_stream(source)
@@ -114,7 +125,7 @@ def _row_problems(
                 for number, row in enumerate(row for batch in reader for row in batch.to_pylist()):
                     counted[row["source"], row["subset"]] += 1
                     problem = problem or _row_problem(number, row)
-                    told.add(1)
+                    bar.add(1)
                 if problem:
                     yield f"{name}, {problem}"
 
@@ -131,7 +142,7 @@ def _row_problem(number: int, row: dict[str, Any]) -> str | None:
 def _composition_problems(
     manifest: dict[str, Any], counted: Counter[tuple[str, str]]
 ) -> Iterator[str]:
-    """Where the shards hold other counts than mixture.json states."""
+    """Yield the counts in the shards that differ from those that mixture.json states."""
     stated = {
         (part["source"], subset): count
         for part in manifest["parts"]
@@ -140,7 +151,9 @@ def _composition_problems(
     for key in sorted(stated.keys() | counted.keys()):
         if stated.get(key, 0) != counted[key]:
             name = "/".join(filter(None, key))
-            found, told = counted[key], stated.get(key, 0)
-            yield f"composition: {found:,} of {name} in the shards, {told:,} stated"
+            yield (
+                f"composition: {counted[key]:,} of {name} in the shards, "
+                f"{stated.get(key, 0):,} stated"
+            )
     if sum(counted.values()) != manifest["rows"]:
         yield f"rows: {sum(counted.values()):,} in the shards, {manifest['rows']:,} stated"

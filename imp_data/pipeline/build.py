@@ -1,4 +1,4 @@
-"""The stages in their order, each with what it depends on: what an asset calls."""
+"""The stages of a build in order, each with its inputs; an asset calls one of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from imp_data.images.decoding import decoder
 from imp_data.manifests import Recipe, load_recipe, model_digest
 from imp_data.mixture.build import build_mixture
 from imp_data.mixture.ledger_writer import SourceInputs
+from imp_data.mixture.mixture_json import MANIFEST
 from imp_data.mixture.shards import shard_names
 from imp_data.pipeline.images_stage import images_stage
 from imp_data.pipeline.mixture_facts import LIBRARIES, mixture_facts
@@ -28,21 +29,21 @@ from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 class Build(Draws):
     """One mixture being built in one data directory; each method runs one stage.
 
-    A stage whose inputs, code and outputs are unchanged does nothing and says so in its result.
+    A stage whose inputs, code and outputs are unchanged does nothing; its result states that.
     """
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)
-        self.fresh: set[str] = set()
-        """Stages that had work to do when they last ran here: their files need no other look."""
+        self.just_built: set[str] = set()
+        """Stages that did work when they last ran here: their files need no second check."""
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
-        """The build that a mixture's manifest describes."""
+        """Return the build of the mixture that a manifest describes."""
         return cls(load_recipe(mixture_path))
 
     def inputs(self) -> StageResult:
-        """Look for all that the manifests name, before anything is fetched; see `check_inputs`."""
+        """Check before any download that all inputs exist; see `check_inputs`."""
         check_inputs(self)
         digest = model_digest(*(m for manifests in self.published.values() for m in manifests))
         stamp, inputs = self.stamp("inputs"), {"code": code_of("inputs"), "manifests": digest}
@@ -50,14 +51,14 @@ class Build(Draws):
         figures = {"names": len(self.published)}
         if new := known is None or known["inputs"] != inputs:
             write_stamp(stamp, inputs, digest, figures)
-        # Raw folders, which all mixtures share, hang on this: no other mixture makes them stale.
+        # All mixtures share the raw folders, which depend on this: the digest is always the same.
         return StageResult(text_digest("looked for"), figures, built=new)
 
     def raw(self, name: str) -> StageResult:
-        """Fetch, verify and unpack what is published under a name.
+        """Download, verify and unpack the files published under a name.
 
-        The files of a drawn world are pinned to what was drawn; what is learned of others whose
-        manifest states no sha256 is kept in lock files.
+        The files of a drawn world are pinned to the digests with which they were drawn; lock files
+        pin others whose manifest states no sha256.
         """
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
@@ -65,11 +66,11 @@ class Build(Draws):
         pins, limits = self._pins(name), self.recipe.mixture.limits
         code = code_of("raw")
         result = raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
-        self._note(f"raw/{name}", result)
+        self._note_result(f"raw/{name}", result)
         return result
 
     def records(self, source: str) -> StageResult:
-        """Upstream records to validated Samples, with a ledger row each."""
+        """Convert upstream records to validated Samples, with one ledger row for each record."""
         manifest, limits = self.recipe.sources[source], self.recipe.mixture.limits
         outputs = [self.data.records(source), self.data.ledger(source)]
 
@@ -86,7 +87,7 @@ class Build(Draws):
         return self.stage(f"records/{source}", inputs, outputs, build)
 
     def benchmark(self, name: str) -> StageResult:
-        """The ids and fingerprints of a benchmark's images."""
+        """Write the ids and fingerprints of a benchmark's images."""
         manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
         out = self.data.benchmark(name)
         reader = None if self.deferred else self.reader(manifest.images)
@@ -107,27 +108,27 @@ class Build(Draws):
         return self.stage(f"benchmarks/{name}", inputs, [out], build)
 
     def images(self, source: str) -> StageResult:
-        """Fingerprints of the images that the draw reaches."""
+        """Fingerprint the images that the quota sampling reaches."""
         return images_stage(self, source)
 
     def screened(self, source: str) -> StageResult:
-        """Which Samples pass, which go and why, which are held back."""
+        """Decide for each Sample: kept, held back by a quota, or dropped for a reason."""
         return screened_stage(self, source)
 
     def mixture(self) -> StageResult:
-        """The folder that datasets.load_from_disk opens, with its ledger and mixture.json."""
+        """Build the folder that datasets.load_from_disk opens, with ledger and mixture.json."""
         mixture = self.recipe.mixture
         folder = self.data.mixture(mixture.name)
         passed = sum(self.figures(f"screened/{part.source}")["passed"] for part in mixture.parts)
-        beside = ("mixture.json", "ledger.parquet", "state.json", "dataset_info.json")
-        outputs = [folder / name for name in (*beside, *shard_names(passed, mixture.shard_rows))]
+        others = (MANIFEST, "ledger.parquet", "state.json", "dataset_info.json")
+        outputs = [folder / name for name in (*others, *shard_names(passed, mixture.shard_rows))]
         facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:
-            self.forget()  # which this stage has no use for
-            shares = [self._share(part.source) for part in mixture.parts]
+            self.forget()  # this stage reads no images
+            sources = [self._source_inputs(part.source) for part in mixture.parts]
             order = (mixture.seed, mixture.shard_rows)
-            manifest = build_mixture(folder, shares, *order, facts, self._is_card)
+            manifest = build_mixture(folder, sources, *order, facts, self._is_built_card)
             return {
                 "rows": manifest["rows"],
                 "digest": manifest["digest"],
@@ -144,29 +145,29 @@ class Build(Draws):
             },
         }
         result = self.stage("mixture", inputs, outputs, build, lambda figures: figures["digest"])
-        self._note("mixture", result)
+        self._note_result("mixture", result)
         return result
 
-    def _note(self, asset: str, result: StageResult) -> None:
-        (self.fresh.add if result.built else self.fresh.discard)(asset)
+    def _note_result(self, asset: str, result: StageResult) -> None:
+        (self.just_built.add if result.built else self.just_built.discard)(asset)
 
     def _check_raw(self, name: str, patterns: Sequence[str]) -> None:
-        """Raise UserError if a file that is to be read rotted; what was just read is not again."""
-        if f"raw/{name}" not in self.fresh:
+        """Raise UserError if a raw file changed since it was verified; skip files just verified."""
+        if f"raw/{name}" not in self.just_built:
             check_unchanged(self.data.raw(name), patterns, self.figures(f"raw/{name}"))
 
-    def _is_card(self, path: Path) -> bool:
-        return path.name == CARD and self.left("card", path)
+    def _is_built_card(self, path: Path) -> bool:
+        return path.name == CARD and self.is_unchanged("card", path)
 
     def _pins(self, name: str) -> dict[str, str]:
-        """sha256 by path of a raw folder's files as the world's stage drew them."""
+        """Return {path: sha256} of a raw folder's files as the stage `world` drew them."""
         if not self.recipe.mixture.drawn:
             return {}
         files: dict[str, str] = self.figures("world")["files"]
         prefix = f"{name}/"
         return {p.removeprefix(prefix): s for p, s in files.items() if p.startswith(prefix)}
 
-    def _share(self, source: str) -> SourceInputs:
+    def _source_inputs(self, source: str) -> SourceInputs:
         return SourceInputs(
             source=source,
             license=self.recipe.sources[source].license,

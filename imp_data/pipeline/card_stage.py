@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from imp_data.mixture.card import card_text, is_card, said_twice
+from imp_data.mixture.card import duplicates_section, is_card, render_card
+from imp_data.mixture.mixture_json import MANIFEST
 from imp_data.pipeline.stages import CARD, Stamps, code_of
 from imp_data.redaction import redacted
 from imp_data.storage.atomic_write import json_text, share, write_text
@@ -14,33 +15,33 @@ from imp_data.storage.stage_cache import StageResult
 
 
 def write_card(build: Stamps) -> StageResult:
-    """README.md beside the shards; built anew when what it tells of or the template has changed."""
+    """Write README.md beside the shards, again when the mixture, its report or the code changed."""
     folder = build.data.mixture(build.name)
     readme = folder / CARD
-    twice = build.figures("neighbours") if build.reports_neighbours else None
+    duplicates = build.figures("duplicates") if build.reports_neighbours else None
 
     def write() -> dict[str, Any]:
-        text = card_text(folder)
-        if twice is not None:
-            text += said_twice(folder, twice)
-        if is_file(readme) and not build.left("card", readme):
-            _keep_edited(readme, folder)
+        text = render_card(folder)
+        if duplicates is not None:
+            text += duplicates_section(folder, duplicates)
+        if is_file(readme) and not build.is_unchanged("card", readme):
+            _keep_edited_card(readme, folder)
         write_text(readme, text)
         return {"characters": len(text)}
 
     inputs = {
         "code": code_of("card"),
-        "mixture": tree_digest(folder / "mixture.json"),
-        "neighbours": text_digest(json_text(twice)),
+        "mixture": tree_digest(folder / MANIFEST),
+        "duplicates": text_digest(json_text(duplicates)),
     }
     return build.stage("card", inputs, [readme], write)
 
 
-def _keep_edited(readme: Path, folder: Path) -> None:
-    """Give a card that someone else wrote, or added to, another name."""
+def _keep_edited_card(readme: Path, folder: Path) -> None:
+    """Keep a card that a person wrote or edited, under another name."""
     text = readme.read_bytes()
     if not is_card(text.decode(errors="replace"), folder):
         kept = folder / f"README.mine-{text_digest(text)[:8]}.md"
         share(readme, kept)
-        told = f"{readme}: was not written by the build; it is kept as {kept.name}"
-        print(redacted(told), file=sys.stderr)
+        notice = f"{readme}: was not written by the build; it is kept as {kept.name}"
+        print(redacted(notice), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What must hold after each stage; a graph stops where a blocking check fails."""
+"""The checks after each stage; a blocking check that fails stops the graph."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
 from imp_data.mixture.mixture_json import check_files
-from imp_data.mixture.reconciliation import conservation_problems, records_account
+from imp_data.mixture.reconciliation import reconcile_records, reconciliation_problems
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import manual_downloads
 from imp_data.raw.fetch import asks_for
@@ -16,7 +16,7 @@ from imp_data.storage.tables import arrow_batches
 
 
 class Finding(NamedTuple):
-    """What a check found: whether it holds, the figures it compared, what is wrong."""
+    """The result of a check: whether it passed, the figures it compared, the problems."""
 
     passed: bool
     figures: dict[str, Any]
@@ -33,11 +33,11 @@ class Check(NamedTuple):
 
 
 def inputs_checks(build: Build) -> list[Check]:
-    """Of inputs."""
+    """Return the checks of inputs."""
     return [
         Check(
             "manual_downloads",
-            "Every file that no address serves has been put in its place.",
+            "Every file without a URL has been downloaded manually.",
             lambda: _manual_downloads(build),
             blocking=False,
         )
@@ -50,7 +50,7 @@ def _manual_downloads(build: Build) -> Finding:
 
 
 def records_checks(build: Build, source: str) -> list[Check]:
-    """Of records/<source>."""
+    """Return the checks of records/<source>."""
     return [
         Check(
             "conserved",
@@ -59,7 +59,7 @@ def records_checks(build: Build, source: str) -> list[Check]:
         ),
         Check(
             "as_published",
-            "Rows and sub-sources are as many as the pinned revision has.",
+            "The counts of rows and subsets are those of the pinned revision.",
             lambda: _as_published(build, source),
         ),
     ]
@@ -68,7 +68,7 @@ def records_checks(build: Build, source: str) -> list[Check]:
 def _records_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"records/{source}")
     rows, samples = figures["rows"], figures["samples"]
-    return _compared(records_account(build.data.ledger(source), rows, samples))
+    return _compare(reconcile_records(build.data.ledger(source), rows, samples))
 
 
 def _as_published(build: Build, source: str) -> Finding:
@@ -78,20 +78,20 @@ def _as_published(build: Build, source: str) -> Finding:
         wanted["rows"] = (figures["rows"], expect.rows)
     for subset, count in expect.subsets.items():
         wanted[f"subset {subset}"] = (figures["subsets"].get(subset, 0), count)
-    return _compared(wanted)
+    return _compare(wanted)
 
 
 def benchmark_checks(build: Build, name: str) -> list[Check]:
-    """Of benchmarks/<name>."""
+    """Return the checks of benchmarks/<name>."""
     return [
         Check(
             "complete",
-            "All ids of the benchmark are known, and each one's image unless deferred.",
+            "All ids of the benchmark are known, and the image of each unless images are deferred.",
             lambda: _benchmark_complete(build, name),
         ),
         Check(
             "recall",
-            "Slightly altered copies of its images are known again as often as the mixture asks.",
+            "The recall of slightly altered copies of its images is as high as required.",
             lambda: _recall(build, name),
             blocking=False,
         ),
@@ -103,11 +103,11 @@ def _recall(build: Build, name: str) -> Finding:
     altered = build.figures(f"benchmarks/{name}").get("altered")
     if altered is None:
         return Finding(True, {"measured": "no"}, [])
-    told = recall_within(altered, stated.max_distance_bits)
+    recall = recall_within(altered, stated.max_distance_bits)
     problems = []
-    if told["near"] < stated.min_recall:
-        problems = [f"recall on slight alterations: {told['near']}, {stated.min_recall} asked"]
-    return Finding(not problems, {"recall": told["near"], **told["recall"]}, problems)
+    if recall["near"] < stated.min_recall:
+        problems = [f"recall on slight alterations: {recall['near']}, {stated.min_recall} required"]
+    return Finding(not problems, {"recall": recall["near"], **recall["recall"]}, problems)
 
 
 def _benchmark_complete(build: Build, name: str) -> Finding:
@@ -119,15 +119,15 @@ def _benchmark_complete(build: Build, name: str) -> Finding:
         wanted["ids"] = (figures["ids"], expected)
     if not build.deferred:
         wanted["fingerprinted images"] = (figures["fingerprinted"], figures["ids"])
-    return _compared(wanted)
+    return _compare(wanted)
 
 
 def screened_checks(build: Build, source: str) -> list[Check]:
-    """Of screened/<source>."""
+    """Return the checks of screened/<source>."""
     checks = [
         Check(
             "conserved",
-            "Samples in are Samples passed, dropped and held.",
+            "The Samples read are the Samples passed, dropped and held.",
             lambda: _screened_conserved(build, source),
         )
     ]
@@ -135,7 +135,7 @@ def screened_checks(build: Build, source: str) -> list[Check]:
         checks.append(
             Check(
                 "exclusions_hold",
-                "What the mixture excludes is out, told by two signs that agree, and as counted.",
+                "Excluded records are dropped; two signs agree on them; their count is as stated.",
                 lambda: _exclusions_hold(build, source),
             )
         )
@@ -149,7 +149,7 @@ def _screened_conserved(build: Build, source: str) -> Finding:
         for entry in pc.value_counts(batch.column("outcome")).to_pylist():
             outcomes[entry["values"]] = outcomes.get(entry["values"], 0) + entry["counts"]
     samples = build.figures(f"records/{source}")["samples"]
-    return _compared(
+    return _compare(
         {
             "Samples": (sum(outcomes.values()), samples),
             "passed": (outcomes.get(Outcome.KEPT, 0), figures["passed"]),
@@ -168,23 +168,23 @@ def _exclusions_hold(build: Build, source: str) -> Finding:
         taken = figures["excluded"].get(exclusion.name, {"records": 0, "disagreeing": 0})
         if exclusion.expect is not None:
             wanted[f"{exclusion.name} excluded"] = (taken["records"], exclusion.expect)
-        wanted[f"{exclusion.name} told by one sign alone"] = (taken["disagreeing"], 0)
+        wanted[f"{exclusion.name} with one sign alone"] = (taken["disagreeing"], 0)
         left = figures["subsets"].get(exclusion.subset, 0)
-        wanted[f"{exclusion.subset} let through"] = (left, 0)
-    return _compared(wanted)
+        wanted[f"{exclusion.subset} kept"] = (left, 0)
+    return _compare(wanted)
 
 
 def mixture_checks(build: Build) -> list[Check]:
-    """Of the mixture."""
+    """Return the checks of the mixture."""
     return [
         Check(
             "conserved",
-            "Rows read are rows kept, held and dropped, and the kept ids are the mixture's ids.",
+            "The rows read are the rows kept, held and dropped; the kept ids are in the shards.",
             lambda: _mixture_conserved(build),
         ),
         Check(
             "quotas_filled",
-            "Each source gave as many Samples as the recipe asks.",
+            "Each source gave as many Samples as its quota.",
             lambda: _quotas_filled(build),
             blocking=False,
         ),
@@ -194,19 +194,19 @@ def mixture_checks(build: Build) -> list[Check]:
 def _mixture_conserved(build: Build) -> Finding:
     figures = build.figures("mixture")
     folder = build.data.mixture(build.recipe.mixture.name)
-    if "mixture" not in build.fresh:
+    if "mixture" not in build.just_built:
         check_files(folder)
-    problems = conservation_problems(folder)
+    problems = reconciliation_problems(folder)
     return Finding(not problems, {"rows": figures["rows"]}, problems)
 
 
 def _quotas_filled(build: Build) -> Finding:
     parts = build.figures("mixture")["parts"]
-    return _compared({part["source"]: (part["samples"], part["quota"]) for part in parts})
+    return _compare({part["source"]: (part["samples"], part["quota"]) for part in parts})
 
 
-def _compared(wanted: dict[str, tuple[int, int]]) -> Finding:
-    """Found against expected figures; each that differs is a problem."""
+def _compare(wanted: dict[str, tuple[int, int]]) -> Finding:
+    """Compare found with expected figures; each difference is a problem."""
     problems = [
         f"{what}: {found:,} found, {expected:,} expected"
         for what, (found, expected) in wanted.items()

@@ -1,4 +1,4 @@
-"""The environment's settings, looked at before a build begins: a wrong one is one error."""
+"""Check the environment variables before a build begins."""
 
 from imp_data.errors import UserError
 from imp_data.manifests import Mixture
@@ -8,7 +8,7 @@ from imp_data.storage.data_dir import data_dir
 
 
 def check_settings(mixture: Mixture) -> None:
-    """UserError naming the first variable that no stage could work with."""
+    """Raise UserError for the first variable with an unusable value."""
     worker_count()
     engine_name()
     mirrors_from_environment()
@@ -16,4 +16,6 @@ def check_settings(mixture: Mixture) -> None:
     obstacle = next((path for path in (root, *root.parents) if path.exists()), root)
     if not obstacle.is_dir():
         problem = f"is {root}, but {obstacle} is a file"
-        raise UserError("IMP_DATA_DIR", problem, "name a folder, or one that can be made")
+        raise UserError(
+            "IMP_DATA_DIR", problem, "set it to a folder, or to one that can be created"
+        )

@@ -1,4 +1,4 @@
-"""The places that manifests name and that are not there: found before any work, all of them."""
+"""Find all paths that manifests name and that do not exist, before any work begins."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -17,59 +17,61 @@ from imp_data.storage.globs import matching
 from imp_data.storage.image_paths import normal_path
 from imp_data.storage.paths import in_store
 
-_SHOWN = 5
-# Of a source whose first records name images that no folder holds, the others hardly differ.
+_MAX_NAMES = 5
+# If no folder holds the images of a source's first records, the other records hardly differ.
 _IMAGES_TRIED = 16
 _GROUPS_TRIED = 256
 
 
-class Places:
-    """A recipe's places, in one data directory on this machine."""
+class InputPaths:
+    """The paths that a recipe's manifests name, in one data directory on this machine."""
 
     def __init__(self, recipe: Recipe, reader: ImageReader) -> None:
-        """`reader` holds all folders of the recipe."""
-        self._recipe, self._shelf = recipe, reader
+        """Take a reader of all image folders of the recipe."""
+        self._recipe, self._reader = recipe, reader
 
     def missing(self, unbuilt: Sequence[str]) -> list[str]:
-        """A sentence for each place that is not there, with its manifest's line.
+        """Return a message for each missing path, with the line of its manifest.
 
-        Of the sources in `unbuilt` the first records are read, to compare their images' paths with
-        the folders. What a manifest's own files are still to bring is left to the stage that brings
-        them; in an object store nothing is looked for, since folders cannot be listed at once.
+        For the sources in `unbuilt`, read the first records and compare the paths of their images
+        with the folders. Skip paths that a download will create. In an object store check nothing:
+        its folders cannot be listed in one request.
         """
-        if in_store(self._shelf.raw):
+        if in_store(self._reader.raw):
             return []
         found: list[str] = []
         for name, source in self._recipe.sources.items():
-            found += self._records(name, source)
+            found += self._check_records(name, source)
         for name, collection in self._recipe.images.items():
             for number, folder in enumerate(collection.folders):
-                found += self._folder(name, collection, number, folder)
+                found += self._check_folder(name, collection, number, folder)
         for name in unbuilt:
-            found += self._images(name, self._recipe.sources[name])
+            found += self._check_images(name, self._recipe.sources[name])
         return found
 
-    def _records(self, name: str, source: Source) -> Iterator[str]:
+    def _check_records(self, name: str, source: Source) -> Iterator[str]:
         published = {file.path for file in source.files}
         if any(file.unpack for file in self._files(name)):
             return
-        raw = self._shelf.raw / name
+        raw = self._reader.raw / name
         for number, pattern in enumerate(source.records):
             if pattern not in published and not matching(raw, pattern):
                 where = self._line("sources", name, "records", number)
-                yield f"{where}: {pattern} is not in {raw}; {_there(raw, pattern)}"
+                yield f"{where}: {pattern} is not in {raw}; {_listing(raw, pattern)}"
 
-    def _folder(
+    def _check_folder(
         self, name: str, collection: ImageCollection, number: int, folder: Folder
     ) -> Iterator[str]:
-        raw, wanted = self._shelf.raw / name, folder.inside
+        raw, wanted = self._reader.raw / name, folder.inside
         if folder.file is None:
-            loose = self._shelf.images / folder.path
-            brought = any(file.unpack for file in self._files(name))
-            if not brought and not (raw / wanted).is_dir() and not loose.is_dir():
+            loose = self._reader.images / folder.path
+            unpacked = any(file.unpack for file in self._files(name))
+            if not unpacked and not (raw / wanted).is_dir() and not loose.is_dir():
                 where = self._line("images", name, "folders", number, "inside")
                 nearest = _deepest(raw / wanted)
-                problem = f"there is no folder {raw / wanted}; {_there(nearest, Path(wanted).name)}"
+                problem = (
+                    f"there is no folder {raw / wanted}; {_listing(nearest, Path(wanted).name)}"
+                )
                 yield f"{where}: {problem}"
             return
         archive = raw / folder.file
@@ -81,68 +83,68 @@ class Places:
             yield f"{where}: {problem} ({listed})"
         elif wanted and (outermost := _outermost(archive, wanted)):
             where = self._line("images", name, "folders", number, "inside")
-            listed = _listed(outermost, wanted)
+            listed = _join_names(outermost, wanted)
             yield f"{where}: {archive} holds no folder {wanted}; it holds {listed}"
 
-    def _images(self, name: str, source: Source) -> Iterator[str]:
+    def _check_images(self, name: str, source: Source) -> Iterator[str]:
         images = self._first_images(name, source)
         paths = [folder.path for _, folder in self._recipe.folders(source.images)]
-        known = any(image.startswith(f"{path}/") for image in images for path in paths)
-        if not images or known or any(map(self._is_found, images)):
+        begins_with_folder = any(image.startswith(f"{path}/") for image in images for path in paths)
+        if not images or begins_with_folder or any(map(self._is_found, images)):
             return
-        named = f"the records name images such as {images[0]!r}"
+        example = f"the records name images such as {images[0]!r}"
         if not paths:
             others = ", ".join(sorted(p.stem for p in self._manifests("images")))
-            problem = f"{named}, but no collection is named in `images`; there are: {others}"
+            problem = f"{example}, but no collection is named in `images`; there are: {others}"
             yield f"{self._line('sources', name, 'images')}: {problem}"
             return
         begin = ", ".join(f"{path}/" for path in paths)
         prefix = f"image_prefix {source.image_prefix!r} included, " if source.image_prefix else ""
-        problem = f"{named}; {prefix}none begins with a folder of its `images`: {begin}"
+        problem = f"{example}; {prefix}none begins with a folder of its `images`: {begin}"
         yield f"{self._line('sources', name, 'image_prefix')}: {problem}"
 
     def _first_images(self, name: str, source: Source) -> list[str]:
-        """The images of a source's first records; none where these cannot be read yet."""
-        layout, raw = LAYOUTS[source.layout], self._shelf.raw / name
+        """Return the images of a source's first records; none if these cannot be read yet."""
+        layout, raw = LAYOUTS[source.layout], self._reader.raw / name
         try:
             chunk = next(iter(layout.chunks(raw, source, self._recipe.mixture.limits)), None)
             groups = islice(layout.groups(chunk), _GROUPS_TRIED) if chunk else []
             drafts = [draft for rows in groups for draft in layout.assemble(rows, source)]
         except UserError:
-            return []  # to be fetched first, or the records stage says what is wrong with them
+            return []  # not downloaded yet, or the records stage reports the problem
         images = [d.image for d in drafts if isinstance(d, Draft) and d.image]
         return [normal_path(image) for image in images][:_IMAGES_TRIED]
 
     def _is_found(self, image: str) -> bool:
         try:
-            self._shelf.read(image, Limits().max_image_bytes)
+            self._reader.read(image, Limits().max_image_bytes)
         except FileNotFoundError:
             return False
         except (AmbiguousImage, DamagedMember, TooManyBytes, UserError):
-            return True  # something is there; its stage says what is wrong with it
+            return True  # a file exists; the images stage reports the problem
         return True
 
     def _files(self, name: str) -> list[File]:
-        """All that is published under a name, by a source and a collection together."""
-        rooms = (self._recipe.sources, self._recipe.images, self._recipe.benchmarks)
-        return [file for room in rooms if name in room for file in room[name].files]
+        """Return the files that all manifests of one name publish together."""
+        kinds = (self._recipe.sources, self._recipe.images, self._recipe.benchmarks)
+        return [file for kind in kinds if name in kind for file in kind[name].files]
 
-    def _line(self, room: str, name: str, *location: str | int) -> str:
-        path = self._manifest(room, name)
+    def _line(self, kind: str, name: str, *location: str | int) -> str:
+        path = self._manifest(kind, name)
         field = ".".join(map(str, location))
         return f"{path}, {spot_of(path, *location)}, {field}"
 
-    def _manifest(self, room: str, name: str) -> Path:
-        return kind_dir(self._recipe.rooms, room) / f"{name}.yaml"
+    def _manifest(self, kind: str, name: str) -> Path:
+        return kind_dir(self._recipe.rooms, kind) / f"{name}.yaml"
 
-    def _manifests(self, room: str) -> list[Path]:
-        return list(kind_dir(self._recipe.rooms, room).glob("*.yaml"))
+    def _manifests(self, kind: str) -> list[Path]:
+        return list(kind_dir(self._recipe.rooms, kind).glob("*.yaml"))
 
 
 def _outermost(archive: Path, wanted: str) -> list[str]:
-    """What a zip has outermost, if no member is in the folder that is wanted; of a tar nothing.
+    """Return the top folders of a zip without the wanted folder; nothing for a tar.
 
-    A tar has no directory: finding a member reads all of it.
+    A tar has no directory: finding a member reads the whole file.
     """
     if not archive.is_file():
         return []
@@ -153,7 +155,7 @@ def _outermost(archive: Path, wanted: str) -> list[str]:
         with ZipFile(archive) as whole:
             names = whole.namelist()
     except (BadZipFile, OSError):
-        return []  # the images stage says so
+        return []  # the images stage reports it
     if any(name.startswith(f"{wanted}/") for name in names):
         return []
     depth = wanted.count("/") + 1
@@ -161,18 +163,18 @@ def _outermost(archive: Path, wanted: str) -> list[str]:
 
 
 def _deepest(folder: Path) -> Path:
-    """The folder, or the innermost one around it that is there."""
-    return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+    """Return the folder, or its nearest parent that exists."""
+    return next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
 
 
-def _there(folder: Path, wanted: str) -> str:
+def _listing(folder: Path, wanted: str) -> str:
     names = [path.name for path in _deepest(folder).iterdir() if not path.name.startswith(".")]
-    return f"{_deepest(folder)} holds {_listed(sorted(names), wanted)}"
+    return f"{_deepest(folder)} holds {_join_names(sorted(names), wanted)}"
 
 
-def _listed(names: Sequence[str], wanted: str) -> str:
-    """Some of the names, those that resemble the wanted one first."""
-    nearest = get_close_matches(wanted, names, _SHOWN)
+def _join_names(names: Sequence[str], wanted: str) -> str:
+    """Return some of the names as text, those similar to the wanted one first."""
+    nearest = get_close_matches(wanted, names, _MAX_NAMES)
     ordered = [*nearest, *(name for name in names if name not in nearest)]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + more or "nothing"
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(ordered[:_MAX_NAMES]) + more or "nothing"

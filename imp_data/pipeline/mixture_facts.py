@@ -1,4 +1,4 @@
-"""What mixture.json says of the recipe and the inputs: nothing of time or place."""
+"""The part of mixture.json that describes the recipe and the inputs, without times and paths."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from imp_data.redaction import redacted
 from imp_data.screening.decontamination.recall import recall_within
 from imp_data.storage.digests import library_versions
 
-# Libraries whose version may show in the bytes of a stage.
+# Libraries whose version may affect the bytes of a stage.
 LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
 _NOT_CHECKED = [
     "Images were deferred: none was opened.",
@@ -31,7 +31,7 @@ Figures = Callable[[str], dict[str, Any]]
 def mixture_facts(
     recipe: Recipe, published: Mapping[str, Sequence[Published]], figures: Figures
 ) -> dict[str, Any]:
-    """The facts, from the manifests and from the figures that the stages left."""
+    """Return the facts, from the manifests and the figures of the stages."""
     mixture = recipe.mixture
     return {
         "format": 1,
@@ -45,7 +45,7 @@ def mixture_facts(
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
         "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
-        "near_duplicates": _dropped_twins(mixture),
+        "near_duplicates": _near_duplicate_policy(mixture),
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
             "mixture": model_digest(mixture),
@@ -55,8 +55,8 @@ def mixture_facts(
     }
 
 
-def _dropped_twins(mixture: Mixture) -> dict[str, Any] | None:
-    """How alike images of one source were when one of them was dropped; None where none was."""
+def _near_duplicate_policy(mixture: Mixture) -> dict[str, Any] | None:
+    """Return the distance within which near-duplicates were dropped; None if none were dropped."""
     policy = mixture.near_duplicates
     return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
 
@@ -83,18 +83,18 @@ def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
     }
 
 
-def _benchmark(kept_out: Decontamination, figures: Figures) -> dict[str, Any]:
-    counted = dict(figures(f"benchmarks/{kept_out.benchmark}"))
+def _benchmark(stated: Decontamination, figures: Figures) -> dict[str, Any]:
+    counted = dict(figures(f"benchmarks/{stated.benchmark}"))
     altered = counted.pop("altered", None)
-    told = altered and recall_within(altered, kept_out.max_distance_bits)
-    return {**kept_out.model_dump(), **counted, "altered": told}
+    recall = altered and recall_within(altered, stated.max_distance_bits)
+    return {**stated.model_dump(), **counted, "altered": recall}
 
 
 def _exclusion(exclusion: Exclusion, figures: Figures) -> dict[str, Any]:
-    taken = figures(f"screened/{exclusion.source}")["excluded"].get(exclusion.name, {})
+    counts = figures(f"screened/{exclusion.source}")["excluded"].get(exclusion.name, {})
     return {
         "name": exclusion.name,
         "source": exclusion.source,
         "because": exclusion.because,
-        "records": taken.get("records", 0),
+        "records": counts.get("records", 0),
     }

@@ -1,4 +1,4 @@
-"""Every stage of a build in order, without Dagster: for scripts, benchmarks and tests."""
+"""Run every stage of a build in order, without Dagster: for scripts, benchmarks and tests."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,10 +14,10 @@ from imp_data.storage.stage_cache import StageResult
 
 
 def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
-    """(asset, the call that runs its stage), each after all it depends on."""
+    """Yield (asset, call that runs its stage), each after its dependencies."""
     recipe = build.recipe
     if recipe.mixture.drawn:
-        yield "world", partial(_drawn_world(build).world, build)
+        yield "world", partial(_import_demo_stage(build).world, build)
     for name in build.published:
         yield f"raw/{name}", partial(build.raw, name)
     for source in recipe.sources:
@@ -29,12 +29,12 @@ def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
         yield f"screened/{source}", partial(build.screened, source)
     yield "mixture", build.mixture
     if build.reports_neighbours:
-        yield "neighbours", partial(write_neighbours, build)
+        yield "duplicates", partial(write_neighbours, build)
     yield "card", partial(write_card, build)
 
 
-def _drawn_world(build: Build) -> Any:
-    """The module that draws the demo's files: it stands in the checkout, not in the wheel."""
+def _import_demo_stage(build: Build) -> Any:
+    """Import the module that draws the demo's files; it is in the checkout, not in the wheel."""
     try:
         return import_module("demo.stage")
     except ModuleNotFoundError as error:
@@ -46,6 +46,6 @@ def _drawn_world(build: Build) -> Any:
 
 
 def rebuild(build: Build) -> dict[str, StageResult]:
-    """Run every stage; returns the results by asset. Raises UserError as `check_inputs` does."""
+    """Run every stage; return the results by asset. Raise UserError as `check_inputs` does."""
     check_inputs(build)
     return {asset: run() for asset, run in stages(build)}

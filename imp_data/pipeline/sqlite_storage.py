@@ -1,7 +1,7 @@
-"""Dagster's SQLite storage, opened by one process at a time: two that make its tables at once fail.
+"""Dagster's SQLite storage, opened by one process at a time: two that create its tables fail.
 
-dagster.yaml names the class, and Dagster makes the tables when a run is the first in its folder.
-The class is part of the library because Dagster imports it before it knows the folder `assets`.
+dagster.yaml names the class, and Dagster creates the tables in the first run of a folder. The
+class is part of the library because Dagster imports it before it knows the folder `assets`.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ from filelock import FileLock
 
 
 class SharedSqliteStorage(DagsterSqliteStorage):
-    """The same storage, for runs that may begin at the same moment."""
+    """The same storage, for runs that may start at the same time."""
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
-        """Open the storage in `base_dir`, or make it there."""
+        """Open the storage in `base_dir`, or create it."""
         folder = Path(config_value["base_dir"])
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "opening.lock"):

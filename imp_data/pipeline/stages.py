@@ -1,4 +1,4 @@
-"""What every stage of a build has: its place, its stamp, and the digests of what it goes by."""
+"""Common to all stages of a build: code version, stamp, lock, and the results of other stages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -24,10 +24,10 @@ from imp_data.storage.stage_cache import (
 
 CARD = "README.md"
 FIRST = "materialize it first, or run the whole job"
-# What mixtures in one data directory have in common; of all else each has its own.
-_COMMON = {"world", "models"}
+# Stages whose results all mixtures of a data directory share.
+_SHARED = {"world", "models"}
 
-# Where the work of a box begins; its code version is that of all that is imported from there.
+# The module with which the work of a stage begins; its imports determine the code version.
 _ENTRIES = {
     "inputs": "imp_data.pipeline.required_inputs",
     "raw": "imp_data.raw.stage",
@@ -36,25 +36,25 @@ _ENTRIES = {
     "images": "imp_data.pipeline.images_stage",
     "screened": "imp_data.pipeline.screened_stage",
     "mixture": "imp_data.mixture.build",
-    "neighbours": "imp_data.pipeline.duplicates_stage",
+    "duplicates": "imp_data.pipeline.duplicates_stage",
     "card": "imp_data.pipeline.card_stage",
     "world": "demo.stage",
 }
 
 
-def code_of(box: str) -> str:
-    """The code version of a box's stages."""
-    return code_version(_ENTRIES[box])
+def code_of(kind: str) -> str:
+    """Return the code version of the stages of one kind, for instance "raw"."""
+    return code_version(_ENTRIES[kind])
 
 
 def is_of_stamp(stamp: Path, output: Path) -> bool:
-    """Whether a file is there, and is what the last finished run of its stage left, by digest."""
+    """Return whether a file exists and has the digest that its stage's last finished run left."""
     known = read_stamp(stamp)
     return known is not None and is_file(output) and known["digest"] == digest_of_files([output])
 
 
 class Stamps:
-    """A mixture's recipe, the data directory that it is built in, and what was built there."""
+    """A mixture's recipe, its data directory, and the results of the stages that ran there."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         self.recipe = recipe
@@ -62,36 +62,36 @@ class Stamps:
 
     @property
     def name(self) -> str:
-        """The mixture's."""
+        """Return the name of the mixture."""
         return self.recipe.mixture.name
 
     @property
     def deferred(self) -> bool:
-        """Whether images are left for later."""
+        """Return whether the mixture defers its images."""
         return self.recipe.mixture.images == "deferred"
 
     @property
     def locks(self) -> Locks | None:
-        """What was learned of fetched files; None for a drawn mixture, which fetches none."""
+        """Return the lock files of downloads; None for a drawn mixture, which downloads none."""
         return None if self.recipe.mixture.drawn else Locks(self.recipe.rooms, self.data.locks)
 
     @property
     def reports_neighbours(self) -> bool:
-        """Whether it is looked for what the mixture says twice."""
+        """Return whether the mixture's policy asks for the duplicates report."""
         return self.recipe.mixture.near_duplicates.policy != "ignore"
 
     @cached_property
     def published(self) -> dict[str, list[Published]]:
-        """Manifests by the name of the raw folder their files share.
+        """Return the manifests by raw folder; several may publish files in one folder.
 
-        Where images are deferred, collections are left out.
+        Image collections are left out if images are deferred.
         """
         recipe, by_name = self.recipe, dict[str, list[Published]]()
-        rooms: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
+        kinds: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
         if not self.deferred:
-            rooms.append(recipe.images)
-        for room in rooms:
-            for name, manifest in room.items():
+            kinds.append(recipe.images)
+        for manifests in kinds:
+            for name, manifest in manifests.items():
                 by_name.setdefault(name, []).append(manifest)
         return dict(sorted(by_name.items()))
 
@@ -103,21 +103,21 @@ class Stamps:
         build: Callable[[], dict[str, Any]],
         digest_of: Callable[[dict[str, Any]], str] | None = None,
     ) -> StageResult:
-        """`run_stage` of that asset, on the engine that the mixture names."""
+        """Run the stage of an asset, with the engine that the mixture names; see `run_stage`."""
         with running_on(self.recipe.mixture.engine):
             run = self.run_of(asset)
             return run_stage(self.stamp(asset), inputs, outputs, build, digest_of, run)
 
     def run_of(self, asset: str) -> Run:
-        """The lock of an asset, and other mixtures' results that would serve as well.
+        """Return the lock of an asset, and the results of other mixtures that it may reuse.
 
-        The files of raw folders are common to all mixtures: one lock for all of them.
+        All mixtures share the raw folders, so these have one lock for all mixtures.
         """
-        box = asset.split("/")[0]
-        stamp = self.data.stamp(asset) if box == "raw" else self.stamp(asset)
+        kind = asset.split("/")[0]
+        stamp = self.data.stamp(asset) if kind == "raw" else self.stamp(asset)
         lock = stamp.with_name(f"{stamp.name}.lock")
         run = Run(lock, asset, f"mixture {self.name}")
-        return run if box in _COMMON else run._replace(others=partial(self._others, asset))
+        return run if kind in _SHARED else run._replace(others=partial(self._others, asset))
 
     def _others(self, asset: str, outputs: Sequence[Path]) -> list[Other]:
         data, names = self.data, sorted({*self.data.mixture_names} - {self.name})
@@ -130,36 +130,36 @@ class Stamps:
         ]
 
     def stamp(self, asset: str) -> Path:
-        """Where it stands what the asset was built from."""
-        common = asset.split("/")[0] in _COMMON
-        return self.data.stamp(asset if common else f"mixtures/{self.name}/{asset}")
+        """Return the path of the file that records the inputs of an asset."""
+        shared = asset.split("/")[0] in _SHARED
+        return self.data.stamp(asset if shared else f"mixtures/{self.name}/{asset}")
 
-    def left(self, asset: str, output: Path) -> bool:
-        """Whether a file is as the last finished run of a stage of one output left it."""
+    def is_unchanged(self, asset: str, output: Path) -> bool:
+        """Return whether the one output of a stage is as the stage's last finished run left it."""
         return is_of_stamp(self.stamp(asset), output)
 
     def check_left(self, asset: str, digest: str, output: Path) -> None:
-        """Raise UserError if the digest of a folder is not the one that its stage left it with.
+        """Raise UserError if the digest of a folder is not the one that its stage left.
 
-        A file of it gets another time of change, so that its stage does its work again.
+        Mark a file of the folder as changed, so that its stage runs again.
         """
         if digest == self.digest_of(asset):
             return
         outdate(min((path for path in output.rglob("*") if path.is_file()), default=output))
         raise UserError(
             output,
-            f"is damaged: a file of it is not as {asset} wrote it",
-            "put back a copy that keeps its time of change; or run the same command again, which "
-            "makes it anew",
+            f"is damaged: a file in it is not as {asset} wrote it",
+            "restore a copy with its modification time; or run the same command again, which "
+            "rebuilds it",
         )
 
     def figures(self, asset: str) -> dict[str, Any]:
-        """The figures of a stage's last finished run."""
+        """Return the figures of a stage's last finished run."""
         figures: dict[str, Any] = self._stamp_of(asset)["figures"]
         return figures
 
     def digest_of(self, asset: str) -> str:
-        """The digest of what a stage's last finished run left."""
+        """Return the digest of the outputs of a stage's last finished run."""
         digest: str = self._stamp_of(asset)["digest"]
         return digest
 

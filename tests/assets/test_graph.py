@@ -1,4 +1,4 @@
-"""The Dagster graph: what is in it, what hangs on what, how it stops, what it says."""
+"""The Dagster graph: assets, dependencies, checks, failures and output."""
 
 import json
 import os
@@ -64,7 +64,7 @@ RECORDS = [
 
 
 class World:
-    """A mixture of text alone in a temporary folder, and what becomes of it."""
+    """A mixture of text alone in a temporary folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, DataDir(folder / "data")
@@ -97,7 +97,7 @@ def world(tmp_path: Path) -> World:
 
 
 def edges(defs: dg.Definitions, mixture: str = "demo") -> dict[str, set[str]]:
-    """The parents of each asset; the mixture's own without its name, with which they begin."""
+    """Return {asset: parents}; keys of the mixture lose its name, with which they begin."""
     assets = defs.resolve_asset_graph()
     return {
         short(key, mixture): {short(parent, mixture) for parent in assets.get(key).parent_keys}
@@ -110,7 +110,7 @@ def short(key: dg.AssetKey, mixture: str) -> str:
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMaterialization]:
-    """What was materialized, by key."""
+    """Return the materializations by key."""
     return {
         short(m.asset_key, "tiny"): m
         for event in result.get_asset_materialization_events()
@@ -137,11 +137,11 @@ TRAINING = {"demo_cards/mixture", "projector", "adapter", "model", "evidence"}
 MOBILE = {"gguf", "quality", "phone"}
 
 
-def test_each_source_has_an_asset_a_stage(demo: dict[str, set[str]]) -> None:
-    for box in ("drawn/raw", "records", "images", "screened"):
-        assert {f"{box}/{source}" for source in SOURCES} <= set(demo)
+def test_each_source_has_one_asset_for_each_stage(demo: dict[str, set[str]]) -> None:
+    for stage in ("drawn/raw", "records", "images", "screened"):
+        assert {f"{stage}/{source}" for source in SOURCES} <= set(demo)
     others = (
-        {"drawn/world", "benchmarks/textvqa", "mixture", "neighbours", "card"} | TRAINING | MOBILE
+        {"drawn/world", "benchmarks/textvqa", "mixture", "duplicates", "card"} | TRAINING | MOBILE
     )
     assert {
         key for key in demo if key.split("/")[-1] not in SOURCES and "raw/" not in key
@@ -154,18 +154,18 @@ def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[st
     ignore = NearDuplicates(policy="ignore")
     mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
     fewer = edges(graph(Build(recipe.model_copy(update={"mixture": mixture}))))
-    assert set(demo) - set(fewer) == {"neighbours"}
+    assert set(demo) - set(fewer) == {"duplicates"}
     assert fewer["card"] == {"mixture"}
 
 
-def test_a_drawn_world_is_above_all_that_is_raw(demo: dict[str, set[str]]) -> None:
+def test_all_raw_assets_depend_on_the_drawn_world(demo: dict[str, set[str]]) -> None:
     raw = {key for key in demo if key.startswith("drawn/raw/")}
     assert {"drawn/raw/dvqa", "drawn/raw/coco", "drawn/raw/textvqa"} <= raw
     assert all(demo[key] == {"drawn/world"} for key in raw)
     assert demo["drawn/world"] == set()
 
 
-def test_what_is_fetched_waits_until_all_that_the_manifests_name_was_looked_for() -> None:
+def test_all_downloads_depend_on_the_check_of_the_inputs() -> None:
     fetched = edges(graph(Build.of(ROOT / "manifests/mixtures/imp-1m.yaml")), "imp_1m")
     raw = {key for key in fetched if key.startswith("raw/")}
     assert {"raw/dvqa", "raw/coco", "raw/textvqa"} <= raw
@@ -173,18 +173,18 @@ def test_what_is_fetched_waits_until_all_that_the_manifests_name_was_looked_for(
     assert fetched["inputs"] == set()
 
 
-def test_the_edges_are_those_of_the_plan(demo: dict[str, set[str]]) -> None:
+def test_the_edges_are_as_documented(demo: dict[str, set[str]]) -> None:
     assert demo["records/dvqa"] == {"drawn/raw/dvqa"}
     assert demo["benchmarks/textvqa"] == {"drawn/raw/textvqa"}
     images = {f"drawn/raw/{name}" for name in ("coco", "gqa", "ocr_vqa", "textvqa", "vg")}
     assert demo["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"} | images
     assert demo["screened/ai2d"] == {"records/ai2d", "images/ai2d", "benchmarks/textvqa"}
     assert demo["mixture"] == {f"{box}/{s}" for box in ("records", "screened") for s in SOURCES}
-    assert demo["neighbours"] == {"mixture", *(f"images/{source}" for source in SOURCES)}
-    assert demo["card"] == {"mixture", "neighbours"}
+    assert demo["duplicates"] == {"mixture", *(f"images/{source}" for source in SOURCES)}
+    assert demo["card"] == {"mixture", "duplicates"}
 
 
-def test_deferred_images_are_not_waited_for(tmp_path: Path) -> None:
+def test_deferred_images_are_no_dependency(tmp_path: Path) -> None:
     recipe = load_recipe(ROOT / DEMO)
     later = recipe.mixture.model_copy(update={"images": "deferred"})
     parents = edges(graph(Build(recipe.model_copy(update={"mixture": later}))))
@@ -192,22 +192,22 @@ def test_deferred_images_are_not_waited_for(tmp_path: Path) -> None:
     assert parents["images/llava_665k"] == {"records/llava_665k", "benchmarks/textvqa"}
 
 
-def test_every_asset_says_what_it_is() -> None:
+def test_every_asset_has_description_group_kinds_and_owner() -> None:
     assets = graph(Build.of(ROOT / DEMO)).resolve_asset_graph()
     for key in assets.get_all_asset_keys():
         node = assets.get(key)
         assert node.description and node.code_version and node.owners == ["team:data"], key
-        shown_in = {"drawn": "raw", "card": "mixture", "neighbours": "mixture"}
-        shown_in |= {name.split("/")[0]: "training" for name in TRAINING}
-        shown_in |= dict.fromkeys(MOBILE, "mobile")
-        assert node.group_name == shown_in.get(*short(key, "demo").split("/")[:1] * 2)
+        groups = {"drawn": "raw", "card": "mixture", "duplicates": "mixture"}
+        groups |= {name.split("/")[0]: "training" for name in TRAINING}
+        groups |= dict.fromkeys(MOBILE, "mobile")
+        assert node.group_name == groups.get(*short(key, "demo").split("/")[:1] * 2)
         assert 1 <= len(node.kinds) <= 3
     dvqa = assets.get(dg.AssetKey(["demo", "records", "dvqa"]))
     assert dvqa.tags["layout"] == "dvqa" and dvqa.tags["license"]
     assert "https://" in (dvqa.description or "")
 
 
-def test_a_model_hangs_on_its_mixtures_and_each_stage_on_the_one_before(
+def test_a_model_depends_on_its_mixtures_and_each_stage_on_the_previous(
     demo: dict[str, set[str]],
 ) -> None:
     assert demo["demo_cards/mixture"] == {"drawn/world"}
@@ -218,7 +218,7 @@ def test_a_model_hangs_on_its_mixtures_and_each_stage_on_the_one_before(
     assert demo["quality"] == {"gguf", "evidence"}
 
 
-def test_the_job_curate_stops_before_the_model() -> None:
+def test_the_job_curate_excludes_the_model() -> None:
     defs = graph(Build.of(ROOT / DEMO))
     assets = {
         name: {
@@ -229,11 +229,11 @@ def test_the_job_curate_stops_before_the_model() -> None:
     assert assets["rebuild"] - assets["curate"] == TRAINING | MOBILE
 
 
-def test_the_weekly_schedule_is_off() -> None:
+def test_the_weekly_schedule_is_stopped() -> None:
     (schedule,) = graph(Build.of(ROOT / DEMO)).schedules or ()
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert schedule.name == "weekly_demo", "switched on for one mixture, it is not for another"
+    assert schedule.name == "weekly_demo", "the status of one mixture is not that of another"
 
 
 def test_one_yaml_file_adds_a_source(world: World) -> None:
@@ -249,7 +249,7 @@ def test_one_yaml_file_adds_a_source(world: World) -> None:
     assert result.success and metadata(result, "mixture")["dagster/row_count"] == 3
 
 
-def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
+def test_a_run_records_counts_digests_and_reasons(world: World) -> None:
     result = world.rebuild()
     assert result.success
     records = metadata(result, "records/chats")
@@ -266,31 +266,31 @@ def test_a_run_leaves_counts_digests_and_reasons(world: World) -> None:
     mixture = metadata(result, "mixture")
     assert mixture["dagster/row_count"] == 2
     assert [c.name for c in mixture["dagster/column_schema"].columns][:2] == ["id", "source"]
-    neighbours = metadata(result, "neighbours")
-    assert neighbours["summary"].startswith("2 samples on 0 images: 0 images shared")
-    assert "Images were deferred" in neighbours["not checked"]
+    duplicates = metadata(result, "duplicates")
+    assert duplicates["summary"].startswith("2 samples on 0 images: 0 images shared")
+    assert "Images were deferred" in duplicates["not checked"]
     part, whole = mixture["parts"].records
     assert part.data["quota"] == 2 and part.data["dropped"] == 2
-    assert whole.data == {**part.data, "part": "all"}
+    assert whole.data == {**part.data, "part": "total"}
     digest = json.loads(world.data.stamp("mixtures/tiny/mixture").read_text())["digest"]
     assert (materialized(result)["mixture"].tags or {})["dagster/data_version"] == digest
 
 
-def test_a_mixture_without_a_paper_has_no_column_for_it(world: World) -> None:
+def test_a_mixture_without_a_paper_has_no_column_paper(world: World) -> None:
     parts = [{"source": "chats", "quota": 2, "group": "all"}]
     world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
     part, _ = metadata(world.rebuild(), "mixture")["parts"].records
     assert list(part.data)[:3] == ["part", "quota", "samples"]
 
 
-def test_mixtures_in_one_instance_keep_their_row_counts_and_states_apart(world: World) -> None:
+def test_mixtures_in_one_instance_have_separate_row_counts_and_states(world: World) -> None:
     part = {"source": "chats", "quota": 1, "paper": 1, "group": "all"}
     world.write("mixtures/single", {**MIXTURE, "name": "single", "parts": [part]})
     lost = {**SOURCE, "name": "lost", "files": [{"path": "lost.json", "by_hand": "Find it."}]}
     world.write("sources/lost", {**lost, "records": ["lost.json"]})
     parts = [part, {**part, "source": "lost"}]
     world.write("mixtures/broken", {**MIXTURE, "name": "broken", "parts": parts})
-    boxes = ("records/chats", "images/chats", "screened/chats", "mixture", "neighbours", "card")
+    boxes = ("records/chats", "images/chats", "screened/chats", "mixture", "duplicates", "card")
     with dg.DagsterInstance.ephemeral() as instance:
         for name, succeeds in {"tiny": True, "single": True, "broken": False}.items():
             job = world.defs(name).resolve_job_def("rebuild")
@@ -307,16 +307,16 @@ def test_mixtures_in_one_instance_keep_their_row_counts_and_states_apart(world: 
             *(f"{name}/{box}" for name in ("tiny", "single") for box in boxes),
             *("broken/records/chats", "broken/images/chats", "broken/screened/chats"),
         }
-        # The last run to touch an asset is what paints it: the failed one's touched its own alone.
+        # The UI shows the last run of an asset: the failed run touched its own assets alone.
         for name in ("tiny", "single"):
             for record in instance.get_asset_records([dg.AssetKey([name, "mixture"])]):
                 (run,) = instance.get_runs(dg.RunsFilter(tags={"mixture": name}))
                 assert record.asset_entry.last_run_id == run.run_id
-        assert unlike_the_data(world.defs("tiny"), instance) == []
+        assert stale_assets(world.defs("tiny"), instance) == []
 
 
 def rows(instance: dg.DagsterInstance, asset: str) -> int:
-    """What the asset's last materialization says of its rows."""
+    """Return the row count of the asset's last materialization."""
     key = dg.AssetKey.from_user_string(asset)
     event = instance.get_latest_materialization_event(key)
     assert event is not None and event.asset_materialization is not None
@@ -325,8 +325,8 @@ def rows(instance: dg.DagsterInstance, asset: str) -> int:
     return found
 
 
-def unlike_the_data(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[str]:
-    """Assets that Dagster does not take for fresh."""
+def stale_assets(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[str]:
+    """Return the assets that Dagster considers stale."""
     from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
     from dagster._core.loader import LoadingContextForTest
 
@@ -339,7 +339,7 @@ def unlike_the_data(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[
     ]
 
 
-def test_a_second_run_builds_nothing_and_says_so(
+def test_a_second_run_builds_nothing_and_prints_that(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = world.rebuild()
@@ -347,10 +347,10 @@ def test_a_second_run_builds_nothing_and_says_so(
     assert "8 assets: 8 built, 0 unchanged\n" in capfd.readouterr().err
     second = world.rebuild()
     assert {metadata(second, key)["work"] for key in materialized(second)} == {"unchanged"}
-    told = capfd.readouterr().err
-    assert "records/chats" in told and "unchanged" in told
-    assert told.endswith("8 assets: 0 built, 8 unchanged; nothing had changed\n")
-    assert len(told.splitlines()) == 10, "one line an asset, one before and one after"
+    output = capfd.readouterr().err
+    assert "records/chats" in output and "unchanged" in output
+    assert output.endswith("8 assets: 0 built, 8 unchanged; nothing had changed\n")
+    assert len(output.splitlines()) == 10, "one line for each asset, one before and one after"
 
 
 HOLD = """
@@ -364,9 +364,7 @@ with held(Path(sys.argv[1]), "records/chats", "mixture other"):
 
 
 @pytest.mark.slow
-def test_a_launched_run_that_waits_says_on_the_terminal_for_whom(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_waiting_run_prints_for_which_process_it_waits(world: World, tmp_path: Path) -> None:
     settings = (ROOT / "dagster.yaml").read_text().replace(".dagster", f"{tmp_path}/.dagster")
     (tmp_path / "dagster.yaml").write_text(settings)
     manifest = world.folder / "manifests/mixtures/tiny.yaml"
@@ -379,18 +377,18 @@ def test_a_launched_run_that_waits_says_on_the_terminal_for_whom(
     dg_launch = [Path(sys.executable).with_name("dg"), "launch", "--job", "curate"]
     launched = subprocess.Popen(dg_launch, cwd=ROOT, env=own, text=True, stderr=subprocess.PIPE)
     assert launched.stderr is not None
-    said = f"records/chats: waits for process {holder.pid} on this machine (mixture other), "
+    waits = f"records/chats: waits for process {holder.pid} on this machine (mixture other), "
     for line in launched.stderr:
-        if line.startswith(f"{said}at it since 20"):
+        if line.startswith(f"{waits}at it since 20"):
             holder.communicate()
             break
     else:
-        pytest.fail("the run did not wait, or did not say so")
+        pytest.fail("the run did not wait, or did not print it")
     _, rest = launched.communicate()
     assert launched.returncode == 0 and "0 unchanged" in rest
 
 
-def test_records_let_through_stop_the_mixture(
+def test_records_that_an_exclusion_misses_stop_the_mixture(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The planted fault: an exclusion whose two signs match nothing lets 22 captions pass."""
@@ -401,17 +399,17 @@ def test_records_let_through_stop_the_mixture(
     result = world.rebuild()
     assert not result.success
     assert "screened/chats" in materialized(result)
-    assert not {"mixture", "neighbours", "card"} & set(materialized(result))
+    assert not {"mixture", "duplicates", "card"} & set(materialized(result))
     assert not world.data.mixture("tiny").exists()
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert [check.check_name for check in failed] == ["exclusions_hold"]
-    assert "textcaps let through: 22 found, 0 expected" in (failed[0].description or "")
-    told = capfd.readouterr().err
-    assert "check exclusions_hold: textcaps excluded: 0 found, 22 expected" in told
-    assert told.endswith("8 assets: 4 built, 0 unchanged, 1 failed, 3 not reached\n")
+    assert "textcaps kept: 22 found, 0 expected" in (failed[0].description or "")
+    output = capfd.readouterr().err
+    assert "check exclusions_hold: textcaps excluded: 0 found, 22 expected" in output
+    assert output.endswith("8 assets: 4 built, 0 unchanged, 1 failed, 3 not reached\n")
 
 
-def test_a_check_that_does_not_block_warns(world: World) -> None:
+def test_a_failed_check_that_does_not_block_warns(world: World) -> None:
     parts = [{**MIXTURE["parts"][0], "quota": 4}]
     world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
     result = world.rebuild()
@@ -422,22 +420,22 @@ def test_a_check_that_does_not_block_warns(world: World) -> None:
     assert check.description == "chats: 3 found, 4 expected"
 
 
-def test_what_a_person_must_mend_is_said_without_a_traceback(
+def test_a_user_error_is_printed_without_a_traceback(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (world.data.raw("chats") / "chats.json").unlink()
     result = world.rebuild()
     (failure,) = result.filter_events(lambda e: e.is_step_failure)
-    told = failure.step_failure_data.user_failure_data
-    assert told is not None and "Ask a neighbour." in (told.description or "")
-    shown = capfd.readouterr().err
-    assert "What to do: put each there" in shown
-    assert "Traceback" not in shown and "Stack Trace" not in shown
-    assert shown.endswith("8 assets: 1 built, 0 unchanged, 1 failed, 6 not reached\n")
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None and "Ask a neighbour." in (data.description or "")
+    output = capfd.readouterr().err
+    assert "What to do: put each there" in output
+    assert "Traceback" not in output and "Stack Trace" not in output
+    assert output.endswith("8 assets: 1 built, 0 unchanged, 1 failed, 6 not reached\n")
 
 
-def loaded(code: str, cwd: Path, **environment: str) -> str:
-    """What a fresh interpreter prints."""
+def output_of(code: str, cwd: Path, **environment: str) -> str:
+    """Return the output of a new interpreter."""
     paths = {"PYTHONPATH": str(ROOT), "IMP_MIXTURE": ""}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -454,19 +452,21 @@ def test_the_definitions_load_nothing_heavy(tmp_path: Path) -> None:
     heavy = ("datasets", "openai", "torch", "transformers", "peft", "gguf", "xllamacpp", "ray")
     heavy = {*heavy, "demo.world"}
     code = f"import sys, assets.definitions; print(sorted({heavy} & set(sys.modules)))"
-    assert loaded(code, tmp_path) == "[]"
+    assert output_of(code, tmp_path) == "[]"
 
 
 @pytest.mark.slow
-def test_the_mixture_is_named_from_the_repository_root(tmp_path: Path) -> None:
+def test_the_mixture_path_is_relative_to_the_repository_root(tmp_path: Path) -> None:
     code = "from assets.definitions import defs; print(len(list(defs.assets)))"
-    named = loaded(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
+    named = output_of(code, tmp_path, IMP_MIXTURE="manifests/mixtures/imp-1m.yaml")
     model = {*TRAINING, *MOBILE}
-    assert int(named) == int(loaded(code, tmp_path)) - len(model), "inputs for world, and no model"
+    assert int(named) == int(output_of(code, tmp_path)) - len(model), (
+        "inputs for world, and no model"
+    )
 
 
 @pytest.mark.slow
-def test_a_manifest_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}")
     own = {"DAGSTER_HOME": str(tmp_path), "IMP_MIXTURE": "manifests/mixtures/imp-2m.yaml"}
     done = subprocess.run(

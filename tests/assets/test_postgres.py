@@ -1,4 +1,4 @@
-"""Dagster's storage on a real PostgreSQL, by the settings that deploy/ has for a server."""
+"""Dagster's storage on a real PostgreSQL, with the settings in deploy/."""
 
 import os
 import pwd
@@ -38,7 +38,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[dict[str, str]]:
-    """A server on loopback with a password; the variables that name it."""
+    """Start a server on loopback with a password; return its environment variables."""
     port, programs = free_port(), PROGRAMS[-1].parent
     # It refuses to run as root.
     owner = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
@@ -68,7 +68,7 @@ def postgres() -> Iterator[dict[str, str]]:
                 "DAGSTER_PG_PASSWORD": PASSWORD,
             }
         finally:
-            server.send_signal(signal.SIGINT)  # at once, whoever is connected
+            server.send_signal(signal.SIGINT)  # fast shutdown, with clients connected
             server.wait(timeout=30)
 
 
@@ -76,7 +76,7 @@ def postgres() -> Iterator[dict[str, str]]:
 def home(
     postgres: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """DAGSTER_HOME with the settings of deploy/."""
+    """Return a DAGSTER_HOME with the settings in deploy/."""
     folder = tmp_path / "home"
     folder.mkdir()
     shutil.copy(ROOT / "deploy" / "dagster.yaml", folder)
@@ -86,7 +86,7 @@ def home(
 
 
 @pytest.mark.slow
-def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
+def test_the_curate_job_of_the_demo_runs_on_postgres(home: Path, tmp_path: Path) -> None:
     from dagster_postgres import PostgresEventLogStorage
 
     dg_command = Path(sys.executable).with_name("dg")
@@ -113,14 +113,14 @@ def test_the_demos_curate_job_runs_on_it(home: Path, tmp_path: Path) -> None:
     assert not list(home.rglob("*.db"))
 
 
-def test_one_run_at_a_time_and_nothing_is_reported_outside(home: Path) -> None:
+def test_one_run_at_a_time_and_no_telemetry(home: Path) -> None:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 1
         assert instance.run_monitoring_max_runtime_seconds == 3 * 24 * 3600
         assert not instance.telemetry_enabled
 
 
-def test_both_settings_of_dagster_agree_where_they_can() -> None:
+def test_both_settings_of_dagster_agree_except_for_the_storage() -> None:
     local, server = (
         yaml.safe_load((ROOT / path).read_text())
         for path in ("dagster.yaml", "deploy/dagster.yaml")

@@ -1,4 +1,4 @@
-"""The Dagster UI in a headless browser: materialize all, see success, find the mixture's counts."""
+"""The Dagster UI in a headless browser: materialize all, and read the mixture's counts."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def wait_for(what: Callable[[], Any], seconds: float) -> Any:
-    """The first true answer; an error when there is none in time."""
+    """Return the first true result; raise an error after the time limit."""
     end = time.monotonic() + seconds
     while not (answer := what()):
         assert time.monotonic() < end, f"waited {seconds:.0f} s in vain"
@@ -38,7 +38,7 @@ def wait_for(what: Callable[[], Any], seconds: float) -> Any:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
-    """The address of `dg dev` with an instance and a data directory of its own."""
+    """The address of `dg dev` with a new instance and data directory."""
     settings = (ROOT / "dagster.yaml").read_text()
     assert ".dagster" in settings
     (tmp_path / "dagster.yaml").write_text(settings.replace(".dagster", f"{tmp_path}/.dagster"))
@@ -98,8 +98,8 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
         shutil.rmtree(tmp_path / "browser", ignore_errors=True)
 
 
-def ask(server: str, query: str) -> dict[str, Any]:
-    """The answer of the UI's GraphQL; nothing while it is not yet serving."""
+def query(server: str, query: str) -> dict[str, Any]:
+    """Return the response of the UI's GraphQL; nothing until the server is ready."""
     try:
         answer = httpx.post(f"{server}/graphql", json={"query": query}, timeout=30)
     except httpx.TransportError:
@@ -108,34 +108,34 @@ def ask(server: str, query: str) -> dict[str, Any]:
 
 
 def locations(server: str) -> list[str]:
-    """Code locations that have been loaded."""
-    told = ask(
+    """Return the loaded code locations."""
+    response = query(
         server,
         "{workspaceOrError {... on Workspace {locationEntries {name loadStatus"
         " locationOrLoadError {__typename ... on PythonError {message}}}}}}",
     )
-    entries = told.get("workspaceOrError", {}).get("locationEntries", [])
+    entries = response.get("workspaceOrError", {}).get("locationEntries", [])
     wrong = [e["locationOrLoadError"].get("message") for e in entries if e["locationOrLoadError"]]
     assert not any(wrong), wrong
     return [e["name"] for e in entries if e["loadStatus"] == "LOADED"]
 
 
 def finished_run(server: str) -> str | None:
-    """The latest run's status, once it has ended."""
-    told = ask(server, "{runsOrError(limit: 1) {... on Runs {results {status}}}}")
-    status = [run["status"] for run in told["runsOrError"]["results"]]
+    """Return the status of the latest run after it ended."""
+    response = query(server, "{runsOrError(limit: 1) {... on Runs {results {status}}}}")
+    status = [run["status"] for run in response["runsOrError"]["results"]]
     return status[0] if status and status[0] in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
 
 def row_count(server: str, asset: str) -> int:
-    """What the asset's last materialization says of its rows."""
-    told = ask(
+    """Return the row count of the asset's last materialization."""
+    response = query(
         server,
         f'{{assetOrError(assetKey: {{path: ["demo", "{asset}"]}}) {{... on Asset {{'
         "assetMaterializations(limit: 1) {metadataEntries {label"
         " ... on IntMetadataEntry {intValue}}}}}}",
     )
-    (last,) = told["assetOrError"]["assetMaterializations"]
+    (last,) = response["assetOrError"]["assetMaterializations"]
     entries = {entry["label"]: entry for entry in last["metadataEntries"]}
     count: int = entries["dagster/row_count"]["intValue"]
     return count

@@ -1,9 +1,7 @@
-"""The mixture: what datasets opens, in which order, with which account; the same bytes always."""
+"""A built mixture: its rows, order and ledger; equal inputs give equal bytes."""
 
 import hashlib
-import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -16,13 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imp_data.ledger import LedgerRow
-from imp_data.mixture import shards as shards_module
-from imp_data.mixture.arrow_dataset import write_shard, write_shard_in_parts
 from imp_data.mixture.build import build_mixture
 from imp_data.mixture.ledger_writer import SourceInputs
-from imp_data.mixture.reconciliation import conservation_problems
-from imp_data.sample import SAMPLE_SCHEMA, Sample
-from imp_data.storage.scratch_batches import write_block
+from imp_data.mixture.reconciliation import reconciliation_problems
+from imp_data.sample import Sample
 from imp_data.storage.tables import arrow_batches, arrow_writer
 
 COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
@@ -38,7 +33,7 @@ FEATURES = Features(
 )
 
 
-def test_datasets_opens_it_with_its_features(album: Path) -> None:
+def test_datasets_opens_the_mixture_with_its_features(album: Path) -> None:
     opened = load_from_disk(str(album))
     assert opened.features == FEATURES
     assert opened.num_rows == 11
@@ -66,7 +61,7 @@ def test_datasets_opens_it_with_its_features(album: Path) -> None:
     }
 
 
-def test_a_sample_has_the_digest_and_size_of_its_image_and_its_source_s_licence(
+def test_a_sample_has_the_digest_and_size_of_its_image_and_the_licence_of_its_source(
     album: Path,
 ) -> None:
     raw = album.parent.parent / "raw" / "photos" / "loose"
@@ -81,12 +76,12 @@ def test_a_sample_has_the_digest_and_size_of_its_image_and_its_source_s_licence(
         assert row["license"] == ("CC-BY-4.0" if row["source"] == "chats" else "CC0-1.0")
 
 
-def test_its_order_is_that_of_xxh3_of_seed_plus_one_and_id(album: Path) -> None:
+def test_rows_are_ordered_by_xxh3_of_seed_plus_one_and_id(album: Path) -> None:
     ids = load_from_disk(str(album))["id"][:]
     assert ids == sorted(ids, key=lambda i: xxhash.xxh3_64_intdigest(i.encode(), seed=8))
 
 
-def test_shards_have_the_stated_number_of_rows_the_last_the_rest(album: Path) -> None:
+def test_every_shard_but_the_last_has_the_stated_number_of_rows(album: Path) -> None:
     sizes = {}
     for shard in sorted(album.glob("*.arrow")):
         with pa.OSFile(str(shard), "rb") as source:
@@ -94,7 +89,7 @@ def test_shards_have_the_stated_number_of_rows_the_last_the_rest(album: Path) ->
     assert sizes == {f"data-0000{n}-of-00003.arrow": rows for n, rows in enumerate((4, 4, 3))}
 
 
-FATES = {
+OUTCOMES = {
     "photos": {"kept": 8, "held: over_quota": 1, "dropped: image_truncated": 1}
     | {"dropped: image_missing": 1, "dropped: benchmark_hash": 1},
     "chats": {"kept": 2, "dropped: empty_value": 1, "dropped: wrong_type": 1},
@@ -103,15 +98,15 @@ FATES = {
 }
 
 
-def test_each_upstream_row_has_one_ledger_row_with_its_fate(album: Path) -> None:
+def test_each_upstream_row_has_one_ledger_row_with_its_outcome(album: Path) -> None:
     rows = pl.read_parquet(album / "ledger.parquet").to_dicts()
-    found: dict[str, Counter[str]] = {source: Counter() for source in FATES}
+    found: dict[str, Counter[str]] = {source: Counter() for source in OUTCOMES}
     for row in rows:
         assert LedgerRow.model_validate(row)
         found[row["source"]][": ".join(filter(None, (row["outcome"], row["reason"])))] += 1
-    assert found == FATES
-    ordinals = {s: [r["ordinal"] for r in rows if r["source"] == s] for s in FATES}
-    assert ordinals == {s: list(range(sum(fates.values()))) for s, fates in FATES.items()}
+    assert found == OUTCOMES
+    ordinals = {s: [r["ordinal"] for r in rows if r["source"] == s] for s in OUTCOMES}
+    assert ordinals == {s: list(range(sum(counts.values()))) for s, counts in OUTCOMES.items()}
     pages = {row["id"] for row in rows if row["source"] == "pages"}
     assert len(pages) == 1
     stages = {row["outcome"]: set[str]() for row in rows}
@@ -122,59 +117,6 @@ def test_each_upstream_row_has_one_ledger_row_with_its_fate(album: Path) -> None
         "held": {"mixture"},
         "dropped": {"records", "screened"},
     }
-
-
-def without_a_row(ledger: pl.DataFrame) -> pl.DataFrame:
-    return ledger.filter(pl.col("ordinal") != 1)
-
-
-def with_another_id(ledger: pl.DataFrame) -> pl.DataFrame:
-    last = (pl.col("id") == ledger.filter(outcome="kept")["id"][0]) & (pl.col("outcome") == "kept")
-    return ledger.with_columns(
-        id=pl.when(last).then(pl.lit("photos/0123456789abcdef")).otherwise("id")
-    )
-
-
-def with_an_unknown_outcome(ledger: pl.DataFrame) -> pl.DataFrame:
-    return ledger.with_columns(outcome=pl.col("outcome").str.replace("held", "lost"))
-
-
-@pytest.mark.parametrize(
-    ("change", "problems"),
-    [
-        (
-            without_a_row,
-            [
-                "photos: 11 ledger rows, 12 rows read",
-                "chats: 3 ledger rows, 4 rows read",
-                "pages: 1 ledger rows, 2 rows read",
-                "captions: 2 ledger rows, 3 rows read",
-                "kept ids: 9 in ledger.parquet, 11 in the shards, 9 in both",
-            ],
-        ),
-        (with_another_id, ["kept ids: 11 in ledger.parquet, 11 in the shards, 10 in both"]),
-        (with_an_unknown_outcome, ["ledger.parquet: outcomes that do not exist: lost"]),
-        (lambda ledger: ledger, []),
-    ],
-)
-def test_conservation_finds_what_is_wrong_with_a_ledger(
-    change: Callable[[pl.DataFrame], pl.DataFrame], problems: list[str], album: Path, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(album, tmp_path / "m")
-    ledger = pl.read_parquet(folder / "ledger.parquet")
-    change(ledger).write_parquet(folder / "ledger.parquet")
-    assert conservation_problems(folder) == problems
-
-
-def test_conservation_finds_a_sample_that_stands_twice(album: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(album, tmp_path / "m")
-    shard = folder / "data-00001-of-00003.arrow"
-    with pa.OSFile(str(shard), "rb") as source:
-        table = pa.ipc.open_stream(source).read_all()
-    with pa.ipc.new_stream(str(shard), table.schema) as writer:
-        writer.write_table(pa.concat_tables([table, table.slice(0, 1)]))
-    problems = conservation_problems(folder)
-    assert problems == ["kept ids: 11 in ledger.parquet, 12 in the shards, 11 in both"]
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +131,8 @@ def forty(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 
 def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[str, bytes]:
-    """The files of a mixture whose inputs come in record batches of so many rows."""
-    shares = []
+    """Return the files of a mixture built from inputs with record batches of this many rows."""
+    sources = []
     for source in ("a", "b"):
         stages = {
             "records": world.data.records(source),
@@ -202,15 +144,15 @@ def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[
             with arrow_writer(stages[stage], table.schema) as writer:
                 for batch in table.to_batches(batch_rows):
                     writer.write_batch(batch)
-        shares.append(SourceInputs(source, "MIT", ledger=world.data.ledger(source), **stages))
+        sources.append(SourceInputs(source, "MIT", ledger=world.data.ledger(source), **stages))
     facts = {"parts": [{"source": "a"}, {"source": "b"}]}
-    build_mixture(folder / "m", shares, seed=7, shard_rows=shard_rows, facts=facts)
+    build_mixture(folder / "m", sources, seed=7, shard_rows=shard_rows, facts=facts)
     return {path.name: path.read_bytes() for path in sorted((folder / "m").iterdir())}
 
 
 @given(batch_rows=st.integers(1, 40))
 @settings(max_examples=15)
-def test_its_bytes_do_not_depend_on_the_record_batches_of_its_inputs(
+def test_bytes_do_not_depend_on_the_record_batches_of_the_inputs(
     batch_rows: int, forty: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     some, whole = (
@@ -219,29 +161,8 @@ def test_its_bytes_do_not_depend_on_the_record_batches_of_its_inputs(
     assert some == whole
 
 
-@pytest.mark.parametrize("heap_rows", [1000, 2000])
-def test_a_shard_put_together_heap_by_heap_has_the_bytes_of_one_in_one_piece(
-    heap_rows: int, tmp_path: Path
-) -> None:
-    texts = {f.name: [f"{f.name} {n}" for n in range(3500)] for f in SAMPLE_SCHEMA}
-    turns = [[{"from": "human", "value": f"{n}?"}] for n in range(3500)]
-    sizes = {"image_width": range(3500), "image_height": range(3500)}
-    rows = pa.table({**texts, "conversations": turns, **sizes}, schema=SAMPLE_SCHEMA)
-    placed = rows.append_column("place", pa.array(range(3500), pa.int32()))
-    heaps = []
-    for begin in range(0, 3500, heap_rows):
-        some = placed.slice(begin, heap_rows)
-        shuffled = some.take(pa.array(range(len(some))[::-1])).combine_chunks()
-        (batch,) = shuffled.to_batches()
-        with (tmp_path / f"{begin}").open("wb") as out:
-            heaps.append([write_block(tmp_path / f"{begin}", out, batch)])
-    write_shard_in_parts(tmp_path / "parts", shards_module._parts(heaps))
-    write_shard(tmp_path / "whole", rows.take(pa.array(range(3500))))
-    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
-
-
 @pytest.mark.parametrize("shard_rows", [1, 7, 59, 60, 61, 1000])
-def test_its_rows_do_not_depend_on_the_size_of_its_shards(
+def test_rows_do_not_depend_on_the_size_of_the_shards(
     shard_rows: int, forty: World, tmp_path: Path
 ) -> None:
     files = mixed(forty, tmp_path, batch_rows=9, shard_rows=shard_rows)
@@ -256,11 +177,11 @@ def test_its_rows_do_not_depend_on_the_size_of_its_shards(
     )
 
 
-def test_a_mixture_of_nothing_is_a_mixture(world: World) -> None:
+def test_an_empty_mixture_opens_with_its_features(world: World) -> None:
     world.source("chats", [])
     world.source("bad", ["no record"])
     results = run(world.build({"chats": 1, "bad": 1}))
     opened = load_from_disk(str(world.data.mixture("small")))
     assert (results["mixture"].figures["rows"], opened.num_rows) == (0, 0)
     assert opened.features == FEATURES
-    assert conservation_problems(world.data.mixture("small")) == []
+    assert reconciliation_problems(world.data.mixture("small")) == []

@@ -1,4 +1,4 @@
-"""A mixture is whole and unaltered, or verify names the file that is not."""
+"""Verify accepts a complete, unaltered mixture, and names the file that is not."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imp_data.errors import UserError
 from imp_data.mixture.arrow_dataset import shard_schema, write_index, write_shard
-from imp_data.mixture.card import card_text
+from imp_data.mixture.card import render_card
 from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.verify import foreign_files, verify
 from imp_data.storage.atomic_write import json_text
@@ -28,7 +28,7 @@ FILES = [
 
 @pytest.fixture
 def copy(album: Path, tmp_path: Path) -> Path:
-    """A copy of the album, to be damaged."""
+    """Return a copy of the album, to damage."""
     return shutil.copytree(album, tmp_path / "m")
 
 
@@ -37,14 +37,14 @@ def test_a_finished_mixture_is_sound(album: Path) -> None:
     assert verify(album) == []
 
 
-def test_a_mixture_is_sound_without_its_card_too(copy: Path) -> None:
+def test_a_mixture_without_its_card_is_sound(copy: Path) -> None:
     (copy / "README.md").unlink()
     assert verify(copy) == []
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_byte_is_found_wherever_it_is_and_its_file_named(
+def test_a_flipped_byte_is_found_at_any_place_and_its_file_named(
     name: str, flip: int, copy: Path
 ) -> None:
     path = copy / name
@@ -58,7 +58,7 @@ def test_a_flipped_byte_is_found_wherever_it_is_and_its_file_named(
 
 @pytest.mark.parametrize("name", ["README.md", "mixture.json"])
 @given(st.data())
-def test_any_other_byte_at_any_place_of_what_has_no_digest_of_its_own_is_found(
+def test_any_changed_byte_of_a_file_without_a_stated_digest_is_found(
     name: str, album: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = shutil.copytree(album, tmp_path_factory.mktemp("v") / "m")
@@ -94,22 +94,22 @@ FOREIGN = [
 ]
 
 
-def test_files_of_others_are_listed_and_the_mixture_stays_whole(copy: Path) -> None:
+def test_foreign_files_are_listed_and_are_no_problem(copy: Path) -> None:
     for name in FOREIGN:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes(b"x")
     assert verify(copy) == []
-    told = [f"{name.split('/')[0]}/" if "/" in name else name for name in FOREIGN]
-    assert sorted(foreign_files(copy)) == sorted(told)
+    expected = [f"{name.split('/')[0]}/" if "/" in name else name for name in FOREIGN]
+    assert sorted(foreign_files(copy)) == sorted(expected)
 
 
-def test_a_shard_too_many_is_named(copy: Path) -> None:
+def test_an_additional_shard_is_named(copy: Path) -> None:
     (copy / "data-00007-of-00008.arrow").write_bytes(b"x")
     assert verify(copy) == ["data-00007-of-00008.arrow: does not belong to this mixture"]
     assert foreign_files(copy) == []
 
 
-def test_working_with_datasets_damages_nothing_and_what_is_altered_after_it_is_found(
+def test_caches_of_datasets_are_no_damage_and_hide_none(
     copy: Path,
 ) -> None:
     from datasets import load_from_disk
@@ -142,7 +142,7 @@ def table_of(shard: Path) -> pa.Table:
 
 
 def sealed(folder: Path) -> list[str]:
-    """What verify says of a mixture once every digest was made anew."""
+    """Return the problems of a mixture after recomputing every digest."""
     manifest = orjson.loads((folder / "mixture.json").read_bytes())
     shards = {n: file_sha256(folder / n) for n in FILES if n.endswith(".arrow")}
     write_index(folder, shards, manifest["rows"])
@@ -151,12 +151,12 @@ def sealed(folder: Path) -> list[str]:
         manifest["files"][name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
     manifest["digest"] = root_digest(manifest)
     (folder / "mixture.json").write_text(json_text(manifest))
-    (folder / "README.md").write_text(card_text(folder))
+    (folder / "README.md").write_text(render_card(folder))
     return verify(folder)
 
 
 def forged(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> list[str]:
-    """What verify says once the rows of the first shard were changed, and every digest."""
+    """Return the problems after changing rows of the first shard and recomputing every digest."""
     rows = table_of(folder / SHARD).to_pylist()
     change(rows)
     write_shard(folder / SHARD, pa.Table.from_pylist(rows, schema=shard_schema()))
@@ -167,7 +167,7 @@ def test_a_forgery_that_changes_nothing_is_sound(copy: Path) -> None:
     assert forged(copy, lambda rows: None) == []
 
 
-def test_an_answer_that_was_edited_does_not_belong_to_its_id(copy: Path) -> None:
+def test_an_edited_answer_does_not_match_its_id(copy: Path) -> None:
     def edit(rows: list[dict[str, Any]]) -> None:
         rows[2]["conversations"][1]["value"] += " Or so."
         rows[3]["image"] = "photos/another.png"
@@ -178,7 +178,7 @@ def test_an_answer_that_was_edited_does_not_belong_to_its_id(copy: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "problem"),
     [
         ("image_sha256", "xyz", "image_sha256: String should match pattern"),
         ("image_width", 0, "image_width: Input should be greater than 0"),
@@ -188,26 +188,26 @@ def test_an_answer_that_was_edited_does_not_belong_to_its_id(copy: Path) -> None
         ("conversations", [{"from": "system", "value": "?"}] * 2, "conversations.0.from: Input"),
     ],
 )
-def test_a_row_that_is_no_sample_is_named_with_its_field(
-    column: str, value: Any, said: str, copy: Path
+def test_an_invalid_row_is_named_with_its_field(
+    column: str, value: Any, problem: str, copy: Path
 ) -> None:
     problems = forged(copy, lambda rows: rows[1].update({column: value}))
-    assert problems[0].startswith(f"{SHARD}, row 1: {said}")
+    assert problems[0].startswith(f"{SHARD}, row 1: {problem}")
 
 
-def test_a_row_that_was_taken_out_is_missed_by_ledger_composition_and_count(copy: Path) -> None:
-    taken: list[str] = []
-    problems = forged(copy, lambda rows: taken.append(rows.pop(0)["source"]))
+def test_a_removed_row_is_reported_by_ledger_composition_and_count(copy: Path) -> None:
+    removed: list[str] = []
+    problems = forged(copy, lambda rows: removed.append(rows.pop(0)["source"]))
     counts = {"photos": 8, "chats": 2, "pages": 1}
-    found = counts[taken[0]]
+    found = counts[removed[0]]
     assert problems == [
         "kept ids: 11 in ledger.parquet, 10 in the shards, 10 in both",
-        f"composition: {found - 1} of {taken[0]} in the shards, {found} stated",
+        f"composition: {found - 1} of {removed[0]} in the shards, {found} stated",
         "rows: 10 in the shards, 11 stated",
     ]
 
 
-def test_a_subset_that_was_renamed_is_another_composition(copy: Path) -> None:
+def test_a_renamed_subset_changes_the_composition(copy: Path) -> None:
     first = table_of(copy / SHARD)["source"][0].as_py()
     problems = forged(copy, lambda rows: rows[0].update(subset="another"))
     assert len(problems) == 2

@@ -186,7 +186,7 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
     deaths = apart(killed_in_every_stage, manifest_of(world), tmp_path / "killed")
     assert {Path(line).name for line in deaths} >= {
         *("photos.json", "quiz.json", "photos.arrow", "photos.parquet", "quiz.parquet"),
-        *("small", "neighbours.json", "README.md", "card.json"),
+        *("small", "duplicates.json", "README.md", "card.json"),
     }
     assert len(deaths) == len(set(deaths)) == 22
     again = build_at(manifest_of(world), tmp_path / "killed")

@@ -1,4 +1,4 @@
-"""docs/adding-a-source.md, done to the letter: a user's own file becomes a tenth source."""
+"""The steps of docs/adding-a-source.md add a user's file as a tenth source."""
 
 import json
 import re
@@ -25,12 +25,12 @@ DOC = (ROOT / "docs" / "adding-a-source.md").read_text(encoding="utf-8")
 
 
 def blocks(kind: str) -> list[str]:
-    """The page's blocks of one language."""
+    """Return the page's code blocks of one language."""
     return re.findall(rf"```{kind}\n(.*?)```", DOC, re.DOTALL)
 
 
 def stated_files() -> dict[str, str]:
-    """{path: content} of the YAML blocks, each under the path that stands before it."""
+    """Return {path: content} of the YAML blocks, each with the path that precedes it."""
     found = {}
     for block in blocks("yaml"):
         before = DOC[: DOC.index(block)]
@@ -39,7 +39,7 @@ def stated_files() -> dict[str, str]:
 
 
 def birds() -> list[Any]:
-    """The page's own record, and others: good ones, a repeat, and one of each kind of trouble."""
+    """Return the page's record, and others: valid ones, a repeat, and one for each fault."""
     (literal,) = (json.loads(block) for block in blocks("json"))
     more = [record(n, f"birds/{n}.jpg", f"Bird {n}.") for n in range(3)]
     bad = [
@@ -71,12 +71,12 @@ def built(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> Build:
     return build
 
 
-def test_the_page_states_three_files_and_no_more() -> None:
-    rooms = ["sources/my_birds", "images/my_birds", "mixtures/birds"]
-    assert list(stated_files()) == [f"manifests/{room}.yaml" for room in rooms]
+def test_the_page_has_exactly_three_manifests() -> None:
+    names = ["sources/my_birds", "images/my_birds", "mixtures/birds"]
+    assert list(stated_files()) == [f"manifests/{name}.yaml" for name in names]
 
 
-def test_the_samples_are_the_ones_drawn(built: Build) -> None:
+def test_the_samples_are_those_of_the_records(built: Build) -> None:
     rows = load_from_disk(str(built.data.mixture("birds"))).to_list()
     assert len(rows) == 4
     for row in rows:
@@ -88,32 +88,32 @@ def test_the_samples_are_the_ones_drawn(built: Build) -> None:
     assert len(set(upstream) - {"1"}) >= 2
 
 
-def test_the_page_s_own_record_comes_out_as_it_went_in(built: Build) -> None:
-    (life,) = explain(built.data.mixture("birds"), "owl-1")
+def test_the_record_of_the_page_is_unchanged_in_the_mixture(built: Build) -> None:
+    (history,) = explain(built.data.mixture("birds"), "owl-1")
     (literal,) = json.loads(blocks("json")[0])
-    assert life.row["outcome"] in {"kept", "held"}
-    assert life.row["repairs"] == []
-    if life.sample is not None:
-        assert life.sample["conversations"] == literal["conversations"]
+    assert history.row["outcome"] in {"kept", "held"}
+    assert history.row["repairs"] == []
+    if history.sample is not None:
+        assert history.sample["conversations"] == literal["conversations"]
 
 
-def test_every_record_is_in_the_ledger_with_the_fate_the_page_says(built: Build) -> None:
+def test_every_record_is_in_the_ledger_with_the_outcome_of_the_page(built: Build) -> None:
     ledger = pl.read_parquet(built.data.mixture("birds") / "ledger.parquet")
-    fates = {row["ordinal"]: (row["outcome"], row["reason"]) for row in ledger.to_dicts()}
-    assert [fates[n] for n in (5, 6, 9)] == [
+    found = {row["ordinal"]: (row["outcome"], row["reason"]) for row in ledger.to_dicts()}
+    assert [found[n] for n in (5, 6, 9)] == [
         ("dropped", "wrong_type"),
         ("dropped", "empty_value"),
         ("dropped", "bad_image_path"),
     ]
-    good = sorted(fates[n][0] for n in range(5))
+    good = sorted(found[n][0] for n in range(5))
     assert good == ["held", "kept", "kept", "kept", "kept"]
-    # These two are looked at only if the draw reaches them before the quota is full.
+    # The sampling opens these two only if it reaches them before the quota is full.
     reached = {"image_missing": 7, "image_truncated": 8}
-    assert all(fates[n][1] in (reason, "over_quota") for reason, n in reached.items())
-    assert len(fates) == 10
+    assert all(found[n][1] in (reason, "over_quota") for reason, n in reached.items())
+    assert len(found) == 10
 
 
-def test_a_larger_quota_takes_up_what_was_held(
+def test_a_larger_quota_keeps_the_held_records(
     built: Build, one_worker: None, tmp_path: Path
 ) -> None:
     data = DataDir(shutil.copytree(built.data.root, tmp_path / "data"))
@@ -129,7 +129,7 @@ def test_a_larger_quota_takes_up_what_was_held(
     assert counts == {("kept", None): 5, **{("dropped", reason): 1 for reason in reasons}}
 
 
-def test_every_check_holds_and_the_mixture_is_sound(built: Build) -> None:
+def test_every_check_passes_and_the_mixture_is_sound(built: Build) -> None:
     checks = [
         *records_checks(built, "my_birds"),
         *screened_checks(built, "my_birds"),
@@ -139,7 +139,7 @@ def test_every_check_holds_and_the_mixture_is_sound(built: Build) -> None:
     assert verify(built.data.mixture("birds")) == []
 
 
-def test_the_page_names_every_layout_and_fields_that_exist() -> None:
+def test_the_page_names_every_layout_and_only_existing_fields() -> None:
     table = DOC[DOC.index("| `name` |") : DOC.index("The first line lets")]
     fields = {
         name for cell in re.findall(r"^\| (.*?) \|", table, re.M) for name in cell.split("`")[1::2]
@@ -149,16 +149,16 @@ def test_the_page_names_every_layout_and_fields_that_exist() -> None:
 
 
 @pytest.mark.parametrize("path", list(stated_files()))
-def test_an_editor_finds_the_schema_that_the_file_names(path: str) -> None:
+def test_the_schema_that_a_file_names_exists(path: str) -> None:
     schema = re.match(r"# yaml-language-server: \$schema=(\S+)", stated_files()[path])
     assert schema is not None
     assert (ROOT / Path(path).parent / schema.group(1)).resolve().is_file()
     assert Path(path).parent.name in ROOMS
 
 
-def test_an_expected_count_that_does_not_come_out_is_told(built: Build) -> None:
+def test_an_unmet_expected_count_is_a_problem(built: Build) -> None:
     source = built.recipe.sources["my_birds"]
-    wrong = source.model_copy(update={"expect": source.expect.model_copy(update={"rows": 9})})
-    other = Build(built.recipe.model_copy(update={"sources": {"my_birds": wrong}}), built.data)
+    changed = source.model_copy(update={"expect": source.expect.model_copy(update={"rows": 9})})
+    other = Build(built.recipe.model_copy(update={"sources": {"my_birds": changed}}), built.data)
     found = {check.name: check.find() for check in records_checks(other, "my_birds")}
     assert found["as_published"].problems == ["rows: 10 found, 9 expected"]

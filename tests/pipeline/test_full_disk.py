@@ -1,4 +1,4 @@
-"""Disks that are full or may not be written to: a clear error, and no other bytes afterwards."""
+"""A full or read-only disk is a clear error, and a later build has the same bytes."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ from imp_data.pipeline.run_all import stages
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A source that is unpacked from a zip, and one with images; built once, `manifest_of` it."""
+    """One source unpacked from a zip, and one with images; `manifest_of` gives the manifest."""
     world = World(tmp_path_factory.mktemp("gallery"))
     lay_gallery(world, {}, count=60)
     packed = io.BytesIO()
@@ -48,7 +48,7 @@ def expected(gallery: World) -> dict[str, str]:
 
 @pytest.fixture
 def build(gallery: World, expected: dict[str, str], tmp_path: Path) -> Build:
-    """A build of which only what upstream publishes is there."""
+    """A build that has only upstream's files."""
     shutil.copytree(gallery.data.raw(""), tmp_path / "data" / "raw")
     for left in ("talk.json", ".talk.zip.unpacked"):
         (tmp_path / "data" / "raw" / "talk" / left).unlink()
@@ -57,7 +57,7 @@ def build(gallery: World, expected: dict[str, str], tmp_path: Path) -> Build:
 
 @pytest.fixture
 def disk_at(build: Build) -> Iterator[Callable[[str, int], Disk]]:
-    """Mounts a small disk at a folder of the build's data directory, with what is there."""
+    """Mount a small disk at a folder of the data directory, with the content of the folder."""
     disks: list[Disk] = []
 
     def mounted(folder: str, kib: int) -> Disk:
@@ -76,7 +76,7 @@ def disk_at(build: Build) -> Iterator[Callable[[str, int], Disk]]:
 
 
 def build_until(build: Build, asset: str) -> None:
-    """Every stage above one, so that its own is next."""
+    """Run every stage before one."""
     for name, run in stages(build):
         if name == asset:
             return
@@ -94,7 +94,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("asset", [*list(STAGES)[:-1]])
-def test_a_full_disk_stops_a_stage_that_goes_on_once_there_is_room(
+def test_a_full_disk_stops_a_stage_that_continues_once_there_is_space(
     asset: str, build: Build, disk_at: Callable[[str, int], Disk], expected: dict[str, str]
 ) -> None:
     build_until(build, asset)
@@ -112,7 +112,7 @@ def test_a_full_disk_stops_a_stage_that_goes_on_once_there_is_room(
 
 
 @pytest.mark.parametrize("asset", STAGES)
-def test_a_folder_that_is_read_only_stops_the_stage_that_writes_there(
+def test_a_read_only_folder_stops_the_stage_that_writes_to_it(
     asset: str, build: Build, disk_at: Callable[[str, int], Disk], expected: dict[str, str]
 ) -> None:
     build_until(build, asset)
@@ -126,7 +126,7 @@ def test_a_folder_that_is_read_only_stops_the_stage_that_writes_there(
     assert digests(build) == expected
 
 
-def test_a_data_directory_that_is_read_only_builds_nothing_and_says_so(
+def test_a_read_only_data_directory_is_an_error(
     build: Build, disk_at: Callable[[str, int], Disk], expected: dict[str, str]
 ) -> None:
     disk = disk_at("", 8_000)
@@ -136,11 +136,11 @@ def test_a_data_directory_that_is_read_only_builds_nothing_and_says_so(
     disk.remount("rw")
     assert digests(build) == expected
     disk.remount("ro")
-    assert digests(build) == expected, "what is finished needs no writing"
+    assert digests(build) == expected, "a finished build writes nothing"
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Serves one file without saying how long it is."""
+    """Serves one file without a Content-Length."""
 
     content = random.Random(1).randbytes(300_000)
 
@@ -151,10 +151,10 @@ class Upstream(BaseHTTPRequestHandler):
             self.wfile.write(self.content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def test_a_full_disk_stops_a_download_that_goes_on_once_there_is_room(
+def test_a_full_disk_stops_a_download_that_continues_once_there_is_space(
     world: World, tmp_path: Path
 ) -> None:
     server = HTTPServer(("127.0.0.1", 0), Upstream)
@@ -181,19 +181,19 @@ def test_a_full_disk_stops_a_download_that_goes_on_once_there_is_room(
         server.server_close()
 
 
-def look_as_nobody(manifest: Path, root: Path) -> None:
-    """Root may read everything; nobody may not."""
+def fingerprint_as_nobody(manifest: Path, root: Path) -> None:
+    """Run the images stage as the user nobody: root may read every file."""
     build = build_at(manifest, root)
-    decoder()  # imports what it needs, which may lie where only root may read
+    decoder()  # imports its modules while root may still read them
     os.seteuid(65534 if os.geteuid() == 0 else os.geteuid())
     build.images("photos")
 
 
 @pytest.mark.parametrize("unreadable", ["photos/loose/7.png", "photos/loose"])
-def test_a_image_that_may_not_be_read_stops_the_stage_and_is_not_called_broken(
+def test_an_unreadable_image_stops_the_stage_and_is_not_called_broken(
     unreadable: str, gallery: World, expected: dict[str, str]
 ) -> None:
-    # Not pytest's own folder, which nobody else may enter.
+    # Not pytest's folder, which other users may not enter.
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         root = Path(shutil.copytree(gallery.data.root, Path(folder) / "data"))
@@ -204,7 +204,7 @@ def test_a_image_that_may_not_be_read_stops_the_stage_and_is_not_called_broken(
         closed = root / "raw" / unreadable
         closed.chmod(0)
         with pytest.raises(UserError) as error:
-            apart(look_as_nobody, manifest_of(gallery), root)
+            apart(fingerprint_as_nobody, manifest_of(gallery), root)
         assert error.value.where.startswith(str(closed))
         assert error.value.problem == "cannot be read (Permission denied)"
         assert error.value.remedy.startswith("grant access")
@@ -213,7 +213,7 @@ def test_a_image_that_may_not_be_read_stops_the_stage_and_is_not_called_broken(
 
 
 @pytest.mark.parametrize("inside", ["", "below/it"])
-def test_a_data_directory_that_is_a_file_is_told_before_anything_begins(
+def test_a_data_directory_that_is_a_file_is_an_error_before_any_work(
     inside: str, gallery: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"

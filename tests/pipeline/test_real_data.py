@@ -1,7 +1,7 @@
-"""Real records and images through the same code; with IMP_REAL_DATA=<folder that holds them>.
+"""Real records and images, from the folder IMP_REAL_DATA.
 
-The folder has what upstream's authors quote and what other projects test with, in llava/, allava/,
-formats/ and near_duplicates/.
+The folder has records that upstream's authors quote and images that other projects test with, in
+llava/, allava/, formats/ and near_duplicates/.
 """
 
 import json
@@ -24,14 +24,14 @@ REAL = Path(os.environ.get("IMP_REAL_DATA") or "unset")
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="IMP_REAL_DATA names no folder")
 
 
-def look_at(image: str) -> Fingerprint:
+def fingerprint_of(image: str) -> Fingerprint:
     return fingerprint(image, ImageReader(REAL, REAL, ()), Limits())
 
 
 def rows_and_ledger(
     world: World, records: bytes, subsets: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Samples in upstream order, and the ledger, of a deferred build of these records."""
+    """Return Samples in upstream order, and the ledger, of a build with deferred images."""
     world.source("real", records, subsets=subsets)
     run(world.build({"real": 99}, images="deferred"))
     folder = world.data.mixture("small")
@@ -110,19 +110,19 @@ FORMATS = {
 }
 
 
-def test_every_image_of_the_formats_has_its_row_here() -> None:
+def test_every_image_in_formats_has_a_row() -> None:
     files = (f.relative_to(REAL / "formats") for f in (REAL / "formats").rglob("*") if f.is_file())
     assert {file.as_posix() for file in files} == {*FORMATS, "corrupt.jpg"}
 
 
 @pytest.mark.parametrize("image", FORMATS)
-def test_a_image_is_whole_and_of_this_format_and_mode(image: str) -> None:
-    look = look_at(f"formats/{image}")
+def test_an_image_is_complete_and_has_this_format_and_mode(image: str) -> None:
+    look = fingerprint_of(f"formats/{image}")
     assert (look.status, look.format, look.mode) == ("ok", *FORMATS[image])
 
 
 def test_the_corrupt_jpeg_is_undecodable() -> None:
-    look = look_at("formats/corrupt.jpg")
+    look = fingerprint_of("formats/corrupt.jpg")
     assert (look.status, look.problem) == ("undecodable", "no image format that Pillow knows")
 
 
@@ -133,12 +133,14 @@ def bits_apart(one: Fingerprint, other: Fingerprint) -> int:
 
 @pytest.mark.parametrize("image", MODES)
 def test_one_photo_has_one_hash_in_every_mode(image: str) -> None:
-    assert bits_apart(look_at(f"formats/{image}"), look_at("formats/modes/RGB.jpg")) == 0
+    assert (
+        bits_apart(fingerprint_of(f"formats/{image}"), fingerprint_of("formats/modes/RGB.jpg")) == 0
+    )
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_orientation_is_read_and_the_image_hashed_upright_too(orientation: int) -> None:
-    look = look_at(f"formats/exif/exif-rotn-{orientation}.jpg")
+def test_an_image_with_an_orientation_has_an_upright_hash(orientation: int) -> None:
+    look = fingerprint_of(f"formats/exif/exif-rotn-{orientation}.jpg")
     assert look.exif_orientation == orientation
     assert (look.phash_upright is None) == (orientation == 1)
     assert (look.width, look.height) == (4032, 3024)
@@ -156,16 +158,16 @@ MODIFIED = {
 }
 
 
-def test_every_modification_of_the_bridge_has_its_row_here() -> None:
+def test_every_modification_of_the_bridge_has_a_row() -> None:
     files = (REAL / "near_duplicates" / "bridge-mods").iterdir()
     assert {file.stem for file in files} == set(MODIFIED)
 
 
 @pytest.mark.parametrize("name", MODIFIED)
-def test_a_modified_bridge_is_this_far_from_the_bridge_and_would_be_found(name: str) -> None:
-    look = look_at(f"near_duplicates/bridge-mods/{name}.jpg")
+def test_a_modified_bridge_has_this_distance_and_is_found(name: str) -> None:
+    look = fingerprint_of(f"near_duplicates/bridge-mods/{name}.jpg")
     assert look.status == "ok"
-    assert bits_apart(look, look_at(BRIDGE)) == MODIFIED[name] <= 10
+    assert bits_apart(look, fingerprint_of(BRIDGE)) == MODIFIED[name] <= 10
 
 
 DIHEDRAL = {
@@ -181,15 +183,15 @@ DIHEDRAL = {
 
 
 @pytest.mark.parametrize("name", DIHEDRAL)
-def test_a_bridge_turned_or_mirrored_in_its_pixels_looks_like_another_image(name: str) -> None:
-    look = look_at(f"near_duplicates/dihedral/bridge-{name}.jpg")
+def test_a_rotated_or_mirrored_bridge_is_not_found(name: str) -> None:
+    look = fingerprint_of(f"near_duplicates/dihedral/bridge-{name}.jpg")
     assert look.status == "ok"
-    assert bits_apart(look, look_at(BRIDGE)) == DIHEDRAL[name]
+    assert bits_apart(look, fingerprint_of(BRIDGE)) == DIHEDRAL[name]
 
 
-def test_photos_that_have_nothing_to_do_with_one_another_do_not_match() -> None:
+def test_unrelated_photos_do_not_match() -> None:
     names = [f.relative_to(REAL) for f in (REAL / "near_duplicates" / "photos").iterdir()]
-    looks = [look_at(name.as_posix()) for name in names] + [look_at(BRIDGE)]
+    looks = [fingerprint_of(name.as_posix()) for name in names] + [fingerprint_of(BRIDGE)]
     assert len(looks) == 9
     closest = min(bits_apart(a, b) for n, a in enumerate(looks) for b in looks[:n])
     assert closest == 22

@@ -1,4 +1,4 @@
-"""What is built anew when something changes, and what is not."""
+"""A change rebuilds the stages that depend on it, and no others."""
 
 import io
 import os
@@ -30,69 +30,67 @@ from imp_data.mixture.verify import verify
 from imp_data.pipeline.card_stage import write_card
 from imp_data.pipeline.checks import mixture_checks, screened_checks
 
-AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "neighbours", "card"}
+AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "duplicates", "card"}
 
 
 @pytest.fixture
 def laid(world: World) -> World:
-    """The album's world, built once."""
+    """Build the world of the album once."""
     lay_album(world)
     run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
     return world
 
 
-def again(world: World, **changes: object) -> set[str]:
-    """What another build has to do, with other quotas or rules."""
+def rebuilt(world: World, **changes: object) -> set[str]:
+    """Return the stages that another build runs, with other quotas or rules."""
     quotas = {**ALBUM_QUOTAS, **{s: q for s, q in changes.items() if s in ALBUM_QUOTAS}}
     rules = {**ALBUM_RULES, **{s: r for s, r in changes.items() if s not in ALBUM_QUOTAS}}
     return built(run(world.build(quotas, **rules)))
 
 
 def outcomes(world: World, source: str = "photos") -> dict[str, str]:
-    """{upstream id: last fate} of a source."""
+    """Return {upstream id: last outcome} of a source."""
     ledger = pl.read_parquet(world.data.mixture("small") / "ledger.parquet")
     return {r["upstream_id"]: r["outcome"] for r in ledger.filter(source=source).to_dicts()}
 
 
-def spoil_unseen(path: Path) -> None:
-    """Other bytes under the same name, size and time: who opens the file would notice."""
+def overwrite_unnoticed(path: Path) -> None:
+    """Write other bytes with the same size and time: only opening the file reveals them."""
     stat = path.stat()
     path.write_bytes(bytes(stat.st_size))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def test_without_a_change_nothing_is_built(laid: World) -> None:
-    assert again(laid) == set()
+    assert rebuilt(laid) == set()
 
 
 def test_another_quota_rebuilds_its_source_and_the_mixture(laid: World) -> None:
-    assert again(laid, photos=3) == AFTER_PHOTOS
+    assert rebuilt(laid, photos=3) == AFTER_PHOTOS
     assert list(outcomes(laid).values()).count("kept") == 3
-    assert again(laid, photos=3) == set()
+    assert rebuilt(laid, photos=3) == set()
 
 
-def test_the_mixture_names_the_engine_and_another_one_rebuilds_nothing(
-    laid: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_engine_rebuilds_nothing(laid: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMP_ENGINE", raising=False)
-    asked: list[str] = []
+    calls: list[str] = []
 
     def on_ray(function: Any, pieces: Any, *_: Any) -> Any:
-        asked.append(getattr(function, "func", function).__name__)
+        calls.append(getattr(function, "func", function).__name__)
         return map(function, pieces)
 
     monkeypatch.setattr("imp_data.parallel.ray.map_on_ray", on_ray)
-    assert again(laid, engine="ray") == set()
+    assert rebuilt(laid, engine="ray") == set()
     before = verified_digest(laid)
     shutil.rmtree(laid.data.root / ".stamps")
-    assert len(again(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
-    assert set(asked) == {
+    assert len(rebuilt(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
+    assert set(calls) == {
         *("_names", "process", "_fingerprints", "_measure_image", "_screen_batches"),
-        *("_scatter", "_put_together", "_read_shard"),
+        *("_scatter", "_assemble", "_read_shard"),
     }
     assert verified_digest(laid) == before
-    asked.clear()
-    assert again(laid, photos=3) == AFTER_PHOTOS and not asked
+    calls.clear()
+    assert rebuilt(laid, photos=3) == AFTER_PHOTOS and not calls
 
 
 def verified_digest(world: World) -> str:
@@ -103,7 +101,7 @@ def verified_digest(world: World) -> str:
 
 
 def test_mixtures_built_in_turn_rebuild_nothing(laid: World) -> None:
-    """Two with other quotas and rules in one data directory."""
+    """Two mixtures with other quotas and rules in one data directory."""
     other = {"exclusions": [], "seed": 8}
     first = laid.build(ALBUM_QUOTAS, **ALBUM_RULES)
     second = laid.build({"photos": 3, "chats": 1}, name="other", **{**ALBUM_RULES, **other})
@@ -113,9 +111,9 @@ def test_mixtures_built_in_turn_rebuild_nothing(laid: World) -> None:
         assert verify(build.data.mixture(build.name)) == []
 
 
-def test_a_second_mixture_takes_over_what_is_known_of_images(laid: World) -> None:
+def test_a_second_mixture_reuses_the_fingerprints(laid: World) -> None:
     for path in (laid.data.raw("photos") / "loose").iterdir():
-        spoil_unseen(path)
+        overwrite_unnoticed(path)
     second = laid.build({**ALBUM_QUOTAS, "photos": 5}, name="other", **ALBUM_RULES)
     assert run(second)["images/photos"].figures["statuses"].keys() <= {"ok", "missing", "truncated"}
     assert second.figures("mixture")["parts"][0]["samples"] == 5
@@ -124,41 +122,41 @@ def test_a_second_mixture_takes_over_what_is_known_of_images(laid: World) -> Non
 def test_other_records_rebuild_their_source_and_the_mixture(laid: World) -> None:
     laid.source("chats", [record("t9")], license="CC-BY-4.0")
     stages = {f"{stage}/chats" for stage in ("raw", "records", "images", "screened")}
-    assert again(laid) == {*stages, "mixture", "neighbours", "card"}
+    assert rebuilt(laid) == {*stages, "mixture", "duplicates", "card"}
     assert outcomes(laid, "chats") == {"t9": "kept"}
 
 
-def test_another_title_rebuilds_the_mixture_alone(laid: World) -> None:
-    assert again(laid, title="Another title") == {"mixture", "neighbours", "card"}
+def test_another_title_rebuilds_only_the_mixture(laid: World) -> None:
+    assert rebuilt(laid, title="Another title") == {"mixture", "duplicates", "card"}
 
 
-def test_another_benchmark_image_is_found_and_no_known_image_opened_again(
+def test_another_benchmark_image_is_found_without_opening_known_images(
     laid: World,
 ) -> None:
     loose = laid.data.raw("photos") / "loose"
-    for n in range(1, 8):  # the draw did not reach 0.png
-        spoil_unseen(loose / f"{n}.png")
+    for n in range(1, 8):  # the sampling did not reach 0.png
+        overwrite_unnoticed(loose / f"{n}.png")
     laid.benchmark("quiz", [TWIN, "00000000000000cc"])
     laid.images("quiz", {"00000000000000cc.png": encoded(photo(5))})
     screened = {f"{stage}/{s}" for stage in ("images", "screened") for s in ALBUM_QUOTAS}
     raw = {"raw/quiz", "benchmarks/quiz"}
-    assert again(laid) == {*screened, *raw, "mixture", "neighbours", "card"}
-    fates = {"0", "1", "2", "3", "4", "6", "7"}
-    assert {i for i, fate in outcomes(laid).items() if fate == "kept"} == fates
+    assert rebuilt(laid) == {*screened, *raw, "mixture", "duplicates", "card"}
+    kept = {"0", "1", "2", "3", "4", "6", "7"}
+    assert {i for i, outcome in outcomes(laid).items() if outcome == "kept"} == kept
     assert outcomes(laid)["5"] == "dropped"
 
 
 def test_a_smaller_quota_opens_no_image(laid: World) -> None:
     for path in (laid.data.raw("photos") / "loose").iterdir():
-        spoil_unseen(path)
-    assert again(laid, photos=5) == AFTER_PHOTOS
+        overwrite_unnoticed(path)
+    assert rebuilt(laid, photos=5) == AFTER_PHOTOS
     assert list(outcomes(laid).values()).count("kept") == 5
 
 
-def test_a_image_that_was_exchanged_is_looked_at_again(laid: World) -> None:
-    exchanged = laid.file("photos", "loose/1.png", encoded(photo(77, (50, 60))))
-    os.utime(exchanged, ns=(1, 1))
-    assert "images/photos" in again(laid)
+def test_a_replaced_image_is_fingerprinted_again(laid: World) -> None:
+    replaced = laid.file("photos", "loose/1.png", encoded(photo(77, (50, 60))))
+    os.utime(replaced, ns=(1, 1))
+    assert "images/photos" in rebuilt(laid)
     assert {
         (row["image_width"], row["image_height"])
         for row in load_from_disk(str(laid.data.mixture("small")))
@@ -166,11 +164,11 @@ def test_a_image_that_was_exchanged_is_looked_at_again(laid: World) -> None:
     } == {(50, 60)}
 
 
-def test_a_image_unpacked_by_hand_is_noticed(laid: World) -> None:
+def test_a_manually_unpacked_image_is_noticed(laid: World) -> None:
     unpacked = laid.data.images / "photos" / "missing.png"
     unpacked.parent.mkdir(parents=True)
     unpacked.write_bytes(encoded(photo(55)))
-    assert "images/photos" in again(laid, photos=9)
+    assert "images/photos" in rebuilt(laid, photos=9)
     assert (
         pl.read_parquet(laid.data.fingerprints("small", "photos"))
         .filter(status="missing")
@@ -178,7 +176,7 @@ def test_a_image_unpacked_by_hand_is_noticed(laid: World) -> None:
     )
 
 
-def test_an_archive_that_was_exchanged_is_looked_into_again(world: World) -> None:
+def test_a_replaced_archive_is_read_again(world: World) -> None:
     def lay(image: bytes) -> None:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
@@ -196,12 +194,12 @@ def test_an_archive_that_was_exchanged_is_looked_into_again(world: World) -> Non
     lock = world.manifests / "images" / "zipped.lock"
     with pytest.raises(UserError, match=r"p\.zip: has [\d,]+ bytes, .*zipped\.lock, line 1 says"):
         run(world.build({"photos": 1}))
-    lock.write_text("")  # what was exchanged is accepted
+    lock.write_text("")  # accept the replaced file
     assert built(run(world.build({"photos": 1}))) == {"raw/zipped", *AFTER_PHOTOS}
     assert load_from_disk(str(world.data.mixture("small")))[0]["image_width"] == 50
 
 
-def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
+def test_an_archive_is_unpacked_once(world: World) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("1.png", encoded(photo(1)))
@@ -216,8 +214,8 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda path: path.unlink(), lambda path: path.write_bytes(b"spoilt")],
-    ids=["deleted", "spoilt"],
+    [lambda path: path.unlink(), lambda path: path.write_bytes(b"damaged")],
+    ids=["deleted", "damaged"],
 )
 @pytest.mark.parametrize(
     "file",
@@ -231,29 +229,29 @@ def test_an_archive_that_is_unpacked_is_unpacked_once(world: World) -> None:
         ),
         *("mixtures/small/mixture.json", "mixtures/small/data-00001-of-00003.arrow"),
         *("mixtures/small/dataset_info.json", "mixtures/small/README.md"),
-        *("reports/small/neighbours.json", "reports/small/neighbours.md"),
+        *("reports/small/duplicates.json", "reports/small/duplicates.md"),
     ],
 )
-def test_a_file_that_was_deleted_or_spoilt_is_built_again(
+def test_a_deleted_or_damaged_file_is_built_again(
     file: str, damage: Callable[[Path], object], laid: World
 ) -> None:
     path = laid.data.root / file
     whole = path.read_bytes()
     damage(path)
-    again(laid)
+    rebuilt(laid)
     assert path.read_bytes() == whole
     assert verify(laid.data.mixture("small")) == []
-    assert again(laid) == set()
+    assert rebuilt(laid) == set()
 
 
-def test_a_stage_whose_input_was_never_built_says_so(world: World) -> None:
+def test_a_stage_without_a_built_input_is_an_error(world: World) -> None:
     lay_album(world)
     build = world.build(ALBUM_QUOTAS, **ALBUM_RULES)
     with pytest.raises(UserError, match="raw/photos: has not been built"):
         build.records("photos")
 
 
-def test_a_stage_whose_input_is_from_before_a_change_says_so(laid: World) -> None:
+def test_a_stage_with_a_stale_input_is_an_error(laid: World) -> None:
     run(laid.build({**ALBUM_QUOTAS, "photos": 2}, **ALBUM_RULES))
     build = laid.build({**ALBUM_QUOTAS, "photos": 9}, **ALBUM_RULES)
     with pytest.raises(UserError, match="images/photos"):
@@ -269,7 +267,7 @@ def without_images(world: World) -> None:
     world.source("photos", [record(0, "photos/0.png"), named], images=["photos"])
 
 
-def test_deferred_images_are_not_needed_and_the_manifest_and_card_say_so(world: World) -> None:
+def test_deferred_images_are_not_needed_and_manifest_and_card_state_it(world: World) -> None:
     without_images(world)
     build = world.build({"photos": 9}, images="deferred", decontaminate=RULE)
     results = run(build)
@@ -293,11 +291,11 @@ def test_deferred_images_are_not_needed_and_the_manifest_and_card_say_so(world: 
 RULE = ALBUM_RULES["decontaminate"]
 
 
-def test_images_that_were_deferred_are_looked_at_once_they_are_required(world: World) -> None:
+def test_deferred_images_are_fingerprinted_once_they_are_required(world: World) -> None:
     without_images(world)
     run(world.build({"photos": 9}, images="deferred", decontaminate=RULE))
     lay_album(world)
     results = run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
     assert results["mixture"].figures["rows"] == 11
-    assert "not checked" not in (world.data.mixture("small") / "README.md").read_text()
+    assert "Not checked" not in (world.data.mixture("small") / "README.md").read_text()
     assert not write_card(world.build(ALBUM_QUOTAS, **ALBUM_RULES)).built

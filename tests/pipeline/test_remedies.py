@@ -1,4 +1,4 @@
-"""No message costs a user data of his own."""
+"""No message tells a user to delete files."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ MODULES = sorted(
     for package in ("imp_data", "assets")
     for path in (PROJECT / package).rglob("*.py")
 )
-# A file that a build did not write may be the only copy of it: it is moved, never thrown away.
+# A file that a build did not write may be the only copy: messages propose to move it.
 HARMFUL = re.compile(r"\b(delete|erase|wipe|remove|overwrite|rm -\w+|throw \w+ away)\b", re.I)
 
 
@@ -40,7 +40,7 @@ def test_a_message_that_proposes_to_delete_is_found(code: str, found: bool) -> N
 
 
 def sentences(tree: ast.Module) -> Iterator[str]:
-    """The texts of several words in a module that are no docstrings; of an f-string the parts."""
+    """Yield the texts of several words that are no docstrings; f-strings in parts."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)

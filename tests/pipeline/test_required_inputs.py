@@ -1,4 +1,4 @@
-"""What is looked for before anything is fetched, and what is said of files of one's own."""
+"""Missing inputs are reported before any download, with the line of the manifest."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def own(world: World, folder: str, **source: object) -> Build:
-    """A source of one record on pics/0.jpg, beside a folder `photos` of two images."""
+    """A source with one record on pics/0.jpg, beside a folder `photos` of two images."""
     for number in range(2):
         world.file("own", f"photos/{number}.jpg", encoded(photo(number), "JPEG"))
     world.source("own", [record(0, "pics/0.jpg")], **{"images": ["own"], **source})
@@ -44,29 +44,29 @@ def problem_of(build: Build) -> str:
     [
         "{path: pics, inside: photos}",
         "{path: pics/, inside: ./photos/}",
-        "{path: Pics, inside: photos}",  # found by another spelling, and noted as a repair
+        "{path: Pics, inside: photos}",  # found under another spelling, and recorded as a repair
     ],
 )
-def test_a_place_that_is_there_is_found_however_it_is_written(world: World, folder: str) -> None:
+def test_an_existing_path_is_found_in_every_spelling(world: World, folder: str) -> None:
     check_inputs(own(world, folder))
 
 
-def test_a_folder_that_is_not_there_is_named_with_its_line_and_what_there_is(world: World) -> None:
+def test_a_missing_folder_is_named_with_its_line_and_the_existing_folders(world: World) -> None:
     raw = world.data.raw("own")
     assert problem_of(own(world, "{path: pics, inside: photo}")) == (
-        "these places are not there:\n"
+        "these paths do not exist:\n"
         f"  {world.manifests}/images/own.yaml, line 6, column 18, folders.0.inside: "
         f"there is no folder {raw}/photo; {raw} holds photos, records.json"
     )
 
 
-def test_an_archive_that_is_neither_there_nor_published_is_named(world: World) -> None:
+def test_an_archive_that_is_missing_and_not_published_is_named(world: World) -> None:
     problem = problem_of(own(world, "{path: pics, file: photos.zip}"))
     assert "line 6, column 18, folders.0.file: photos.zip is not in" in problem
     assert "not among this manifest's `files` (records.json)" in problem
 
 
-def test_a_folder_that_an_archive_lacks_is_named_with_those_that_it_has(
+def test_a_folder_missing_in_an_archive_is_named_with_the_existing_ones(
     world: World, tmp_path: Path
 ) -> None:
     import zipfile
@@ -82,7 +82,7 @@ def test_a_folder_that_an_archive_lacks_is_named_with_those_that_it_has(
     )
 
 
-def test_a_file_of_records_that_is_not_there_is_named(world: World) -> None:
+def test_a_missing_file_of_records_is_named(world: World) -> None:
     world.file("own", "part1.json", b"[]")
     build = own(world, "{path: pics, inside: photos}", records=["part2.json"], files=[])
     raw = world.data.raw("own")
@@ -90,7 +90,7 @@ def test_a_file_of_records_that_is_not_there_is_named(world: World) -> None:
     assert f"records.0: part2.json is not in {raw}; {raw} holds part1.json, " in problem
 
 
-def test_images_that_no_folder_holds_are_named_as_the_records_name_them(world: World) -> None:
+def test_images_in_no_folder_are_named_with_an_example(world: World) -> None:
     problem = problem_of(own(world, "{path: photos, inside: photos}"))
     assert "image_prefix: the records name images such as 'pics/0.jpg'; none begins" in problem
     assert problem.endswith("with a folder of its `images`: photos/")
@@ -108,14 +108,14 @@ def test_records_with_images_but_no_images_are_named(world: World) -> None:
     assert "no collection is named in `images`; there are: own" in problem
 
 
-def test_all_places_that_are_not_there_stand_in_one_error(world: World) -> None:
+def test_one_error_names_all_missing_paths(world: World) -> None:
     world.source("other", [record(0)], records=["none.json"], files=[])
     own(world, "{path: pics, inside: photo}")
     problem = problem_of(world.build({"own": 1, "other": 1}))
     assert problem.count("\n") == 2
 
 
-def test_a_source_of_which_every_image_is_missing_does_not_end_green(world: World) -> None:
+def test_a_source_without_any_existing_image_is_an_error(world: World) -> None:
     build = own(world, "{path: pics, inside: photos}")
     world.source("own", [record(n, f"pics/{n}.png") for n in (7, 8)], images=["own"])
     with pytest.raises(UserError) as error:
@@ -142,7 +142,7 @@ def test_all_manual_downloads_of_a_mixture_are_listed_at_once(world: World) -> N
     ]
 
 
-def test_what_a_mirror_may_have_is_not_asked_for_at_once(
+def test_no_manual_download_is_listed_if_a_mirror_is_set(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_DATA_MIRROR", "http://127.0.0.1:9/")
@@ -151,7 +151,7 @@ def test_what_a_mirror_may_have_is_not_asked_for_at_once(
 
 @pytest.fixture
 def listening() -> Iterator[str]:
-    """The address of a server that takes connections, and closes each."""
+    """The address of a server that accepts connections and closes each."""
     from http.server import BaseHTTPRequestHandler, HTTPServer
     from threading import Thread
 
@@ -163,7 +163,7 @@ def listening() -> Iterator[str]:
 
 
 def unused() -> str:
-    """An address at which nothing listens."""
+    """Return an address without a server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -183,12 +183,12 @@ def test_without_a_network_one_error_names_every_server(world: World) -> None:
     assert "revision" not in error.value.remedy
 
 
-def test_one_server_that_answers_is_a_network(world: World, listening: str) -> None:
+def test_one_server_that_answers_is_sufficient(world: World, listening: str) -> None:
     files = ({"path": f"{n}.bin", "url": f"{url}/x"} for n, url in enumerate((unused(), listening)))
     check_inputs(with_files(world, *files))
 
 
-def test_nothing_is_asked_of_a_network_where_all_files_are_there(world: World) -> None:
+def test_the_network_is_not_checked_if_all_files_exist(world: World) -> None:
     world.file("own", "x.bin", b"")
     world.file("two", "records.json", b"[]")
     build = with_files(world, {"path": "x.bin", "url": f"{unused()}/x"})
@@ -197,12 +197,12 @@ def test_nothing_is_asked_of_a_network_where_all_files_are_there(world: World) -
 
 
 def loose(world: World) -> Build:
-    """A source whose records stand in files that no manifest publishes by name."""
+    """A source whose files of records are not published by name."""
     world.source("own", [record(0)], records=["*.json"], files=[])
     return world.build({"own": 1})
 
 
-def test_files_that_are_added_changed_and_taken_away_are_new_inputs(world: World) -> None:
+def test_added_changed_and_removed_files_are_new_inputs(world: World) -> None:
     build = loose(world)
     assert build.raw("own").figures["changes"] == {}
     world.file("own", "b.json", b"[]")
@@ -214,7 +214,7 @@ def test_files_that_are_added_changed_and_taken_away_are_new_inputs(world: World
     assert not build.raw("own").built
 
 
-def test_what_is_no_file_of_records_changes_nothing(world: World) -> None:
+def test_files_that_hold_no_records_change_nothing(world: World) -> None:
     build = loose(world)
     build.raw("own")
     for name in ("photo.jpg", "._records.json", ".DS_Store", "deep/records.json"):
@@ -237,7 +237,7 @@ def test_what_is_no_file_of_records_changes_nothing(world: World) -> None:
     ],
 )
 @pytest.mark.parametrize("root", ["", "memory://"])
-def test_globs_name_files_on_disk_and_in_a_store(
+def test_globs_match_files_on_disk_and_in_a_store(
     root: str, pattern: str, names: list[str], tmp_path: Path
 ) -> None:
     from imp_data.storage.paths import place

@@ -1,4 +1,4 @@
-"""Two runs at once in one data directory: each ends with the bytes of a run that was alone."""
+"""Two concurrent runs in one data directory each end with the bytes of a single run."""
 
 import os
 import shutil
@@ -43,12 +43,12 @@ with held(Path(sys.argv[1]), "records/photos", "mixture other"):
     print("held", flush=True)
     time.sleep(600)
 """
-# Before a build: it says when it is at the records, and goes on when its stdin is closed.
+# Before a build: print when the records stage begins, and continue when stdin is closed.
 PAUSING = """
 import sys
 from imp_data.pipeline import build as pipeline
 def paused(*arguments, make=pipeline.build_records):
-    print("makes records", flush=True)
+    print("builds records", flush=True)
     sys.stdin.read()
     return make(*arguments)
 pipeline.build_records = paused
@@ -69,8 +69,8 @@ def start(script: str, *arguments: object, **environment: str) -> subprocess.Pop
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it said, once it has ended well."""
+def output_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return the output of a process after it ended without an error."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -79,7 +79,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A source of some images, of which a part comes out of an archive."""
+    """A source of some images, with its records in an archive."""
     world = World(tmp_path_factory.mktemp("gallery"))
     lay_gallery(world, {}, count=IMAGES)
     packed = BytesIO()
@@ -95,7 +95,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def publish(world: World, files: list[dict[str, Any]]) -> None:
-    """The gallery's manifest, with its records in these files."""
+    """Write the gallery's manifest, with its records in these files."""
     stated = {"title": "A", "homepage": "https://example.org", "license": "CC0-1.0"}
     world.manifest(
         "sources",
@@ -122,14 +122,14 @@ def manifests(gallery: World) -> dict[str, Path]:
 
 
 def publish_mixture(world: World, name: str) -> Path:
-    """The manifest of one of the variants."""
+    """Write the manifest of one variant; return its path."""
     world.build({"photos": IMAGES // 2}, name=name, **VARIANTS[name])
     return world.manifests / "mixtures" / f"{name}.yaml"
 
 
 @pytest.fixture(scope="module")
 def alone(gallery: World, manifests: dict[str, Path], tmp_path_factory: Any) -> dict[str, str]:
-    """The digest of each mixture's folder, built where nothing else is built."""
+    """The digest of each mixture's folder, built in a separate data directory."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMP_WORKERS", "1")
@@ -157,11 +157,11 @@ def leftovers(root: Path) -> list[Path]:
     [("small", "small"), ("small", "other"), ("small", "strict"), ("small", "later")],
     ids="-".join,
 )
-def test_two_builds_at_once_end_with_the_bytes_of_each_alone(
+def test_two_concurrent_builds_end_with_the_bytes_of_each_alone(
     pair: tuple[str, str], root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
     for process in [start(BUILD, manifests[name], IMP_DATA_DIR=str(root)) for name in pair]:
-        ended(process)
+        output_of(process)
     for name in pair:
         assert tree_digest(root / "mixtures" / name) == alone[name]
         assert verify(root / "mixtures" / name) == []
@@ -173,8 +173,8 @@ def digests_of(manifest: Path, root: Path) -> dict[str, Any]:
     return run(build_at(manifest, root))
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    """The first line that a process says on stderr."""
+def next_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a process prints to stderr."""
     assert process.stderr is not None
     return process.stderr.readline()
 
@@ -183,60 +183,60 @@ def said(process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     "asset", ["raw/photos", "records/photos", "images/photos", "mixture", "card"]
 )
-def test_a_run_waits_for_who_is_at_the_same_stage_and_says_for_whom(
+def test_a_run_waits_for_another_at_the_same_stage_and_names_it(
     asset: str, root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
     lock = build_at(manifests["small"], root).run_of(asset).lock
     with held(lock, asset, "mixture other"):
         process = start(BUILD, manifests["small"], IMP_DATA_DIR=str(root))
-        line = said(process)
+        line = next_line(process)
         assert line.startswith(
             f"{asset}: waits for process {os.getpid()} on this machine (mixture other), "
             "at it since 20"
         )
         assert process.poll() is None
-    ended(process)
+    output_of(process)
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
-def test_a_run_that_has_waited_finds_the_work_done(
+def test_a_run_that_has_waited_does_not_repeat_the_work(
     root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
     first = start(PAUSING + BUILD, manifests["small"], IMP_DATA_DIR=str(root))
-    assert first.stdout is not None and first.stdout.readline() == "makes records\n"
+    assert first.stdout is not None and first.stdout.readline() == "builds records\n"
     second = start(PAUSING + BUILD, manifests["small"], IMP_DATA_DIR=str(root))
-    assert f"records/photos: waits for process {first.pid} on this machine" in said(second)
-    ended(first)
-    out, _ = ended(second)
-    assert "makes records" not in out
+    assert f"records/photos: waits for process {first.pid} on this machine" in next_line(second)
+    output_of(first)
+    out, _ = output_of(second)
+    assert "builds records" not in out
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
-def test_a_lock_whose_holder_was_killed_stops_nobody(
+def test_a_lock_of_a_killed_process_blocks_no_run(
     root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
     lock = build_at(manifests["small"], root).run_of("records/photos").lock
     holder = start(HOLD, lock)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
     waiting = start(BUILD, manifests["small"], IMP_DATA_DIR=str(root))
-    assert f"waits for process {holder.pid}" in said(waiting)
+    assert f"waits for process {holder.pid}" in next_line(waiting)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    assert f"process {holder.pid} on this machine (mixture other)" in (line := said(waiting))
+    assert f"process {holder.pid} on this machine (mixture other)" in (line := next_line(waiting))
     assert line.rstrip().endswith("ended in the midst of it; it is done anew")
-    ended(waiting)
+    output_of(waiting)
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
-def test_a_second_mixture_takes_over_what_depends_on_nothing_of_its_own(
+def test_a_second_mixture_reuses_the_stages_that_do_not_depend_on_it(
     root: Path, manifests: dict[str, Path], one_worker: None
 ) -> None:
     first = digests_of(manifests["small"], root)
     second = digests_of(manifests["other"], root)
     assert built(first) == set(first)
-    # Fingerprints are looked up, not made again; the draw is another.
+    # The images stage reuses the fingerprints; the sample is another.
     assert built(second) == {
-        *("images/photos", "screened/photos", "mixture", "neighbours", "card"),
+        *("images/photos", "screened/photos", "mixture", "duplicates", "card"),
     }
     data = DataDir(root)
     ours, theirs = (data.of(name).records("photos") for name in ("small", "other"))
@@ -253,7 +253,7 @@ def test_mixtures_with_other_limits_rebuild_nothing_of_each_other(
     assert not any(built(digests_of(manifests[name], root)) for name in VARIANTS)
 
 
-def test_what_was_taken_over_is_whole_when_the_other_is_built_anew(
+def test_a_reused_file_is_repaired_for_both_mixtures(
     root: Path, manifests: dict[str, Path], one_worker: None
 ) -> None:
     for name in ("small", "other"):
@@ -261,14 +261,14 @@ def test_what_was_taken_over_is_whole_when_the_other_is_built_anew(
     data = DataDir(root)
     ours, theirs = (data.of(name).records("photos") for name in ("small", "other"))
     whole = file_sha256(ours)
-    ours.write_bytes(b"spoilt in place")  # the same file on disk as theirs
+    ours.write_bytes(b"damaged in place")  # the same file on disk as theirs
     for name in ("small", "other"):
         digests_of(manifests[name], root)
     assert file_sha256(ours) == file_sha256(theirs) == whole
 
 
 class Slow(Handler):
-    """Answers late, so that two runs ask at once if they may."""
+    """Answers late, so that two runs would send a request at the same time."""
 
     def do_GET(self) -> None:
         time.sleep(0.5)
@@ -277,7 +277,7 @@ class Slow(Handler):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", [("small", "small"), ("small", "other")], ids="-".join)
-def test_two_runs_fetch_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: Path) -> None:
+def test_two_runs_download_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: Path) -> None:
     world = World(tmp_path / "published")
     lay_gallery(world, {}, count=4)
     records = (world.data.raw("photos") / "records.json").read_bytes()
@@ -293,7 +293,7 @@ def test_two_runs_fetch_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: 
         shutil.copytree(world.data.raw("photos"), root / "raw" / "photos")
         (root / "raw" / "photos" / "records.json").unlink()
         for process in [start(BUILD, manifests[name], IMP_DATA_DIR=str(root)) for name in pair]:
-            ended(process)
+            output_of(process)
     assert [path for path, _ in server.asked] == ["/records.zip"]
     assert (root / "raw" / "photos" / "records.json").read_bytes() == records
     assert leftovers(root) == []
@@ -304,20 +304,20 @@ def test_two_runs_fetch_and_unpack_a_file_once(pair: tuple[str, str], tmp_path: 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose world two processes have drawn at once."""
+    """A data directory whose world two processes drew at the same time."""
     root = tmp_path_factory.mktemp("drawn") / "data"
     demo = ROOT / "manifests" / "mixtures"
     pair = [
         start(DRAW, demo / f"{name}.yaml", IMP_DATA_DIR=str(root))
         for name in ("demo", "demo-cards")
     ]
-    digests = {ended(process)[0] for process in pair}
+    digests = {output_of(process)[0] for process in pair}
     assert len(digests) == 1
     return root
 
 
 @pytest.mark.slow
-def test_two_runs_that_draw_the_world_at_once_leave_it_whole(drawn: Path) -> None:
+def test_two_runs_that_draw_the_world_leave_it_complete(drawn: Path) -> None:
     build = Build(load_recipe(ROOT / "manifests" / "mixtures" / "demo.yaml"), DataDir(drawn))
     world = draw(build)
     assert not world.built
@@ -330,32 +330,32 @@ def test_two_runs_that_draw_the_world_at_once_leave_it_whole(drawn: Path) -> Non
 
 
 @pytest.mark.slow
-def test_two_runs_may_be_the_first_of_a_dagster_instance(tmp_path: Path) -> None:
+def test_concurrent_runs_may_be_the_first_of_a_dagster_instance(tmp_path: Path) -> None:
     settings = (ROOT / "dagster.yaml").read_text().replace(".dagster", f"{tmp_path}/.dagster")
     (tmp_path / "dagster.yaml").write_text(settings)
     script = "import dagster; print(dagster.DagsterInstance.get().get_runs())"
     own = {"DAGSTER_HOME": str(tmp_path)}
     for process in [start(script, **own) for _ in range(3)]:
-        out, _ = ended(process)
+        out, _ = output_of(process)
         assert out == "[]\n"
 
 
-def test_the_instances_settings_name_modules_that_are_installed_wherever_the_library_is() -> None:
+def test_the_settings_of_the_instance_name_only_installed_modules() -> None:
     settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    modules = [value["module"] for value in of_mappings(settings) if "module" in value]
+    modules = [value["module"] for value in nested_mappings(settings) if "module" in value]
     assert len(modules) > 1
     assert {name.split(".")[0] for name in modules} == {"dagster", "imp_data"}
 
 
-def of_mappings(value: Any) -> Iterator[dict[str, Any]]:
-    """A mapping and those within it."""
+def nested_mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield a mapping and the mappings within it."""
     if isinstance(value, dict):
         yield value
         for inner in value.values():
-            yield from of_mappings(inner)
+            yield from nested_mappings(inner)
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_use_different_temporary_files(tmp_path: Path) -> None:
     path = tmp_path / "f"
     with written_aside(path) as one, written_aside(tmp_path / "g") as other:
         assert one != other and one.parent == tmp_path
@@ -364,7 +364,9 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["f", "g"]
 
 
-def test_what_a_killed_process_left_aside_goes_at_the_next_attempt(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_killed_process_is_deleted_by_the_next_write(
+    tmp_path: Path,
+) -> None:
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
         "from imp_data.storage.atomic_write import written_aside\n"
@@ -375,7 +377,7 @@ def test_what_a_killed_process_left_aside_goes_at_the_next_attempt(tmp_path: Pat
     start(script, path).communicate()
     (left,) = tmp_path.iterdir()
     mine = tmp_path / ".f.elsewhere-1-1.partial"
-    mine.write_text("of another machine's run, which may be at it")
+    mine.write_text("of a run on another machine, which may still write")
     with written_aside(path) as aside:
         assert not left.exists() and mine.exists()
         aside.write_text("whole")

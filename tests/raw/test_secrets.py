@@ -198,7 +198,7 @@ def unredacted(source: str) -> list[str]:
 
 # Names, figures, and an error that has redacted itself: nothing of an address.
 HARMLESS = {
-    "print(f\"not of this mixture, and left alone: {', '.join(foreign)}\", file=sys.stderr)",
+    "print(f\"not part of this mixture, ignored: {', '.join(foreign)}\", file=sys.stderr)",
     "print(f'{len(found):,} within {max_distance} bits', file=sys.stderr)",
     "print(f'imp-data: {error}', file=sys.stderr)",
 }

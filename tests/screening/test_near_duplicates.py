@@ -176,12 +176,12 @@ def test_sampling_rounds_and_workers_change_no_byte(
 def test_policy_and_distance_rebuild_what_depends_on_them(doubled: World) -> None:
     quotas = {"photos": 14}
     run(doubled.build(quotas))
-    own = {"images/photos", "screened/photos", "mixture", "neighbours", "card"}
+    own = {"images/photos", "screened/photos", "mixture", "duplicates", "card"}
     assert built(run(doubled.build(quotas, **DROP))) == own
     ignore = {"near_duplicates": {"policy": "ignore"}}
-    assert built(run(doubled.build(quotas, **ignore))) == own - {"neighbours"}
+    assert built(run(doubled.build(quotas, **ignore))) == own - {"duplicates"}
     wider = {"near_duplicates": {"policy": "report", "max_distance_bits": 8}}
-    assert built(run(doubled.build(quotas, **wider))) == {"neighbours", "card"}
+    assert built(run(doubled.build(quotas, **wider))) == {"duplicates", "card"}
 
 
 def test_the_card_and_the_record_s_history_report_a_near_duplicate(doubled: World) -> None:
@@ -189,9 +189,12 @@ def test_the_card_and_the_record_s_history_report_a_near_duplicate(doubled: Worl
     run(build)
     folder = build.data.mixture("small")
     card = " ".join((folder / "README.md").read_text().split())
-    assert "* **near-duplicates**: within each source, samples whose image looks like" in card
+    assert (
+        "* **near-duplicates**: within each source, samples whose image is a near-duplicate of one kept"
+        in card
+    )
     assert "within 6 of 64 bits of perceptual hash" in card
-    assert "Near-duplicates within one source were dropped before." in card
+    assert "Near-duplicates within one source were dropped when the mixture was built." in card
     gone = next(r for r in ledger(doubled) if r["outcome"] == "dropped")
     (life,) = explain(folder, gone["id"])
     told = "\n".join(life.lines())
@@ -205,7 +208,7 @@ def test_near_duplicates_stay_by_default(doubled: World, tmp_path: Path) -> None
     manifest = orjson.loads((doubled.data.mixture("small") / "mixture.json").read_bytes())
     assert manifest["near_duplicates"] is None
     assert (
-        "looks like one kept before"
+        "is a near-duplicate of one kept before"
         not in (doubled.data.mixture("small") / "README.md").read_text()
     )
 

@@ -196,7 +196,8 @@ def test_low_recall_gives_a_warning(world: World) -> None:
     lay_album(world)
     # Within 0 bits not even an image that was scaled is found every time.
     found = check(world, max_distance_bits=0, min_recall=1)
-    assert found.problems == [f"recall on slight alterations: {found.figures['recall']}, 1.0 asked"]
+    recall = found.figures["recall"]
+    assert found.problems == [f"recall on slight alterations: {recall}, 1.0 required"]
     assert not found.passed
 
 

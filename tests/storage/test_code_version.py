@@ -19,6 +19,9 @@ COMMANDS = {
     "train": "imp_data.training.cli:train",
     "merge": "imp_data.training.cli:merge",
     "phone": "imp_data.mobile.cli:bundle",
+    "evaluate": "imp_data.training.cli:evaluate",
+    "preflight": "imp_data.training.data.preflight",
+    "held_out": "demo.held_out",
 }
 BELOW = [
     (stage, name)
@@ -94,7 +97,7 @@ def test_the_stages_know_what_they_once_forgot() -> None:
     assert below["records"] >= {
         *("parallel.local", "parallel.progress", "records.layouts.llava", "storage.tables"),
     }
-    assert below["card"] >= {"card.md.j2", "said_twice.md.j2"}
+    assert below["card"] >= {"card.md.j2", "duplicates.md.j2"}
     assert not [name for name in below["card"] if name.startswith(("records", "raw"))]
     assert not [
         name for name in below["raw"] if name.startswith(("records", "images", "screening"))

@@ -241,8 +241,8 @@ DAMAGED = {
     "benchmarks/small/quiz.parquet": AFTER_RECORDS,
     "fingerprints/small/photos.parquet": ("screened/photos", "mixture"),
     "screened/small/photos.arrow": ("mixture",),
-    "mixtures/small/data-00000-of-00003.arrow": ("neighbours",),
-    "mixtures/small/state.json": ("neighbours",),
+    "mixtures/small/data-00000-of-00003.arrow": ("duplicates",),
+    "mixtures/small/state.json": ("duplicates",),
     "mixtures/small/mixture.json": ("card",),
 }
 
@@ -331,7 +331,7 @@ def test_an_upstream_file_that_rotted_since_it_was_verified_is_named(
 READERS: dict[str, tuple[Callable[[Path], Any], set[str]]] = {
     "explain": (lambda folder: explain(folder, "1"), {"ledger", "shard", "state", "mixture"}),
     "diff": (lambda folder: diff(folder, folder), {"ledger", "mixture"}),
-    "neighbours": (lambda folder: neighbours(folder, []), {"shard", "state", "mixture"}),
+    "duplicates": (lambda folder: neighbours(folder, []), {"shard", "state", "mixture"}),
     "train": (open_mixture, {"ledger", "shard", "state", "mixture", "info"}),
 }
 PUBLISHED_FILES = {
@@ -363,13 +363,13 @@ def test_a_reader_of_a_damaged_mixture_names_the_file(
 
 
 def test_the_graph_shows_no_damaged_report(laid: World) -> None:
-    result = run(small(laid))["neighbours"]
+    result = run(small(laid))["duplicates"]
     folder = laid.data.reports("small")
     assert stored_as(folder, result.digest)["samples"] > 0
-    flip(folder / "neighbours.json")
-    with pytest.raises(UserError, match=r"neighbours\.json or neighbours\.md is damaged"):
+    flip(folder / "duplicates.json")
+    with pytest.raises(UserError, match=r"duplicates\.json or duplicates\.md is damaged"):
         stored_as(folder, result.digest)
-    assert run(small(laid))["neighbours"].digest == result.digest
+    assert run(small(laid))["duplicates"].digest == result.digest
     assert stored_as(folder, result.digest)["samples"] > 0
 
 

@@ -276,7 +276,7 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     # When it is whole, but nothing says yet that the stage is finished.
     assert rebuilt(manifest, url, 7) == -signal.SIGKILL
     assert verify(mixture) == []
-    assert built(rebuild(build)) == {"mixture", "neighbours", "card"}
+    assert built(rebuild(build)) == {"mixture", "duplicates", "card"}
     assert list(file_sizes(mixture)) == MIXTURE
     assert tree_digest(mixture) == tree_digest(album)
     # While another mixture takes its place.
@@ -313,7 +313,7 @@ def test_the_commands_take_a_url(mixture: Path, capsys: pytest.CaptureFixture[st
     life = Ran(capsys, "explain", "4", "--mixture", mixture)
     assert "kept: sample" in life.out and "gpt: Number 4." in life.out
     same = Ran(capsys, "diff", mixture, mixture)
-    assert same.out == "No record changed its fate.\n"
+    assert same.out == "No record changed its outcome.\n"
 
 
 def test_a_flipped_byte_in_an_object_is_found(

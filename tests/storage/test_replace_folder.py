@@ -374,8 +374,8 @@ def test_verify_names_what_of_others_a_killed_build_has_not_moved_on(
     ran = Ran(capsys, "verify", str(other.folder))
     assert ran.status == 0
     assert ran.err.splitlines()[-1] == (
-        f"{other.folder.parent}/.small.replaced/plots: not of this mixture, in the folder before; "
-        "the next build of it moves them here"
+        f"{other.folder.parent}/.small.replaced/plots: not part of this mixture, in its "
+        "previous folder; its next build moves them here"
     )
     other.before.mixture()
     assert left_behind(other.folder) == []

@@ -1,7 +1,7 @@
-"""What a built mixture says twice: images that look alike, and questions answered in two ways.
+"""Find near-duplicate images, and questions with conflicting answers, in a built mixture.
 
-A report and never a removal: one COCO image rightly stands under many sources. Texts are compared
-after `normalised_question` and `normalised_answer`, a conversation exchange by exchange.
+The analysis reports and removes nothing: one COCO image rightly occurs in many sources. It compares
+texts after `normalised_question` and `normalised_answer`, one question and answer at a time.
 """
 
 from collections import Counter
@@ -13,17 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from imp_data.mixture.duplicates.conflicting_answers import contradictions, told_in_full
-from imp_data.mixture.duplicates.image_clusters import alike_images, hashes_of, same_images
-from imp_data.mixture.duplicates.qa_pairs import Groups, Rows, read_mixture, texts_of
+from imp_data.mixture.duplicates.conflicting_answers import find_conflicts, list_conflicts
+from imp_data.mixture.duplicates.image_clusters import (
+    cluster_images,
+    number_images,
+    read_hashes,
+)
+from imp_data.mixture.duplicates.qa_pairs import Groups, Rows, read_mixture, read_texts
 from imp_data.mixture.mixture_json import check_files
 from imp_data.storage.heap import trim_heap
 
 _NO_NAMES = np.zeros(0, np.uint64)
-_MOST_IMAGES_SHOWN = 10
+_MAX_IMAGES_LISTED = 10
 _ROWS_AT_ONCE = 1 << 16
-_DEFERRED = "Images were deferred, so the same image is told by its path alone."
-_LOOKS_UNKNOWN = "Which images look alike is not known, for want of their fingerprints."
+_DEFERRED = "Images were deferred, so identical images are recognized by their paths alone."
+_NO_FINGERPRINTS = "Near-duplicate images are not known: there are no fingerprints."
 
 
 def report(
@@ -33,89 +37,91 @@ def report(
     max_answer_words: int | None = 5,
     listed: int = 100,
 ) -> dict[str, Any]:
-    """Counts by pair of sources, and the first `listed` findings of each kind in full.
+    """Return counts by pair of sources, and the first `listed` findings of each kind in full.
 
-    `fingerprints` are the files of the mixture's sources; images that none of them knows are
-    compared by path and bytes alone. Answers of more words than `max_answer_words` are passed over.
+    `fingerprints` are the files of the mixture's sources; images without a fingerprint are compared
+    by path and bytes alone. Answers of more words than `max_answer_words` are not compared.
     """
     manifest = check_files(folder, ["state.json"])
-    rows, exchanges = read_mixture(folder, manifest["files"], max_answer_words)
-    image, compared = same_images(rows), len(exchanges.row)
-    # What is no longer needed goes before the next that takes memory.
+    rows, pairs = read_mixture(folder, manifest["files"], max_answer_words)
+    image, compared = number_images(rows), len(pairs.row)
+    # Release each array before the next step, which allocates as much.
     rows = rows._replace(sha256=_NO_NAMES)
-    found = contradictions(exchanges, rows, image)
-    del exchanges
-    same = _same_figures(rows, image)
+    found = find_conflicts(pairs, rows, image)
+    del pairs
+    identical = _identical_figures(rows, image)
     trim_heap()
-    hashed = hashes_of(rows, image, fingerprints)
+    hashed = read_hashes(rows, image, fingerprints)
     rows = rows._replace(image=_NO_NAMES)
     trim_heap()
-    cluster = alike_images(image, hashed, max_bits)
+    cluster = cluster_images(image, hashed, max_bits)
     del hashed
     trim_heap()
-    shown = _largest(rows, image, cluster, listed)
-    told = found.select("group").unique().sort("group").head(listed)
-    conflicts = found.join(told, on="group", how="semi")
-    needed = {row for some in shown for row in some["rows"]} | set(conflicts["row"].to_list())
-    texts = texts_of(folder, needed, max_answer_words)
+    largest = _largest_clusters(rows, image, cluster, listed)
+    first_groups = found.select("group").unique().sort("group").head(listed)
+    conflicts = found.join(first_groups, on="group", how="semi")
+    needed = {row for some in largest for row in some["rows"]} | set(conflicts["row"].to_list())
+    texts = read_texts(folder, needed, max_answer_words)
     return {
         "mixture": manifest["name"],
         "digest": manifest["digest"],
         "not_checked": _not_checked(manifest, fingerprints),
         "samples": len(image),
         "images": len(np.unique(image[image >= 0])),
-        "same_image": same,
+        "same_image": identical,
         "alike": {
             "max_distance_bits": max_bits,
-            **_alike_figures(rows, image, cluster),
-            "listed": [_shown(some, texts) for some in shown],
+            **_cluster_figures(rows, image, cluster),
+            "listed": [_cluster_in_full(some, texts) for some in largest],
         },
         "contradictions": {
             "max_answer_words": max_answer_words,
             "exchanges": compared,
             "questions": found["group"].n_unique(),
-            "by_subsets": _disagreeing(found, rows.origins),
-            "listed": list(told_in_full(conflicts, texts)),
+            "by_subsets": _conflicts_by_subset(found, rows.origins),
+            "listed": list(list_conflicts(conflicts, texts)),
         },
     }
 
 
 def _not_checked(manifest: dict[str, Any], fingerprints: Sequence[Path]) -> list[str]:
     deferred = [_DEFERRED] if manifest["images"] == "deferred" else []
-    return deferred + ([] if fingerprints else [_LOOKS_UNKNOWN])
+    return deferred + ([] if fingerprints else [_NO_FINGERPRINTS])
 
 
-def _same_figures(rows: Rows, image: Groups) -> dict[str, Any]:
-    """How many images two sources share; of one source, how many it holds under several paths."""
+def _identical_figures(rows: Rows, image: Groups) -> dict[str, Any]:
+    """Count the images that two sources share, and those with several paths in one source."""
     shared, pairs = 0, [_NO_PAIRS]
-    for held in _by_group(image, rows.image, rows):
-        shared += _shared(held)
-        pairs.append(_meeting(held))
-    return {"shared": shared, "by_sources": _by_pair(pairs, "sources", "images")}
+    for members in _members_by_group(image, rows.image, rows):
+        shared += _count_shared(members)
+        pairs.append(_count_source_pairs(members))
+    return {"shared": shared, "by_sources": _sum_pairs(pairs, "sources", "images")}
 
 
-def _alike_figures(rows: Rows, image: Groups, cluster: Groups) -> dict[str, Any]:
+def _cluster_figures(rows: Rows, image: Groups, cluster: Groups) -> dict[str, Any]:
     shared, pairs, by_size = 0, [_NO_PAIRS], Counter[int]()
-    for held in _by_group(cluster, image, rows):
-        sizes = held.group_by("group").agg(pl.col("member").n_unique())
+    for members in _members_by_group(cluster, image, rows):
+        sizes = members.group_by("group").agg(pl.col("member").n_unique())
         sizes = sizes.filter(pl.col("member") > 1)
         by_size.update(sizes["member"].to_list())
-        several = held.join(sizes, on="group", how="semi")
-        shared += _shared(several)
-        pairs.append(_meeting(several))
+        several = members.join(sizes, on="group", how="semi")
+        shared += _count_shared(several)
+        pairs.append(_count_source_pairs(several))
     return {
         "clusters": by_size.total(),
         "images": sum(size * count for size, count in by_size.items()),
         "by_size": [{"images": size, "clusters": by_size[size]} for size in sorted(by_size)],
         "shared": shared,
-        "by_sources": _by_pair(pairs, "sources", "clusters"),
+        "by_sources": _sum_pairs(pairs, "sources", "clusters"),
     }
 
 
-def _by_group(group: Groups, member: npt.NDArray[Any], rows: Rows) -> Iterator[pl.DataFrame]:
-    """group, member, source and row of Samples, all of a group together, some groups at a time.
+def _members_by_group(
+    group: Groups, member: npt.NDArray[Any], rows: Rows
+) -> Iterator[pl.DataFrame]:
+    """Yield frames of group, member, source and row of the Samples, some whole groups at a time.
 
-    Without those in group -1.
+    Samples in group -1 are left out.
     """
     names = pl.Series([source for source, _ in rows.origins], dtype=pl.String)
     order = np.argsort(group, kind="stable")
@@ -129,55 +135,61 @@ def _by_group(group: Groups, member: npt.NDArray[Any], rows: Rows) -> Iterator[p
         begin = until
 
 
-def _shared(held: pl.DataFrame) -> int:
-    """How many groups have members of two sources or more."""
-    sources = held.group_by("group").agg(pl.col("source").n_unique())
+def _count_shared(members: pl.DataFrame) -> int:
+    """Return how many groups have members of two or more sources."""
+    sources = members.group_by("group").agg(pl.col("source").n_unique())
     return int((sources["source"] > 1).sum())
 
 
-def _meeting(held: pl.DataFrame) -> pl.DataFrame:
-    """How often two sources meet in a group; or one source, if it has several members there."""
-    each = held.group_by("group", "source").agg(pl.col("member").n_unique())
-    meeting = each.join(each, on="group").filter(
+def _count_source_pairs(members: pl.DataFrame) -> pl.DataFrame:
+    """Count the groups by pair of sources; a source with several members pairs with itself."""
+    each = members.group_by("group", "source").agg(pl.col("member").n_unique())
+    pairs = each.join(each, on="group").filter(
         (pl.col("source") < pl.col("source_right"))
         | ((pl.col("source") == pl.col("source_right")) & (pl.col("member") > 1))
     )
-    return meeting.group_by("source", "source_right").agg(pl.len().cast(pl.Int64).alias("count"))
+    return pairs.group_by("source", "source_right").agg(pl.len().cast(pl.Int64).alias("count"))
 
 
 _NO_PAIRS = pl.DataFrame(schema={"source": pl.String, "source_right": pl.String, "count": pl.Int64})
 
 
-def _by_pair(pairs: Sequence[pl.DataFrame], pair: str, counted: str) -> list[dict[str, Any]]:
+def _sum_pairs(pairs: Sequence[pl.DataFrame], pair: str, counted: str) -> list[dict[str, Any]]:
     counts = pl.concat(pairs).group_by("source", "source_right").agg(pl.sum("count"))
-    return _ranked(counts, pair, counted)
+    return _rank_pairs(counts, pair, counted)
 
 
-def _disagreeing(found: pl.DataFrame, origins: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """In how many questions an answer of one subset differs from one of another, or of its own."""
+def _conflicts_by_subset(
+    found: pl.DataFrame, origins: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Count the questions by pair of subsets whose answers differ, or by one subset."""
     names = pl.Series(["/".join(filter(None, origin)) for origin in origins], dtype=pl.String)
-    said = found.select("group", "answer", names.gather(found["origin"]).alias("source")).unique()
-    against = said.join(said, on="group").filter(
+    answers = found.select(
+        "group", "answer", names.gather(found["origin"]).alias("source")
+    ).unique()
+    differing = answers.join(answers, on="group").filter(
         pl.col("answer") != pl.col("answer_right"), pl.col("source") <= pl.col("source_right")
     )
-    pairs = against.select("group", "source", "source_right").unique()
+    pairs = differing.select("group", "source", "source_right").unique()
     counts = pairs.group_by("source", "source_right").agg(pl.len().alias("count"))
-    return _ranked(counts, "subsets", "questions")
+    return _rank_pairs(counts, "subsets", "questions")
 
 
-def _ranked(counts: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any]]:
+def _rank_pairs(counts: pl.DataFrame, pair: str, counted: str) -> list[dict[str, Any]]:
     columns = ["count", "source", "source_right"]
     ranked = counts.select(columns).sort(columns, descending=[True, False, False])
     return [{pair: [a, b], counted: count} for count, a, b in ranked.iter_rows()]
 
 
-def _largest(rows: Rows, image: Groups, cluster: Groups, listed: int) -> list[dict[str, Any]]:
-    """The clusters with most images: how many, and a Sample of each of the first few."""
+def _largest_clusters(
+    rows: Rows, image: Groups, cluster: Groups, listed: int
+) -> list[dict[str, Any]]:
+    """Return the largest clusters: their size, and one row for each of the first images."""
     largest = pl.DataFrame(schema={"images": pl.UInt32, "rows": pl.List(pl.Int32)})
-    for held in _by_group(cluster, image, rows):
-        first = held.group_by("group", "member").agg(pl.min("row"))
+    for members in _members_by_group(cluster, image, rows):
+        first = members.group_by("group", "member").agg(pl.min("row"))
         sizes = first.group_by("group").agg(
-            pl.len().alias("images"), pl.col("row").sort().head(_MOST_IMAGES_SHOWN).alias("rows")
+            pl.len().alias("images"), pl.col("row").sort().head(_MAX_IMAGES_LISTED).alias("rows")
         )
         several = sizes.filter(pl.col("images") > 1).select("images", "rows")
         largest = (
@@ -188,7 +200,10 @@ def _largest(rows: Rows, image: Groups, cluster: Groups, listed: int) -> list[di
     return largest.to_dicts()
 
 
-def _shown(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
-    shown = [texts[row] for row in cluster["rows"]]
-    told = {"images": [one["image"] for one in shown], "ids": [one["id"] for one in shown]}
-    return {"size": cluster["images"], **told}
+def _cluster_in_full(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
+    samples = [texts[row] for row in cluster["rows"]]
+    return {
+        "size": cluster["images"],
+        "images": [one["image"] for one in samples],
+        "ids": [one["id"] for one in samples],
+    }

@@ -1,4 +1,4 @@
-"""One question on one image, answered in different ways."""
+"""Find questions on one image that have conflicting answers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,20 +8,20 @@ import polars as pl
 
 from imp_data.images.fingerprint_cache import Names
 from imp_data.images.hamming import Places
-from imp_data.mixture.duplicates.qa_pairs import Exchanges, Groups, Rows
+from imp_data.mixture.duplicates.qa_pairs import Groups, QAPairs, Rows
 
 _AT_ONCE = 1 << 17
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
-def contradictions(exchanges: Exchanges, rows: Rows, image: Groups) -> pl.DataFrame:
-    """row, origin, group, answer of exchanges on one image and question that answer otherwise.
+def find_conflicts(pairs: QAPairs, rows: Rows, image: Groups) -> pl.DataFrame:
+    """Return row, origin, group, question and answer of the pairs with conflicting answers.
 
-    Those of one `group` belong together; groups are numbered by their first Samples.
+    A `group` is one question on one image; groups are numbered by their first Samples.
     """
-    suspect = _answered_otherwise(exchanges, image)
-    row, question, answer = (column[suspect] for column in exchanges)
-    asked = pl.DataFrame(
+    candidates = _candidates(pairs, image)
+    row, question, answer = (column[candidates] for column in pairs)
+    compared = pl.DataFrame(
         {
             "row": row,
             "question": question,
@@ -31,53 +31,54 @@ def contradictions(exchanges: Exchanges, rows: Rows, image: Groups) -> pl.DataFr
         }
     )
     key = ["image", "question"]
-    split = asked.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
+    counts = compared.group_by(key).agg(pl.col("answer").n_unique().alias("answers"), pl.min("row"))
     groups = (
-        split.filter(pl.col("answers") > 1)
+        counts.filter(pl.col("answers") > 1)
         .sort("row", "image", "question")
         .select(*key)
         .with_row_index("group")
     )
-    found = asked.join(groups, on=key).sort("group", "row", "answer")
+    found = compared.join(groups, on=key).sort("group", "row", "answer")
     return found.select("row", "origin", "group", "question", "answer")
 
 
-def _answered_otherwise(exchanges: Exchanges, image: Groups) -> Places:
-    """Exchanges that share image and question with one of another answer, and hardly any more.
+def _candidates(pairs: QAPairs, image: Groups) -> Places:
+    """Return the pairs that share image and question with a pair of another answer.
 
-    Sorts of 64-bit names, so many at a time, instead of groups of all exchanges: a hundredth of
-    the memory.
+    A hash collision may add a few others. Sorting 64-bit keys one partition at a time takes a
+    hundredth of the memory of grouping all pairs.
     """
-    size = len(exchanges.row)
-    shares = size // _AT_ONCE + 1
-    share = np.empty(size, np.uint16)
+    size = len(pairs.row)
+    partitions = size // _AT_ONCE + 1
+    partition = np.empty(size, np.uint16)
     for begin in range(0, size, _AT_ONCE):
         some = slice(begin, begin + _AT_ONCE)
-        share[some] = _keys(exchanges, image, some) % np.uint64(shares)
+        partition[some] = _keys(pairs, image, some) % np.uint64(partitions)
     found = [np.zeros(0, np.int64)]
-    for number in range(shares):
-        rows = np.flatnonzero(share == number)
-        key, answer = _keys(exchanges, image, rows), exchanges.answer[rows]
+    for number in range(partitions):
+        rows = np.flatnonzero(partition == number)
+        key, answer = _keys(pairs, image, rows), pairs.answer[rows]
         order = np.lexsort((answer, key))
-        ranked, said = key[order], answer[order]
-        differs = (ranked[1:] == ranked[:-1]) & (said[1:] != said[:-1])
-        found.append(rows[np.isin(key, np.unique(ranked[1:][differs]))])
+        sorted_keys, sorted_answers = key[order], answer[order]
+        same_key = sorted_keys[1:] == sorted_keys[:-1]
+        conflicting = same_key & (sorted_answers[1:] != sorted_answers[:-1])
+        found.append(rows[np.isin(key, np.unique(sorted_keys[1:][conflicting]))])
     return np.sort(np.concatenate(found))
 
 
-def _keys(exchanges: Exchanges, image: Groups, some: Places | slice) -> Names:
-    """Equal where image and question are, and hardly ever elsewhere."""
+def _keys(pairs: QAPairs, image: Groups, some: Places | slice) -> Names:
+    """Return a 64-bit key of image and question; different ones hardly ever collide."""
     with np.errstate(over="ignore"):
-        scattered = image[exchanges.row[some]].astype(np.uint64) * _SCATTER
-    return exchanges.question[some] ^ scattered
+        scattered = image[pairs.row[some]].astype(np.uint64) * _SCATTER
+    return pairs.question[some] ^ scattered
 
 
-def told_in_full(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
-    """Each contradicted question with its image, and the ids behind each of its answers."""
+def list_conflicts(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each question with its image and answers, and the ids of the Samples that give them."""
     for group in found.partition_by("group", maintain_order=True):
         answers: dict[str, list[str]] = {}
         for row, question, answer in group.select("row", "question", "answer").iter_rows():
-            asked, told = texts[row]["exchanges"][question, answer]
-            answers.setdefault(told, []).append(texts[row]["id"])
+            question_text, answer_text = texts[row]["pairs"][question, answer]
+            answers.setdefault(answer_text, []).append(texts[row]["id"])
         image = texts[group["row"][0]]["image"]
-        yield {"image": image, "question": asked, "answers": dict(sorted(answers.items()))}
+        yield {"image": image, "question": question_text, "answers": dict(sorted(answers.items()))}

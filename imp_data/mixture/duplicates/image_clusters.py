@@ -1,4 +1,4 @@
-"""Which of a mixture's images are the same, and which look alike."""
+"""Number a mixture's images, and cluster those that are near-duplicates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imp_data.images import image_hashes
 from imp_data.images.clusters import clusters, ranked, united
 from imp_data.images.fingerprint_cache import check_decoder, hash_image_paths
 from imp_data.images.hamming import Hashes
-from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
+from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries
 from imp_data.mixture.duplicates.qa_pairs import Groups, Rows
 from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import parquet_file
@@ -18,27 +19,27 @@ _BATCH_ROWS = 1 << 14
 
 
 class Hashed(NamedTuple):
-    """Images by their numbers, ascending, and a hash of each; one that is turned has two."""
+    """Image numbers, ascending, each with a hash; an image with an EXIF orientation has two."""
 
     image: Groups
     hash: Hashes
 
 
-def same_images(rows: Rows) -> Groups:
-    """A number for each Sample's image: equal where path or bytes are; -1 without an image."""
+def number_images(rows: Rows) -> Groups:
+    """Return each Sample's image number: equal for equal paths or bytes; -1 without an image."""
     paths, path = ranked(rows.image)
     order = np.flatnonzero((rows.image != 0) & (rows.sha256 != 0)).astype(np.int32)
     order = order[np.argsort(rows.sha256[order], kind="stable")]
     digests = rows.sha256[order]
-    same = np.flatnonzero(digests[1:] == digests[:-1])  # each with the next
+    same = np.flatnonzero(digests[1:] == digests[:-1])  # pairs of adjacent rows
     labels = united(np.arange(len(paths)), path[order[same]], path[order[same + 1]])
     return np.where(rows.image == 0, -1, labels[path]).astype(np.int32)
 
 
-def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
-    """A number for each Sample's cluster of images within `max_bits`; -1 where no hash is known.
+def cluster_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
+    """Return each Sample's cluster of images within `max_bits`; -1 where no hash is known.
 
-    An image counts as stored and as its EXIF orientation turns it: a copy may be either.
+    Compare an image both as stored and as its EXIF orientation turns it: a copy may be either.
     """
     owner, hashes = hashed
     same = np.flatnonzero(owner[1:] == owner[:-1])
@@ -49,8 +50,8 @@ def alike_images(image: Groups, hashed: Hashed, max_bits: int) -> Groups:
     return np.where(entry < 0, -1, labels[entry]).astype(np.int32)
 
 
-def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
-    """The hashes of the images that the fingerprint files know."""
+def read_hashes(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed:
+    """Read the hashes of the mixture's images from fingerprint files."""
     paths, path = ranked(rows.image)
     number = np.empty(len(paths), np.int32)
     number[path] = image
@@ -61,10 +62,10 @@ def hashes_of(rows: Rows, image: Groups, fingerprints: Sequence[Path]) -> Hashed
         check_decoder(file, opened.schema_arrow)
         for batch in opened.iter_batches(_BATCH_ROWS, columns=["image", *HASH_COLUMNS]):
             found = find_sorted(paths, hash_image_paths(batch["image"].to_pylist()))
-            entries = hash_entries(read_hashes(batch))
+            entries = hash_entries(image_hashes.read_hashes(batch))
             places = found[entries.rows]
             owner += number[places[places >= 0]].tobytes()
             hashes += entries.hashes[places >= 0].tobytes()
-    del paths, number  # before a sort that takes as much
+    del paths, number  # the sort below allocates as much
     order = np.argsort(np.frombuffer(owner, np.int32), kind="stable")
     return Hashed(np.frombuffer(owner, np.int32)[order], np.frombuffer(hashes, np.uint64)[order])

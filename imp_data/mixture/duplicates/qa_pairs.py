@@ -1,4 +1,4 @@
-"""The question-and-answer exchanges of a built mixture, in forms that can be compared."""
+"""Read the question-and-answer pairs of a built mixture, normalised and hashed for comparison."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -19,22 +19,22 @@ from imp_data.parallel import map_ordered
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
 
 _COLUMNS = ["id", "source", "subset", "image", "image_sha256", "conversations"]
-# Batches of a shard have 1,000 rows; this many are looked at together.
+# A shard's batches have 1,000 rows; this many are read together.
 _BATCHES_AT_ONCE = 8
 _KEY_HEX = 16
-# Many phrases are right for one region, and no two people draw the same box.
+# Many phrases are right for one region, and no two annotators draw the same box.
 _BOX = r"\[\s*\d*\.\d+(\s*,\s*\d*\.\d+){3}\s*\]"
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-
-# A number for each Sample: of its image, of a cluster of images; -1 where it has none.
+# For each Sample a number, of its image or of its cluster of images; -1 without one.
 Groups = npt.NDArray[np.int32]
 
 
 class Rows(NamedTuple):
-    """What is remembered of each Sample: its image's path and bytes as 64-bit names, its origin.
+    """Columns of all Samples: 64-bit hashes of the image's path and bytes, and the origin.
 
-    0 stands for no image, and for bytes not known. `origins` names the numbers of `origin`.
+    0 stands for no image, and for unknown bytes. `origin` is an index into `origins`, which are
+    pairs of source and subset.
     """
 
     image: Names
@@ -43,72 +43,75 @@ class Rows(NamedTuple):
     origins: tuple[tuple[str, str], ...]
 
 
-class Exchanges(NamedTuple):
-    """Exchanges that are compared: the Sample each is of, and the hashes of its texts."""
+class QAPairs(NamedTuple):
+    """Question-and-answer pairs to compare: the row of the Sample, and hashes of both texts."""
 
     row: npt.NDArray[np.int32]
     question: Names
     answer: Names
 
 
-class Mixture(NamedTuple):
-    """A mixture in memory: 20 bytes a Sample and 20 an exchange that is compared."""
+class MixtureColumns(NamedTuple):
+    """A mixture in memory: 20 bytes for each Sample, and 20 for each pair to compare."""
 
     rows: Rows
-    exchanges: Exchanges
+    pairs: QAPairs
 
 
 def read_mixture(
     folder: Path, stated: Mapping[str, Mapping[str, Any]], max_answer_words: int | None
-) -> Mixture:
-    """One pass over the shards, each read by one of the engine's workers.
+) -> MixtureColumns:
+    """Read all shards once, each in one worker.
 
-    `stated` is what mixture.json says of the files. Raises UserError if a shard is damaged.
+    `stated` are the files of mixture.json. Raise UserError if a shard is damaged.
     """
     shards = ((shard, stated[shard.name]) for shard in shard_files(folder))
     parts = map_ordered(partial(_read_shard, max_answer_words=max_answer_words), shards)
     origins: dict[tuple[str, str], int] = {}
     image, sha256, origin = bytearray(), bytearray(), bytearray()
     row, question, answer = bytearray(), bytearray(), bytearray()
-    for rows, said in parts:
+    for rows, pairs in parts:
         first = len(image) // 8
         number = [origins.setdefault(name, len(origins)) for name in rows.origins]
         image += rows.image.tobytes()
         sha256 += rows.sha256.tobytes()
         origin += np.array(number, np.int32)[rows.origin].tobytes()
-        row += (said.row + np.int32(first)).tobytes()
-        question += said.question.tobytes()
-        answer += said.answer.tobytes()
-    kept = Rows(_names(image), _names(sha256), np.frombuffer(origin, np.int32), tuple(origins))
-    return Mixture(kept, Exchanges(np.frombuffer(row, np.int32), _names(question), _names(answer)))
+        row += (pairs.row + np.int32(first)).tobytes()
+        question += pairs.question.tobytes()
+        answer += pairs.answer.tobytes()
+    columns = Rows(_names(image), _names(sha256), np.frombuffer(origin, np.int32), tuple(origins))
+    pairs = QAPairs(np.frombuffer(row, np.int32), _names(question), _names(answer))
+    return MixtureColumns(columns, pairs)
 
 
 def _names(data: bytearray) -> Names:
     return np.frombuffer(data, np.uint64)
 
 
-def _read_shard(shard: tuple[Path, Mapping[str, Any]], max_answer_words: int | None) -> Mixture:
-    """One shard's share of the mixture, its rows counted from 0; ten thousands at a time."""
+def _read_shard(
+    shard: tuple[Path, Mapping[str, Any]], max_answer_words: int | None
+) -> MixtureColumns:
+    """Read one shard, its rows counted from 0, some thousands at a time."""
     path, stated = shard
     check_file(path, stated)
     origins: dict[tuple[str, str], int] = {}
     columns: list[tuple[npt.NDArray[Any], ...]] = [
         (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32))
     ]
-    frames = [_exchanges(pl.DataFrame(schema=_FRAME_SCHEMA), max_answer_words).select(_KEYS)]
+    frames = [_qa_pairs(pl.DataFrame(schema=_FRAME_SCHEMA), max_answer_words).select(_KEYS)]
     for first, table in _tables(shard_batches(path)):
         names = zip(table["source"].to_pylist(), table["subset"].to_pylist(), strict=True)
         origin = [origins.setdefault(name, len(origins)) for name in names]
         image, sha256 = hash_image_paths(table["image"].to_pylist()), _digest_keys(table)
         columns.append((image, sha256, np.array(origin, np.int32)))
-        frames.append(_exchanges(_frame(table, first), max_answer_words).select(_KEYS))
+        frames.append(_qa_pairs(_frame(table, first), max_answer_words).select(_KEYS))
     image, sha256, code = map(np.concatenate, zip(*columns, strict=True))
-    keys = (pl.concat(frames).get_column(name).to_numpy() for name in Exchanges._fields)
-    return Mixture(Rows(image, sha256, code, tuple(origins)), Exchanges(*keys))
+    keys = (pl.concat(frames).get_column(name).to_numpy() for name in QAPairs._fields)
+    return MixtureColumns(Rows(image, sha256, code, tuple(origins)), QAPairs(*keys))
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    """(number of its first Sample, table) of some ten thousand Samples after the other."""
+    """Yield (row of the first Sample, table) for some thousands of Samples at a time."""
     batches = iter(batches)
     first = 0
     while some := list(islice(batches, _BATCHES_AT_ONCE)):
@@ -118,7 +121,7 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]
 
 
 def _digest_keys(table: pa.Table) -> Names:
-    """The first 64 bits of each image's sha256; 0 where it is not known."""
+    """Return the first 64 bits of each image's sha256; 0 where it is unknown."""
     begins = pc.utf8_slice_codeunits(table["image_sha256"], 0, _KEY_HEX)
     text = "".join(pc.fill_null(begins, "0" * _KEY_HEX).to_pylist())
     return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
@@ -142,8 +145,8 @@ def _frame(table: pa.Table, first: int) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(picked), schema=_FRAME_SCHEMA)
 
 
-def _exchanges(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFrame:
-    """row, question, answer of each exchange about an image that can be compared, normalised."""
+def _qa_pairs(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFrame:
+    """Return row, question and answer, normalised, of each comparable pair about an image."""
     turns = (
         samples.filter(pl.col("image").is_not_null())
         .explode("conversations")
@@ -169,26 +172,26 @@ def _exchanges(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFr
     )
 
 
-def _plain(text: pl.Expr) -> pl.Expr:
-    """NFKC, lower case, one blank between words, no punctuation at the end."""
+def _normalise(text: pl.Expr) -> pl.Expr:
+    """Normalise to NFKC, lower case, single spaces, and no punctuation at the end."""
     folded = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ")
     return folded.str.strip_chars(" ").str.replace(r"[\s.,;:!?]+$", "")
 
 
 def normalised_question(text: pl.Expr) -> pl.Expr:
-    """A question without the image's mark and LLaVA's request for a short answer."""
+    """Normalise a question, without the image token and LLaVA's short-answer suffix."""
     bare = text.str.replace_all(IMAGE_TOKEN, " ", literal=True)
-    return _plain(bare.str.replace(SHORT_ANSWER_SUFFIX.strip(), " ", literal=True))
+    return _normalise(bare.str.replace(SHORT_ANSWER_SUFFIX.strip(), " ", literal=True))
 
 
 def normalised_answer(text: pl.Expr) -> pl.Expr:
-    """An answer without a leading article; numbers up to ten in digits."""
-    bare = _plain(text).str.replace(r"^(a|an|the) ", "")
+    """Normalise an answer, without a leading article and with numbers up to ten as digits."""
+    bare = _normalise(text).str.replace(r"^(a|an|the) ", "")
     return bare.replace({word: str(number) for number, word in enumerate(_NUMBERS)})
 
 
-def texts_of(folder: Path, needed: set[int], max_answer_words: int | None) -> dict[int, Any]:
-    """{row: id, image, and its exchanges by the hashes of question and answer} of some Samples."""
+def read_texts(folder: Path, needed: set[int], max_answer_words: int | None) -> dict[int, Any]:
+    """Return {row: id, image, and its pairs by the hashes of question and answer}."""
     wanted = np.array(sorted(needed), np.int64)
     texts: dict[int, Any] = {}
     for first, table in _tables(mixture_batches(folder)):
@@ -200,10 +203,12 @@ def texts_of(folder: Path, needed: set[int], max_answer_words: int | None) -> di
         for row, sample in zip(
             rows.tolist(), some.select(["id", "image"]).to_pylist(), strict=True
         ):
-            texts[row] = {**sample, "exchanges": {}}
-        said = _exchanges(frame, max_answer_words).select(
-            *_KEYS, pl.col("question").alias("asked"), pl.col("answer").alias("told")
+            texts[row] = {**sample, "pairs": {}}
+        pairs = _qa_pairs(frame, max_answer_words).select(
+            *_KEYS,
+            pl.col("question").alias("question_text"),
+            pl.col("answer").alias("answer_text"),
         )
-        for row, question, answer, asked, told in said.iter_rows():
-            texts[row]["exchanges"][question, answer] = (asked, told)
+        for row, question, answer, *pair_texts in pairs.iter_rows():
+            texts[row]["pairs"][question, answer] = tuple(pair_texts)
     return texts

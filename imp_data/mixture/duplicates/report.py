@@ -1,4 +1,4 @@
-"""The report beside a mixture on what it says twice: neighbours.json, and the same for people."""
+"""The duplicates report beside a mixture: duplicates.json, and duplicates.md with the same."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,19 +17,19 @@ from imp_data.storage.data_dir import DataDir
 from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import digest_of_files, read_stamp
 
-_JSON, _MARKDOWN = "neighbours.json", "neighbours.md"
+_JSON, _MARKDOWN = "duplicates.json", "duplicates.md"
 
 
 class Section(NamedTuple):
-    """A table with its title; no table where it has no rows."""
+    """A table of the report with its title; a section without rows is not shown."""
 
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
 
-def figures(found: dict[str, Any]) -> dict[str, Any]:
-    """What the card tells of a report: counts, and the limits they were counted with."""
+def report_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of a report that the card states, with the limits of the analysis."""
     return {
         "shared": found["same_image"]["shared"],
         "max_distance_bits": found["alike"]["max_distance_bits"],
@@ -42,115 +42,116 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
-    """The report that was built with the mixture in `folder`; else one that is made now.
+    """Return the report that was built with the mixture in `folder`, or make one.
 
-    It is made in any case where `fingerprints` are given. Raises UserError without a mixture.
+    Always make one where `fingerprints` are given. Raise UserError if there is no mixture.
     """
     with reading(folder):
-        return _stored_or_made(folder, fingerprints)
+        try:
+            return _built_report(folder, fingerprints) or report(folder, fingerprints)
+        except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+            remedy = "find the damage with `imp-data verify`, then build or fetch the mixture again"
+            raise UserError(folder, f"is not whole ({error})", remedy) from error
 
 
-def _stored_or_made(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
-    try:
-        sealed = read_manifest(folder)
-        data = DataDir(folder.absolute().parent.parent)
-        built = data.reports(sealed["name"])
-        known = read_stamp(data.stamp(f"mixtures/{sealed['name']}/neighbours"))
-        if not fingerprints and known and _is_as_left(built, known["digest"]):
-            found = stored(built)
-            if found["digest"] == sealed["digest"]:
-                return found
-        return report(folder, fingerprints)
-    except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
-        remedy = "look what with `imp-data verify`, then build it or fetch it again"
-        raise UserError(folder, f"is not whole ({error})", remedy) from error
+def _built_report(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any] | None:
+    """Return the stored report if it is unaltered and describes this mixture, else None."""
+    manifest = read_manifest(folder)
+    data = DataDir(folder.absolute().parent.parent)
+    reports = data.reports(manifest["name"])
+    stamp = read_stamp(data.stamp(f"mixtures/{manifest['name']}/duplicates"))
+    if fingerprints or not stamp or not _is_unaltered(reports, stamp["digest"]):
+        return None
+    found = stored(reports)
+    return found if found["digest"] == manifest["digest"] else None
 
 
 def stored_as(folder: Path, digest: str) -> dict[str, Any]:
-    """The report that its stage left with this digest. Raises UserError if it is damaged."""
-    if not _is_as_left(folder, digest):
+    """Return the report that its stage left with this digest. Raise UserError if it is damaged."""
+    if not _is_unaltered(folder, digest):
         outdate(folder / _JSON)
         problem = f"{_JSON} or {_MARKDOWN} is damaged: it is not as its stage wrote it"
-        raise UserError(folder, problem, "run the same command again, which makes the report anew")
+        raise UserError(folder, problem, "run the same command again, which makes a new report")
     return stored(folder)
 
 
-def _is_as_left(folder: Path, digest: str) -> bool:
+def _is_unaltered(folder: Path, digest: str) -> bool:
     files = report_files(folder)
     return all(map(is_file, files)) and digest_of_files(files) == digest
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """The report in a folder of reports."""
+    """Return the report in a folder of reports."""
     found: dict[str, Any] = orjson.loads((folder / _JSON).read_bytes())
     return found
 
 
-def sections(found: dict[str, Any]) -> Iterator[Section]:
-    """A report as tables."""
-    alike, said = found["alike"], found["contradictions"]
+def report_sections(found: dict[str, Any]) -> Iterator[Section]:
+    """Yield the tables of a report."""
+    alike, conflicts = found["alike"], found["contradictions"]
     yield Section(
-        f"Images that look alike, within {alike['max_distance_bits']} of 64 bits",
+        f"Clusters of near-duplicate images, within {alike['max_distance_bits']} of 64 bits",
         ("images in a cluster", "clusters"),
         [(f"{n['images']:,}", f"{n['clusters']:,}") for n in alike["by_size"]],
     )
     yield Section(
-        "Clusters that two sources share, or one has by itself",
+        "Clusters by source: shared by two, or within one",
         ("sources", "clusters"),
         [_pair(n["sources"], n["clusters"]) for n in alike["by_sources"]],
     )
     yield Section(
-        "Images that two sources share, or one has under several paths",
+        "Identical images by source: shared by two, or under several paths within one",
         ("sources", "images"),
         [_pair(n["sources"], n["images"]) for n in found["same_image"]["by_sources"]],
     )
     yield Section(
-        "Questions on one image that are answered in different ways",
+        "Questions on one image with conflicting answers, by subset",
         ("subsets", "questions"),
-        [_pair(n["subsets"], n["questions"]) for n in said["by_subsets"]],
+        [_pair(n["subsets"], n["questions"]) for n in conflicts["by_subsets"]],
     )
     yield Section(
-        "Clusters, the largest first",
-        ("images", "such as"),
+        "Largest clusters",
+        ("images", "examples"),
         [(f"{c['size']:,}", ", ".join(c["images"])) for c in alike["listed"]],
     )
     yield Section(
-        "Contradictions",
-        ("image and question", "answers, and the samples that give them"),
-        [(f"{c['image']}: {c['question']}", _answers(c["answers"])) for c in said["listed"]],
+        "Conflicting answers",
+        ("image and question", "answers, each with its samples"),
+        [(f"{c['image']}: {c['question']}", _answers(c["answers"])) for c in conflicts["listed"]],
     )
 
 
 def write_report(folder: Path, found: dict[str, Any]) -> None:
     """Write a report to its two files."""
     write_text(folder / _JSON, json_text(found))
-    write_text(folder / _MARKDOWN, markdown(found))
+    write_text(folder / _MARKDOWN, report_markdown(found))
 
 
 def report_files(folder: Path) -> list[Path]:
-    """The files of the report in a folder of reports."""
+    """Return the files of the report in a folder of reports."""
     return [folder / _JSON, folder / _MARKDOWN]
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """A report as a page."""
-    lines = [f"# {found['mixture']}: what it says twice", "", summary(found), ""]
+def report_markdown(found: dict[str, Any]) -> str:
+    """Return a report as a Markdown page."""
+    title = f"# {found['mixture']}: near-duplicates and conflicting answers"
+    lines = [title, "", report_summary(found), ""]
     lines += [f"> {text}\n" for text in found["not_checked"]]
-    for title, header, rows in sections(found):
+    for title, header, rows in report_sections(found):
         if rows:
             lines += [f"## {title}", "", _line(header), _line(["---"] * len(header))]
             lines += [*map(_line, rows), ""]
     return "\n".join(lines)
 
 
-def summary(found: dict[str, Any]) -> str:
-    """A report in one sentence."""
-    told = figures(found)
+def report_summary(found: dict[str, Any]) -> str:
+    """Return a report in one sentence."""
+    counts = report_figures(found)
     return (
-        f"{_counted(found['samples'], 'sample')} on {_counted(found['images'], 'image')}: "
-        f"{_counted(told['shared'], 'image')} shared by sources, "
-        f"{_counted(told['clusters'], 'cluster')} of look-alikes, "
-        f"{_counted(told['contradictions'], 'question')} answered in different ways"
+        f"{_count(found['samples'], 'sample')} on {_count(found['images'], 'image')}: "
+        f"{_count(counts['shared'], 'image')} shared by sources, "
+        f"{_count(counts['clusters'], 'cluster')} of near-duplicates, "
+        f"{_count(counts['contradictions'], 'question')} with conflicting answers"
     )
 
 
@@ -159,7 +160,7 @@ def _pair(names: list[str], count: int) -> tuple[str, str]:
     return (one if one == other else f"{one}, {other}", f"{count:,}")
 
 
-def _counted(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from imp_data.records.json_array.spans import Offsets, Spans, read_at
+from imp_data.storage.sorted_lookup import find_sorted
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA = 1, 2, 3, 4, 5
 _CLASS = np.zeros(256, np.uint8)
@@ -49,8 +50,8 @@ def scan(block: bytes, state: State) -> tuple[Spans, State]:
     kind = _CLASS[np.frombuffer(block, np.uint8)[where]]
     if (kind == _BACKSLASH).any():
         escaped = _find_escaped(where[kind == _BACKSLASH])
-        positions = np.searchsorted(where, escaped).clip(max=len(where) - 1)
-        kind[positions[where[positions] == escaped]] = _BACKSLASH
+        positions = find_sorted(where, escaped)
+        kind[positions[positions >= 0]] = _BACKSLASH
         where, kind = where[kind != _BACKSLASH], kind[kind != _BACKSLASH]
     quoted = (np.cumsum(kind == _QUOTE) + state.in_string) & 1
     outside = (quoted == 0) & (kind != _QUOTE)
