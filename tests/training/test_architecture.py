@@ -354,7 +354,7 @@ def test_weights_of_another_shape_name_the_field(world: World, tmp_path: Path) -
     m = with_weights(tiny(world, "phi"), tmp_path / "decoder", tmp_path / "siglip")
     config = m.language_model.config.model_copy(update={"rope_theta": 5e5})
     language = m.language_model.model_copy(update={"config": config})
-    with pytest.raises(UserError, match=r"config\.rope_theta: the manifest says 500000\.0, the we"):
+    with pytest.raises(UserError, match=r"config\.rope_theta: the manifest has 500000\.0, the we"):
         build(m.model_copy(update={"language_model": language}), tokenizer())
 
 

@@ -147,9 +147,9 @@ def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenize
         archive.writestr("in/1.png", encoded(photo(1)))
     name = data.shards.row(place(data, "photos/0.png"), ["id"])["id"]
     assert failure(data, "photos/0.png").startswith(
-        f"sample {name}: its image photos/0.png is another one than the mixture was built with"
+        f"sample {name}: its image photos/0.png differs from the one that the mixture was built "
     )
-    assert "its image photos/2.png is not where images are" in failure(data, "photos/2.png")
+    assert "its image photos/2.png is not found" in failure(data, "photos/2.png")
     data.item(place(data, "photos/1.png"))
 
 

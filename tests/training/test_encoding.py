@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, Refused, encode, encode_prompt
-from imp_data.training.model.tokenizers import byte_level_bpe, embedding_rows, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 TEXTS = [
     f"{SYS} USER: What is it? ASSISTANT: It is a red bus, a blue bus and two words.\n\n\n",
@@ -289,7 +289,7 @@ def test_special_tokens_of_a_tokenizer_like_phi_3s_are_text_in_a_text() -> None:
 
 def test_a_noncharacter_beside_a_special_token_is_refused_by_name() -> None:
     assert refusal("What is </s>?", "\U0010ffff") == (
-        "it has </s> beside U+10FFFF, which is no character of texts"
+        "it has </s> and U+10FFFF, a noncharacter used as a mark"
     )
     assert encoded("phi2", "What?", "\U0010ffff").spelled == ()
 
@@ -346,7 +346,7 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
     assert refusal("a", "b", limit=size - 1) == (
         f"its first answer ends at token {size}, beyond {size - 1}"
     )
-    once = "<image> must stand in one question, once, where there is an image"
+    once = "a sample with an image must have <image> once, in one question"
     assert refusal("a", "b", features=3) == once
     assert refusal("<image>a", "b", "<image>", "c", features=3) == once
     assert refusal("a", "<image>", features=3) == once
@@ -354,7 +354,7 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
     turns = "its turns do not alternate between human and gpt, ending with gpt"
     assert refusal("a", "b", "c") == turns
     assert refusal() == turns
-    assert refusal("a", "") == "turn 1 says nothing"
+    assert refusal("a", "") == "turn 1 is empty"
     plain = "the template plain takes one caption of one image"
     assert refusal("a", "b", name="plain") == plain
     assert refusal("<image>", "b", "c", "d", features=2, name="plain") == plain
@@ -391,11 +391,10 @@ def test_the_chat_template_gives_the_same_text(name: str) -> None:
     )
 
 
-def test_a_tokenizer_is_prepared_once_and_stays_within_its_embedding() -> None:
+def test_preparing_a_tokenizer_twice_adds_nothing() -> None:
     made = byte_level_bpe(TEXTS, 300)
     assert len(made) == 300
     phi2 = prepared(made, TEMPLATES["phi2"])
     assert (phi2.convert_tokens_to_ids("</s>"), phi2.convert_tokens_to_ids("<image>")) == (300, 301)
     assert (phi2.eos_token, phi2.pad_token) == ("</s>", "<|endoftext|>")
     assert len(prepared(phi2, TEMPLATES["phi2"])) == 302
-    assert (embedding_rows(phi2, 51_200), embedding_rows(phi2, 300)) == (51_200, 320)

@@ -119,7 +119,9 @@ def test_pope(tmp_path: Path) -> None:
 def test_popes_labels_must_be_those_of_the_questions(tmp_path: Path) -> None:
     questions, folder = pope_files(tmp_path)
     lines(folder / "coco_pope_random.json", [{"text": "Is there a dog?", "label": "no"}])
-    with pytest.raises(UserError, match=r"coco_pope_random\.json: its 1 questions are not the 2"):
+    with pytest.raises(
+        UserError, match=r"coco_pope_random\.json: its 1 questions differ from the 2"
+    ):
         answers = answers_to(questions, "", "", "", "")
         score("pope", read_questions(questions), answers, folder)
 
@@ -226,7 +228,7 @@ def test_what_does_not_fit_is_said_before_anything_is_asked(tmp_path: Path) -> N
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     questions = own(tmp_path)
     write_answers(tmp_path / "answers.jsonl", [Answer(7, "", "red")], "imp")
-    with pytest.raises(UserError, match="1 answers are not those to these 3 questions"):
+    with pytest.raises(UserError, match="the ids of 1 answers and 3 questions do not match"):
         rescore(tmp_path / "answers.jsonl", questions, "exact", None, tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_two_images_of_one_files_name_are_told_apart_by_names_beside_them(tmp_pa
     (tmp_path / "named").mkdir()
     lay_pushed(tmp_path / "bare/0.parquet", images)
     lay_pushed(tmp_path / "named/0.parquet", images, beside=True)
-    with pytest.raises(UserError, match=r"bare: 2 images are called 0\.png\n.*\(b/0\.png\)"):
+    with pytest.raises(UserError, match=r"bare: 2 images have the name 0\.png\n.*\(b/0\.png\)"):
         Release(tmp_path / "bare").read("b/0.png", LIMIT)
     release = Release(tmp_path / "named")
     assert {name: release.read(name, LIMIT) for name in images} == images
@@ -133,7 +133,7 @@ def test_a_run_is_the_same_wherever_its_images_are(world: World, tmp_path: Path)
         path.unlink()
     assert losses(tmp_path / "1", images=tmp_path / "release") == expected
     assert losses(tmp_path / "2", images=tmp_path / "unpacked") == expected
-    with pytest.raises(UserError, match="is not where images are"):
+    with pytest.raises(UserError, match="is not found"):
         losses(tmp_path / "3")
     with pytest.raises(UserError, match="nowhere: is no folder"):
         losses(tmp_path / "4", images=tmp_path / "nowhere")

@@ -72,7 +72,7 @@ def test_the_report_counts_by_source_and_names_what_is_refused(
         *("source", "samples", "tokens", "learned", "mean", "longest"),
         *("truncated", "refused", "lost", "lost", "learned"),
     ]
-    assert lines[-2].split()[:2] == ["together", "4"]
+    assert lines[-2].split()[:2] == ["total", "4"]
     assert lines[-1].startswith("refused: chats/")
     assert "its first answer ends at token" in lines[-1]
 

@@ -338,7 +338,7 @@ def test_a_torn_checkpoint_is_passed_over_with_a_word(
     (paths[2] / "trained.safetensors").write_bytes(b"weights" * 10 + b"weighty")
     assert newest_whole(tmp_path) == paths[1]
     said = capsys.readouterr().err
-    assert f"{paths[2]} is passed over: trained.safetensors is not what was written" in said
+    assert f"{paths[2]} is skipped: trained.safetensors differs from what was written" in said
     (paths[1] / "trainer_state.json").unlink()
     assert newest_whole(tmp_path) is None
     assert "trainer_state.json is missing" in capsys.readouterr().err
@@ -492,7 +492,7 @@ def test_memory_that_runs_out_names_the_batch_and_the_way_out(
         raise raised
 
     failing(fail)
-    with pytest.raises(UserError, match="memory ran out") as error:
+    with pytest.raises(UserError, match="out of memory") as error:
         train(run_of(shapes, tmp_path, ADAPTER))
     assert error.value.problem.count("shapes/") == 2
     assert "per_device_batch" in error.value.remedy

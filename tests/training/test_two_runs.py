@@ -90,7 +90,7 @@ def test_a_stage_is_finished_by_its_outcome_which_comes_last(
 
     run = run_of(shapes, tmp_path, ADAPTER, max_steps=2)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "write_outcome", killed)
+        patch.setattr(run_module, "write_stage_output", killed)
         with pytest.raises(KeyboardInterrupt):
             train(run)
     adapter = tmp_path / "adapter"

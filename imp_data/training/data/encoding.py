@@ -1,4 +1,4 @@
-"""A Sample as tokens: ids, and labels that are -100 wherever nothing is to be learned."""
+"""Encode a Sample as token ids, and labels that are -100 wherever nothing is learned."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ Ids = npt.NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """A Sample's tokens. The image's place is held by as many `<image>` as it has features.
+    """A Sample's tokens, with one `<image>` token for each feature of its image.
 
-    `spelled` are the special tokens that its texts spell out, which are text in `input_ids`.
+    `spelled` are the special tokens that its texts spell out, which `input_ids` has as text.
     """
 
     input_ids: Ids
@@ -28,19 +28,19 @@ class Encoded(NamedTuple):
 
     @property
     def truncated(self) -> bool:
-        """Whether its last turns are left out."""
+        """Whether the last turns are left out."""
         return self.lost.tokens > 0
 
 
 class Lost(NamedTuple):
-    """Tokens beyond the length that a sequence may have, and how many of them are learned ones."""
+    """The number of tokens beyond the maximum length, and how many of them would be learned."""
 
     tokens: int = 0
     learned: int = 0
 
 
 class Refused(NamedTuple):
-    """Why a Sample cannot be trained on."""
+    """The reason why a Sample cannot be trained on."""
 
     reason: str
     lost: Lost = Lost()
@@ -53,12 +53,12 @@ def encode(
     image_tokens: int,
     max_length: int,
 ) -> Encoded | Refused:
-    """Ids and labels as Imp's preprocessing gives them (imp_llava/train/train.py), token for token.
+    """Return the ids and labels of Imp's preprocessing (imp_llava/train/train.py), token for token.
 
-    `image_tokens` is the number of the image's features, 0 for text alone. The text is tokenized
-    as a whole, as there; what is learned is told by where each token begins, so that no text can
-    shift the labels. A special token that a text spells out is text, unlike there. A conversation
-    that is too long ends after the last answer that fits.
+    `image_tokens` is the number of the image's features, 0 without an image. The text is tokenized
+    as a whole, as in the original. Labels follow from the offset of each token, so no text can
+    shift them. Unlike the original, a special token that a text spells out is encoded as text. A
+    conversation that is too long ends after the last answer that fits.
     """
     if problem := _problem(template, conversation, image_tokens):
         return Refused(problem)
@@ -82,7 +82,7 @@ def encode(
 def encode_prompt(
     tokenizer: Any, template: Template, question: str, image_tokens: int
 ) -> Encoded | Refused:
-    """The ids of a question as `encode` gives them, up to where the answer begins."""
+    """Return the ids of a question as `encode` does, up to the beginning of the answer."""
     asked = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
     if problem := _problem(template, asked, image_tokens):
         return Refused(problem)
@@ -101,19 +101,19 @@ def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int
     if not template.keeps_questions and (len(speakers) != 2 or not image_tokens):
         return f"the template {template.name} takes one caption of one image"
     if empty := [n for n, turn in enumerate(conversation) if not turn["value"]]:
-        return f"turn {empty[0]} says nothing"
+        return f"turn {empty[0]} is empty"
     holders = [n for n, turn in enumerate(conversation) if IMAGE_TOKEN in turn["value"]]
     if image_tokens and not (
         len(holders) == 1
         and holders[0] % 2 == 0
         and _in_front(conversation[holders[0]])["value"].count(IMAGE_TOKEN) == 1
     ):
-        return f"{IMAGE_TOKEN} must stand in one question, once, where there is an image"
+        return f"a sample with an image must have {IMAGE_TOKEN} once, in one question"
     return None
 
 
 def _in_front(turn: Turn) -> Turn:
-    """`<image>` and a newline in front of the rest, as train.py's preprocess_multimodal has it."""
+    """Move `<image>` and a newline to the front, as preprocess_multimodal of train.py does."""
     if IMAGE_TOKEN not in turn["value"]:
         return turn
     rest = turn["value"].replace(IMAGE_TOKEN, "").strip()
@@ -121,7 +121,7 @@ def _in_front(turn: Turn) -> Turn:
 
 
 class _Plain(NamedTuple):
-    """A tokenizer as it is, for texts that spell out none of its special tokens."""
+    """The unchanged tokenizer, for texts that spell out none of its special tokens."""
 
     template: Template
     tokenizer: Any
@@ -144,18 +144,18 @@ class _Plain(NamedTuple):
 def _reader(
     tokenizer: Any, template: Template, turns: Sequence[Turn], image_tokens: int
 ) -> tuple[_Plain | Guarded | Refused, tuple[str, ...]]:
-    """What encodes these turns, and the special tokens that they spell out."""
+    """Return the encoder of these turns, and the special tokens that they spell out."""
     texts = texts_of(template, turns)
     found = spelled(tokenizer, texts, image_tokens)
     if not found:
         return _Plain(template, tokenizer), found
     if any(MARK in text for text in texts):
-        return Refused(f"it has {found[0]} beside U+10FFFF, which is no character of texts"), found
+        return Refused(f"it has {found[0]} and U+10FFFF, a noncharacter used as a mark"), found
     return guarded(tokenizer, template), found
 
 
 def _tokens(reader: _Plain | Guarded, text: str, image_tokens: int) -> tuple[Ids, Ids]:
-    """Ids, and at which character of the text each begins."""
+    """Return ids, and the offset in the text at which each token begins."""
     if not image_tokens:
         return _piece(reader, text, first=True)
     before, after = text.split(IMAGE_TOKEN)
@@ -167,16 +167,16 @@ def _tokens(reader: _Plain | Guarded, text: str, image_tokens: int) -> tuple[Ids
 
 
 def _piece(reader: _Plain | Guarded, text: str, first: bool) -> tuple[Ids, Ids]:
-    """A beginning-of-text token, where the tokenizer has one, stands before the first piece."""
+    """Encode one piece; only the first gets the tokenizer's beginning-of-text token, if any."""
     ids, begins = reader.encode(text, add_special_tokens=first)
     return np.array(ids, np.int64), np.array(begins, np.int64)
 
 
 def _labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Ids]:
-    """Labels, and the number of tokens up to the end of each answer.
+    """Return labels, and the number of tokens up to the end of each answer.
 
-    A token belongs to the segment that its first character is in. Where a tokenizer merges the end
-    of a prompt with the beginning of an answer (two newlines), the merged token is not learned.
+    A token belongs to the segment of its first character. If a tokenizer merges the end of a prompt
+    with the beginning of an answer (two newlines), the merged token is not learned.
     """
     bounds = np.cumsum([len(segment.text) for segment in segments])
     until = np.searchsorted(begins, bounds)

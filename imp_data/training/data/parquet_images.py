@@ -1,4 +1,4 @@
-"""Images that stand in a published dataset's parquet files, beside its rows."""
+"""Read images from the Parquet files of a published dataset."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ _TEXT = (pa.string(), pa.large_string())
 
 
 class Columns(NamedTuple):
-    """Where a file has its images, and where their names."""
+    """The names of a file's columns of images and of their names."""
 
     images: str
     names: str
@@ -32,20 +32,19 @@ class Place(NamedTuple):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Those below a folder, through links too."""
+    """Return the Parquet files below a folder, following symbolic links."""
     names = [name for name, _ in files_below(folder) if name.endswith(".parquet")]
     return [folder / name for name in names if not is_sidecar(name)]
 
 
 class Release:
-    """Reads them by the names that Samples have for them, as images.archive.Shelf does.
+    """Reads images by the names that Samples have for them, as images.reader.ImageReader does.
 
-    A file has a column of {bytes, path}, as datasets.Image keeps images. An image's name
-    (`coco/train2017/000000033471.jpg`) stands beside it in the column `image`, where that is a
-    text, or as its `path`. Where `path` is the name of a file alone, which is what
-    `Dataset.push_to_hub` leaves of all of them, the file's name finds the image.
-    Of the names 20 bytes each are kept in memory. An image costs the reading of its row group, so
-    these should be small.
+    A file has a column of {bytes, path}, as datasets.Image stores images. An image's name
+    (`coco/train2017/000000033471.jpg`) is in the column `image` of the same row, if that is text,
+    or in `path`. If every `path` is a bare file name, as `Dataset.push_to_hub` leaves it, the file
+    name identifies the image. A name takes 20 bytes of memory. Reading an image reads its whole
+    row group, so row groups should be small.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,10 +59,10 @@ class Release:
         self._places = np.array([place for _, place in found], np.int32).reshape(-1, 3)[order]
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The image's bytes.
+        """Return the image's bytes.
 
-        Raises FileNotFoundError where no row has it, TooManyBytes, and UserError where a file's
-        name is all that is known and two images have it.
+        Raise FileNotFoundError if no row has it, TooManyBytes if it is too large, and UserError if
+        only file names are known and two different images share this one.
         """
         places = self._found(image)[:1]
         if not places and self._bare:
@@ -74,8 +73,8 @@ class Release:
         if len(images) > 1:
             raise UserError(
                 self.folder,
-                f"{len(images)} images are called {PurePosixPath(image).name}",
-                f"keep their whole names ({image}) in a column `image` beside the images",
+                f"{len(images)} images have the name {PurePosixPath(image).name}",
+                f"add a column `image` with their full names ({image}) to the files",
             )
         data = images.pop()
         if len(data) > max_bytes:
@@ -113,10 +112,10 @@ class Release:
             self._columns.append(_columns(path, self._files[-1].schema_arrow))
 
     def _names(self, file: int) -> Iterator[tuple[int, Place]]:
-        """Key and place of each image that has a name."""
-        column, opened = self._columns[file].names, self._files[file]
-        for group in range(opened.num_row_groups):
-            names = opened.read_row_group(group, [column]).flatten().column(column)
+        """Yield the key and the location of each image that has a name."""
+        column, parquet = self._columns[file].names, self._files[file]
+        for group in range(parquet.num_row_groups):
+            names = parquet.read_row_group(group, [column]).flatten().column(column)
             for row, name in enumerate(names.to_pylist()):
                 if name:
                     self._bare = self._bare and "/" not in name

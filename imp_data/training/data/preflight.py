@@ -1,4 +1,4 @@
-"""Every row of a mixture encoded before the first step: how many tokens, what is cut or refused."""
+"""Encode every row of a mixture before the first step: count tokens, truncations, refusals."""
 
 import pickle
 from functools import lru_cache, partial
@@ -31,12 +31,12 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("image", pa.bool_()),
         pa.field("tokens", pa.int32()),
         pa.field("learned", pa.int32()),
-        pa.field("words", pa.int32()),  # of its conversation, between blanks
+        pa.field("words", pa.int32()),  # of its conversation, separated by blanks
         pa.field("outcome", pa.string()),  # whole, truncated or refused
         pa.field("reason", pa.string()),
-        pa.field("lost", pa.int32()),  # tokens that max_length leaves no room for
+        pa.field("lost", pa.int32()),  # tokens beyond max_length
         pa.field("lost_learned", pa.int32()),
-        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, read as text
+        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, encoded as text
     ]
 )
 _COLUMNS = ("id", "source", "image", "conversations")
@@ -46,7 +46,7 @@ _SHOWN_EXAMPLES = 10
 
 
 class _Work(NamedTuple):
-    """What a worker encodes rows with; the tokenizer lies in a file, since it is large."""
+    """Arguments of a worker that encodes rows; the tokenizer is in a file, since it is large."""
 
     folder: Path
     tokenizer: Path
@@ -58,7 +58,7 @@ class _Work(NamedTuple):
 def preflight(
     folder: Path, tokenizer: Any, template: Template, image_tokens: int, max_length: int, out: Path
 ) -> StageResult:
-    """Write preflight.parquet and preflight.json to `out`, unless they say it of this already."""
+    """Write preflight.parquet and preflight.json to `out`, unless they are up to date."""
     manifest = folder / "mixture.json"
     if not manifest.is_file():
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
@@ -87,18 +87,18 @@ def preflight(
 
 
 class Accepted(NamedTuple):
-    """The rows that can be trained on, in their order; lengths of text alone are negative."""
+    """The rows to train on, in order; lengths of rows without an image are negative."""
 
     rows: npt.NDArray[np.int64]
     lengths: Lengths
     learned: npt.NDArray[np.int64]
     sources: list[str]
     estimates: Lengths
-    """Lengths as the original estimates them (train.py:877): words, and 700 for an image."""
+    """Lengths as the original estimates them (train.py:877): words, plus 700 for an image."""
 
 
 def accepted(out: Path) -> Accepted:
-    """What preflight.parquet says of the rows that are not refused."""
+    """Read the rows of preflight.parquet that are not refused."""
     table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
     shown = table["image"].to_numpy()
     signs = np.where(shown, 1, -1)
@@ -112,17 +112,17 @@ def accepted(out: Path) -> Accepted:
 
 
 def report_text(figures: dict[str, Any]) -> str:
-    """The figures as a table for people."""
+    """Format the figures as a table."""
     head = f"{'source':<24}{'samples':>12}{'tokens':>16}{'learned':>16}{'mean':>8}{'longest':>9}"
     lines = [f"{head}{'truncated':>11}{'refused':>9}{'lost':>12}{'lost learned':>14}"]
-    for row in [*figures["sources"], {"source": "together", **figures["together"]}]:
+    for row in [*figures["sources"], {"source": "total", **figures["together"]}]:
         lines.append(
             f"{row['source']:<24}{row['samples']:>12,}{row['tokens']:>16,}{row['learned']:>16,}"
             f"{row['mean']:>8,.0f}{row['longest']:>9,}{row['truncated']:>11,}{row['refused']:>9,}"
             f"{row['lost']:>12,}{row['lost_learned']:>14,}"
         )
     if figures["spelled"]:
-        lines.append("special tokens that texts spell out, read as text:")
+        lines.append("special tokens that texts spell out, encoded as text:")
         lines += [
             f"  {row['token']}: {row['times']:,} in {row['samples']:,} samples"
             for row in figures["spelled"]
@@ -144,7 +144,7 @@ def _write(table: Path, work: _Work) -> None:
 
 
 def _counted(rows: range, work: _Work) -> pa.RecordBatch:
-    """The outcome of some rows, in any process."""
+    """Encode some rows and return their rows of the table; runs in any process."""
     shards = _shards(work.folder, (work.folder / "mixture.json").stat().st_mtime_ns)
     tokenizer = _tokenizer(work.tokenizer, work.tokenizer.stat().st_mtime_ns)
     return pa.RecordBatch.from_pylist(
@@ -174,13 +174,13 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
 
 @lru_cache(maxsize=1)
 def _shards(folder: Path, changed_ns: int) -> Shards:
-    """Mapped once a process."""
+    """Map the shards, once per process."""
     return Shards(folder)
 
 
 @lru_cache(maxsize=1)
 def _tokenizer(path: Path, changed_ns: int) -> Any:
-    """Read once a process; the file is this run's own."""
+    """Load the tokenizer, once per process; this run wrote the file, so unpickling is safe."""
     return pickle.loads(path.read_bytes())
 
 
@@ -208,7 +208,7 @@ def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
 
 
 def _spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Of each special token that texts spell out: how often, and in how many samples."""
+    """Count occurrences and samples of each special token that texts spell out."""
     each = table.select("row", token="spelled").explode("token", empty_as_null=False)
     counts = pl.len().alias("times"), pl.col("row").n_unique().alias("samples")
     return each.drop_nulls("token").group_by("token").agg(counts).sort("token").to_dicts()

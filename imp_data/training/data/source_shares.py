@@ -1,4 +1,4 @@
-"""What each source weighs in a stage: its share of samples, tokens, learned tokens and loss."""
+"""Shares of each source in a stage: of samples, tokens, learned tokens and loss."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ _COLUMNS = ("samples", "tokens", "learned", "loss")
 
 
 def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting) -> dict[str, Any]:
-    """Shares over all epochs of the stage, by source; each column's add up to 1.
+    """Return the shares by source over all epochs of the stage; each column sums to 1.
 
-    The loss's is exact: the weights of a source's learned tokens in the steps that are to come. It
-    is how much of the gradient its tokens make, were all tokens equally hard.
+    The share of the loss is exact: the total weight of a source's learned tokens in all steps. It
+    is the source's share of the gradient, if all tokens are equally hard.
     """
     epochs = map(order, range(stage.epochs))
     steps = (rows for epoch in epochs for rows in steps_of(epoch, stage.global_batch))
@@ -32,7 +32,7 @@ def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting)
 
 
 def shares_text(found: dict[str, Any]) -> str:
-    """The shares as a table for people."""
+    """Format the shares as a table."""
     size = found["micro_batch_size"]
     mean = f"micro_batch, of {size} samples" if size else "token"
     lines = [f"{'share of':<24}" + "".join(f"{column:>12}" for column in _COLUMNS)]

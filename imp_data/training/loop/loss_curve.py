@@ -1,4 +1,4 @@
-"""The loss curve of a run as SVG and as interactive HTML, from one specification."""
+"""Plot the loss curve of a run as SVG and as interactive HTML, from one specification."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ _BLUE, _GREY = "#1f6feb", "#6e7781"
 
 
 def draw_curve(folder: Path, title: str) -> list[Path]:
-    """loss.svg and loss.html from the run's metrics.jsonl: each step, and their running mean; below
-    it the learning rate."""
+    """Write loss.svg and loss.html from metrics.jsonl: loss, running mean, and learning rate."""
     import altair as alt
     import vl_convert
 
@@ -40,7 +39,7 @@ def _tooltip(alt: Any, name: str) -> Any:
 
 
 def _thinned(metrics: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """At most so many points as a chart can show, each with the mean of the 2 % of steps around."""
+    """Downsample to about _POINTS points, each with the mean loss of the 2 % of steps around it."""
     reach = len(metrics) // 100
     points, losses = [], [line["loss"] for line in metrics]
     for n in range(0, len(metrics), max(1, len(metrics) // _POINTS)):

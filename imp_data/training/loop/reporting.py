@@ -1,7 +1,7 @@
-"""What a run says while it goes: a line, metrics.jsonl, TensorBoard, and Dagster if it asked.
+"""Report the progress of a run: a progress line, metrics.jsonl, TensorBoard, and Dagster Pipes.
 
-metrics.jsonl has one JSON object a step: step, loss, learning_rate, grad_norm, tokens, and the time
-and rate of this run. Launched through Dagster Pipes, the run reports the newest figures as it goes.
+metrics.jsonl has one JSON object per step: step, loss, learning_rate, grad_norm, tokens, and the
+time and rate of this run. Launched through Dagster Pipes, the run also reports the newest figures.
 """
 
 import os
@@ -24,7 +24,7 @@ _PIPES_EVERY_SECONDS = 30.0
 
 
 class Reporter(TrainerCallback):
-    """Follows a Trainer; `trainer` is set once there is one, since it must know its callbacks."""
+    """A callback that reports each step; set `trainer` after the Trainer's construction."""
 
     def __init__(self, label: str, folder: Path, out: TextIO | None = None) -> None:
         self.trainer: Any = None
@@ -32,7 +32,7 @@ class Reporter(TrainerCallback):
         self._loss = float("nan")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Steps that a killed run had counted after its last checkpoint are counted anew."""
+        """Open the logs, and drop steps that a killed run logged after its last checkpoint."""
         if not state.is_world_process_zero:
             return
         keep = [line for line in read_metrics(self._folder) if line["step"] <= state.global_step]
@@ -45,7 +45,7 @@ class Reporter(TrainerCallback):
         self._told = _Line(self._label, "steps", total, self._out)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        """After every step, since every step is logged."""
+        """Report one step; logging_steps is 1, so this runs after every step."""
         if "loss" not in (logs or {}):
             return
         tokens = self.trainer.tokens_seen()
@@ -76,7 +76,7 @@ class Reporter(TrainerCallback):
             report({f"{self._label}_{k}": v for k, v in figures.items() if v is not None})
 
     def close(self) -> None:
-        """After the last step, or after a failure."""
+        """Close the logs, after the last step or a failure."""
         if hasattr(self, "_file"):
             self._told.close()
             self._file.close()
@@ -93,7 +93,7 @@ class _Line(Progress):
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a last one that a kill cut short is left out."""
+    """Read the lines of a run's metrics.jsonl, without a last line that a kill truncated."""
     try:
         lines = (folder / METRICS).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -103,7 +103,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def dagster_session() -> Iterator[None]:
-    """While it lasts `report` reaches Dagster, where it launched this process through Pipes."""
+    """Connect `report` to Dagster in this block, if Dagster Pipes launched this process."""
     if not os.environ.get("DAGSTER_PIPES_CONTEXT"):
         yield
         return
@@ -114,7 +114,7 @@ def dagster_session() -> Iterator[None]:
 
 
 def report(figures: Mapping[str, Any]) -> None:
-    """Tell Dagster how the run stands; nothing outside of a `dagster_session`."""
+    """Send figures to Dagster; do nothing outside a `dagster_session`."""
     pipes = sys.modules.get("dagster_pipes")
     if pipes is None or not pipes.PipesContext.is_initialized():
         return

@@ -1,4 +1,4 @@
-"""A run: its stages in order, each begun, gone on with, or found finished."""
+"""Run the stages of a model in order: start each, resume it, or reuse its finished output."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -37,48 +37,48 @@ _LAST_STEPS = 10
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a user asks for: a manifest, mixtures, and where to put what comes of it."""
+    """The options of a run: a model, mixtures, and the output folder."""
 
     model: Model
     manifests: Path
-    """The folder that holds `images/`, by which images are found."""
+    """The folder of manifests; its `images/` locates the images."""
     corpora: Sequence[MixtureInput]
     out: Path
     stage: StageName | Literal["all"] = "all"
     projector: Path | None = None
-    """A finished projector stage of another run, to begin the adapter stage from."""
+    """A finished projector stage of another run, from which the adapter stage starts."""
     images: Path | None = None
-    """Where images are, if not where the mixture was built."""
+    """The folder of images, if not the data directory of the mixture."""
     max_steps: int | None = None
     workers: int = 4
 
 
 def train(run: Run) -> list[Path]:
-    """Run the stages that are asked for; returns the folder that each left."""
+    """Run the selected stages and return the output folder of each."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     wanted = [(n, s) for n, s in run.model.planned if run.stage in ("all", n)]
     if not wanted:
         raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
-    # Before anything is built: a run that lacks a mixture says so at once.
+    # Before anything is built, so that a missing mixture fails at once.
     corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
     with dagster_session() if is_first() else nullcontext():
         return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
 
 
 def _stage(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Path:
-    """Run a stage, or find it finished; one run at a time works in its folder."""
+    """Run a stage under the lock of its folder, unless it is finished."""
     if not is_first():
         return _alone(run, name, stage, corpus)
     outcome = run.out / name / "outcome" / FACTS
     finished = outcome.is_file()
     with held(lock_of(run.out, name), f"{name} in {run.out}", "imp-data train"):
         if several() and outcome.is_file() and not finished:
-            # The other processes of this run have not seen it, and would wait for this one.
+            # The other processes of this run missed it, and would wait for this one.
             raise UserError(
                 outcome.parent,
                 "was finished by another run while this one waited",
-                "run the same command again, which goes on from there",
+                "run the same command again, which resumes from there",
             )
         return _alone(run, name, stage, corpus)
 
@@ -123,7 +123,7 @@ def _before(run: Run, name: StageName) -> Path | None:
     if not (folder / FACTS).is_file():
         raise UserError(
             run.projector or run.out,
-            "holds no finished projector stage, from which the adapter's begins",
+            "holds no finished projector stage, from which the adapter stage starts",
             "run with --stage all or --stage projector first, or name a run with --projector",
         )
     return folder
@@ -133,7 +133,7 @@ def _inputs(
     run: Run, name: StageName, stage: Stage, corpus: MixtureInput, before: Path | None
 ) -> dict[str, Any]:
     parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
-    # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
+    # A tokenizer of the model's own is trained on all mixtures; a later stage reuses it.
     read = run.corpora if run.model.tokenizer and before is None else []
     return {
         "recipe": model_digest(parts, stage),
@@ -146,7 +146,7 @@ def _inputs(
 
 
 def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """A folder is gone on with only by what began it."""
+    """Raise UserError if the folder holds a run of other inputs; record the inputs of a new run."""
     path = folder / "run.json"
     if not path.exists():
         if is_first():
@@ -168,7 +168,7 @@ def _finish(
     before: Mapping[str, torch.Tensor],
     folder: Path,
 ) -> None:
-    """What the run leaves, and what it tells."""
+    """Write the loss curve, the summary and the stage's output, and report the final figures."""
     from safetensors.torch import load_file
 
     metrics = read_metrics(folder)
@@ -187,7 +187,7 @@ def _finish(
     draw_curve(folder, f"{run.model.title}: {name}")
     write_text(folder / "summary.json", json_text({"stage": name, **facts}))
     card = model_card(run.model, {**facts, "stage": name}, "adapter")
-    # Last, since a stage is finished where this is.
+    # Last, since the output folder marks the stage as finished.
     write_stage_output(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
     (folder / WEIGHTS).unlink()
     report({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})

@@ -1,4 +1,4 @@
-"""What a stage learns from: a tokenizer, the mixture's rows, and their order."""
+"""The training data of a stage: a tokenizer, the mixture's rows, and their order."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -32,8 +32,10 @@ Rows = npt.NDArray[np.int64]
 def tokenizer_of(
     model: Model, corpora: Sequence[MixtureInput], before: Path | None
 ) -> PreTrainedTokenizerBase:
-    """That of the stage before, of the language model, or one trained on all mixtures that are
-    given; ready for the model's chats."""
+    """Return the tokenizer of the model, prepared for its chat template.
+
+    It is the one of the previous stage, or of the language model, or one trained on all mixtures.
+    """
     template = TEMPLATES[model.template]
     if before:
         return AutoTokenizer.from_pretrained(before)
@@ -46,8 +48,8 @@ def tokenizer_of(
         except OSError as error:
             raise UserError(
                 f"{model.name}, language_model.weights",
-                f"has no tokenizer that can be loaded: {str(error).strip()}",
-                "put tokenizer.json beside the weights",
+                f"the tokenizer cannot be loaded: {str(error).strip()}",
+                "add tokenizer.json to the weights",
             ) from error
         return prepared(found, template)
     assert model.tokenizer is not None
@@ -56,7 +58,7 @@ def tokenizer_of(
 
 
 def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
-    """Its conversations as a model reads them: the template's own words are the commonest."""
+    """Yield the text that a model reads, with the template's words, which are the most frequent."""
     rows = Shards(corpus.folder)
     for number in range(len(rows)):
         turns = rows.row(number, ["conversations"])["conversations"]
@@ -72,7 +74,7 @@ def data_of(
     images: ImageSource,
     folder: Path,
 ) -> Data:
-    """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""
+    """Return the stage's data, after a preflight of every row of the mixture."""
     template = TEMPLATES[stage.template or model.template]
     found = preflight(
         corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
@@ -98,18 +100,18 @@ def data_of(
 
 
 def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
-    """Values of some rows at the places of these among all; 0 elsewhere."""
+    """Return an array over all rows with these rows' values, 0 elsewhere."""
     found = np.zeros(count, np.int64)
     found[rows] = values
     return found
 
 
 def epoch_order(stage: Stage, table: Accepted, epoch: int) -> list[int]:
-    """The rows of an epoch.
+    """Return the rows of an epoch in order.
 
-    Which samples share a micro-batch decides what each weighs, and it follows from the lengths by
-    which they are dealt. So micro-batches are made by the original's estimates, although tokens
-    are known; batches that decide nothing but padding are made by tokens.
+    A sample's weight depends on its micro-batch, which depends on the lengths that sort the rows.
+    So micro-batches use the original's length estimates, although token counts are known. Without
+    micro-batches, batches affect padding alone, and use token counts.
     """
     if not stage.by_modality:
         return table.rows[random_order(len(table.rows), stage.seed, epoch)].tolist()

@@ -1,4 +1,4 @@
-"""The network of a Model: transformers' own parts, at random or from pretrained weights."""
+"""Build the network of a Model from transformers' classes, random or pretrained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -30,8 +30,11 @@ ImpForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText
 
 
 def config_of(model: Model, tokenizer: PreTrainedTokenizerBase) -> LlavaConfig:
-    """The network's configuration, equal to Imp's own: features of the last layer but one, all of
-    them (SigLIP has no class token), a projector of two layers with erf GELU between."""
+    """Return the network's configuration, equal to Imp's.
+
+    It uses all features of the last layer but one (SigLIP has no class token), and a projector of
+    two layers with erf GELU between.
+    """
     text = _text_config(model, tokenizer)
     kind = ImpConfig if model.language_model.architecture == "phi" else LlavaConfig
     return kind(
@@ -55,9 +58,9 @@ def build(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> LlavaForConditionalGeneration:
-    """The network: pretrained where the manifest names weights, else random by `seed`.
+    """Build the network: pretrained parts where the manifest names weights, random ones elsewhere.
 
-    `tokenizer` is prepared: it has `<image>` and the template's special tokens. The projector,
+    `tokenizer` must be prepared, with `<image>` and the template's special tokens. The projector,
     which is always trained, is float32; the other parts are `dtype`.
     """
     config = config_of(model, tokenizer)
@@ -66,7 +69,7 @@ def build(
     with _seeded(seed):
         with torch.device("meta") if all_pretrained else nullcontext():
             network = kind(config).to(dtype)
-        # As in the original, and unlike transformers' own: PyTorch's initialisation of a Linear.
+        # PyTorch's initialization of a Linear, as in the original and unlike transformers.
         network.model.multi_modal_projector = LlavaMultiModalProjector(config)
     if model.vision_tower.weights:
         network.model.vision_tower = tower_of(model, dtype)
@@ -117,7 +120,7 @@ def _shape(stated: TextConfig) -> dict[str, Any]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers of their own: what is drawn before does not change the weights."""
+    """Seed a separate random state, so that the weights do not depend on earlier random numbers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
