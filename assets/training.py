@@ -16,7 +16,7 @@ from demo.evidence import gather
 from imp_data.manifests.model import Stage, StageName
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
-from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, trained_on
+from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, describe_stage
 
 GROUP = "training"
 _POINTS = 20
@@ -74,7 +74,7 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
         name,
         after=after,
         kinds={"python", "pytorch"},
-        description=trained_on(recipe, plan),
+        description=describe_stage(recipe, plan),
         group=GROUP,
         code=CODE,
     )

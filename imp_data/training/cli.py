@@ -46,7 +46,7 @@ def train(
         Run(
             model=load_model(manifest),
             manifests=manifest.absolute().parent.parent,
-            corpora=[open_mixture(folder) for folder in mixture],
+            mixtures=[open_mixture(folder) for folder in mixture],
             out=out,
             stage=stage,
             projector=projector,
@@ -92,10 +92,10 @@ def evaluate(
 ) -> None:
     """Run a model on a file of questions, and score its answers with the benchmark's metric."""
     from imp_data.training.evaluation.evaluate import evaluate as evaluate_model
-    from imp_data.training.evaluation.evaluate import rescore, scores_text
+    from imp_data.training.evaluation.evaluate import format_scores, score_answers
 
     if answers is not None:
-        print(scores_text(rescore(answers, questions, benchmark, annotations, out)))
+        print(format_scores(score_answers(answers, questions, benchmark, annotations, out)))
         return
     if model is None:
         problem = "neither a model nor answers are given"
@@ -107,7 +107,7 @@ def evaluate(
     figures = evaluate_model(
         answer, model.name, questions, images, benchmark, annotations, out, blind
     )
-    print(scores_text(figures))
+    print(format_scores(figures))
 
 
 def _ready() -> None:

@@ -17,7 +17,7 @@ from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import library_versions, text_digest, tree_digest
 from imp_data.storage.paths import in_store
 from imp_data.storage.stage_cache import StageResult, digest_of_files
-from imp_data.training.loop.run_folder import make_way
+from imp_data.training.loop.run_folder import clear_stale_run
 
 # Runs an `imp-data` command, given as a list of arguments; raises UserError if it fails.
 Command = Callable[[Sequence[str]], object]
@@ -71,7 +71,7 @@ class Plan:
             self.check_ready()
             if number := [planned for planned, _ in self.model.planned].index(name):
                 self._check_outcome(self.model.planned[number - 1][0])
-            make_way(self.folder, name, text_digest(json_text(inputs)))
+            clear_stale_run(self.folder, name, text_digest(json_text(inputs)))
             words = [w for b in self._builds for w in ("--mixture", str(b.data.mixture(b.name)))]
             place = ["--out", str(self.folder), "--stage", name]
             command(["train", str(self.manifest), *words, *place])
@@ -164,7 +164,7 @@ def command_line(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "imp_data", *words]
 
 
-def trained_on(stage: Stage, plan: Plan) -> str:
+def describe_stage(stage: Stage, plan: Plan) -> str:
     """Return a sentence that describes a stage."""
     adapts = f", LoRA of rank {stage.lora.r} beside the decoder" if stage.lora else ""
     parts = ", ".join(part.replace("_", " ") for part in stage.trains)

@@ -1,4 +1,4 @@
-"""A mixture as a model takes it: tokens and pixels, batches, packed rows."""
+"""The dataset and the collators: tokens and pixels, batches, packed rows."""
 
 import pickle
 import shutil
@@ -41,7 +41,7 @@ def tokenizer() -> Any:
 
 
 def shelf_of(folder: Path) -> ImageReader:
-    """Where the images of a World's mixture are."""
+    """Return a reader of the images of a World's mixture."""
     manifest = folder.parents[2] / "manifests" / "mixtures" / "small.yaml"
     build = Build(load_recipe(manifest), DataDir(folder.parents[1]))
     return build.reader(tuple(build.recipe.images))
@@ -52,12 +52,12 @@ def dataset(folder: Path, tokenizer: Any, reader: ImageReader | None = None) -> 
 
 
 def place(data: MixtureDataset, image: str) -> int:
-    """The row that shows an image."""
+    """Return the number of the row with an image."""
     images = [data.shards.row(n, ["image"])["image"] for n in range(len(data))]
     return images.index(image)
 
 
-def test_an_item_is_a_row_as_tokens_and_its_image_as_pixels(album: Path, tokenizer: Any) -> None:
+def test_an_item_has_the_tokens_and_the_pixels_of_its_row(album: Path, tokenizer: Any) -> None:
     data = dataset(album, tokenizer)
     row = place(data, "photos/5.png")
     item = data.item(row)
@@ -71,7 +71,7 @@ def test_an_item_is_a_row_as_tokens_and_its_image_as_pixels(album: Path, tokeniz
     assert (item["pixel_values"] == preprocess(photo(5), 28, "square")).all()
 
 
-def test_text_alone_has_no_pixels(album: Path, tokenizer: Any) -> None:
+def test_a_sample_without_an_image_has_no_pixels(album: Path, tokenizer: Any) -> None:
     data = dataset(album, tokenizer)
     rows = [n for n in range(len(data)) if data.shards.row(n, ["image"])["image"] is None]
     assert len(rows) == 2
@@ -82,7 +82,7 @@ def test_text_alone_has_no_pixels(album: Path, tokenizer: Any) -> None:
         assert image_id not in item["input_ids"]
 
 
-def test_every_row_of_every_shard_has_its_number(album: Path) -> None:
+def test_rows_are_numbered_across_shards(album: Path) -> None:
     from datasets import load_from_disk
 
     rows = load_from_disk(str(album)).to_list()
@@ -95,7 +95,7 @@ def test_every_row_of_every_shard_has_its_number(album: Path) -> None:
             shards.row(beyond, ["id"])
 
 
-def test_the_rows_stay_on_disk_and_a_worker_is_sent_a_path(album: Path) -> None:
+def test_a_pickled_dataset_holds_the_path_and_no_rows(album: Path) -> None:
     before = pa.total_allocated_bytes()
     shards = Shards(album)
     assert pa.total_allocated_bytes() == before
@@ -104,14 +104,14 @@ def test_the_rows_stay_on_disk_and_a_worker_is_sent_a_path(album: Path) -> None:
     assert pickle.loads(sent).row(0, ["id"]) == shards.row(0, ["id"])
 
 
-def test_a_folder_that_holds_no_mixture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not the folder of a whole mixture"):
+def test_a_folder_without_a_mixture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not the folder of a complete mixture"):
         Shards(tmp_path)
 
 
 @pytest.fixture
 def imaged(world: World) -> Path:
-    """A mixture of three images in a zip."""
+    """Build a mixture of three images in a zip."""
     raw = world.data.raw("photos")
     raw.mkdir(parents=True)
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
@@ -126,7 +126,7 @@ def imaged(world: World) -> Path:
     return world.data.mixture("small")
 
 
-def test_images_are_read_from_their_zip(imaged: Path, tokenizer: Any) -> None:
+def test_images_are_read_from_a_zip(imaged: Path, tokenizer: Any) -> None:
     data = dataset(imaged, tokenizer)
     pixels = data.item(place(data, "photos/2.png"))["pixel_values"]
     assert pixels is not None
@@ -139,7 +139,7 @@ def failure(data: MixtureDataset, image: str) -> str:
     return str(raised.value)
 
 
-def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenizer: Any) -> None:
+def test_a_missing_or_changed_image_names_its_sample(imaged: Path, tokenizer: Any) -> None:
     data = dataset(imaged, tokenizer)
     raw = imaged.parents[1] / "raw" / "photos"
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
@@ -153,14 +153,14 @@ def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenize
     data.item(place(data, "photos/1.png"))
 
 
-def test_a_row_that_preflight_refuses_is_refused_here_too(album: Path, tokenizer: Any) -> None:
+def test_the_dataset_refuses_the_rows_that_preflight_refuses(album: Path, tokenizer: Any) -> None:
     short = FIGURES._replace(max_length=20)
     data = MixtureDataset(album, shelf_of(album), tokenizer, PHI2, short)
     with pytest.raises(UserError, match="beyond 20"):
         data.item(0)
 
 
-def test_workers_give_what_this_process_gives(album: Path, tokenizer: Any) -> None:
+def test_worker_processes_return_the_same_items(album: Path, tokenizer: Any) -> None:
     data, collate = dataset(album, tokenizer), Collator(tokenizer, FIGURES)
     loader = torch.utils.data.DataLoader(
         *(data, 2), num_workers=2, collate_fn=collate, multiprocessing_context="forkserver"
@@ -173,7 +173,7 @@ def test_workers_give_what_this_process_gives(album: Path, tokenizer: Any) -> No
 
 
 def item(ids: Sequence[int], learned: int, image: float | None = None) -> Item:
-    """Tokens of which the last few are learned; an image all of one level."""
+    """Return an item whose last `learned` tokens are learned, with an image of one level."""
     labels = [-100] * (len(ids) - learned) + list(ids[len(ids) - learned :])
     pixels = None if image is None else np.full((3, 28, 28), image, np.float32)
     return {
@@ -185,12 +185,12 @@ def item(ids: Sequence[int], learned: int, image: float | None = None) -> Item:
     }
 
 
-# The tokenizer's own: padding, and the image's token.
+# The tokenizer's ids of padding and of the image's token.
 PAD, IMAGE = 0, 258
 SHOWN = [7, IMAGE, IMAGE, IMAGE, IMAGE, 8, 9]
 
 
-def test_a_batch_is_as_wide_as_its_longest_and_has_the_images_there_are(tokenizer: Any) -> None:
+def test_a_batch_is_padded_to_its_longest_item_and_stacks_its_images(tokenizer: Any) -> None:
     assert (tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids("<image>")) == (PAD, IMAGE)
     batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item(SHOWN, 1, image=0.5)])
     assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD, PAD, PAD], SHOWN]
@@ -201,7 +201,7 @@ def test_a_batch_is_as_wide_as_its_longest_and_has_the_images_there_are(tokenize
     assert batch["tokens"] == 10
 
 
-def test_text_alone_brings_a_black_image_that_nothing_attends_to(tokenizer: Any) -> None:
+def test_a_batch_without_images_gets_a_masked_black_image(tokenizer: Any) -> None:
     batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item([5], 0)])
     assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD], [5, IMAGE, IMAGE, IMAGE, IMAGE]]
     assert batch["labels"].tolist() == [[-100, 6, 4, -100, -100], [-100] * 5]
@@ -209,7 +209,7 @@ def test_text_alone_brings_a_black_image_that_nothing_attends_to(tokenizer: Any)
     assert batch["pixel_values"].tolist() == torch.zeros(1, 3, 28, 28).tolist()
 
 
-def test_packed_rows_count_their_positions_anew_with_every_item(tokenizer: Any) -> None:
+def test_packed_position_ids_restart_with_every_item(tokenizer: Any) -> None:
     lists = [[item([5, 6, 4], 3), item(SHOWN, 1, image=0.5)], [item([3, 2], 1)]]
     batch = PackedCollator(tokenizer, FIGURES)(lists)
     assert batch["input_ids"].tolist() == [[5, 6, 4, *SHOWN], [3, 2, *[PAD] * 8]]
@@ -221,7 +221,7 @@ def test_packed_rows_count_their_positions_anew_with_every_item(tokenizer: Any) 
 
 
 def network(architecture: str, attention: str) -> Any:
-    """A tiny LLaVA of one of the three decoders."""
+    """Return a tiny LLaVA with one of the three decoders."""
     text = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     text |= {"num_attention_heads": 4, "num_key_value_heads": 4, "pad_token_id": 0}
     text["max_position_embeddings"] = 512
@@ -259,7 +259,7 @@ ITEMS = [
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("architecture", ["phi", "qwen2", "phi3"])
-def test_packed_items_have_the_logits_that_each_has_alone(
+def test_packed_items_have_the_same_logits_as_alone(
     architecture: str, attention: str, tokenizer: Any
 ) -> None:
     model = network(architecture, attention)
@@ -272,13 +272,13 @@ def test_packed_items_have_the_logits_that_each_has_alone(
         alone = logits(model, Collator(tokenizer, FIGURES)([ITEMS[number]]))[0, :size]
         worst = max(worst, (together[row, begin : begin + size] - alone).abs().max().item())
     assert worst < 1e-4
-    # With a cache transformers does not see that rows are packed: every later item is another.
+    # With a cache, transformers does not detect packed rows: later items have other logits.
     mixed = logits(model, batch, use_cache=True)[0, 5:12] - together[0, 5:12]
     assert mixed.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("collator", [Collator, PackedCollator])
-def test_the_black_image_changes_nothing_but_reaches_the_projector(
+def test_the_black_image_changes_no_logits_and_reaches_the_projector(
     collator: type[Collator], tokenizer: Any
 ) -> None:
     model = network("phi", "sdpa")
@@ -296,7 +296,7 @@ def test_the_black_image_changes_nothing_but_reaches_the_projector(
 
 
 @pytest.mark.parametrize("collator", [Collator, PackedCollator])
-def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
+def test_logits_are_computed_for_learned_tokens_alone(
     collator: type[Collator], tokenizer: Any
 ) -> None:
     model = network("phi", "sdpa")
@@ -317,9 +317,7 @@ def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
     assert max((a - b).abs().max().item() for a, b in zip(cut, whole, strict=True)) < 1e-5
 
 
-def test_a_mixture_that_was_moved_is_still_read(
-    album: Path, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_a_moved_mixture_is_still_read(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     shutil.copytree(album, tmp_path / "moved")
     data = dataset(tmp_path / "moved", tokenizer, shelf_of(album))
     assert data.item(0)["id"] == dataset(album, tokenizer).item(0)["id"]

@@ -1,4 +1,4 @@
-"""A run: exact to its recipe, resumed exactly, plain when it fails; from the command to answers."""
+"""A run: its recipe, resumption, processes, errors, reports, and answers."""
 
 import json
 import os
@@ -42,13 +42,13 @@ from transformers.integrations.deepspeed import (
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage, accumulation
-from imp_data.training.data.batch_sampler import Batches, in_turn
+from imp_data.training.data.batch_sampler import StepBatchSampler, split_in_order
 from imp_data.training.data.mixture_input import open_mixture
-from imp_data.training.data.token_weights import Weighting
+from imp_data.training.data.token_weights import StepWeights
 from imp_data.training.evaluation.generate import Speaker
-from imp_data.training.loop.checkpoints import newest_whole, publish, torn
-from imp_data.training.loop.devices import whole_weights
-from imp_data.training.loop.reporting import dagster_session, read_metrics, report
+from imp_data.training.loop.checkpoints import find_damage, newest_intact, publish
+from imp_data.training.loop.devices import unpartitioned_weights
+from imp_data.training.loop.reporting import dagster_session, read_metrics, report_to_dagster
 from imp_data.training.loop.run import Run, train
 from imp_data.training.loop.stage import Job, arguments
 from imp_data.training.loop.trainer import ImpTrainer, parameter_groups
@@ -63,7 +63,7 @@ ADAPTER = {"adapter": STAGES["adapter"]}
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A world whose mixture `small` has 22 rows: 18 shapes and 4 talks."""
+    """Build a world whose mixture `small` has 22 rows: 18 shapes and 4 conversations."""
     world = World(tmp_path_factory.mktemp("shapes"))
     lay_shapes(world, 18, 4)
     manifest(world)
@@ -71,8 +71,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 
 def run_of(world: World, out: Path, stages: Any = STAGES, **options: Any) -> Run:
-    corpora = [open_mixture(world.data.mixture("small"))]
-    return Run(model(world, stages), world.manifests, corpora, out, workers=0, **options)
+    mixtures = [open_mixture(world.data.mixture("small"))]
+    return Run(model(world, stages), world.manifests, mixtures, out, workers=0, **options)
 
 
 def command(world: World, out: Path, stages: Any = STAGES, *more: str) -> list[str]:
@@ -94,7 +94,7 @@ def launch(command: Sequence[str], **environment: str) -> subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def finished(shapes: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run through both stages."""
+    """Run both stages."""
     out = tmp_path_factory.mktemp("finished")
     train(run_of(shapes, out))
     return out
@@ -112,7 +112,7 @@ def tokens(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(("devices", "expected"), [(1, 32), (2, 16), (4, 8), (8, 4), (32, 1)])
-def test_accumulation_follows_from_the_number_of_devices(devices: int, expected: int) -> None:
+def test_accumulation_depends_on_the_number_of_devices(devices: int, expected: int) -> None:
     stage = Stage.model_validate({**STAGE, "global_batch": 128, "per_device_batch": 4})
     assert accumulation(stage, devices) == expected
 
@@ -133,8 +133,11 @@ def test_each_step_takes_the_same_rows_on_any_number_of_devices(
         return np.random.default_rng(number).permutation(rows).tolist()
 
     def steps(devices: int) -> list[list[int]]:
-        weigh = Weighting(np.ones(50, np.int64), 8).picks
-        parts = [Batches(order, 8, 4, in_turn(2), weigh, devices, n) for n in range(devices)]
+        weigh = StepWeights(np.ones(50, np.int64), 8).weigh_rows
+        parts = [
+            StepBatchSampler(order, 8, 4, split_in_order(2), weigh, devices, n)
+            for n in range(devices)
+        ]
         for part in parts:
             part.set_epoch(epoch)
         dealt = [list(part) for part in parts]
@@ -155,7 +158,7 @@ def test_each_step_takes_the_same_rows_on_any_number_of_devices(
 
 
 def cosine(step: int, total: int, rate: float, warmup: float) -> float:
-    """The rate of a step, counted from 0: linear to the top, then half a cosine down to 0."""
+    """Return the rate of a step, counted from 0: linear warm-up, then half a cosine down to 0."""
     rising = int(np.ceil(total * warmup))
     if step < rising:
         return rate * step / rising
@@ -163,17 +166,15 @@ def cosine(step: int, total: int, rate: float, warmup: float) -> float:
 
 
 @pytest.mark.slow
-def test_the_rate_rises_for_three_hundredths_and_falls_by_a_cosine(
-    shapes: World, tmp_path: Path
-) -> None:
+def test_the_rate_warms_up_linearly_and_decays_by_a_cosine(shapes: World, tmp_path: Path) -> None:
     stages = {"adapter": {**STAGES["adapter"], "epochs": 7, "save_steps": 100, "warmup_ratio": 0.1}}
     train(run_of(shapes, tmp_path, stages))
     found = [line["learning_rate"] for line in read_metrics(tmp_path / "adapter")]
-    # 22 rows in steps of 4 are 6 steps an epoch.
+    # 22 rows in steps of 4 are 6 steps per epoch.
     assert found == pytest.approx([cosine(n, 42, 0.002, 0.1) for n in range(42)], abs=1e-12)
 
 
-def test_the_projector_has_its_own_rate_and_nothing_decays(shapes: World) -> None:
+def test_the_projector_has_its_own_rate_and_no_weight_decay(shapes: World) -> None:
     fields = {"learning_rate": 2e-4, "projector_learning_rate": 2e-5}
     stage = Stage.model_validate({**STAGES["adapter"], **fields})
     network = attach(network_of(shapes), stage)
@@ -203,7 +204,7 @@ def network_of(world: World) -> Any:
 @pytest.mark.parametrize("name", ["projector", "adapter"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_it_learns_in_either_precision_with_and_without_checkpointing(
+def test_training_learns_in_each_precision_with_and_without_checkpointing(
     name: str, precision: str, checkpointing: bool, shapes: World, tmp_path: Path
 ) -> None:
     stage = {**STAGES[name], "precision": precision, "gradient_checkpointing": checkpointing}
@@ -214,7 +215,7 @@ def test_it_learns_in_either_precision_with_and_without_checkpointing(
 
 
 @pytest.mark.slow
-def test_recomputing_activations_changes_no_loss(shapes: World, tmp_path: Path) -> None:
+def test_activation_checkpointing_changes_no_loss(shapes: World, tmp_path: Path) -> None:
     found = []
     for checkpointing in (False, True):
         stage = {**STAGES["adapter"], "gradient_checkpointing": checkpointing}
@@ -223,15 +224,15 @@ def test_recomputing_activations_changes_no_loss(shapes: World, tmp_path: Path) 
     assert found[0] == found[1]
 
 
-def test_the_first_stage_learns_captions_and_passes_over_talks(
+def test_the_plain_template_trains_on_captions_alone(
     shapes: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = {**STAGE, "template": "plain", "sampler": "random", "save_steps": 100}
     train(run_of(shapes, tmp_path, {"projector": stage}))
-    said = capsys.readouterr().out
-    assert "the template plain takes one caption of one image" in said
-    told = json.loads((tmp_path / "projector/preflight.json").read_text())["together"]
-    assert (told["samples"], told["refused"]) == (22, 4)
+    stdout = capsys.readouterr().out
+    assert "the template plain takes one caption of one image" in stdout
+    figures = json.loads((tmp_path / "projector/preflight.json").read_text())["together"]
+    assert (figures["samples"], figures["refused"]) == (22, 4)
     # 18 images in steps of 4.
     assert len(losses(tmp_path / "projector")) == 5
     found = load_file(tmp_path / "projector/outcome/projector.safetensors")
@@ -248,7 +249,7 @@ def test_each_sampler_trains(sampler: str, shapes: World, tmp_path: Path) -> Non
     assert found[-1] < found[0]
 
 
-def test_a_packed_step_learns_what_the_same_samples_teach_unpacked(
+def test_a_packed_step_has_the_gradient_of_the_unpacked_samples(
     shapes: World, tmp_path: Path
 ) -> None:
     found = []
@@ -260,7 +261,7 @@ def test_a_packed_step_learns_what_the_same_samples_teach_unpacked(
     assert len(plain) == len(packed) == 12
     for one, other in zip(plain, packed, strict=True):
         assert one["tokens"] == other["tokens"]
-        # The gradient's length: AdamW would hide a gradient of another scale.
+        # Compare the gradient's norm: AdamW would hide a gradient of another scale.
         for name in ("loss", "grad_norm", "learning_rate"):
             assert other[name] == pytest.approx(one[name], rel=1e-4)
     weights = [
@@ -274,7 +275,7 @@ def test_a_packed_step_learns_what_the_same_samples_teach_unpacked(
 
 
 def killed_at(command: Sequence[str], metrics: Path, step: int) -> None:
-    """Start a run and SIGKILL it once it has told of that step."""
+    """Start a run and SIGKILL it once it has logged that step."""
     process = subprocess.Popen(
         command, env={**os.environ, **SMALL}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -291,7 +292,7 @@ LONG = {"adapter": {**STAGES["adapter"], "sampler": "packed", "epochs": 6, "save
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_bit_for_bit(shapes: World, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(shapes: World, tmp_path: Path) -> None:
     train(run_of(shapes, tmp_path / "whole", LONG))
     # In the second epoch, between two checkpoints.
     killed_at(command(shapes, tmp_path / "cut", LONG), tmp_path / "cut/adapter/metrics.jsonl", 10)
@@ -300,9 +301,11 @@ def test_a_killed_run_goes_on_bit_for_bit(shapes: World, tmp_path: Path) -> None
     assert resumed.returncode == 0, resumed.stderr
     whole, cut = tmp_path / "whole/adapter", tmp_path / "cut/adapter"
     fields = ("step", "loss", "learning_rate", "grad_norm", "tokens")
-    told = [[[line[f] for f in fields] for line in read_metrics(folder)] for folder in (whole, cut)]
-    assert told[0] == told[1]
-    assert len(told[0]) == 36
+    metrics = [
+        [[line[f] for f in fields] for line in read_metrics(folder)] for folder in (whole, cut)
+    ]
+    assert metrics[0] == metrics[1]
+    assert len(metrics[0]) == 36
     for name in ("adapter_model.safetensors", "projector.safetensors"):
         assert (whole / "outcome" / name).read_bytes() == (cut / "outcome" / name).read_bytes()
     states = [
@@ -314,13 +317,15 @@ def test_a_killed_run_goes_on_bit_for_bit(shapes: World, tmp_path: Path) -> None
         assert all(torch.equal(moments[name], states[1][key][name]) for name in moments)
 
 
-def test_checkpoints_are_whole_and_only_the_newest_are_kept(finished: Path) -> None:
+def test_checkpoints_are_intact_and_only_the_newest_are_kept(finished: Path) -> None:
     found = {path.name for path in (finished / "projector" / "checkpoints").iterdir()}
     assert found == {"checkpoint-4", "checkpoint-6"}
-    assert all(torn(path) is None for path in (finished / "projector" / "checkpoints").iterdir())
+    assert all(
+        find_damage(path) is None for path in (finished / "projector" / "checkpoints").iterdir()
+    )
 
 
-def lay_checkpoint(folder: Path, step: int) -> Path:
+def write_checkpoint(folder: Path, step: int) -> Path:
     aside, target = folder / ".aside", folder / f"checkpoint-{step}"
     aside.mkdir(parents=True)
     (aside / "trained.safetensors").write_bytes(b"weights" * step)
@@ -329,18 +334,18 @@ def lay_checkpoint(folder: Path, step: int) -> Path:
     return target
 
 
-def test_a_torn_checkpoint_is_passed_over_with_a_word(
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = [lay_checkpoint(tmp_path, step) for step in (9, 10, 11)]
+    paths = [write_checkpoint(tmp_path, step) for step in (9, 10, 11)]
     assert not paths[0].exists()
-    assert newest_whole(tmp_path) == paths[2]
+    assert newest_intact(tmp_path) == paths[2]
     (paths[2] / "trained.safetensors").write_bytes(b"weights" * 10 + b"weighty")
-    assert newest_whole(tmp_path) == paths[1]
-    said = capsys.readouterr().err
-    assert f"{paths[2]} is skipped: trained.safetensors differs from what was written" in said
+    assert newest_intact(tmp_path) == paths[1]
+    stderr = capsys.readouterr().err
+    assert f"{paths[2]} is skipped: trained.safetensors differs from what was written" in stderr
     (paths[1] / "trainer_state.json").unlink()
-    assert newest_whole(tmp_path) is None
+    assert newest_intact(tmp_path) is None
     assert "trainer_state.json is missing" in capsys.readouterr().err
 
 
@@ -353,7 +358,7 @@ def test_a_finished_stage_is_not_trained_again(
     assert (finished / "adapter" / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_folder_is_not_gone_on_with_by_another_recipe(finished: Path, shapes: World) -> None:
+def test_another_recipe_does_not_resume_a_run(finished: Path, shapes: World) -> None:
     stages = {**STAGES, "projector": {**STAGES["projector"], "learning_rate": 0.1}}
     with pytest.raises(
         UserError, match="holds a run of another recipe, mixture or number of steps"
@@ -364,7 +369,7 @@ def test_a_folder_is_not_gone_on_with_by_another_recipe(finished: Path, shapes: 
 # --- several processes ----------------------------------------------------------------------------
 
 
-# Without dropout, which each process draws for itself.
+# Without dropout, which is random in each process.
 FEW_SAVES = {
     "projector": {**STAGES["projector"], "save_steps": 3},
     "adapter": {
@@ -380,14 +385,14 @@ FEW_SAVES = {
 
 @pytest.fixture(scope="module")
 def alone(shapes: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both stages by one process."""
+    """Run both stages in one process."""
     out = tmp_path_factory.mktemp("alone")
     train(run_of(shapes, out, FEW_SAVES))
     return out
 
 
 def sharded(folder: Path, settings: str = "fsdp.yaml") -> list[str]:
-    """The project's own settings for FSDP, for two processes without a GPU."""
+    """Return the command for two processes without a GPU, with the repository's FSDP settings."""
     text = (ROOT / "deploy/accelerate" / settings).read_text()
     path = folder / settings
     path.write_text(text.replace("num_processes: 8", "num_processes: 2\nuse_cpu: true"))
@@ -395,7 +400,7 @@ def sharded(folder: Path, settings: str = "fsdp.yaml") -> list[str]:
 
 
 def partitioned(folder: Path) -> list[str]:
-    """The same for ZeRO 3."""
+    """Return the same command for ZeRO 3."""
     return sharded(folder, "zero3.yaml")
 
 
@@ -412,7 +417,7 @@ NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="nee
     ids=["ddp", "fsdp", "zero3"],
 )
 @pytest.mark.slow
-def test_two_processes_lose_what_one_does(
+def test_two_processes_have_the_losses_of_one(
     launcher: Any, alone: Path, shapes: World, tmp_path: Path
 ) -> None:
     python, *words = command(shapes, tmp_path, FEW_SAVES, "--workers", "0")
@@ -421,13 +426,13 @@ def test_two_processes_lose_what_one_does(
     for stage in ("projector", "adapter"):
         assert losses(tmp_path / stage) == pytest.approx(losses(alone / stage), rel=1e-4)
         assert tokens(tmp_path / stage) == tokens(alone / stage)
-        assert newest_whole(tmp_path / stage / "checkpoints") is not None
+        assert newest_intact(tmp_path / stage / "checkpoints") is not None
         paths = [out / stage / "outcome/projector.safetensors" for out in (alone, tmp_path)]
         one, two = (load_file(path) for path in paths)
         assert all((one[name] - two[name]).abs().max() < 1e-4 for name in one)
 
 
-def test_a_network_is_built_whole_that_zero_3_will_cut() -> None:
+def test_a_network_is_built_unpartitioned_for_zero_3() -> None:
     class Zero3:
         def is_zero3(self) -> bool:
             return True
@@ -435,7 +440,7 @@ def test_a_network_is_built_whole_that_zero_3_will_cut() -> None:
     settings = Zero3()
     set_hf_deepspeed_config(settings)
     try:
-        with whole_weights(SimpleNamespace(hf_deepspeed_config=settings)):  # type: ignore[arg-type]
+        with unpartitioned_weights(SimpleNamespace(hf_deepspeed_config=settings)):  # type: ignore[arg-type]
             assert not is_deepspeed_zero3_enabled()
         assert is_deepspeed_zero3_enabled()
     finally:
@@ -447,7 +452,7 @@ def test_a_network_is_built_whole_that_zero_3_will_cut() -> None:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Makes the second step's forward pass fail in a given way."""
+    """Return a function that makes the second step's forward pass fail."""
 
     def arrange(fail: Any) -> None:
         passed = [0]
@@ -466,9 +471,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield arrange
 
 
-def test_a_loss_that_is_no_number_names_the_batch(
-    failing: Any, shapes: World, tmp_path: Path
-) -> None:
+def test_a_non_finite_loss_names_the_batch(failing: Any, shapes: World, tmp_path: Path) -> None:
     failing(lambda loss: loss * float("nan"))
     with pytest.raises(UserError, match="the loss is nan on the batch of ") as error:
         train(run_of(shapes, tmp_path, ADAPTER))
@@ -485,7 +488,7 @@ def test_a_loss_that_is_no_number_names_the_batch(
         MemoryError(),
     ],
 )
-def test_memory_that_runs_out_names_the_batch_and_the_way_out(
+def test_out_of_memory_names_the_batch_and_a_remedy(
     raised: Exception, failing: Any, shapes: World, tmp_path: Path
 ) -> None:
     def fail(loss: torch.Tensor) -> torch.Tensor:
@@ -498,7 +501,7 @@ def test_memory_that_runs_out_names_the_batch_and_the_way_out(
     assert "per_device_batch" in error.value.remedy
 
 
-def test_another_error_is_not_taken_for_one_of_memory(
+def test_other_errors_are_not_reported_as_out_of_memory(
     failing: Any, shapes: World, tmp_path: Path
 ) -> None:
     def fail(loss: torch.Tensor) -> torch.Tensor:
@@ -521,7 +524,7 @@ def test_the_command_ends_with_one_line_and_status_1(shapes: World, tmp_path: Pa
     ]
 
 
-def test_a_mixture_that_is_missing_or_altered_is_named(shapes: World, tmp_path: Path) -> None:
+def test_a_missing_or_altered_mixture_is_named(shapes: World, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none: holds no mixture\.json"):
         open_mixture(tmp_path / "none")
     import shutil
@@ -536,33 +539,31 @@ def test_a_mixture_that_is_missing_or_altered_is_named(shapes: World, tmp_path: 
     shard.unlink()
     with pytest.raises(UserError, match=f"{shard.name}: is missing"):
         open_mixture(copy)
-    told = copy / "mixture.json"
-    told.write_text(told.read_text().replace('"rows": 22', '"rows": 23', 1))
+    manifest = copy / "mixture.json"
+    manifest.write_text(manifest.read_text().replace('"rows": 22', '"rows": 23', 1))
     with pytest.raises(UserError, match="its digest is not that of its content"):
         open_mixture(copy)
 
 
-def test_a_stage_is_trained_on_the_mixture_that_its_manifest_names(
-    shapes: World, tmp_path: Path
-) -> None:
+def test_a_stage_trains_on_the_mixture_of_its_manifest(shapes: World, tmp_path: Path) -> None:
     stages = {"projector": {**STAGES["projector"], "mixture": "captions"}}
     with pytest.raises(UserError, match=r"the manifest names the mixture captions; .* is small"):
         train(run_of(shapes, tmp_path, stages))
 
 
-def test_an_adapter_needs_a_projector_to_begin_from(shapes: World, tmp_path: Path) -> None:
+def test_an_adapter_stage_needs_a_finished_projector_stage(shapes: World, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no finished projector stage"):
         train(run_of(shapes, tmp_path, stage="adapter"))
 
 
-def test_the_adapter_begins_from_the_projector_of_another_run(
+def test_the_adapter_stage_starts_from_the_projector_of_another_run(
     finished: Path, shapes: World, tmp_path: Path
 ) -> None:
     train(run_of(shapes, tmp_path, stage="adapter", projector=finished))
     assert losses(tmp_path / "adapter") == losses(finished / "adapter")
 
 
-def test_a_disk_too_small_is_told_before_the_first_step(
+def test_a_full_disk_fails_before_the_first_step(
     shapes: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
@@ -574,7 +575,7 @@ def test_a_disk_too_small_is_told_before_the_first_step(
     assert not (tmp_path / "adapter" / "metrics.jsonl").exists()
 
 
-def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
+def test_the_command_without_torch_names_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No torch', name='torch')\n")
     done = launch(
         [sys.executable, "-m", "imp_data", "merge", str(tmp_path), "-o", str(tmp_path / "m")],
@@ -587,10 +588,10 @@ def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
     ]
 
 
-# --- what a run tells and leaves ------------------------------------------------------------------
+# --- reports and output ---------------------------------------------------------------------------
 
 
-def test_the_run_tells_its_losses_in_every_form(finished: Path) -> None:
+def test_a_run_reports_its_losses_in_every_format(finished: Path) -> None:
     folder = finished / "projector"
     lines = read_metrics(folder)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -611,36 +612,36 @@ def test_the_run_tells_its_losses_in_every_form(finished: Path) -> None:
     assert board == pytest.approx(losses(folder), rel=1e-6)
 
 
-def test_plain_lines_tell_step_loss_rate_and_time_left(shapes: World, tmp_path: Path) -> None:
+def test_the_progress_line_has_step_loss_rate_and_time_left(shapes: World, tmp_path: Path) -> None:
     from io import StringIO
 
-    from imp_data.training.loop.reporting import _Line
+    from imp_data.training.loop.reporting import _ProgressLine
 
     out = StringIO()
-    told = _Line("adapter", "steps", 12, out)
-    told.also = "loss 1.234, 5,400 tokens/s"
-    told.done = 3
-    line = told.line()
+    progress = _ProgressLine("adapter", "steps", 12, out)
+    progress.also = "loss 1.234, 5,400 tokens/s"
+    progress.done = 3
+    line = progress.line()
     assert line.startswith("adapter: 3 of 12 steps, ")
     assert line.endswith(" left, loss 1.234, 5,400 tokens/s")
 
 
-def test_dagster_is_told_where_it_launched_the_run(
+def test_a_run_that_dagster_launched_reports_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As dagster writes them for a process that it launches through Pipes.
+    # Dagster sets these for a process that it launches through Pipes.
     nothing = dict.fromkeys(("partition_key", "partition_key_range", "partition_time_window"))
     mappings = {"code_version_by_asset_key": {}, "provenance_by_asset_key": {}, "extras": {}}
     run = {"asset_keys": ["model"], "run_id": "r", "job_name": "j", "retry_number": 0}
-    said = tmp_path / "messages"
+    log = tmp_path / "messages"
     context = dagster_pipes.encode_param({"data": {**nothing, **mappings, **run}})
-    report({"loss": 1.0})
+    report_to_dagster({"loss": 1.0})
     monkeypatch.setenv("DAGSTER_PIPES_CONTEXT", context)
-    monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", dagster_pipes.encode_param({"path": str(said)}))
+    monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", dagster_pipes.encode_param({"path": str(log)}))
     with dagster_session():
-        report({"loss": 1.5})
-    report({"loss": 2.0})
-    messages = [json.loads(line) for line in said.read_text().splitlines()]
+        report_to_dagster({"loss": 1.5})
+    report_to_dagster({"loss": 2.0})
+    messages = [json.loads(line) for line in log.read_text().splitlines()]
     assert [message["method"] for message in messages] == [
         *("opened", "report_custom_message", "closed"),
     ]
@@ -656,11 +657,11 @@ def test_the_card_names_the_mixtures_root_digest(finished: Path, shapes: World) 
     assert facts["mixture"] == {"name": "small", "rows": 22, "digest": digest}
 
 
-def test_a_merged_run_answers(finished: Path, tmp_path: Path) -> None:
+def test_a_merged_run_answers_questions(finished: Path, tmp_path: Path) -> None:
     facts = merge(finished, tmp_path / "merged")
     assert facts["stage"] == "adapter"
-    said = Speaker(tmp_path / "merged").answer(shape(COLOURS["red"], 1), QUESTION, 8)
-    assert isinstance(said, str)
+    answer = Speaker(tmp_path / "merged").answer(shape(COLOURS["red"], 1), QUESTION, 8)
+    assert isinstance(answer, str)
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "trust_remote_code=True" in card
     with pytest.raises(UserError, match="holds no finished stage"):

@@ -5,18 +5,18 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from imp_data.training.data.sampling import Lengths, packed
-from imp_data.training.data.token_weights import Pick
+from imp_data.training.data.sampling import Lengths, pack_rows
+from imp_data.training.data.token_weights import WeightedRow
 
-Order = Callable[[int], Sequence[int]]
+EpochOrder = Callable[[int], Sequence[int]]
 # Splits a step's rows into the batches of all devices, always equally many. A batch is a list of
 # positions in the step, or, if packed, of tuples of positions.
-Deal = Callable[[Sequence[int]], list[list[Any]]]
+SplitStep = Callable[[Sequence[int]], list[list[Any]]]
 # Returns a step's rows with the weights of their tokens in the step's loss.
-Weigh = Callable[[Sequence[int]], Sequence[Pick]]
+WeighStep = Callable[[Sequence[int]], Sequence[WeightedRow]]
 
 
-class Batches:
+class StepBatchSampler:
     """One device's batches of an epoch, as the batch_sampler of a DataLoader.
 
     A step takes the next `global_batch` rows of the epoch's order, in `parts` batches that are
@@ -27,11 +27,11 @@ class Batches:
 
     def __init__(
         self,
-        order: Order,
+        order: EpochOrder,
         global_batch: int,
         parts: int,
-        deal: Deal,
-        weigh: Weigh,
+        deal: SplitStep,
+        weigh: WeighStep,
         devices: int = 1,
         device: int = 0,
     ) -> None:
@@ -43,7 +43,7 @@ class Batches:
         self._epoch = 0
 
     @property
-    def batch_sampler(self) -> "Batches":
+    def batch_sampler(self) -> "StepBatchSampler":
         """Itself: transformers' Trainer calls `batch_sampler.set_epoch`."""
         return self
 
@@ -70,7 +70,7 @@ def steps_of(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
         yield [order[n % len(order)] for n in range(begin, begin + global_batch)]
 
 
-def in_turn(per_device: int) -> Deal:
+def split_in_order(per_device: int) -> SplitStep:
     """Return a split into batches of `per_device` rows, in order."""
 
     def deal(rows: Sequence[int]) -> list[list[int]]:
@@ -92,8 +92,8 @@ class Packing:
 
     def bins(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
         """Return the bins of a step's rows, the fullest first."""
-        bins = packed(self._lengths[list(rows)], self._max_length)
-        return sorted(bins, key=partial(self._tokens, rows), reverse=True)
+        bins = pack_rows(self._lengths[list(rows)], self._max_length)
+        return sorted(bins, key=partial(self._count_tokens, rows), reverse=True)
 
     def parts(
         self, orders: Iterable[Sequence[int]], global_batch: int, per_device: int, devices: int
@@ -106,21 +106,21 @@ class Packing:
         most = max(len(self.bins(rows)) for rows in steps)
         return -(-most // (per_device * devices)) * devices
 
-    def deal(self, parts: int) -> Deal:
+    def deal(self, parts: int) -> SplitStep:
         """Return a split into batches of bins; adjacent batches are nearly equally full."""
-        return partial(self._dealt, parts)
+        return partial(self._split, parts)
 
-    def _dealt(self, parts: int, rows: Sequence[int]) -> list[list[tuple[int, ...]]]:
+    def _split(self, parts: int, rows: Sequence[int]) -> list[list[tuple[int, ...]]]:
         bins = self.bins(rows)
         while len(bins) < parts:
             # Too few bins for the devices: halve the bin with the most rows.
             largest = max(range(len(bins)), key=lambda n: len(bins[n]))
             halves = bins[largest][::2], bins[largest][1::2]
             bins[largest : largest + 1] = halves
-        bins.sort(key=partial(self._tokens, rows), reverse=True)
+        bins.sort(key=partial(self._count_tokens, rows), reverse=True)
         size, larger = divmod(len(bins), parts)
         bounds = [n * size + min(n, larger) for n in range(parts + 1)]
         return [bins[begin:end] for begin, end in pairwise(bounds)]
 
-    def _tokens(self, rows: Sequence[int], places: tuple[int, ...]) -> int:
+    def _count_tokens(self, rows: Sequence[int], places: tuple[int, ...]) -> int:
         return int(abs(self._lengths[[rows[n] for n in places]]).sum())

@@ -49,17 +49,17 @@ class Template:
         """Return prompts and answers in turn; concatenated, they are the text of a Sample."""
         values = [turn["value"] for turn in conversation]
         segments: list[Segment] = []
-        before = self._opening
+        before = self._prefix
         for question, answer in zip(values[::2], values[1::2], strict=True):
-            segments.append(Segment(before + self._asked(question), learned=False))
+            segments.append(Segment(before + self._prompt(question), learned=False))
             segments.append(Segment(self.before_answer + answer + self.stop, learned=True))
             before = ""
         return segments
 
-    def marked(self, marks: Mapping[str, str]) -> "Template":
+    def with_marks(self, marks: Mapping[str, str]) -> "Template":
         """Return the template with its special tokens replaced by `marks`."""
         words = {}
-        for name in _WORDS:
+        for name in _TEXT_FIELDS:
             words[name] = getattr(self, name)
             for token, mark in marks.items():
                 words[name] = words[name].replace(token, mark)
@@ -67,7 +67,7 @@ class Template:
 
     def prompt(self, question: str) -> str:
         """Return the prompt of a question, which contains `<image>` if there is an image."""
-        return self._opening + self._asked(question)
+        return self._prefix + self._prompt(question)
 
     @property
     def jinja(self) -> str:
@@ -84,16 +84,16 @@ class Template:
         return text.replace("<<question>>", question)
 
     @property
-    def _opening(self) -> str:
+    def _prefix(self) -> str:
         return self.before_system + self.system + self.after_system
 
-    def _asked(self, question: str) -> str:
+    def _prompt(self, question: str) -> str:
         kept = question if self.keeps_questions else IMAGE_TOKEN
         return self.before_question + kept + self.after_question + self.assistant
 
 
 # The fields that contain special tokens.
-_WORDS = (
+_TEXT_FIELDS = (
     *("before_system", "after_system", "before_question", "after_question"),
     *("assistant", "before_answer", "stop"),
 )

@@ -31,28 +31,28 @@ class Collator:
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Return input_ids, the loss inputs, attention_mask, pixel_values of items with an image,
         and, for logs, the items' ids and number of tokens."""
-        rows = [_row(item) for item in items]
+        rows = [_as_row(item) for item in items]
         sizes = [len(row.ids) for row in rows]
-        pixels = _pixels(items)
+        pixels = _stack_pixels(items)
         if pixels is None:
             # Every process runs the vision tower and the projector at every step, as in the
             # original. Their output for this image is outside the text, and masked from attention.
-            pixels, held = self._nothing()
+            pixels, tokens = self._placeholder()
             shortest = int(np.argmin(sizes))
-            rows[shortest] = _joined([rows[shortest], held])
-        input_ids, labels, weights = self._padded(rows)
+            rows[shortest] = _concatenate([rows[shortest], tokens])
+        input_ids, labels, weights = self._pad(rows)
         mask = torch.zeros_like(input_ids)
         for row, size in zip(mask, sizes, strict=True):
             row[:size] = 1
         return {
             "input_ids": input_ids,
-            **_learned(labels, weights),
+            **_loss_inputs(labels, weights),
             "attention_mask": mask,
             "pixel_values": pixels,
-            **_account(items),
+            **_log_entries(items),
         }
 
-    def _padded(self, rows: Sequence[Row]) -> list[torch.Tensor]:
+    def _pad(self, rows: Sequence[Row]) -> list[torch.Tensor]:
         """Return ids, labels and weights, each of shape (rows, longest)."""
         shape = len(rows), max(len(row.ids) for row in rows)
         tensors = [
@@ -66,12 +66,12 @@ class Collator:
                 tensor[number, : len(values)] = torch.from_numpy(values)
         return tensors
 
-    def _nothing(self) -> tuple[torch.Tensor, Row]:
+    def _placeholder(self) -> tuple[torch.Tensor, Row]:
         """Return a black image and its placeholder tokens, none of which is learned."""
         size, tokens = self._figures.image_size, self._figures.image_tokens
         ids = np.full(tokens, self._image_id, np.int64)
-        held = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
-        return torch.zeros(1, 3, size, size), held
+        placeholder = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
+        return torch.zeros(1, 3, size, size), placeholder
 
 
 class PackedCollator(Collator):
@@ -85,13 +85,13 @@ class PackedCollator(Collator):
     def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
         """Return input_ids, the loss inputs, position_ids, pixel_values, use_cache=False,
         and, for logs, the items' ids and number of tokens."""
-        rows = [[_row(item) for item in items] for items in lists]
+        rows = [[_as_row(item) for item in items] for items in lists]
         items = [item for some in lists for item in some]
-        pixels = _pixels(items)
+        pixels = _stack_pixels(items)
         if pixels is None:
-            pixels, held = self._nothing()
-            min(rows, key=lambda row: sum(len(part.ids) for part in row)).append(held)
-        input_ids, labels, weights = self._padded([_joined(row) for row in rows])
+            pixels, tokens = self._placeholder()
+            min(rows, key=lambda row: sum(len(part.ids) for part in row)).append(tokens)
+        input_ids, labels, weights = self._pad([_concatenate(row) for row in rows])
         positions = torch.zeros_like(input_ids)
         for places, row in zip(positions, rows, strict=True):
             steps = np.concatenate([np.arange(len(part.ids)) for part in row])
@@ -100,15 +100,15 @@ class PackedCollator(Collator):
         labels[positions == 0] = IGNORED
         return {
             "input_ids": input_ids,
-            **_learned(labels, weights),
+            **_loss_inputs(labels, weights),
             "position_ids": positions,
             "pixel_values": pixels,
             "use_cache": False,
-            **_account(items),
+            **_log_entries(items),
         }
 
 
-def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+def _loss_inputs(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the labels, the positions that need logits, and the targets there with their weights.
 
     An answer is a small part of a sequence with an image, and the head is a model's widest layer:
@@ -125,7 +125,7 @@ def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Ten
     }
 
 
-def _account(items: Sequence[Item]) -> dict[str, Any]:
+def _log_entries(items: Sequence[Item]) -> dict[str, Any]:
     """Return the batch's entries for logs, not for the network; padding is not counted."""
     return {
         "ids": [item["id"] for item in items],
@@ -133,16 +133,16 @@ def _account(items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def _pixels(items: Sequence[Item]) -> torch.Tensor | None:
+def _stack_pixels(items: Sequence[Item]) -> torch.Tensor | None:
     """Stack the pixels of the items with an image, in order; None if no item has one."""
-    shown = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
-    return torch.from_numpy(np.stack(shown)) if shown else None
+    pixels = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
+    return torch.from_numpy(np.stack(pixels)) if pixels else None
 
 
-def _row(item: Item) -> Row:
+def _as_row(item: Item) -> Row:
     weights = np.full(len(item["labels"]), item["weight"], np.float32)
     return Row(item["input_ids"], item["labels"], weights)
 
 
-def _joined(rows: Sequence[Row]) -> Row:
+def _concatenate(rows: Sequence[Row]) -> Row:
     return Row(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))

@@ -11,10 +11,10 @@ from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.reader import DamagedMember, TooManyBytes
 from imp_data.manifests import Limits
 from imp_data.training.data.chat_templates import Template
-from imp_data.training.data.encoding import Ids, Refused, encode
+from imp_data.training.data.encoding import Ids, RefusedSample, encode
 from imp_data.training.data.images import Pixels, Preprocessing, preprocess
 from imp_data.training.data.shards import Shards
-from imp_data.training.data.token_weights import Pick
+from imp_data.training.data.token_weights import WeightedRow
 
 _COLUMNS = ("id", "image", "image_sha256", "conversations")
 
@@ -69,11 +69,11 @@ class MixtureDataset:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
+    def __getitem__(self, index: int | WeightedRow | tuple[WeightedRow, ...]) -> Item | list[Item]:
         """Return the item or items. Raise UserError with the Sample's id if one is unusable."""
         if not isinstance(index, tuple):
             return self.item(index)
-        if isinstance(index, Pick):
+        if isinstance(index, WeightedRow):
             return self.item(index.row, index.weight)
         return [self.item(pick.row, pick.weight) for pick in index]
 
@@ -85,11 +85,11 @@ class MixtureDataset:
         encoded = encode(
             *(self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
         )
-        if isinstance(encoded, Refused):
+        if isinstance(encoded, RefusedSample):
             raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
         pixels = None
         if image:
-            data = _image(self._images, image, row["image_sha256"], where)
+            data = _read_image(self._images, image, row["image_sha256"], where)
             decoded = _decoded(data, image, where)
             pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
         return {
@@ -101,7 +101,7 @@ class MixtureDataset:
         }
 
 
-def _image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
+def _read_image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
     """Return the image file that the mixture was built with.
 
     A mixture with deferred images has no sha256 to compare with.

@@ -48,14 +48,14 @@ def _homepages(manifest: dict[str, Any]) -> dict[str, str]:
     return {part["source"]: part["homepage"] for part in parts if part["samples"]}
 
 
-def hub_datasets(corpus: MixtureInput, manifests: Path) -> list[str]:
+def hub_datasets(mixture: MixtureInput, manifests: Path) -> list[str]:
     """Return the names of the Hub datasets among the mixture's sources, for a model's card.
 
     A source is a Hub dataset by its homepage, or by a file's URL in its manifest, if the manifest
     still exists.
     """
-    pages = list(corpus.homepages.values())
-    for name in corpus.homepages:
+    pages = list(mixture.homepages.values())
+    for name in mixture.homepages:
         if (path := manifests / "sources" / f"{name}.yaml").is_file():
             pages += [file.url for file in load(path, Source).files if file.url]
     return sorted({match[1] for page in pages if (match := _HUB_DATASET.match(page))})
@@ -64,12 +64,12 @@ def hub_datasets(corpus: MixtureInput, manifests: Path) -> list[str]:
 _HUB_DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)")
 
 
-def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInput:
+def select_mixture(mixtures: Sequence[MixtureInput], name: str, stage: str) -> MixtureInput:
     """Return the mixture that a stage's manifest names."""
-    for corpus in corpora:
-        if corpus.name == name:
-            return corpus
-    given = ", ".join(f"{c.folder} is {c.name}" for c in corpora) or "no mixture is given"
+    for mixture in mixtures:
+        if mixture.name == name:
+            return mixture
+    given = ", ".join(f"{c.folder} is {c.name}" for c in mixtures) or "no mixture is given"
     raise UserError(
         f"stages.{stage}.mixture",
         f"the manifest names the mixture {name}; {given}",
@@ -77,24 +77,24 @@ def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInp
     )
 
 
-def images_of(corpus: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
+def images_of(mixture: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
     """Return a reader of the mixture's images: where it was built, or in the folder `place`.
 
     The folder holds image files, or Parquet files with images.
     """
     if place is None:
-        return shelf_of(corpus, manifests)
+        return shelf_of(mixture, manifests)
     if not place.is_dir():
         raise UserError(place, "is no folder", "name a folder of images or of Parquet files")
     return Release(place) if parquet_files(place) else ImageReader(place, place, ())
 
 
-def shelf_of(corpus: MixtureInput, manifests: Path) -> ImageReader:
+def shelf_of(mixture: MixtureInput, manifests: Path) -> ImageReader:
     """Return a reader of the images in the mixture's own data directory.
 
     The manifests of images name the folders and archives.
     """
-    data = DataDir(corpus.folder.absolute().parent.parent)
+    data = DataDir(mixture.folder.absolute().parent.parent)
     folders = [
         (path.stem, folder)
         for path in sorted(kind_dir(manifests, "images").glob("*.yaml"))

@@ -19,7 +19,7 @@ from imp_data.storage.digests import file_sha256, library_versions, text_digest
 from imp_data.storage.stage_cache import StageResult, run_stage
 from imp_data.storage.tables import parquet_frame, parquet_writer
 from imp_data.training.data.chat_templates import Template
-from imp_data.training.data.encoding import IGNORED, Refused, encode
+from imp_data.training.data.encoding import IGNORED, RefusedSample, encode
 from imp_data.training.data.sampling import Lengths
 from imp_data.training.data.shards import Shards
 
@@ -40,12 +40,12 @@ PREFLIGHT_SCHEMA = pa.schema(
     ]
 )
 _COLUMNS = ("id", "source", "image", "conversations")
-_PIECE_ROWS = 1000
+_CHUNK_ROWS = 1000
 _IMAGE_WORDS = 700
-_SHOWN_EXAMPLES = 10
+_MAX_EXAMPLES = 10
 
 
-class _Work(NamedTuple):
+class _EncodingTask(NamedTuple):
     """Arguments of a worker that encodes rows; the tokenizer is in a file, since it is large."""
 
     folder: Path
@@ -69,10 +69,10 @@ def preflight(
         out.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(pickle.dumps(tokenizer))
         try:
-            _write(table, _Work(folder, kept, template, image_tokens, max_length))
+            _write_table(table, _EncodingTask(folder, kept, template, image_tokens, max_length))
         finally:
             kept.unlink()
-        figures = _figures(parquet_frame(table), max_length)
+        figures = _summarize(parquet_frame(table), max_length)
         write_text(report, json_text(figures))
         return figures
 
@@ -86,7 +86,7 @@ def preflight(
     return run_stage(out / ".preflight.stamp.json", inputs, [table, report], build)
 
 
-class Accepted(NamedTuple):
+class AcceptedRows(NamedTuple):
     """The rows to train on, in order; lengths of rows without an image are negative."""
 
     rows: npt.NDArray[np.int64]
@@ -97,17 +97,17 @@ class Accepted(NamedTuple):
     """Lengths as the original estimates them (train.py:877): words, plus 700 for an image."""
 
 
-def accepted(out: Path) -> Accepted:
+def accepted(out: Path) -> AcceptedRows:
     """Read the rows of preflight.parquet that are not refused."""
     table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
-    shown = table["image"].to_numpy()
-    signs = np.where(shown, 1, -1)
-    return Accepted(
+    has_image = table["image"].to_numpy()
+    signs = np.where(has_image, 1, -1)
+    return AcceptedRows(
         table["row"].to_numpy().astype(np.int64),
         table["tokens"].to_numpy() * signs,
         table["learned"].to_numpy().astype(np.int64),
         table["source"].to_list(),
-        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * shown, 1) * signs,
+        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * has_image, 1) * signs,
     )
 
 
@@ -131,35 +131,35 @@ def report_text(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write(table: Path, work: _Work) -> None:
-    total = len(Shards(work.folder))
-    pieces = [range(n, min(n + _PIECE_ROWS, total)) for n in range(0, total, _PIECE_ROWS)]
+def _write_table(table: Path, task: _EncodingTask) -> None:
+    total = len(Shards(task.folder))
+    chunks = [range(n, min(n + _CHUNK_ROWS, total)) for n in range(0, total, _CHUNK_ROWS)]
     with (
         parquet_writer(table, PREFLIGHT_SCHEMA) as writer,
-        progress("preflight", "samples", total) as told,
+        progress("preflight", "samples", total) as counter,
     ):
-        for batch in map_ordered(partial(_counted, work=work), pieces):
+        for batch in map_ordered(partial(_encode_rows, task=task), chunks):
             writer.write_batch(batch)
-            told.add(len(batch))
+            counter.add(len(batch))
 
 
-def _counted(rows: range, work: _Work) -> pa.RecordBatch:
+def _encode_rows(rows: range, task: _EncodingTask) -> pa.RecordBatch:
     """Encode some rows and return their rows of the table; runs in any process."""
-    shards = _shards(work.folder, (work.folder / "mixture.json").stat().st_mtime_ns)
-    tokenizer = _tokenizer(work.tokenizer, work.tokenizer.stat().st_mtime_ns)
+    shards = _open_shards(task.folder, (task.folder / "mixture.json").stat().st_mtime_ns)
+    tokenizer = _load_tokenizer(task.tokenizer, task.tokenizer.stat().st_mtime_ns)
     return pa.RecordBatch.from_pylist(
-        [_outcome(number, shards, tokenizer, work) for number in rows], schema=PREFLIGHT_SCHEMA
+        [_encode_row(number, shards, tokenizer, task) for number in rows], schema=PREFLIGHT_SCHEMA
     )
 
 
-def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[str, Any]:
+def _encode_row(number: int, shards: Shards, tokenizer: Any, task: _EncodingTask) -> dict[str, Any]:
     row = shards.row(number, _COLUMNS)
-    tokens = work.image_tokens if row["image"] else 0
-    found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
+    tokens = task.image_tokens if row["image"] else 0
+    found = encode(tokenizer, task.template, row["conversations"], tokens, task.max_length)
     known = {"row": number, **{n: row[n] for n in ("id", "source")}, "image": bool(row["image"])}
     known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
     known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
-    if isinstance(found, Refused):
+    if isinstance(found, RefusedSample):
         refused = {"tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
         return {**known, **refused, "spelled": []}
     return {
@@ -173,18 +173,18 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
 
 
 @lru_cache(maxsize=1)
-def _shards(folder: Path, changed_ns: int) -> Shards:
+def _open_shards(folder: Path, changed_ns: int) -> Shards:
     """Map the shards, once per process."""
     return Shards(folder)
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(path: Path, changed_ns: int) -> Any:
+def _load_tokenizer(path: Path, changed_ns: int) -> Any:
     """Load the tokenizer, once per process; this run wrote the file, so unpickling is safe."""
     return pickle.loads(path.read_bytes())
 
 
-def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
+def _summarize(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
     counts = [
         pl.len().alias("samples"),
         pl.col("tokens").cast(pl.Int64).sum(),
@@ -197,17 +197,17 @@ def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
         ),
         *(pl.col(column).cast(pl.Int64).sum() for column in ("lost", "lost_learned")),
     ]
-    refused = table.filter(pl.col("outcome") == "refused").head(_SHOWN_EXAMPLES)
+    refused = table.filter(pl.col("outcome") == "refused").head(_MAX_EXAMPLES)
     return {
         "max_length": max_length,
         "together": table.select(counts).to_dicts()[0],
         "sources": table.group_by("source").agg(counts).sort("source").to_dicts(),
-        "spelled": _spelled(table),
+        "spelled": _count_spelled(table),
         "refused": refused.select("id", "reason").to_dicts(),
     }
 
 
-def _spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _count_spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
     """Count occurrences and samples of each special token that texts spell out."""
     each = table.select("row", token="spelled").explode("token", empty_as_null=False)
     counts = pl.len().alias("times"), pl.col("row").n_unique().alias("samples")

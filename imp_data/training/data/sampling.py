@@ -27,15 +27,15 @@ def modality_length_order(
     one of each modality, which may not be full, is interleaved with the other at the end.
     """
     random = np.random.default_rng([seed, epoch])
-    shown, text = np.flatnonzero(lengths > 0), np.flatnonzero(lengths < 0)
+    images, text = np.flatnonzero(lengths > 0), np.flatnonzero(lengths < 0)
     sizes = np.abs(lengths)
-    if not len(shown) or not len(text):
+    if not len(images) or not len(text):
         return [
             n
-            for some in _by_length(np.arange(len(sizes)), sizes, batch, chunks, random)
+            for some in _megabatches(np.arange(len(sizes)), sizes, batch, chunks, random)
             for n in some
         ]
-    kinds = [_by_length(rows, sizes, batch, chunks, random) for rows in (shown, text)]
+    kinds = [_megabatches(rows, sizes, batch, chunks, random) for rows in (images, text)]
     tails = [megabatches.pop() for megabatches in kinds]
     megabatches = [*kinds[0], *kinds[1]]
     shuffled = [megabatches[n] for n in random.permutation(len(megabatches))]
@@ -45,7 +45,7 @@ def modality_length_order(
     return [n for some in [*shuffled, mixed, rest] for n in some]
 
 
-def _by_length(
+def _megabatches(
     rows: npt.NDArray[np.int64],
     sizes: Lengths,
     batch: int,
@@ -58,11 +58,11 @@ def _by_length(
     for begin in range(0, len(rows), whole):
         some = shuffled[begin : begin + whole]
         ordered = some[np.argsort(-sizes[some], kind="stable")].tolist()
-        found.append([n for chunk in _dealt(ordered, sizes, chunks) for n in chunk])
+        found.append([n for chunk in _distribute(ordered, sizes, chunks) for n in chunk])
     return found
 
 
-def _dealt(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int]]:
+def _distribute(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int]]:
     """Assign each row to the chunk with the fewest tokens so far that is not full."""
     if len(ordered) % chunks:
         return [list(ordered[n::chunks]) for n in range(chunks)]
@@ -76,7 +76,7 @@ def _dealt(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int
     return dealt
 
 
-def packed(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
+def pack_rows(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
     """Return groups of rows, each at most `max_length` tokens together, one sequence per group.
 
     Best-fit decreasing: longest rows first, and the earlier row first among equal lengths.
@@ -84,22 +84,22 @@ def packed(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
     sizes = np.abs(lengths)
     ordered = np.argsort(-sizes, kind="stable")
     bins: list[list[int]] = []
-    # Bins by their free tokens; bit n of `rooms` is set if a bin has n free tokens.
-    by_room: defaultdict[int, list[int]] = defaultdict(list)
-    rooms = 0
+    # Bins by their free tokens; bit n of `occupied` is set if a bin has n free tokens.
+    by_free: defaultdict[int, list[int]] = defaultdict(list)
+    occupied = 0
     for row, size in zip(ordered.tolist(), sizes[ordered].tolist(), strict=True):
-        fitting = rooms >> size
+        fitting = occupied >> size
         if fitting:
-            room = size + (fitting & -fitting).bit_length() - 1
-            place = by_room[room].pop()
-            rooms ^= (not by_room[room]) << room
+            free = size + (fitting & -fitting).bit_length() - 1
+            number = by_free[free].pop()
+            occupied ^= (not by_free[free]) << free
         else:
-            room, place = max_length, len(bins)
+            free, number = max_length, len(bins)
             bins.append([])
-        bins[place].append(row)
-        by_room[room - size].append(place)
-        rooms |= 1 << (room - size)
-    return [tuple(some) for some in bins]
+        bins[number].append(row)
+        by_free[free - size].append(number)
+        occupied |= 1 << (free - size)
+    return [tuple(rows) for rows in bins]
 
 
 def padding_share(lengths: Lengths, batches: Sequence[Sequence[tuple[int, ...]]]) -> float:

@@ -62,7 +62,9 @@ class Shards:
             try:
                 state = orjson.loads((self.folder / "state.json").read_bytes())
                 files = [self.folder / file["filename"] for file in state["_data_files"]]
-                self._batches = [batch for file in files for batch in _mapped(file) if len(batch)]
+                self._batches = [
+                    batch for file in files for batch in _map_batches(file) if len(batch)
+                ]
                 fingerprint: str = state["_fingerprint"]
             except (OSError, pa.ArrowException, orjson.JSONDecodeError, KeyError) as error:
                 raise UserError(
@@ -74,6 +76,6 @@ class Shards:
         return fingerprint
 
 
-def _mapped(path: Path) -> list[pa.RecordBatch]:
+def _map_batches(path: Path) -> list[pa.RecordBatch]:
     with pa.memory_map(str(path)) as source:
         return list(pa.ipc.open_stream(source))

@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from imp_data.manifests.model import Stage
-from imp_data.training.data.batch_sampler import Order, steps_of
-from imp_data.training.data.preflight import Accepted
-from imp_data.training.data.token_weights import Weighting
+from imp_data.training.data.batch_sampler import EpochOrder, steps_of
+from imp_data.training.data.preflight import AcceptedRows
+from imp_data.training.data.token_weights import StepWeights
 
 SHARES = "shares.json"
 _COLUMNS = ("samples", "tokens", "learned", "loss")
 
 
-def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting) -> dict[str, Any]:
+def compute_shares(
+    stage: Stage, table: AcceptedRows, order: EpochOrder, weighting: StepWeights
+) -> dict[str, Any]:
     """Return the shares by source over all epochs of the stage; each column sums to 1.
 
     The share of the loss is exact: the total weight of a source's learned tokens in all steps. It
@@ -27,11 +29,11 @@ def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting)
     return {
         "loss_weighting": stage.loss_weighting,
         "micro_batch_size": stage.micro_batch_size,
-        "sources": _by_source(table.sources, columns),
+        "sources": _sum_by_source(table.sources, columns),
     }
 
 
-def shares_text(found: dict[str, Any]) -> str:
+def format_shares(found: dict[str, Any]) -> str:
     """Format the shares as a table."""
     size = found["micro_batch_size"]
     mean = f"micro_batch, of {size} samples" if size else "token"
@@ -41,7 +43,7 @@ def shares_text(found: dict[str, Any]) -> str:
     return "\n".join([*lines, f"loss_weighting: {mean}"])
 
 
-def _by_source(
+def _sum_by_source(
     sources: list[str], columns: tuple[npt.NDArray[Any], ...]
 ) -> dict[str, dict[str, float]]:
     names, places = np.unique(np.array(sources), return_inverse=True)

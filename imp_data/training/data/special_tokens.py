@@ -14,25 +14,25 @@ from imp_data.training.data.chat_templates import Template, Turn
 MARK = "\U0010ffff"
 
 
-def spelled(tokenizer: Any, texts: Sequence[str], image_tokens: int) -> tuple[str, ...]:
+def find_spelled_tokens(tokenizer: Any, texts: Sequence[str], image_tokens: int) -> tuple[str, ...]:
     """Return the special tokens that texts spell out, with repetitions.
 
     The first `<image>` of a sample with an image is not one: the image's features replace it.
     """
-    pattern = _pattern(tokenizer)
+    pattern = _special_token_pattern(tokenizer)
     found = [token for text in texts for token in pattern.findall(text)]
     if image_tokens and IMAGE_TOKEN in found:
         found.remove(IMAGE_TOKEN)
     return tuple(found)
 
 
-def texts_of(template: Template, conversation: Sequence[Turn]) -> list[str]:
+def kept_texts(template: Template, conversation: Sequence[Turn]) -> list[str]:
     """Return the texts of a conversation that the template keeps."""
     kept = conversation if template.keeps_questions else conversation[1::2]
     return [turn["value"] for turn in kept]
 
 
-class Guarded(NamedTuple):
+class GuardedTokenizer(NamedTuple):
     """A tokenizer that recognizes special tokens of the template, and none in a sample's text.
 
     `template` has a mark around each of its special tokens. The backend has separate ids for the
@@ -56,7 +56,7 @@ class Guarded(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def guarded(tokenizer: Any, template: Template) -> Guarded:
+def guard_tokenizer(tokenizer: Any, template: Template) -> GuardedTokenizer:
     """Return the tokenizer's guarded copy, cached per process."""
     from tokenizers import AddedToken, Tokenizer
 
@@ -76,11 +76,11 @@ def guarded(tokenizer: Any, template: Template) -> Guarded:
         backend.token_to_id(mark): tokenizer.convert_tokens_to_ids(token)
         for token, mark in marks.items()
     }
-    return Guarded(template.marked(marks), backend, ids)
+    return GuardedTokenizer(template.with_marks(marks), backend, ids)
 
 
 @lru_cache(maxsize=4)
-def _pattern(tokenizer: Any) -> re.Pattern[str]:
+def _special_token_pattern(tokenizer: Any) -> re.Pattern[str]:
     """Match any added token, longest first, except runs of blanks, which are text."""
     special = [token for token in tokenizer.get_added_vocab() if not token.isspace()]
     return re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)")

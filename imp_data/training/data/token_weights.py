@@ -10,7 +10,7 @@ Counts = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
 
-class Pick(NamedTuple):
+class WeightedRow(NamedTuple):
     """A mixture's row in a step, and the weight of each of its learned tokens in that step."""
 
     row: int
@@ -32,17 +32,17 @@ def token_weights(learned: Counts, loss_batch: int) -> Weights:
     return np.broadcast_to(weights, grouped.shape).reshape(steps, samples)
 
 
-class Weighting:
+class StepWeights:
     """Computes the weights of a step's samples; `learned` is the token count of each row."""
 
     def __init__(self, learned: Counts, loss_batch: int) -> None:
         self._learned, self._loss_batch = learned, loss_batch
 
-    def picks(self, rows: Sequence[int]) -> list[Pick]:
+    def weigh_rows(self, rows: Sequence[int]) -> list[WeightedRow]:
         """Return a step's samples with their weights, in order."""
         learned = self._learned[list(rows)][None]
         weights = token_weights(learned, self._loss_batch)[0]
-        return [Pick(*pair) for pair in zip(rows, weights.tolist(), strict=True)]
+        return [WeightedRow(*pair) for pair in zip(rows, weights.tolist(), strict=True)]
 
     def loss_by_row(self, steps: Iterable[Sequence[int]]) -> Weights:
         """Return, by row, the total weight of its learned tokens over these steps."""

@@ -21,7 +21,7 @@ from imp_data.training.evaluation.questions import (
     read_questions,
     write_answers,
 )
-from imp_data.training.evaluation.scoring import Figures, score
+from imp_data.training.evaluation.scoring import Scores, score
 
 # Maps an image, or None, and a question's text to the model's answer.
 Model = Callable[[Image.Image | None, str], str]
@@ -36,7 +36,7 @@ def evaluate(
     annotations: Path | None,
     out: Path,
     blind: bool = False,
-) -> Figures:
+) -> Scores:
     """Answer every question, write answers.jsonl and scores.json to `out`; return the scores.
 
     With `blind`, replace each image by grey, as a baseline without vision.
@@ -46,12 +46,12 @@ def evaluate(
     score(benchmark, rows, [Answer(q.id, q.text, "") for q in rows], annotations)
     answers = out / "answers.jsonl"
     write_answers(answers, answered(model, rows, images, blind), name)
-    return rescore(answers, questions, benchmark, annotations, out)
+    return score_answers(answers, questions, benchmark, annotations, out)
 
 
-def rescore(
+def score_answers(
     answers: Path, questions: Path, benchmark: str, annotations: Path | None, out: Path
-) -> Figures:
+) -> Scores:
     """Score a file of answers, ours or LLaVA's; write scores.json to `out`."""
     figures = score(benchmark, read_questions(questions), read_answers(answers), annotations)
     write_text(out / "scores.json", json_text({"benchmark": benchmark, **figures}))
@@ -73,7 +73,7 @@ def answered(
     return answers
 
 
-def scores_text(figures: Figures) -> str:
+def format_scores(figures: Scores) -> str:
     """Format the scores as a table."""
     width = max(len(name) for name in figures)
     return "\n".join(

@@ -9,9 +9,9 @@ from transformers import LlavaForConditionalGeneration
 
 from imp_data.errors import UserError
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Refused, encode_prompt
+from imp_data.training.data.encoding import RefusedSample, encode_prompt
 from imp_data.training.data.images import preprocess
-from imp_data.training.model.model_folder import facts_of, load, load_processor
+from imp_data.training.model.model_folder import facts_of, load_network, load_processor
 
 
 class Speaker:
@@ -21,7 +21,7 @@ class Speaker:
         self._facts = facts_of(folder)
         self._tokenizer = load_processor(folder).tokenizer
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network: LlavaForConditionalGeneration = load(folder).to(self._device).eval()
+        self._network: LlavaForConditionalGeneration = load_network(folder).to(self._device).eval()
 
     def answer(self, image: Image.Image | None, question: str, max_new_tokens: int = 256) -> str:
         """Return the answer, up to the template's end token; `question` has no `<image>`."""
@@ -36,7 +36,7 @@ class Speaker:
         tokens = facts["image_tokens"] if image is not None else 0
         prompt = f"<image>\n{question}" if tokens else question
         encoded = encode_prompt(self._tokenizer, TEMPLATES[facts["template"]], prompt, tokens)
-        if isinstance(encoded, Refused):
+        if isinstance(encoded, RefusedSample):
             raise UserError("question", encoded.reason, "write a question without <image>")
         ids = torch.from_numpy(encoded.input_ids)[None].to(self._device)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

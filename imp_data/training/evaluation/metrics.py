@@ -35,7 +35,7 @@ def textvqa_score(answer: str, references: Sequence[str]) -> float:
     return sum(left_out) / len(left_out)
 
 
-class Detection(NamedTuple):
+class PopeMetrics(NamedTuple):
     """POPE's metrics of one category; "yes" is the positive class."""
 
     accuracy: float
@@ -45,28 +45,28 @@ class Detection(NamedTuple):
     yes_share: float
 
 
-def pope_says_yes(answer: str) -> bool:
+def is_pope_yes(answer: str) -> bool:
     """Return whether the first sentence has none of "no", "No", "not" (LLaVA's eval_pope.py)."""
     words = answer.split(".")[0].replace(",", "").split(" ")
     return not {"No", "not", "no"} & set(words)
 
 
-def pope(answers: Sequence[str], labels: Sequence[bool]) -> Detection:
+def pope_metrics(answers: Sequence[str], labels: Sequence[bool]) -> PopeMetrics:
     """Return the metrics of yes-or-no answers. 0/0 is 0; the original raises an error there."""
-    found = [pope_says_yes(answer) for answer in answers]
+    found = [is_pope_yes(answer) for answer in answers]
     pairs = list(zip(found, labels, strict=True))
     hits = sum(predicted and true for predicted, true in pairs)
-    precision, recall = _share(hits, sum(found)), _share(hits, sum(labels))
-    return Detection(
-        accuracy=_share(sum(predicted == true for predicted, true in pairs), len(pairs)),
+    precision, recall = _ratio(hits, sum(found)), _ratio(hits, sum(labels))
+    return PopeMetrics(
+        accuracy=_ratio(sum(predicted == true for predicted, true in pairs), len(pairs)),
         precision=precision,
         recall=recall,
-        f1=_share(2 * precision * recall, precision + recall),
-        yes_share=_share(sum(found), len(found)),
+        f1=_ratio(2 * precision * recall, precision + recall),
+        yes_share=_ratio(sum(found), len(found)),
     )
 
 
-def option(answer: str) -> str | None:
+def parse_option(answer: str) -> str | None:
     """Return the letter of a multiple-choice answer, if any (LLaVA's eval_science_qa.py).
 
     The answer is "B", begins with "B. ", or contains "The answer is B." once.
@@ -79,9 +79,9 @@ def option(answer: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def chosen(answer: str, choices: int) -> int | None:
+def parse_choice(answer: str, choices: int) -> int | None:
     """Return the index of the choice that an answer names; None if it names no valid choice."""
-    letter = option(answer)
+    letter = parse_option(answer)
     if letter is None or letter not in OPTIONS[:choices]:
         return None
     return OPTIONS.index(letter)
@@ -93,7 +93,7 @@ def mme_label(answer: str) -> str:
     return next((word for word in ("yes", "no") if word in beginning), "other")
 
 
-def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
+def mme_scores(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
     """Return the score of each task, and the sums of the two groups.
 
     Each image of a task has two questions, given as (first is right, second is right). A task's
@@ -101,8 +101,8 @@ def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
     """
     scores = {}
     for task, images in tasks.items():
-        right = _share(sum(map(sum, images)), 2 * len(images))
-        both = _share(sum(map(all, images)), len(images))
+        right = _ratio(sum(map(sum, images)), 2 * len(images))
+        both = _ratio(sum(map(all, images)), len(images))
         scores[task] = 100 * right + 100 * both
     for group, names in MME_TASKS.items():
         scores[group] = sum(scores.get(name, 0.0) for name in names)
@@ -111,12 +111,12 @@ def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
 
 def exact(answer: str, expected: str) -> bool:
     """Return whether an answer is the expected one, ignoring case, blanks and a final period."""
-    return _plain(answer) == _plain(expected)
+    return _normalize(answer) == _normalize(expected)
 
 
-def _plain(answer: str) -> str:
+def _normalize(answer: str) -> str:
     return answer.strip().removesuffix(".").strip().casefold()
 
 
-def _share(part: float, whole: float) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0

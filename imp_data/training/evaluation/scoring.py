@@ -10,11 +10,18 @@ from imp_data.sample import SHORT_ANSWER_SUFFIX
 from imp_data.storage.json_files import json_object
 from imp_data.storage.small_files import small_text
 from imp_data.training.evaluation.json_rows import read_rows
-from imp_data.training.evaluation.metrics import chosen, exact, mme, mme_label, pope, textvqa_score
+from imp_data.training.evaluation.metrics import (
+    exact,
+    mme_label,
+    mme_scores,
+    parse_choice,
+    pope_metrics,
+    textvqa_score,
+)
 from imp_data.training.evaluation.questions import Answer, Question
 
-Figures = dict[str, float]
-Asked = Sequence[tuple[Question, Answer]]
+Scores = dict[str, float]
+AnsweredQuestions = Sequence[tuple[Question, Answer]]
 
 _OCR = "Reference OCR token:"
 _YES_OR_NO = "Please answer yes or no."
@@ -22,14 +29,14 @@ _YES_OR_NO = "Please answer yes or no."
 
 def score(
     benchmark: str, questions: Sequence[Question], answers: Sequence[Answer], files: Path | None
-) -> Figures:
+) -> Scores:
     """Return the benchmark's scores; `files` are its annotations: see docs/training.md.
 
     Answers must be in the order of the questions, as every evaluation script of LLaVA writes them:
     ids are not unique in TextVQA and MME.
     """
-    if benchmark not in SCORES:
-        known = ", ".join(SCORES)
+    if benchmark not in SCORERS:
+        known = ", ".join(SCORERS)
         raise UserError("--benchmark", f"is {benchmark!r}", f"name one of {known}")
     if [question.id for question in questions] != [answer.id for answer in answers]:
         raise UserError(
@@ -39,10 +46,10 @@ def score(
         )
     if files is None and benchmark != "exact":
         raise UserError(benchmark, "needs its annotation files", "give --annotations")
-    return SCORES[benchmark](list(zip(questions, answers, strict=True)), files or Path())
+    return SCORERS[benchmark](list(zip(questions, answers, strict=True)), files or Path())
 
 
-def score_textvqa(asked: Asked, file: Path) -> Figures:
+def score_textvqa(asked: AnsweredQuestions, file: Path) -> Scores:
     """Score TextVQA with TextVQA_0.5.1_val.json, as LLaVA's eval_textvqa.py does."""
     references = {
         (row["image_id"], row["question"].lower()): row["answers"] for row in read_rows(file)
@@ -61,7 +68,7 @@ def _textvqa_question(text: str) -> str:
     return next(line for line in text.split("\n") if not line.startswith(_OCR)).lower()
 
 
-def score_pope(asked: Asked, folder: Path) -> Figures:
+def score_pope(asked: AnsweredQuestions, folder: Path) -> Scores:
     """Score POPE with coco_pope_{random,popular,adversarial}.json, as LLaVA's eval_pope.py does.
 
     `f1` is the mean over the categories, as papers report it.
@@ -69,16 +76,16 @@ def score_pope(asked: Asked, folder: Path) -> Figures:
     categories: dict[str, list[tuple[Question, Answer]]] = defaultdict(list)
     for question, answer in asked:
         categories[question.category].append((question, answer))
-    figures: Figures = {"questions": len(asked)}
+    figures: Scores = {"questions": len(asked)}
     f1s = []
     for name, some in sorted(categories.items()):
-        found = pope([answer.text for _, answer in some], _pope_labels(folder, name, some))
+        found = pope_metrics([answer.text for _, answer in some], _pope_labels(folder, name, some))
         figures |= {f"{name}.{field}": value for field, value in found._asdict().items()}
         f1s.append(found.f1)
     return {**figures, "f1": sum(f1s) / len(f1s)}
 
 
-def _pope_labels(folder: Path, category: str, asked: Asked) -> list[bool]:
+def _pope_labels(folder: Path, category: str, asked: AnsweredQuestions) -> list[bool]:
     """Return labels in the order of the questions. Raise UserError if the questions differ."""
     path = folder / f"coco_pope_{category}.json"
     rows = read_rows(path)
@@ -89,7 +96,7 @@ def _pope_labels(folder: Path, category: str, asked: Asked) -> list[bool]:
     return [row["label"] != "no" for row in rows]
 
 
-def score_scienceqa(asked: Asked, folder: Path) -> Figures:
+def score_scienceqa(asked: AnsweredQuestions, folder: Path) -> Scores:
     """Score ScienceQA with problems.json and pid_splits.json, as LLaVA's eval_science_qa.py does.
 
     Unanswered questions count as wrong in `accuracy`. `image_accuracy`, SQA-IMG in papers, is the
@@ -100,7 +107,8 @@ def score_scienceqa(asked: Asked, folder: Path) -> Figures:
     if unknown := sorted(answers.keys() - set(splits["test"])):
         raise UserError(folder, f"question {unknown[0]} is not in the test split", _OTHER_FILE)
     right = {
-        pid: chosen(answers.get(pid, ""), len(problems[pid]["choices"])) == problems[pid]["answer"]
+        pid: parse_choice(answers.get(pid, ""), len(problems[pid]["choices"]))
+        == problems[pid]["answer"]
         for pid in splits["test"]
     }
     with_image = [right[pid] for pid in right if pid in answers and problems[pid].get("image")]
@@ -112,7 +120,7 @@ def score_scienceqa(asked: Asked, folder: Path) -> Figures:
     }
 
 
-def score_mme(asked: Asked, folder: Path) -> Figures:
+def score_mme(asked: AnsweredQuestions, folder: Path) -> Scores:
     """Score MME with MME_Benchmark_release_version.
 
     The rules are LLaVA's convert_answer_to_mme.py and MME's calculation.py.
@@ -132,7 +140,7 @@ def score_mme(asked: Asked, folder: Path) -> Figures:
                 problem = f"{category}/{name} has {len(right)} answered questions instead of two"
                 raise UserError(folder, problem, "answer the whole question file")
         tasks[category] = [(right[0], right[1]) for right in by_name.values()]
-    return {"questions": len(asked), **mme(tasks)}
+    return {"questions": len(asked), **mme_scores(tasks)}
 
 
 def _mme_answers(folder: Path, category: str, name: str) -> dict[str, str]:
@@ -152,7 +160,7 @@ def _mme_question(text: str) -> str:
     return " ".join(text.split())
 
 
-def score_exact(asked: Asked, _: Path) -> Figures:
+def score_exact(asked: AnsweredQuestions, _: Path) -> Scores:
     """Score a custom question file by exact match with its field `answer`, or any of its list."""
     categories: dict[str, list[bool]] = defaultdict(list)
     for question, answer in asked:
@@ -163,7 +171,7 @@ def score_exact(asked: Asked, _: Path) -> Figures:
             any(exact(answer.text, expected) for expected in question.expected)
         )
     every = [right for some in categories.values() for right in some]
-    figures: Figures = {"questions": len(asked), "accuracy": 100 * sum(every) / len(every)}
+    figures: Scores = {"questions": len(asked), "accuracy": 100 * sum(every) / len(every)}
     for name, some in sorted(categories.items()):
         figures[f"{name}.accuracy"] = 100 * sum(some) / len(some)
     return figures
@@ -178,7 +186,7 @@ def _object(path: Path) -> Mapping[str, Any]:
 
 _OTHER_FILE = "name the annotations of the same release as the question file"
 
-SCORES: dict[str, Callable[[Asked, Path], Figures]] = {
+SCORERS: dict[str, Callable[[AnsweredQuestions, Path], Scores]] = {
     "textvqa": score_textvqa,
     "pope": score_pope,
     "scienceqa": score_scienceqa,

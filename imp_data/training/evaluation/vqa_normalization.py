@@ -51,7 +51,7 @@ _ODD = {
 }
 
 
-def _without(word: str, number: int) -> str:
+def _drop_apostrophe(word: str, number: int) -> str:
     """Return the word without one of its apostrophes."""
     parts = word.split("'")
     return "'".join([*parts[:number], parts[number] + parts[number + 1], *parts[number + 2 :]])
@@ -59,7 +59,7 @@ def _without(word: str, number: int) -> str:
 
 CONTRACTIONS = {
     **{word.replace("'", ""): word for word in _SINGLE.split()},
-    **{_without(word, number): word for word in _DOUBLE.split() for number in (0, 1)},
+    **{_drop_apostrophe(word, number): word for word in _DOUBLE.split() for number in (0, 1)},
     **_ODD,
 }
 
@@ -67,12 +67,12 @@ CONTRACTIONS = {
 def normalize_answer(answer: str) -> str:
     """Return an answer in the normalized form of the VQA evaluation."""
     text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    text = _without_marks(text.replace("\n", " ").replace("\t", " ").strip())
+    text = _remove_marks(text.replace("\n", " ").replace("\t", " ").strip())
     words = [_DIGITS.get(word, word) for word in text.lower().split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
-def _without_marks(text: str) -> str:
+def _remove_marks(text: str) -> str:
     """Remove a mark next to a space; replace one within a word by a space."""
     number = _COMMA_IN_NUMBER.search(text) is not None
     left = text

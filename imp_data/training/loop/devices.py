@@ -12,7 +12,7 @@ from imp_data.errors import UserError
 from imp_data.manifests.model import StageName
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Return whether this process is one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
@@ -36,7 +36,7 @@ def check_precision(name: StageName, precision: str) -> None:
 
 
 @contextmanager
-def whole_weights(args: TrainingArguments) -> Iterator[None]:
+def unpartitioned_weights(args: TrainingArguments) -> Iterator[None]:
     """Build a network with complete weights in this block, even if ZeRO 3 will partition it.
 
     With DeepSpeed's settings, transformers partitions each module on creation, and its

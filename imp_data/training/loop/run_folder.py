@@ -14,19 +14,19 @@ _RUN_FILES = (
 )
 
 
-def lock_of(out: Path, name: StageName) -> Path:
+def lock_path(out: Path, name: StageName) -> Path:
     """Return the path of a stage's lock: beside the stage's folder, which may be cleared."""
     return out / f".{name}.lock"
 
 
-def make_way(out: Path, name: StageName, inputs: str) -> None:
+def clear_stale_run(out: Path, name: StageName, inputs: str) -> None:
     """Remove the files of a run with other inputs; keep a run with these inputs, to be resumed.
 
     Files that a run does not write stay in the folder. `inputs` is a digest.
     """
     run = out / name
     begun = run / "begun.json"
-    with held(lock_of(out, name), f"{name} in {out}"):
+    with held(lock_path(out, name), f"{name} in {out}"):
         if begun.is_file() and begun.read_text(encoding="utf-8") == inputs:
             return
         for name_in_run in _RUN_FILES:

@@ -13,12 +13,18 @@ from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage, StageName, accumulation
-from imp_data.training.data.batch_sampler import Batches, Order, Packing, Weigh, in_turn
-from imp_data.training.loop.checkpoints import newest_whole
-from imp_data.training.loop.devices import check_precision, several
+from imp_data.training.data.batch_sampler import (
+    EpochOrder,
+    Packing,
+    StepBatchSampler,
+    WeighStep,
+    split_in_order,
+)
+from imp_data.training.loop.checkpoints import newest_intact
+from imp_data.training.loop.devices import check_precision, is_distributed
 from imp_data.training.loop.reporting import Reporter
 from imp_data.training.loop.trainer import ImpTrainer
-from imp_data.training.model.lora import trained
+from imp_data.training.model.lora import trainable_parameters
 
 # A weight in float32, and its two AdamW moments.
 _BYTES_PER_WEIGHT = 12
@@ -38,13 +44,13 @@ class Job(NamedTuple):
         return self.folder / "checkpoints"
 
 
-class Data(NamedTuple):
+class StageData(NamedTuple):
     """The data of a stage: items, collator, order by epoch, weights in a step, and packing."""
 
     dataset: Dataset[Any]
     collate: Callable[[list[Any]], dict[str, Any]]
-    order: Order
-    weigh: Weigh
+    order: EpochOrder
+    weigh: WeighStep
     packing: Packing | None = None
 
 
@@ -87,7 +93,7 @@ def arguments(job: Job) -> TrainingArguments:
         report_to="none",
         use_cpu=not torch.cuda.is_available(),
         # Only with several processes: with one, the option makes accelerate wait for others.
-        ddp_backend="gloo" if several() and not torch.cuda.is_available() else None,
+        ddp_backend="gloo" if is_distributed() and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False,
     )
     if args.n_gpu > 1:
@@ -102,11 +108,13 @@ def arguments(job: Job) -> TrainingArguments:
     return args
 
 
-def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Data) -> ImpTrainer:
+def train_stage(
+    job: Job, args: TrainingArguments, network: nn.Module, data: StageData
+) -> ImpTrainer:
     """Train to the end, from the newest intact checkpoint if there is one."""
-    _check_room(job, network)
+    _check_disk_space(job, network)
     reporter = Reporter(job.name, job.folder)
-    batches = batches_of(job, data, args)
+    batches = make_batch_sampler(job, data, args)
     args.gradient_accumulation_steps = batches.accumulation
     trainer = ImpTrainer(
         stage=job.stage,
@@ -120,7 +128,7 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     reporter.trainer = trainer
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    begun = newest_whole(job.checkpoints)
+    begun = newest_intact(job.checkpoints)
     try:
         with warnings.catch_warnings():
             # If fp16 skips the first step, the schedule steps once before the optimizer.
@@ -134,19 +142,22 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     return trainer
 
 
-def batches_of(job: Job, data: Data, args: TrainingArguments) -> Batches:
+def make_batch_sampler(job: Job, data: StageData, args: TrainingArguments) -> StepBatchSampler:
     """Return this process's batches."""
     stage, devices = job.stage, args.world_size
-    parts, deal = stage.global_batch // stage.per_device_batch, in_turn(stage.per_device_batch)
+    parts, deal = (
+        stage.global_batch // stage.per_device_batch,
+        split_in_order(stage.per_device_batch),
+    )
     if data.packing:
-        parts = _packed_parts(job, data, data.packing, devices)
+        parts = _packed_batch_count(job, data, data.packing, devices)
         deal = data.packing.deal(parts)
-    return Batches(
+    return StepBatchSampler(
         *(data.order, stage.global_batch, parts, deal, data.weigh, devices, args.process_index)
     )
 
 
-def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
+def _packed_batch_count(job: Job, data: StageData, packing: Packing, devices: int) -> int:
     """Return the number of batches per step that fits every step of the run."""
     stage = job.stage
     steps = -(-len(data.order(0)) // stage.global_batch)
@@ -163,9 +174,9 @@ def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
     return parts
 
 
-def _check_room(job: Job, network: nn.Module) -> None:
+def _check_disk_space(job: Job, network: nn.Module) -> None:
     """Raise UserError unless the disk has space for checkpoints and the stage's output."""
-    weights = sum(parameter.numel() for _, parameter in trained(network))
+    weights = sum(parameter.numel() for _, parameter in trainable_parameters(network))
     needed = weights * (_BYTES_PER_WEIGHT * (job.stage.keep_checkpoints + 1) + 8)
     job.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(job.folder).free

@@ -17,20 +17,20 @@ from imp_data.training.data.chat_templates import TEMPLATES, Template
 from imp_data.training.data.collator import Collator, PackedCollator
 from imp_data.training.data.dataset import Figures, ImageSource, MixtureDataset
 from imp_data.training.data.mixture_input import MixtureInput
-from imp_data.training.data.preflight import Accepted, accepted, preflight, report_text
+from imp_data.training.data.preflight import AcceptedRows, accepted, preflight, report_text
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
-from imp_data.training.data.source_shares import SHARES, shares_of, shares_text
-from imp_data.training.data.token_weights import Weighting
+from imp_data.training.data.source_shares import SHARES, compute_shares, format_shares
+from imp_data.training.data.token_weights import StepWeights
 from imp_data.training.loop.devices import is_first
-from imp_data.training.loop.stage import Data
+from imp_data.training.loop.stage import StageData
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 Rows = npt.NDArray[np.int64]
 
 
-def tokenizer_of(
-    model: Model, corpora: Sequence[MixtureInput], before: Path | None
+def load_stage_tokenizer(
+    model: Model, mixtures: Sequence[MixtureInput], before: Path | None
 ) -> PreTrainedTokenizerBase:
     """Return the tokenizer of the model, prepared for its chat template.
 
@@ -53,13 +53,13 @@ def tokenizer_of(
             ) from error
         return prepared(found, template)
     assert model.tokenizer is not None
-    texts = (text for corpus in corpora for text in _texts(corpus, template))
+    texts = (text for mixture in mixtures for text in _template_texts(mixture, template))
     return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
 
 
-def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
+def _template_texts(mixture: MixtureInput, template: Template) -> Iterator[str]:
     """Yield the text that a model reads, with the template's words, which are the most frequent."""
-    rows = Shards(corpus.folder)
+    rows = Shards(mixture.folder)
     for number in range(len(rows)):
         turns = rows.row(number, ["conversations"])["conversations"]
         for segment in template.segments(turns):
@@ -69,44 +69,46 @@ def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
 def data_of(
     model: Model,
     stage: Stage,
-    corpus: MixtureInput,
+    mixture: MixtureInput,
     tokenizer: PreTrainedTokenizerBase,
     images: ImageSource,
     folder: Path,
-) -> Data:
+) -> StageData:
     """Return the stage's data, after a preflight of every row of the mixture."""
     template = TEMPLATES[stage.template or model.template]
     found = preflight(
-        corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
+        mixture.folder, tokenizer, template, model.image_tokens, model.max_length, folder
     )
     table = accepted(folder)
     rows, lengths = table.rows, table.lengths
     if not len(rows):
-        raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
+        raise UserError(mixture.folder, "holds no row to train on", "see preflight.parquet")
     figures = Figures(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
-    dataset = MixtureDataset(corpus.folder, images, tokenizer, template, figures)
+    dataset = MixtureDataset(mixture.folder, images, tokenizer, template, figures)
     order = partial(epoch_order, stage, table)
-    weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
+    weighting = StepWeights(_scatter_to_rows(rows, table.learned, len(dataset)), stage.loss_batch)
     if is_first():
-        shares = shares_of(stage, table, order, weighting)
+        shares = compute_shares(stage, table, order, weighting)
         write_text(folder / SHARES, json_text(shares))
-        print(f"{report_text(found.figures)}\n{shares_text(shares)}")
+        print(f"{report_text(found.figures)}\n{format_shares(shares)}")
     if stage.sampler != "packed":
-        return Data(dataset, Collator(tokenizer, figures), order, weighting.picks)
-    packing = Packing(_by_row(rows, lengths, len(dataset)), model.max_length)
-    return Data(dataset, PackedCollator(tokenizer, figures), order, weighting.picks, packing)
+        return StageData(dataset, Collator(tokenizer, figures), order, weighting.weigh_rows)
+    packing = Packing(_scatter_to_rows(rows, lengths, len(dataset)), model.max_length)
+    return StageData(
+        dataset, PackedCollator(tokenizer, figures), order, weighting.weigh_rows, packing
+    )
 
 
-def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
+def _scatter_to_rows(rows: Rows, values: Rows, count: int) -> Rows:
     """Return an array over all rows with these rows' values, 0 elsewhere."""
     found = np.zeros(count, np.int64)
     found[rows] = values
     return found
 
 
-def epoch_order(stage: Stage, table: Accepted, epoch: int) -> list[int]:
+def epoch_order(stage: Stage, table: AcceptedRows, epoch: int) -> list[int]:
     """Return the rows of an epoch in order.
 
     A sample's weight depends on its micro-batch, which depends on the lengths that sort the rows.

@@ -13,9 +13,9 @@ from transformers import Trainer
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage
-from imp_data.training.data.batch_sampler import Batches
+from imp_data.training.data.batch_sampler import StepBatchSampler
 from imp_data.training.loop.checkpoints import checkpoint_path, publish
-from imp_data.training.model.lora import is_projector, trained
+from imp_data.training.model.lora import is_projector, trainable_parameters
 
 WEIGHTS = "trained.safetensors"
 _ASIDE = ".saving"
@@ -29,13 +29,13 @@ class ImpTrainer(Trainer):
     # The weights of a batch's tokens already scale its loss to its share of the step's.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
+    def __init__(self, *, stage: Stage, batches: StepBatchSampler, **options: Any) -> None:
         self._stage, self._batches = stage, batches
         self._tokens = 0
         self._step_ids: list[str] = []
         super().__init__(**options)
         # Collected before anything wraps or shards the network.
-        self._names = {name for name, _ in trained(self.model)}
+        self._names = {name for name, _ in trainable_parameters(self.model)}
 
     def get_train_dataloader(self) -> DataLoader:
         workers = self.args.dataloader_num_workers
@@ -189,7 +189,7 @@ def parameter_groups(network: nn.Module, stage: Stage) -> list[dict[str, Any]]:
 
 def load_trained(network: nn.Module, path: Path) -> None:
     """Load the trained weights from a file."""
-    saved, wanted = load_file(path), dict(trained(network))
+    saved, wanted = load_file(path), dict(trainable_parameters(network))
     if different := sorted(saved.keys() ^ wanted.keys()):
         raise UserError(
             path,

@@ -29,7 +29,7 @@ def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
         torch.manual_seed(stage.seed)
         prepared = _add_lora(network, stage.lora) if stage.lora else network
     wanted = re.compile("|".join(_PARTS[part] for part in stage.trains))
-    unused = re.compile(unused_in_tower(network))
+    unused = re.compile(unused_tower_pattern(network))
     for name, parameter in network.named_parameters():
         if wanted.match(name) and "lora_" not in name:
             parameter.data = parameter.data.to(torch.float32)
@@ -62,7 +62,7 @@ def target_pattern(lora: Lora) -> str:
     return rf"model\.language_model\..*\.(?:{inner}){head}"
 
 
-def unused_in_tower(network: LlavaForConditionalGeneration) -> str:
+def unused_tower_pattern(network: LlavaForConditionalGeneration) -> str:
     """Return a pattern of the tower's weights after the feature layer, which get no gradient."""
     last = network.config.vision_config.num_hidden_layers - 1
     return rf"model\.vision_tower\.(encoder\.layers\.{last}|post_layernorm)\."
@@ -73,7 +73,7 @@ def plain(network: nn.Module) -> LlavaForConditionalGeneration:
     return network.get_base_model() if isinstance(network, PeftModel) else network
 
 
-def trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+def trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Return the trained parameters with their names in the network without peft's wrapper."""
     return ((n, p) for n, p in plain(network).named_parameters() if p.requires_grad)
 

@@ -7,8 +7,8 @@ import torch
 
 from imp_data.errors import UserError
 from imp_data.training.model.model_card import model_card
-from imp_data.training.model.model_folder import FACTS, save
-from imp_data.training.model.stage_output import Restored, restore
+from imp_data.training.model.model_folder import FACTS, save_model
+from imp_data.training.model.stage_output import RestoredModel, restore_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -19,13 +19,13 @@ def merge(run: Path, out: Path, precision: str | None = None) -> dict[str, Any]:
     Merge in float32 and write in `precision`, by default the stage's.
     """
     folder = stage_folder(run)
-    restored = restore(folder)
+    restored = restore_model(folder)
     jinja = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     stage = dict(restored.model.planned)[restored.facts["stage"]]
     network = restored.merged().to(DTYPES[precision or stage.precision])
     facts = _facts(restored)
     card = model_card(restored.model, {**restored.facts, **facts}, "finetune")
-    save(network, restored.tokenizer, restored.model, jinja, facts, out, card)
+    save_model(network, restored.tokenizer, restored.model, jinja, facts, out, card)
     return facts
 
 
@@ -44,6 +44,6 @@ def stage_folder(run: Path) -> Path:
     )
 
 
-def _facts(restored: Restored) -> dict[str, Any]:
+def _facts(restored: RestoredModel) -> dict[str, Any]:
     kept = ("mixture", "datasets", "stage", "steps", "loss", "versions")
     return {name: restored.facts[name] for name in kept if name in restored.facts}

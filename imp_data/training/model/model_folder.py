@@ -30,7 +30,7 @@ from imp_data.training.model import (
 )
 from imp_data.training.model.image_processing_imp import ImpImageProcessor
 from imp_data.training.model.model_card import CARD, is_sealed
-from imp_data.training.model.tokenizers import begun
+from imp_data.training.model.tokenizers import prepend_bos
 
 FACTS = "imp.json"
 # Names of files that transformers, peft and this package write to a model's or a stage's folder.
@@ -44,14 +44,14 @@ _OURS = re.compile(
 )
 
 
-def is_ours(path: Path) -> bool:
+def is_model_file(path: Path) -> bool:
     """Return whether this package wrote a file of a model's or a stage's folder, by its name."""
     if path.name == CARD:
         return path.is_file() and is_sealed(path)
     return _OURS.fullmatch(path.name) is not None
 
 
-def save(
+def save_model(
     network: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     model: Model,
@@ -61,15 +61,15 @@ def save(
     card: str | None = None,
 ) -> None:
     """Write the folder atomically; imp.json gets `facts` too, and `card` becomes README.md."""
-    with written_aside(folder, FACTS, ours=is_ours) as aside:
+    with written_aside(folder, FACTS, ours=is_model_file) as aside:
         network.save_pretrained(aside)
         save_processor(model, tokenizer, jinja, aside)
         if card is not None:
             write_text(aside / CARD, card)
-        write_text(aside / FACTS, json_text({**described(model), **facts}))
+        write_text(aside / FACTS, json_text({**model_facts(model), **facts}))
 
 
-def described(model: Model) -> dict[str, Any]:
+def model_facts(model: Model) -> dict[str, Any]:
     """Return the facts that inference needs: architecture, template and image preprocessing."""
     return {
         "name": model.name,
@@ -88,21 +88,21 @@ def save_processor(
     model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str, folder: Path
 ) -> None:
     """Write the processor, and the code that it needs without imp-data."""
-    processor_of(model, tokenizer, jinja).save_pretrained(folder)
+    make_processor(model, tokenizer, jinja).save_pretrained(folder)
     code = Path(image_processing_imp.__file__).read_text(encoding="utf-8")
     alone = code.replace(f"from {rgb.__name__} import", "from .rgb import")
     write_text(folder / Path(image_processing_imp.__file__).name, alone)
     write_text(folder / "rgb.py", Path(rgb.__file__).read_text(encoding="utf-8"))
 
 
-def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
+def make_processor(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
     """Return transformers' processor for the model's images and chats."""
     return LlavaProcessor(
         image_processor=_image_processor(model),
         tokenizer=tokenizer,
         patch_size=model.vision_tower.config.patch_size,
         vision_feature_select_strategy="full",
-        chat_template=begun(tokenizer, jinja),
+        chat_template=prepend_bos(tokenizer, jinja),
     )
 
 
@@ -119,7 +119,7 @@ def _image_processor(model: Model) -> Any:
     return processor
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
+def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
     """Load the network of a merged model's folder."""
     facts_of(folder)
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)

@@ -55,17 +55,17 @@ def vision_config(model: Model, image_size: int) -> SiglipVisionConfig:
     )
 
 
-def decoder_of(model: Model, config: Any, dtype: torch.dtype) -> Any:
+def load_decoder(model: Model, config: Any, dtype: torch.dtype) -> Any:
     """Load the decoder with its head. Raise UserError if the weights have another shape."""
     weights = model.language_model.weights
     assert weights is not None
     decoder = DECODERS[model.language_model.architecture]
     place = f"{model.name}, language_model"
-    with _reading(place, weights):
+    with _loading_errors(place, weights):
         theirs = AutoConfig.from_pretrained(
             weights.hub or weights.folder, revision=weights.revision
         )
-        _same_shape(place, config, theirs, model.language_model.config, decoder.norm)
+        _check_shape(place, config, theirs, model.language_model.config, decoder.norm)
         loaded, report = decoder.model.from_pretrained(
             weights.hub or weights.folder,
             revision=weights.revision,
@@ -73,18 +73,18 @@ def decoder_of(model: Model, config: Any, dtype: torch.dtype) -> Any:
             dtype=dtype,
             output_loading_info=True,
         )
-    _complete(place, weights, report)
+    _check_complete(place, weights, report)
     return loaded
 
 
-def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
+def load_vision_tower(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
     """Load the vision tower, resized to the manifest's image size."""
     weights = model.vision_tower.weights
     assert weights is not None
     place = f"{model.name}, vision_tower"
     pretrained = model.vision_tower.config.pretrained_image_size
     config = vision_config(model, pretrained)
-    with _reading(place, weights):
+    with _loading_errors(place, weights):
         tower, report = SiglipVisionModel.from_pretrained(
             weights.hub or weights.folder,
             revision=weights.revision,
@@ -92,7 +92,7 @@ def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
             dtype=dtype,
             output_loading_info=True,
         )
-    _complete(place, weights, report)
+    _check_complete(place, weights, report)
     if model.image_size != pretrained:
         resize_positions(tower, model.image_size)
     return tower
@@ -118,7 +118,7 @@ def resize_positions(tower: SiglipVisionModel, image_size: int) -> None:
 
 
 @contextmanager
-def _reading(place: str, weights: Weights) -> Iterator[None]:
+def _loading_errors(place: str, weights: Weights) -> Iterator[None]:
     if weights.folder and not (Path(weights.folder) / "config.json").is_file():
         raise UserError(
             f"{place}.weights.folder",
@@ -137,13 +137,13 @@ def _reading(place: str, weights: Weights) -> Iterator[None]:
         ) from error
 
 
-def _same_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: str) -> None:
+def _check_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: str) -> None:
     """Raise UserError if the manifest's figures differ from those of its weights."""
     names = [n for n in type(stated).model_fields if n in stated.model_fields_set - _FREE_FIELDS]
     for name in names:
         field = norm if name == "norm_eps" else name
-        found = _rope(theirs, name) if name in _ROPE else getattr(theirs, field, None)
-        wanted = _rope(ours, name) if name in _ROPE else getattr(ours, field, None)
+        found = _rope_value(theirs, name) if name in _ROPE else getattr(theirs, field, None)
+        wanted = _rope_value(ours, name) if name in _ROPE else getattr(ours, field, None)
         if found != wanted:
             raise UserError(
                 f"{place}.config.{name}",
@@ -155,11 +155,11 @@ def _same_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: st
 _ROPE = {"rope_theta", "partial_rotary_factor"}
 
 
-def _rope(config: Any, name: str) -> Any:
+def _rope_value(config: Any, name: str) -> Any:
     return config.rope_parameters.get(name)
 
 
-def _complete(place: str, weights: Weights, report: dict[str, Any]) -> None:
+def _check_complete(place: str, weights: Weights, report: dict[str, Any]) -> None:
     if missing := sorted(report["missing_keys"]):
         raise UserError(
             f"{place}.weights",

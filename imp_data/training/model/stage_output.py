@@ -23,7 +23,13 @@ from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import is_projector, lora_config
 from imp_data.training.model.model_card import CARD
-from imp_data.training.model.model_folder import FACTS, described, facts_of, is_ours, save_processor
+from imp_data.training.model.model_folder import (
+    FACTS,
+    facts_of,
+    is_model_file,
+    model_facts,
+    save_processor,
+)
 
 PROJECTOR, WHOLE = "projector.safetensors", "whole.safetensors"
 _ADAPTER = "adapter_model.safetensors"
@@ -44,7 +50,7 @@ def write_stage_output(
     `card` becomes README.md.
     """
     lora = dict(model.planned)[stage].lora
-    with written_aside(folder, FACTS, ours=is_ours) as aside:
+    with written_aside(folder, FACTS, ours=is_model_file) as aside:
         aside.mkdir()
         split = _split(weights)
         save_file(split[PROJECTOR], aside / PROJECTOR)
@@ -56,7 +62,7 @@ def write_stage_output(
         save_processor(model, tokenizer, jinja, aside)
         if card is not None:
             write_text(aside / CARD, card)
-        known = {**described(model), **facts, "stage": stage, "manifest": model.model_dump()}
+        known = {**model_facts(model), **facts, "stage": stage, "manifest": model.model_dump()}
         write_text(aside / FACTS, json_text(known))
 
 
@@ -73,7 +79,7 @@ def _adapter_config(model: Model, lora: Lora) -> LoraConfig:
     return config
 
 
-def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":
+def restore_model(folder: Path, dtype: torch.dtype = torch.float32) -> "RestoredModel":
     """Load the model from a stage's output, with LoRA not yet merged.
 
     Raise UserError if the folder is no stage's output, or its pretrained weights are missing.
@@ -90,17 +96,17 @@ def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":
         raise UserError(folder / FACTS, problem, remedy) from None
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = build(model, tokenizer, model.seed, dtype)
-    lay(network, earlier_weights(folder))
+    copy_weights(network, load_full_weights(folder))
     if (folder / _ADAPTER).exists():
         with warnings.catch_warnings():
             # peft uses a deprecated name, as in lora.py.
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
             adapted = PeftModel.from_pretrained(network, folder)
-        return Restored(model, tokenizer, adapted, facts)
-    return Restored(model, tokenizer, network, facts)
+        return RestoredModel(model, tokenizer, adapted, facts)
+    return RestoredModel(model, tokenizer, network, facts)
 
 
-class Restored:
+class RestoredModel:
     """A loaded model with its tokenizer and facts; `network` is a PeftModel if it has LoRA."""
 
     def __init__(
@@ -119,13 +125,15 @@ class Restored:
         return self.network
 
 
-def earlier_weights(folder: Path) -> dict[str, torch.Tensor]:
+def load_full_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Load the weights of the parts that a stage and the previous ones trained, by name."""
     weights = load_file(folder / PROJECTOR)
     return weights | (load_file(folder / WHOLE) if (folder / WHOLE).exists() else {})
 
 
-def lay(network: LlavaForConditionalGeneration, weights: Mapping[str, torch.Tensor]) -> None:
+def copy_weights(
+    network: LlavaForConditionalGeneration, weights: Mapping[str, torch.Tensor]
+) -> None:
     """Copy weights into the network's parameters of the same names, in their types."""
     parameters = dict(network.named_parameters())
     with torch.no_grad():

@@ -35,12 +35,12 @@ def prepared(tokenizer: Any, template: Template) -> Any:
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token or tokenizer.eos_token
     if template.special:
         tokenizer.eos_token = template.stop
-        tokenizer.chat_template = begun(tokenizer, template.jinja)
+        tokenizer.chat_template = prepend_bos(tokenizer, template.jinja)
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def begun(tokenizer: Any, jinja: str) -> str:
+def prepend_bos(tokenizer: Any, jinja: str) -> str:
     """Return the chat template, with bos_token in front if the tokenizer adds it to every text.
 
     TRL and vLLM tokenize a rendered chat without adding special tokens; transformers' processors
