@@ -1,8 +1,6 @@
-"""The network equals a reference of plain tensor operations, and a saved model loads unchanged."""
+"""The network equals a reference of plain tensor operations."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,28 +9,16 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
 from conftest import World
-from PIL import Image
 from training_world import MODEL, STAGE, model
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Phi3ForCausalLM,
-    PhiForCausalLM,
-    Qwen2ForCausalLM,
-    SiglipConfig,
-    SiglipModel,
-)
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Model
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.images import preprocess
 from imp_data.training.model.architecture import build
-from imp_data.training.model.model_folder import load_network, load_processor, save_model
-from imp_data.training.model.pretrained import resize_positions
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 torch.set_num_threads(1)
+
 ARCHITECTURES = ["phi", "qwen2", "phi3"]
 TEMPLATE_OF = {"phi": "phi2", "qwen2": "qwen", "phi3": "phi3"}
 STAGE_OF_ANY = {"adapter": STAGE}
@@ -63,8 +49,6 @@ def randomize(network: torch.nn.Module) -> Any:
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
     return network.eval()
 
-
-# --- the reference --------------------------------------------------------------------------------
 
 Weights = dict[str, torch.Tensor]
 
@@ -219,149 +203,6 @@ def test_random_weights_depend_on_the_seed_alone(world: World) -> None:
     other = build(tiny(world, "phi"), tokenizer(), seed=4).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
-
-
-# --- the folder of a saved model ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_saved_model_loads_with_transformers_own_classes(
-    architecture: str, world: World, tmp_path: Path
-) -> None:
-    m, folder = tiny(world, architecture), tmp_path / "model"
-    words = tokenizer(m.template)
-    network = randomize(build(m, words))
-    save_model(network, words, m, TEMPLATES[m.template].jinja, {"mixture": {"digest": "d"}}, folder)
-    again = load_network(folder).eval()
-    also = AutoModelForImageTextToText.from_pretrained(folder).eval()
-    processor = load_processor(folder)
-    image = Image.effect_mandelbrot((50, 30), (-2, -1, 1, 1), 20).convert("RGB")
-    inputs = processor(images=image, text="<image>\nWhat is it?", return_tensors="pt")
-    with torch.no_grad():
-        logits = network(**inputs).logits
-        assert torch.equal(logits, again(**inputs).logits)
-        assert torch.equal(logits, also(**inputs).logits)
-    assert again.generate(**inputs, max_new_tokens=2).shape[1] > inputs["input_ids"].shape[1]
-    stock = "LlavaForConditionalGeneration"
-    assert type(again).__name__ == (
-        "ImpForConditionalGeneration" if architecture == "phi" else stock
-    )
-
-
-def test_imp_json_has_the_facts_that_inference_needs(world: World, tmp_path: Path) -> None:
-    m, folder, words = tiny(world, "phi"), tmp_path / "model", tokenizer()
-    save_model(
-        build(m, words), words, m, TEMPLATES["phi2"].jinja, {"mixture": {"digest": "d"}}, folder
-    )
-    files = {path.name for path in folder.iterdir()}
-    assert files == {
-        *("config.json", "generation_config.json", "model.safetensors", "modeling_imp.py"),
-        *("image_processing_imp.py", "rgb.py"),
-        *("tokenizer.json", "tokenizer_config.json", "processor_config.json"),
-        *("chat_template.jinja", "imp.json"),
-    }
-    facts = json.loads((folder / "imp.json").read_text())
-    assert facts == {
-        "name": "small",
-        "title": "A small model",
-        "license": "CC0-1.0",
-        "architecture": "phi",
-        "template": "phi2",
-        "image_size": 28,
-        "image_tokens": 4,
-        "preprocessing": "square",
-        "max_length": 256,
-        "mixture": {"digest": "d"},
-    }
-
-
-@pytest.mark.parametrize("how", ["square", "pad"])
-def test_the_saved_processor_makes_the_pixels_of_training(
-    how: Any, world: World, tmp_path: Path
-) -> None:
-    m, folder, words = (
-        tiny(world, "qwen2", image_preprocessing=how),
-        tmp_path / "m",
-        tokenizer("qwen"),
-    )
-    save_model(build(m, words), words, m, TEMPLATES["qwen"].jinja, {}, folder)
-    processor = AutoProcessor.from_pretrained(folder, backend="pil")
-    image = Image.effect_mandelbrot((90, 40), (-2, -1, 1, 1), 20).convert("RGB")
-    found = processor(images=image, text="<image>", return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(found, torch.from_numpy(preprocess(image, 28, how)))
-
-
-# --- pretrained weights ---------------------------------------------------------------------------
-
-
-def write_weights(world: World, architecture: str, folder: Path) -> tuple[Any, Any]:
-    """Write pretrained parts in their publishers' layout: a decoder, and all of SigLIP."""
-    whole = randomize(
-        build(tiny(world, architecture), tokenizer(TEMPLATE_OF[architecture]), seed=9)
-    )
-    kinds = {"phi": PhiForCausalLM, "qwen2": Qwen2ForCausalLM, "phi3": Phi3ForCausalLM}
-    decoder = kinds[architecture](whole.config.text_config)
-    decoder.model, decoder.lm_head = whole.model.language_model, whole.lm_head
-    decoder.save_pretrained(folder / "decoder")
-    config = SiglipConfig(vision_config=whole.config.vision_config.to_dict())
-    config.vision_config.vision_use_head = True
-    config.text_config.num_hidden_layers = 1
-    siglip = randomize(SiglipModel(config))
-    siglip.save_pretrained(folder / "siglip")
-    return whole, siglip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_pretrained_weights_load_from_a_folder(
-    architecture: str, world: World, tmp_path: Path
-) -> None:
-    whole, siglip = write_weights(world, architecture, tmp_path)
-    m = tiny(world, architecture)
-    words = tokenizer(m.template)
-    pretrained = with_weights(m, tmp_path / "decoder", tmp_path / "siglip")
-    network = build(pretrained, words).eval()
-    text = torch.tensor([[5, 6, 7, 8]])
-    with torch.no_grad():
-        assert torch.equal(network(input_ids=text).logits, whole(input_ids=text).logits)
-        pixels = torch.rand(1, 3, 28, 28)
-        found = network.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-2]
-        theirs = siglip.vision_model(pixels, output_hidden_states=True).hidden_states[-2]
-        assert torch.equal(found, theirs)
-
-
-def with_weights(m: Model, decoder: Path, siglip: Path) -> Model:
-    content = m.model_dump(mode="json")
-    content["language_model"]["weights"] = {"folder": str(decoder)}
-    content["vision_tower"]["weights"] = {"folder": str(siglip)}
-    return Model.model_validate_json(json.dumps(content))
-
-
-def test_positions_of_a_larger_tower_are_resized_for_smaller_images(world: World) -> None:
-    m = tiny(world, "phi", image_size=84, max_length=300)
-    vision = build(m, tokenizer()).model.vision_tower.eval()
-    randomize(vision)
-    embeddings, pixels = vision.embeddings, torch.rand(1, 3, 42, 42)
-    with torch.no_grad():
-        expected = embeddings(pixels, interpolate_pos_encoding=True)
-        resize_positions(vision, 42)
-        assert (vision.embeddings(pixels) - expected).abs().max() < 1e-5
-    assert vision.config.image_size == 42
-
-
-def test_missing_pretrained_weights_are_named(world: World, tmp_path: Path) -> None:
-    m = with_weights(tiny(world, "phi"), tmp_path / "none", tmp_path / "none")
-    with pytest.raises(UserError, match=r"vision_tower\.weights\.folder: .*none holds no weights"):
-        build(m, tokenizer())
-
-
-def test_pretrained_weights_of_another_shape_name_the_field(world: World, tmp_path: Path) -> None:
-    write_weights(world, "phi", tmp_path)
-    m = with_weights(tiny(world, "phi"), tmp_path / "decoder", tmp_path / "siglip")
-    config = m.language_model.config.model_copy(update={"rope_theta": 5e5})
-    language = m.language_model.model_copy(update={"config": config})
-    with pytest.raises(UserError, match=r"config\.rope_theta: the manifest has 500000\.0, the we"):
-        build(m.model_copy(update={"language_model": language}), tokenizer())
 
 
 def test_an_embedding_too_small_for_the_tokenizer_is_refused(world: World) -> None:

@@ -60,13 +60,14 @@ def write_pushed(path: Path, images: dict[str, bytes], full_names: bool = False)
     import datasets
 
     named = [{"image": name} for name in images] if full_names else [{}] * len(images)
-    held = [{"image": {"bytes": data, "path": name}} for name, data in images.items()]
-    rows = [{**name, **image} for name, image in zip(named, held, strict=True)]
+    column = "photo" if full_names else "image"
+    files = [{column: {"bytes": data, "path": name}} for name, data in images.items()]
+    rows = [{**name, **file} for name, file in zip(named, files, strict=True)]
     names = {"image": datasets.Value("string")} if full_names else {}
-    features = datasets.Features({**names, "image": datasets.Image()})
+    features = datasets.Features({**names, column: datasets.Image()})
     table = datasets.Dataset.from_list(rows, features=features).data.table
     pushed = datasets.table.embed_table_storage(table)
-    assert [p["path"] for p in pushed["image"].to_pylist()] == [Path(n).name for n in images]
+    assert [p["path"] for p in pushed[column].to_pylist()] == [Path(n).name for n in images]
     pq.write_table(pushed, path)
 
 

@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imp_data.training.data.batch_sampler import Packing, steps_of
-from imp_data.training.data.sampling import (
-    modality_length_order,
-    pack_rows,
-    padding_share,
-    random_order,
-)
+from imp_data.training.data.sampling import modality_length_order, pack_rows, padding_share
 
 LENGTHS = st.lists(st.integers(1, 50) | st.integers(-50, -1), min_size=1, max_size=80).map(
     lambda some: np.array(some, np.int64)
@@ -80,41 +74,6 @@ def test_bins_hold_each_row_once_within_the_maximum_length(lengths: np.ndarray) 
 
 def test_packing_is_best_fit_decreasing() -> None:
     assert pack_rows(np.array([4, -6, 3, 7, 10]), 10) == [(4,), (3, 2), (1, 0)]
-
-
-@given(
-    lengths=LENGTHS,
-    devices=st.integers(1, 4),
-    per_device=st.integers(1, 3),
-    epochs=st.integers(1, 2),
-)
-@settings(max_examples=300)
-def test_a_packed_step_has_the_same_rows_in_equally_many_batches_per_device(
-    lengths: np.ndarray, devices: int, per_device: int, epochs: int
-) -> None:
-    packing = Packing(lengths, 60)
-    orders = [random_order(len(lengths), 3, epoch).tolist() for epoch in range(epochs)]
-    parts = packing.parts(orders, 8, per_device, devices)
-    if parts > 8:  # refused: more batches than rows
-        return
-    for rows in (rows for order in orders for rows in steps_of(order, 8)):
-        dealt = packing.deal(parts)(rows)
-        assert len(dealt) == parts and parts % devices == 0
-        assert sorted(n for batch in dealt for some in batch for n in some) == list(range(8))
-        assert all(1 <= len(batch) <= per_device for batch in dealt)
-        bins = [[rows[n] for n in some] for batch in dealt for some in batch]
-        assert all(abs(lengths[some]).sum() <= 60 for some in bins)
-        sizes = [len(batch) for batch in dealt]
-        assert max(sizes) - min(sizes) <= 1
-
-
-def test_batches_have_bins_of_similar_width_the_fullest_first() -> None:
-    packing = Packing(np.array([9, 4, 5, 8, -1, 3]), 9)
-    rows = [5, 4, 3, 2, 1, 0]
-    # Positions in the step, not rows: a row may be twice in the filled-up last step.
-    assert packing.bins(rows) == [(5,), (2, 1), (3, 4), (0,)]
-    assert packing.deal(2)(rows) == [[(5,), (2, 1)], [(3, 4), (0,)]]
-    assert packing.deal(5)(rows) == [[(5,)], [(3, 4)], [(2,)], [(0,)], [(1,)]]
 
 
 def test_padding_is_the_share_of_computed_tokens_that_no_row_has() -> None:

@@ -91,10 +91,10 @@ def encode_prompt(
     tokenizer: Any, template: Template, question: str, image_tokens: int
 ) -> Encoded | RefusedSample:
     """Return the ids of a question as `encode` does, up to the beginning of the answer."""
-    asked = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
-    if problem := _find_problem(template, asked, image_tokens):
+    exchange = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
+    if problem := _find_problem(template, exchange, image_tokens):
         return RefusedSample(problem)
-    turn = _move_image_token(asked[0]) if image_tokens else asked[0]
+    turn = _move_image_token(exchange[0]) if image_tokens else exchange[0]
     reader, found = _choose_reader(tokenizer, template, [turn], image_tokens)
     if isinstance(reader, RefusedSample):
         return reader

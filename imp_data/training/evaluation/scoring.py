@@ -49,18 +49,18 @@ def score(
     return SCORERS[benchmark](list(zip(questions, answers, strict=True)), files or Path())
 
 
-def score_textvqa(asked: AnsweredQuestions, file: Path) -> Scores:
+def score_textvqa(pairs: AnsweredQuestions, file: Path) -> Scores:
     """Score TextVQA with TextVQA_0.5.1_val.json, as LLaVA's eval_textvqa.py does."""
     references = {
         (row["image_id"], row["question"].lower()): row["answers"] for row in read_rows(file)
     }
     total = 0.0
-    for question, answer in asked:
+    for question, answer in pairs:
         key = question.id, _textvqa_question(question.text)
         if key not in references:
             raise UserError(file, f"has no answers to {key[1]!r} on {key[0]}", _OTHER_FILE)
         total += textvqa_score(answer.text, references[key])
-    return {"questions": len(asked), "accuracy": 100 * total / len(asked)}
+    return {"questions": len(pairs), "accuracy": 100 * total / len(pairs)}
 
 
 def _textvqa_question(text: str) -> str:
@@ -68,15 +68,15 @@ def _textvqa_question(text: str) -> str:
     return next(line for line in text.split("\n") if not line.startswith(_OCR)).lower()
 
 
-def score_pope(asked: AnsweredQuestions, folder: Path) -> Scores:
+def score_pope(pairs: AnsweredQuestions, folder: Path) -> Scores:
     """Score POPE with coco_pope_{random,popular,adversarial}.json, as LLaVA's eval_pope.py does.
 
     `f1` is the mean over the categories, as papers report it.
     """
     categories: dict[str, list[tuple[Question, Answer]]] = defaultdict(list)
-    for question, answer in asked:
+    for question, answer in pairs:
         categories[question.category].append((question, answer))
-    figures: Scores = {"questions": len(asked)}
+    figures: Scores = {"questions": len(pairs)}
     f1s = []
     for name, some in sorted(categories.items()):
         found = pope_metrics([answer.text for _, answer in some], _pope_labels(folder, name, some))
@@ -85,25 +85,25 @@ def score_pope(asked: AnsweredQuestions, folder: Path) -> Scores:
     return {**figures, "f1": sum(f1s) / len(f1s)}
 
 
-def _pope_labels(folder: Path, category: str, asked: AnsweredQuestions) -> list[bool]:
+def _pope_labels(folder: Path, category: str, pairs: AnsweredQuestions) -> list[bool]:
     """Return labels in the order of the questions. Raise UserError if the questions differ."""
     path = folder / f"coco_pope_{category}.json"
     rows = read_rows(path)
     labelled = [row["text"] for row in rows]
-    if labelled != [question.text.removesuffix(SHORT_ANSWER_SUFFIX) for question, _ in asked]:
-        problem = f"its {len(rows):,} questions differ from the {len(asked):,} answered, in order"
+    if labelled != [question.text.removesuffix(SHORT_ANSWER_SUFFIX) for question, _ in pairs]:
+        problem = f"its {len(rows):,} questions differ from the {len(pairs):,} answered, in order"
         raise UserError(path, problem, _OTHER_FILE)
     return [row["label"] != "no" for row in rows]
 
 
-def score_scienceqa(asked: AnsweredQuestions, folder: Path) -> Scores:
+def score_scienceqa(pairs: AnsweredQuestions, folder: Path) -> Scores:
     """Score ScienceQA with problems.json and pid_splits.json, as LLaVA's eval_science_qa.py does.
 
     Unanswered questions count as wrong in `accuracy`. `image_accuracy`, SQA-IMG in papers, is the
     accuracy on answered questions with an image.
     """
     problems, splits = _object(folder / "problems.json"), _object(folder / "pid_splits.json")
-    answers = {str(question.id): answer.text for question, answer in asked}
+    answers = {str(question.id): answer.text for question, answer in pairs}
     if unknown := sorted(answers.keys() - set(splits["test"])):
         raise UserError(folder, f"question {unknown[0]} is not in the test split", _OTHER_FILE)
     right = {
@@ -113,20 +113,20 @@ def score_scienceqa(asked: AnsweredQuestions, folder: Path) -> Scores:
     }
     with_image = [right[pid] for pid in right if pid in answers and problems[pid].get("image")]
     return {
-        "questions": len(asked),
+        "questions": len(pairs),
         "accuracy": 100 * sum(right.values()) / len(right),
         "image_questions": len(with_image),
         "image_accuracy": 100 * sum(with_image) / len(with_image) if with_image else 0.0,
     }
 
 
-def score_mme(asked: AnsweredQuestions, folder: Path) -> Scores:
+def score_mme(pairs: AnsweredQuestions, folder: Path) -> Scores:
     """Score MME with MME_Benchmark_release_version.
 
     The rules are LLaVA's convert_answer_to_mme.py and MME's calculation.py.
     """
     images: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for question, answer in asked:
+    for question, answer in pairs:
         category, name = str(question.id).split("/")[0], str(question.id).split("/")[-1]
         expected = _mme_answers(folder, category, name.split(".")[0])
         key = _mme_question(question.text)
@@ -140,7 +140,7 @@ def score_mme(asked: AnsweredQuestions, folder: Path) -> Scores:
                 problem = f"{category}/{name} has {len(right)} answered questions instead of two"
                 raise UserError(folder, problem, "answer the whole question file")
         tasks[category] = [(right[0], right[1]) for right in by_name.values()]
-    return {"questions": len(asked), **mme_scores(tasks)}
+    return {"questions": len(pairs), **mme_scores(tasks)}
 
 
 def _mme_answers(folder: Path, category: str, name: str) -> dict[str, str]:
@@ -160,10 +160,10 @@ def _mme_question(text: str) -> str:
     return " ".join(text.split())
 
 
-def score_exact(asked: AnsweredQuestions, _: Path) -> Scores:
+def score_exact(pairs: AnsweredQuestions, _: Path) -> Scores:
     """Score a custom question file by exact match with its field `answer`, or any of its list."""
     categories: dict[str, list[bool]] = defaultdict(list)
-    for question, answer in asked:
+    for question, answer in pairs:
         if not question.expected:
             problem = f"question {question.id} has no 'answer'"
             raise UserError("questions", problem, "add the expected answer to the question file")
@@ -171,7 +171,7 @@ def score_exact(asked: AnsweredQuestions, _: Path) -> Scores:
             any(exact(answer.text, expected) for expected in question.expected)
         )
     every = [right for some in categories.values() for right in some]
-    figures: Scores = {"questions": len(asked), "accuracy": 100 * sum(every) / len(every)}
+    figures: Scores = {"questions": len(pairs), "accuracy": 100 * sum(every) / len(every)}
     for name, some in sorted(categories.items()):
         figures[f"{name}.accuracy"] = 100 * sum(some) / len(some)
     return figures

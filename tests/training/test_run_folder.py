@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 from conftest import World
+from training_runs import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 from imp_data.errors import UserError
 from imp_data.storage.digests import text_digest
@@ -22,7 +23,6 @@ from imp_data.training.loop.run import train
 from imp_data.training.loop.run_folder import clear_stale_run, lock_path
 from imp_data.training.model.merge import merge
 from tests.training.test_merge import merged
-from tests.training.test_run import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 __all__ = ["finished", "shapes"]
 TWO_STEPS = ("--max-steps", "2")
