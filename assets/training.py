@@ -1,4 +1,4 @@
-"""projector, adapter, model: what becomes of a mixture's model, each by the command line."""
+"""Assets projector, adapter, model and evidence: train a mixture's model by the command line."""
 
 import base64
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from demo.evidence import gather
 from imp_data.manifests.model import Stage, StageName
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
-from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, trained_on
+from imp_data.training.plan import CODE, MERGE_CODE, Plan, command_line, describe_stage
 
 GROUP = "training"
 _POINTS = 20
@@ -24,7 +24,7 @@ _COLUMNS = ("step", "loss", "learning_rate", "tokens_per_second")
 
 
 def training_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """The stages of the model that the mixture's manifest names; none where it names none."""
+    """Return the assets of the model that the mixture's manifest names; none if it names none."""
     plan = Plan.of(build)
     if plan is None:
         return []
@@ -34,15 +34,16 @@ def training_assets(build: Build) -> list[dg.AssetsDefinition]:
 
 
 def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
-    """Another mixture that a stage is trained on, built as a whole."""
+    """Return the asset of another mixture of the model's stages, which runs all its stages."""
 
     @stage(
         other,
         "mixture",
         after=["world"] if other.recipe.mixture.drawn else [],
         kinds={"python", "arrow", "huggingface"},
-        description=f"**{other.recipe.mixture.title}**: what {plan.model.title} is trained on "
-        "first. All its stages in one; IMP_MIXTURE shows them as a graph.",
+        description=f"**{other.recipe.mixture.title}**: the mixture of an earlier training stage "
+        f"of {plan.model.title}. One asset for all its stages; set IMP_MIXTURE to show them as a "
+        "graph.",
         group=GROUP,
     )
     def mixture() -> Result:
@@ -56,7 +57,7 @@ def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
 
 
 def _stages(plan: Plan) -> list[dg.AssetsDefinition]:
-    """Each below the mixtures and the stage before."""
+    """Return the assets of the stages, each after the mixtures and the previous stage."""
     above = ["mixture", *(f"mixtures/{other.name}" for other in plan.other_mixtures)]
     names = [name for name, _ in plan.model.planned]
     return [
@@ -73,7 +74,7 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
         name,
         after=after,
         kinds={"python", "pytorch"},
-        description=trained_on(recipe, plan),
+        description=describe_stage(recipe, plan),
         group=GROUP,
         code=CODE,
     )
@@ -81,11 +82,11 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
         reported: dict[str, Any] = {}
         result = plan.train(name, lambda words: reported.update(launch(command_line(words))))
         done = result.figures
-        first, told = _curve(run)
-        summary = f"{counted(done['steps'], 'step')}, loss {first:.3f} to {done['loss']:.3f}"
+        first_loss, curve = _loss_curve(run)
+        summary = f"{counted(done['steps'], 'step')}, loss {first_loss:.3f} to {done['loss']:.3f}"
         numbers = {"loss": round(done["loss"], 4), **{n: done[n] for n in ("steps", "tokens")}}
-        newest = {n: _rounded(value) for n, value in reported.items()}
-        return report(result, summary, {**told, **numbers, **newest}, path=run / "outcome")
+        newest = {n: _round(value) for n, value in reported.items()}
+        return report(result, summary, {**curve, **numbers, **newest}, path=run / "outcome")
 
     return trained
 
@@ -96,7 +97,7 @@ def _model(plan: Plan) -> dg.AssetsDefinition:
         "model",
         after=[plan.model.planned[-1][0]],
         kinds={"python", "pytorch", "huggingface"},
-        description=f"**{plan.model.title}**: LoRA added to the weights, in one folder that "
+        description=f"**{plan.model.title}**: LoRA merged into the weights, in one folder that "
         "transformers loads.",
         group=GROUP,
         code=MERGE_CODE,
@@ -114,32 +115,32 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
         "evidence",
         after=["model"],
         kinds={"python", "pytorch"},
-        description="Does it see? Questions on images drawn anew, answered with the image and "
-        "with grey in its place.",
+        description="Evidence of vision: accuracy on questions about newly drawn images, with "
+        "each image and with grey in its place.",
         group=GROUP,
         code=EVIDENCE,
     )
     def evidence() -> Result:
         result = gather(plan, lambda words: launch(command_line(words)))
         rows = result.figures["kinds"]
-        told = {"right answers, percent": table(rows)}
-        said = [f"{r['question']} {r['seeing']:.0f} % (blind {r['blind']:.0f})" for r in rows]
-        return report(result, ", ".join(said), told, path=plan.folder / "evidence")
+        metadata = {"right answers, percent": table(rows)}
+        parts = [f"{r['question']} {r['seeing']:.0f} % (blind {r['blind']:.0f})" for r in rows]
+        return report(result, ", ".join(parts), metadata, path=plan.folder / "evidence")
 
     return evidence
 
 
-def _curve(run: Path) -> tuple[float, Mapping[str, Any]]:
-    """The first step's loss, and all as a chart and as some numbers."""
+def _loss_curve(run: Path) -> tuple[float, Mapping[str, Any]]:
+    """Return the first step's loss, and metadata with the loss curve as a chart and a table."""
     lines = [orjson.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
-    shown = lines[:: max(1, len(lines) // _POINTS)]
+    sampled = lines[:: max(1, len(lines) // _POINTS)]
     chart = base64.b64encode((run / "loss.svg").read_bytes()).decode()
     return lines[0]["loss"], {
         "loss curve": dg.MetadataValue.md(f"![loss by step](data:image/svg+xml;base64,{chart})"),
         "interactive chart": dg.MetadataValue.path(str((run / "loss.html").resolve())),
-        "loss by step": table([{n: _rounded(p[n]) for n in _COLUMNS} for p in shown]),
+        "loss by step": table([{n: _round(p[n]) for n in _COLUMNS} for p in sampled]),
     }
 
 
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value

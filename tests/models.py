@@ -1,4 +1,4 @@
-"""Tiny models in the form the trainer saves: real architectures and tokenizers, random weights."""
+"""Tiny models in the trainer's saved format: real architectures and tokenizers, random weights."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-# Other tests run beside these: threads that wait for each other cost more than they bring.
+# Other tests run in parallel: more threads per test would slow all of them down.
 torch.set_num_threads(1)
 
 SIZE = 56
@@ -66,7 +66,7 @@ TEXTS: dict[str, Any] = {
 
 
 class ImpModel(LlavaForConditionalGeneration):
-    """Llava with the bias that Phi-2's output has, as the trainer builds it."""
+    """Llava with the bias of Phi-2's head, as the trainer builds it."""
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
@@ -78,7 +78,7 @@ class ImpModel(LlavaForConditionalGeneration):
 def vision_config(**changes: Any) -> SiglipVisionConfig:
     stated: dict[str, Any] = {
         "hidden_size": 64,
-        # No multiple of 32, as SigLIP's 4304 is none.
+        # Not a multiple of 32, like SigLIP's 4304.
         "intermediate_size": 112,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
@@ -93,7 +93,7 @@ def vision_config(**changes: Any) -> SiglipVisionConfig:
 def random_model(
     kind: str, stock: bool = False, image_size: int = SIZE, **changes: Any
 ) -> LlavaForConditionalGeneration:
-    """A model whose every tensor matters: biases and norms are random too, features are large."""
+    """Return a model whose every tensor has an effect: random biases and norms, large features."""
     text, vision = TEXTS[kind](), vision_config(image_size=image_size)
     side = image_size // 14
     config = LlavaConfig(
@@ -118,9 +118,9 @@ def random_model(
 
 
 def byte_level_tokenizer(chat: str = PHI2_CHAT) -> PreTrainedTokenizerFast:
-    """Byte-level BPE as GPT-2 cuts text; <image> is the embedding's last row.
+    """Return a byte-level BPE tokenizer like GPT-2's; <image> is the embedding's last row.
 
-    Of the bytes those of ASCII alone: every token of a random answer is a whole character.
+    It has only ASCII bytes, so that every token of a random answer is a complete character.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -133,7 +133,7 @@ def byte_level_tokenizer(chat: str = PHI2_CHAT) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(SAYS, trainer)
-    # As Phi-2's, whose added tokens leave rows of the embedding unused.
+    # Like Phi-2's, whose added tokens leave rows of the embedding unused.
     while tokenizer.get_vocab_size() < VOCABULARY - 1:
         tokenizer.add_tokens([f"<extra_{tokenizer.get_vocab_size()}>"])
     tokenizer.add_special_tokens([AddedToken("<image>", special=True)])
@@ -147,8 +147,10 @@ def byte_level_tokenizer(chat: str = PHI2_CHAT) -> PreTrainedTokenizerFast:
 
 
 def piece_tokenizer() -> PreTrainedTokenizerFast:
-    """BPE over pieces with ▁ and bytes for what it lacks, as Phi-3's: blanks after a special token
-    are stripped, a text begins with <s>."""
+    """Return a BPE tokenizer like Phi-3's, with ▁ and byte fallback.
+
+    Special tokens strip the following blanks, and a text begins with <s>.
+    """
     trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     trained.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
@@ -188,7 +190,7 @@ def save_model(
     image_size: int = SIZE,
     **says: Any,
 ) -> Path:
-    """The folder as save_pretrained leaves it, imp.json beside it."""
+    """Save a random model with its tokenizer and imp.json, and return the folder."""
     random_model(kind, stock, image_size).save_pretrained(folder)
     chat = PHI2_CHAT if kind == "phi" else IM_CHAT
     (tokenizer or byte_level_tokenizer(chat)).save_pretrained(folder)

@@ -1,8 +1,8 @@
-"""What ids and labels must be, written from the templates' words and nothing else of the library.
+"""Reference of ids and labels, which shares nothing with the library but the template names.
 
-The method is another one on purpose: an answer's labels begin after as many tokens as the text
-before it has when tokenized by itself, the image is -200 until the very end, and text is cut at
-the template's special tokens, so that what is tokenized has none.
+It deliberately uses another method: an answer's labels begin after the number of tokens of the
+text before it, the image is -200 until the end, and text is split at the template's special
+tokens, so that the tokenized pieces have none.
 """
 
 import re
@@ -15,8 +15,8 @@ SYS = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
     "helpful, detailed, and polite answers to the user's questions."
 )
-# What comes first, what surrounds a question, what surrounds its answer; special tokens stand
-# between two characters that no text here has.
+# The prefix, the format of a question, and the format of its answer; special tokens are enclosed
+# in two noncharacters.
 WORDS = {
     "phi2": (f"{SYS} ", "USER: {} ASSISTANT:", " {}\ufdd0</s>\ufdd1"),
     "qwen": (
@@ -35,17 +35,17 @@ IMAGE = -200
 
 
 def conversation(*texts: str) -> list[dict[str, str]]:
-    """LLaVA's form of questions and answers in turn."""
+    """Return alternating questions and answers as a conversation in LLaVA's format."""
     return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
 
 
 def expected(
     tokenizer: Any, name: str, texts: Sequence[str], features: int
 ) -> tuple[list[int], list[int]]:
-    """Ids and labels of questions and answers in turn, with so many tokens for an image."""
+    """Return ids and labels of alternating questions and answers, with `features` image tokens."""
 
     def tokens(text: str) -> list[int]:
-        found = list(tokenizer("")["input_ids"])  # a token that begins each text, if there is one
+        found = list(tokenizer("")["input_ids"])  # bos_token, if the tokenizer adds one
         for number, chunk in enumerate(text.split("<image>") if features else [text]):
             found += [IMAGE] * (number > 0)
             for piece in re.split("(\ufdd0.*?\ufdd1)", chunk):
@@ -56,14 +56,14 @@ def expected(
                     found += tokenizer(piece, **plain)["input_ids"]
         return found
 
-    first, asked, answered = WORDS[name]
-    text, spans = first, []
+    prefix, question_format, answer_format = WORDS[name]
+    text, spans = prefix, []
     for question, answer in zip(texts[::2], texts[1::2], strict=True):
         if features and "<image>" in question:
             question = ("<image>\n" + question.replace("<image>", "").strip()).strip()
-        text += asked.format(question) if name != "plain" else asked
+        text += question_format.format(question) if name != "plain" else question_format
         begin = len(tokens(text))
-        text += answered.format(answer)
+        text += answer_format.format(answer)
         spans.append((begin, len(tokens(text))))
     ids = tokens(text)
     labels = [-100] * len(ids)

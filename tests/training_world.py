@@ -1,4 +1,4 @@
-"""A small world to train in: images of one coloured shape, a question each, a tiny model."""
+"""A small world for training tests: images of one coloured shape with a question, a tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ STAGES = {"projector": {**STAGE, **WHOLE}, "adapter": {**STAGE, "lora": LORA}}
 
 
 def shape(colour: tuple[int, int, int], seed: int, side: int = 64) -> Image.Image:
-    """A square or a circle of that colour somewhere on a grey ground."""
+    """Draw a square or a circle of that colour on a grey background."""
     image = Image.new("RGB", (side, side), (128, 128, 128))
     left, top, size = 4 + seed * 7 % 24, 4 + seed * 11 % 24, 24 + seed * 5 % 12
     draw = ImageDraw.Draw(image)
@@ -90,7 +90,7 @@ def shape(colour: tuple[int, int, int], seed: int, side: int = 64) -> Image.Imag
 
 
 def lay_shapes(world: World, count: int, talks: int = 2) -> Path:
-    """A built mixture of so many images, and some talks without one; returns its folder."""
+    """Build a mixture of images, and of conversations without one; return its folder."""
     names = list(COLOURS)
     files = {f"{n}.png": encoded(shape(COLOURS[names[n % 4]], n)) for n in range(count)}
     world.images("shapes", files, path="shapes")
@@ -121,7 +121,7 @@ def lay_shapes(world: World, count: int, talks: int = 2) -> Path:
 
 
 def manifest(world: World, stages: dict[str, Any] = STAGES, **fields: Any) -> Path:
-    """The manifest of a tiny model."""
+    """Write the manifest of a tiny model."""
     path = world.manifests / "models" / "small.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump({**MODEL, "stages": stages, **fields}), encoding="utf-8")
@@ -129,5 +129,5 @@ def manifest(world: World, stages: dict[str, Any] = STAGES, **fields: Any) -> Pa
 
 
 def model(world: World, stages: dict[str, Any] = STAGES, **fields: Any) -> Model:
-    """The same, read."""
+    """Write the manifest of a tiny model, and load it."""
     return load_model(manifest(world, stages, **fields))

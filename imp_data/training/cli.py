@@ -15,27 +15,27 @@ def train(
     manifest: Annotated[Path, typer.Argument(help="Manifest of a model.", show_default=False)],
     mixture: Annotated[
         list[Path],
-        typer.Option(help="Folder of a mixture; one for each that the manifest's stages name."),
+        typer.Option(help="Folder of a mixture; repeat for each that the manifest's stages name."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     stage: Annotated[
         Literal["projector", "adapter", "all"], typer.Option(help="The stage to run.")
     ] = "all",
     projector: Annotated[
-        Path | None, typer.Option(help="Run whose projector the adapter stage begins from.")
+        Path | None, typer.Option(help="Run whose projector the adapter stage starts from.")
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of images, or of parquet files that hold them."),
+        typer.Option(help="Folder of images, or of Parquet files with images."),
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Steps of each stage; the schedule ends there.", min=1)
+        int | None, typer.Option(help="Steps of each stage; also ends the schedule.", min=1)
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that prepare batches.", min=0)
     ] = None,
 ) -> None:
-    """Train a model on a mixture; run again after a kill, it goes on from the last checkpoint."""
+    """Train a model on a mixture. After an interruption, resume from the last checkpoint."""
     _ready()
     from imp_data.manifests.model import load_model
     from imp_data.training.data.mixture_input import open_mixture
@@ -46,7 +46,7 @@ def train(
         Run(
             model=load_model(manifest),
             manifests=manifest.absolute().parent.parent,
-            corpora=[open_mixture(folder) for folder in mixture],
+            mixtures=[open_mixture(folder) for folder in mixture],
             out=out,
             stage=stage,
             projector=projector,
@@ -58,13 +58,13 @@ def train(
 
 
 def merge(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or of a stage's outcome.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or of a stage's output.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     precision: Annotated[
-        Precision | None, typer.Option(help="Of the weights; the stage's if left out.")
+        Precision | None, typer.Option(help="Precision of the weights; default: the stage's.")
     ] = None,
 ) -> None:
-    """Add LoRA to the weights: one folder that transformers loads."""
+    """Merge LoRA into the weights and write one folder that transformers loads."""
     _ready()
     from imp_data.training.model.merge import merge as merge_run
 
@@ -73,45 +73,47 @@ def merge(
 
 
 def evaluate(
-    questions: Annotated[Path, typer.Option(help="Questions, one JSON object a line.")],
+    questions: Annotated[Path, typer.Option(help="Questions, one JSON object per line.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for answers and scores.")],
     model: Annotated[
         Path | None, typer.Argument(help="Folder of a merged model.", show_default=False)
     ] = None,
     images: Annotated[Path, typer.Option(help="Folder of the questions' images.")] = Path(),
     benchmark: Annotated[
-        str, typer.Option(help="How to score: exact, textvqa, pope, scienceqa or mme.")
+        str, typer.Option(help="Scoring method: exact, textvqa, pope, scienceqa or mme.")
     ] = "exact",
     annotations: Annotated[
-        Path | None, typer.Option(help="The benchmark's own answers.", show_default=False)
+        Path | None, typer.Option(help="The benchmark's annotations.", show_default=False)
     ] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="Score these answers; no model is asked.")
+        Path | None, typer.Option(help="Score these answers without running a model.")
     ] = None,
-    blind: Annotated[bool, typer.Option("--blind", help="Show grey for each image.")] = False,
+    blind: Annotated[bool, typer.Option("--blind", help="Replace each image by grey.")] = False,
 ) -> None:
-    """Ask a model a file of questions, and score its answers by the benchmark's own measure."""
-    from imp_data.training.evaluation.evaluate import evaluate as ask
-    from imp_data.training.evaluation.evaluate import rescore, scores_text
+    """Run a model on a file of questions, and score its answers with the benchmark's metric."""
+    from imp_data.training.evaluation.evaluate import evaluate as evaluate_model
+    from imp_data.training.evaluation.evaluate import format_scores, score_answers
 
     if answers is not None:
-        print(scores_text(rescore(answers, questions, benchmark, annotations, out)))
+        print(format_scores(score_answers(answers, questions, benchmark, annotations, out)))
         return
     if model is None:
-        problem = "neither a model nor answers are named"
-        raise UserError("evaluate", problem, "name the folder of a model, or --answers FILE")
+        problem = "neither a model nor answers are given"
+        raise UserError("evaluate", problem, "give the folder of a model, or --answers FILE")
     _ready()
     from imp_data.training.evaluation.generate import Speaker
 
-    say = Speaker(model).answer
-    figures = ask(say, model.name, questions, images, benchmark, annotations, out, blind)
-    print(scores_text(figures))
+    answer = Speaker(model).answer
+    figures = evaluate_model(
+        answer, model.name, questions, images, benchmark, annotations, out, blind
+    )
+    print(format_scores(figures))
 
 
 def _ready() -> None:
-    """The libraries are there, and keep their own bars and notes to themselves."""
+    """Check that the libraries are installed, and silence their progress bars and warnings."""
     try:
-        import torch  # noqa: I001 (first, since the others fail for want of it)
+        import torch  # noqa: I001 (first, since the others fail without it)
         import peft
         import transformers
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What the model of a mixture needs done, as command lines with their stamps: no torch here."""
+"""Stages of a mixture's model, each run as a command line and cached; imports no torch."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import library_versions, text_digest, tree_digest
 from imp_data.storage.paths import in_store
 from imp_data.storage.stage_cache import StageResult, digest_of_files
-from imp_data.training.loop.run_folder import make_way
+from imp_data.training.loop.run_folder import clear_stale_run
 
-# Runs an `imp-data` command, given by its words; raises UserError where it fails.
+# Runs an `imp-data` command, given as a list of arguments; raises UserError if it fails.
 Command = Callable[[Sequence[str]], object]
 
 CODE = code_version("imp_data.training.cli:train")
@@ -28,7 +28,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 
 
 class Plan:
-    """A mixture's model: its stages in order, and the mixtures that they are trained on."""
+    """The training plan of a mixture's model: its stages in order, and their mixtures."""
 
     def __init__(self, build: Build, manifest: Path) -> None:
         self.build, self.manifest = build, manifest
@@ -37,19 +37,19 @@ class Plan:
 
     @classmethod
     def of(cls, build: Build) -> "Plan | None":
-        """The plan of the model that the mixture's manifest names, if it names one."""
+        """Return the plan of the model that the mixture's manifest names, if it names one."""
         name = build.recipe.mixture.model
         return cls(build, build.recipe.rooms / "models" / f"{name}.yaml") if name else None
 
     @property
     def other_mixtures(self) -> list[Build]:
-        """Builds of the mixtures, beside the one at hand, that stages are trained on."""
+        """Builds of the stages' mixtures other than this one."""
         names = dict.fromkeys(stage.mixture for _, stage in self.model.planned)
         return [self._other(name) for name in names if name != self.build.name]
 
     @property
     def asked_mixtures(self) -> list[Build]:
-        """Builds of the mixtures whose questions the model has read: `plain` leaves them out."""
+        """Builds of the mixtures whose questions the model trains on; `plain` omits questions."""
         names = {
             stage.mixture
             for _, stage in self.model.planned
@@ -63,7 +63,7 @@ class Plan:
         return self.folder / "merged"
 
     def train(self, name: StageName, command: Command) -> StageResult:
-        """One stage of training; a run of it that was cut short is gone on with."""
+        """Run one stage of training; resume it if it was interrupted."""
         run, outcome = self.folder / name, self.folder / name / "outcome"
         inputs = self._inputs(name)
 
@@ -71,7 +71,7 @@ class Plan:
             self.check_ready()
             if number := [planned for planned, _ in self.model.planned].index(name):
                 self._check_outcome(self.model.planned[number - 1][0])
-            make_way(self.folder, name, text_digest(json_text(inputs)))
+            clear_stale_run(self.folder, name, text_digest(json_text(inputs)))
             words = [w for b in self._builds for w in ("--mixture", str(b.data.mixture(b.name)))]
             place = ["--out", str(self.folder), "--stage", name]
             command(["train", str(self.manifest), *words, *place])
@@ -83,7 +83,7 @@ class Plan:
         )
 
     def merge(self, command: Command) -> StageResult:
-        """The last stage's outcome as one folder that transformers loads."""
+        """Merge the last stage's output into one folder that transformers loads."""
         last = self.model.planned[-1][0]
         inputs = {
             "code": MERGE_CODE,
@@ -100,7 +100,7 @@ class Plan:
         return self.build.stage(self._asset("merged"), inputs, [self.merged], build)
 
     def check_merged(self) -> None:
-        """Raises UserError where the finished model is damaged."""
+        """Raise UserError if the finished model is damaged."""
         digest = digest_of_files([self.merged])
         self.build.check_left(self._asset("merged"), digest, self.merged)
 
@@ -109,20 +109,20 @@ class Plan:
         self.build.check_left(self._asset(stage), tree_digest(outcome), outcome)
 
     def check_ready(self) -> None:
-        """Raises UserError where nothing could be trained here."""
+        """Raise UserError if this machine cannot train: libraries, or storage of the data."""
         for library in _LIBRARIES:
             if find_spec(library) is None:
                 raise UserError(
-                    f"the library {library}, with which {self.model.title} is trained",
+                    f"the library {library}, which trains {self.model.title}",
                     "is not installed",
-                    "pip install 'imp-data[train]'; the mixture alone is built by the job curate",
+                    "pip install 'imp-data[train]'; the job curate builds the mixture alone",
                 )
         if in_store(self.build.data.root):
             raise UserError(
                 "IMP_DATA_DIR",
-                f"is {self.build.data.root}, but training maps a mixture's files into memory",
-                "copy the mixture and its images to a folder and name that; the mixture alone "
-                "is built by the job curate",
+                f"is {self.build.data.root}, but training memory-maps a mixture's files",
+                "copy the mixture and its images to a local folder and set that; the job curate "
+                "builds the mixture alone",
             )
 
     @property
@@ -133,12 +133,12 @@ class Plan:
         return f"models/{self.model.name}/{name}"
 
     def _inputs(self, name: StageName) -> dict[str, str]:
-        """All that a stage depends on: recipe, mixtures, the stage before, code and libraries."""
+        """Return a stage's inputs: recipe, mixtures, the previous stage, code and libraries."""
         stages = [stage for _, stage in self.model.planned]
         number = [planned for planned, _ in self.model.planned].index(name)
         parts = self.model.model_copy(update={"stages": type(self.model.stages)()})
         before = self.model.planned[number - 1][0] if number else None
-        # All mixtures, since a tokenizer that is trained is trained on all.
+        # All mixtures, since a tokenizer of the model's own is trained on all of them.
         return {
             "code": CODE,
             "recipe": model_digest(parts, *stages[: number + 1]),
@@ -153,25 +153,25 @@ class Plan:
         if not found:
             raise UserError(
                 self.manifest,
-                f"a stage is trained on the mixture {name}, of which there is no manifest",
+                f"a stage names the mixture {name}, which has no manifest",
                 f"write {rooms / 'mixtures' / name}.yaml, or name another mixture",
             )
         return Build(load_recipe(found[0]), self.build.data)
 
 
 def command_line(words: Sequence[str]) -> list[str]:
-    """An `imp-data` command as this interpreter runs it."""
+    """Return the command line of an `imp-data` command for this interpreter."""
     return [sys.executable, "-m", "imp_data", *words]
 
 
-def trained_on(stage: Stage, plan: Plan) -> str:
-    """What a stage does, in a sentence."""
+def describe_stage(stage: Stage, plan: Plan) -> str:
+    """Return a sentence that describes a stage."""
     adapts = f", LoRA of rank {stage.lora.r} beside the decoder" if stage.lora else ""
     parts = ", ".join(part.replace("_", " ") for part in stage.trains)
     return f"{plan.model.title}: trains {parts}{adapts}, on the mixture {stage.mixture}."
 
 
 def _versions() -> dict[str, str]:
-    """Without the extra none are known; then a stage that was finished elsewhere is not run."""
+    """Return the libraries' versions; none without the extra `train`, which fails before a run."""
     known = [library for library in _LIBRARIES if find_spec(library)]
     return {"libraries": str(library_versions(*known))}

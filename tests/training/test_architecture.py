@@ -1,8 +1,6 @@
-"""The network equals a reference written here from plain tensor operations, and loads as saved."""
+"""The network equals a reference of plain tensor operations."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,28 +9,16 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
 from conftest import World
-from PIL import Image
 from training_world import MODEL, STAGE, model
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Phi3ForCausalLM,
-    PhiForCausalLM,
-    Qwen2ForCausalLM,
-    SiglipConfig,
-    SiglipModel,
-)
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Model
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.images import preprocess
 from imp_data.training.model.architecture import build
-from imp_data.training.model.model_folder import load, load_processor, save
-from imp_data.training.model.pretrained import resize_positions
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 torch.set_num_threads(1)
+
 ARCHITECTURES = ["phi", "qwen2", "phi3"]
 TEMPLATE_OF = {"phi": "phi2", "qwen2": "qwen", "phi3": "phi3"}
 STAGE_OF_ANY = {"adapter": STAGE}
@@ -43,7 +29,7 @@ def tokenizer(template: str = "phi2") -> Any:
 
 
 def tiny(world: World, architecture: str, **fields: Any) -> Model:
-    """A model of that architecture's true structure; with grouped heads where it may have them."""
+    """Return a tiny model with the architecture's structure, with grouped heads if possible."""
     config = dict(MODEL["language_model"]["config"], num_attention_heads=4)
     if architecture != "phi":
         config = {**config, "num_key_value_heads": 2, "partial_rotary_factor": 1.0}
@@ -55,16 +41,14 @@ def tiny(world: World, architecture: str, **fields: Any) -> Model:
     )
 
 
-def shaken(network: torch.nn.Module) -> Any:
-    """Biases and norms begin at 0 and 1, where a mistake in them would not show."""
+def randomize(network: torch.nn.Module) -> Any:
+    """Randomize biases and norms, since initial values of 0 and 1 would hide errors."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
     return network.eval()
 
-
-# --- the reference --------------------------------------------------------------------------------
 
 Weights = dict[str, torch.Tensor]
 
@@ -96,7 +80,7 @@ def erf_gelu(x: torch.Tensor) -> torch.Tensor:
 def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, hidden: torch.Tensor | None
 ) -> torch.Tensor:
-    """(heads, tokens, size) each; `hidden` is true where a token must not look."""
+    """Return attention output, (heads, tokens, size); `hidden` masks excluded positions."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     if hidden is not None:
         scores = scores.masked_fill(hidden, -math.inf)
@@ -109,7 +93,7 @@ def heads(x: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def tower(pixels: torch.Tensor, w: Weights, figures: Any) -> torch.Tensor:
-    """SigLIP up to the last layer but one, with neither class token nor the final norm."""
+    """Return SigLIP's features of the last layer but one, without class token and final norm."""
     patch, vision = figures.patch_size, "model.vision_tower"
     grid = pixels.unfold(1, patch, patch).unfold(2, patch, patch)  # 3, rows, columns, patch, patch
     rows = grid.permute(1, 2, 0, 3, 4).reshape(-1, 3 * patch * patch)
@@ -130,7 +114,7 @@ def tower(pixels: torch.Tensor, w: Weights, figures: Any) -> torch.Tensor:
 
 
 def rotated(x: torch.Tensor, theta: float, dimensions: int) -> torch.Tensor:
-    """Rotary positions on the first `dimensions` of each head, halves against each other."""
+    """Apply rotary positions to the first `dimensions` of each head, rotating halves."""
     half = dimensions // 2
     steps = theta ** (-torch.arange(half) / half)
     angles = torch.arange(x.shape[1])[:, None] * steps
@@ -140,7 +124,7 @@ def rotated(x: torch.Tensor, theta: float, dimensions: int) -> torch.Tensor:
 
 
 def decode(x: torch.Tensor, w: Weights, architecture: str, config: Any) -> torch.Tensor:
-    """Logits of each token."""
+    """Return the logits of each token."""
     count, groups = (
         config.num_attention_heads,
         config.num_key_value_heads or config.num_attention_heads,
@@ -164,7 +148,7 @@ def decode(x: torch.Tensor, w: Weights, architecture: str, config: Any) -> torch
         v = heads(v, groups).repeat_interleave(count // groups, 0)
         seen = attend(q, k, v, later)
         if architecture == "phi":
-            # Attention and MLP stand side by side, behind one norm.
+            # Attention and MLP run in parallel after one norm.
             inner = tanh_gelu(linear(y, w, f"{name}.mlp.fc1"))
             x = x + linear(seen, w, f"{name}.self_attn.dense") + linear(inner, w, f"{name}.mlp.fc2")
             continue
@@ -182,7 +166,7 @@ def decode(x: torch.Tensor, w: Weights, architecture: str, config: Any) -> torch
 def reference(
     ids: list[int], pixels: torch.Tensor, w: Weights, m: Model, image: int
 ) -> torch.Tensor:
-    """Words become rows of the table, the image's places what the projector makes of it."""
+    """Embed the tokens, and replace the image's tokens by the projector's output."""
     seen = tower(pixels, w, m.vision_tower.config)
     projector = "model.multi_modal_projector"
     seen = erf_gelu(linear(seen, w, f"{projector}.linear_1"))
@@ -193,10 +177,10 @@ def reference(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_forward_pass_is_that_of_the_reference(architecture: str, world: World) -> None:
+def test_the_forward_pass_equals_the_reference(architecture: str, world: World) -> None:
     m = tiny(world, architecture)
     words = tokenizer(m.template)
-    network = shaken(build(m, words))
+    network = randomize(build(m, words))
     image = words.convert_tokens_to_ids("<image>")
     ids = [7, 9, *[image] * m.image_tokens, 40, 41, 42, 43]
     pixels = torch.rand(3, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -212,7 +196,7 @@ def test_only_phi_has_a_bias_on_its_head(world: World) -> None:
     assert found == {"phi": True, "qwen2": False, "phi3": False}
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(world: World) -> None:
+def test_random_weights_depend_on_the_seed_alone(world: World) -> None:
     first = build(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
     torch.rand(7)
     second = build(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
@@ -221,144 +205,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(world: W
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
 
-# --- the folder of a saved model ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_saved_model_loads_with_transformers_own_classes(
-    architecture: str, world: World, tmp_path: Path
-) -> None:
-    m, folder = tiny(world, architecture), tmp_path / "model"
-    words = tokenizer(m.template)
-    network = shaken(build(m, words))
-    save(network, words, m, TEMPLATES[m.template].jinja, {"mixture": {"digest": "d"}}, folder)
-    again = load(folder).eval()
-    also = AutoModelForImageTextToText.from_pretrained(folder).eval()
-    processor = load_processor(folder)
-    image = Image.effect_mandelbrot((50, 30), (-2, -1, 1, 1), 20).convert("RGB")
-    inputs = processor(images=image, text="<image>\nWhat is it?", return_tensors="pt")
-    with torch.no_grad():
-        logits = network(**inputs).logits
-        assert torch.equal(logits, again(**inputs).logits)
-        assert torch.equal(logits, also(**inputs).logits)
-    assert again.generate(**inputs, max_new_tokens=2).shape[1] > inputs["input_ids"].shape[1]
-    stock = "LlavaForConditionalGeneration"
-    assert type(again).__name__ == (
-        "ImpForConditionalGeneration" if architecture == "phi" else stock
-    )
-
-
-def test_a_saved_model_says_what_whoever_feeds_it_must_know(world: World, tmp_path: Path) -> None:
-    m, folder, words = tiny(world, "phi"), tmp_path / "model", tokenizer()
-    save(build(m, words), words, m, TEMPLATES["phi2"].jinja, {"mixture": {"digest": "d"}}, folder)
-    files = {path.name for path in folder.iterdir()}
-    assert files == {
-        *("config.json", "generation_config.json", "model.safetensors", "modeling_imp.py"),
-        *("image_processing_imp.py", "rgb.py"),
-        *("tokenizer.json", "tokenizer_config.json", "processor_config.json"),
-        *("chat_template.jinja", "imp.json"),
-    }
-    said = json.loads((folder / "imp.json").read_text())
-    assert said == {
-        "name": "small",
-        "title": "A small model",
-        "license": "CC0-1.0",
-        "architecture": "phi",
-        "template": "phi2",
-        "image_size": 28,
-        "image_tokens": 4,
-        "preprocessing": "square",
-        "max_length": 256,
-        "mixture": {"digest": "d"},
-    }
-
-
-@pytest.mark.parametrize("how", ["square", "pad"])
-def test_the_processor_makes_the_pixels_that_were_trained_on(
-    how: Any, world: World, tmp_path: Path
-) -> None:
-    m, folder, words = (
-        tiny(world, "qwen2", image_preprocessing=how),
-        tmp_path / "m",
-        tokenizer("qwen"),
-    )
-    save(build(m, words), words, m, TEMPLATES["qwen"].jinja, {}, folder)
-    processor = AutoProcessor.from_pretrained(folder, backend="pil")
-    image = Image.effect_mandelbrot((90, 40), (-2, -1, 1, 1), 20).convert("RGB")
-    found = processor(images=image, text="<image>", return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(found, torch.from_numpy(preprocess(image, 28, how)))
-
-
-# --- pretrained weights ---------------------------------------------------------------------------
-
-
-def lay_weights(world: World, architecture: str, folder: Path) -> tuple[Any, Any]:
-    """Pretrained parts as their publishers lay them: a decoder, and all of SigLIP."""
-    whole = shaken(build(tiny(world, architecture), tokenizer(TEMPLATE_OF[architecture]), seed=9))
-    kinds = {"phi": PhiForCausalLM, "qwen2": Qwen2ForCausalLM, "phi3": Phi3ForCausalLM}
-    decoder = kinds[architecture](whole.config.text_config)
-    decoder.model, decoder.lm_head = whole.model.language_model, whole.lm_head
-    decoder.save_pretrained(folder / "decoder")
-    config = SiglipConfig(vision_config=whole.config.vision_config.to_dict())
-    config.vision_config.vision_use_head = True
-    config.text_config.num_hidden_layers = 1
-    siglip = shaken(SiglipModel(config))
-    siglip.save_pretrained(folder / "siglip")
-    return whole, siglip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_weights_are_taken_from_a_folder(architecture: str, world: World, tmp_path: Path) -> None:
-    whole, siglip = lay_weights(world, architecture, tmp_path)
-    m = tiny(world, architecture)
-    words = tokenizer(m.template)
-    pretrained = with_weights(m, tmp_path / "decoder", tmp_path / "siglip")
-    network = build(pretrained, words).eval()
-    text = torch.tensor([[5, 6, 7, 8]])
-    with torch.no_grad():
-        assert torch.equal(network(input_ids=text).logits, whole(input_ids=text).logits)
-        pixels = torch.rand(1, 3, 28, 28)
-        found = network.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-2]
-        theirs = siglip.vision_model(pixels, output_hidden_states=True).hidden_states[-2]
-        assert torch.equal(found, theirs)
-
-
-def with_weights(m: Model, decoder: Path, siglip: Path) -> Model:
-    content = m.model_dump(mode="json")
-    content["language_model"]["weights"] = {"folder": str(decoder)}
-    content["vision_tower"]["weights"] = {"folder": str(siglip)}
-    return Model.model_validate_json(json.dumps(content))
-
-
-def test_smaller_images_take_the_tables_of_larger_ones(world: World) -> None:
-    m = tiny(world, "phi", image_size=84, max_length=300)
-    vision = build(m, tokenizer()).model.vision_tower.eval()
-    shaken(vision)
-    embeddings, pixels = vision.embeddings, torch.rand(1, 3, 42, 42)
-    with torch.no_grad():
-        expected = embeddings(pixels, interpolate_pos_encoding=True)
-        resize_positions(vision, 42)
-        assert (vision.embeddings(pixels) - expected).abs().max() < 1e-5
-    assert vision.config.image_size == 42
-
-
-def test_weights_that_are_not_there_are_named(world: World, tmp_path: Path) -> None:
-    m = with_weights(tiny(world, "phi"), tmp_path / "none", tmp_path / "none")
-    with pytest.raises(UserError, match=r"vision_tower\.weights\.folder: .*none holds no weights"):
-        build(m, tokenizer())
-
-
-def test_weights_of_another_shape_name_the_field(world: World, tmp_path: Path) -> None:
-    lay_weights(world, "phi", tmp_path)
-    m = with_weights(tiny(world, "phi"), tmp_path / "decoder", tmp_path / "siglip")
-    config = m.language_model.config.model_copy(update={"rope_theta": 5e5})
-    language = m.language_model.model_copy(update={"config": config})
-    with pytest.raises(UserError, match=r"config\.rope_theta: the manifest says 500000\.0, the we"):
-        build(m.model_copy(update={"language_model": language}), tokenizer())
-
-
-def test_a_table_too_small_for_the_tokenizer_is_refused(world: World) -> None:
+def test_an_embedding_too_small_for_the_tokenizer_is_refused(world: World) -> None:
     m = tiny(world, "phi")
     config = m.language_model.config.model_copy(update={"vocab_size": 64})
     language = m.language_model.model_copy(update={"config": config})

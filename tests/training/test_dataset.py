@@ -1,13 +1,11 @@
-"""A mixture as a model takes it: tokens and pixels, batches, packed rows."""
+"""The dataset over a mixture: rows as tokens and pixels, and its shards."""
 
 import pickle
 import shutil
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import World, encoded, photo, record, run
@@ -16,7 +14,6 @@ pytest.importorskip("torch", reason="pip install 'imp-data[train]'")
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
-import transformers
 
 from imp_data.errors import UserError
 from imp_data.images.reader import ImageReader
@@ -24,14 +21,16 @@ from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.collator import Collator, PackedCollator
-from imp_data.training.data.dataset import Figures, Item, MixtureDataset
+from imp_data.training.data.collator import Collator
+from imp_data.training.data.dataset import Figures, MixtureDataset
 from imp_data.training.data.encoding import Encoded, encode
 from imp_data.training.data.images import preprocess
 from imp_data.training.data.shards import Shards
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 PHI2 = TEMPLATES["phi2"]
+
+
 FIGURES = Figures(image_size=28, image_tokens=4, preprocessing="square", max_length=400)
 
 
@@ -41,7 +40,7 @@ def tokenizer() -> Any:
 
 
 def shelf_of(folder: Path) -> ImageReader:
-    """Where the images of a World's mixture are."""
+    """Return a reader of the images of a World's mixture."""
     manifest = folder.parents[2] / "manifests" / "mixtures" / "small.yaml"
     build = Build(load_recipe(manifest), DataDir(folder.parents[1]))
     return build.reader(tuple(build.recipe.images))
@@ -52,12 +51,12 @@ def dataset(folder: Path, tokenizer: Any, reader: ImageReader | None = None) -> 
 
 
 def place(data: MixtureDataset, image: str) -> int:
-    """The row that shows an image."""
+    """Return the number of the row with an image."""
     images = [data.shards.row(n, ["image"])["image"] for n in range(len(data))]
     return images.index(image)
 
 
-def test_an_item_is_a_row_as_tokens_and_its_image_as_pixels(album: Path, tokenizer: Any) -> None:
+def test_an_item_has_the_tokens_and_the_pixels_of_its_row(album: Path, tokenizer: Any) -> None:
     data = dataset(album, tokenizer)
     row = place(data, "photos/5.png")
     item = data.item(row)
@@ -71,7 +70,7 @@ def test_an_item_is_a_row_as_tokens_and_its_image_as_pixels(album: Path, tokeniz
     assert (item["pixel_values"] == preprocess(photo(5), 28, "square")).all()
 
 
-def test_text_alone_has_no_pixels(album: Path, tokenizer: Any) -> None:
+def test_a_sample_without_an_image_has_no_pixels(album: Path, tokenizer: Any) -> None:
     data = dataset(album, tokenizer)
     rows = [n for n in range(len(data)) if data.shards.row(n, ["image"])["image"] is None]
     assert len(rows) == 2
@@ -82,7 +81,7 @@ def test_text_alone_has_no_pixels(album: Path, tokenizer: Any) -> None:
         assert image_id not in item["input_ids"]
 
 
-def test_every_row_of_every_shard_has_its_number(album: Path) -> None:
+def test_rows_are_numbered_across_shards(album: Path) -> None:
     from datasets import load_from_disk
 
     rows = load_from_disk(str(album)).to_list()
@@ -95,7 +94,7 @@ def test_every_row_of_every_shard_has_its_number(album: Path) -> None:
             shards.row(beyond, ["id"])
 
 
-def test_the_rows_stay_on_disk_and_a_worker_is_sent_a_path(album: Path) -> None:
+def test_a_pickled_dataset_holds_the_path_and_no_rows(album: Path) -> None:
     before = pa.total_allocated_bytes()
     shards = Shards(album)
     assert pa.total_allocated_bytes() == before
@@ -104,14 +103,14 @@ def test_the_rows_stay_on_disk_and_a_worker_is_sent_a_path(album: Path) -> None:
     assert pickle.loads(sent).row(0, ["id"]) == shards.row(0, ["id"])
 
 
-def test_a_folder_that_holds_no_mixture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not the folder of a whole mixture"):
+def test_a_folder_without_a_mixture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not the folder of a complete mixture"):
         Shards(tmp_path)
 
 
 @pytest.fixture
 def imaged(world: World) -> Path:
-    """A mixture of three images in a zip."""
+    """Build a mixture of three images in a zip."""
     raw = world.data.raw("photos")
     raw.mkdir(parents=True)
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
@@ -126,7 +125,7 @@ def imaged(world: World) -> Path:
     return world.data.mixture("small")
 
 
-def test_images_are_read_from_their_zip(imaged: Path, tokenizer: Any) -> None:
+def test_images_are_read_from_a_zip(imaged: Path, tokenizer: Any) -> None:
     data = dataset(imaged, tokenizer)
     pixels = data.item(place(data, "photos/2.png"))["pixel_values"]
     assert pixels is not None
@@ -139,7 +138,7 @@ def failure(data: MixtureDataset, image: str) -> str:
     return str(raised.value)
 
 
-def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenizer: Any) -> None:
+def test_a_missing_or_changed_image_names_its_sample(imaged: Path, tokenizer: Any) -> None:
     data = dataset(imaged, tokenizer)
     raw = imaged.parents[1] / "raw" / "photos"
     with zipfile.ZipFile(raw / "all.zip", "w") as archive:
@@ -147,20 +146,20 @@ def test_a_image_that_is_gone_or_changed_names_its_sample(imaged: Path, tokenize
         archive.writestr("in/1.png", encoded(photo(1)))
     name = data.shards.row(place(data, "photos/0.png"), ["id"])["id"]
     assert failure(data, "photos/0.png").startswith(
-        f"sample {name}: its image photos/0.png is another one than the mixture was built with"
+        f"sample {name}: its image photos/0.png differs from the one that the mixture was built "
     )
-    assert "its image photos/2.png is not where images are" in failure(data, "photos/2.png")
+    assert "its image photos/2.png is not found" in failure(data, "photos/2.png")
     data.item(place(data, "photos/1.png"))
 
 
-def test_a_row_that_preflight_refuses_is_refused_here_too(album: Path, tokenizer: Any) -> None:
+def test_the_dataset_refuses_the_rows_that_preflight_refuses(album: Path, tokenizer: Any) -> None:
     short = FIGURES._replace(max_length=20)
     data = MixtureDataset(album, shelf_of(album), tokenizer, PHI2, short)
     with pytest.raises(UserError, match="beyond 20"):
         data.item(0)
 
 
-def test_workers_give_what_this_process_gives(album: Path, tokenizer: Any) -> None:
+def test_worker_processes_return_the_same_items(album: Path, tokenizer: Any) -> None:
     data, collate = dataset(album, tokenizer), Collator(tokenizer, FIGURES)
     loader = torch.utils.data.DataLoader(
         *(data, 2), num_workers=2, collate_fn=collate, multiprocessing_context="forkserver"
@@ -172,154 +171,7 @@ def test_workers_give_what_this_process_gives(album: Path, tokenizer: Any) -> No
             assert torch.equal(found[name], expected[name])
 
 
-def item(ids: Sequence[int], learned: int, image: float | None = None) -> Item:
-    """Tokens of which the last few are learned; an image all of one level."""
-    labels = [-100] * (len(ids) - learned) + list(ids[len(ids) - learned :])
-    pixels = None if image is None else np.full((3, 28, 28), image, np.float32)
-    return {
-        "id": f"some/{ids[0]}",
-        "input_ids": np.array(ids, np.int64),
-        "labels": np.array(labels, np.int64),
-        "weight": 1.0,
-        "pixel_values": pixels,
-    }
-
-
-# The tokenizer's own: padding, and the image's token.
-PAD, IMAGE = 0, 258
-SHOWN = [7, IMAGE, IMAGE, IMAGE, IMAGE, 8, 9]
-
-
-def test_a_batch_is_as_wide_as_its_longest_and_has_the_images_there_are(tokenizer: Any) -> None:
-    assert (tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids("<image>")) == (PAD, IMAGE)
-    batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item(SHOWN, 1, image=0.5)])
-    assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD, PAD, PAD], SHOWN]
-    assert batch["labels"].tolist() == [[-100, 6, 4, *[-100] * 4], [*[-100] * 6, 9]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0, 0], [1] * 7]
-    assert batch["pixel_values"].shape == (1, 3, 28, 28)
-    assert batch["ids"] == ["some/5", "some/7"]
-    assert batch["tokens"] == 10
-
-
-def test_text_alone_brings_a_black_image_that_nothing_attends_to(tokenizer: Any) -> None:
-    batch = Collator(tokenizer, FIGURES)([item([5, 6, 4], 2), item([5], 0)])
-    assert batch["input_ids"].tolist() == [[5, 6, 4, PAD, PAD], [5, IMAGE, IMAGE, IMAGE, IMAGE]]
-    assert batch["labels"].tolist() == [[-100, 6, 4, -100, -100], [-100] * 5]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]
-    assert batch["pixel_values"].tolist() == torch.zeros(1, 3, 28, 28).tolist()
-
-
-def test_packed_rows_count_their_positions_anew_with_every_item(tokenizer: Any) -> None:
-    lists = [[item([5, 6, 4], 3), item(SHOWN, 1, image=0.5)], [item([3, 2], 1)]]
-    batch = PackedCollator(tokenizer, FIGURES)(lists)
-    assert batch["input_ids"].tolist() == [[5, 6, 4, *SHOWN], [3, 2, *[PAD] * 8]]
-    assert batch["labels"].tolist() == [[-100, 6, 4, *[-100] * 6, 9], [-100, 2, *[-100] * 8]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 5, 6], [0, 1, *[0] * 8]]
-    assert "attention_mask" not in batch and batch["use_cache"] is False
-    assert batch["ids"] == ["some/5", "some/7", "some/3"]
-    assert batch["tokens"] == 12
-
-
-def network(architecture: str, attention: str) -> Any:
-    """A tiny LLaVA of one of the three decoders."""
-    text = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    text |= {"num_attention_heads": 4, "num_key_value_heads": 4, "pad_token_id": 0}
-    text["max_position_embeddings"] = 512
-    vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
-    vision |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14}
-    config = transformers.LlavaConfig(
-        vision_config=transformers.SiglipVisionConfig(**vision, vision_use_head=False),
-        text_config=transformers.AutoConfig.for_model(architecture, **text),
-        image_token_index=IMAGE,
-        vision_feature_layer=-2,
-        vision_feature_select_strategy="full",
-        image_seq_length=4,
-    )
-    torch.manual_seed(0)
-    made = transformers.AutoModelForImageTextToText.from_config(
-        config, attn_implementation=attention
-    )
-    return made.eval()
-
-
-def logits(model: Any, batch: dict[str, Any], **changed: Any) -> Any:
-    unseen = {"ids", "tokens", "labels", "logits_to_keep", "shift_labels", "loss_weights"}
-    given = {name: value for name, value in batch.items() if name not in unseen}
-    with torch.no_grad():
-        return model(**{**given, **changed}).logits
-
-
-ITEMS = [
-    item([5, 6, 4, 9, 12], 2),
-    item([7, *[IMAGE] * 4, 8, 9], 1, image=0.5),
-    item([11, 12, *[IMAGE] * 4, 3], 1, image=-0.5),
-    item([17, 18, 19], 1),
-]
-
-
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("architecture", ["phi", "qwen2", "phi3"])
-def test_packed_items_have_the_logits_that_each_has_alone(
-    architecture: str, attention: str, tokenizer: Any
-) -> None:
-    model = network(architecture, attention)
-    batch = PackedCollator(tokenizer, FIGURES)([[ITEMS[0], ITEMS[1], ITEMS[3]], [ITEMS[2]]])
-    together = logits(model, batch)
-    begins = {0: (0, 0), 1: (0, 5), 3: (0, 12), 2: (1, 0)}
-    worst = 0.0
-    for number, (row, begin) in begins.items():
-        size = len(ITEMS[number]["input_ids"])
-        alone = logits(model, Collator(tokenizer, FIGURES)([ITEMS[number]]))[0, :size]
-        worst = max(worst, (together[row, begin : begin + size] - alone).abs().max().item())
-    assert worst < 1e-4
-    # With a cache transformers does not see that rows are packed: every later item is another.
-    mixed = logits(model, batch, use_cache=True)[0, 5:12] - together[0, 5:12]
-    assert mixed.abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("collator", [Collator, PackedCollator])
-def test_the_black_image_changes_nothing_but_reaches_the_projector(
-    collator: type[Collator], tokenizer: Any
-) -> None:
-    model = network("phi", "sdpa")
-    given = [ITEMS[0], ITEMS[3]] if collator is Collator else [[ITEMS[0]], [ITEMS[3]]]
-    batch = collator(tokenizer, FIGURES)(given)  # type: ignore[arg-type]
-    found = logits(model, batch)
-    for row, one in enumerate((ITEMS[0], ITEMS[3])):
-        ids = torch.from_numpy(one["input_ids"])[None]
-        alone = model(input_ids=ids).logits[0]
-        assert (found[row, : ids.shape[1]] - alone).abs().max() < 1e-4
-    batch = {name: value for name, value in batch.items() if name not in {"ids", "tokens"}}
-    model(**batch).loss.backward()
-    for parameter in model.model.multi_modal_projector.parameters():
-        assert parameter.grad is not None and not parameter.grad.any()
-
-
-@pytest.mark.parametrize("collator", [Collator, PackedCollator])
-def test_logits_where_nothing_is_learned_are_not_computed_and_not_missed(
-    collator: type[Collator], tokenizer: Any
-) -> None:
-    model = network("phi", "sdpa")
-    given = ITEMS if collator is Collator else [ITEMS[:3], ITEMS[3:]]
-    batch = collator(tokenizer, FIGURES)(given)  # type: ignore[arg-type]
-    batch = {name: value for name, value in batch.items() if name not in {"ids", "tokens"}}
-    found = model(**batch)
-    assert found.logits.shape == (5, 320)
-    assert batch["shift_labels"].tolist() == [9, 12, 9, 3, 19]
-    of_all = model(**{**batch, "logits_to_keep": 0, "shift_labels": None})
-    assert of_all.logits.shape[:2] == batch["input_ids"].shape
-    assert found.loss.item() == pytest.approx(of_all.loss.item(), rel=1e-5)
-    found.loss.backward()
-    cut = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    model.zero_grad()
-    of_all.loss.backward()
-    whole = [p.grad for p in model.parameters() if p.grad is not None]
-    assert max((a - b).abs().max().item() for a, b in zip(cut, whole, strict=True)) < 1e-5
-
-
-def test_a_mixture_that_was_moved_is_still_read(
-    album: Path, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_a_moved_mixture_is_still_read(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     shutil.copytree(album, tmp_path / "moved")
     data = dataset(tmp_path / "moved", tokenizer, shelf_of(album))
     assert data.item(0)["id"] == dataset(album, tokenizer).item(0)["id"]

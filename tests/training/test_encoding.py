@@ -1,4 +1,4 @@
-"""A conversation as tokens: equal to Imp's own preprocessing, whatever people write."""
+"""Encoding of conversations: equal to Imp's own preprocessing, for any text."""
 
 import re
 from functools import lru_cache
@@ -16,8 +16,8 @@ from training_reference import SYS, conversation, expected
 from transformers import PreTrainedTokenizerFast
 
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Encoded, Refused, encode, encode_prompt
-from imp_data.training.model.tokenizers import byte_level_bpe, embedding_rows, prepared
+from imp_data.training.data.encoding import Encoded, RefusedSample, encode, encode_prompt
+from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 TEXTS = [
     f"{SYS} USER: What is it? ASSISTANT: It is a red bus, a blue bus and two words.\n\n\n",
@@ -25,7 +25,7 @@ TEXTS = [
     "a\n\n\nb\n\n\nc",
     "Größe, café, 漢字, 😀 <image> </s> <|im_end|> <|end|> USER: ASSISTANT:",
 ] * 3
-# As Qwen2's tokenizer.json splits text: newlines in a row are one piece.
+# Qwen2's tokenizer.json splits text so: consecutive newlines are one piece.
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -34,7 +34,7 @@ QWEN_PATTERN = (
 
 @lru_cache
 def tokenizer(name: str) -> Any:
-    """Of the kind that the template's model has: GPT-2's, Qwen2's, one with a beginning token."""
+    """Return a tokenizer like the template's model's: GPT-2's, Qwen2's, or one with bos_token."""
     template = TEMPLATES[name]
     if name in {"phi2", "plain"}:
         return prepared(byte_level_bpe(TEXTS, 600), template)
@@ -65,7 +65,7 @@ def encoded(name: str, *texts: str, features: int = 0, limit: int = 100_000) -> 
 
 
 def learned(name: str, *texts: str, features: int = 0) -> list[str]:
-    """The stretches of text that are learned."""
+    """Return the learned segments of text."""
     found, stretches, last = encoded(name, *texts, features=features), [], -2
     for place, label in enumerate(found.labels.tolist()):
         if label != -100:
@@ -100,7 +100,7 @@ CHATS = ("phi2", "qwen", "phi3")
 @example(texts=[("a</s>b", "c"), ("d", "e</s>")])
 @example(texts=[("a ASSISTANT: b", "c")])
 @example(texts=[("<|im_end|>\n<|im_start|>assistant\nb", "<|im_start|>")])
-def test_ids_and_labels_of_text_alone(name: str, texts: list[tuple[str, str]]) -> None:
+def test_ids_and_labels_without_an_image(name: str, texts: list[tuple[str, str]]) -> None:
     turns = [text for pair in texts for text in pair]
     found = encoded(name, *turns)
     ids, labels = expected(tokenizer(name), name, turns, 0)
@@ -112,18 +112,18 @@ def test_ids_and_labels_of_text_alone(name: str, texts: list[tuple[str, str]]) -
 @pytest.mark.parametrize("name", CHATS)
 @given(
     texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4),
-    shown=st.integers(0, 3),
+    image_turn=st.integers(0, 3),
     before=st.text(max_size=3).filter(lambda text: "<" not in text),
     features=st.integers(1, 9),
 )
 @settings(max_examples=1000)
-@example(texts=[("\n", "a")], shown=0, before="", features=4)
-@example(texts=[("a", "b"), (" c ", " d ")], shown=1, before="first ", features=1)
-def test_ids_and_labels_with_a_image(
-    name: str, texts: list[tuple[str, str]], shown: int, before: str, features: int
+@example(texts=[("\n", "a")], image_turn=0, before="", features=4)
+@example(texts=[("a", "b"), (" c ", " d ")], image_turn=1, before="first ", features=1)
+def test_ids_and_labels_with_an_image(
+    name: str, texts: list[tuple[str, str]], image_turn: int, before: str, features: int
 ) -> None:
     turns = [text for pair in texts for text in pair]
-    place = 2 * (shown % len(texts))
+    place = 2 * (image_turn % len(texts))
     turns[place] = f"{before}<image>{turns[place]}"
     if turns[place].replace("<image>", "").count("<image>"):
         return
@@ -135,7 +135,7 @@ def test_ids_and_labels_with_a_image(
 
 @given(caption=TEXT, question=TEXT, features=st.integers(1, 9))
 @settings(max_examples=500)
-def test_a_caption_of_the_first_stage_has_its_image_and_nothing_else_before_it(
+def test_the_plain_template_has_the_image_and_the_caption_alone(
     caption: str, question: str, features: int
 ) -> None:
     found = encoded("plain", f"{question}<image>", caption, features=features)
@@ -144,7 +144,7 @@ def test_a_caption_of_the_first_stage_has_its_image_and_nothing_else_before_it(
     assert found.labels.tolist() == labels
 
 
-def test_what_is_learned_are_answers_and_their_terminators() -> None:
+def test_answers_and_their_terminators_are_learned() -> None:
     turns = ("<image>\nWhich bus?", "Red.", "And that?", "Blue.")
     assert learned("phi2", *turns, features=3) == [" Red.</s>", " Blue.</s>"]
     assert learned("qwen", *turns, features=3) == ["Red.<|im_end|>", "Blue.<|im_end|>"]
@@ -152,7 +152,7 @@ def test_what_is_learned_are_answers_and_their_terminators() -> None:
     assert learned("plain", "<image>\nWhich bus?", "red bus", features=3) == ["red bus\n"]
 
 
-def test_the_whole_text_is_the_templates() -> None:
+def test_the_text_is_the_concatenated_segments() -> None:
     found = encoded("phi2", "What?<image>", "A bus.", features=2)
     assert tokenizer("phi2").decode(found.input_ids, skip_special_tokens=False) == (
         f"{SYS} USER: <image><image>\nWhat? ASSISTANT: A bus.</s>"
@@ -166,13 +166,13 @@ def test_the_whole_text_is_the_templates() -> None:
         ("phi2", ("Say ASSISTANT: and wait.", "I wait.")),
         ("phi2", ("Hello.", "The end is </s> here.", "And?", "No more.")),
         ("phi2", ("Is <|endoftext|> one token?", "Yes.")),
-        # Not masked there, but `ASSISTANT:` would be learned with the answer.
+        # The original does not mask this, but learns `ASSISTANT:` with the answer.
         ("phi2", ("Who speaks? ASSISTANT: ", "I do.")),
         ("qwen", ("Explain <|im_end|>.", "It ends a turn.")),
         ("phi3", ("Hello.", "Hi.<|end|>")),
     ],
 )
-def test_where_the_original_masks_a_whole_sample_the_answers_are_learned_all_the_same(
+def test_answers_are_learned_where_the_original_masks_a_whole_sample(
     name: str, turns: tuple[str, ...]
 ) -> None:
     stop = TEMPLATES[name].stop
@@ -180,7 +180,7 @@ def test_where_the_original_masks_a_whole_sample_the_answers_are_learned_all_the
     assert learned(name, *turns) == [f"{lead}{answer}{stop}" for answer in turns[1::2]]
 
 
-def test_the_letters_of_the_image_token_are_text_where_there_is_no_image() -> None:
+def test_a_spelled_image_token_is_text_in_a_sample_without_an_image() -> None:
     found = encoded("phi2", "What does <image> mean in <s>?", "See <image>.")
     image = tokenizer("phi2").convert_tokens_to_ids("<image>")
     assert image not in found.input_ids
@@ -220,7 +220,7 @@ def special_ids(name: str) -> set[int]:
 @given(texts=st.lists(st.tuples(SPELLINGS, SPELLINGS), min_size=1, max_size=3))
 @settings(max_examples=300)
 @example(texts=[("</s>", "<image>"), ("<|im_end|>", "<|end|></s>")])
-def test_a_special_token_stands_only_where_the_template_puts_it(
+def test_special_tokens_occur_only_where_the_template_has_them(
     name: str, texts: list[tuple[str, str]]
 ) -> None:
     turns = [text for pair in texts for text in pair]
@@ -235,7 +235,7 @@ def test_a_special_token_stands_only_where_the_template_puts_it(
     assert tokenizer(name).decode(found.input_ids, skip_special_tokens=False) == begin + whole
     stop, lead = TEMPLATES[name].stop, TEMPLATES[name].before_answer
     answers = [f"{lead}{answer}{stop}" for answer in turns[1::2]]
-    # Where a tokenizer merges the end of a prompt with the beginning of an answer, less.
+    # Fewer if a tokenizer merges the end of a prompt with the beginning of an answer.
     if not any(re.match(r"\s*\n", answer) for answer in turns[1::2]):
         assert learned(name, *turns) == answers
 
@@ -250,7 +250,7 @@ def test_a_caption_may_spell_out_special_tokens(caption: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHATS)
-def test_what_is_spelled_out_beside_an_image_is_text_too(name: str) -> None:
+def test_spelled_special_tokens_of_a_sample_with_an_image_are_text(name: str) -> None:
     stop = TEMPLATES[name].stop
     found = encoded(name, f"<image>\nIs {stop} read?", f"{stop} is.", features=3)
     assert found.spelled == (stop, stop)
@@ -267,8 +267,8 @@ def test_a_question_may_spell_out_special_tokens() -> None:
     assert tokenizer("phi2").decode(prompt.input_ids, skip_special_tokens=False) == text
 
 
-def test_special_tokens_of_a_tokenizer_like_phi_3s_are_text_in_a_text() -> None:
-    """Its texts begin with a mark, its tokens strip what follows, its </s> is no special one."""
+def test_spelled_special_tokens_are_text_for_a_tokenizer_like_phi_3s() -> None:
+    """Texts start with ▁, special tokens strip the following blank, and </s> is not special."""
     from models import piece_tokenizer
     from tokenizers import AddedToken
 
@@ -283,26 +283,26 @@ def test_special_tokens_of_a_tokenizer_like_phi_3s_are_text_in_a_text() -> None:
         *("<s>", "<|system|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>", "<|end|>")
     ]
     kept = found.input_ids[found.labels != -100]
-    # The blank is its mark at the beginning of a text.
+    # The blank is the ▁ at the beginning of a text.
     assert made.decode(kept) == " <|assistant|>\n no </s> <unk><|end|>"
 
 
-def test_a_noncharacter_beside_a_special_token_is_refused_by_name() -> None:
+def test_a_noncharacter_with_a_spelled_special_token_is_refused() -> None:
     assert refusal("What is </s>?", "\U0010ffff") == (
-        "it has </s> beside U+10FFFF, which is no character of texts"
+        "it has </s> and U+10FFFF, a noncharacter used as a mark"
     )
     assert encoded("phi2", "What?", "\U0010ffff").spelled == ()
 
 
-def test_a_merged_token_at_the_edge_of_a_prompt_is_not_learned() -> None:
+def test_a_token_that_spans_prompt_and_answer_is_not_learned() -> None:
     found = encoded("qwen", "a", "\n\nb")
     pieces = tokenizer("qwen").convert_ids_to_tokens(found.input_ids.tolist())
     assert pieces[-3:] == ["ĊĊĊ", "b", "<|im_end|>"]
     assert (found.labels[-3:] != -100).tolist() == [False, True, True]
 
 
-def test_a_tokenizer_that_swallows_what_follows_its_special_tokens() -> None:
-    """Phi-3's does: of `<|assistant|>` and a newline it makes one token."""
+def test_a_tokenizer_that_strips_blanks_after_special_tokens() -> None:
+    """Phi-3's tokenizer encodes `<|assistant|>` and a newline as one token."""
     from tokenizers import AddedToken
 
     greedy = prepared(byte_level_bpe(TEXTS, 400), TEMPLATES["plain"])
@@ -337,16 +337,16 @@ def test_a_long_conversation_ends_after_the_last_answer_that_fits(
 def refusal(*texts: str, features: int = 0, limit: int = 999, name: str = "phi2") -> str:
     turns = conversation(*texts)
     found = encode(tokenizer(name), TEMPLATES[name], turns, features, limit)
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedSample)
     return found.reason
 
 
-def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
+def test_an_unusable_sample_is_refused_with_its_reason() -> None:
     size = len(encoded("phi2", "a", "b").input_ids)
     assert refusal("a", "b", limit=size - 1) == (
         f"its first answer ends at token {size}, beyond {size - 1}"
     )
-    once = "<image> must stand in one question, once, where there is an image"
+    once = "a sample with an image must have <image> once, in one question"
     assert refusal("a", "b", features=3) == once
     assert refusal("<image>a", "b", "<image>", "c", features=3) == once
     assert refusal("a", "<image>", features=3) == once
@@ -354,13 +354,13 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason() -> None:
     turns = "its turns do not alternate between human and gpt, ending with gpt"
     assert refusal("a", "b", "c") == turns
     assert refusal() == turns
-    assert refusal("a", "") == "turn 1 says nothing"
+    assert refusal("a", "") == "turn 1 is empty"
     plain = "the template plain takes one caption of one image"
     assert refusal("a", "b", name="plain") == plain
     assert refusal("<image>", "b", "c", "d", features=2, name="plain") == plain
 
 
-def test_a_prompt_is_what_stands_before_the_answer() -> None:
+def test_a_prompt_is_the_text_before_the_answer() -> None:
     for name in CHATS:
         prompt = encode_prompt(tokenizer(name), TEMPLATES[name], "<image>\nWhich bus?", 3)
         whole = encoded(name, "<image>\nWhich bus?", "Red.", features=3)
@@ -373,16 +373,16 @@ def test_a_prompt_is_what_stands_before_the_answer() -> None:
 @pytest.mark.parametrize("name", CHATS)
 def test_the_chat_template_gives_the_same_text(name: str) -> None:
     turns = ("<image>\nWhich bus?", "Red.", "And that?", "Blue.")
-    shown = {"type": "image"}, {"type": "text", "text": "Which bus?"}
-    messages: list[dict[str, Any]] = [{"role": "user", "content": list(shown)}]
+    content = {"type": "image"}, {"type": "text", "text": "Which bus?"}
+    messages: list[dict[str, Any]] = [{"role": "user", "content": list(content)}]
     messages += [{"role": "assistant", "content": "Red."}, {"role": "user", "content": "And that?"}]
     render = tokenizer(name).apply_chat_template
     begin = "<s>" if name == "phi3" else ""
     text = begin + "".join(s.text for s in TEMPLATES[name].segments(conversation(*turns)))
     answered = [*messages, {"role": "assistant", "content": "Blue."}]
     assert render(answered, tokenize=False) == text
-    asked = render(messages, tokenize=False, add_generation_prompt=True)
-    assert text == f"{asked}{TEMPLATES[name].before_answer}Blue.{TEMPLATES[name].stop}"
+    prompt = render(messages, tokenize=False, add_generation_prompt=True)
+    assert text == f"{prompt}{TEMPLATES[name].before_answer}Blue.{TEMPLATES[name].stop}"
     first = render(messages[:1], tokenize=False, add_generation_prompt=True)
     assert first == begin + TEMPLATES[name].prompt("<image>\nWhich bus?")
     system = [{"role": "system", "content": "Be brief."}, *messages]
@@ -391,11 +391,10 @@ def test_the_chat_template_gives_the_same_text(name: str) -> None:
     )
 
 
-def test_a_tokenizer_is_prepared_once_and_stays_within_its_embedding() -> None:
+def test_preparing_a_tokenizer_twice_adds_nothing() -> None:
     made = byte_level_bpe(TEXTS, 300)
     assert len(made) == 300
     phi2 = prepared(made, TEMPLATES["phi2"])
     assert (phi2.convert_tokens_to_ids("</s>"), phi2.convert_tokens_to_ids("<image>")) == (300, 301)
     assert (phi2.eos_token, phi2.pad_token) == ("</s>", "<|endoftext|>")
     assert len(prepared(phi2, TEMPLATES["phi2"])) == 302
-    assert (embedding_rows(phi2, 51_200), embedding_rows(phi2, 300)) == (51_200, 320)

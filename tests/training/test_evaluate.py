@@ -1,4 +1,4 @@
-"""Questions asked, answers written, scores by the benchmarks' own files."""
+"""Evaluation: questions, answers, and scores from the benchmarks' own files."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 from test_cli import Ran
 
 from imp_data.errors import UserError
-from imp_data.training.evaluation.evaluate import Model, evaluate, rescore, scores_text
+from imp_data.training.evaluation.evaluate import Model, evaluate, format_scores, score_answers
 from imp_data.training.evaluation.questions import Answer, read_questions, write_answers
 from imp_data.training.evaluation.scoring import score
 
@@ -33,7 +33,7 @@ def whole(path: Path, value: Any) -> Path:
 
 
 def says(*answers: str) -> Model:
-    """A model that gives these answers one after the other."""
+    """Return a model that gives these answers in order."""
     waiting = list(answers)
     return lambda image, question: waiting.pop(0)
 
@@ -47,15 +47,15 @@ def images(folder: Path, *names: str) -> Path:
 
 
 def test_textvqa(tmp_path: Path) -> None:
-    """Two images, three questions; four, two and none of ten people agree: 1, 0.6 and 0."""
-    asked = [
+    """Two images, three questions; four, two and none of ten answers are equal: 1, 0.6 and 0."""
+    pairs = [
         ("a", f"Which Brand?{SHORT}"),
         ("b", f"What word?\nReference OCR token: STOP, GO{SHORT}"),
         ("b", f"Reference OCR token: STOP\nHow many?{SHORT}"),
     ]
     rows = [
         {"question_id": image, "image": f"{image}.jpg", "text": text, "category": "default"}
-        for image, text in asked
+        for image, text in pairs
     ]
     people = [
         ("a", "which brand?", ["dakota"] * 4 + ["x"] * 6),
@@ -81,9 +81,9 @@ def test_textvqa(tmp_path: Path) -> None:
         "metadata": {},
     }
     answers = tmp_path / "answers.jsonl"
-    assert rescore(answers, tmp_path / "q.jsonl", "textvqa", annotations, tmp_path) == figures
+    assert score_answers(answers, tmp_path / "q.jsonl", "textvqa", annotations, tmp_path) == figures
     assert json.loads((tmp_path / "scores.json").read_text())["benchmark"] == "textvqa"
-    assert "accuracy" in scores_text(figures)
+    assert "accuracy" in format_scores(figures)
 
 
 def pope_files(folder: Path) -> tuple[Path, Path]:
@@ -107,7 +107,7 @@ def answers_to(questions: Path, *texts: str) -> list[Answer]:
 
 
 def test_pope(tmp_path: Path) -> None:
-    """All right in one category (F1 1); in the other always yes (F1 2/3): 5/6 on the mean."""
+    """One category is all right (F1 1), the other always yes (F1 2/3): the mean is 5/6."""
     questions, folder = pope_files(tmp_path)
     answers = answers_to(questions, "Yes", "No", "Yes", "Yes")
     figures = score("pope", read_questions(questions), answers, folder)
@@ -116,16 +116,18 @@ def test_pope(tmp_path: Path) -> None:
     assert figures["random.yes_share"] == 1
 
 
-def test_popes_labels_must_be_those_of_the_questions(tmp_path: Path) -> None:
+def test_popes_labels_must_match_the_questions(tmp_path: Path) -> None:
     questions, folder = pope_files(tmp_path)
     lines(folder / "coco_pope_random.json", [{"text": "Is there a dog?", "label": "no"}])
-    with pytest.raises(UserError, match=r"coco_pope_random\.json: its 1 questions are not the 2"):
+    with pytest.raises(
+        UserError, match=r"coco_pope_random\.json: its 1 questions differ from the 2"
+    ):
         answers = answers_to(questions, "", "", "", "")
         score("pope", read_questions(questions), answers, folder)
 
 
 def test_scienceqa(tmp_path: Path) -> None:
-    """Of three problems two have images, of which one is right; the third was not asked."""
+    """Two of three problems have images, and one of those is right; the third is unanswered."""
     problems = {
         pid: {"choices": ["x", "y", "z"], "answer": answer, "image": image}
         for pid, answer, image in (("1", 0, "image.png"), ("2", 1, "image.png"), ("3", 2, None))
@@ -148,7 +150,7 @@ def test_scienceqa(tmp_path: Path) -> None:
 
 
 def test_mme(tmp_path: Path) -> None:
-    """A category of loose texts and one with a folder of its own for them."""
+    """One category has its text files beside the images, the other in a separate folder."""
     truth = "Is it red? Please answer yes or no.\tYes\nIs it blue?  Please answer yes or no.\tNo\n"
     (tmp_path / "color").mkdir()
     (tmp_path / "color" / "1.txt").write_text(truth)
@@ -179,7 +181,7 @@ def own(folder: Path) -> Path:
     return lines(folder / "q.jsonl", rows)
 
 
-def test_questions_of_ones_own_are_scored_by_category(tmp_path: Path) -> None:
+def test_custom_questions_are_scored_by_category(tmp_path: Path) -> None:
     folder = images(tmp_path, "a.png")
     figures = evaluate(
         says("Red.", "green", "3"), "imp", own(tmp_path), folder, "exact", None, tmp_path
@@ -192,26 +194,26 @@ def test_questions_of_ones_own_are_scored_by_category(tmp_path: Path) -> None:
     }
 
 
-def test_a_blind_model_is_shown_grey(tmp_path: Path) -> None:
-    shown: list[Image.Image] = []
+def test_a_blind_model_gets_grey_images(tmp_path: Path) -> None:
+    seen: list[Image.Image] = []
 
     def model(image: Image.Image | None, question: str) -> str:
         assert image is not None
-        shown.append(image)
+        seen.append(image)
         return "red"
 
     folder = images(tmp_path, "a.png")
     evaluate(model, "imp", own(tmp_path), folder, "exact", None, tmp_path, blind=True)
-    assert {image.size for image in shown} == {photo(0).size}
-    assert shown[0].getcolors() == [(96 * 72, (127, 127, 127))]
+    assert {image.size for image in seen} == {photo(0).size}
+    assert seen[0].getcolors() == [(96 * 72, (127, 127, 127))]
 
 
-def test_what_does_not_fit_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+def test_mismatched_annotations_fail_before_the_first_answer(tmp_path: Path) -> None:
     def model(image: Image.Image | None, question: str) -> str:
-        raise AssertionError("it was asked")
+        raise AssertionError("the model was called")
 
     questions = own(tmp_path)
-    with pytest.raises(UserError, match="name --annotations"):
+    with pytest.raises(UserError, match="give --annotations"):
         evaluate(model, "imp", questions, tmp_path, "pope", None, tmp_path)
     with pytest.raises(UserError, match="name one of textvqa, pope, scienceqa, mme, exact"):
         evaluate(model, "imp", questions, tmp_path, "vqav2", None, tmp_path)
@@ -226,16 +228,16 @@ def test_what_does_not_fit_is_said_before_anything_is_asked(tmp_path: Path) -> N
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     questions = own(tmp_path)
     write_answers(tmp_path / "answers.jsonl", [Answer(7, "", "red")], "imp")
-    with pytest.raises(UserError, match="1 answers are not those to these 3 questions"):
-        rescore(tmp_path / "answers.jsonl", questions, "exact", None, tmp_path)
+    with pytest.raises(UserError, match="the ids of 1 answers and 3 questions do not match"):
+        score_answers(tmp_path / "answers.jsonl", questions, "exact", None, tmp_path)
 
 
-def test_a_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="question 0: its image cannot be read"):
         evaluate(says("red"), "imp", own(tmp_path), tmp_path, "exact", None, tmp_path)
 
 
-def test_the_command_scores_answers_that_are_there(
+def test_the_command_scores_existing_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     questions, answers = own(tmp_path), tmp_path / "a.jsonl"
@@ -251,18 +253,18 @@ def test_the_command_scores_answers_that_are_there(
     assert (tmp_path / "out" / "scores.json").is_file()
     ran = Ran(capsys, *given)
     assert ran.status == 1
-    assert "name the folder of a model, or --answers FILE" in ran.err
+    assert "give the folder of a model, or --answers FILE" in ran.err
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="IMP_REAL_DATA names no folder")
-def test_the_real_questions_of_textvqa_find_the_real_answers() -> None:
-    """LLaVA's file with its OCR tokens; 5,000 questions answered as the first person did."""
+def test_textvqas_real_questions_match_its_real_annotations() -> None:
+    """LLaVA's file with its OCR tokens; 5,000 questions with the first annotator's answers."""
     questions = read_questions(REAL / "benchmarks" / "bunny_textvqa_val_v051_ocr.jsonl")
     file = REAL / "textvqa" / "textvqa_val_records.jsonl"
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     first = [Answer(q.id, q.text, r["answers"][0]) for q, r in zip(questions, records, strict=True)]
     none = [Answer(q.id, q.text, "") for q in questions]
     figures = score("textvqa", questions, first, file)
-    # What the M4C evaluator itself gives for these answers.
+    # The M4C evaluator's own score of these answers.
     assert figures == {"questions": 5000, "accuracy": pytest.approx(87.144)}
     assert score("textvqa", questions, none, file)["accuracy"] < 1

@@ -1,4 +1,4 @@
-"""The processor in a saved folder, in transformers alone: the pixels that training saw."""
+"""The saved image processor, loaded by transformers alone: it makes the pixels of training."""
 
 import os
 import subprocess
@@ -20,11 +20,11 @@ from imp_data.images.decoding import decode_rgb
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.images import preprocess
 from imp_data.training.model.architecture import build
-from imp_data.training.model.model_folder import save
+from imp_data.training.model.model_folder import save_model
 from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, tiny, tokenizer
 
-# As on a machine without imp-data, and without a network. Whoever opens a PNG with megabytes of
-# text has to allow it: the processor does so for what is named, which comes first here.
+# Simulates a machine without imp-data and network. Opening a PNG with megabytes of text needs
+# permission: the processor gives it for images by path, which come first here.
 ALONE = """
 import sys
 sys.modules["imp_data"] = None
@@ -47,11 +47,11 @@ def saved(world: World, folder: Path, architecture: str, how: str) -> None:
     m = tiny(world, architecture, image_preprocessing=how)
     words = tokenizer(m.template)
     jinja = TEMPLATES[TEMPLATE_OF[architecture]].jinja
-    save(build(m, words), words, m, jinja, {}, folder)
+    save_model(build(m, words), words, m, jinja, {}, folder)
 
 
 def pixels_alone(folder: Path, files: dict[str, bytes]) -> dict[str, list[Any]]:
-    """{name: pixels of the file opened by Pillow, and of its path} by a process of its own."""
+    """Return {name: pixels of the opened file, and of its path}, computed in a separate process."""
     for name in ("files", "opened", "named"):
         (folder.parent / name).mkdir()
     for name, data in files.items():
@@ -75,7 +75,7 @@ def pixels_alone(folder: Path, files: dict[str, bytes]) -> dict[str, list[Any]]:
 @pytest.mark.parametrize(
     ("architecture", "how"), [*((one, "square") for one in ARCHITECTURES), ("qwen2", "pad")]
 )
-def test_transformers_alone_makes_the_pixels_that_training_saw(
+def test_transformers_alone_makes_the_pixels_of_training(
     architecture: str, how: Any, world: World, tmp_path: Path
 ) -> None:
     saved(world, tmp_path / "m", architecture, how)
@@ -85,7 +85,7 @@ def test_transformers_alone_makes_the_pixels_that_training_saw(
         assert all((one == expected).all() for one in found), name
 
 
-def test_without_remote_code_ordinary_images_are_still_those_of_training(
+def test_ordinary_images_have_the_pixels_of_training_without_remote_code(
     world: World, tmp_path: Path
 ) -> None:
     saved(world, tmp_path / "m", "qwen2", "square")
@@ -99,7 +99,7 @@ def test_without_remote_code_ordinary_images_are_still_those_of_training(
         assert (found == preprocess(decode_rgb(data), 28, "square")).all(), name
 
 
-def test_arrays_are_left_to_transformers(world: World, tmp_path: Path) -> None:
+def test_transformers_converts_arrays(world: World, tmp_path: Path) -> None:
     saved(world, tmp_path / "m", "qwen2", "square")
     processor = AutoProcessor.from_pretrained(tmp_path / "m", backend="pil", trust_remote_code=True)
     found = processor(images=COLOURS, text="<image>", return_tensors="np")["pixel_values"][0]

@@ -1,4 +1,4 @@
-"""An image as the vision tower takes it, equal to transformers' own preprocessing."""
+"""Preprocessing of images: equal to transformers' own."""
 
 from io import BytesIO
 
@@ -12,9 +12,7 @@ from imp_data.training.data.images import Preprocessing, preprocess
 
 @pytest.mark.parametrize("size", [(640, 480), (37, 91), (384, 384), (1, 1)])
 @pytest.mark.parametrize("side", [196, 384])
-def test_a_squashed_image_is_what_siglips_processor_makes_of_it(
-    size: tuple[int, int], side: int
-) -> None:
+def test_square_preprocessing_equals_siglips_processor(size: tuple[int, int], side: int) -> None:
     siglip = pytest.importorskip("transformers.models.siglip.image_processing_pil_siglip")
     processor = siglip.SiglipImageProcessorPil(
         size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3
@@ -31,7 +29,7 @@ def strip(size: tuple[int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize(("size", "white"), [((4, 2), (1, 3, 0, 4)), ((2, 4), (0, 4, 1, 3))])
-def test_a_padded_image_stands_in_the_middle_of_a_grey_square(
+def test_pad_preprocessing_centres_the_image_on_grey(
     size: tuple[int, int], white: tuple[int, int, int, int]
 ) -> None:
     found = preprocess(strip(size), 4, "pad")
@@ -42,7 +40,7 @@ def test_a_padded_image_stands_in_the_middle_of_a_grey_square(
 
 
 @pytest.mark.parametrize("how", ["square", "pad"])
-def test_values_run_from_minus_one_to_one(how: Preprocessing) -> None:
+def test_pixel_values_range_from_minus_one_to_one(how: Preprocessing) -> None:
     image = Image.new("RGB", (2, 2))
     image.putpixel((0, 0), (255, 0, 255))
     found = preprocess(image, 2, how)
@@ -50,8 +48,8 @@ def test_values_run_from_minus_one_to_one(how: Preprocessing) -> None:
     assert found[:, 1, 1].tolist() == [-1, -1, -1]
 
 
-def test_exif_does_not_turn_it() -> None:
-    """Boxes in the answers are those of the image as it is stored."""
+def test_exif_orientation_is_ignored() -> None:
+    """Boxes in answers refer to the image as stored."""
     exif = Image.Exif()
     exif[0x0112] = 6
     out = BytesIO()
@@ -62,7 +60,7 @@ def test_exif_does_not_turn_it() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK"])
-def test_every_mode_becomes_colours(mode: str) -> None:
+def test_every_mode_becomes_rgb(mode: str) -> None:
     image = photo(3, (20, 20)).convert(mode)
     expected = preprocess(image.convert("RGB"), 20, "square")
     assert (preprocess(image, 20, "square") == expected).all()

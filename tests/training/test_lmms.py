@@ -1,4 +1,4 @@
-"""lmms-eval, where it is installed, finds the model and has the answers that the model gives."""
+"""The lmms-eval adapter, if lmms-eval is installed: it has the model's own answers."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +17,12 @@ from tests.training.test_merge import merged
 
 
 def request(question: str, images: int, **options: object) -> SimpleNamespace:
-    """As a task of lmms-eval asks: of the document 0 of its only split."""
-    shown = [shape(COLOURS["red"], 1)] * images
-    return SimpleNamespace(args=(question, options, lambda doc: shown, 0, "cards", "test"))
+    """Return a request of an lmms-eval task, for document 0 of its only split."""
+    visuals = [shape(COLOURS["red"], 1)] * images
+    return SimpleNamespace(args=(question, options, lambda doc: visuals, 0, "cards", "test"))
 
 
-def test_its_answers_are_the_models(world: World, tmp_path: Path) -> None:
+def test_lmms_eval_gets_the_models_answers(world: World, tmp_path: Path) -> None:
     from lmms_eval.models import get_model
 
     folder = merged("phi", world, tmp_path)
@@ -31,10 +31,10 @@ def test_its_answers_are_the_models(world: World, tmp_path: Path) -> None:
     )
     model.task_dict = {"cards": {"test": [{}]}}
     image, other = shape(COLOURS["red"], 1), "Say it in a word."
-    said = Speaker(folder).answer(image, QUESTION, 8)
-    asked = [request(QUESTION, 1, max_new_tokens=8), request(other, 0, max_new_tokens=3)]
-    asked.append(request(f"<image>\n{QUESTION}", 1, max_new_tokens=8, until=[said[3:]]))
+    answer = Speaker(folder).answer(image, QUESTION, 8)
+    requests = [request(QUESTION, 1, max_new_tokens=8), request(other, 0, max_new_tokens=3)]
+    requests.append(request(f"<image>\n{QUESTION}", 1, max_new_tokens=8, until=[answer[3:]]))
     unseen = Speaker(folder).answer(None, other, 3)
-    assert model.generate_until(asked) == [said, unseen, said[:3].strip()]
+    assert model.generate_until(requests) == [answer, unseen, answer[:3].strip()]
     with pytest.raises(UserError, match="cards 0: shows more than one still image"):
         model.generate_until([request(QUESTION, 2)])

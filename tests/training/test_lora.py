@@ -1,4 +1,4 @@
-"""What a stage trains: exactly the recipe's Linears, the projector, and nothing of the tower."""
+"""Trained weights of a stage: the recipe's Linears, the projector, and nothing of the tower."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from transformers import LlavaConfig
 from imp_data.manifests.model import LORA_TARGETS, Stage, load_model
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.model.architecture import build
-from imp_data.training.model.lora import attach, plain, trained
+from imp_data.training.model.lora import attach, plain, trainable_parameters
 from imp_data.training.model.modeling_imp import ImpConfig, ImpForConditionalGeneration
-from imp_data.training.model.stage_output import restore, write_stage_output
-from tests.training.test_architecture import TEMPLATE_OF, shaken, tiny, tokenizer
+from imp_data.training.model.stage_output import restore_model, write_stage_output
+from tests.training.test_architecture import TEMPLATE_OF, randomize, tiny, tokenizer
 
 torch.set_num_threads(1)
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "models"
@@ -39,13 +39,13 @@ def stage(architecture: str, **fields: Any) -> Stage:
 
 
 def adapted(network: torch.nn.Module) -> set[str]:
-    """Names of the modules that LoRA stands beside."""
+    """Return the names of the modules with LoRA."""
     names = [name for name, _ in plain(network).named_parameters() if ".lora_" in name]
     return {name.split(".lora_")[0] for name in names}
 
 
 @pytest.mark.parametrize("architecture", TARGETS)
-def test_lora_stands_beside_every_linear_of_the_decoder_and_its_head(
+def test_lora_targets_every_linear_of_the_decoder_and_its_head(
     architecture: str, world: World
 ) -> None:
     m = tiny(world, architecture)
@@ -56,18 +56,18 @@ def test_lora_stands_beside_every_linear_of_the_decoder_and_its_head(
         for name in TARGETS[architecture].split()
     }
     assert adapted(network) == layers | {"lm_head"}
-    others = {name for name, _ in trained(network) if ".lora_" not in name}
+    others = {name for name, _ in trainable_parameters(network) if ".lora_" not in name}
     projector = "model.multi_modal_projector.linear_"
     assert others == {f"{projector}{n}.{kind}" for n in (1, 2) for kind in ("weight", "bias")}
 
 
-def test_imp_3b_trains_391m_weights_of_lora_and_9_5m_of_the_projector() -> None:
+def test_imp_3b_trains_391m_lora_weights_and_9_5m_projector_weights() -> None:
     m = load_model(MANIFESTS / "imp-3b.yaml")
     with torch.device("meta"):
         network = ImpForConditionalGeneration(true_config())
         network = attach(network, m.stages.adapter)
     counts = {"lora": 0, "projector": 0}
-    for name, parameter in trained(network):
+    for name, parameter in trainable_parameters(network):
         counts["lora" if ".lora_" in name else "projector"] += parameter.numel()
         assert ".lora_" not in name or not name.endswith("bias")
     # 32 layers x 256 x (4 x (2560 + 2560) + 2 x (2560 + 10240)) + 256 x (2560 + 51200)
@@ -77,10 +77,10 @@ def test_imp_3b_trains_391m_weights_of_lora_and_9_5m_of_the_projector() -> None:
 
 
 def true_config() -> LlavaConfig:
-    """Imp-3B's shape, from its manifest, as if its tokenizer were at hand."""
+    """Return Imp-3B's configuration from its manifest, with a stand-in for its tokenizer."""
     from types import SimpleNamespace
 
-    from imp_data.training.model.architecture import config_of
+    from imp_data.training.model.architecture import network_config
 
     words = SimpleNamespace(bos_token_id=None, eos_token_id=50295, pad_token_id=50256)
     words.convert_tokens_to_ids = lambda token: 50296
@@ -89,12 +89,12 @@ def true_config() -> LlavaConfig:
         def __len__(self) -> int:
             return 50297
 
-    config = config_of(load_model(MANIFESTS / "imp-3b.yaml"), Sized(**vars(words)))
+    config = network_config(load_model(MANIFESTS / "imp-3b.yaml"), Sized(**vars(words)))
     assert isinstance(config, ImpConfig)
     return config
 
 
-def test_where_the_whole_model_is_trained_the_layer_behind_the_features_is_not(
+def test_the_layer_after_the_features_is_not_trained(
     world: World,
 ) -> None:
     m = tiny(world, "phi")
@@ -104,7 +104,7 @@ def test_where_the_whole_model_is_trained_the_layer_behind_the_features_is_not(
     assert all("layers.1." in name or "post_layernorm" in name for name in frozen)
 
 
-def test_what_is_trained_is_float32_beside_frozen_weights_of_16_bits(world: World) -> None:
+def test_trained_weights_are_float32_and_frozen_ones_16_bits(world: World) -> None:
     m = tiny(world, "phi")
     network = attach(build(m, tokenizer(), dtype=torch.bfloat16), stage("phi"))
     types = {(p.requires_grad, p.dtype) for p in network.parameters()}
@@ -112,18 +112,18 @@ def test_what_is_trained_is_float32_beside_frozen_weights_of_16_bits(world: Worl
 
 
 @pytest.mark.parametrize("architecture", TARGETS)
-def test_a_merged_model_says_what_its_adapter_said(
+def test_a_merged_model_has_the_logits_of_its_adapter(
     architecture: str, world: World, tmp_path: Path
 ) -> None:
     m = tiny(world, architecture)
     words = tokenizer(TEMPLATE_OF[architecture])
-    network = shaken(attach(build(m, words, m.seed), stage(architecture)))
+    network = randomize(attach(build(m, words, m.seed), stage(architecture)))
     named = dict(plain(network).named_parameters())
     weights = {name: p.detach().clone() for name, p in named.items() if is_trained(name)}
-    # The base is random by its seed, so only what was trained may differ from it.
+    # The seed determines the base model, so only trained weights may differ from it.
     network = attach(build(m, words, m.seed), stage(architecture)).eval()
     with torch.no_grad():
-        for name, parameter in trained(network):
+        for name, parameter in trainable_parameters(network):
             parameter.copy_(weights[name])
     m = m.model_copy(update={"stages": type(m.stages)(adapter=stage(architecture))})
     jinja = TEMPLATES[m.template].jinja
@@ -131,7 +131,7 @@ def test_a_merged_model_says_what_its_adapter_said(
     image = words.convert_tokens_to_ids("<image>")
     ids = torch.tensor([[7, *[image] * 4, 40, 41]])
     inputs = {"input_ids": ids, "pixel_values": torch.rand(1, 3, 28, 28)}
-    restored = restore(tmp_path / "o")
+    restored = restore_model(tmp_path / "o")
     with torch.no_grad():
         expected = network(**inputs).logits
         assert isinstance(restored.network, PeftModel)
@@ -143,13 +143,11 @@ def is_trained(name: str) -> bool:
     return ".lora_" in name or ".multi_modal_projector." in name
 
 
-def test_the_adapter_is_in_pefts_format_without_copies_of_tables(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_adapter_has_pefts_format_without_embeddings(world: World, tmp_path: Path) -> None:
     m, words = tiny(world, "phi"), tokenizer()
     m = m.model_copy(update={"stages": type(m.stages)(adapter=stage("phi"))})
     network = attach(build(m, words), stage("phi"))
-    weights = {name: parameter.detach() for name, parameter in trained(network)}
+    weights = {name: parameter.detach() for name, parameter in trainable_parameters(network)}
     write_stage_output(tmp_path / "o", m, "adapter", words, TEMPLATES["phi2"].jinja, weights, {})
     saved = load_file(tmp_path / "o" / "adapter_model.safetensors")
     assert all(".lora_A.weight" in name or ".lora_B.weight" in name for name in saved)

@@ -1,16 +1,16 @@
-"""The benchmarks' measures on cases computed by hand."""
+"""The benchmarks' metrics, on cases computed by hand."""
 
 import pytest
 
 from imp_data.training.evaluation.metrics import (
-    Detection,
-    chosen,
+    PopeMetrics,
     exact,
-    mme,
+    is_pope_yes,
     mme_label,
-    option,
-    pope,
-    pope_says_yes,
+    mme_scores,
+    parse_choice,
+    parse_option,
+    pope_metrics,
     textvqa_score,
 )
 from imp_data.training.evaluation.vqa_normalization import normalize_answer
@@ -23,7 +23,7 @@ from imp_data.training.evaluation.vqa_normalization import normalize_answer
         ("two", "2"),
         ("None", "0"),
         ("A red-and-blue sign", "red and blue sign"),
-        # One mark beside a space is enough, and all of its kind go.
+        # One mark next to a space is enough to remove all marks of its kind.
         ("red-blue - green", "redblue green"),
         ("$1,000", "$1000"),
         ("3.5", "3.5"),
@@ -37,14 +37,14 @@ from imp_data.training.evaluation.vqa_normalization import normalize_answer
         ("", ""),
     ],
 )
-def test_what_is_left_of_an_answer(answer: str, left: str) -> None:
+def test_answers_are_normalized(answer: str, left: str) -> None:
     assert normalize_answer(answer) == left
 
 
 @pytest.mark.parametrize(
     ("said_by", "score"),
     [
-        # Leaving out one of those who said it, n - 1 others are left; leaving out another, n.
+        # Leaving out one of the n equal answers leaves n - 1; leaving out another leaves n.
         (0, 0.0),
         (1, 9 * (1 / 3) / 10),
         (2, (2 * (1 / 3) + 8 * (2 / 3)) / 10),
@@ -53,7 +53,7 @@ def test_what_is_left_of_an_answer(answer: str, left: str) -> None:
         (10, 1.0),
     ],
 )
-def test_an_answer_of_textvqa_counts_by_how_many_people_gave_it(said_by: int, score: float) -> None:
+def test_textvqas_score_depends_on_the_number_of_equal_answers(said_by: int, score: float) -> None:
     people = ["Dakota."] * said_by + [f"other {n}" for n in range(10 - said_by)]
     assert textvqa_score("the dakota", people) == pytest.approx(score)
 
@@ -66,23 +66,23 @@ def test_an_answer_of_textvqa_counts_by_how_many_people_gave_it(said_by: int, sc
         ("no, there is none", False),
         ("There is not a dog. Yes.", False),
         ("Yes. There is no doubt.", True),
-        # As published: capitals, and words without a blank, are no "no".
+        # As published: other capitalization, and words without a blank, do not count as "no".
         ("NO", True),
         ("nothing", True),
         ("", True),
     ],
 )
 def test_pope_reads_the_first_sentence(answer: str, says_yes: bool) -> None:
-    assert pope_says_yes(answer) == says_yes
+    assert is_pope_yes(answer) == says_yes
 
 
-def test_popes_figures() -> None:
+def test_popes_metrics() -> None:
     """Two right yes, one wrong yes, one right no, one wrong no."""
-    found = pope(["Yes", "Yes", "Yes", "No", "No"], [True, True, False, False, True])
-    assert found == Detection(
+    found = pope_metrics(["Yes", "Yes", "Yes", "No", "No"], [True, True, False, False, True])
+    assert found == PopeMetrics(
         accuracy=3 / 5, precision=2 / 3, recall=2 / 3, f1=pytest.approx(2 / 3), yes_share=3 / 5
     )
-    assert pope(["No"], [True]) == Detection(0.0, 0.0, 0.0, 0.0, 0.0)
+    assert pope_metrics(["No"], [True]) == PopeMetrics(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,17 @@ def test_popes_figures() -> None:
     ],
 )
 def test_the_letter_of_an_option(answer: str, letter: str | None) -> None:
-    assert option(answer) == letter
+    assert parse_option(answer) == letter
 
 
-def test_an_option_that_is_not_there_is_none() -> None:
-    assert [chosen(letter, 2) for letter in ("A", "B", "C", "E", "?")] == [0, 1, None, None, None]
+def test_an_invalid_option_is_none() -> None:
+    assert [parse_choice(letter, 2) for letter in ("A", "B", "C", "E", "?")] == [
+        0,
+        1,
+        None,
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,11 +126,11 @@ def test_mme_reads_four_characters(answer: str, label: str) -> None:
 
 def test_mmes_scores_reward_both_questions_right() -> None:
     """3 of 4 answers and 1 of 2 images: 75 + 50; perfect cognition: 200."""
-    scores = mme({"count": [(True, True), (True, False)], "code_reasoning": [(True, True)]})
+    scores = mme_scores({"count": [(True, True), (True, False)], "code_reasoning": [(True, True)]})
     assert scores == {"count": 125, "code_reasoning": 200, "perception": 125, "cognition": 200}
 
 
-def test_a_short_answer_is_right_whatever_its_case_and_its_period() -> None:
+def test_exact_match_ignores_case_and_a_final_period() -> None:
     assert exact(" Red. ", "red")
     assert not exact("dark red", "red")
     assert not exact("", "red")

@@ -1,4 +1,4 @@
-"""What a trained model's folder tells the Hub and peft: its card's metadata, its adapter's base."""
+"""The model card: its metadata for the Hub, and the adapter's base model for peft."""
 
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ FACTS: dict[str, Any] = {
 
 
 def metadata(name: str, relation: Any, facts: dict[str, Any] = FACTS) -> dict[str, Any]:
-    """A card's front matter."""
+    """Return a card's front matter."""
     _, head, _ = model_card(load_model(MODELS / f"{name}.yaml"), facts, relation).split("---\n", 2)
     found: dict[str, Any] = yaml.safe_load(head)
     return found
 
 
-def test_a_merged_models_card_has_what_the_hub_files_it_under() -> None:
+def test_a_merged_models_card_has_the_hubs_metadata() -> None:
     assert metadata("imp-2b", "finetune") == {
         "license": "other",
         "license_name": "tongyi-qianwen-research",
@@ -53,7 +53,7 @@ def test_a_merged_models_card_has_what_the_hub_files_it_under() -> None:
     }
 
 
-def test_an_adapters_card_says_that_it_is_one() -> None:
+def test_an_adapters_card_has_the_relation_adapter() -> None:
     found = metadata("imp-3b", "adapter")
     assert (found["base_model_relation"], found["library_name"]) == ("adapter", "peft")
     assert found["license"] == "apache-2.0" and "license_name" not in found
@@ -61,7 +61,7 @@ def test_an_adapters_card_says_that_it_is_one() -> None:
     assert projector["base_model_relation"] == "adapter" and "library_name" not in projector
 
 
-def test_a_card_says_how_its_own_folder_is_used() -> None:
+def test_a_card_explains_the_use_of_its_folder() -> None:
     model = load_model(MODELS / "imp-2b.yaml")
     whole, beside = (model_card(model, FACTS, kind) for kind in ("finetune", "adapter"))
     assert "AutoModelForImageTextToText.from_pretrained" in whole
@@ -70,14 +70,14 @@ def test_a_card_says_how_its_own_folder_is_used() -> None:
     assert all(f"## Licence\n\n{link} for these weights." in text for text in (whole, beside))
 
 
-def test_a_model_that_began_at_random_names_no_base() -> None:
+def test_a_randomly_initialized_model_has_no_base_model() -> None:
     found = metadata("imp-tiny", "finetune", {**FACTS, "datasets": []})
     assert {"base_model", "base_model_relation", "datasets"}.isdisjoint(found)
 
 
 @pytest.fixture
 def published(world: World) -> World:
-    """A mixture of sources that are on the Hub, or fetched from there, or neither, or unused."""
+    """Build a mixture of sources: on the Hub, downloaded from it, neither, without samples."""
     hub = "https://huggingface.co/datasets"
     world.source("a", [record(1)], homepage=f"{hub}/some/answers")
     url = f"{hub}/other/words.v1/resolve/{'0' * 40}/records.json"
@@ -89,14 +89,14 @@ def published(world: World) -> World:
     return world
 
 
-def test_datasets_are_those_that_samples_are_of(published: World) -> None:
-    corpus = open_mixture(published.data.mixture("small"))
-    assert hub_datasets(corpus, published.manifests) == ["other/words.v1", "some/answers"]
-    # Elsewhere than where it was built only the mixture's own word is left.
-    assert hub_datasets(corpus, published.manifests / "none") == ["some/answers"]
+def test_datasets_are_the_sources_with_samples(published: World) -> None:
+    mixture = open_mixture(published.data.mixture("small"))
+    assert hub_datasets(mixture, published.manifests) == ["other/words.v1", "some/answers"]
+    # Without the manifests, only mixture.json is known.
+    assert hub_datasets(mixture, published.manifests / "none") == ["some/answers"]
 
 
-def test_what_the_demo_draws_is_of_no_dataset(published: World) -> None:
+def test_the_demos_drawn_sources_name_no_dataset(published: World) -> None:
     path = published.data.mixture("small") / "mixture.json"
     manifest = {**orjson.loads(path.read_bytes()), "drawn": True}
     path.write_bytes(orjson.dumps({**manifest, "digest": root_digest(manifest)}))
@@ -111,7 +111,7 @@ def test_what_the_demo_draws_is_of_no_dataset(published: World) -> None:
         (None, None, None),
     ],
 )
-def test_an_adapter_names_the_weights_that_it_stands_beside(
+def test_an_adapter_names_its_base_model(
     weights: dict[str, str] | None, base: str | None, revision: str | None, tmp_path: Path
 ) -> None:
     stated = load_model(MODELS / "imp-3b.yaml").model_dump()

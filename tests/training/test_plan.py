@@ -1,4 +1,4 @@
-"""A mixture's model in the graph: trained by the command line, once, and told of like any stage."""
+"""The training plan in the asset graph: each stage runs once, by the command line."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -21,15 +21,15 @@ TRAINED = {"projector", "adapter", "model"}
 
 @pytest.fixture
 def shapes(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world whose mixture `small` has 8 rows and names the model `small`."""
+    """Build a world whose mixture `small` has 8 rows and names the model `small`."""
     for name in ("OMP_NUM_THREADS", "IMP_WORKERS"):
         monkeypatch.setenv(name, "1")
     lay_shapes(world, 6)
-    lay_model(world)
+    write_model(world)
     return world
 
 
-def lay_model(world: World, **changes: Any) -> None:
+def write_model(world: World, **changes: Any) -> None:
     manifest(world, {n: {**stage, **changes} for n, stage in STAGES.items()})
 
 
@@ -38,9 +38,9 @@ def named(world: World) -> Build:
 
 
 def rebuild(world: World) -> dict[str, dict[str, Any]]:
-    """Metadata by asset of what was materialized."""
+    """Return the metadata of the materialized assets."""
     job = graph(named(world)).resolve_job_def("rebuild")
-    # Up to the model: what becomes of it for a phone is in test_mobile_graph.
+    # Only up to the model; tests/mobile test the assets for the phone.
     wanted = [
         key
         for key in job.asset_layer.executable_asset_keys
@@ -62,13 +62,13 @@ def rebuild(world: World) -> dict[str, dict[str, Any]]:
     }
 
 
-def work(told: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {key: metadata["work"] for key, metadata in told.items() if key in TRAINED}
+def work(materialized: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {key: metadata["work"] for key, metadata in materialized.items() if key in TRAINED}
 
 
 @WITH_TORCH
 @pytest.mark.slow
-def test_a_model_is_trained_once_and_again_only_from_where_it_changed(
+def test_a_changed_manifest_repeats_only_the_changed_stages(
     shapes: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = rebuild(shapes)
@@ -81,9 +81,9 @@ def test_a_model_is_trained_once_and_again_only_from_where_it_changed(
     assert work(rebuild(shapes)) == dict.fromkeys(TRAINED, "unchanged")
     assert "nothing had changed" in capfd.readouterr().err
     model = shapes.manifests / "models" / "small.yaml"
-    said = yaml.safe_load(model.read_text())
-    said["stages"]["adapter"]["learning_rate"] = 0.001
-    model.write_text(yaml.safe_dump(said))
+    fields = yaml.safe_load(model.read_text())
+    fields["stages"]["adapter"]["learning_rate"] = 0.001
+    model.write_text(yaml.safe_dump(fields))
     assert work(rebuild(shapes)) == {
         "projector": "unchanged",
         "adapter": "built",
@@ -91,37 +91,37 @@ def test_a_model_is_trained_once_and_again_only_from_where_it_changed(
     }
 
 
-def test_without_its_libraries_a_model_fails_with_what_to_install(
+def test_a_model_without_its_libraries_fails_with_the_command_to_install_them(
     shapes: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(plan, "find_spec", lambda name: None)
-    told = rebuild(shapes)
-    assert "mixture" in told and not TRAINED & set(told)
-    said = capfd.readouterr().err
-    assert "the library torch, with which A small model is trained: is not installed" in said
-    assert said.count("pip install 'imp-data[train]'") == 1
-    assert "Traceback" not in said
+    materialized = rebuild(shapes)
+    assert "mixture" in materialized and not TRAINED & set(materialized)
+    stderr = capfd.readouterr().err
+    assert "the library torch, which trains A small model: is not installed" in stderr
+    assert stderr.count("pip install 'imp-data[train]'") == 1
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
 @WITH_TORCH
-def test_what_a_command_says_when_it_fails_is_what_the_step_says(
+def test_a_failed_commands_message_is_the_steps_message(
     shapes: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    lay_model(shapes, precision="fp16")
+    write_model(shapes, precision="fp16")
     assert not TRAINED & set(rebuild(shapes))
-    said = capfd.readouterr().err
-    assert "stages.projector.precision: fp16 needs a GPU" in said
-    assert "What to do: write bf16 or fp32 into the manifest" in said
+    stderr = capfd.readouterr().err
+    assert "stages.projector.precision: fp16 needs a GPU" in stderr
+    assert "What to do: write bf16 or fp32 into the manifest" in stderr
 
 
-def test_a_model_of_which_there_is_no_manifest_is_named(world: World) -> None:
+def test_a_model_without_a_manifest_is_named(world: World) -> None:
     lay_shapes(world, 6)
     with pytest.raises(UserError, match=r"models/huge\.yaml: there is no such manifest"):
         Plan.of(world.build({"shapes": 8}, model="huge"))
 
 
-def test_a_mixture_of_which_there_is_no_manifest_is_named(shapes: World) -> None:
-    lay_model(shapes, mixture="elsewhere")
-    with pytest.raises(UserError, match="is trained on the mixture elsewhere"):
+def test_a_mixture_without_a_manifest_is_named(shapes: World) -> None:
+    write_model(shapes, mixture="elsewhere")
+    with pytest.raises(UserError, match="names the mixture elsewhere"):
         graph(named(shapes))

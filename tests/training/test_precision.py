@@ -1,4 +1,4 @@
-"""fp16 as a GPU runs it, on a processor: PyTorch's own scaler, which accelerate keeps for GPUs."""
+"""fp16 training on a CPU with PyTorch's gradient scaler, which accelerate uses on GPUs alone."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 @pytest.fixture
 def scaled(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lets a processor do fp16; gives the scale that it begins with, and takes it."""
+    """Enable fp16 on the CPU; set `scale` to choose the scaler's initial scale."""
     begins = {"scale": 2.0**16}
     plain = ImpTrainer.create_accelerator_and_postprocess
 
@@ -50,13 +50,13 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def run_of(world: World, out: Path, **fields: Any) -> Path:
     stage = {**STAGES["adapter"], "precision": "fp16", "save_steps": 100, "learning_rate": 0.01}
-    corpora = [open_mixture(world.data.mixture("small"))]
-    said = model(world, {"adapter": {**stage, **fields}})
-    train(Run(said, world.manifests, corpora, out, workers=0))
+    mixtures = [open_mixture(world.data.mixture("small"))]
+    small = model(world, {"adapter": {**stage, **fields}})
+    train(Run(small, world.manifests, mixtures, out, workers=0))
     return out / "adapter"
 
 
-def test_it_learns_in_fp16_beside_frozen_weights_of_16_bits(
+def test_fp16_training_learns_with_frozen_16_bit_weights(
     shapes: World, scaled: Any, tmp_path: Path
 ) -> None:
     folder = run_of(shapes, tmp_path, epochs=8)
@@ -66,43 +66,41 @@ def test_it_learns_in_fp16_beside_frozen_weights_of_16_bits(
     assert torch.load(checkpoint / "scaler.pt")["scale"] == 2.0**16
 
 
-def test_a_gradient_too_large_for_fp16_costs_its_step_alone(
-    shapes: World, scaled: Any, tmp_path: Path
-) -> None:
-    # Each overflow halves the scale: some steps are lost before gradients fit.
+def test_an_fp16_overflow_skips_its_step_alone(shapes: World, scaled: Any, tmp_path: Path) -> None:
+    # Each overflow halves the scale: some steps are skipped before gradients fit.
     scaled["scale"] = 2.0**24
     folder = run_of(shapes, tmp_path, epochs=8)
-    told = read_metrics(folder)
-    lost = [line["step"] for line in told if line["grad_norm"] is None]
+    metrics = read_metrics(folder)
+    lost = [line["step"] for line in metrics if line["grad_norm"] is None]
     assert lost[0] == 1 and len(lost) < 12
-    # The schedule stands still with the weights: the next step, told at this place, has its rate.
-    rates = [line["learning_rate"] for line in told]
+    # The schedule does not advance on a skipped step: the next step has the same rate.
+    rates = [line["learning_rate"] for line in metrics]
     assert all(rates[step] == rates[step - 1] for step in lost)
-    assert told[-1]["loss"] < 0.9 * told[0]["loss"]
+    assert metrics[-1]["loss"] < 0.9 * metrics[0]["loss"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_gradient_that_is_no_number_at_any_scale_names_the_steps_samples(
+def test_a_non_finite_gradient_at_any_scale_names_the_steps_samples(
     precision: str, shapes: World, scaled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = ImpTrainer.compute_loss
 
     def steep(self: Any, *args: Any, **options: Any) -> Any:
         loss = plain(self, *args, **options)
-        # Nothing is added, and its gradient is infinite.
+        # Adds zero to the loss, with an infinite gradient.
         return loss + (loss - loss.detach()).sqrt()
 
     monkeypatch.setattr(ImpTrainer, "compute_loss", steep)
     scaled["scale"] = 4.0
     with pytest.raises(UserError, match=r"the gradient is (nan|inf) on the batch of ") as error:
         run_of(shapes, tmp_path, epochs=8, precision=precision)
-    # In fp16 the scales 4, 2 and 1 are tried first.
+    # fp16 tries the scales 4, 2 and 1 first.
     assert error.value.where == ("step 4" if precision == "fp16" else "step 1")
     assert error.value.problem.count("shapes/") == 4
     assert "imp-data explain ID" in error.value.remedy
 
 
-def test_checkpointing_works_in_fp16_too(shapes: World, scaled: Any, tmp_path: Path) -> None:
+def test_activation_checkpointing_works_in_fp16(shapes: World, scaled: Any, tmp_path: Path) -> None:
     folder = run_of(shapes, tmp_path, gradient_checkpointing=True)
     assert len(read_metrics(folder)) == 3
     assert os.listdir(folder / "outcome")

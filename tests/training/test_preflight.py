@@ -1,4 +1,4 @@
-"""Preflight: every row encoded before the first step, and told in figures."""
+"""Preflight: encodes every row before the first step, and reports figures."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def tokenizer() -> Any:
 
 @pytest.fixture
 def mixture(world: World) -> Path:
-    """Two short samples, one of two exchanges, one whose first answer is endless."""
+    """Build four samples: two short, one of two exchanges, one with a very long first answer."""
     long = record("long", answer="word " * 300)
     two = record("two")
     two["conversations"] += record("two", answer="word " * 100)["conversations"]
@@ -40,7 +40,7 @@ def checked(mixture: Path, tokenizer: Any, out: Path, limit: int = 300) -> Stage
     return preflight(mixture, tokenizer, PHI2, 4, limit, out)
 
 
-def test_every_row_has_its_tokens_and_its_outcome(
+def test_every_row_gets_token_counts_and_an_outcome(
     mixture: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     checked(mixture, tokenizer, tmp_path)
@@ -60,7 +60,7 @@ def test_every_row_has_its_tokens_and_its_outcome(
     assert outcomes == {"a": "whole", "b": "whole", "two": "truncated", "long": "refused"}
 
 
-def test_the_report_counts_by_source_and_names_what_is_refused(
+def test_the_report_counts_by_source_and_lists_refused_samples(
     mixture: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     figures = checked(mixture, tokenizer, tmp_path).figures
@@ -72,20 +72,18 @@ def test_the_report_counts_by_source_and_names_what_is_refused(
         *("source", "samples", "tokens", "learned", "mean", "longest"),
         *("truncated", "refused", "lost", "lost", "learned"),
     ]
-    assert lines[-2].split()[:2] == ["together", "4"]
+    assert lines[-2].split()[:2] == ["total", "4"]
     assert lines[-1].startswith("refused: chats/")
     assert "its first answer ends at token" in lines[-1]
 
 
-def test_what_a_length_costs_is_told_in_tokens(
-    mixture: Path, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_lost_tokens_of_a_length_are_counted(mixture: Path, tokenizer: Any, tmp_path: Path) -> None:
     whole = checked(mixture, tokenizer, tmp_path / "whole", limit=10_000).figures["together"]
     found = checked(mixture, tokenizer, tmp_path / "short").figures["together"]
     assert (whole["lost"], whole["lost_learned"]) == (0, 0)
     assert found["tokens"] + found["lost"] == whole["tokens"]
     assert found["learned"] + found["lost_learned"] == whole["learned"]
-    # An answer's terminator is one token; its blank and the letters one each.
+    # An answer's terminator is one token; its blank and its letters are one each.
     assert found["lost_learned"] == len(" " + "word " * 300) + 1 + len(" " + "word " * 100) + 1
 
 
@@ -110,18 +108,14 @@ def test_special_tokens_that_texts_spell_out_are_counted(
     assert (found["together"]["refused"], found["together"]["samples"]) == (0, 3)
 
 
-def test_only_what_is_not_refused_is_trained_on(
-    mixture: Path, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_refused_rows_are_not_trained_on(mixture: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(mixture, tokenizer, tmp_path)
     rows, lengths, *_ = accepted(tmp_path)
     assert len(rows) == len(lengths) == 3
-    assert (lengths < 0).all(), "text alone is told by its sign"
+    assert (lengths < 0).all(), "lengths without an image are negative"
 
 
-def test_lengths_are_also_estimated_as_the_original_does(
-    album: Path, tokenizer: Any, tmp_path: Path
-) -> None:
+def test_length_estimates_equal_the_originals(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(album, tokenizer, tmp_path)
     table = accepted(tmp_path)
     shards = Shards(album)
@@ -131,16 +125,18 @@ def test_lengths_are_also_estimated_as_the_original_does(
         assert estimate == (-words if row["image"] is None else words + 700)
 
 
-def test_images_are_told_by_their_sign(album: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_lengths_of_samples_without_an_image_are_negative(
+    album: Path, tokenizer: Any, tmp_path: Path
+) -> None:
     checked(album, tokenizer, tmp_path)
     rows, lengths, *_ = accepted(tmp_path)
     shards = Shards(album)
-    shown = [shards.row(int(n), ["image"])["image"] is not None for n in rows]
-    assert (lengths > 0).tolist() == shown
-    assert True in shown and False in shown
+    has_image = [shards.row(int(n), ["image"])["image"] is not None for n in rows]
+    assert (lengths > 0).tolist() == has_image
+    assert True in has_image and False in has_image
 
 
-def test_it_runs_again_only_where_something_changed(
+def test_preflight_runs_again_only_after_a_change(
     mixture: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     assert checked(mixture, tokenizer, tmp_path).built
@@ -154,10 +150,10 @@ def test_it_runs_again_only_where_something_changed(
     )
 
 
-def test_workers_count_the_same(
+def test_worker_processes_count_the_same(
     mixture: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imp_data.training.data.preflight._PIECE_ROWS", 1)
+    monkeypatch.setattr("imp_data.training.data.preflight._CHUNK_ROWS", 1)
     checked(mixture, tokenizer, tmp_path / "one")
     monkeypatch.setenv("IMP_WORKERS", "2")
     checked(mixture, tokenizer, tmp_path / "two")
@@ -165,6 +161,6 @@ def test_workers_count_the_same(
     assert tables[0] == tables[1]
 
 
-def test_what_is_no_mixture_is_named(tmp_path: Path, tokenizer: Any) -> None:
+def test_preflight_names_a_folder_without_a_mixture(tmp_path: Path, tokenizer: Any) -> None:
     with pytest.raises(UserError, match=r"holds no mixture\.json"):
         checked(tmp_path, tokenizer, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Question files as people write them: forms of JSON, encodings, and answers that are no text."""
+"""Question files: layouts of JSON, encodings, and answers that are not text."""
 
 import gzip
 import json
@@ -48,7 +48,9 @@ ENCODINGS = (
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_is_read_in_any_form_and_encoding(tmp_path: Path, form: str, encoding: str) -> None:
+def test_a_file_is_read_in_any_layout_and_encoding(
+    tmp_path: Path, form: str, encoding: str
+) -> None:
     path = tmp_path / "q.json"
     path.write_bytes(FORMS[form](ROWS).encode(encoding))
     assert read_questions(path) == [
@@ -69,7 +71,7 @@ JSON = st.recursive(
     values=st.lists(JSON, min_size=2, max_size=6),
     form=st.sampled_from(sorted(set(FORMS) - {"wrapped"})),
 )
-def test_each_form_gives_the_rows_that_were_written(
+def test_each_layout_returns_the_written_rows(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any], form: str
 ) -> None:
     rows = [{"question_id": number, "rest": value} for number, value in enumerate(values)]
@@ -78,7 +80,7 @@ def test_each_form_gives_the_rows_that_were_written(
     assert read_rows(path) == rows
 
 
-def test_objects_by_their_id_bring_it_along(tmp_path: Path) -> None:
+def test_objects_by_id_get_their_id_as_a_field(tmp_path: Path) -> None:
     path = tmp_path / "q.json"
     path.write_text(json.dumps({"7": {"text": "How many?"}, "8": {"text": "Why?"}}))
     assert [(q.id, q.text) for q in read_questions(path)] == [("7", "How many?"), ("8", "Why?")]
@@ -103,7 +105,7 @@ def test_objects_by_their_id_bring_it_along(tmp_path: Path) -> None:
         (b'{"id": 1, "conversations": []}', r"'conversations' is \[\]"),
     ],
 )
-def test_what_is_not_understood_is_named_with_its_place(
+def test_an_invalid_row_is_named_with_its_location(
     tmp_path: Path, content: bytes, problem: str
 ) -> None:
     path = tmp_path / "q.json"
@@ -127,7 +129,7 @@ def test_what_is_not_understood_is_named_with_its_place(
         ([], ()),
     ],
 )
-def test_an_answer_is_text_a_number_a_boolean_or_a_list_of_them(
+def test_an_answer_may_be_text_a_number_a_boolean_or_a_list(
     tmp_path: Path, answer: Any, expected: tuple[str, ...]
 ) -> None:
     path = tmp_path / "q.jsonl"
@@ -135,13 +137,13 @@ def test_an_answer_is_text_a_number_a_boolean_or_a_list_of_them(
     assert read_questions(path)[0].expected == expected
 
 
-def test_any_answer_of_a_list_is_right_and_no_other() -> None:
-    asked = [Question(n, None, "How many?", "default", ("1", "one")) for n in range(4)]
-    said = [Answer(n, "How many?", text) for n, text in enumerate(["One.", "1", "2", "1 one"])]
-    assert score("exact", asked, said, None)["accuracy"] == 50
+def test_only_answers_of_the_list_are_right() -> None:
+    questions = [Question(n, None, "How many?", "default", ("1", "one")) for n in range(4)]
+    answers = [Answer(n, "How many?", text) for n, text in enumerate(["One.", "1", "2", "1 one"])]
+    assert score("exact", questions, answers, None)["accuracy"] == 50
 
 
-def test_ids_and_images_of_other_kinds_are_read_as_what_they_mean(tmp_path: Path) -> None:
+def test_ids_and_images_of_other_json_types_are_converted(tmp_path: Path) -> None:
     rows = [
         {"question_id": 1.5, "text": 7, "image": ["a.png"], "category": 3},
         {"question_id": True, "text": "b", "image": ""},
@@ -151,9 +153,9 @@ def test_ids_and_images_of_other_kinds_are_read_as_what_they_mean(tmp_path: Path
         Question("1.5", "a.png", "7", "3"),
         Question("yes", None, "b"),
     ]
-    said = [
+    answers = [
         {"question_id": 1.5, "prompt": "7", "text": 2},
         {"question_id": True, "prompt": "b", "text": ""},
     ]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
     assert read_answers(tmp_path / "a.jsonl") == [Answer("1.5", "7", "2"), Answer("yes", "b", "")]

@@ -1,4 +1,4 @@
-"""The loss of a step and its gradient, against sums that are written out here."""
+"""The loss of a step and its gradient, compared with explicit sums."""
 
 import json
 from collections.abc import Sequence
@@ -18,27 +18,27 @@ from hypothesis import strategies as st
 from training_world import COLOURS, LORA, STAGE, model, shape
 
 from imp_data.training.data.mixture_input import open_mixture
-from imp_data.training.data.preflight import Accepted
+from imp_data.training.data.preflight import AcceptedRows
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
-from imp_data.training.data.source_shares import shares_of, shares_text
-from imp_data.training.data.token_weights import Weighting, token_weights
+from imp_data.training.data.source_shares import compute_shares, format_shares
+from imp_data.training.data.token_weights import StepWeights, token_weights
 from imp_data.training.loop.reporting import read_metrics
 from imp_data.training.loop.run import Run, train
 from imp_data.training.loop.stage_data import epoch_order
 from imp_data.training.loop.trainer import ImpTrainer
-from imp_data.training.model.lora import trained
+from imp_data.training.model.lora import trainable_parameters
 
 torch.set_num_threads(1)
 
 # --- weights --------------------------------------------------------------------------------------
 
 
-def test_a_token_weighs_by_the_tokens_of_its_micro_batch() -> None:
+def test_a_tokens_weight_depends_on_the_tokens_of_its_micro_batch() -> None:
     learned = np.array([[1, 3, 8, 8]])
     # Two micro-batches, each half of the loss: of 4 and of 16 tokens.
     assert token_weights(learned, 2).tolist() == [[1 / 8, 1 / 8, 1 / 32, 1 / 32]]
-    # One mean over all 20 tokens; or each sample a micro-batch.
+    # One mean over all 20 tokens; or one micro-batch per sample.
     assert token_weights(learned, 4).tolist() == [[1 / 20] * 4]
     assert token_weights(learned, 1).tolist() == [[1 / 4, 1 / 12, 1 / 32, 1 / 32]]
 
@@ -47,18 +47,16 @@ def test_a_token_weighs_by_the_tokens_of_its_micro_batch() -> None:
     learned=st.lists(st.integers(1, 99), min_size=12, max_size=12),
     loss_batch=st.sampled_from([1, 2, 3, 4, 6, 12]),
 )
-def test_the_weights_of_a_steps_tokens_are_one_together(
-    learned: list[int], loss_batch: int
-) -> None:
+def test_the_weights_of_a_steps_tokens_sum_to_one(learned: list[int], loss_batch: int) -> None:
     counts = np.array([learned, learned[::-1]])
     whole = (token_weights(counts, loss_batch) * counts).sum(axis=1)
     assert whole == pytest.approx([1, 1], abs=1e-12)
 
 
-def test_a_row_that_fills_up_a_step_weighs_what_each_of_its_places_does() -> None:
-    weighting = Weighting(np.array([2, 4, 6]), 2)
-    # Row 0 beside row 1, and again beside row 2.
-    assert [pick.weight for pick in weighting.picks([0, 1, 2, 0])] == (
+def test_a_row_that_fills_up_a_step_is_weighted_at_each_position() -> None:
+    weighting = StepWeights(np.array([2, 4, 6]), 2)
+    # Row 0 with row 1, and again with row 2.
+    assert [pick.weight for pick in weighting.weigh_rows([0, 1, 2, 0])] == (
         pytest.approx([1 / 12, 1 / 12, 1 / 16, 1 / 16])
     )
     assert weighting.loss_by_row([[0, 1, 2, 0]]).tolist() == (
@@ -76,8 +74,8 @@ def stage(**fields: Any) -> Any:
 
 
 MICRO = {"loss_weighting": "micro_batch", "micro_batch_size": 2}
-# Rows of a mixture of six, of which row 2 is refused.
-TABLE = Accepted(
+# A mixture of six rows, of which row 2 is refused.
+TABLE = AcceptedRows(
     rows=np.array([0, 1, 3, 4, 5]),
     lengths=np.array([10, 10, 20, -40, -20]),
     learned=np.array([1, 3, 4, 30, 10]),
@@ -105,9 +103,9 @@ TABLE = Accepted(
 def test_shares_of_samples_tokens_and_loss_are_exact(
     fields: dict[str, Any], loss: dict[str, float]
 ) -> None:
-    said = stage(sampler="random", **fields)
-    weighting = Weighting(np.array([1, 3, 0, 4, 30, 10]), said.loss_batch)
-    found = shares_of(said, TABLE, lambda epoch: [0, 1, 3, 4, 5], weighting)
+    recipe = stage(sampler="random", **fields)
+    weighting = StepWeights(np.array([1, 3, 0, 4, 30, 10]), recipe.loss_batch)
+    found = compute_shares(recipe, TABLE, lambda epoch: [0, 1, 3, 4, 5], weighting)
     rows = found["sources"]
     assert {name: row["samples"] for name, row in rows.items()} == (
         {"vqa": 0.4, "captions": 0.2, "chats": 0.4}
@@ -115,13 +113,13 @@ def test_shares_of_samples_tokens_and_loss_are_exact(
     assert {name: row["tokens"] for name, row in rows.items()} == (
         {"vqa": 0.2, "captions": 0.2, "chats": 0.6}
     )
-    # Two steps, each of them half of all.
+    # Two steps, each half of the total.
     assert {name: row["loss"] for name, row in rows.items()} == (
         pytest.approx({name: value / 2 for name, value in loss.items()})
     )
     for column in ("samples", "tokens", "learned", "loss"):
         assert sum(row[column] for row in rows.values()) == pytest.approx(1, abs=1e-12)
-    lines = shares_text(found).splitlines()
+    lines = format_shares(found).splitlines()
     assert lines[0].split() == ["share", "of", "samples", "tokens", "learned", "loss"]
     assert lines[1].split()[:3] == ["captions", "20.0%", "20.0%"]
     micro = "micro_batch, of 2 samples"
@@ -131,11 +129,11 @@ def test_shares_of_samples_tokens_and_loss_are_exact(
 # --- the original's micro-batches -----------------------------------------------------------------
 
 
-def drawn(images: int, talks: int, learned: tuple[int, int]) -> Accepted:
-    """Samples whose estimates are all different, and say nothing of their tokens."""
+def random_table(images: int, talks: int, learned: tuple[int, int]) -> AcceptedRows:
+    """Return rows with distinct length estimates that are independent of their tokens."""
     count, chance = images + talks, np.random.default_rng(3)
     signs = np.where(np.arange(count) < images, 1, -1)
-    return Accepted(
+    return AcceptedRows(
         rows=np.arange(count),
         lengths=chance.integers(200, 900, count) * signs,
         learned=np.where(signs > 0, *learned),
@@ -145,7 +143,7 @@ def drawn(images: int, talks: int, learned: tuple[int, int]) -> Accepted:
 
 
 def dealt(step: Sequence[int], estimates: Any) -> list[list[int]]:
-    """Two micro-batches of four: the longest first, each to the shorter one that is not full."""
+    """Split a step into two micro-batches of four: longest first, to the shorter one not full."""
     micro: list[list[int]] = [[], []]
     for row in sorted(step, key=lambda n: -abs(estimates[n])):
         sums = [sum(abs(estimates[n]) for n in rows) for rows in micro]
@@ -155,12 +153,14 @@ def dealt(step: Sequence[int], estimates: Any) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("sampler", ["packed", "modality_length"])
-def test_micro_batches_are_of_one_modality_and_dealt_by_the_originals_estimates(
+def test_micro_batches_have_one_modality_and_use_the_originals_estimates(
     sampler: str,
 ) -> None:
-    table = drawn(96, 32, (10, 100))
-    said = stage(sampler=sampler, global_batch=8, loss_weighting="micro_batch", micro_batch_size=4)
-    order = epoch_order(said, table, 0)
+    table = random_table(96, 32, (10, 100))
+    recipe = stage(
+        sampler=sampler, global_batch=8, loss_weighting="micro_batch", micro_batch_size=4
+    )
+    order = epoch_order(recipe, table, 0)
     assert sorted(order) == list(range(128))
     for begin in range(0, 14 * 8, 8):
         step = order[begin : begin + 8]
@@ -175,15 +175,18 @@ FOURS = {"loss_weighting": "micro_batch", "micro_batch_size": 4}
     ("sampler", "weighting"),
     [("packed", FOURS), ("modality_length", FOURS), ("modality_length", {})],
 )
-def test_talks_weigh_by_their_number_whatever_their_length(
+def test_the_share_of_conversations_depends_on_their_number_alone(
     sampler: str, weighting: dict[str, Any]
 ) -> None:
-    table = drawn(96, 32, (10, 100))
-    said = stage(sampler=sampler, global_batch=8, **weighting)
-    found = shares_of(
-        said, table, partial(epoch_order, said, table), Weighting(table.learned, said.loss_batch)
+    table = random_table(96, 32, (10, 100))
+    recipe = stage(sampler=sampler, global_batch=8, **weighting)
+    found = compute_shares(
+        recipe,
+        table,
+        partial(epoch_order, recipe, table),
+        StepWeights(table.learned, recipe.loss_batch),
     )
-    # 11 steps of images, 3 of talks; what is left of both is 2 steps that mix them in pairs.
+    # 11 steps of images, 3 of conversations, and 2 steps that interleave the rest.
     assert found["sources"]["chats"]["loss"] == pytest.approx((3 + 2 * 20 / 22) / 16, abs=1e-12)
     assert found["sources"]["chats"]["learned"] == pytest.approx(3200 / 4160)
 
@@ -195,13 +198,13 @@ LORA_STILL = {**LORA, "dropout": 0.0}
 
 
 def answer(n: int) -> str:
-    """Of one word up to forty."""
+    """Return an answer of one to forty words."""
     return " ".join(NAMES[(n + k) % 4] for k in range((n * 7) % 23 + 1 if n % 3 else 40))
 
 
 @pytest.fixture(scope="module")
 def talks(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A world of 21 shapes and 13 talks, whose answers are of very different lengths."""
+    """Build a world of 21 shapes and 13 conversations, with answers of very different lengths."""
     world = World(tmp_path_factory.mktemp("talks"))
     files = {f"{n}.png": encoded(shape(COLOURS[NAMES[n % 4]], n)) for n in range(21)}
     world.images("shapes", files, path="shapes")
@@ -219,7 +222,7 @@ def talks(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
 
 
 class Step:
-    """What a run computed of one step: its samples, its loss's gradient by parameter's name."""
+    """One recorded step: its samples, and the gradient of its loss by parameter name."""
 
     def __init__(self, ids: list[str], gradient: dict[str, torch.Tensor]) -> None:
         self.ids, self.gradient = ids, gradient
@@ -227,12 +230,12 @@ class Step:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Gathers each step's samples and gradient, and the network and data they came from."""
+    """Record each step's samples and gradient, and the network and the data."""
     seen: list[Any] = []
     plain = ImpTrainer._get_grad_norm
 
     def watch(self: Any, network: Any, grad_norm: Any = None) -> Any:
-        gradient = {n: p.grad.clone() for n, p in trained(network)}
+        gradient = {n: p.grad.clone() for n, p in trainable_parameters(network)}
         seen.append((Step(list(self._step_ids), gradient), network, self.train_dataset))
         return plain(self, network, grad_norm)
 
@@ -241,7 +244,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) -> torch.Tensor:
-    """The mean of the losses of what is learned of some samples, each computed alone."""
+    """Return the mean loss of the learned tokens of some samples, each computed alone."""
     losses = []
     for item, some in zip(items, labels, strict=True):
         given = {"input_ids": torch.from_numpy(item["input_ids"])[None]}
@@ -258,7 +261,7 @@ def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) 
 @pytest.mark.parametrize(
     ("sampler", "per_device", "weighting"),
     [
-        ("modality_length", 4, FOURS),  # the original's own, one micro-batch at a time
+        ("modality_length", 4, FOURS),  # the original's setting, one micro-batch at a time
         ("modality_length", 2, FOURS),  # less memory, the same loss
         ("modality_length", 8, FOURS),
         ("packed", 1, FOURS),
@@ -268,7 +271,7 @@ def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) 
         ("packed", 2, {}),
     ],
 )
-def test_loss_and_gradient_are_those_of_the_weighting_written_out(
+def test_loss_and_gradient_equal_an_explicit_computation(
     sampler: str,
     per_device: int,
     weighting: dict[str, Any],
@@ -277,18 +280,18 @@ def test_loss_and_gradient_are_those_of_the_weighting_written_out(
     tmp_path: Path,
 ) -> None:
     fields = {**STAGE, "sampler": sampler, "per_device_batch": per_device, **weighting}
-    # So small a rate that all steps are those of the network that began; nothing is clipped.
+    # The rate is so small that all steps see the initial network; nothing is clipped.
     fields |= {"lora": LORA_STILL, "global_batch": 8, "learning_rate": 1e-12}
     fields |= {"max_grad_norm": "none", "save_steps": 100}
     folder = talks.data.mixture("small")
-    said = model(talks, {"adapter": fields})
-    train(Run(said, talks.manifests, [open_mixture(folder)], tmp_path, workers=0))
-    told = read_metrics(tmp_path / "adapter")
-    assert len(watched) == len(told) == 5
+    recipe = model(talks, {"adapter": fields})
+    train(Run(recipe, talks.manifests, [open_mixture(folder)], tmp_path, workers=0))
+    metrics = read_metrics(tmp_path / "adapter")
+    assert len(watched) == len(metrics) == 5
     network, data = watched[0][1:]
     items = [data.item(n) for n in range(34)]
     order = order_of(folder, bool(weighting) and sampler != "random")
-    for number, ((step, _, _), line) in enumerate(zip(watched, told, strict=True)):
+    for number, ((step, _, _), line) in enumerate(zip(watched, metrics, strict=True)):
         rows = [order[n % 34] for n in range(8 * number, 8 * number + 8)]
         assert sorted(step.ids) == sorted(items[n]["id"] for n in rows)
         network.zero_grad()
@@ -312,12 +315,15 @@ def test_loss_and_gradient_are_those_of_the_weighting_written_out(
 
 
 def gradients(network: Any) -> dict[str, torch.Tensor]:
-    """By parameter; where no sample has an image, none reaches the projector."""
-    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in trained(network)}
+    """Return gradients by parameter; without an image, the projector has none."""
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in trainable_parameters(network)
+    }
 
 
 def order_of(mixture: Path, by_modality: bool) -> list[int]:
-    """The rows of an epoch by the seed of the stage, from what is seen of the rows alone."""
+    """Return the rows of an epoch by the stage's seed, computed from the rows alone."""
     shards = Shards(mixture)
     if not by_modality:
         return random_order(len(shards), STAGE["seed"], 0).tolist()
@@ -328,13 +334,13 @@ def order_of(mixture: Path, by_modality: bool) -> list[int]:
     return modality_length_order(np.array(lengths), 4, 2, STAGE["seed"], 0)
 
 
-def test_a_run_prints_and_keeps_what_each_source_weighs(
+def test_a_run_prints_and_stores_the_shares_of_sources(
     talks: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = {**STAGE, "lora": LORA_STILL, "sampler": "packed", **FOURS, "save_steps": 100}
-    said = model(talks, {"adapter": {**fields, "global_batch": 8}})
-    corpus = open_mixture(talks.data.mixture("small"))
-    train(Run(said, talks.manifests, [corpus], tmp_path, max_steps=1, workers=0))
+    recipe = model(talks, {"adapter": {**fields, "global_batch": 8}})
+    mixture = open_mixture(talks.data.mixture("small"))
+    train(Run(recipe, talks.manifests, [mixture], tmp_path, max_steps=1, workers=0))
     printed = capsys.readouterr().out
     assert "loss_weighting: micro_batch, of 4 samples" in printed
     (line,) = [line for line in printed.splitlines() if line.endswith("100.0%")]

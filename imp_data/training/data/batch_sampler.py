@@ -1,37 +1,37 @@
-"""Which rows each step takes: the same ones whatever the number of devices."""
+"""Batches of an epoch: each step takes the same rows on any number of devices."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from imp_data.training.data.sampling import Lengths, packed
-from imp_data.training.data.token_weights import Pick
+from imp_data.training.data.sampling import Lengths, pack_rows
+from imp_data.training.data.token_weights import WeightedRow
 
-Order = Callable[[int], Sequence[int]]
-# A step's rows as the batches of all devices, always equally many: lists of places in the step, or,
-# packed, of tuples of places.
-Deal = Callable[[Sequence[int]], list[list[Any]]]
-# A step's rows with the weights of their tokens in the step's loss.
-Weigh = Callable[[Sequence[int]], Sequence[Pick]]
+EpochOrder = Callable[[int], Sequence[int]]
+# Splits a step's rows into the batches of all devices, always equally many. A batch is a list of
+# positions in the step, or, if packed, of tuples of positions.
+SplitStep = Callable[[Sequence[int]], list[list[Any]]]
+# Returns a step's rows with the weights of their tokens in the step's loss.
+WeighStep = Callable[[Sequence[int]], Sequence[WeightedRow]]
 
 
-class Batches:
-    """One device's batches of an epoch, as DataLoader's batch_sampler.
+class StepBatchSampler:
+    """One device's batches of an epoch, as the batch_sampler of a DataLoader.
 
-    A step takes the next `global_batch` rows of the epoch's order, in `parts` batches that go to
-    the devices in turn; a batch is a list of Picks, or, packed, of tuples of Picks. The last step
-    is filled up from the epoch's beginning, so that every step weighs the same on any number of
-    devices.
+    A step takes the next `global_batch` rows of the epoch's order, in `parts` batches that are
+    assigned to the devices round-robin. A batch is a list of Picks, or, if packed, of tuples of
+    Picks. The last step is filled up from the start of the epoch, so that every step has the same
+    weight on any number of devices.
     """
 
     def __init__(
         self,
-        order: Order,
+        order: EpochOrder,
         global_batch: int,
         parts: int,
-        deal: Deal,
-        weigh: Weigh,
+        deal: SplitStep,
+        weigh: WeighStep,
         devices: int = 1,
         device: int = 0,
     ) -> None:
@@ -43,12 +43,12 @@ class Batches:
         self._epoch = 0
 
     @property
-    def batch_sampler(self) -> "Batches":
-        """Itself: where transformers' Trainer looks for `set_epoch`."""
+    def batch_sampler(self) -> "StepBatchSampler":
+        """Itself: transformers' Trainer calls `batch_sampler.set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin that epoch, counted from 0, at the next iteration."""
+        """Start that epoch, counted from 0, at the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -65,13 +65,13 @@ class Batches:
 
 
 def steps_of(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
-    """An epoch's rows by steps, the last filled up from its beginning."""
+    """Yield the rows of each step of an epoch; the last step is filled up from its start."""
     for begin in range(0, len(order), global_batch):
         yield [order[n % len(order)] for n in range(begin, begin + global_batch)]
 
 
-def in_turn(per_device: int) -> Deal:
-    """Batches of so many rows, as they come."""
+def split_in_order(per_device: int) -> SplitStep:
+    """Return a split into batches of `per_device` rows, in order."""
 
     def deal(rows: Sequence[int]) -> list[list[int]]:
         places = list(range(len(rows)))
@@ -81,43 +81,46 @@ def in_turn(per_device: int) -> Deal:
 
 
 class Packing:
-    """A step's rows in bins of up to `max_length` tokens; a batch is a list of bins.
+    """Packs a step's rows into bins of up to `max_length` tokens; a batch is a list of bins.
 
-    A bin is a tuple of places in the step, and one sequence. A step is of the same rows as it would
-    be without packing, each with the weight that it has there, and so its gradient is the same.
+    A bin is a tuple of positions in the step, and becomes one sequence. A step has the same rows
+    and weights as without packing, so its gradient is the same.
     """
 
     def __init__(self, lengths: Lengths, max_length: int) -> None:
         self._lengths, self._max_length = lengths, max_length
 
     def bins(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
-        """The fullest first."""
-        bins = packed(self._lengths[list(rows)], self._max_length)
-        return sorted(bins, key=partial(self._tokens, rows), reverse=True)
+        """Return the bins of a step's rows, the fullest first."""
+        bins = pack_rows(self._lengths[list(rows)], self._max_length)
+        return sorted(bins, key=partial(self._count_tokens, rows), reverse=True)
 
     def parts(
         self, orders: Iterable[Sequence[int]], global_batch: int, per_device: int, devices: int
     ) -> int:
-        """Batches a step: the fewest, as many for each device, that hold any step's bins."""
+        """Return the least number of batches per step that holds the bins of every step.
+
+        It is a multiple of the number of devices.
+        """
         steps = (rows for order in orders for rows in steps_of(order, global_batch))
         most = max(len(self.bins(rows)) for rows in steps)
         return -(-most // (per_device * devices)) * devices
 
-    def deal(self, parts: int) -> Deal:
-        """Batches of bins that are nearly equally full; neighbours take nearly as long."""
-        return partial(self._dealt, parts)
+    def deal(self, parts: int) -> SplitStep:
+        """Return a split into batches of bins; adjacent batches are nearly equally full."""
+        return partial(self._split, parts)
 
-    def _dealt(self, parts: int, rows: Sequence[int]) -> list[list[tuple[int, ...]]]:
+    def _split(self, parts: int, rows: Sequence[int]) -> list[list[tuple[int, ...]]]:
         bins = self.bins(rows)
         while len(bins) < parts:
-            # Where bins are too few for the devices, those of most rows are halved.
+            # Too few bins for the devices: halve the bin with the most rows.
             largest = max(range(len(bins)), key=lambda n: len(bins[n]))
             halves = bins[largest][::2], bins[largest][1::2]
             bins[largest : largest + 1] = halves
-        bins.sort(key=partial(self._tokens, rows), reverse=True)
+        bins.sort(key=partial(self._count_tokens, rows), reverse=True)
         size, larger = divmod(len(bins), parts)
         bounds = [n * size + min(n, larger) for n in range(parts + 1)]
         return [bins[begin:end] for begin, end in pairwise(bounds)]
 
-    def _tokens(self, rows: Sequence[int], places: tuple[int, ...]) -> int:
+    def _count_tokens(self, rows: Sequence[int], places: tuple[int, ...]) -> int:
         return int(abs(self._lengths[[rows[n] for n in places]]).sum())

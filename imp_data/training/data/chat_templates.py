@@ -1,7 +1,7 @@
-"""How a conversation becomes text, and which parts of the text a model is to learn.
+"""Chat templates: the text of a conversation, and the parts of it that a model learns.
 
 The wording is Imp's, to the character (MILVLG/imp, imp_llava/conversation.py: phi2, qwen2, phi3,
-plain); what is learned are answers and their terminators.
+plain). A model learns answers and their terminators.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Turn = Mapping[str, str]
 
 
 class Segment(NamedTuple):
-    """A stretch of a conversation's text."""
+    """A segment of a conversation's text."""
 
     text: str
     learned: bool
@@ -27,10 +27,10 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """The words around the system's message, questions and answers.
+    """The text around the system message, questions and answers.
 
-    `before_answer` is learned with the answer and its `stop`: of phi2's `ASSISTANT: word</s>` a
-    model sees `ASSISTANT:` and learns ` word</s>`.
+    A model learns `before_answer` with the answer and its `stop`: in phi2's `ASSISTANT: word</s>`
+    it reads `ASSISTANT:` and learns ` word</s>`.
     """
 
     name: str
@@ -46,36 +46,36 @@ class Template:
     keeps_questions: bool = True
 
     def segments(self, conversation: Sequence[Turn]) -> list[Segment]:
-        """Prompts and answers in turn; the text of a Sample is theirs, one after the other."""
+        """Return prompts and answers in turn; concatenated, they are the text of a Sample."""
         values = [turn["value"] for turn in conversation]
         segments: list[Segment] = []
-        before = self._opening
+        before = self._prefix
         for question, answer in zip(values[::2], values[1::2], strict=True):
-            segments.append(Segment(before + self._asked(question), learned=False))
+            segments.append(Segment(before + self._prompt(question), learned=False))
             segments.append(Segment(self.before_answer + answer + self.stop, learned=True))
             before = ""
         return segments
 
-    def marked(self, marks: Mapping[str, str]) -> "Template":
-        """The template with its special tokens written as `marks` says."""
+    def with_marks(self, marks: Mapping[str, str]) -> "Template":
+        """Return the template with its special tokens replaced by `marks`."""
         words = {}
-        for name in _WORDS:
+        for name in _TEXT_FIELDS:
             words[name] = getattr(self, name)
             for token, mark in marks.items():
                 words[name] = words[name].replace(token, mark)
         return replace(self, **words)
 
     def prompt(self, question: str) -> str:
-        """What a model is given to answer; `question` holds `<image>` where an image is shown."""
-        return self._opening + self._asked(question)
+        """Return the prompt of a question, which contains `<image>` if there is an image."""
+        return self._prefix + self._prompt(question)
 
     @property
     def jinja(self) -> str:
-        """The same as a chat template; images stand in front of their question's text, which loses
-        the blanks at its ends beside one, as in the original.
+        """The same template in Jinja, as a tokenizer's chat template.
 
-        What is learned stands between `{% generation %}` tags, by which transformers tells
-        trainers (TRL's assistant_only_loss) the tokens of answers.
+        Images precede their question's text, which is then stripped of blanks, as in the original.
+        The learned text is between `{% generation %}` tags, from which transformers computes the
+        assistant mask (TRL's assistant_only_loss).
         """
         text = _JINJA
         for field in fields(self):
@@ -84,16 +84,16 @@ class Template:
         return text.replace("<<question>>", question)
 
     @property
-    def _opening(self) -> str:
+    def _prefix(self) -> str:
         return self.before_system + self.system + self.after_system
 
-    def _asked(self, question: str) -> str:
+    def _prompt(self, question: str) -> str:
         kept = question if self.keeps_questions else IMAGE_TOKEN
         return self.before_question + kept + self.after_question + self.assistant
 
 
-# The fields in which special tokens stand.
-_WORDS = (
+# The fields that contain special tokens.
+_TEXT_FIELDS = (
     *("before_system", "after_system", "before_question", "after_question"),
     *("assistant", "before_answer", "stop"),
 )
@@ -167,7 +167,7 @@ TEMPLATES: dict[str, Template] = {
         stop="<|end|>",
         special=("<|system|>", "<|end|>", "<|user|>", "<|assistant|>"),
     ),
-    # Stage 1: the caption alone, whatever its question said.
+    # Stage 1: the caption alone, without its question.
     "plain": Template(
         name="plain",
         system="",

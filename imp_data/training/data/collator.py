@@ -1,4 +1,4 @@
-"""Items to batches: padded on the right, or several in one row."""
+"""Collate items into batches: padded on the right, or several packed in one row."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from imp_data.training.data.encoding import IGNORED, Ids
 
 
 class Row(NamedTuple):
-    """A stretch of tokens; `weights` are those of its labels in the loss."""
+    """A sequence of tokens; `weights` are the weights of its labels in the loss."""
 
     ids: Ids
     labels: Ids
@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
 
 class Collator:
-    """Items to a batch padded on the right to its longest."""
+    """Collates items into a batch, padded on the right to the longest."""
 
     def __init__(self, tokenizer: Any, figures: Figures) -> None:
         self._pad_id = int(tokenizer.pad_token_id)
@@ -29,31 +29,31 @@ class Collator:
         self._figures = figures
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """input_ids, what is learned, attention_mask, pixel_values of those with an image; for the
-        account the items' ids and their tokens."""
-        rows = [_row(item) for item in items]
+        """Return input_ids, the loss inputs, attention_mask, pixel_values of items with an image,
+        and, for logs, the items' ids and number of tokens."""
+        rows = [_as_row(item) for item in items]
         sizes = [len(row.ids) for row in rows]
-        pixels = _pixels(items)
+        pixels = _stack_pixels(items)
         if pixels is None:
             # Every process runs the vision tower and the projector at every step, as in the
-            # original; what they give here stands outside the text and is attended to by none.
-            pixels, held = self._nothing()
+            # original. Their output for this image is outside the text, and masked from attention.
+            pixels, tokens = self._placeholder()
             shortest = int(np.argmin(sizes))
-            rows[shortest] = _joined([rows[shortest], held])
-        input_ids, labels, weights = self._padded(rows)
+            rows[shortest] = _concatenate([rows[shortest], tokens])
+        input_ids, labels, weights = self._pad(rows)
         mask = torch.zeros_like(input_ids)
         for row, size in zip(mask, sizes, strict=True):
             row[:size] = 1
         return {
             "input_ids": input_ids,
-            **_learned(labels, weights),
+            **_loss_inputs(labels, weights),
             "attention_mask": mask,
             "pixel_values": pixels,
-            **_account(items),
+            **_log_entries(items),
         }
 
-    def _padded(self, rows: Sequence[Row]) -> list[torch.Tensor]:
-        """ids, labels and weights, (rows, longest) each."""
+    def _pad(self, rows: Sequence[Row]) -> list[torch.Tensor]:
+        """Return ids, labels and weights, each of shape (rows, longest)."""
         shape = len(rows), max(len(row.ids) for row in rows)
         tensors = [
             torch.full(shape, self._pad_id),
@@ -61,56 +61,55 @@ class Collator:
             torch.zeros(shape),
         ]
         for number, row in enumerate(rows):
-            stretches: tuple[npt.NDArray[Any], ...] = row
-            for tensor, values in zip(tensors, stretches, strict=True):
+            columns: tuple[npt.NDArray[Any], ...] = row
+            for tensor, values in zip(tensors, columns, strict=True):
                 tensor[number, : len(values)] = torch.from_numpy(values)
         return tensors
 
-    def _nothing(self) -> tuple[torch.Tensor, Row]:
-        """A black image, and the tokens that hold its place, none of which is learned."""
+    def _placeholder(self) -> tuple[torch.Tensor, Row]:
+        """Return a black image and its placeholder tokens, none of which is learned."""
         size, tokens = self._figures.image_size, self._figures.image_tokens
         ids = np.full(tokens, self._image_id, np.int64)
-        held = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
-        return torch.zeros(1, 3, size, size), held
+        placeholder = Row(ids, np.full(tokens, IGNORED, np.int64), np.zeros(tokens, np.float32))
+        return torch.zeros(1, 3, size, size), placeholder
 
 
 class PackedCollator(Collator):
-    """Lists of items to a batch in which each list is one row.
+    """Collates lists of items into a batch in which each list is one row.
 
-    `position_ids` begin anew with every item. That, no attention_mask and no cache, is by what
-    transformers (masking_utils.find_packed_sequence_indices) keeps the items of a row apart, under
-    eager, sdpa and flex attention; flash attention does so only where a batch is one row.
+    `position_ids` restart with every item. With that, no attention_mask and no cache, transformers
+    (masking_utils.find_packed_sequence_indices) keeps attention within an item, under eager, sdpa
+    and flex attention; flash attention does so only if a batch is one row.
     """
 
     def __call__(self, lists: Sequence[Sequence[Item]]) -> dict[str, Any]:  # type: ignore[override]
-        """input_ids, what is learned, position_ids, pixel_values, use_cache=False; for the account
-        the items' ids and their tokens."""
-        rows = [[_row(item) for item in items] for items in lists]
+        """Return input_ids, the loss inputs, position_ids, pixel_values, use_cache=False,
+        and, for logs, the items' ids and number of tokens."""
+        rows = [[_as_row(item) for item in items] for items in lists]
         items = [item for some in lists for item in some]
-        pixels = _pixels(items)
+        pixels = _stack_pixels(items)
         if pixels is None:
-            pixels, held = self._nothing()
-            min(rows, key=lambda row: sum(len(part.ids) for part in row)).append(held)
-        input_ids, labels, weights = self._padded([_joined(row) for row in rows])
+            pixels, tokens = self._placeholder()
+            min(rows, key=lambda row: sum(len(part.ids) for part in row)).append(tokens)
+        input_ids, labels, weights = self._pad([_concatenate(row) for row in rows])
         positions = torch.zeros_like(input_ids)
         for places, row in zip(positions, rows, strict=True):
             steps = np.concatenate([np.arange(len(part.ids)) for part in row])
             places[: len(steps)] = torch.from_numpy(steps)
-        # Nothing is learned where one item would foretell the next.
+        # The last token of an item does not predict the first token of the next.
         labels[positions == 0] = IGNORED
         return {
             "input_ids": input_ids,
-            **_learned(labels, weights),
+            **_loss_inputs(labels, weights),
             "position_ids": positions,
             "pixel_values": pixels,
             "use_cache": False,
-            **_account(items),
+            **_log_entries(items),
         }
 
 
-def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The labels, where logits are needed for them, and the token that is learned at each place
-    with its weight in the loss.
+def _loss_inputs(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the labels, the positions that need logits, and the targets there with their weights.
 
     An answer is a small part of a sequence with an image, and the head is a model's widest layer:
     logits of all tokens would be most of a step's memory.
@@ -126,24 +125,24 @@ def _learned(labels: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Ten
     }
 
 
-def _account(items: Sequence[Item]) -> dict[str, Any]:
-    """What is said of a batch, and not given to the network: padding is no token."""
+def _log_entries(items: Sequence[Item]) -> dict[str, Any]:
+    """Return the batch's entries for logs, not for the network; padding is not counted."""
     return {
         "ids": [item["id"] for item in items],
         "tokens": sum(len(item["input_ids"]) for item in items),
     }
 
 
-def _pixels(items: Sequence[Item]) -> torch.Tensor | None:
-    """Of the items that have an image, in their order; None if none has."""
-    shown = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
-    return torch.from_numpy(np.stack(shown)) if shown else None
+def _stack_pixels(items: Sequence[Item]) -> torch.Tensor | None:
+    """Stack the pixels of the items with an image, in order; None if no item has one."""
+    pixels = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
+    return torch.from_numpy(np.stack(pixels)) if pixels else None
 
 
-def _row(item: Item) -> Row:
+def _as_row(item: Item) -> Row:
     weights = np.full(len(item["labels"]), item["weight"], np.float32)
     return Row(item["input_ids"], item["labels"], weights)
 
 
-def _joined(rows: Sequence[Row]) -> Row:
+def _concatenate(rows: Sequence[Row]) -> Row:
     return Row(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))

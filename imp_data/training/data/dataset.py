@@ -1,4 +1,4 @@
-"""A mixture as a model takes it: rows to tokens and pixels."""
+"""A map-style dataset over a mixture: rows become tokens and pixels."""
 
 import hashlib
 from pathlib import Path
@@ -11,16 +11,16 @@ from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.reader import DamagedMember, TooManyBytes
 from imp_data.manifests import Limits
 from imp_data.training.data.chat_templates import Template
-from imp_data.training.data.encoding import Ids, Refused, encode
+from imp_data.training.data.encoding import Ids, RefusedSample, encode
 from imp_data.training.data.images import Pixels, Preprocessing, preprocess
 from imp_data.training.data.shards import Shards
-from imp_data.training.data.token_weights import Pick
+from imp_data.training.data.token_weights import WeightedRow
 
 _COLUMNS = ("id", "image", "image_sha256", "conversations")
 
 
 class Figures(NamedTuple):
-    """What a model's manifest says of its input."""
+    """The manifest's figures that define a model's input."""
 
     image_size: int
     image_tokens: int
@@ -29,16 +29,16 @@ class Figures(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """Where images are read from: images.archive.Shelf, or whatever else has their bytes."""
+    """A reader of image files, such as images.reader.ImageReader."""
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The image's file; FileNotFoundError, DamagedMember or TooManyBytes without it."""
+        """Return the image's file. Raise FileNotFoundError, DamagedMember or TooManyBytes."""
 
 
 class Item(TypedDict):
-    """One Sample; without an image its `pixel_values` are None.
+    """One encoded Sample; `pixel_values` is None if it has no image.
 
-    `weight` is that of each of its learned tokens in the loss of the step.
+    `weight` is the weight of each of its learned tokens in the loss of the step.
     """
 
     id: str
@@ -49,9 +49,9 @@ class Item(TypedDict):
 
 
 class MixtureDataset:
-    """A map-style Dataset over a mixture's folder, in its order; workers get a path, not rows.
+    """A map-style dataset over a mixture's folder, in its order; workers get a path, not rows.
 
-    A tuple of Picks gives the list of their items, to be packed into one sequence.
+    A tuple of Picks returns the list of their items, to be packed into one sequence.
     """
 
     def __init__(
@@ -69,27 +69,27 @@ class MixtureDataset:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def __getitem__(self, index: int | Pick | tuple[Pick, ...]) -> Item | list[Item]:
-        """Raises UserError, which names the Sample, where it or its image cannot be used."""
+    def __getitem__(self, index: int | WeightedRow | tuple[WeightedRow, ...]) -> Item | list[Item]:
+        """Return the item or items. Raise UserError with the Sample's id if one is unusable."""
         if not isinstance(index, tuple):
             return self.item(index)
-        if isinstance(index, Pick):
+        if isinstance(index, WeightedRow):
             return self.item(index.row, index.weight)
         return [self.item(pick.row, pick.weight) for pick in index]
 
     def item(self, number: int, weight: float = 1.0) -> Item:
-        """One row's tokens and pixels."""
+        """Return one row's tokens and pixels."""
         row = self.shards.row(number, _COLUMNS)
         where, image, figures = f"sample {row['id']}", row["image"], self.figures
         tokens = figures.image_tokens if image else 0
         encoded = encode(
             *(self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
         )
-        if isinstance(encoded, Refused):
+        if isinstance(encoded, RefusedSample):
             raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
         pixels = None
         if image:
-            data = _image(self._images, image, row["image_sha256"], where)
+            data = _read_image(self._images, image, row["image_sha256"], where)
             decoded = _decoded(data, image, where)
             pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
         return {
@@ -101,23 +101,26 @@ class MixtureDataset:
         }
 
 
-def _image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
-    """The bytes that the mixture was built with; a deferred mixture does not say which."""
+def _read_image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:
+    """Return the image file that the mixture was built with.
+
+    A mixture with deferred images has no sha256 to compare with.
+    """
     try:
         data = images.read(image, Limits().max_image_bytes)
     except FileNotFoundError:
-        problem = f"its image {image} is not where images are"
+        problem = f"its image {image} is not found"
         raise UserError(where, problem, _PUT_BACK) from None
     except (DamagedMember, TooManyBytes) as error:
         problem = f"its image {image} cannot be read ({type(error).__name__} {error})"
         raise UserError(where, problem, _PUT_BACK) from error
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        problem = f"its image {image} is another one than the mixture was built with"
+        problem = f"its image {image} differs from the one that the mixture was built with"
         raise UserError(where, problem, _PUT_BACK)
     return data
 
 
-_PUT_BACK = "put back the image's file or its archive, or build the mixture again without it"
+_PUT_BACK = "restore the image's file or its archive, or build the mixture again without it"
 
 
 def _decoded(data: bytes, image: str, where: str) -> Image.Image:

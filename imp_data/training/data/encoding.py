@@ -1,4 +1,4 @@
-"""A Sample as tokens: ids, and labels that are -100 wherever nothing is to be learned."""
+"""Encode a Sample as token ids, and labels that are -100 wherever nothing is learned."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,13 @@ import numpy.typing as npt
 
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import Segment, Template, Turn
-from imp_data.training.data.special_tokens import MARK, Guarded, guarded, spelled, texts_of
+from imp_data.training.data.special_tokens import (
+    MARK,
+    GuardedTokenizer,
+    find_spelled_tokens,
+    guard_tokenizer,
+    kept_texts,
+)
 
 IGNORED = -100
 
@@ -16,34 +22,34 @@ Ids = npt.NDArray[np.int64]
 
 
 class Encoded(NamedTuple):
-    """A Sample's tokens. The image's place is held by as many `<image>` as it has features.
+    """A Sample's tokens, with one `<image>` token for each feature of its image.
 
-    `spelled` are the special tokens that its texts spell out, which are text in `input_ids`.
+    `spelled` are the special tokens that its texts spell out, which `input_ids` has as text.
     """
 
     input_ids: Ids
     labels: Ids
-    lost: "Lost"
+    lost: "LostTokens"
     spelled: tuple[str, ...]
 
     @property
     def truncated(self) -> bool:
-        """Whether its last turns are left out."""
+        """Whether the last turns are left out."""
         return self.lost.tokens > 0
 
 
-class Lost(NamedTuple):
-    """Tokens beyond the length that a sequence may have, and how many of them are learned ones."""
+class LostTokens(NamedTuple):
+    """The number of tokens beyond the maximum length, and how many of them would be learned."""
 
     tokens: int = 0
     learned: int = 0
 
 
-class Refused(NamedTuple):
-    """Why a Sample cannot be trained on."""
+class RefusedSample(NamedTuple):
+    """The reason why a Sample cannot be trained on."""
 
     reason: str
-    lost: Lost = Lost()
+    lost: LostTokens = LostTokens()
 
 
 def encode(
@@ -52,76 +58,80 @@ def encode(
     conversation: Sequence[Turn],
     image_tokens: int,
     max_length: int,
-) -> Encoded | Refused:
-    """Ids and labels as Imp's preprocessing gives them (imp_llava/train/train.py), token for token.
+) -> Encoded | RefusedSample:
+    """Return the ids and labels of Imp's preprocessing (imp_llava/train/train.py), token for token.
 
-    `image_tokens` is the number of the image's features, 0 for text alone. The text is tokenized
-    as a whole, as there; what is learned is told by where each token begins, so that no text can
-    shift the labels. A special token that a text spells out is text, unlike there. A conversation
-    that is too long ends after the last answer that fits.
+    `image_tokens` is the number of the image's features, 0 without an image. The text is tokenized
+    as a whole, as in the original. Labels follow from the offset of each token, so no text can
+    shift them. Unlike the original, a special token that a text spells out is encoded as text. A
+    conversation that is too long ends after the last answer that fits.
     """
-    if problem := _problem(template, conversation, image_tokens):
-        return Refused(problem)
-    turns = [_in_front(turn) for turn in conversation] if image_tokens else conversation
-    reader, found = _reader(tokenizer, template, turns, image_tokens)
-    if isinstance(reader, Refused):
+    if problem := _find_problem(template, conversation, image_tokens):
+        return RefusedSample(problem)
+    turns = [_move_image_token(turn) for turn in conversation] if image_tokens else conversation
+    reader, found = _choose_reader(tokenizer, template, turns, image_tokens)
+    if isinstance(reader, RefusedSample):
         return reader
     segments = reader.template.segments(turns)
-    ids, begins = _tokens(reader, "".join(s.text for s in segments), image_tokens)
-    labels, ends = _labels(ids, begins, segments)
+    ids, begins = _encode_text(reader, "".join(s.text for s in segments), image_tokens)
+    labels, ends = _make_labels(ids, begins, segments)
     if len(ids) <= max_length:
-        return Encoded(ids, labels, Lost(), found)
+        return Encoded(ids, labels, LostTokens(), found)
     fitting = ends[ends <= max_length]
     end = int(fitting[-1]) if len(fitting) else 0
-    lost = Lost(len(ids) - end, int((labels[end:] != IGNORED).sum()))
+    lost = LostTokens(len(ids) - end, int((labels[end:] != IGNORED).sum()))
     if not end:
-        return Refused(f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}", lost)
+        return RefusedSample(
+            f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}", lost
+        )
     return Encoded(ids[:end], labels[:end], lost, found)
 
 
 def encode_prompt(
     tokenizer: Any, template: Template, question: str, image_tokens: int
-) -> Encoded | Refused:
-    """The ids of a question as `encode` gives them, up to where the answer begins."""
-    asked = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
-    if problem := _problem(template, asked, image_tokens):
-        return Refused(problem)
-    turn = _in_front(asked[0]) if image_tokens else asked[0]
-    reader, found = _reader(tokenizer, template, [turn], image_tokens)
-    if isinstance(reader, Refused):
+) -> Encoded | RefusedSample:
+    """Return the ids of a question as `encode` does, up to the beginning of the answer."""
+    exchange = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
+    if problem := _find_problem(template, exchange, image_tokens):
+        return RefusedSample(problem)
+    turn = _move_image_token(exchange[0]) if image_tokens else exchange[0]
+    reader, found = _choose_reader(tokenizer, template, [turn], image_tokens)
+    if isinstance(reader, RefusedSample):
         return reader
-    ids, _ = _tokens(reader, reader.template.prompt(turn["value"]), image_tokens)
-    return Encoded(ids, np.full_like(ids, IGNORED), Lost(), found)
+    ids, _ = _encode_text(reader, reader.template.prompt(turn["value"]), image_tokens)
+    return Encoded(ids, np.full_like(ids, IGNORED), LostTokens(), found)
 
 
-def _problem(template: Template, conversation: Sequence[Turn], image_tokens: int) -> str | None:
+def _find_problem(
+    template: Template, conversation: Sequence[Turn], image_tokens: int
+) -> str | None:
     speakers = [turn["from"] for turn in conversation]
     if not speakers or speakers != ["human", "gpt"] * (len(speakers) // 2):
         return "its turns do not alternate between human and gpt, ending with gpt"
     if not template.keeps_questions and (len(speakers) != 2 or not image_tokens):
         return f"the template {template.name} takes one caption of one image"
     if empty := [n for n, turn in enumerate(conversation) if not turn["value"]]:
-        return f"turn {empty[0]} says nothing"
+        return f"turn {empty[0]} is empty"
     holders = [n for n, turn in enumerate(conversation) if IMAGE_TOKEN in turn["value"]]
     if image_tokens and not (
         len(holders) == 1
         and holders[0] % 2 == 0
-        and _in_front(conversation[holders[0]])["value"].count(IMAGE_TOKEN) == 1
+        and _move_image_token(conversation[holders[0]])["value"].count(IMAGE_TOKEN) == 1
     ):
-        return f"{IMAGE_TOKEN} must stand in one question, once, where there is an image"
+        return f"a sample with an image must have {IMAGE_TOKEN} once, in one question"
     return None
 
 
-def _in_front(turn: Turn) -> Turn:
-    """`<image>` and a newline in front of the rest, as train.py's preprocess_multimodal has it."""
+def _move_image_token(turn: Turn) -> Turn:
+    """Move `<image>` and a newline to the front, as preprocess_multimodal of train.py does."""
     if IMAGE_TOKEN not in turn["value"]:
         return turn
     rest = turn["value"].replace(IMAGE_TOKEN, "").strip()
     return {**turn, "value": f"{IMAGE_TOKEN}\n{rest}".strip()}
 
 
-class _Plain(NamedTuple):
-    """A tokenizer as it is, for texts that spell out none of its special tokens."""
+class _PlainTokenizer(NamedTuple):
+    """The unchanged tokenizer, for texts that spell out none of its special tokens."""
 
     template: Template
     tokenizer: Any
@@ -141,42 +151,48 @@ class _Plain(NamedTuple):
         return tokens["input_ids"], [begin for begin, _ in tokens["offset_mapping"]]
 
 
-def _reader(
+def _choose_reader(
     tokenizer: Any, template: Template, turns: Sequence[Turn], image_tokens: int
-) -> tuple[_Plain | Guarded | Refused, tuple[str, ...]]:
-    """What encodes these turns, and the special tokens that they spell out."""
-    texts = texts_of(template, turns)
-    found = spelled(tokenizer, texts, image_tokens)
+) -> tuple[_PlainTokenizer | GuardedTokenizer | RefusedSample, tuple[str, ...]]:
+    """Return the encoder of these turns, and the special tokens that they spell out."""
+    texts = kept_texts(template, turns)
+    found = find_spelled_tokens(tokenizer, texts, image_tokens)
     if not found:
-        return _Plain(template, tokenizer), found
+        return _PlainTokenizer(template, tokenizer), found
     if any(MARK in text for text in texts):
-        return Refused(f"it has {found[0]} beside U+10FFFF, which is no character of texts"), found
-    return guarded(tokenizer, template), found
+        return RefusedSample(
+            f"it has {found[0]} and U+10FFFF, a noncharacter used as a mark"
+        ), found
+    return guard_tokenizer(tokenizer, template), found
 
 
-def _tokens(reader: _Plain | Guarded, text: str, image_tokens: int) -> tuple[Ids, Ids]:
-    """Ids, and at which character of the text each begins."""
+def _encode_text(
+    reader: _PlainTokenizer | GuardedTokenizer, text: str, image_tokens: int
+) -> tuple[Ids, Ids]:
+    """Return ids, and the offset in the text at which each token begins."""
     if not image_tokens:
-        return _piece(reader, text, first=True)
+        return _encode_piece(reader, text, first=True)
     before, after = text.split(IMAGE_TOKEN)
-    left, left_begins = _piece(reader, before, first=True)
-    right, right_begins = _piece(reader, after, first=False)
+    left, left_begins = _encode_piece(reader, before, first=True)
+    right, right_begins = _encode_piece(reader, after, first=False)
     ids = np.concatenate([left, np.full(image_tokens, reader.image_id, np.int64), right])
     place = np.full(image_tokens, len(before), np.int64)
     return ids, np.concatenate([left_begins, place, right_begins + len(before) + len(IMAGE_TOKEN)])
 
 
-def _piece(reader: _Plain | Guarded, text: str, first: bool) -> tuple[Ids, Ids]:
-    """A beginning-of-text token, where the tokenizer has one, stands before the first piece."""
+def _encode_piece(
+    reader: _PlainTokenizer | GuardedTokenizer, text: str, first: bool
+) -> tuple[Ids, Ids]:
+    """Encode one piece; only the first gets the tokenizer's beginning-of-text token, if any."""
     ids, begins = reader.encode(text, add_special_tokens=first)
     return np.array(ids, np.int64), np.array(begins, np.int64)
 
 
-def _labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Ids]:
-    """Labels, and the number of tokens up to the end of each answer.
+def _make_labels(ids: Ids, begins: Ids, segments: Sequence[Segment]) -> tuple[Ids, Ids]:
+    """Return labels, and the number of tokens up to the end of each answer.
 
-    A token belongs to the segment that its first character is in. Where a tokenizer merges the end
-    of a prompt with the beginning of an answer (two newlines), the merged token is not learned.
+    A token belongs to the segment of its first character. If a tokenizer merges the end of a prompt
+    with the beginning of an answer (two newlines), the merged token is not learned.
     """
     bounds = np.cumsum([len(segment.text) for segment in segments])
     until = np.searchsorted(begins, bounds)

@@ -1,4 +1,4 @@
-"""An image as SigLIP takes it."""
+"""Preprocess an image to SigLIP's pixel values."""
 
 from typing import Literal
 
@@ -11,16 +11,16 @@ from imp_data.images.square import squared
 Preprocessing = Literal["square", "pad"]
 Pixels = npt.NDArray[np.float32]
 
-# Rescaled and normalized in the order and the precision of transformers: 0 to 255 become -1 to 1.
+# Rescale and normalize in the order and the precision of transformers: 0 to 255 become -1 to 1.
 _LEVELS = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
 
 
 def preprocess(image: Image.Image, size: int, how: Preprocessing) -> Pixels:
-    """(3, size, size): `square` squashes the image, `pad` first sets it on a grey square.
+    """Return pixels, (3, size, size): `square` distorts the image, `pad` adds a grey border.
 
     See images.square and images.rgb for the rules.
     """
     resized = squared(image, size, how)
-    colour_by_colour = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
-    # A table, and "clip" without a need for it: a quarter of the time of looking up by index.
-    return np.take(_LEVELS, colour_by_colour, mode="clip")
+    channels_first = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    # A table with mode="clip", although no level is clipped: a quarter of the time of indexing.
+    return np.take(_LEVELS, channels_first, mode="clip")

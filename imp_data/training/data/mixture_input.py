@@ -1,4 +1,4 @@
-"""A mixture to train on: is it the one that is meant, is it whole, where are its images."""
+"""A mixture as training input: verify its files, select it by name, open its images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,26 +16,26 @@ from imp_data.training.data.parquet_images import Release, parquet_files
 
 
 class MixtureInput(NamedTuple):
-    """A mixture's folder, and what its mixture.json says of it."""
+    """A mixture's folder, and the facts of its mixture.json."""
 
     folder: Path
     name: str
     rows: int
     digest: str
     homepages: Mapping[str, str]
-    """Of each source of which there are samples; none where samples are drawn by the demo."""
+    """Homepage by source, for sources with samples; empty for the demo's generated sources."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a model's card tells of it."""
+        """The mixture's entry in a model's card."""
         return {"name": self.name, "rows": self.rows, "digest": self.digest}
 
 
 def open_mixture(folder: Path) -> MixtureInput:
-    """The mixture in a folder. Raises UserError where it is none, or not as it was written.
+    """Open the mixture in a folder. Raise UserError if it is none, or a file has changed.
 
-    Each file is read once, and held against its sha256: the shards are then mapped into memory,
-    where one that is damaged would end the run or teach the model something else.
+    Read each file once and compare its sha256: the shards are memory-mapped afterwards, so a
+    damaged one would abort the run or corrupt the training data.
     """
     with reading(folder):
         manifest = check_files(folder)
@@ -48,14 +48,14 @@ def _homepages(manifest: dict[str, Any]) -> dict[str, str]:
     return {part["source"]: part["homepage"] for part in parts if part["samples"]}
 
 
-def hub_datasets(corpus: MixtureInput, manifests: Path) -> list[str]:
-    """Names of the Hub's datasets that the mixture's sources are, for a model's card.
+def hub_datasets(mixture: MixtureInput, manifests: Path) -> list[str]:
+    """Return the names of the Hub datasets among the mixture's sources, for a model's card.
 
-    A source is one by its homepage, or by the URL that its manifest, where it is still there,
-    fetches a file from.
+    A source is a Hub dataset by its homepage, or by a file's URL in its manifest, if the manifest
+    still exists.
     """
-    pages = list(corpus.homepages.values())
-    for name in corpus.homepages:
+    pages = list(mixture.homepages.values())
+    for name in mixture.homepages:
         if (path := manifests / "sources" / f"{name}.yaml").is_file():
             pages += [file.url for file in load(path, Source).files if file.url]
     return sorted({match[1] for page in pages if (match := _HUB_DATASET.match(page))})
@@ -64,12 +64,12 @@ def hub_datasets(corpus: MixtureInput, manifests: Path) -> list[str]:
 _HUB_DATASET = re.compile(r"https://huggingface\.co/datasets/([\w.-]+/[\w.-]+)")
 
 
-def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInput:
-    """The corpus that a stage's manifest names."""
-    for corpus in corpora:
-        if corpus.name == name:
-            return corpus
-    given = ", ".join(f"{c.folder} is {c.name}" for c in corpora) or "none is given"
+def select_mixture(mixtures: Sequence[MixtureInput], name: str, stage: str) -> MixtureInput:
+    """Return the mixture that a stage's manifest names."""
+    for mixture in mixtures:
+        if mixture.name == name:
+            return mixture
+    given = ", ".join(f"{c.folder} is {c.name}" for c in mixtures) or "no mixture is given"
     raise UserError(
         f"stages.{stage}.mixture",
         f"the manifest names the mixture {name}; {given}",
@@ -77,20 +77,24 @@ def chosen(corpora: Sequence[MixtureInput], name: str, stage: str) -> MixtureInp
     )
 
 
-def images_of(corpus: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
-    """What reads the mixture's images: where it was built, or in the folder that is named, as
-    files or in parquet files."""
+def images_of(mixture: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
+    """Return a reader of the mixture's images: where it was built, or in the folder `place`.
+
+    The folder holds image files, or Parquet files with images.
+    """
     if place is None:
-        return shelf_of(corpus, manifests)
+        return shelf_of(mixture, manifests)
     if not place.is_dir():
-        raise UserError(place, "is no folder", "name one with images, or with parquet files")
+        raise UserError(place, "is no folder", "name a folder of images or of Parquet files")
     return Release(place) if parquet_files(place) else ImageReader(place, place, ())
 
 
-def shelf_of(corpus: MixtureInput, manifests: Path) -> ImageReader:
-    """Where the mixture's images are: below its own data directory, in the folders and archives
-    that the manifests of images name."""
-    data = DataDir(corpus.folder.absolute().parent.parent)
+def shelf_of(mixture: MixtureInput, manifests: Path) -> ImageReader:
+    """Return a reader of the images in the mixture's own data directory.
+
+    The manifests of images name the folders and archives.
+    """
+    data = DataDir(mixture.folder.absolute().parent.parent)
     folders = [
         (path.stem, folder)
         for path in sorted(kind_dir(manifests, "images").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Images that stand in a published dataset's parquet files, beside its rows."""
+"""Read images from the Parquet files of a published dataset."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -13,17 +13,17 @@ from imp_data.errors import UserError
 from imp_data.images.reader import TooManyBytes
 from imp_data.storage.folders import files_below, is_sidecar
 
-_TEXT = (pa.string(), pa.large_string())
+_TEXT_TYPES = (pa.string(), pa.large_string())
 
 
-class Columns(NamedTuple):
-    """Where a file has its images, and where their names."""
+class ImageColumns(NamedTuple):
+    """The names of a file's columns of images and of their names."""
 
     images: str
     names: str
 
 
-class Place(NamedTuple):
+class ImageLocation(NamedTuple):
     """An image's file, row group and row."""
 
     file: int
@@ -32,67 +32,66 @@ class Place(NamedTuple):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Those below a folder, through links too."""
+    """Return the Parquet files below a folder, following symbolic links."""
     names = [name for name, _ in files_below(folder) if name.endswith(".parquet")]
     return [folder / name for name in names if not is_sidecar(name)]
 
 
 class Release:
-    """Reads them by the names that Samples have for them, as images.archive.Shelf does.
+    """Reads images by the names that Samples have for them, as images.reader.ImageReader does.
 
-    A file has a column of {bytes, path}, as datasets.Image keeps images. An image's name
-    (`coco/train2017/000000033471.jpg`) stands beside it in the column `image`, where that is a
-    text, or as its `path`. Where `path` is the name of a file alone, which is what
-    `Dataset.push_to_hub` leaves of all of them, the file's name finds the image.
-    Of the names 20 bytes each are kept in memory. An image costs the reading of its row group, so
-    these should be small.
+    A file has a column of {bytes, path}, as datasets.Image stores images. An image's name
+    (`coco/train2017/000000033471.jpg`) is in the column `image` of the same row, if that is text,
+    or in `path`. If every `path` is a bare file name, as `Dataset.push_to_hub` leaves it, the file
+    name identifies the image. A name takes 20 bytes of memory. Reading an image reads its whole
+    row group, so row groups should be small.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._paths = parquet_files(folder)
         self._open()
-        self._bare = True
-        found = [place for n in range(len(self._paths)) for place in self._names(n)]
+        self._bare_names = True
+        found = [place for n in range(len(self._paths)) for place in self._index_names(n)]
         keys = np.array([key for key, _ in found], np.uint64)
         order = np.argsort(keys, kind="stable")
         self._keys = keys[order]
         self._places = np.array([place for _, place in found], np.int32).reshape(-1, 3)[order]
 
     def read(self, image: str, max_bytes: int) -> bytes:
-        """The image's bytes.
+        """Return the image's bytes.
 
-        Raises FileNotFoundError where no row has it, TooManyBytes, and UserError where a file's
-        name is all that is known and two images have it.
+        Raise FileNotFoundError if no row has it, TooManyBytes if it is too large, and UserError if
+        only file names are known and two different images share this one.
         """
-        places = self._found(image)[:1]
-        if not places and self._bare:
-            places = self._found(PurePosixPath(image).name)
-        images = {data for place in places if (data := self._bytes(place)) is not None}
+        places = self._locate(image)[:1]
+        if not places and self._bare_names:
+            places = self._locate(PurePosixPath(image).name)
+        images = {data for place in places if (data := self._read_bytes(place)) is not None}
         if not images:
             raise FileNotFoundError(image)
         if len(images) > 1:
             raise UserError(
                 self.folder,
-                f"{len(images)} images are called {PurePosixPath(image).name}",
-                f"keep their whole names ({image}) in a column `image` beside the images",
+                f"{len(images)} images have the name {PurePosixPath(image).name}",
+                f"add a column `image` with their full names ({image}) to the files",
             )
         data = images.pop()
         if len(data) > max_bytes:
             raise TooManyBytes(len(data))
         return data
 
-    def _found(self, name: str) -> list[Place]:
+    def _locate(self, name: str) -> list[ImageLocation]:
         key = np.uint64(_key(name))
         first, last = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, "right")
-        return [Place(*row) for row in self._places[first:last].tolist()]
+        return [ImageLocation(*row) for row in self._places[first:last].tolist()]
 
-    def _bytes(self, place: Place) -> bytes | None:
+    def _read_bytes(self, place: ImageLocation) -> bytes | None:
         column = self._columns[place.file].images
         try:
             group = self._files[place.file].read_row_group(place.group, [f"{column}.bytes"])
         except (OSError, pa.ArrowException) as error:
-            raise _damaged(self._paths[place.file], error) from error
+            raise _damage_error(self._paths[place.file], error) from error
         data: bytes | None = group.column(column)[place.row].as_py()["bytes"]
         return data
 
@@ -109,33 +108,33 @@ class Release:
             try:
                 self._files.append(pq.ParquetFile(path.absolute(), memory_map=True))
             except (OSError, pa.ArrowException) as error:
-                raise _damaged(path, error) from error
-            self._columns.append(_columns(path, self._files[-1].schema_arrow))
+                raise _damage_error(path, error) from error
+            self._columns.append(_find_columns(path, self._files[-1].schema_arrow))
 
-    def _names(self, file: int) -> Iterator[tuple[int, Place]]:
-        """Key and place of each image that has a name."""
-        column, opened = self._columns[file].names, self._files[file]
-        for group in range(opened.num_row_groups):
-            names = opened.read_row_group(group, [column]).flatten().column(column)
+    def _index_names(self, file: int) -> Iterator[tuple[int, ImageLocation]]:
+        """Yield the key and the location of each image that has a name."""
+        column, parquet = self._columns[file].names, self._files[file]
+        for group in range(parquet.num_row_groups):
+            names = parquet.read_row_group(group, [column]).flatten().column(column)
             for row, name in enumerate(names.to_pylist()):
                 if name:
-                    self._bare = self._bare and "/" not in name
-                    yield _key(name), Place(file, group, row)
+                    self._bare_names = self._bare_names and "/" not in name
+                    yield _key(name), ImageLocation(file, group, row)
 
 
 def _key(name: str) -> int:
     return xxhash.xxh3_64_intdigest(name.encode())
 
 
-def _columns(path: Path, schema: pa.Schema) -> Columns:
-    text = "image" in schema.names and schema.field("image").type in _TEXT
+def _find_columns(path: Path, schema: pa.Schema) -> ImageColumns:
+    text = "image" in schema.names and schema.field("image").type in _TEXT_TYPES
     for field in schema:
         if pa.types.is_struct(field.type) and {"bytes", "path"} <= {f.name for f in field.type}:
-            return Columns(field.name, "image" if text else f"{field.name}.path")
+            return ImageColumns(field.name, "image" if text else f"{field.name}.path")
     raise UserError(
         path, "has no column of images ({bytes, path})", "name a folder of files that have one"
     )
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damage_error(path: Path, error: Exception) -> UserError:
     return UserError(path, f"cannot be read ({error})", "fetch the file again")

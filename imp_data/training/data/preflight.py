@@ -1,4 +1,4 @@
-"""Every row of a mixture encoded before the first step: how many tokens, what is cut or refused."""
+"""Encode every row of a mixture before the first step: count tokens, truncations, refusals."""
 
 import pickle
 from functools import lru_cache, partial
@@ -19,7 +19,7 @@ from imp_data.storage.digests import file_sha256, library_versions, text_digest
 from imp_data.storage.stage_cache import StageResult, run_stage
 from imp_data.storage.tables import parquet_frame, parquet_writer
 from imp_data.training.data.chat_templates import Template
-from imp_data.training.data.encoding import IGNORED, Refused, encode
+from imp_data.training.data.encoding import IGNORED, RefusedSample, encode
 from imp_data.training.data.sampling import Lengths
 from imp_data.training.data.shards import Shards
 
@@ -31,22 +31,22 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("image", pa.bool_()),
         pa.field("tokens", pa.int32()),
         pa.field("learned", pa.int32()),
-        pa.field("words", pa.int32()),  # of its conversation, between blanks
+        pa.field("words", pa.int32()),  # of its conversation, separated by blanks
         pa.field("outcome", pa.string()),  # whole, truncated or refused
         pa.field("reason", pa.string()),
-        pa.field("lost", pa.int32()),  # tokens that max_length leaves no room for
+        pa.field("lost", pa.int32()),  # tokens beyond max_length
         pa.field("lost_learned", pa.int32()),
-        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, read as text
+        pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, encoded as text
     ]
 )
 _COLUMNS = ("id", "source", "image", "conversations")
-_PIECE_ROWS = 1000
+_CHUNK_ROWS = 1000
 _IMAGE_WORDS = 700
-_SHOWN_EXAMPLES = 10
+_MAX_EXAMPLES = 10
 
 
-class _Work(NamedTuple):
-    """What a worker encodes rows with; the tokenizer lies in a file, since it is large."""
+class _EncodingTask(NamedTuple):
+    """Arguments of a worker that encodes rows; the tokenizer is in a file, since it is large."""
 
     folder: Path
     tokenizer: Path
@@ -58,7 +58,7 @@ class _Work(NamedTuple):
 def preflight(
     folder: Path, tokenizer: Any, template: Template, image_tokens: int, max_length: int, out: Path
 ) -> StageResult:
-    """Write preflight.parquet and preflight.json to `out`, unless they say it of this already."""
+    """Write preflight.parquet and preflight.json to `out`, unless they are up to date."""
     manifest = folder / "mixture.json"
     if not manifest.is_file():
         raise UserError(folder, "holds no mixture.json", "name the folder of a mixture")
@@ -69,10 +69,10 @@ def preflight(
         out.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(pickle.dumps(tokenizer))
         try:
-            _write(table, _Work(folder, kept, template, image_tokens, max_length))
+            _write_table(table, _EncodingTask(folder, kept, template, image_tokens, max_length))
         finally:
             kept.unlink()
-        figures = _figures(parquet_frame(table), max_length)
+        figures = _summarize(parquet_frame(table), max_length)
         write_text(report, json_text(figures))
         return figures
 
@@ -86,43 +86,43 @@ def preflight(
     return run_stage(out / ".preflight.stamp.json", inputs, [table, report], build)
 
 
-class Accepted(NamedTuple):
-    """The rows that can be trained on, in their order; lengths of text alone are negative."""
+class AcceptedRows(NamedTuple):
+    """The rows to train on, in order; lengths of rows without an image are negative."""
 
     rows: npt.NDArray[np.int64]
     lengths: Lengths
     learned: npt.NDArray[np.int64]
     sources: list[str]
     estimates: Lengths
-    """Lengths as the original estimates them (train.py:877): words, and 700 for an image."""
+    """Lengths as the original estimates them (train.py:877): words, plus 700 for an image."""
 
 
-def accepted(out: Path) -> Accepted:
-    """What preflight.parquet says of the rows that are not refused."""
+def accepted(out: Path) -> AcceptedRows:
+    """Read the rows of preflight.parquet that are not refused."""
     table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
-    shown = table["image"].to_numpy()
-    signs = np.where(shown, 1, -1)
-    return Accepted(
+    has_image = table["image"].to_numpy()
+    signs = np.where(has_image, 1, -1)
+    return AcceptedRows(
         table["row"].to_numpy().astype(np.int64),
         table["tokens"].to_numpy() * signs,
         table["learned"].to_numpy().astype(np.int64),
         table["source"].to_list(),
-        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * shown, 1) * signs,
+        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * has_image, 1) * signs,
     )
 
 
 def report_text(figures: dict[str, Any]) -> str:
-    """The figures as a table for people."""
+    """Format the figures as a table."""
     head = f"{'source':<24}{'samples':>12}{'tokens':>16}{'learned':>16}{'mean':>8}{'longest':>9}"
     lines = [f"{head}{'truncated':>11}{'refused':>9}{'lost':>12}{'lost learned':>14}"]
-    for row in [*figures["sources"], {"source": "together", **figures["together"]}]:
+    for row in [*figures["sources"], {"source": "total", **figures["together"]}]:
         lines.append(
             f"{row['source']:<24}{row['samples']:>12,}{row['tokens']:>16,}{row['learned']:>16,}"
             f"{row['mean']:>8,.0f}{row['longest']:>9,}{row['truncated']:>11,}{row['refused']:>9,}"
             f"{row['lost']:>12,}{row['lost_learned']:>14,}"
         )
     if figures["spelled"]:
-        lines.append("special tokens that texts spell out, read as text:")
+        lines.append("special tokens that texts spell out, encoded as text:")
         lines += [
             f"  {row['token']}: {row['times']:,} in {row['samples']:,} samples"
             for row in figures["spelled"]
@@ -131,35 +131,35 @@ def report_text(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write(table: Path, work: _Work) -> None:
-    total = len(Shards(work.folder))
-    pieces = [range(n, min(n + _PIECE_ROWS, total)) for n in range(0, total, _PIECE_ROWS)]
+def _write_table(table: Path, task: _EncodingTask) -> None:
+    total = len(Shards(task.folder))
+    chunks = [range(n, min(n + _CHUNK_ROWS, total)) for n in range(0, total, _CHUNK_ROWS)]
     with (
         parquet_writer(table, PREFLIGHT_SCHEMA) as writer,
-        progress("preflight", "samples", total) as told,
+        progress("preflight", "samples", total) as counter,
     ):
-        for batch in map_ordered(partial(_counted, work=work), pieces):
+        for batch in map_ordered(partial(_encode_rows, task=task), chunks):
             writer.write_batch(batch)
-            told.add(len(batch))
+            counter.add(len(batch))
 
 
-def _counted(rows: range, work: _Work) -> pa.RecordBatch:
-    """The outcome of some rows, in any process."""
-    shards = _shards(work.folder, (work.folder / "mixture.json").stat().st_mtime_ns)
-    tokenizer = _tokenizer(work.tokenizer, work.tokenizer.stat().st_mtime_ns)
+def _encode_rows(rows: range, task: _EncodingTask) -> pa.RecordBatch:
+    """Encode some rows and return their rows of the table; runs in any process."""
+    shards = _open_shards(task.folder, (task.folder / "mixture.json").stat().st_mtime_ns)
+    tokenizer = _load_tokenizer(task.tokenizer, task.tokenizer.stat().st_mtime_ns)
     return pa.RecordBatch.from_pylist(
-        [_outcome(number, shards, tokenizer, work) for number in rows], schema=PREFLIGHT_SCHEMA
+        [_encode_row(number, shards, tokenizer, task) for number in rows], schema=PREFLIGHT_SCHEMA
     )
 
 
-def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[str, Any]:
+def _encode_row(number: int, shards: Shards, tokenizer: Any, task: _EncodingTask) -> dict[str, Any]:
     row = shards.row(number, _COLUMNS)
-    tokens = work.image_tokens if row["image"] else 0
-    found = encode(tokenizer, work.template, row["conversations"], tokens, work.max_length)
+    tokens = task.image_tokens if row["image"] else 0
+    found = encode(tokenizer, task.template, row["conversations"], tokens, task.max_length)
     known = {"row": number, **{n: row[n] for n in ("id", "source")}, "image": bool(row["image"])}
     known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
     known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
-    if isinstance(found, Refused):
+    if isinstance(found, RefusedSample):
         refused = {"tokens": 0, "learned": 0, "outcome": "refused", "reason": found.reason}
         return {**known, **refused, "spelled": []}
     return {
@@ -173,18 +173,18 @@ def _outcome(number: int, shards: Shards, tokenizer: Any, work: _Work) -> dict[s
 
 
 @lru_cache(maxsize=1)
-def _shards(folder: Path, changed_ns: int) -> Shards:
-    """Mapped once a process."""
+def _open_shards(folder: Path, changed_ns: int) -> Shards:
+    """Map the shards, once per process."""
     return Shards(folder)
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(path: Path, changed_ns: int) -> Any:
-    """Read once a process; the file is this run's own."""
+def _load_tokenizer(path: Path, changed_ns: int) -> Any:
+    """Load the tokenizer, once per process; this run wrote the file, so unpickling is safe."""
     return pickle.loads(path.read_bytes())
 
 
-def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
+def _summarize(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
     counts = [
         pl.len().alias("samples"),
         pl.col("tokens").cast(pl.Int64).sum(),
@@ -197,18 +197,18 @@ def _figures(table: pl.DataFrame, max_length: int) -> dict[str, Any]:
         ),
         *(pl.col(column).cast(pl.Int64).sum() for column in ("lost", "lost_learned")),
     ]
-    refused = table.filter(pl.col("outcome") == "refused").head(_SHOWN_EXAMPLES)
+    refused = table.filter(pl.col("outcome") == "refused").head(_MAX_EXAMPLES)
     return {
         "max_length": max_length,
         "together": table.select(counts).to_dicts()[0],
         "sources": table.group_by("source").agg(counts).sort("source").to_dicts(),
-        "spelled": _spelled(table),
+        "spelled": _count_spelled(table),
         "refused": refused.select("id", "reason").to_dicts(),
     }
 
 
-def _spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
-    """Of each special token that texts spell out: how often, and in how many samples."""
+def _count_spelled(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Count occurrences and samples of each special token that texts spell out."""
     each = table.select("row", token="spelled").explode("token", empty_as_null=False)
     counts = pl.len().alias("times"), pl.col("row").n_unique().alias("samples")
     return each.drop_nulls("token").group_by("token").agg(counts).sort("token").to_dicts()

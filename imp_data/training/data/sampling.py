@@ -1,6 +1,6 @@
-"""In which order, and in whose company, Samples are trained on.
+"""Order of training samples, by length and modality, and packing into sequences.
 
-Lengths of text alone are negative. Every order follows from seed and epoch alone.
+Lengths of samples without an image are negative. Every order depends on seed and epoch alone.
 """
 
 from collections import defaultdict
@@ -13,29 +13,29 @@ Lengths = npt.NDArray[np.int64]
 
 
 def random_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """By chance alone."""
+    """Return a random permutation of `count` rows."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def modality_length_order(
     lengths: Lengths, batch: int, chunks: int, seed: int, epoch: int
 ) -> list[int]:
-    """LLaVA's order (llava_trainer.py:43-141): a megabatch holds images or text alone, by length.
+    """Return LLaVA's order (llava_trainer.py:43-141): a megabatch has images, or text alone.
 
-    `chunks` batches (devices times accumulation) of `batch` rows make one megabatch, whose rows are
-    sorted by length and dealt to its batches evenly. Megabatches are shuffled; the two that are not
-    full stand at the end, mixed.
+    A megabatch is `chunks` batches (devices times accumulation) of `batch` rows. Its rows are
+    sorted by length and distributed evenly over its batches. Megabatches are shuffled; the last
+    one of each modality, which may not be full, is interleaved with the other at the end.
     """
     random = np.random.default_rng([seed, epoch])
-    shown, text = np.flatnonzero(lengths > 0), np.flatnonzero(lengths < 0)
+    images, text = np.flatnonzero(lengths > 0), np.flatnonzero(lengths < 0)
     sizes = np.abs(lengths)
-    if not len(shown) or not len(text):
+    if not len(images) or not len(text):
         return [
             n
-            for some in _by_length(np.arange(len(sizes)), sizes, batch, chunks, random)
+            for some in _megabatches(np.arange(len(sizes)), sizes, batch, chunks, random)
             for n in some
         ]
-    kinds = [_by_length(rows, sizes, batch, chunks, random) for rows in (shown, text)]
+    kinds = [_megabatches(rows, sizes, batch, chunks, random) for rows in (images, text)]
     tails = [megabatches.pop() for megabatches in kinds]
     megabatches = [*kinds[0], *kinds[1]]
     shuffled = [megabatches[n] for n in random.permutation(len(megabatches))]
@@ -45,25 +45,25 @@ def modality_length_order(
     return [n for some in [*shuffled, mixed, rest] for n in some]
 
 
-def _by_length(
+def _megabatches(
     rows: npt.NDArray[np.int64],
     sizes: Lengths,
     batch: int,
     chunks: int,
     random: np.random.Generator,
 ) -> list[list[int]]:
-    """Megabatches of shuffled rows, each as its batches one after the other, longest row first."""
+    """Return megabatches of shuffled rows: each is its batches concatenated, longest row first."""
     shuffled, whole = random.permutation(rows), batch * chunks
     found = []
     for begin in range(0, len(rows), whole):
         some = shuffled[begin : begin + whole]
         ordered = some[np.argsort(-sizes[some], kind="stable")].tolist()
-        found.append([n for chunk in _dealt(ordered, sizes, chunks) for n in chunk])
+        found.append([n for chunk in _distribute(ordered, sizes, chunks) for n in chunk])
     return found
 
 
-def _dealt(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int]]:
-    """Each row to the chunk that is shortest so far, until that is full."""
+def _distribute(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int]]:
+    """Assign each row to the chunk with the fewest tokens so far that is not full."""
     if len(ordered) % chunks:
         return [list(ordered[n::chunks]) for n in range(chunks)]
     dealt: list[list[int]] = [[] for _ in range(chunks)]
@@ -76,34 +76,34 @@ def _dealt(ordered: Sequence[int], sizes: Lengths, chunks: int) -> list[list[int
     return dealt
 
 
-def packed(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
-    """Rows that are to be one sequence each, of at most `max_length` tokens.
+def pack_rows(lengths: Lengths, max_length: int) -> list[tuple[int, ...]]:
+    """Return groups of rows, each at most `max_length` tokens together, one sequence per group.
 
-    Best fit, longest first; of rows of one length the earlier.
+    Best-fit decreasing: longest rows first, and the earlier row first among equal lengths.
     """
     sizes = np.abs(lengths)
     ordered = np.argsort(-sizes, kind="stable")
     bins: list[list[int]] = []
-    # Bins by the room that is left in them; a bit says where there are any.
-    by_room: defaultdict[int, list[int]] = defaultdict(list)
-    rooms = 0
+    # Bins by their free tokens; bit n of `occupied` is set if a bin has n free tokens.
+    by_free: defaultdict[int, list[int]] = defaultdict(list)
+    occupied = 0
     for row, size in zip(ordered.tolist(), sizes[ordered].tolist(), strict=True):
-        fitting = rooms >> size
+        fitting = occupied >> size
         if fitting:
-            room = size + (fitting & -fitting).bit_length() - 1
-            place = by_room[room].pop()
-            rooms ^= (not by_room[room]) << room
+            free = size + (fitting & -fitting).bit_length() - 1
+            number = by_free[free].pop()
+            occupied ^= (not by_free[free]) << free
         else:
-            room, place = max_length, len(bins)
+            free, number = max_length, len(bins)
             bins.append([])
-        bins[place].append(row)
-        by_room[room - size].append(place)
-        rooms |= 1 << (room - size)
-    return [tuple(some) for some in bins]
+        bins[number].append(row)
+        by_free[free - size].append(number)
+        occupied |= 1 << (free - size)
+    return [tuple(rows) for rows in bins]
 
 
 def padding_share(lengths: Lengths, batches: Sequence[Sequence[tuple[int, ...]]]) -> float:
-    """Of all tokens that are computed, those that are padding; a batch is as wide as its widest."""
+    """Return the share of padding among all computed tokens; the longest row sets the width."""
     sizes = np.abs(lengths)
     used = computed = 0
     for batch in batches:

@@ -1,4 +1,4 @@
-"""A mixture's rows where they lie: shards mapped into memory, nothing of them copied."""
+"""Random access to a mixture's rows through memory-mapped shards."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from imp_data.mixture.folder import reading
 
 
 class Shards:
-    """The rows of a mixture's folder by number; what is sent to another process is the path.
+    """The rows of a mixture's folder, by number. A pickle holds the path alone.
 
-    Raises UserError there where a build has replaced the mixture since.
+    Unpickling raises UserError if a build has replaced the mixture in the meantime.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Shards:
         return self._ends[-1] if self._ends else 0
 
     def row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
-        """Some columns of one row; the whole numbers below the length are rows."""
+        """Return some columns of one row. Raise IndexError unless 0 <= number < len(self)."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         place = bisect_right(self._ends, number)
@@ -37,7 +37,7 @@ class Shards:
         return {name: batch.column(name)[within].as_py() for name in columns}
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Some columns of the rows in their order, as many at a time as were written together."""
+        """Yield some columns of all rows in order, one record batch at a time."""
         for batch in self._batches:
             yield pl.DataFrame(batch.select(list(columns)))
 
@@ -49,31 +49,33 @@ class Shards:
         if self._open() != self._fingerprint:
             raise UserError(
                 self.folder,
-                "was replaced by another mixture since the work began",
+                "was replaced by another mixture after this command started",
                 "run the same command again",
             )
 
     def _open(self) -> str:
-        """Only the headers of the batches are read; their pages come in when they are used.
+        """Map the shards, and return the mixture's `datasets` fingerprint.
 
-        Returns what `datasets` tells mixtures apart by.
+        Mapping reads only the headers of the batches; pages are loaded when used.
         """
         with reading(self.folder):
             try:
                 state = orjson.loads((self.folder / "state.json").read_bytes())
                 files = [self.folder / file["filename"] for file in state["_data_files"]]
-                self._batches = [batch for file in files for batch in _mapped(file) if len(batch)]
+                self._batches = [
+                    batch for file in files for batch in _map_batches(file) if len(batch)
+                ]
                 fingerprint: str = state["_fingerprint"]
             except (OSError, pa.ArrowException, orjson.JSONDecodeError, KeyError) as error:
                 raise UserError(
                     self.folder,
-                    f"is not the folder of a whole mixture ({error})",
-                    "name the folder of one; `imp-data verify` tells what is wrong with it",
+                    f"is not the folder of a complete mixture ({error})",
+                    "name the folder of one; `imp-data verify` reports what is wrong with it",
                 ) from error
         self._ends = list(accumulate(len(batch) for batch in self._batches))
         return fingerprint
 
 
-def _mapped(path: Path) -> list[pa.RecordBatch]:
+def _map_batches(path: Path) -> list[pa.RecordBatch]:
     with pa.memory_map(str(path)) as source:
         return list(pa.ipc.open_stream(source))

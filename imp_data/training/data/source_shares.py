@@ -1,4 +1,4 @@
-"""What each source weighs in a stage: its share of samples, tokens, learned tokens and loss."""
+"""Shares of each source in a stage: of samples, tokens, learned tokens and loss."""
 
 from typing import Any
 
@@ -6,19 +6,21 @@ import numpy as np
 import numpy.typing as npt
 
 from imp_data.manifests.model import Stage
-from imp_data.training.data.batch_sampler import Order, steps_of
-from imp_data.training.data.preflight import Accepted
-from imp_data.training.data.token_weights import Weighting
+from imp_data.training.data.batch_sampler import EpochOrder, steps_of
+from imp_data.training.data.preflight import AcceptedRows
+from imp_data.training.data.token_weights import StepWeights
 
 SHARES = "shares.json"
 _COLUMNS = ("samples", "tokens", "learned", "loss")
 
 
-def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting) -> dict[str, Any]:
-    """Shares over all epochs of the stage, by source; each column's add up to 1.
+def compute_shares(
+    stage: Stage, table: AcceptedRows, order: EpochOrder, weighting: StepWeights
+) -> dict[str, Any]:
+    """Return the shares by source over all epochs of the stage; each column sums to 1.
 
-    The loss's is exact: the weights of a source's learned tokens in the steps that are to come. It
-    is how much of the gradient its tokens make, were all tokens equally hard.
+    The share of the loss is exact: the total weight of a source's learned tokens in all steps. It
+    is the source's share of the gradient, if all tokens are equally hard.
     """
     epochs = map(order, range(stage.epochs))
     steps = (rows for epoch in epochs for rows in steps_of(epoch, stage.global_batch))
@@ -27,12 +29,12 @@ def shares_of(stage: Stage, table: Accepted, order: Order, weighting: Weighting)
     return {
         "loss_weighting": stage.loss_weighting,
         "micro_batch_size": stage.micro_batch_size,
-        "sources": _by_source(table.sources, columns),
+        "sources": _sum_by_source(table.sources, columns),
     }
 
 
-def shares_text(found: dict[str, Any]) -> str:
-    """The shares as a table for people."""
+def format_shares(found: dict[str, Any]) -> str:
+    """Format the shares as a table."""
     size = found["micro_batch_size"]
     mean = f"micro_batch, of {size} samples" if size else "token"
     lines = [f"{'share of':<24}" + "".join(f"{column:>12}" for column in _COLUMNS)]
@@ -41,7 +43,7 @@ def shares_text(found: dict[str, Any]) -> str:
     return "\n".join([*lines, f"loss_weighting: {mean}"])
 
 
-def _by_source(
+def _sum_by_source(
     sources: list[str], columns: tuple[npt.NDArray[Any], ...]
 ) -> dict[str, dict[str, float]]:
     names, places = np.unique(np.array(sources), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Special tokens that a text spells out: found, and read as the text that they are there."""
+"""Find special tokens that a sample's text spells out, and encode them as plain text."""
 
 import re
 from collections.abc import Sequence
@@ -10,60 +10,59 @@ import orjson
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import Template, Turn
 
-# Unicode reserves it for a program's own use: no text that is interchanged has it.
+# A Unicode noncharacter, reserved for internal use: interchanged text does not contain it.
 MARK = "\U0010ffff"
 
 
-def spelled(tokenizer: Any, texts: Sequence[str], image_tokens: int) -> tuple[str, ...]:
-    """The special tokens that texts spell out, each as often as it stands there.
+def find_spelled_tokens(tokenizer: Any, texts: Sequence[str], image_tokens: int) -> tuple[str, ...]:
+    """Return the special tokens that texts spell out, with repetitions.
 
-    `<image>` in a question that has an image is none of them: the image's features go there.
+    The first `<image>` of a sample with an image is not one: the image's features replace it.
     """
-    pattern = _pattern(tokenizer)
+    pattern = _special_token_pattern(tokenizer)
     found = [token for text in texts for token in pattern.findall(text)]
     if image_tokens and IMAGE_TOKEN in found:
         found.remove(IMAGE_TOKEN)
     return tuple(found)
 
 
-def texts_of(template: Template, conversation: Sequence[Turn]) -> list[str]:
-    """The texts of a conversation that the template keeps."""
+def kept_texts(template: Template, conversation: Sequence[Turn]) -> list[str]:
+    """Return the texts of a conversation that the template keeps."""
     kept = conversation if template.keeps_questions else conversation[1::2]
     return [turn["value"] for turn in kept]
 
 
-class Guarded(NamedTuple):
-    """A tokenizer that reads special tokens where the template puts them, and nowhere else.
+class GuardedTokenizer(NamedTuple):
+    """A tokenizer that recognizes special tokens of the template, and none in a sample's text.
 
-    `template` has a mark around each of its special tokens. The backend knows the marked ones by
-    ids of their own; those that a text spells out it does not know, so they become the tokens that
-    any other text of their letters would.
+    `template` has a mark around each of its special tokens. The backend has separate ids for the
+    marked tokens and does not recognize unmarked ones, so it splits those into ordinary tokens.
     """
 
     template: Template
     backend: Any
     ids: dict[int, int]
-    """The marked tokens' ids, and those that they stand for."""
+    """Ids of the marked tokens, and the ids of the special tokens that they replace."""
 
     @property
     def image_id(self) -> int:
-        """That of `<image>`, which the backend has as well."""
+        """The id of `<image>`, which the backend shares."""
         return int(self.backend.token_to_id(IMAGE_TOKEN))
 
     def encode(self, text: str, add_special_tokens: bool) -> tuple[list[int], list[int]]:
-        """Ids, and at which character of the text each begins."""
-        read = self.backend.encode(text, add_special_tokens=add_special_tokens)
-        return [self.ids.get(n, n) for n in read.ids], [begin for begin, _ in read.offsets]
+        """Return ids, and the offset in the text at which each token begins."""
+        found = self.backend.encode(text, add_special_tokens=add_special_tokens)
+        return [self.ids.get(n, n) for n in found.ids], [begin for begin, _ in found.offsets]
 
 
 @lru_cache(maxsize=4)
-def guarded(tokenizer: Any, template: Template) -> Guarded:
-    """The tokenizer's guarded copy; made once a process, if at all."""
+def guard_tokenizer(tokenizer: Any, template: Template) -> GuardedTokenizer:
+    """Return the tokenizer's guarded copy, cached per process."""
     from tokenizers import AddedToken, Tokenizer
 
     stated = orjson.loads(tokenizer.backend_tokenizer.to_str())
     for token in stated["added_tokens"]:
-        # Phi-3's own </s> is not marked as special.
+        # Phi-3's own </s> is not flagged as special.
         token["special"] = not token["content"].isspace()
     backend: Any = Tokenizer.from_str(orjson.dumps(stated).decode())
     backend.encode_special_tokens = True
@@ -77,11 +76,11 @@ def guarded(tokenizer: Any, template: Template) -> Guarded:
         backend.token_to_id(mark): tokenizer.convert_tokens_to_ids(token)
         for token, mark in marks.items()
     }
-    return Guarded(template.marked(marks), backend, ids)
+    return GuardedTokenizer(template.with_marks(marks), backend, ids)
 
 
 @lru_cache(maxsize=4)
-def _pattern(tokenizer: Any) -> re.Pattern[str]:
-    """Any added token but runs of blanks, which are text; the longest first."""
+def _special_token_pattern(tokenizer: Any) -> re.Pattern[str]:
+    """Match any added token, longest first, except runs of blanks, which are text."""
     special = [token for token in tokenizer.get_added_vocab() if not token.isspace()]
     return re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)")

@@ -1,4 +1,4 @@
-"""What each learned token weighs in the loss of its step."""
+"""Weights of learned tokens in the loss of their step."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,20 +10,20 @@ Counts = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
 
-class Pick(NamedTuple):
-    """A mixture's row in a step, and the weight of each of its learned tokens there."""
+class WeightedRow(NamedTuple):
+    """A mixture's row in a step, and the weight of each of its learned tokens in that step."""
 
     row: int
     weight: float = 1.0
 
 
 def token_weights(learned: Counts, loss_batch: int) -> Weights:
-    """(steps, samples) learned tokens to (steps, samples) weights of one learned token each.
+    """Return weights per learned token, (steps, samples), from numbers of learned tokens.
 
-    Each `loss_batch` samples in turn are a micro-batch; a step's loss is the mean over its
-    micro-batches of the mean over a micro-batch's learned tokens. With as many samples as a step
-    has, that is the mean over the step's learned tokens. Weights times tokens are 1 for each step,
-    however its samples are dealt to batches, packed sequences and devices.
+    Every `loss_batch` consecutive samples are a micro-batch. A step's loss is the mean over its
+    micro-batches of the mean over a micro-batch's learned tokens; if `loss_batch` is the whole
+    step, it is the mean over the step's learned tokens. Weights times tokens sum to 1 for each
+    step, in whatever batches, packed sequences and devices its samples are.
     """
     steps, samples = learned.shape
     grouped = learned.reshape(steps, samples // loss_batch, loss_batch)
@@ -32,20 +32,20 @@ def token_weights(learned: Counts, loss_batch: int) -> Weights:
     return np.broadcast_to(weights, grouped.shape).reshape(steps, samples)
 
 
-class Weighting:
-    """The weights of a step's samples; `learned` counts tokens by the mixture's rows."""
+class StepWeights:
+    """Computes the weights of a step's samples; `learned` is the token count of each row."""
 
     def __init__(self, learned: Counts, loss_batch: int) -> None:
         self._learned, self._loss_batch = learned, loss_batch
 
-    def picks(self, rows: Sequence[int]) -> list[Pick]:
-        """A step's samples in their order."""
+    def weigh_rows(self, rows: Sequence[int]) -> list[WeightedRow]:
+        """Return a step's samples with their weights, in order."""
         learned = self._learned[list(rows)][None]
         weights = token_weights(learned, self._loss_batch)[0]
-        return [Pick(*pair) for pair in zip(rows, weights.tolist(), strict=True)]
+        return [WeightedRow(*pair) for pair in zip(rows, weights.tolist(), strict=True)]
 
     def loss_by_row(self, steps: Iterable[Sequence[int]]) -> Weights:
-        """The sum over these steps of the weight of each row's learned tokens."""
+        """Return, by row, the total weight of its learned tokens over these steps."""
         total = np.zeros(len(self._learned))
         for rows in steps:
             chosen = np.array(rows, np.int64)

@@ -1,1 +1,1 @@
-"""Answers of a trained model, and their scores."""
+"""Evaluation: answers of a trained model, and their scores."""

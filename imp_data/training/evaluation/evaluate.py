@@ -1,4 +1,4 @@
-"""A model's answers to a file of questions, and what they come to.
+"""Answer a file of questions with a model, and score the answers.
 
     imp-data evaluate MODEL --questions FILE --images FOLDER --benchmark textvqa \\
         --annotations TextVQA_0.5.1_val.json --out FOLDER
@@ -21,9 +21,9 @@ from imp_data.training.evaluation.questions import (
     read_questions,
     write_answers,
 )
-from imp_data.training.evaluation.scoring import Figures, score
+from imp_data.training.evaluation.scoring import Scores, score
 
-# An image, or none, and the question's text; what the model says to it.
+# Maps an image, or None, and a question's text to the model's answer.
 Model = Callable[[Image.Image | None, str], str]
 
 
@@ -36,23 +36,23 @@ def evaluate(
     annotations: Path | None,
     out: Path,
     blind: bool = False,
-) -> Figures:
-    """Ask every question, write answers.jsonl and scores.json to `out`; returns the scores.
+) -> Scores:
+    """Answer every question, write answers.jsonl and scores.json to `out`; return the scores.
 
-    A blind model is shown grey in place of each image: what it then knows, it does not see.
+    With `blind`, replace each image by grey, as a baseline without vision.
     """
-    asked = read_questions(questions)
-    # Before hours of answers, not after: do the annotations fit the questions?
-    score(benchmark, asked, [Answer(q.id, q.text, "") for q in asked], annotations)
+    rows = read_questions(questions)
+    # Check that the annotations match the questions before hours of answering, not after.
+    score(benchmark, rows, [Answer(q.id, q.text, "") for q in rows], annotations)
     answers = out / "answers.jsonl"
-    write_answers(answers, answered(model, asked, images, blind), name)
-    return rescore(answers, questions, benchmark, annotations, out)
+    write_answers(answers, answered(model, rows, images, blind), name)
+    return score_answers(answers, questions, benchmark, annotations, out)
 
 
-def rescore(
+def score_answers(
     answers: Path, questions: Path, benchmark: str, annotations: Path | None, out: Path
-) -> Figures:
-    """The scores of a file of answers, ours or LLaVA's; scores.json goes to `out`."""
+) -> Scores:
+    """Score a file of answers, ours or LLaVA's; write scores.json to `out`."""
     figures = score(benchmark, read_questions(questions), read_answers(answers), annotations)
     write_text(out / "scores.json", json_text({"benchmark": benchmark, **figures}))
     return figures
@@ -61,20 +61,20 @@ def rescore(
 def answered(
     model: Model, questions: Sequence[Question], images: Path, blind: bool = False
 ) -> list[Answer]:
-    """What the model says to each question, in their order."""
+    """Return the model's answer to each question, in order."""
     answers = []
-    with progress("evaluate", "questions", len(questions)) as told:
+    with progress("evaluate", "questions", len(questions)) as counter:
         for question in questions:
-            shown = _image(question, images) if question.image else None
-            if shown is not None and blind:
-                shown = Image.new("RGB", shown.size, GREY)
-            answers.append(Answer(question.id, question.text, model(shown, question.text).strip()))
-            told.add(1)
+            image = _read_image(question, images) if question.image else None
+            if image is not None and blind:
+                image = Image.new("RGB", image.size, GREY)
+            answers.append(Answer(question.id, question.text, model(image, question.text).strip()))
+            counter.add(1)
     return answers
 
 
-def scores_text(figures: Figures) -> str:
-    """The scores as a table for people."""
+def format_scores(figures: Scores) -> str:
+    """Format the scores as a table."""
     width = max(len(name) for name in figures)
     return "\n".join(
         f"{name:<{width}}  {value:>10,}"
@@ -84,7 +84,7 @@ def scores_text(figures: Figures) -> str:
     )
 
 
-def _image(question: Question, images: Path) -> Image.Image:
+def _read_image(question: Question, images: Path) -> Image.Image:
     path = images / str(question.image)
     try:
         return decode_rgb(path.read_bytes())

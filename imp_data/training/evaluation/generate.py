@@ -1,4 +1,4 @@
-"""A question about an image, and the model's answer."""
+"""Generate a model's answer to a question about an image."""
 
 from pathlib import Path
 from typing import Any
@@ -9,35 +9,35 @@ from transformers import LlavaForConditionalGeneration
 
 from imp_data.errors import UserError
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Refused, encode_prompt
+from imp_data.training.data.encoding import RefusedSample, encode_prompt
 from imp_data.training.data.images import preprocess
-from imp_data.training.model.model_folder import facts_of, load, load_processor
+from imp_data.training.model.model_folder import facts_of, load_network, load_processor
 
 
 class Speaker:
-    """A loaded model that answers, always with its likeliest token."""
+    """A loaded model that answers questions by greedy decoding."""
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
         self._facts = facts_of(folder)
         self._tokenizer = load_processor(folder).tokenizer
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network: LlavaForConditionalGeneration = load(folder).to(self._device).eval()
+        self._network: LlavaForConditionalGeneration = load_network(folder).to(self._device).eval()
 
     def answer(self, image: Image.Image | None, question: str, max_new_tokens: int = 256) -> str:
-        """What the model says, up to the template's end; `question` is the text alone."""
+        """Return the answer, up to the template's end token; `question` has no `<image>`."""
         inputs = self._inputs(image, question)
         with torch.inference_mode():
             ids = self._network.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-        said = ids[0, inputs["input_ids"].shape[1] :]
-        return self._tokenizer.decode(said, skip_special_tokens=True).strip()
+        generated = ids[0, inputs["input_ids"].shape[1] :]
+        return self._tokenizer.decode(generated, skip_special_tokens=True).strip()
 
     def _inputs(self, image: Image.Image | None, question: str) -> dict[str, Any]:
         facts = self._facts
         tokens = facts["image_tokens"] if image is not None else 0
-        asked = f"<image>\n{question}" if tokens else question
-        encoded = encode_prompt(self._tokenizer, TEMPLATES[facts["template"]], asked, tokens)
-        if isinstance(encoded, Refused):
-            raise UserError("question", encoded.reason, "ask without <image>, in some words")
+        prompt = f"<image>\n{question}" if tokens else question
+        encoded = encode_prompt(self._tokenizer, TEMPLATES[facts["template"]], prompt, tokens)
+        if isinstance(encoded, RefusedSample):
+            raise UserError("question", encoded.reason, "write a question without <image>")
         ids = torch.from_numpy(encoded.input_ids)[None].to(self._device)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if image is not None:
@@ -47,5 +47,5 @@ class Speaker:
 
 
 def answer(folder: Path, image: Image.Image | None, question: str) -> str:
-    """One answer of the model in `folder`; for several, keep a Speaker."""
+    """Return one answer of the model in `folder`; for several, keep a Speaker."""
     return Speaker(folder).answer(image, question)

@@ -1,4 +1,4 @@
-"""The objects of a JSON file of questions, answers or annotations, whatever form it has."""
+"""Read the rows of a JSON file of questions, answers or annotations, in any of its layouts."""
 
 import json
 from collections.abc import Iterator
@@ -14,47 +14,46 @@ from imp_data.storage.small_files import read_small
 _MOST_BYTES = 512 << 20
 # Blanks, and the commas that some writers put between objects.
 _BETWEEN = " \t\r\n,"
-# A key by which an object is a row itself, and not what rows stand in.
+# An object with one of these keys is a row itself, not a container of rows.
 _OF_A_ROW = frozenset({"question_id", "conversations", "text"})
 _MAY_BE_JSON = frozenset({None, "json", "utf-16", "utf-32"})
-_WRITE_JSON = "write it as JSON in UTF-8, one object a line"
+_WRITE_JSON = "write it as JSON in UTF-8, one object per line"
 
 
-class Placed(NamedTuple):
-    """A row of a file, and where it stands, for messages."""
+class LocatedRow(NamedTuple):
+    """A row of a file, with its location for messages."""
 
     place: str
     value: Any
 
 
-def placed_rows(path: Path) -> list[Placed]:
-    """Every row with its place.
+def read_located_rows(path: Path) -> list[LocatedRow]:
+    """Return every row with its location.
 
-    Read are an array, an array within one object (as under TextVQA's `data`), objects by their id
-    in one object, JSON Lines, and objects or arrays one after another, on lines or across them; in
-    UTF-8, 16 or 32, marked by a BOM or not. Raises UserError, naming file and line, where it is
-    none of these.
+    Accept an array, an array within one object (as TextVQA's `data`), one object that maps ids to
+    objects, JSON Lines, and concatenated objects or arrays; in UTF-8, 16 or 32, with or without a
+    BOM. Raise UserError with file and line for anything else.
     """
-    text = _text(path)
+    text = _decode_text(path)
     try:
-        return _rows_of(orjson.loads(text), str(path))
+        return _extract_rows(orjson.loads(text), str(path))
     except orjson.JSONDecodeError:
-        parts = _one_after_another(path, text)
+        parts = _parse_concatenated(path, text)
         return [row for part in parts for row in _elements(part.value, part.place)]
 
 
 def read_rows(path: Path) -> list[Any]:
-    """The rows alone."""
-    return [row.value for row in placed_rows(path)]
+    """Return the rows without their locations."""
+    return [row.value for row in read_located_rows(path)]
 
 
-def _text(path: Path) -> str:
+def _decode_text(path: Path) -> str:
     content = read_small(path, _MOST_BYTES, "name a file of questions or answers")
     kind = file_kind(content[:HEAD_BYTES])
     if kind not in _MAY_BE_JSON:
         raise UserError(path, f"is {described(kind)}", _WRITE_JSON)
     try:
-        # By its BOM, or by where its NULs are: JSON begins with two characters of ASCII.
+        # From its BOM, or the positions of NUL bytes: JSON begins with two ASCII characters.
         text = content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
         problem = f"is not in UTF-8: byte {error.start + 1:,}"
@@ -62,7 +61,7 @@ def _text(path: Path) -> str:
     return text.lstrip("\ufeff").rstrip("\0\x1a")
 
 
-def _one_after_another(path: Path, text: str) -> Iterator[Placed]:
+def _parse_concatenated(path: Path, text: str) -> Iterator[LocatedRow]:
     decoder, place, line, counted = json.JSONDecoder(), 0, 1, 0
     while True:
         while place < len(text) and text[place] in _BETWEEN:
@@ -76,14 +75,14 @@ def _one_after_another(path: Path, text: str) -> Iterator[Placed]:
             problem = f"is not JSON ({error.msg})"
             raise UserError(f"{path}, line {error.lineno}", problem, "repair the line") from None
         except (ValueError, RecursionError) as error:
-            # A number of thousands of digits, or brackets in thousands.
-            problem = f"is not read ({error})"
+            # A number with thousands of digits, or thousands of nested brackets.
+            problem = f"cannot be parsed ({error})"
             raise UserError(f"{path}, line {line}", problem, "repair the line") from None
-        yield Placed(f"{path}, line {line}", value)
+        yield LocatedRow(f"{path}, line {line}", value)
 
 
-def _rows_of(whole: Any, place: str) -> list[Placed]:
-    """The rows of a file that is one value."""
+def _extract_rows(whole: Any, place: str) -> list[LocatedRow]:
+    """Return the rows of a file that is one JSON value."""
     if not isinstance(whole, dict) or whole.keys() & _OF_A_ROW:
         return list(_elements(whole if isinstance(whole, list) else [whole], place))
     arrays = [value for value in whole.values() if _holds_objects(value)]
@@ -95,12 +94,12 @@ def _rows_of(whole: Any, place: str) -> list[Placed]:
     return list(_elements([whole], place))
 
 
-def _elements(value: Any, place: str) -> Iterator[Placed]:
+def _elements(value: Any, place: str) -> Iterator[LocatedRow]:
     if not isinstance(value, list):
-        yield Placed(place, value)
+        yield LocatedRow(place, value)
         return
     for number, element in enumerate(value):
-        yield Placed(f"{place}, record {number}", element)
+        yield LocatedRow(f"{place}, record {number}", element)
 
 
 def _holds_objects(value: Any) -> bool:

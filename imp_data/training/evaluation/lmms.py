@@ -1,10 +1,9 @@
-"""A merged model as lmms-eval asks it.
+"""Adapter that runs a merged model in lmms-eval.
 
     python -m lmms_eval --model imp --model_args pretrained=DIR --tasks gqa,pope --batch_size 1
 
-lmms-eval, installed beside imp-data, finds it by the entry point `lmms_eval.models`. Its answers
-are those that `imp-data evaluate` has: on one image, the likeliest token each time, whatever
-sampling a task asks for.
+lmms-eval finds it by the entry point `lmms_eval.models`. Its answers equal those of `imp-data
+evaluate`: one image, greedy decoding, whatever sampling a task configures.
 """
 
 import os
@@ -28,56 +27,56 @@ _MAX_NEW_TOKENS = 256
 
 
 class Imp(lmms):
-    """lmms-eval says `pretrained` and the device; of several processes it gives each its part."""
+    """The model as lmms-eval constructs it; lmms-eval splits requests over processes."""
 
     def __init__(self, pretrained: str, device: str | None = None, **ignored: Any) -> None:
         super().__init__()
-        place = os.environ.get("LOCAL_RANK", "0")
-        self._device = torch.device(f"cuda:{place}" if torch.cuda.is_available() else "cpu")
+        rank = os.environ.get("LOCAL_RANK", "0")
+        self._device = torch.device(f"cuda:{rank}" if torch.cuda.is_available() else "cpu")
         if device and ":" in device:
             self._device = torch.device(device)
         self._speaker = Speaker(Path(at_home(pretrained)), self._device)
 
     @property
     def device(self) -> torch.device:
-        """Where lmms-eval counts what the processes have."""
+        """The device on which lmms-eval gathers results of the processes."""
         return self._device
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """An answer to each request, in their order."""
+        """Return an answer to each request, in order."""
         answers = []
-        with progress("answers", "questions", len(requests)) as told:
+        with progress("answers", "questions", len(requests)) as counter:
             for request in requests:
                 answers.append(self._answer(*request.args))
-                told.add(1)
+                counter.add(1)
         return answers
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """None of the tasks that Imp is measured by asks for it."""
-        raise NotImplementedError("imp answers questions; it does not weigh given answers")
+        """Not supported: no task that Imp is evaluated on needs it."""
+        raise NotImplementedError("imp generates answers; it does not compute likelihoods")
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-        """As above."""
-        raise NotImplementedError("imp answers one question at a time")
+        """Not supported: no task that Imp is evaluated on needs it."""
+        raise NotImplementedError("imp answers single questions; it has no multi-round mode")
 
     def _answer(
         self, context: str, options: dict[str, Any], visual: Any, number: Any, task: str, split: str
     ) -> str:
         images = _images(visual(self.task_dict[task][split][number]), f"{task} {number}")
-        said = self._speaker.answer(
+        answer = self._speaker.answer(
             images[0] if images else None,
             context.replace(IMAGE_TOKEN, "").strip(),
             int(options.get("max_new_tokens", _MAX_NEW_TOKENS)),
         )
         until = options.get("until") or []
         for stop in [until] if isinstance(until, str) else until:
-            said = said.split(stop)[0] if stop else said
-        self.cache_hook.add_partial("generate_until", (context, options), said)
-        return said.strip()
+            answer = answer.split(stop)[0] if stop else answer
+        self.cache_hook.add_partial("generate_until", (context, options), answer)
+        return answer.strip()
 
 
-def _images(shown: Any, where: str) -> list[Image.Image]:
-    images = [image for image in shown or [] if image is not None]
+def _images(visuals: Any, where: str) -> list[Image.Image]:
+    images = [image for image in visuals or [] if image is not None]
     if len(images) > 1 or not all(isinstance(one, Image.Image) for one in images):
-        raise UserError(where, "shows more than one still image", "leave this task out")
+        raise UserError(where, "has more than one still image", "omit this task")
     return images

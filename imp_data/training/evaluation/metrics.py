@@ -1,4 +1,4 @@
-"""The benchmarks' own measures, on answers as plain values."""
+"""The benchmarks' metrics, as functions of plain values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,22 +20,23 @@ MME_TASKS = {
 }
 
 
-def textvqa_score(answer: str, people: Sequence[str]) -> float:
-    """0 to 1: of ten people's answers, a third of how many others said the same (M4C evaluator).
+def textvqa_score(answer: str, references: Sequence[str]) -> float:
+    """Return TextVQA's soft accuracy, 0 to 1, against ten annotators' answers (M4C evaluator).
 
-    Averaged over leaving each of the ten out, so that three of ten score 0.9.
+    It is a third of the number of equal answers, at most 1, averaged over leaving out each
+    annotator, so that three of ten score 0.9.
     """
-    said = normalize_answer(answer)
-    others = [normalize_answer(one) for one in people]
-    equal = sum(one == said for one in others)
+    predicted = normalize_answer(answer)
+    others = [normalize_answer(one) for one in references]
+    equal = sum(one == predicted for one in others)
     if not equal:
         return 0.0
-    left_out = [min(1.0, (equal - (one == said)) / 3) for one in others]
+    left_out = [min(1.0, (equal - (one == predicted)) / 3) for one in others]
     return sum(left_out) / len(left_out)
 
 
-class Detection(NamedTuple):
-    """POPE's figures of one category, "yes" being positive."""
+class PopeMetrics(NamedTuple):
+    """POPE's metrics of one category; "yes" is the positive class."""
 
     accuracy: float
     precision: float
@@ -44,31 +45,31 @@ class Detection(NamedTuple):
     yes_share: float
 
 
-def pope_says_yes(answer: str) -> bool:
-    """LLaVA's eval_pope.py: no if the first sentence has the word "no", "No" or "not"."""
+def is_pope_yes(answer: str) -> bool:
+    """Return whether the first sentence has none of "no", "No", "not" (LLaVA's eval_pope.py)."""
     words = answer.split(".")[0].replace(",", "").split(" ")
     return not {"No", "not", "no"} & set(words)
 
 
-def pope(answers: Sequence[str], labels: Sequence[bool]) -> Detection:
-    """Of yes-or-no answers. A share of nothing is 0; the original divides by zero there."""
-    found = [pope_says_yes(answer) for answer in answers]
+def pope_metrics(answers: Sequence[str], labels: Sequence[bool]) -> PopeMetrics:
+    """Return the metrics of yes-or-no answers. 0/0 is 0; the original raises an error there."""
+    found = [is_pope_yes(answer) for answer in answers]
     pairs = list(zip(found, labels, strict=True))
-    hits = sum(said and true for said, true in pairs)
-    precision, recall = _share(hits, sum(found)), _share(hits, sum(labels))
-    return Detection(
-        accuracy=_share(sum(said == true for said, true in pairs), len(pairs)),
+    hits = sum(predicted and true for predicted, true in pairs)
+    precision, recall = _ratio(hits, sum(found)), _ratio(hits, sum(labels))
+    return PopeMetrics(
+        accuracy=_ratio(sum(predicted == true for predicted, true in pairs), len(pairs)),
         precision=precision,
         recall=recall,
-        f1=_share(2 * precision * recall, precision + recall),
-        yes_share=_share(sum(found), len(found)),
+        f1=_ratio(2 * precision * recall, precision + recall),
+        yes_share=_ratio(sum(found), len(found)),
     )
 
 
-def option(answer: str) -> str | None:
-    """The letter that an answer to a multiple-choice question names (LLaVA's eval_science_qa.py).
+def parse_option(answer: str) -> str | None:
+    """Return the letter of a multiple-choice answer, if any (LLaVA's eval_science_qa.py).
 
-    It is "B", begins with "B. ", or says "The answer is B." once.
+    The answer is "B", begins with "B. ", or contains "The answer is B." once.
     """
     if len(answer) == 1 and answer in OPTIONS:
         return answer
@@ -78,30 +79,30 @@ def option(answer: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def chosen(answer: str, choices: int) -> int | None:
-    """The number of the choice that an answer names; None if it names none of those there are."""
-    letter = option(answer)
+def parse_choice(answer: str, choices: int) -> int | None:
+    """Return the index of the choice that an answer names; None if it names no valid choice."""
+    letter = parse_option(answer)
     if letter is None or letter not in OPTIONS[:choices]:
         return None
     return OPTIONS.index(letter)
 
 
 def mme_label(answer: str) -> str:
-    """yes, no or other, by the first four characters, as MME's calculation.py reads an answer."""
+    """Return yes, no or other from the first four characters, as MME's calculation.py does."""
     beginning = answer.lower()[:4]
     return next((word for word in ("yes", "no") if word in beginning), "other")
 
 
-def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
-    """Scores by task, and the two groups' sums.
+def mme_scores(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
+    """Return the score of each task, and the sums of the two groups.
 
-    A task's images come with two questions each, given here as (first is right, second is
-    right); its score is the percentage of right answers and that of images with both right.
+    Each image of a task has two questions, given as (first is right, second is right). A task's
+    score is the percentage of right answers plus the percentage of images with both right.
     """
     scores = {}
     for task, images in tasks.items():
-        right = _share(sum(map(sum, images)), 2 * len(images))
-        both = _share(sum(map(all, images)), len(images))
+        right = _ratio(sum(map(sum, images)), 2 * len(images))
+        both = _ratio(sum(map(all, images)), len(images))
         scores[task] = 100 * right + 100 * both
     for group, names in MME_TASKS.items():
         scores[group] = sum(scores.get(name, 0.0) for name in names)
@@ -109,13 +110,13 @@ def mme(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, float]:
 
 
 def exact(answer: str, expected: str) -> bool:
-    """Whether a short answer is the expected one; case, a final period and blanks do not count."""
-    return _plain(answer) == _plain(expected)
+    """Return whether an answer is the expected one, ignoring case, blanks and a final period."""
+    return _normalize(answer) == _normalize(expected)
 
 
-def _plain(answer: str) -> str:
+def _normalize(answer: str) -> str:
     return answer.strip().removesuffix(".").strip().casefold()
 
 
-def _share(part: float, whole: float) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""Question and answer files of evaluations, in LLaVA's form."""
+"""Read and write question and answer files in LLaVA's format."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from imp_data.errors import UserError
 from imp_data.sample import IMAGE_TOKEN, OPTION_LETTER_SUFFIX
 from imp_data.storage.atomic_write import write_text
-from imp_data.training.evaluation.json_rows import Placed, placed_rows
+from imp_data.training.evaluation.json_rows import LocatedRow, read_located_rows
 
 
 class Question(NamedTuple):
-    """One question; `expected` are the answers that count as right, where the file itself has
-    any."""
+    """One question; `expected` are the right answers, if the question file has them."""
 
     id: str | int
     image: str | None
@@ -23,7 +22,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model said to a question."""
+    """A model's answer to a question."""
 
     id: str | int
     prompt: str
@@ -31,21 +30,21 @@ class Answer(NamedTuple):
 
 
 def read_questions(path: Path) -> list[Question]:
-    """A file of questions: one JSON object a line, or ScienceQA's array of conversations.
+    """Read a file of questions: one JSON object per line, or ScienceQA's array of conversations.
 
-    Raises UserError, naming file, place and field, of what is not understood.
+    Raise UserError with file, record and field if a row is invalid.
     """
-    rows = placed_rows(path)
+    rows = read_located_rows(path)
     if not rows:
-        raise UserError(path, "holds no questions", "name a file with one JSON object a line")
+        raise UserError(path, "holds no questions", "name a file with one JSON object per line")
     return [_question(row) for row in rows]
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """A file of answers, ours or LLaVA's; raises UserError as `read_questions` does."""
-    rows = placed_rows(path)
+    """Read a file of answers, ours or LLaVA's. Raise UserError if a row is invalid."""
+    rows = read_located_rows(path)
     if not rows:
-        raise UserError(path, "holds no answers", "name a file with one JSON object a line")
+        raise UserError(path, "holds no answers", "name a file with one JSON object per line")
     return [
         Answer(
             _id(row, "question_id"),
@@ -57,7 +56,7 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def write_answers(path: Path, answers: Sequence[Answer], model: str) -> None:
-    """One JSON object a line, with the fields that LLaVA's evaluation scripts read."""
+    """Write one JSON object per line, with the fields that LLaVA's evaluation scripts read."""
     lines = [
         json.dumps(
             {
@@ -75,10 +74,10 @@ def write_answers(path: Path, answers: Sequence[Answer], model: str) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def _question(row: Placed) -> Question:
+def _question(row: LocatedRow) -> Question:
     if isinstance(row.value, dict) and "conversations" in row.value:
-        # LLaVA's ScienceQA files; scripts/eval/sqa.sh asks them with --single-pred-prompt.
-        text = _opening(row).replace(IMAGE_TOKEN, "").strip() + OPTION_LETTER_SUFFIX
+        # LLaVA's ScienceQA files; scripts/eval/sqa.sh runs them with --single-pred-prompt.
+        text = _first_turn(row).replace(IMAGE_TOKEN, "").strip() + OPTION_LETTER_SUFFIX
         return Question(_id(row, "id"), _image(row), text)
     category = row.value.get("category") if isinstance(row.value, dict) else None
     return Question(
@@ -90,20 +89,20 @@ def _question(row: Placed) -> Question:
     )
 
 
-def _field(row: Placed, name: str) -> Any:
+def _field(row: LocatedRow, name: str) -> Any:
     if not isinstance(row.value, dict) or name not in row.value:
-        raise UserError(row.place, f"has no {name!r}", "look what file it is")
+        raise UserError(row.place, f"has no {name!r}", "check that it is the intended file")
     return row.value[name]
 
 
-def _id(row: Placed, name: str) -> str | int:
-    """A whole number as it is, anything else as text."""
+def _id(row: LocatedRow, name: str) -> str | int:
+    """Return an integer unchanged, anything else as text."""
     given = _field(row, name)
     return given if type(given) is int else _text(row, name, given)
 
 
-def _text(row: Placed, name: str, value: Any) -> str:
-    """Text as it is; numbers and booleans as they are written: 3, 2.5, yes."""
+def _text(row: LocatedRow, name: str, value: Any) -> str:
+    """Return text unchanged; numbers and booleans as an answer writes them: 3, 2.5, yes."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -112,31 +111,31 @@ def _text(row: Placed, name: str, value: Any) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise _wrong(row, name, value, "text")
+    raise _type_error(row, name, value, "text")
 
 
-def _opening(row: Placed) -> str:
+def _first_turn(row: LocatedRow) -> str:
     turns = row.value["conversations"]
     first = turns[0] if isinstance(turns, list) and turns else None
     if not isinstance(first, dict) or not isinstance(first.get("value"), str):
-        raise _wrong(row, "conversations", turns, "a list of turns with a 'value' each")
+        raise _type_error(row, "conversations", turns, "a list of turns with a 'value' each")
     return str(first["value"])
 
 
-def _image(row: Placed) -> str | None:
-    """Its path; a list of one is that one, and an empty text no image."""
+def _image(row: LocatedRow) -> str | None:
+    """Return the image's path; accept a list of one, and empty text as no image."""
     given = row.value.get("image")
     if isinstance(given, list) and len(given) <= 1:
         given = given[0] if given else None
     if given is not None and not isinstance(given, str):
-        raise _wrong(row, "image", given, "the path of one image")
+        raise _type_error(row, "image", given, "the path of one image")
     return given or None
 
 
-def _expected(row: Placed, given: Any) -> tuple[str, ...]:
-    """The answers that count as right: one, or each of a list, as VQA's files too write them.
+def _expected(row: LocatedRow, given: Any) -> tuple[str, ...]:
+    """Return the right answers: one, or each of a list, VQA's form included.
 
-    A boolean is answered with yes or no, and by some with true or false.
+    A boolean accepts yes or no, and true or false.
     """
     if given is None:
         return ()
@@ -149,7 +148,7 @@ def _expected(row: Placed, given: Any) -> tuple[str, ...]:
     return (_text(row, "answer", given),)
 
 
-def _wrong(row: Placed, name: str, value: Any, wanted: str) -> UserError:
-    told = json.dumps(value, ensure_ascii=False)
-    told = told if len(told) <= 60 else f"{told[:60]}…"
-    return UserError(row.place, f"{name!r} is {told}", f"write {wanted} there")
+def _type_error(row: LocatedRow, name: str, value: Any, wanted: str) -> UserError:
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if len(text) <= 60 else f"{text[:60]}…"
+    return UserError(row.place, f"{name!r} is {text}", f"write {wanted}")

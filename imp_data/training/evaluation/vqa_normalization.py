@@ -1,8 +1,9 @@
-"""Answers in the form in which VQA's evaluation compares them.
+"""Normalize answers for comparison, as the VQA evaluation does.
 
-The rules are those of the VQA server as TextVQA's M4C evaluator states them (facebookresearch/mmf,
-pythia/tasks/processors.py, EvalAIAnswerProcessor), its oddities too, since scores are published by
-them: contractions get their apostrophe, number words become digits, articles and most marks go.
+The rules are those of the VQA server as TextVQA's M4C evaluator implements them
+(facebookresearch/mmf, pythia/tasks/processors.py, EvalAIAnswerProcessor), including its oddities,
+since published scores depend on them: contractions get their apostrophe, number words become
+digits, articles and most punctuation are removed.
 """
 
 import re
@@ -17,10 +18,10 @@ _ARTICLES = {"a", "an", "the"}
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"(?<=\d)(\,)+(?=\d)")
 _PERIOD = re.compile(r"\.(?!\d)")
-# The original hands re.UNICODE to a parameter that counts.
+# The original passes re.UNICODE as the parameter `count`.
 _MOST_PERIODS = int(re.UNICODE)
 
-# With one apostrophe, which may be missing.
+# Contractions with one apostrophe, which may be missing.
 _SINGLE = """
     ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd
     how'll how's isn't it'd it'll ma'am might've mightn't must've mustn't needn't not've o'clock
@@ -29,12 +30,12 @@ _SINGLE = """
     wasn't we've weren't what'll what're what's what've when's where'd where's where've who'd who'll
     who's who've why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
 """
-# With two, either of which may be missing.
+# Contractions with two apostrophes, either of which may be missing.
 _DOUBLE = """
     couldn't've hadn't've he'd've it'd've mightn't've she'd've shouldn't've someone'd've
     something'd've there'd've they'd've we'd've who'd've wouldn't've you'd've
 """
-# As published, odd or not.
+# Irregular entries, as published.
 _ODD = {
     "ow's'at": "'ow's'at",
     "'ows'at": "'ow's'at",
@@ -50,29 +51,29 @@ _ODD = {
 }
 
 
-def _without(word: str, number: int) -> str:
-    """The word without one of its apostrophes."""
+def _drop_apostrophe(word: str, number: int) -> str:
+    """Return the word without one of its apostrophes."""
     parts = word.split("'")
     return "'".join([*parts[:number], parts[number] + parts[number + 1], *parts[number + 2 :]])
 
 
 CONTRACTIONS = {
     **{word.replace("'", ""): word for word in _SINGLE.split()},
-    **{_without(word, number): word for word in _DOUBLE.split() for number in (0, 1)},
+    **{_drop_apostrophe(word, number): word for word in _DOUBLE.split() for number in (0, 1)},
     **_ODD,
 }
 
 
 def normalize_answer(answer: str) -> str:
-    """What is left of an answer once all that does not count is gone."""
+    """Return an answer in the normalized form of the VQA evaluation."""
     text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
-    text = _without_marks(text.replace("\n", " ").replace("\t", " ").strip())
+    text = _remove_marks(text.replace("\n", " ").replace("\t", " ").strip())
     words = [_DIGITS.get(word, word) for word in text.lower().split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
-def _without_marks(text: str) -> str:
-    """A mark beside a space goes, one within a word becomes a space."""
+def _remove_marks(text: str) -> str:
+    """Remove a mark next to a space; replace one within a word by a space."""
     number = _COMMA_IN_NUMBER.search(text) is not None
     left = text
     for mark in _MARKS:

@@ -1,1 +1,1 @@
-"""A training run: stages, steps, checkpoints, logs."""
+"""The training loop: stages, steps, checkpoints, logs."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written aside, sealed, renamed when whole; the newest whole one resumes."""
+"""Atomic checkpoints: write aside, seal with checksums, rename; find the newest intact one."""
 
 import os
 import shutil
@@ -17,48 +17,48 @@ _PREFIX = "checkpoint-"
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of that step belongs."""
+    """Return the path of a step's checkpoint."""
     return folder / f"{_PREFIX}{step}"
 
 
 def publish(aside: Path, target: Path, keep: int) -> None:
-    """Seal a checkpoint that was written to `aside`, rename it, and keep the newest `keep`."""
-    files = {_name(aside, f): _state(f) for f in sorted(aside.rglob("*")) if f.is_file()}
+    """Seal the checkpoint in `aside`, move it to `target`, and keep the newest `keep`."""
+    files = {_name(aside, f): _fingerprint(f) for f in sorted(aside.rglob("*")) if f.is_file()}
     write_text(aside / _SEAL, json_text({"files": files}))
     for file in (*(aside / name for name in files), aside / _SEAL):
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
     move(aside, target, _SEAL)
-    for old in _found(target.parent)[:-keep]:
+    for old in _list_checkpoints(target.parent)[:-keep]:
         shutil.rmtree(old)
 
 
-def newest_whole(folder: Path) -> Path | None:
-    """The checkpoint to go on from. One that was torn is passed over, with a word on stderr."""
-    for path in reversed(_found(folder)):
-        problem = torn(path)
+def newest_intact(folder: Path) -> Path | None:
+    """Return the newest intact checkpoint. Skip damaged ones with a warning on stderr."""
+    for path in reversed(_list_checkpoints(folder)):
+        problem = find_damage(path)
         if problem is None:
             return path
-        print(redacted(f"{path} is passed over: {problem}"), file=sys.stderr, flush=True)
+        print(redacted(f"{path} is skipped: {problem}"), file=sys.stderr, flush=True)
     return None
 
 
-def torn(path: Path) -> str | None:
-    """What is wrong with a checkpoint: a file that its seal names is missing or altered."""
+def find_damage(path: Path) -> str | None:
+    """Return the damage of a checkpoint, a missing or altered file of its seal; None if intact."""
     try:
         files: dict[str, Any] = orjson.loads((path / _SEAL).read_bytes())["files"]
     except (OSError, orjson.JSONDecodeError, KeyError):
-        return f"it has no whole {_SEAL}"
+        return f"it has no complete {_SEAL}"
     for name, state in files.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _state(path / name) != state:
-            return f"{name} is not what was written"
+        if _fingerprint(path / name) != state:
+            return f"{name} differs from what was written"
     return None
 
 
-def _found(folder: Path) -> list[Path]:
-    """Checkpoints by their steps, the newest last."""
+def _list_checkpoints(folder: Path) -> list[Path]:
+    """List checkpoints by step, the newest last."""
     numbered = [p for p in folder.glob(f"{_PREFIX}*") if p.name.removeprefix(_PREFIX).isdigit()]
     return sorted(numbered, key=lambda path: int(path.name.removeprefix(_PREFIX)))
 
@@ -67,7 +67,7 @@ def _name(folder: Path, file: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _state(file: Path) -> dict[str, Any]:
+def _fingerprint(file: Path) -> dict[str, Any]:
     digest = xxhash.xxh3_64()
     with file.open("rb") as opened:
         while block := opened.read(1 << 22):

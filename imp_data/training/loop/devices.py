@@ -1,4 +1,4 @@
-"""What a run must know of the devices that it is on."""
+"""Properties of the devices and processes of a run."""
 
 import os
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from imp_data.errors import UserError
 from imp_data.manifests.model import StageName
 
 
-def several() -> bool:
-    """Whether this process is one of several."""
+def is_distributed() -> bool:
+    """Return whether this process is one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def is_first() -> bool:
-    """Whether this process is the first, or only, of those that torchrun or accelerate launched."""
+    """Return whether this is the first or only process that torchrun or accelerate launched."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def check_precision(name: StageName, precision: str) -> None:
-    """UserError where this machine's devices cannot do a stage's precision."""
+    """Raise UserError if this machine's devices do not support a stage's precision."""
     where = f"stages.{name}.precision"
     if precision == "fp16" and not torch.cuda.is_available():
         raise UserError(where, "fp16 needs a GPU", "write bf16 or fp32 into the manifest")
@@ -36,11 +36,11 @@ def check_precision(name: StageName, precision: str) -> None:
 
 
 @contextmanager
-def whole_weights(args: TrainingArguments) -> Iterator[None]:
-    """In the block a network is built whole also where ZeRO 3 will cut it.
+def unpartitioned_weights(args: TrainingArguments) -> Iterator[None]:
+    """Build a network with complete weights in this block, even if ZeRO 3 will partition it.
 
-    transformers takes the settings for a wish to cut each part as it is made, and its own
-    initialisation of a vision tower does not know such parts.
+    With DeepSpeed's settings, transformers partitions each module on creation, and its
+    initialization of a vision tower does not support partitioned weights.
     """
     settings = getattr(args, "hf_deepspeed_config", None)
     unset_hf_deepspeed_config()

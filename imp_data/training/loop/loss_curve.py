@@ -1,4 +1,4 @@
-"""The loss curve of a run as SVG and as interactive HTML, from one specification."""
+"""Plot the loss curve of a run as SVG and as interactive HTML, from one specification."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ _POINTS = 2000
 _BLUE, _GREY = "#1f6feb", "#6e7781"
 
 
-def draw_curve(folder: Path, title: str) -> list[Path]:
-    """loss.svg and loss.html from the run's metrics.jsonl: each step, and their running mean; below
-    it the learning rate."""
+def plot_loss(folder: Path, title: str) -> list[Path]:
+    """Write loss.svg and loss.html from metrics.jsonl: loss, running mean, and learning rate."""
     import altair as alt
     import vl_convert
 
-    points = _thinned(read_metrics(folder))
+    points = _downsample(read_metrics(folder))
     x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False))
     tooltip = [alt.Tooltip("step:Q"), *(_tooltip(alt, n) for n in ("loss", "mean", "rate"))]
     base = alt.Chart(alt.Data(values=points)).encode(x=x, tooltip=tooltip)
@@ -39,8 +38,8 @@ def _tooltip(alt: Any, name: str) -> Any:
     return alt.Tooltip(f"{name}:Q", format=".3~g")
 
 
-def _thinned(metrics: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """At most so many points as a chart can show, each with the mean of the 2 % of steps around."""
+def _downsample(metrics: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Downsample to about _POINTS points, each with the mean loss of the 2 % of steps around it."""
     reach = len(metrics) // 100
     points, losses = [], [line["loss"] for line in metrics]
     for n in range(0, len(metrics), max(1, len(metrics) // _POINTS)):

@@ -1,7 +1,7 @@
-"""What a run says while it goes: a line, metrics.jsonl, TensorBoard, and Dagster if it asked.
+"""Report the progress of a run: a progress line, metrics.jsonl, TensorBoard, and Dagster Pipes.
 
-metrics.jsonl has one JSON object a step: step, loss, learning_rate, grad_norm, tokens, and the time
-and rate of this run. Launched through Dagster Pipes, the run reports the newest figures as it goes.
+metrics.jsonl has one JSON object per step: step, loss, learning_rate, grad_norm, tokens, and the
+time and rate of this run. Launched through Dagster Pipes, the run also reports the newest figures.
 """
 
 import os
@@ -20,11 +20,11 @@ from imp_data.parallel.progress import Progress
 from imp_data.storage.atomic_write import write_text
 
 METRICS = "metrics.jsonl"
-_PIPES_EVERY_SECONDS = 30.0
+_PIPES_INTERVAL_SECONDS = 30.0
 
 
 class Reporter(TrainerCallback):
-    """Follows a Trainer; `trainer` is set once there is one, since it must know its callbacks."""
+    """A callback that reports each step; set `trainer` after the Trainer's construction."""
 
     def __init__(self, label: str, folder: Path, out: TextIO | None = None) -> None:
         self.trainer: Any = None
@@ -32,26 +32,26 @@ class Reporter(TrainerCallback):
         self._loss = float("nan")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Steps that a killed run had counted after its last checkpoint are counted anew."""
+        """Open the logs, and drop steps that a killed run logged after its last checkpoint."""
         if not state.is_world_process_zero:
             return
         keep = [line for line in read_metrics(self._folder) if line["step"] <= state.global_step]
-        write_text(self._folder / METRICS, "".join(_line(line) for line in keep))
+        write_text(self._folder / METRICS, "".join(_json_line(line) for line in keep))
         self._tokens_before = keep[-1]["tokens"] if keep else 0
         self._file = (self._folder / METRICS).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=state.global_step)
-        self._begun, self._piped = time.monotonic(), 0.0
+        self._start, self._last_report = time.monotonic(), 0.0
         total = state.max_steps - state.global_step
-        self._told = _Line(self._label, "steps", total, self._out)
+        self._progress = _ProgressLine(self._label, "steps", total, self._out)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        """After every step, since every step is logged."""
+        """Report one step; logging_steps is 1, so this runs after every step."""
         if "loss" not in (logs or {}):
             return
         tokens = self.trainer.tokens_seen()
         if not state.is_world_process_zero:
             return
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._start
         figures = {
             "step": state.global_step,
             "epoch": state.epoch,
@@ -62,28 +62,30 @@ class Reporter(TrainerCallback):
             "seconds": round(seconds, 3),
             "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
         }
-        self._file.write(_line(figures))
+        self._file.write(_json_line(figures))
         self._file.flush()
         for name in ("loss", "learning_rate", "grad_norm", "tokens_per_second"):
             if figures[name] is not None:
                 self._board.add_scalar(f"{self._label}/{name}", figures[name], state.global_step)
-        self._told.also = (
+        self._progress.also = (
             f"loss {figures['loss']:.3f}, {figures['tokens_per_second']:,.0f} tokens/s"
         )
-        self._told.add(1)
-        if seconds - self._piped >= _PIPES_EVERY_SECONDS:
-            self._piped = seconds
-            report({f"{self._label}_{k}": v for k, v in figures.items() if v is not None})
+        self._progress.add(1)
+        if seconds - self._last_report >= _PIPES_INTERVAL_SECONDS:
+            self._last_report = seconds
+            report_to_dagster(
+                {f"{self._label}_{k}": v for k, v in figures.items() if v is not None}
+            )
 
     def close(self) -> None:
-        """After the last step, or after a failure."""
+        """Close the logs, after the last step or a failure."""
         if hasattr(self, "_file"):
-            self._told.close()
+            self._progress.close()
             self._file.close()
             self._board.close()
 
 
-class _Line(Progress):
+class _ProgressLine(Progress):
     """`adapter: 120 of 15,702 steps, 0/s, 3 h 2 min left, loss 1.234, 5,400 tokens/s`"""
 
     also = ""
@@ -93,7 +95,7 @@ class _Line(Progress):
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a last one that a kill cut short is left out."""
+    """Read the lines of a run's metrics.jsonl, without a last line that a kill truncated."""
     try:
         lines = (folder / METRICS).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -103,7 +105,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def dagster_session() -> Iterator[None]:
-    """While it lasts `report` reaches Dagster, where it launched this process through Pipes."""
+    """Let `report_to_dagster` reach Dagster in this block, if Pipes launched this process."""
     if not os.environ.get("DAGSTER_PIPES_CONTEXT"):
         yield
         return
@@ -113,8 +115,8 @@ def dagster_session() -> Iterator[None]:
         yield
 
 
-def report(figures: Mapping[str, Any]) -> None:
-    """Tell Dagster how the run stands; nothing outside of a `dagster_session`."""
+def report_to_dagster(figures: Mapping[str, Any]) -> None:
+    """Send figures to Dagster; do nothing outside a `dagster_session`."""
     pipes = sys.modules.get("dagster_pipes")
     if pipes is None or not pipes.PipesContext.is_initialized():
         return
@@ -123,5 +125,5 @@ def report(figures: Mapping[str, Any]) -> None:
         context.report_custom_message(dict(figures))
 
 
-def _line(figures: Mapping[str, Any]) -> str:
+def _json_line(figures: Mapping[str, Any]) -> str:
     return orjson.dumps(figures).decode() + "\n"

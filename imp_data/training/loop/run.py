@@ -1,4 +1,4 @@
-"""A run: its stages in order, each begun, gone on with, or found finished."""
+"""Run the stages of a model in order: start each, resume it, or reuse its finished output."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,29 @@ from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.digests import file_sha256, library_versions
 from imp_data.storage.locks import held
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.mixture_input import MixtureInput, chosen, hub_datasets, images_of
-from imp_data.training.loop.devices import is_first, several, whole_weights
-from imp_data.training.loop.loss_curve import draw_curve
-from imp_data.training.loop.reporting import dagster_session, read_metrics, report
-from imp_data.training.loop.run_folder import lock_of
+from imp_data.training.data.mixture_input import (
+    MixtureInput,
+    hub_datasets,
+    images_of,
+    select_mixture,
+)
+from imp_data.training.loop.devices import is_distributed, is_first, unpartitioned_weights
+from imp_data.training.loop.loss_curve import plot_loss
+from imp_data.training.loop.reporting import dagster_session, read_metrics, report_to_dagster
+from imp_data.training.loop.run_folder import lock_path
 from imp_data.training.loop.stage import Job, arguments, train_stage
-from imp_data.training.loop.stage_data import data_of, tokenizer_of
+from imp_data.training.loop.stage_data import data_of, load_stage_tokenizer
 from imp_data.training.loop.trainer import WEIGHTS
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import attach
 from imp_data.training.model.model_card import model_card
 from imp_data.training.model.model_folder import FACTS, facts_of
-from imp_data.training.model.stage_output import PROJECTOR, earlier_weights, lay, write_stage_output
+from imp_data.training.model.stage_output import (
+    PROJECTOR,
+    copy_weights,
+    load_full_weights,
+    write_stage_output,
+)
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _LAST_STEPS = 10
@@ -37,84 +47,84 @@ _LAST_STEPS = 10
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a user asks for: a manifest, mixtures, and where to put what comes of it."""
+    """The options of a run: a model, mixtures, and the output folder."""
 
     model: Model
     manifests: Path
-    """The folder that holds `images/`, by which images are found."""
-    corpora: Sequence[MixtureInput]
+    """The folder of manifests; its `images/` locates the images."""
+    mixtures: Sequence[MixtureInput]
     out: Path
     stage: StageName | Literal["all"] = "all"
     projector: Path | None = None
-    """A finished projector stage of another run, to begin the adapter stage from."""
+    """A finished projector stage of another run, from which the adapter stage starts."""
     images: Path | None = None
-    """Where images are, if not where the mixture was built."""
+    """The folder of images, if not the data directory of the mixture."""
     max_steps: int | None = None
     workers: int = 4
 
 
 def train(run: Run) -> list[Path]:
-    """Run the stages that are asked for; returns the folder that each left."""
+    """Run the selected stages and return the output folder of each."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     wanted = [(n, s) for n, s in run.model.planned if run.stage in ("all", n)]
     if not wanted:
         raise UserError(run.model.name, f"has no stage {run.stage}", "see `stages` in its manifest")
-    # Before anything is built: a run that lacks a mixture says so at once.
-    corpora = {name: chosen(run.corpora, stage.mixture, name) for name, stage in wanted}
+    # Before anything is built, so that a missing mixture fails at once.
+    mixtures = {name: select_mixture(run.mixtures, stage.mixture, name) for name, stage in wanted}
     with dagster_session() if is_first() else nullcontext():
-        return [_stage(run, name, stage, corpora[name]) for name, stage in wanted]
+        return [_run_stage(run, name, stage, mixtures[name]) for name, stage in wanted]
 
 
-def _stage(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Path:
-    """Run a stage, or find it finished; one run at a time works in its folder."""
+def _run_stage(run: Run, name: StageName, stage: Stage, mixture: MixtureInput) -> Path:
+    """Run a stage under the lock of its folder, unless it is finished."""
     if not is_first():
-        return _alone(run, name, stage, corpus)
+        return _run_locked(run, name, stage, mixture)
     outcome = run.out / name / "outcome" / FACTS
     finished = outcome.is_file()
-    with held(lock_of(run.out, name), f"{name} in {run.out}", "imp-data train"):
-        if several() and outcome.is_file() and not finished:
-            # The other processes of this run have not seen it, and would wait for this one.
+    with held(lock_path(run.out, name), f"{name} in {run.out}", "imp-data train"):
+        if is_distributed() and outcome.is_file() and not finished:
+            # The other processes of this run missed it, and would wait for this one.
             raise UserError(
                 outcome.parent,
                 "was finished by another run while this one waited",
-                "run the same command again, which goes on from there",
+                "run the same command again, which resumes from there",
             )
-        return _alone(run, name, stage, corpus)
+        return _run_locked(run, name, stage, mixture)
 
 
-def _alone(run: Run, name: StageName, stage: Stage, corpus: MixtureInput) -> Path:
+def _run_locked(run: Run, name: StageName, stage: Stage, mixture: MixtureInput) -> Path:
     folder = run.out / name
     outcome = folder / "outcome"
-    before = _before(run, name)
-    _same_run(folder, _inputs(run, name, stage, corpus, before))
+    before = _previous_output(run, name)
+    _check_same_run(folder, _inputs(run, name, stage, mixture, before))
     if (outcome / FACTS).is_file():
         if is_first():
             (folder / WEIGHTS).unlink(missing_ok=True)  # a kill may have left it
             print(f"{name}: {outcome} is finished")
         return outcome
     earlier = facts_of(before).get("datasets", []) if before else []
-    datasets = sorted({*earlier, *hub_datasets(corpus, run.manifests)})
+    datasets = sorted({*earlier, *hub_datasets(mixture, run.manifests)})
     job = Job(name, stage, folder, run.max_steps, run.workers)
     args = arguments(job)
     with args.main_process_first(local=False):
-        tokenizer = tokenizer_of(run.model, run.corpora, before)
-        images = images_of(corpus, run.manifests, run.images)
-        data = data_of(run.model, stage, corpus, tokenizer, images, folder)
-    weights = earlier_weights(before) if before else {}
-    with whole_weights(args):
+        tokenizer = load_stage_tokenizer(run.model, run.mixtures, before)
+        images = images_of(mixture, run.manifests, run.images)
+        data = data_of(run.model, stage, mixture, tokenizer, images, folder)
+    weights = load_full_weights(before) if before else {}
+    with unpartitioned_weights(args):
         network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
-        lay(network, weights)
+        copy_weights(network, weights)
         trained = attach(network, stage)
     trainer = train_stage(job, args, trained, data)
     if args.should_save:
-        _finish(run, name, corpus, datasets, tokenizer, weights, folder)
+        _finish(run, name, mixture, datasets, tokenizer, weights, folder)
     # The next stage begins from what the first process has just written.
     trainer.accelerator.wait_for_everyone()
     return outcome
 
 
-def _before(run: Run, name: StageName) -> Path | None:
+def _previous_output(run: Run, name: StageName) -> Path | None:
     """What the stage begins from: the projector's outcome, of this run or of the one named."""
     if name == "projector" or run.model.stages.projector is None:
         return None
@@ -123,30 +133,30 @@ def _before(run: Run, name: StageName) -> Path | None:
     if not (folder / FACTS).is_file():
         raise UserError(
             run.projector or run.out,
-            "holds no finished projector stage, from which the adapter's begins",
+            "holds no finished projector stage, from which the adapter stage starts",
             "run with --stage all or --stage projector first, or name a run with --projector",
         )
     return folder
 
 
 def _inputs(
-    run: Run, name: StageName, stage: Stage, corpus: MixtureInput, before: Path | None
+    run: Run, name: StageName, stage: Stage, mixture: MixtureInput, before: Path | None
 ) -> dict[str, Any]:
     parts = run.model.model_copy(update={"stages": type(run.model.stages)()})
-    # What a tokenizer of the model's own is trained on; a later stage has that of the one before.
-    read = run.corpora if run.model.tokenizer and before is None else []
+    # A tokenizer of the model's own is trained on all mixtures; a later stage reuses it.
+    read = run.mixtures if run.model.tokenizer and before is None else []
     return {
         "recipe": model_digest(parts, stage),
-        "mixture": corpus.digest,
+        "mixture": mixture.digest,
         "begins_from": file_sha256(before / PROJECTOR) if before else None,
         "max_steps": run.max_steps,
         "stage": name,
-        "tokenizer": [corpus.digest for corpus in read],
+        "tokenizer": [mixture.digest for mixture in read],
     }
 
 
-def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """A folder is gone on with only by what began it."""
+def _check_same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Raise UserError if the folder holds a run of other inputs; record the inputs of a new run."""
     path = folder / "run.json"
     if not path.exists():
         if is_first():
@@ -162,19 +172,19 @@ def _same_run(folder: Path, inputs: Mapping[str, Any]) -> None:
 def _finish(
     run: Run,
     name: StageName,
-    corpus: MixtureInput,
+    mixture: MixtureInput,
     datasets: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     before: Mapping[str, torch.Tensor],
     folder: Path,
 ) -> None:
-    """What the run leaves, and what it tells."""
+    """Write the loss curve, the summary and the stage's output, and report the final figures."""
     from safetensors.torch import load_file
 
     metrics = read_metrics(folder)
     last = [line["loss"] for line in metrics[-_LAST_STEPS:]]
     facts = {
-        "mixture": corpus.facts,
+        "mixture": mixture.facts,
         "datasets": datasets,
         "steps": metrics[-1]["step"],
         "tokens": metrics[-1]["tokens"],
@@ -184,11 +194,11 @@ def _finish(
     weights = {**before, **load_file(folder / WEIGHTS)}
     template = TEMPLATES[run.model.template]
     outcome = folder / "outcome"
-    draw_curve(folder, f"{run.model.title}: {name}")
+    plot_loss(folder, f"{run.model.title}: {name}")
     write_text(folder / "summary.json", json_text({"stage": name, **facts}))
     card = model_card(run.model, {**facts, "stage": name}, "adapter")
-    # Last, since a stage is finished where this is.
+    # Last, since the output folder marks the stage as finished.
     write_stage_output(outcome, run.model, name, tokenizer, template.jinja, weights, facts, card)
     (folder / WEIGHTS).unlink()
-    report({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})
+    report_to_dagster({f"{name}_{k}": facts[k] for k in ("steps", "tokens", "loss")})
     print(f"{name}: {outcome}, {facts['steps']:,} steps, loss {facts['loss']:.4f}")

@@ -1,4 +1,4 @@
-"""The folder of a stage's run: who works in it, and what of it goes when it is begun anew."""
+"""The folder of a stage's run: its lock, and the removal of files from other inputs."""
 
 from pathlib import Path
 
@@ -6,29 +6,29 @@ from imp_data.manifests.model import StageName
 from imp_data.storage.atomic_write import remove, write_text
 from imp_data.storage.locks import held
 
-# What a run leaves there; first that by which its outcome counts as whole.
-_LEFT = (
+# The files of a run, in the order of removal; first those that mark its output as complete.
+_RUN_FILES = (
     *("begun.json", "outcome/imp.json", "outcome", "checkpoints", "run.json", "summary.json"),
     *("metrics.jsonl", "tensorboard", "trained.safetensors", "shares.json", "loss.svg"),
     *("loss.html", "preflight.json", "preflight.parquet", ".preflight.stamp.json"),
 )
 
 
-def lock_of(out: Path, name: StageName) -> Path:
-    """The lock of a stage in a run's folder: beside the stage's own, which may be cleared."""
+def lock_path(out: Path, name: StageName) -> Path:
+    """Return the path of a stage's lock: beside the stage's folder, which may be cleared."""
     return out / f".{name}.lock"
 
 
-def make_way(out: Path, name: StageName, inputs: str) -> None:
-    """Clear a run that was begun from other inputs; one begun from these is gone on with.
+def clear_stale_run(out: Path, name: StageName, inputs: str) -> None:
+    """Remove the files of a run with other inputs; keep a run with these inputs, to be resumed.
 
-    What others keep in its folder stays there. `inputs` is their digest.
+    Files that a run does not write stay in the folder. `inputs` is a digest.
     """
     run = out / name
     begun = run / "begun.json"
-    with held(lock_of(out, name), f"{name} in {out}"):
+    with held(lock_path(out, name), f"{name} in {out}"):
         if begun.is_file() and begun.read_text(encoding="utf-8") == inputs:
             return
-        for left in _LEFT:
-            remove(run / left)
+        for name_in_run in _RUN_FILES:
+            remove(run / name_in_run)
         write_text(begun, inputs)

@@ -1,4 +1,4 @@
-"""One stage as transformers' Trainer runs it: arguments, room on disk, resumption."""
+"""Run one stage with transformers' Trainer: arguments, disk space, resumption."""
 
 import shutil
 import warnings
@@ -13,19 +13,25 @@ from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage, StageName, accumulation
-from imp_data.training.data.batch_sampler import Batches, Order, Packing, Weigh, in_turn
-from imp_data.training.loop.checkpoints import newest_whole
-from imp_data.training.loop.devices import check_precision, several
+from imp_data.training.data.batch_sampler import (
+    EpochOrder,
+    Packing,
+    StepBatchSampler,
+    WeighStep,
+    split_in_order,
+)
+from imp_data.training.loop.checkpoints import newest_intact
+from imp_data.training.loop.devices import check_precision, is_distributed
 from imp_data.training.loop.reporting import Reporter
 from imp_data.training.loop.trainer import ImpTrainer
-from imp_data.training.model.lora import trained
+from imp_data.training.model.lora import trainable_parameters
 
-# A weight in float32, and the two moments that AdamW keeps of it.
+# A weight in float32, and its two AdamW moments.
 _BYTES_PER_WEIGHT = 12
 
 
 class Job(NamedTuple):
-    """A stage to run, and where its files go."""
+    """A stage to run, and the folder of its files."""
 
     name: StageName
     stage: Stage
@@ -38,22 +44,21 @@ class Job(NamedTuple):
         return self.folder / "checkpoints"
 
 
-class Data(NamedTuple):
-    """What a stage learns from: items, what makes a batch of them, their order by epoch, what each
-    weighs in its step, and how they are packed, if they are."""
+class StageData(NamedTuple):
+    """The data of a stage: items, collator, order by epoch, weights in a step, and packing."""
 
     dataset: Dataset[Any]
     collate: Callable[[list[Any]], dict[str, Any]]
-    order: Order
-    weigh: Weigh
+    order: EpochOrder
+    weigh: WeighStep
     packing: Packing | None = None
 
 
 def arguments(job: Job) -> TrainingArguments:
-    """The Trainer's arguments; made first, since they start the processes' talk with each other.
+    """Return the Trainer's arguments; create them first, since they initialize torch.distributed.
 
-    Raises UserError where the device cannot do the stage's precision, or the devices' number does
-    not divide the global batch.
+    Raise UserError if the device does not support the stage's precision, or the number of devices
+    does not divide the global batch.
     """
     stage = job.stage
     check_precision(job.name, stage.precision)
@@ -64,13 +69,13 @@ def arguments(job: Job) -> TrainingArguments:
         max_steps=job.max_steps or -1,
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
-        # A float below 1 is a share of all steps.
+        # A value below 1 is a share of all steps.
         warmup_steps=stage.warmup_ratio,
         weight_decay=stage.weight_decay,
-        # 0: measured, not clipped; DeepSpeed reads it alike.
+        # 0 measures the norm without clipping, in DeepSpeed too.
         max_grad_norm=stage.max_grad_norm or 0.0,
-        # accelerate 1.15 takes no notice of the steps that fp16's scaler has a fused kernel pass
-        # over, and the schedule would run ahead.
+        # accelerate 1.15 does not detect steps that fp16's scaler skips in a fused kernel, and the
+        # schedule would run ahead.
         optim="adamw_torch" if stage.precision == "fp16" else "adamw_torch_fused",
         bf16=stage.precision == "bf16",
         fp16=stage.precision == "fp16",
@@ -80,33 +85,36 @@ def arguments(job: Job) -> TrainingArguments:
         save_strategy="steps",
         save_steps=stage.save_steps,
         logging_steps=1,
-        # A loss that is no number ends the run; it is not to be replaced by the mean.
+        # A NaN loss must end the run; the filter would replace it by the mean.
         logging_nan_inf_filter=False,
         dataloader_num_workers=job.workers,
         remove_unused_columns=False,
         disable_tqdm=True,
         report_to="none",
         use_cpu=not torch.cuda.is_available(),
-        # Named only where there are several: naming it alone makes accelerate look for the others.
-        ddp_backend="gloo" if several() and not torch.cuda.is_available() else None,
+        # Only with several processes: with one, the option makes accelerate wait for others.
+        ddp_backend="gloo" if is_distributed() and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False,
     )
     if args.n_gpu > 1:
         raise UserError(
             job.name,
             f"one process sees {args.n_gpu} GPUs",
-            f"launch one process a GPU: torchrun --nproc-per-node {args.n_gpu} -m imp_data train …",
+            "launch one process per GPU: "
+            f"torchrun --nproc-per-node {args.n_gpu} -m imp_data train …",
         )
     if stage.sampler != "packed":
         args.gradient_accumulation_steps = accumulation(stage, args.world_size)
     return args
 
 
-def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Data) -> ImpTrainer:
-    """Train to the end, from the newest whole checkpoint if there is one."""
-    _check_room(job, network)
+def train_stage(
+    job: Job, args: TrainingArguments, network: nn.Module, data: StageData
+) -> ImpTrainer:
+    """Train to the end, from the newest intact checkpoint if there is one."""
+    _check_disk_space(job, network)
     reporter = Reporter(job.name, job.folder)
-    batches = batches_of(job, data, args)
+    batches = make_batch_sampler(job, data, args)
     args.gradient_accumulation_steps = batches.accumulation
     trainer = ImpTrainer(
         stage=job.stage,
@@ -120,10 +128,10 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     reporter.trainer = trainer
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    begun = newest_whole(job.checkpoints)
+    begun = newest_intact(job.checkpoints)
     try:
         with warnings.catch_warnings():
-            # The schedule is stepped once before the optimizer where fp16 skips the first step.
+            # If fp16 skips the first step, the schedule steps once before the optimizer.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             trainer.train(resume_from_checkpoint=str(begun) if begun else None)
     finally:
@@ -134,20 +142,23 @@ def train_stage(job: Job, args: TrainingArguments, network: nn.Module, data: Dat
     return trainer
 
 
-def batches_of(job: Job, data: Data, args: TrainingArguments) -> Batches:
-    """This process's batches."""
+def make_batch_sampler(job: Job, data: StageData, args: TrainingArguments) -> StepBatchSampler:
+    """Return this process's batches."""
     stage, devices = job.stage, args.world_size
-    parts, deal = stage.global_batch // stage.per_device_batch, in_turn(stage.per_device_batch)
+    parts, deal = (
+        stage.global_batch // stage.per_device_batch,
+        split_in_order(stage.per_device_batch),
+    )
     if data.packing:
-        parts = _packed_parts(job, data, data.packing, devices)
+        parts = _packed_batch_count(job, data, data.packing, devices)
         deal = data.packing.deal(parts)
-    return Batches(
+    return StepBatchSampler(
         *(data.order, stage.global_batch, parts, deal, data.weigh, devices, args.process_index)
     )
 
 
-def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
-    """Batches that every step of the run is dealt to."""
+def _packed_batch_count(job: Job, data: StageData, packing: Packing, devices: int) -> int:
+    """Return the number of batches per step that fits every step of the run."""
     stage = job.stage
     steps = -(-len(data.order(0)) // stage.global_batch)
     epochs = -(-job.max_steps // steps) if job.max_steps else stage.epochs
@@ -157,15 +168,15 @@ def _packed_parts(job: Job, data: Data, packing: Packing, devices: int) -> int:
     if parts > stage.global_batch:
         raise UserError(
             "global_batch",
-            f"{stage.global_batch} samples are too few for {devices} devices, packed",
-            "take fewer devices; the global batch belongs to the recipe",
+            f"{stage.global_batch} samples are too few for {devices} devices with packing",
+            "use fewer devices; the global batch belongs to the recipe",
         )
     return parts
 
 
-def _check_room(job: Job, network: nn.Module) -> None:
-    """Checkpoints that are kept, the one being written, and what the stage leaves."""
-    weights = sum(parameter.numel() for _, parameter in trained(network))
+def _check_disk_space(job: Job, network: nn.Module) -> None:
+    """Raise UserError unless the disk has space for checkpoints and the stage's output."""
+    weights = sum(parameter.numel() for _, parameter in trainable_parameters(network))
     needed = weights * (_BYTES_PER_WEIGHT * (job.stage.keep_checkpoints + 1) + 8)
     job.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(job.folder).free
@@ -174,5 +185,5 @@ def _check_room(job: Job, network: nn.Module) -> None:
             job.folder,
             f"{free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB are needed for "
             f"{job.stage.keep_checkpoints + 1} checkpoints of {weights / 1e6:.1f}M weights",
-            "make room, lower keep_checkpoints, or name another --out",
+            "free disk space, lower keep_checkpoints, or name another --out",
         )

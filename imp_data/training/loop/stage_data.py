@@ -1,4 +1,4 @@
-"""What a stage learns from: a tokenizer, the mixture's rows, and their order."""
+"""The training data of a stage: a tokenizer, the mixture's rows, and their order."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,23 +17,25 @@ from imp_data.training.data.chat_templates import TEMPLATES, Template
 from imp_data.training.data.collator import Collator, PackedCollator
 from imp_data.training.data.dataset import Figures, ImageSource, MixtureDataset
 from imp_data.training.data.mixture_input import MixtureInput
-from imp_data.training.data.preflight import Accepted, accepted, preflight, report_text
+from imp_data.training.data.preflight import AcceptedRows, accepted, preflight, report_text
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
-from imp_data.training.data.source_shares import SHARES, shares_of, shares_text
-from imp_data.training.data.token_weights import Weighting
+from imp_data.training.data.source_shares import SHARES, compute_shares, format_shares
+from imp_data.training.data.token_weights import StepWeights
 from imp_data.training.loop.devices import is_first
-from imp_data.training.loop.stage import Data
+from imp_data.training.loop.stage import StageData
 from imp_data.training.model.tokenizers import byte_level_bpe, prepared
 
 Rows = npt.NDArray[np.int64]
 
 
-def tokenizer_of(
-    model: Model, corpora: Sequence[MixtureInput], before: Path | None
+def load_stage_tokenizer(
+    model: Model, mixtures: Sequence[MixtureInput], before: Path | None
 ) -> PreTrainedTokenizerBase:
-    """That of the stage before, of the language model, or one trained on all mixtures that are
-    given; ready for the model's chats."""
+    """Return the tokenizer of the model, prepared for its chat template.
+
+    It is the one of the previous stage, or of the language model, or one trained on all mixtures.
+    """
     template = TEMPLATES[model.template]
     if before:
         return AutoTokenizer.from_pretrained(before)
@@ -46,18 +48,18 @@ def tokenizer_of(
         except OSError as error:
             raise UserError(
                 f"{model.name}, language_model.weights",
-                f"has no tokenizer that can be loaded: {str(error).strip()}",
-                "put tokenizer.json beside the weights",
+                f"the tokenizer cannot be loaded: {str(error).strip()}",
+                "add tokenizer.json to the weights",
             ) from error
         return prepared(found, template)
     assert model.tokenizer is not None
-    texts = (text for corpus in corpora for text in _texts(corpus, template))
+    texts = (text for mixture in mixtures for text in _template_texts(mixture, template))
     return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
 
 
-def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
-    """Its conversations as a model reads them: the template's own words are the commonest."""
-    rows = Shards(corpus.folder)
+def _template_texts(mixture: MixtureInput, template: Template) -> Iterator[str]:
+    """Yield the text that a model reads, with the template's words, which are the most frequent."""
+    rows = Shards(mixture.folder)
     for number in range(len(rows)):
         turns = rows.row(number, ["conversations"])["conversations"]
         for segment in template.segments(turns):
@@ -67,49 +69,51 @@ def _texts(corpus: MixtureInput, template: Template) -> Iterator[str]:
 def data_of(
     model: Model,
     stage: Stage,
-    corpus: MixtureInput,
+    mixture: MixtureInput,
     tokenizer: PreTrainedTokenizerBase,
     images: ImageSource,
     folder: Path,
-) -> Data:
-    """The mixture's rows as the stage takes them. Every one is encoded first: see preflight."""
+) -> StageData:
+    """Return the stage's data, after a preflight of every row of the mixture."""
     template = TEMPLATES[stage.template or model.template]
     found = preflight(
-        corpus.folder, tokenizer, template, model.image_tokens, model.max_length, folder
+        mixture.folder, tokenizer, template, model.image_tokens, model.max_length, folder
     )
     table = accepted(folder)
     rows, lengths = table.rows, table.lengths
     if not len(rows):
-        raise UserError(corpus.folder, "holds no row to train on", "see preflight.parquet")
+        raise UserError(mixture.folder, "holds no row to train on", "see preflight.parquet")
     figures = Figures(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
-    dataset = MixtureDataset(corpus.folder, images, tokenizer, template, figures)
+    dataset = MixtureDataset(mixture.folder, images, tokenizer, template, figures)
     order = partial(epoch_order, stage, table)
-    weighting = Weighting(_by_row(rows, table.learned, len(dataset)), stage.loss_batch)
+    weighting = StepWeights(_scatter_to_rows(rows, table.learned, len(dataset)), stage.loss_batch)
     if is_first():
-        shares = shares_of(stage, table, order, weighting)
+        shares = compute_shares(stage, table, order, weighting)
         write_text(folder / SHARES, json_text(shares))
-        print(f"{report_text(found.figures)}\n{shares_text(shares)}")
+        print(f"{report_text(found.figures)}\n{format_shares(shares)}")
     if stage.sampler != "packed":
-        return Data(dataset, Collator(tokenizer, figures), order, weighting.picks)
-    packing = Packing(_by_row(rows, lengths, len(dataset)), model.max_length)
-    return Data(dataset, PackedCollator(tokenizer, figures), order, weighting.picks, packing)
+        return StageData(dataset, Collator(tokenizer, figures), order, weighting.weigh_rows)
+    packing = Packing(_scatter_to_rows(rows, lengths, len(dataset)), model.max_length)
+    return StageData(
+        dataset, PackedCollator(tokenizer, figures), order, weighting.weigh_rows, packing
+    )
 
 
-def _by_row(rows: Rows, values: Rows, count: int) -> Rows:
-    """Values of some rows at the places of these among all; 0 elsewhere."""
+def _scatter_to_rows(rows: Rows, values: Rows, count: int) -> Rows:
+    """Return an array over all rows with these rows' values, 0 elsewhere."""
     found = np.zeros(count, np.int64)
     found[rows] = values
     return found
 
 
-def epoch_order(stage: Stage, table: Accepted, epoch: int) -> list[int]:
-    """The rows of an epoch.
+def epoch_order(stage: Stage, table: AcceptedRows, epoch: int) -> list[int]:
+    """Return the rows of an epoch in order.
 
-    Which samples share a micro-batch decides what each weighs, and it follows from the lengths by
-    which they are dealt. So micro-batches are made by the original's estimates, although tokens
-    are known; batches that decide nothing but padding are made by tokens.
+    A sample's weight depends on its micro-batch, which depends on the lengths that sort the rows.
+    So micro-batches use the original's length estimates, although token counts are known. Without
+    micro-batches, batches affect padding alone, and use token counts.
     """
     if not stage.by_modality:
         return table.rows[random_order(len(table.rows), stage.seed, epoch)].tolist()

@@ -1,4 +1,4 @@
-"""transformers' Trainer with Imp's two learning rates, whole checkpoints, and plain failures."""
+"""transformers' Trainer with Imp's two learning rates, atomic checkpoints, and clear errors."""
 
 import math
 import shutil
@@ -13,9 +13,9 @@ from transformers import Trainer
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Stage
-from imp_data.training.data.batch_sampler import Batches
+from imp_data.training.data.batch_sampler import StepBatchSampler
 from imp_data.training.loop.checkpoints import checkpoint_path, publish
-from imp_data.training.model.lora import is_projector, trained
+from imp_data.training.model.lora import is_projector, trainable_parameters
 
 WEIGHTS = "trained.safetensors"
 _ASIDE = ".saving"
@@ -23,20 +23,19 @@ _PEFT = "base_model.model."
 
 
 class ImpTrainer(Trainer):
-    """`batches` says which rows each step takes; a batch's `ids` and `tokens` are for what is told
-    of it alone."""
+    """A Trainer that takes its steps from `batches`; `ids` and `tokens` of a batch are for logs."""
 
     optimizer: torch.optim.Optimizer | None
-    # A batch's loss is its part of the step's: the weights of its tokens say so.
+    # The weights of a batch's tokens already scale its loss to its share of the step's.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, stage: Stage, batches: Batches, **options: Any) -> None:
+    def __init__(self, *, stage: Stage, batches: StepBatchSampler, **options: Any) -> None:
         self._stage, self._batches = stage, batches
         self._tokens = 0
         self._step_ids: list[str] = []
         super().__init__(**options)
-        # Told before anything wraps or shards the network.
-        self._names = {name for name, _ in trained(self.model)}
+        # Collected before anything wraps or shards the network.
+        self._names = {name for name, _ in trainable_parameters(self.model)}
 
     def get_train_dataloader(self) -> DataLoader:
         workers = self.args.dataloader_num_workers
@@ -48,7 +47,7 @@ class ImpTrainer(Trainer):
             persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             pin_memory=torch.cuda.is_available(),
-            # A generator of its own: dropout's random numbers do not depend on the workers.
+            # A separate generator, so that dropout's random numbers do not depend on the workers.
             generator=torch.Generator(),
         )
 
@@ -59,7 +58,7 @@ class ImpTrainer(Trainer):
         return self.optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
-        """Nothing is counted while training: the weights are known before."""
+        """Count nothing: the weights are computed before training."""
 
     def compute_loss(
         self,
@@ -68,7 +67,7 @@ class ImpTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The sum of the learned tokens' losses, each by its weight."""
+        """Return the weighted sum of the learned tokens' losses."""
         targets, weights = inputs.pop("shift_labels"), inputs.pop("loss_weights")
         inputs.pop("labels", None)
         outputs = model(**inputs)
@@ -89,11 +88,11 @@ class ImpTrainer(Trainer):
         try:
             loss = super().training_step(model, inputs, num_items_in_batch)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise self._failure(ids, "memory ran out", _LESS_MEMORY) from error
+            raise self._failure(ids, "out of memory", _LESS_MEMORY) from error
         except RuntimeError as error:
             if "not enough memory" not in str(error) and "alloc" not in str(error):
                 raise
-            raise self._failure(ids, f"memory ran out ({error})", _LESS_MEMORY) from error
+            raise self._failure(ids, f"out of memory ({error})", _LESS_MEMORY) from error
         if not math.isfinite(loss.item()):
             raise self._failure(ids, f"the loss is {loss.item()}", _FINITE_LOSS)
         return loss
@@ -102,25 +101,25 @@ class ImpTrainer(Trainer):
         norm = super()._get_grad_norm(model, grad_norm)
         ids, self._step_ids = self._step_ids, []
         scaler = self.accelerator.scaler
-        # fp16's scaler passes over a step that overflows and tries half the scale; DeepSpeed's too.
-        given_up = scaler.get_scale() < 1 if scaler else not self.is_deepspeed_enabled
-        if given_up and not math.isfinite(norm):
+        # fp16's scaler skips a step that overflows and halves the scale; DeepSpeed's does too.
+        final = scaler.get_scale() < 1 if scaler else not self.is_deepspeed_enabled
+        if final and not math.isfinite(norm):
             raise self._failure(ids, f"the gradient is {float(norm)}", _FINITE_LOSS)
         return norm
 
     def tokens_seen(self) -> int:
-        """Since the run began, by all devices; each of them must ask."""
-        mine = torch.tensor(self._tokens, device=self.args.device)
-        return int(self.accelerator.reduce(mine, reduction="sum"))
+        """Return the tokens since the run started, of all devices; every process must call this."""
+        own = torch.tensor(self._tokens, device=self.args.device)
+        return int(self.accelerator.reduce(own, reduction="sum"))
 
     def _failure(self, ids: list[str], problem: str, remedy: str) -> UserError:
-        shown = ", ".join(ids) or "(unknown)"
+        samples = ", ".join(ids) or "(unknown)"
         where = f"step {self.state.global_step + 1}"
-        return UserError(where, f"{problem} on the batch of {shown}", remedy)
+        return UserError(where, f"{problem} on the batch of {samples}", remedy)
 
     def _run_epoch(self, **given: Any) -> None:
-        # transformers takes a step before it looks whether one is left: of a run that was killed
-        # after its last checkpoint none is.
+        # transformers runs a step before it checks whether any remains; none remains in a run that
+        # was killed after its last checkpoint.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
@@ -153,25 +152,25 @@ class ImpTrainer(Trainer):
 
     def _load_from_checkpoint(self, path: str, model: nn.Module | None = None) -> None:
         if self.is_fsdp_enabled:
-            # Sharded: its own files, beside ours.
+            # FSDP's sharded files are beside ours.
             super()._load_from_checkpoint(path, model)
         else:
             load_trained(model or self.model, Path(path) / WEIGHTS)
 
 
 _LESS_MEMORY = (
-    "lower per_device_batch in the manifest (the global batch stays as it is), set "
-    "gradient_checkpointing, or use bf16; then run the same command again to go on from the last "
+    "lower per_device_batch in the manifest (the global batch stays the same), set "
+    "gradient_checkpointing, or use bf16; then run the same command again to resume from the last "
     "checkpoint"
 )
 _FINITE_LOSS = (
-    "look at these samples with `imp-data explain ID`; where they are sound, use bf16 or fp32 "
+    "check these samples with `imp-data explain ID`; if they are correct, use bf16 or fp32 "
     "instead of fp16, or a lower learning rate; then run the same command again"
 )
 
 
 def parameter_groups(network: nn.Module, stage: Stage) -> list[dict[str, Any]]:
-    """The projector at its own rate, all else at the stage's; biases and norms do not decay."""
+    """Return the optimizer's groups: a separate rate of the projector, no decay of vectors."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -189,13 +188,13 @@ def parameter_groups(network: nn.Module, stage: Stage) -> list[dict[str, Any]]:
 
 
 def load_trained(network: nn.Module, path: Path) -> None:
-    """Set what is trained to what a file of these weights holds."""
-    saved, wanted = load_file(path), dict(trained(network))
-    if strangers := sorted(saved.keys() ^ wanted.keys()):
+    """Load the trained weights from a file."""
+    saved, wanted = load_file(path), dict(trainable_parameters(network))
+    if different := sorted(saved.keys() ^ wanted.keys()):
         raise UserError(
             path,
-            f"{strangers[0]} is not in both the file and what the manifest trains",
-            "train into a new folder, or give the manifest back what it said",
+            f"{different[0]} is not in both the file and the manifest's trained weights",
+            "train into a new folder, or restore the manifest of this run",
         )
     with torch.no_grad():
         for name, parameter in wanted.items():

@@ -1,1 +1,1 @@
-"""The network, its pretrained parts, and the folder it is saved to."""
+"""The network, its pretrained parts, and its saved folder."""

@@ -1,4 +1,4 @@
-"""The network of a Model: transformers' own parts, at random or from pretrained weights."""
+"""Build the network of a Model from transformers' classes, random or pretrained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +19,12 @@ from imp_data.manifests.model import Model
 from imp_data.manifests.model_parts import TextConfig
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.model.modeling_imp import ImpConfig, ImpForConditionalGeneration
-from imp_data.training.model.pretrained import DECODERS, decoder_of, tower_of, vision_config
+from imp_data.training.model.pretrained import (
+    DECODERS,
+    load_decoder,
+    load_vision_tower,
+    vision_config,
+)
 
 _STOCK = LlavaForConditionalGeneration
 
@@ -29,9 +34,12 @@ ImpConfig.register_for_auto_class()
 ImpForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 
 
-def config_of(model: Model, tokenizer: PreTrainedTokenizerBase) -> LlavaConfig:
-    """The network's configuration, equal to Imp's own: features of the last layer but one, all of
-    them (SigLIP has no class token), a projector of two layers with erf GELU between."""
+def network_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> LlavaConfig:
+    """Return the network's configuration, equal to Imp's.
+
+    It uses all features of the last layer but one (SigLIP has no class token), and a projector of
+    two layers with erf GELU between.
+    """
     text = _text_config(model, tokenizer)
     kind = ImpConfig if model.language_model.architecture == "phi" else LlavaConfig
     return kind(
@@ -55,23 +63,23 @@ def build(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> LlavaForConditionalGeneration:
-    """The network: pretrained where the manifest names weights, else random by `seed`.
+    """Build the network: pretrained parts where the manifest names weights, random ones elsewhere.
 
-    `tokenizer` is prepared: it has `<image>` and the template's special tokens. The projector,
+    `tokenizer` must be prepared, with `<image>` and the template's special tokens. The projector,
     which is always trained, is float32; the other parts are `dtype`.
     """
-    config = config_of(model, tokenizer)
+    config = network_config(model, tokenizer)
     kind = ImpForConditionalGeneration if isinstance(config, ImpConfig) else _STOCK
     all_pretrained = model.language_model.weights and model.vision_tower.weights
     with _seeded(seed):
         with torch.device("meta") if all_pretrained else nullcontext():
             network = kind(config).to(dtype)
-        # As in the original, and unlike transformers' own: PyTorch's initialisation of a Linear.
+        # PyTorch's initialization of a Linear, as in the original and unlike transformers.
         network.model.multi_modal_projector = LlavaMultiModalProjector(config)
     if model.vision_tower.weights:
-        network.model.vision_tower = tower_of(model, dtype)
+        network.model.vision_tower = load_vision_tower(model, dtype)
     if model.language_model.weights:
-        loaded = decoder_of(model, config.text_config, dtype)
+        loaded = load_decoder(model, config.text_config, dtype)
         network.model.language_model, network.lm_head = loaded.model, loaded.lm_head
     network.generation_config.update(
         pad_token_id=config.pad_token_id,
@@ -93,7 +101,7 @@ def _text_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> Any:
         )
     return decoder.config(
         vocab_size=rows,
-        **_shape(stated),
+        **_shape_fields(stated),
         **{decoder.norm: stated.norm_eps},
         hidden_act=decoder.activation,
         tie_word_embeddings=False,
@@ -103,7 +111,7 @@ def _text_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> Any:
     )
 
 
-def _shape(stated: TextConfig) -> dict[str, Any]:
+def _shape_fields(stated: TextConfig) -> dict[str, Any]:
     fields = stated.model_dump(
         exclude={"vocab_size", "norm_eps", "rope_theta", "partial_rotary_factor", "resid_pdrop"},
         exclude_none=True,
@@ -117,7 +125,7 @@ def _shape(stated: TextConfig) -> dict[str, Any]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Random numbers of their own: what is drawn before does not change the weights."""
+    """Seed a separate random state, so that the weights do not depend on earlier random numbers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,9 +1,9 @@
-"""transformers' image processor of Imp's models: the pixels that training saw, from any image.
+"""transformers' image processor of Imp's models: the same pixels as in training, from any image.
 
-A copy of this file and of imp_data/images/rgb.py lies in each saved model, so that
+Each saved model has a copy of this file and of imp_data/images/rgb.py, so that
 `AutoProcessor.from_pretrained(folder, trust_remote_code=True)` loads it without imp-data. Without
-remote code transformers takes its own LlavaImageProcessor with the same settings, which differs on
-16-bit and 32-bit grey, on LAB, and turns images that are named by a path as their EXIF says.
+remote code, transformers uses its own LlavaImageProcessor with the same settings. That differs on
+16-bit and 32-bit grey and on LAB, and rotates images given by path according to EXIF.
 """
 
 import base64
@@ -20,23 +20,23 @@ from imp_data.images.rgb import allow_text, rgb
 
 
 class ImpImageProcessor(LlavaImageProcessorPil):
-    """Squeezed to a square, or with `do_pad` set on a square of grey first; no crop."""
+    """Resizes to a square, after padding with grey if `do_pad` is set; does not crop."""
 
     def convert_to_rgb(self, image: Any, input_data_format: Any = None) -> Any:
-        """(height, width, 3) of an opened image; arrays are left to transformers."""
+        """Return (height, width, 3) of a PIL image; transformers converts arrays."""
         if isinstance(image, Image.Image):
             return np.asarray(rgb(image))
         return super().convert_to_rgb(image, input_data_format=input_data_format)
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
-        """Open images that are named by path, address or base64, as they are stored."""
+        """Open images given by path, URL or base64, without EXIF rotation."""
         if isinstance(image_url_or_urls, str):
             allow_text()
             return rgb(Image.open(BytesIO(_bytes_of(image_url_or_urls))))
         return super().fetch_images(image_url_or_urls)
 
     def to_dict(self) -> dict[str, Any]:
-        """With the name of the class that stands in where remote code is not trusted."""
+        """Add the name of the fallback class for loading without remote code."""
         return {**super().to_dict(), "image_processor_type": "LlavaImageProcessor"}
 
 

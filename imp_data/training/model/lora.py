@@ -1,4 +1,4 @@
-"""Which weights a stage trains: LoRA beside the decoder's Linears, and the parts trained whole."""
+"""Select the weights that a stage trains: LoRA on the decoder's Linears, and complete parts."""
 
 import re
 import warnings
@@ -20,32 +20,32 @@ _PROJECTOR = ".multi_modal_projector."
 
 
 def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
-    """The network as the stage trains it: all else is frozen; what is trained is float32.
+    """Return the network with the stage's trained weights in float32, and all others frozen.
 
-    LoRA begins at random by the stage's seed, whatever was drawn before.
+    LoRA's initial weights depend on the stage's seed alone.
     """
     network.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
-        trained = _adapted(network, stage.lora) if stage.lora else network
+        prepared = _add_lora(network, stage.lora) if stage.lora else network
     wanted = re.compile("|".join(_PARTS[part] for part in stage.trains))
-    unused = re.compile(unused_in_tower(network))
+    unused = re.compile(unused_tower_pattern(network))
     for name, parameter in network.named_parameters():
         if wanted.match(name) and "lora_" not in name:
             parameter.data = parameter.data.to(torch.float32)
             parameter.requires_grad_(not unused.match(name))
-    return trained
+    return prepared
 
 
-def _adapted(network: LlavaForConditionalGeneration, lora: Lora) -> PeftModel:
+def _add_lora(network: LlavaForConditionalGeneration, lora: Lora) -> PeftModel:
     with warnings.catch_warnings():
-        # peft 0.21 asks transformers 5.23 by a name that is on its way out.
+        # peft 0.21 uses a name that transformers 5.23 deprecates.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
         return get_peft_model(network, lora_config(lora))
 
 
 def lora_config(lora: Lora) -> LoraConfig:
-    """peft's configuration: the named Linears of the decoder and its head, and no others."""
+    """Return peft's configuration, which targets the named Linears of the decoder and its head."""
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -56,28 +56,28 @@ def lora_config(lora: Lora) -> LoraConfig:
 
 
 def target_pattern(lora: Lora) -> str:
-    """A regular expression on whole names of modules; SigLIP has a q_proj and an fc1 as well."""
+    """Return a pattern of full module names; SigLIP has a q_proj and an fc1 too."""
     inner = "|".join(sorted(set(lora.targets) - {"lm_head"}))
     head = "|lm_head" if "lm_head" in lora.targets else ""
     return rf"model\.language_model\..*\.(?:{inner}){head}"
 
 
-def unused_in_tower(network: LlavaForConditionalGeneration) -> str:
-    """A pattern of the tower's weights behind the layer that is read: no gradient reaches them."""
+def unused_tower_pattern(network: LlavaForConditionalGeneration) -> str:
+    """Return a pattern of the tower's weights after the feature layer, which get no gradient."""
     last = network.config.vision_config.num_hidden_layers - 1
     return rf"model\.vision_tower\.(encoder\.layers\.{last}|post_layernorm)\."
 
 
 def plain(network: nn.Module) -> LlavaForConditionalGeneration:
-    """The network below peft's wrapping."""
+    """Return the network without peft's wrapper."""
     return network.get_base_model() if isinstance(network, PeftModel) else network
 
 
-def trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Names and parameters that are trained, by the names of the network that is wrapped."""
+def trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Return the trained parameters with their names in the network without peft's wrapper."""
     return ((n, p) for n, p in plain(network).named_parameters() if p.requires_grad)
 
 
 def is_projector(name: str) -> bool:
-    """Is that parameter the projector's, by any of its names?"""
+    """Return whether a parameter belongs to the projector, with or without peft's prefix."""
     return _PROJECTOR in f".{name}"

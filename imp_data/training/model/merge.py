@@ -1,4 +1,4 @@
-"""From a run to one model: LoRA added to the weights, in a folder that transformers loads."""
+"""Merge LoRA into the weights of a run, into a folder that transformers loads."""
 
 from pathlib import Path
 from typing import Any
@@ -7,30 +7,30 @@ import torch
 
 from imp_data.errors import UserError
 from imp_data.training.model.model_card import model_card
-from imp_data.training.model.model_folder import FACTS, save
-from imp_data.training.model.stage_output import Restored, restore
+from imp_data.training.model.model_folder import FACTS, save_model
+from imp_data.training.model.stage_output import RestoredModel, restore_model
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def merge(run: Path, out: Path, precision: str | None = None) -> dict[str, Any]:
-    """Write the merged model of a run (its folder, or that of one stage); returns its facts.
+    """Write the merged model of a run (its folder, or the folder of one stage); return its facts.
 
-    Added in float32, written in `precision`: that of the stage if it is left out.
+    Merge in float32 and write in `precision`, by default the stage's.
     """
     folder = stage_folder(run)
-    restored = restore(folder)
+    restored = restore_model(folder)
     jinja = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     stage = dict(restored.model.planned)[restored.facts["stage"]]
     network = restored.merged().to(DTYPES[precision or stage.precision])
     facts = _facts(restored)
     card = model_card(restored.model, {**restored.facts, **facts}, "finetune")
-    save(network, restored.tokenizer, restored.model, jinja, facts, out, card)
+    save_model(network, restored.tokenizer, restored.model, jinja, facts, out, card)
     return facts
 
 
 def stage_folder(run: Path) -> Path:
-    """The last finished stage of a run."""
+    """Return the folder of the last finished stage of a run."""
     for folder in (
         run,
         run / "adapter" / "outcome",
@@ -40,10 +40,10 @@ def stage_folder(run: Path) -> Path:
         if (folder / FACTS).is_file():
             return folder
     raise UserError(
-        run, "holds no finished stage", "name the --out folder of `imp-data train` after it ended"
+        run, "holds no finished stage", "name the --out folder of a finished `imp-data train`"
     )
 
 
-def _facts(restored: Restored) -> dict[str, Any]:
+def _facts(restored: RestoredModel) -> dict[str, Any]:
     kept = ("mixture", "datasets", "stage", "steps", "loss", "versions")
     return {name: restored.facts[name] for name in kept if name in restored.facts}

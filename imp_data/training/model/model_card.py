@@ -1,4 +1,4 @@
-"""The model card: README.md beside the weights, from what is known of the run alone."""
+"""The model card: README.md of the weights, rendered from the facts of the run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +11,16 @@ from imp_data.manifests.model import Model
 from imp_data.storage.digests import text_digest
 
 CARD = "README.md"
-# Ends a card, so that one that a person has changed is known.
+# The last line of a card, with a digest of the rest, to detect a card that a person edited.
 _SEAL = "\n<!-- written by imp-data, sealed: "
 
-# What the folder is to its base models, in the Hub's words: weights to add to theirs, as a stage
-# leaves them, or a whole model.
+# The Hub's base_model_relation: "adapter" for a stage's weights, to be added to the base model's,
+# "finetune" for a complete model.
 Relation = Literal["adapter", "finetune"]
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a card is as it was written."""
+    """Return whether a card is unchanged since it was written."""
     text = path.read_bytes().decode(errors="replace")
     return text == _sealed(text.rpartition(_SEAL)[0])
 
@@ -30,7 +30,7 @@ def _sealed(text: str) -> str:
 
 
 def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> str:
-    """The card's text; `facts` is imp.json of the stage."""
+    """Return the card's text; `facts` is the stage's imp.json."""
     template = Environment(
         loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
     ).get_template("model.md.j2")
@@ -50,10 +50,10 @@ def model_card(model: Model, facts: Mapping[str, Any], relation: Relation) -> st
 
 
 def _metadata(model: Model, facts: Mapping[str, Any], relation: Relation) -> dict[str, Any]:
-    """The card's YAML as the Hub reads it."""
+    """Return the card's metadata for the Hub."""
     bases = [w.hub for _, w in _bases(model) if w.hub]
-    beside = "peft" if dict(model.planned)[facts["stage"]].lora else None
-    library = "transformers" if relation == "finetune" else beside
+    adapter_library = "peft" if dict(model.planned)[facts["stage"]].lora else None
+    library = "transformers" if relation == "finetune" else adapter_library
     found = {
         "license": model.license.lower(),
         "license_name": model.license_name,

@@ -1,7 +1,7 @@
-"""A trained model's folder: weights, tokenizer, processor, chat template, imp.json.
+"""Save and load a trained model's folder: weights, tokenizer, processor, chat template, imp.json.
 
-`load(folder)` opens it; so does `AutoModelForImageTextToText.from_pretrained(folder)`, for models
-on Phi-2 with `trust_remote_code=True` or after this module was imported.
+`AutoModelForImageTextToText.from_pretrained(folder)` loads it too; models on Phi-2 need
+`trust_remote_code=True`, or an import of this module.
 """
 
 import re
@@ -30,10 +30,10 @@ from imp_data.training.model import (
 )
 from imp_data.training.model.image_processing_imp import ImpImageProcessor
 from imp_data.training.model.model_card import CARD, is_sealed
-from imp_data.training.model.tokenizers import begun
+from imp_data.training.model.tokenizers import prepend_bos
 
 FACTS = "imp.json"
-# What transformers, peft and this package write to a model's or an outcome's folder.
+# Names of files that transformers, peft and this package write to a model's or a stage's folder.
 _OURS = re.compile(
     r"(imp|config|generation_config|processor_config|preprocessor_config|tokenizer"
     r"|tokenizer_config|special_tokens_map|added_tokens|vocab|adapter_config)\.json"
@@ -44,14 +44,14 @@ _OURS = re.compile(
 )
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a file in a model's or an outcome's folder is of those that are written there."""
+def is_model_file(path: Path) -> bool:
+    """Return whether this package wrote a file of a model's or a stage's folder, by its name."""
     if path.name == CARD:
         return path.is_file() and is_sealed(path)
     return _OURS.fullmatch(path.name) is not None
 
 
-def save(
+def save_model(
     network: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     model: Model,
@@ -60,20 +60,17 @@ def save(
     folder: Path,
     card: str | None = None,
 ) -> None:
-    """Write the folder, whole or not at all; `facts` join what imp.json says of the model.
-
-    `card` is its README.md.
-    """
-    with written_aside(folder, FACTS, ours=is_ours) as aside:
+    """Write the folder atomically; imp.json gets `facts` too, and `card` becomes README.md."""
+    with written_aside(folder, FACTS, ours=is_model_file) as aside:
         network.save_pretrained(aside)
         save_processor(model, tokenizer, jinja, aside)
         if card is not None:
             write_text(aside / CARD, card)
-        write_text(aside / FACTS, json_text({**described(model), **facts}))
+        write_text(aside / FACTS, json_text({**model_facts(model), **facts}))
 
 
-def described(model: Model) -> dict[str, Any]:
-    """What whoever feeds the model must know of it."""
+def model_facts(model: Model) -> dict[str, Any]:
+    """Return the facts that inference needs: architecture, template and image preprocessing."""
     return {
         "name": model.name,
         "title": model.title,
@@ -90,52 +87,52 @@ def described(model: Model) -> dict[str, Any]:
 def save_processor(
     model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str, folder: Path
 ) -> None:
-    """Write the processor, and the code that it needs where imp-data is not installed."""
-    processor_of(model, tokenizer, jinja).save_pretrained(folder)
+    """Write the processor, and the code that it needs without imp-data."""
+    make_processor(model, tokenizer, jinja).save_pretrained(folder)
     code = Path(image_processing_imp.__file__).read_text(encoding="utf-8")
     alone = code.replace(f"from {rgb.__name__} import", "from .rgb import")
     write_text(folder / Path(image_processing_imp.__file__).name, alone)
     write_text(folder / "rgb.py", Path(rgb.__file__).read_text(encoding="utf-8"))
 
 
-def processor_of(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
-    """transformers' processor for the model's images and chats."""
+def make_processor(model: Model, tokenizer: PreTrainedTokenizerBase, jinja: str) -> LlavaProcessor:
+    """Return transformers' processor for the model's images and chats."""
     return LlavaProcessor(
         image_processor=_image_processor(model),
         tokenizer=tokenizer,
         patch_size=model.vision_tower.config.patch_size,
         vision_feature_select_strategy="full",
-        chat_template=begun(tokenizer, jinja),
+        chat_template=prepend_bos(tokenizer, jinja),
     )
 
 
 def _image_processor(model: Model) -> Any:
     processor = ImpImageProcessor(
-        do_pad=model.image_preprocessing == "pad",  # on a canvas of the mean
+        do_pad=model.image_preprocessing == "pad",  # with the mean as padding
         do_center_crop=False,
         size={"height": model.image_size, "width": model.image_size},
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
-    # By hand: transformers copies the code of a class beside it, but not what that imports.
+    # Set here, since transformers copies a class's file to the folder, but not its imports.
     processor.auto_map = {"AutoImageProcessor": "image_processing_imp.ImpImageProcessor"}
     return processor
 
 
-def load(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
-    """The network that a merged model's folder holds."""
+def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
+    """Load the network of a merged model's folder."""
     facts_of(folder)
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
 
 
 def load_processor(folder: Path) -> LlavaProcessor:
-    """The processor that lies beside it."""
+    """Load the processor of a merged model's folder."""
     facts_of(folder)
     return AutoProcessor.from_pretrained(folder, backend="pil")
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What imp.json says. Raises UserError where the folder holds no model of ours."""
+    """Read imp.json. Raise UserError if the folder holds no model of this package."""
     path = folder / FACTS
     if not path.exists():
         check_not_moved(folder)

@@ -1,6 +1,6 @@
-"""Imp on Phi-2 as transformers knows it: Llava whose head has a bias, as Phi-2's has.
+"""Imp on Phi-2 for transformers: Llava with a bias in the head, as Phi-2 has.
 
-A copy of this file lies in each saved model that needs it, so that
+Each saved model that needs it has a copy of this file, so that
 `AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True)` loads it without
 imp-data. Qwen2 and Phi-3 have no such bias: those models are plain Llava.
 """
@@ -10,7 +10,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 
 class ImpConfig(LlavaConfig):
-    """Under a name of its own: a plain Llava would drop the bias without a word."""
+    """A separate model type, since plain Llava would silently drop the bias."""
 
     model_type = "imp"
 

@@ -1,4 +1,4 @@
-"""Pretrained parts: a decoder and a SigLIP tower, from a folder or from a commit on the Hub."""
+"""Load a pretrained decoder and SigLIP tower from a folder or a commit on the Hub."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -32,40 +32,40 @@ class Decoder:
     config: type[Any]
     model: type[Any]
     norm: str
-    """What its configuration calls `norm_eps`."""
+    """The name of `norm_eps` in its configuration."""
     activation: str
-    """By transformers' name for it."""
+    """The activation's name in transformers."""
 
 
 DECODERS = {
-    # `gelu_new`, which is its default, computes the same in seven kernels instead of one.
+    # The default `gelu_new` computes the same in seven kernels instead of one.
     "phi": Decoder(PhiConfig, PhiForCausalLM, "layer_norm_eps", "gelu_pytorch_tanh"),
     "qwen2": Decoder(Qwen2Config, Qwen2ForCausalLM, "rms_norm_eps", "silu"),
     "phi3": Decoder(Phi3Config, Phi3ForCausalLM, "rms_norm_eps", "silu"),
 }
-# Left to the manifest where weights are loaded: no tensor depends on it.
+# The manifest may differ from the weights in these fields: no tensor depends on them.
 _FREE_FIELDS = {"max_position_embeddings"}
 
 
 def vision_config(model: Model, image_size: int) -> SiglipVisionConfig:
-    """The tower's configuration for images of that side."""
+    """Return the tower's configuration for images of that side."""
     shape = model.vision_tower.config.model_dump(exclude={"pretrained_image_size"})
     return SiglipVisionConfig(
         **shape, image_size=image_size, hidden_act="gelu_pytorch_tanh", vision_use_head=False
     )
 
 
-def decoder_of(model: Model, config: Any, dtype: torch.dtype) -> Any:
-    """The decoder with its head. Raises UserError where the weights are of another shape."""
+def load_decoder(model: Model, config: Any, dtype: torch.dtype) -> Any:
+    """Load the decoder with its head. Raise UserError if the weights have another shape."""
     weights = model.language_model.weights
     assert weights is not None
     decoder = DECODERS[model.language_model.architecture]
     place = f"{model.name}, language_model"
-    with _reading(place, weights):
+    with _loading_errors(place, weights):
         theirs = AutoConfig.from_pretrained(
             weights.hub or weights.folder, revision=weights.revision
         )
-        _same_shape(place, config, theirs, model.language_model.config, decoder.norm)
+        _check_shape(place, config, theirs, model.language_model.config, decoder.norm)
         loaded, report = decoder.model.from_pretrained(
             weights.hub or weights.folder,
             revision=weights.revision,
@@ -73,18 +73,18 @@ def decoder_of(model: Model, config: Any, dtype: torch.dtype) -> Any:
             dtype=dtype,
             output_loading_info=True,
         )
-    _complete(place, weights, report)
+    _check_complete(place, weights, report)
     return loaded
 
 
-def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
-    """The vision tower, made one for the manifest's image size."""
+def load_vision_tower(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
+    """Load the vision tower, resized to the manifest's image size."""
     weights = model.vision_tower.weights
     assert weights is not None
     place = f"{model.name}, vision_tower"
     pretrained = model.vision_tower.config.pretrained_image_size
     config = vision_config(model, pretrained)
-    with _reading(place, weights):
+    with _loading_errors(place, weights):
         tower, report = SiglipVisionModel.from_pretrained(
             weights.hub or weights.folder,
             revision=weights.revision,
@@ -92,15 +92,17 @@ def tower_of(model: Model, dtype: torch.dtype) -> SiglipVisionModel:
             dtype=dtype,
             output_loading_info=True,
         )
-    _complete(place, weights, report)
+    _check_complete(place, weights, report)
     if model.image_size != pretrained:
         resize_positions(tower, model.image_size)
     return tower
 
 
 def resize_positions(tower: SiglipVisionModel, image_size: int) -> None:
-    """Make the tower one for images of another side: its table of positions is interpolated
-    bicubically, as transformers' interpolate_pos_encoding does."""
+    """Resize the tower to images of another side by bicubic interpolation of its positions.
+
+    transformers' interpolate_pos_encoding does the same.
+    """
     embeddings = tower.embeddings
     table = embeddings.position_embedding.weight
     side, new_side = round(len(table) ** 0.5), image_size // embeddings.patch_size
@@ -116,12 +118,12 @@ def resize_positions(tower: SiglipVisionModel, image_size: int) -> None:
 
 
 @contextmanager
-def _reading(place: str, weights: Weights) -> Iterator[None]:
+def _loading_errors(place: str, weights: Weights) -> Iterator[None]:
     if weights.folder and not (Path(weights.folder) / "config.json").is_file():
         raise UserError(
             f"{place}.weights.folder",
             f"{weights.folder} holds no weights (no config.json)",
-            "put the pretrained weights there, or name another folder or a hub repository",
+            "copy the pretrained weights there, or name another folder or a Hub repository",
         )
     try:
         yield
@@ -130,37 +132,37 @@ def _reading(place: str, weights: Weights) -> Iterator[None]:
         raise UserError(
             f"{place}.weights",
             f"{source} cannot be loaded: {str(error).strip()}",
-            "see that the network or the folder has it and that `config` is its shape; a "
-            "repository fetched before is found in HF_HOME without a network",
+            "check the network or the folder, and that `config` matches the weights; a repository "
+            "that was downloaded before is in HF_HOME and needs no network",
         ) from error
 
 
-def _same_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: str) -> None:
-    """Refuse a manifest whose figures are not those of the weights it names."""
+def _check_shape(place: str, ours: Any, theirs: Any, stated: TextConfig, norm: str) -> None:
+    """Raise UserError if the manifest's figures differ from those of its weights."""
     names = [n for n in type(stated).model_fields if n in stated.model_fields_set - _FREE_FIELDS]
     for name in names:
         field = norm if name == "norm_eps" else name
-        found = _rope(theirs, name) if name in _ROPE else getattr(theirs, field, None)
-        wanted = _rope(ours, name) if name in _ROPE else getattr(ours, field, None)
+        found = _rope_value(theirs, name) if name in _ROPE else getattr(theirs, field, None)
+        wanted = _rope_value(ours, name) if name in _ROPE else getattr(ours, field, None)
         if found != wanted:
             raise UserError(
                 f"{place}.config.{name}",
-                f"the manifest says {wanted}, the weights {found}",
-                "write into the manifest what the weights say",
+                f"the manifest has {wanted}, the weights have {found}",
+                "write the value of the weights into the manifest",
             )
 
 
 _ROPE = {"rope_theta", "partial_rotary_factor"}
 
 
-def _rope(config: Any, name: str) -> Any:
+def _rope_value(config: Any, name: str) -> Any:
     return config.rope_parameters.get(name)
 
 
-def _complete(place: str, weights: Weights, report: dict[str, Any]) -> None:
+def _check_complete(place: str, weights: Weights, report: dict[str, Any]) -> None:
     if missing := sorted(report["missing_keys"]):
         raise UserError(
             f"{place}.weights",
-            f"{weights.hub or weights.folder} lacks {len(missing)} tensors, {missing[0]} first",
+            f"{weights.hub or weights.folder} lacks {len(missing)} tensors (first {missing[0]})",
             "name weights of this architecture",
         )

@@ -1,8 +1,8 @@
-"""What a finished stage leaves: LoRA in peft's format, projector, tokenizer, processor, imp.json.
+"""The output of a finished stage: LoRA in peft's format, projector, tokenizer, processor, imp.json.
 
-`projector.safetensors` holds the projector; `whole.safetensors`, where there is one, the other
-parts that this stage or the one before trained whole. Together with the pretrained weights that
-the manifest names, or its seed, they are the model.
+`projector.safetensors` holds the projector. `whole.safetensors`, if present, holds the other parts
+that this or the previous stage trained completely. With the pretrained weights that the manifest
+names, or its seed, they define the model.
 """
 
 import warnings
@@ -23,7 +23,13 @@ from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.training.model.architecture import build
 from imp_data.training.model.lora import is_projector, lora_config
 from imp_data.training.model.model_card import CARD
-from imp_data.training.model.model_folder import FACTS, described, facts_of, is_ours, save_processor
+from imp_data.training.model.model_folder import (
+    FACTS,
+    facts_of,
+    is_model_file,
+    model_facts,
+    save_processor,
+)
 
 PROJECTOR, WHOLE = "projector.safetensors", "whole.safetensors"
 _ADAPTER = "adapter_model.safetensors"
@@ -39,12 +45,12 @@ def write_stage_output(
     facts: Mapping[str, Any],
     card: str | None = None,
 ) -> None:
-    """Write the folder, whole or not at all; `weights` is all that was trained so far, by name.
+    """Write the folder atomically; `weights` are all trained weights so far, by name.
 
-    `card` is its README.md.
+    `card` becomes README.md.
     """
     lora = dict(model.planned)[stage].lora
-    with written_aside(folder, FACTS, ours=is_ours) as aside:
+    with written_aside(folder, FACTS, ours=is_model_file) as aside:
         aside.mkdir()
         split = _split(weights)
         save_file(split[PROJECTOR], aside / PROJECTOR)
@@ -56,14 +62,14 @@ def write_stage_output(
         save_processor(model, tokenizer, jinja, aside)
         if card is not None:
             write_text(aside / CARD, card)
-        said = {**described(model), **facts, "stage": stage, "manifest": model.model_dump()}
-        write_text(aside / FACTS, json_text(said))
+        known = {**model_facts(model), **facts, "stage": stage, "manifest": model.model_dump()}
+        write_text(aside / FACTS, json_text(known))
 
 
 def _adapter_config(model: Model, lora: Lora) -> LoraConfig:
-    """peft's, as the original leaves it: the base that it names is the language model.
+    """Return peft's configuration as in the original, with the language model as its base model.
 
-    A model that began at random stands beside nothing that has a name.
+    A randomly initialized model has no base model.
     """
     config, weights = lora_config(lora), model.language_model.weights
     config.base_model_name_or_path = weights and (weights.hub or weights.folder)
@@ -73,34 +79,35 @@ def _adapter_config(model: Model, lora: Lora) -> LoraConfig:
     return config
 
 
-def restore(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored":
-    """The model as a stage left it, LoRA still apart.
+def restore_model(folder: Path, dtype: torch.dtype = torch.float32) -> "RestoredModel":
+    """Load the model from a stage's output, with LoRA not yet merged.
 
-    Raises UserError where the folder is none, or pretrained weights that it needs are not there.
+    Raise UserError if the folder is no stage's output, or its pretrained weights are missing.
     """
     facts = facts_of(folder)
     if "manifest" not in facts:
-        raise UserError(folder, "is no stage of a run", "name the folder that `train` wrote")
+        raise UserError(folder, "is no stage of a run", "name a folder that `imp-data train` wrote")
     try:
         model = Model.model_validate(facts["manifest"])
     except ValidationError as error:
         why = "; ".join(one["msg"] for one in error.errors()[:3])
-        problem = f"its manifest is not one of a model ({why})"
-        raise UserError(folder / FACTS, problem, "name the folder that `train` wrote") from None
+        problem = f"its manifest is not valid ({why})"
+        remedy = "name a folder that `imp-data train` wrote"
+        raise UserError(folder / FACTS, problem, remedy) from None
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = build(model, tokenizer, model.seed, dtype)
-    lay(network, earlier_weights(folder))
+    copy_weights(network, load_full_weights(folder))
     if (folder / _ADAPTER).exists():
         with warnings.catch_warnings():
-            # As in lora.py.
+            # peft uses a deprecated name, as in lora.py.
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
             adapted = PeftModel.from_pretrained(network, folder)
-        return Restored(model, tokenizer, adapted, facts)
-    return Restored(model, tokenizer, network, facts)
+        return RestoredModel(model, tokenizer, adapted, facts)
+    return RestoredModel(model, tokenizer, network, facts)
 
 
-class Restored:
-    """A model with what belongs to it; `network` is peft's where there is LoRA."""
+class RestoredModel:
+    """A loaded model with its tokenizer and facts; `network` is a PeftModel if it has LoRA."""
 
     def __init__(
         self,
@@ -112,20 +119,22 @@ class Restored:
         self.model, self.tokenizer, self.network, self.facts = model, tokenizer, network, facts
 
     def merged(self) -> LlavaForConditionalGeneration:
-        """The plain network, LoRA added to the weights it stands beside."""
+        """Return the network without peft's wrapper, with LoRA merged into its weights."""
         if isinstance(self.network, PeftModel):
             self.network = self.network.merge_and_unload()
         return self.network
 
 
-def earlier_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """What a stage and those before it trained whole, by name."""
+def load_full_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Load the weights of the parts that a stage and the previous ones trained, by name."""
     weights = load_file(folder / PROJECTOR)
     return weights | (load_file(folder / WHOLE) if (folder / WHOLE).exists() else {})
 
 
-def lay(network: LlavaForConditionalGeneration, weights: Mapping[str, torch.Tensor]) -> None:
-    """Put weights in their places, in the type that the network has there."""
+def copy_weights(
+    network: LlavaForConditionalGeneration, weights: Mapping[str, torch.Tensor]
+) -> None:
+    """Copy weights into the network's parameters of the same names, in their types."""
     parameters = dict(network.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
@@ -133,7 +142,7 @@ def lay(network: LlavaForConditionalGeneration, weights: Mapping[str, torch.Tens
 
 
 def _split(weights: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    """By the file they belong in; LoRA under the names that peft gives in its files."""
+    """Group weights by file; rename LoRA weights to peft's names."""
     files: dict[str, dict[str, torch.Tensor]] = {PROJECTOR: {}, WHOLE: {}, _ADAPTER: {}}
     for name, weight in weights.items():
         if ".lora_" in name:

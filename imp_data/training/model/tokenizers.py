@@ -1,4 +1,4 @@
-"""Tokenizers: what the templates add to one, and a tiny one trained on the spot."""
+"""Prepare a tokenizer for a chat template, or train a small one."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,20 +11,19 @@ _END_OF_TEXT = "<|endoftext|>"
 
 
 def prepared(tokenizer: Any, template: Template) -> Any:
-    """The tokenizer with the template's tokens and `<image>`, which has the highest id.
+    """Add the template's special tokens and `<image>`, which gets the highest id; return it.
 
-    As train.py does it: phi2's `</s>` is added as the end (50295 in Phi-2's tokenizer), padding is
-    the unknown token where the tokenizer has none of its own. Both stages of a model are prepared
-    with the template of its chats, so that `<image>` has one id. Nothing is added twice: a prepared
-    tokenizer comes back as it is.
+    As in train.py, phi2's `</s>` is added as the end token (50295 in Phi-2's tokenizer), and the
+    unknown token is the padding token if the tokenizer has none. Both stages of a model use the
+    template of its chats, so that `<image>` has one id. A prepared tokenizer stays unchanged.
     """
     from tokenizers import AddedToken
 
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"tokenizer {tokenizer.name_or_path or type(tokenizer).__name__}",
-            "does not tell which characters a token stands for",
-            "name weights that come with a tokenizer.json",
+            "has no offset mapping, since it is not a fast tokenizer",
+            "name weights that have a tokenizer.json",
         )
     known = tokenizer.get_added_vocab()
     missing = [t for t in template.special if t not in known] + [IMAGE_TOKEN] * (
@@ -36,16 +35,16 @@ def prepared(tokenizer: Any, template: Template) -> Any:
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.unk_token or tokenizer.eos_token
     if template.special:
         tokenizer.eos_token = template.stop
-        tokenizer.chat_template = begun(tokenizer, template.jinja)
+        tokenizer.chat_template = prepend_bos(tokenizer, template.jinja)
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def begun(tokenizer: Any, jinja: str) -> str:
-    """The chat template with the token that the tokenizer begins every text with, if it has one.
+def prepend_bos(tokenizer: Any, jinja: str) -> str:
+    """Return the chat template, with bos_token in front if the tokenizer adds it to every text.
 
-    Who renders a chat and tokenizes the text (TRL, vLLM) adds no special tokens to it; processors
-    of transformers add theirs only where the text does not begin with them already.
+    TRL and vLLM tokenize a rendered chat without adding special tokens; transformers' processors
+    add bos_token only if the text does not begin with it.
     """
     begins = tokenizer("")["input_ids"] == [tokenizer.bos_token_id]
     return _BEGINNING + jinja if begins and not jinja.startswith(_BEGINNING) else jinja
@@ -54,16 +53,8 @@ def begun(tokenizer: Any, jinja: str) -> str:
 _BEGINNING = "{{- bos_token -}}"
 
 
-def embedding_rows(tokenizer: Any, rows: int) -> int:
-    """The rows an embedding needs: as many as it has, or the next multiple of 64 if too few.
-
-    Phi-2's 51,200, Qwen1.5's 151,936 and Phi-3's 32,064 have room for what `prepared` adds.
-    """
-    return rows if len(tokenizer) <= rows else -(-len(tokenizer) // 64) * 64
-
-
 def byte_level_bpe(texts: Iterable[str], vocabulary: int) -> Any:
-    """A small tokenizer of GPT-2's kind, as Phi-2's is, trained on these texts."""
+    """Train a small byte-level BPE tokenizer, GPT-2's and Phi-2's kind, on these texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Two trainings in one folder: one at a time; and what a kill or another recipe costs nobody."""
+"""Two runs in one folder: they take turns; kills and other recipes keep foreign files."""
 
 import subprocess
 import time
@@ -13,16 +13,16 @@ import pytest
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 from conftest import World
+from training_runs import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 from imp_data.errors import UserError
 from imp_data.storage.digests import text_digest
 from imp_data.storage.locks import held
 from imp_data.training.loop import run as run_module
 from imp_data.training.loop.run import train
-from imp_data.training.loop.run_folder import lock_of, make_way
+from imp_data.training.loop.run_folder import clear_stale_run, lock_path
 from imp_data.training.model.merge import merge
 from tests.training.test_merge import merged
-from tests.training.test_run import ADAPTER, command, finished, launch, losses, run_of, shapes
 
 __all__ = ["finished", "shapes"]
 TWO_STEPS = ("--max-steps", "2")
@@ -36,36 +36,36 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_run_waits_for_who_trains_in_the_folder_and_says_so(
+def test_a_run_waits_for_another_run_in_its_folder_with_a_message(
     finished: Path, shapes: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended = list[Path]()
     waiting = Thread(target=lambda: ended.extend(train(run_of(shapes, finished))))
-    with held(lock_of(finished, "projector"), "projector", "another"):
+    with held(lock_path(finished, "projector"), "projector", "another"):
         waiting.start()
-        said = ""
-        while "waits for process" not in said and waiting.is_alive():
-            said += capfd.readouterr().err
+        stderr = ""
+        while "waits for process" not in stderr and waiting.is_alive():
+            stderr += capfd.readouterr().err
             time.sleep(0.01)
-        assert said.startswith(f"projector in {finished}: waits for process ")
+        assert stderr.startswith(f"projector in {finished}: waits for process ")
         assert not ended
     waiting.join(60)
     assert [path.parent.name for path in ended] == ["projector", "adapter"]
 
 
 @pytest.mark.slow
-def test_of_two_runs_at_once_one_trains_and_both_end_well(shapes: World, tmp_path: Path) -> None:
+def test_two_concurrent_runs_both_succeed_and_one_trains(shapes: World, tmp_path: Path) -> None:
     words = command(shapes, tmp_path / "both", ADAPTER, *TWO_STEPS)
     pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=300)[0] for process in pair]
+    outputs = [process.communicate(timeout=300)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0]
-    assert sorted("is finished" in text for text in told) == [False, True]
+    assert sorted("is finished" in text for text in outputs) == [False, True]
     assert launch(command(shapes, tmp_path / "one", ADAPTER, *TWO_STEPS)).returncode == 0
     outcomes = [contents(tmp_path / name / "adapter" / "outcome") for name in ("both", "one")]
     assert outcomes[0] == outcomes[1]
 
 
-def test_a_run_of_several_processes_that_waited_for_another_says_what_to_do(
+def test_a_distributed_run_that_waited_for_another_names_the_remedy(
     finished: Path, shapes: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = finished / "projector" / "outcome"
@@ -82,7 +82,7 @@ def test_a_run_of_several_processes_that_waited_for_another_says_what_to_do(
         train(run_of(shapes, finished))
 
 
-def test_a_stage_is_finished_by_its_outcome_which_comes_last(
+def test_the_output_folder_is_written_last_and_finishes_a_stage(
     shapes: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: Any) -> None:
@@ -102,25 +102,23 @@ def test_a_stage_is_finished_by_its_outcome_which_comes_last(
     assert not (adapter / "trained.safetensors").exists()
 
 
-def test_a_run_that_is_begun_anew_leaves_what_others_keep_in_its_folder(tmp_path: Path) -> None:
+def test_a_restarted_run_keeps_foreign_files_in_its_folder(tmp_path: Path) -> None:
     run = tmp_path / "projector"
-    make_way(tmp_path, "projector", text_digest("one recipe"))
+    clear_stale_run(tmp_path, "projector", text_digest("one recipe"))
     for name in ("outcome/imp.json", "checkpoints/checkpoint-2/a", "metrics.jsonl", "notes.md"):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text("text")
     before = contents(run)
-    make_way(tmp_path, "projector", text_digest("one recipe"))
+    clear_stale_run(tmp_path, "projector", text_digest("one recipe"))
     assert contents(run) == before
-    make_way(tmp_path, "projector", text_digest("another"))
+    clear_stale_run(tmp_path, "projector", text_digest("another"))
     assert contents(run) == {
         "begun.json": text_digest("another").encode(),
         "notes.md": b"text",
     }
 
 
-def test_a_model_that_is_merged_again_keeps_what_others_put_beside_it(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_repeated_merge_keeps_foreign_files_in_its_folder(world: World, tmp_path: Path) -> None:
     folder = merged("phi", world, tmp_path)
     before = contents(folder)
     card = folder / "README.md"
