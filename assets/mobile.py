@@ -10,14 +10,14 @@ from assets.factory import Result, report, stage
 from assets.launch import launch
 from assets.tables import size, table
 from imp_data.mobile.plan import (
-    CODE,
+    CODE_VERSIONS,
+    export_stage,
     gguf_folder,
-    pack,
-    problems,
-    prove,
-    verdicts,
-    weigh,
-    write_files,
+    parity_problems,
+    parity_stage,
+    parity_summary,
+    phone_stage,
+    quality_stage,
 )
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import Check, Finding
@@ -49,12 +49,12 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
         "with proof that they answer as PyTorch does.",
         checks=[check],
         group=GROUP,
-        code=CODE["gguf"],
+        code=CODE_VERSIONS["gguf"],
     )
     def gguf() -> Result:
-        result = write_files(plan, _run)
-        rows[:] = prove(plan, _run).figures["rows"]
-        summary = "\n".join([size(_bytes(result.figures["files"])), *verdicts(rows)])
+        result = export_stage(plan, _run)
+        rows[:] = parity_stage(plan, _run).figures["rows"]
+        summary = "\n".join([size(_bytes(result.figures["files"])), *parity_summary(rows)])
         told = {
             "files": table(result.figures["files"]),
             "beside PyTorch": table([{**r, "problems": "; ".join(r["problems"])} for r in rows]),
@@ -75,10 +75,10 @@ def _quality(plan: Plan) -> dg.AssetsDefinition:
         description="What a smaller file costs: answers kept, shift of log-probability, right "
         "answers to held-out questions.",
         group=GROUP,
-        code=CODE["quality"],
+        code=CODE_VERSIONS["quality"],
     )
     def quality() -> Result:
-        result = weigh(plan, _run)
+        result = quality_stage(plan, _run)
         rows = result.figures["rows"]
         kept, cases = (sum(row[name] for row in rows) for name in ("equal_answers", "cases"))
         told = {"by precision and resolution": table(rows), **_chart(plan)}
@@ -96,10 +96,10 @@ def _phone(plan: Plan) -> dg.AssetsDefinition:
         kinds={"python"},
         description="The folder for a phone: two files, digests, memory, licence, instructions.",
         group=GROUP,
-        code=CODE["phone"],
+        code=CODE_VERSIONS["phone"],
     )
     def phone() -> Result:
-        result = pack(plan, _run)
+        result = phone_stage(plan, _run)
         files, memory = result.figures["files"], result.figures["minimum_memory_bytes"]
         summary = f"{size(_bytes(files))}, some {size(memory)} of memory"
         path = gguf_folder(plan) / "mobile"
@@ -122,7 +122,7 @@ def _equal(rows: Sequence[dict[str, Any]]) -> Finding:
         f" shift {row['mean_shift']:.5f} on the mean, {row['most_shift']:.4f} at most"
         for row in rows
     }
-    found = problems(rows)
+    found = parity_problems(rows)
     return Finding(not found, figures, found)
 
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from imp_data.mobile.chat.connections import server_of
+from imp_data.mobile.chat.connection_limits import bounded_server
 from imp_data.mobile.runtime.sockets import private_socket
 
 ANSWER = "A red circle above a sign."
@@ -60,7 +60,7 @@ def _event(content: dict[str, Any]) -> str:
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """The base address on loopback at which the chat is served, with its bounds."""
-    server = server_of(app, port=0)
+    server = bounded_server(app, port=0)
     with _running(server):
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 

@@ -15,10 +15,10 @@ from imp_data.mobile.options import (
     ModelFolder,
     Question,
     Threads,
-    need_extra,
-    numbers_of,
-    precision_of,
-    settings_of,
+    parse_integers,
+    parse_precision,
+    require_mobile_extra,
+    runtime_settings,
 )
 from imp_data.terminal import print_json
 
@@ -46,14 +46,14 @@ def export(
     ] = None,
 ) -> None:
     """Write a merged model as GGUF files for llama.cpp."""
-    need_extra()
-    from imp_data.mobile.chat.prompts import asking
+    require_mobile_extra()
+    from imp_data.mobile.chat.question_style import read_question_style
     from imp_data.mobile.gguf.export import export as write
 
-    sizes = numbers_of("--resolution", resolution) if resolution else None
+    sizes = parse_integers("--resolution", resolution) if resolution else None
     limit = int(max_file * 1e9) if max_file else None
-    asks = asking(mixture or [], short_answer_suffix)
-    bundle = write(model, out, numbers_of("--bits", bits), sizes, limit, asks)
+    asks = read_question_style(mixture or [], short_answer_suffix)
+    bundle = write(model, out, parse_integers("--bits", bits), sizes, limit, asks)
     for one in bundle.files:
         print(f"{one.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in one.files)}")
     print(f"{out / 'manifest.json'}: {sum(one.bytes for one in bundle.files) / 1e9:,.2f} GB in all")
@@ -68,13 +68,13 @@ def parity(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether an export answers as its model does; exit status 1 if it does not."""
-    need_extra()
-    from imp_data.mobile.measure.parity import parity as compare
-    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    require_mobile_extra()
+    from imp_data.mobile.measure.parity import compare_export as compare
+    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else drawn_cases()
-    report = compare(model, folder, cases, settings_of(threads, exact=True))
+    cases = given_cases(image, question) if image else default_cases()
+    report = compare(model, folder, cases, runtime_settings(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
     print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
@@ -99,13 +99,13 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Measure an export on this machine by the paper's protocol."""
-    need_extra()
+    require_mobile_extra()
     from imp_data.mobile.gguf.bundle import read_bundle
     from imp_data.mobile.measure.latency import latency as measure
     from imp_data.storage.atomic_write import write_text
 
     held = read_bundle(folder)
-    wanted = [precision_of(word) for word in precision.split(",")] if precision else None
+    wanted = [parse_precision(word) for word in precision.split(",")] if precision else None
     chosen = wanted or held.precisions
     report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
     text = report.model_dump_json(indent=2) + "\n"
@@ -131,16 +131,16 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
-    need_extra()
-    from imp_data.mobile.measure.qa_accuracy import Exam
-    from imp_data.mobile.measure.quality import quality as compare
+    require_mobile_extra()
+    from imp_data.mobile.measure.qa_accuracy import QuestionSet
+    from imp_data.mobile.measure.quality import measure_quality as compare
     from imp_data.mobile.measure.quality_chart import chart_svg
-    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else drawn_cases()
-    exam = Exam(questions, images) if questions else None
-    report = compare(model, folder, cases, settings_of(threads), exam, towers)
+    cases = given_cases(image, question) if image else default_cases()
+    exam = QuestionSet(questions, images) if questions else None
+    report = compare(model, folder, cases, runtime_settings(threads), exam, towers)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
@@ -162,15 +162,15 @@ def bundle(
     max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
 ) -> None:
     """Write DIR/mobile, the folder for a phone."""
-    need_extra()
+    require_mobile_extra()
     from imp_data.mobile.gguf.bundle import read_bundle
-    from imp_data.mobile.phone_folder import write_phone_bundle
+    from imp_data.mobile.phone_folder import write_phone_folder
 
     held = read_bundle(folder)
-    chosen = precision_of(precision) if precision else held.precisions[-1]
+    chosen = parse_precision(precision) if precision else held.precisions[-1]
     limit = int(max_file * 1e9) if max_file else None
-    tower = precision_of(vision, "--vision") if vision else None
-    phone = write_phone_bundle(folder, chosen, resolution or held.best_resolution, limit, tower)
+    tower = parse_precision(vision, "--vision") if vision else None
+    phone = write_phone_folder(folder, chosen, resolution or held.default_resolution, limit, tower)
     told = ", ".join(file.name for one in phone.files for file in one.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
     print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
@@ -194,14 +194,14 @@ def chat(
     threads: Threads = None,
 ) -> None:
     """Serve a chat page, and the OpenAI protocol, over an export."""
-    need_extra()
-    from imp_data.mobile.chat.serving import serve
+    require_mobile_extra()
+    from imp_data.mobile.chat.serve import serve
     from imp_data.mobile.gguf.bundle import read_bundle
 
     held = read_bundle(folder)
-    chosen = precision_of(precision) if precision else held.precisions[-1]
-    size = resolution or held.best_resolution
-    settings = replace(settings_of(threads), kept_mib=_KEPT_MIB)
+    chosen = parse_precision(precision) if precision else held.precisions[-1]
+    size = resolution or held.default_resolution
+    settings = replace(runtime_settings(threads), prompt_cache_mib=_KEPT_MIB)
     serve(folder, chosen, size, host, port, token, settings)
 
 

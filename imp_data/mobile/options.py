@@ -10,7 +10,7 @@ from imp_data.errors import UserError
 
 if TYPE_CHECKING:
     from imp_data.mobile.gguf.quantize import Precision
-    from imp_data.mobile.runtime.in_process import Settings
+    from imp_data.mobile.runtime.in_process import RuntimeSettings
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a merged model.")]
 ExportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an export.")]
@@ -20,7 +20,7 @@ Images = Annotated[list[Path] | None, typer.Option("--image", help="Instead of t
 Question = Annotated[str, typer.Option(help="What is asked about --image.")]
 
 
-def precision_of(word: str, option: str = "--precision") -> "Precision":
+def parse_precision(word: str, option: str = "--precision") -> "Precision":
     """Raises UserError that lists the known ones."""
     from imp_data.mobile.gguf.quantize import Precision
 
@@ -31,14 +31,14 @@ def precision_of(word: str, option: str = "--precision") -> "Precision":
         raise UserError(option, f"{word!r} is unknown", f"say one of {known}") from error
 
 
-def settings_of(threads: int | None, exact: bool = False) -> "Settings":
+def runtime_settings(threads: int | None, exact: bool = False) -> "RuntimeSettings":
     """How llama.cpp is to run; on all cores unless told otherwise."""
-    from imp_data.mobile.runtime.in_process import Settings
+    from imp_data.mobile.runtime.in_process import RuntimeSettings
 
-    return Settings(exact=exact, threads=threads or os.cpu_count() or 1)
+    return RuntimeSettings(exact=exact, threads=threads or os.cpu_count() or 1)
 
 
-def numbers_of(option: str, text: str) -> list[int]:
+def parse_integers(option: str, text: str) -> list[int]:
     """`384,196` as numbers. Raises UserError."""
     try:
         return [int(part) for part in text.split(",")]
@@ -48,7 +48,7 @@ def numbers_of(option: str, text: str) -> list[int]:
         ) from error
 
 
-def need_extra() -> None:
+def require_mobile_extra() -> None:
     """Say which extra is missing instead of which module."""
     try:
         import gguf  # noqa: F401

@@ -10,21 +10,21 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import MANIFEST, Bundle, Exported, read_bundle
+from imp_data.mobile.gguf.bundle import MANIFEST_NAME, ExportedNetwork, ExportManifest, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.runtime.in_process import CONTEXT
+from imp_data.mobile.runtime.in_process import CONTEXT_TOKENS
 from imp_data.mobile.runtime.memory import minimum_memory
 from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.storage.digests import file_sha256
 
 
-def write_phone_bundle(
+def write_phone_folder(
     export: Path,
     precision: Precision,
     resolution: int,
     max_bytes: int | None = None,
     vision: Precision | None = None,
-) -> Bundle:
+) -> ExportManifest:
     """Write `export`/mobile, whole or not at all: files, manifest.json, LICENSE, README.md."""
     bundle = read_bundle(export)
     chosen = [bundle.text(precision), bundle.vision(precision, resolution, vision)]
@@ -32,21 +32,21 @@ def write_phone_bundle(
         _check(export, one, max_bytes)
     needed = minimum_memory(export, bundle, *chosen)
     phone = bundle.model_copy(update={"files": chosen, "minimum_memory_bytes": needed})
-    with written_aside(export / "mobile", MANIFEST, ours=_is_ours) as aside:
+    with written_aside(export / "mobile", MANIFEST_NAME, ours=_is_ours) as aside:
         aside.mkdir()
         for file in (file for one in chosen for file in one.files):
             _laid(export / file.name, aside / file.name)
         write_text(aside / "LICENSE", _license(export, phone))
         write_text(aside / "README.md", _readme(phone))
-        write_text(aside / MANIFEST, json_text(phone.model_dump(mode="json")))
+        write_text(aside / MANIFEST_NAME, json_text(phone.model_dump(mode="json")))
     return phone
 
 
 def _is_ours(path: Path) -> bool:
-    return path.suffix == ".gguf" or path.name in {"LICENSE", "README.md", MANIFEST}
+    return path.suffix == ".gguf" or path.name in {"LICENSE", "README.md", MANIFEST_NAME}
 
 
-def _check(export: Path, one: Exported, max_bytes: int | None) -> None:
+def _check(export: Path, one: ExportedNetwork, max_bytes: int | None) -> None:
     for file in one.files:
         path = export / file.name
         if not path.exists() or file_sha256(path) != file.sha256:
@@ -66,7 +66,7 @@ def _laid(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _license(export: Path, phone: Bundle) -> str:
+def _license(export: Path, phone: ExportManifest) -> str:
     given = export / "LICENSE"
     if given.exists():
         return given.read_text(encoding="utf-8")
@@ -79,9 +79,9 @@ def _license(export: Path, phone: Bundle) -> str:
     )
 
 
-def _readme(phone: Bundle) -> str:
+def _readme(phone: ExportManifest) -> str:
     template = Environment(
         loader=PackageLoader("imp_data"), undefined=StrictUndefined, keep_trailing_newline=True
     ).get_template("mobile.md.j2")
     text, vision = phone.files
-    return template.render(m=phone, text=text, vision=vision, context=CONTEXT)
+    return template.render(m=phone, text=text, vision=vision, context=CONTEXT_TOKENS)

@@ -16,7 +16,7 @@ from imp_data.storage.stage_cache import StageResult
 from imp_data.training.plan import Command, Plan
 
 # By stage: the command that does the work.
-CODE = {
+CODE_VERSIONS = {
     stage: code_version(f"imp_data.mobile.cli:{command}")
     for stage, command in (
         *(("gguf", "export"), ("parity", "parity")),
@@ -31,7 +31,7 @@ def gguf_folder(plan: Plan) -> Path:
     return plan.folder / "gguf"
 
 
-def write_files(plan: Plan, command: Command) -> StageResult:
+def export_stage(plan: Plan, command: Command) -> StageResult:
     """The precisions and resolutions that the model's manifest asks for; figures: `files`."""
     folder, asked = gguf_folder(plan), plan.model.export
     manifest = folder / "manifest.json"
@@ -58,7 +58,7 @@ def write_files(plan: Plan, command: Command) -> StageResult:
     return _stage(plan, "gguf", inputs, [manifest], build)
 
 
-def prove(plan: Plan, command: Command) -> StageResult:
+def parity_stage(plan: Plan, command: Command) -> StageResult:
     """Whether every file answers as PyTorch does; figures: `rows`, one a precision and size.
 
     An export that answers otherwise is a finding too, not an error of this stage.
@@ -75,13 +75,13 @@ def prove(plan: Plan, command: Command) -> StageResult:
             if not report.exists():
                 raise
         rows = _compared(orjson.loads(report.read_bytes())["rows"])
-        write_text(told, "\n".join([*verdicts(rows), ""]))
+        write_text(told, "\n".join([*parity_summary(rows), ""]))
         return {"rows": rows}
 
     return _stage(plan, "parity", _of_files(plan), [report, told], build)
 
 
-def weigh(plan: Plan, command: Command) -> StageResult:
+def quality_stage(plan: Plan, command: Command) -> StageResult:
     """What a smaller file costs, on the held-out questions too where there are some."""
     folder, evidence = gguf_folder(plan), plan.folder / "evidence"
     drawn = plan.build.recipe.mixture.drawn
@@ -100,7 +100,7 @@ def weigh(plan: Plan, command: Command) -> StageResult:
     return _stage(plan, "quality", inputs, outputs, build)
 
 
-def pack(plan: Plan, command: Command) -> StageResult:
+def phone_stage(plan: Plan, command: Command) -> StageResult:
     """The phone's folder, of the smallest precision, for images as large as in training."""
     folder = gguf_folder(plan)
 
@@ -113,8 +113,8 @@ def pack(plan: Plan, command: Command) -> StageResult:
     return _stage(plan, "phone", _of_files(plan), [folder / "mobile"], build)
 
 
-def problems(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What differs, of the rows of `prove`."""
+def parity_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What differs, of the rows of `parity_stage`."""
     return [
         f"{row['precision']} at {row['images']} px: {problem}"
         for row in rows
@@ -122,12 +122,12 @@ def problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
+def parity_summary(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A line a precision: do its answers equal PyTorch's."""
     lines = []
     for precision in dict.fromkeys(row["precision"] for row in rows):
         own = [row for row in rows if row["precision"] == precision]
-        verdict = "DIFFERENT from PyTorch's" if problems(own) else "equal to PyTorch's"
+        verdict = "DIFFERENT from PyTorch's" if parity_problems(own) else "equal to PyTorch's"
         agreed, tokens = (sum(row[name] for row in own) for name in ("agreed", "tokens"))
         shift = max(row["mean_shift"] for row in own)
         lines.append(
@@ -149,7 +149,7 @@ def _stage(
         _check_ready(plan)
         return build()
 
-    stated = {"code": CODE[name], "libraries": str(library_versions(*known)), **inputs}
+    stated = {"code": CODE_VERSIONS[name], "libraries": str(library_versions(*known)), **inputs}
     return plan.build.stage(_asset(plan, name), stated, outputs, ready)
 
 

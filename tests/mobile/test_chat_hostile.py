@@ -8,7 +8,7 @@ from hostile_requests import Hostile, answered, exchanged, fault, hostile_reques
 from llama_stand_in import StandIn, behind, served
 from PIL import Image
 
-from imp_data.mobile.chat.server import About, chat_app
+from imp_data.mobile.chat.app import ModelInfo, chat_app
 
 REQUESTS = list(hostile_requests())
 # What no reply may name: where this code, the model and Python lie.
@@ -21,7 +21,7 @@ def squared(image: Image.Image) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
-    about = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
+    about = ModelInfo("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
     with behind(StandIn().app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base.removeprefix("http://")
 

@@ -16,16 +16,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.app import ModelInfo, chat_app
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 SUFFIX = "\nAnswer in a word."
-ASKING = Asking(
+ASKING = QuestionStyle(
     short_answer_suffix=SUFFIX,
     short_by_default=True,
     examples=[
-        Example(text="What color is the sign?", short=True),
-        Example(text="What is going on?", short=False),
+        ExampleQuestion(text="What color is the sign?", short=True),
+        ExampleQuestion(text="What is going on?", short=False),
     ],
 )
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -105,7 +105,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def address(llama: StandIn) -> Iterator[str]:
-    about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
+    about = ModelInfo("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
     with behind(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base
 

@@ -26,11 +26,17 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf import weights
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.gguf.merged_model import canonical, load_checkpoint
-from imp_data.mobile.gguf.position_embedding import resized_positions
-from imp_data.mobile.gguf.quantize import Kind, Precision, encoded, rounded, text_kind
+from imp_data.mobile.gguf.merged_model import canonical_name, load_checkpoint
+from imp_data.mobile.gguf.position_embedding import interpolate_positions
+from imp_data.mobile.gguf.quantize import (
+    GgmlType,
+    Precision,
+    encode_rows,
+    round_trip,
+    text_tensor_type,
+)
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
-from imp_data.mobile.runtime.images import squared
+from imp_data.mobile.runtime.images import square_image
 from imp_data.storage.digests import file_sha256
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
@@ -94,7 +100,7 @@ def test_both_ways_of_saving_give_the_same_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_tensors_have_one_name_however_they_were_saved(saved: str, name: str | None) -> None:
-    assert canonical(saved) == (name or "vision.encoder.layers.3.layer_norm1.bias")
+    assert canonical_name(saved) == (name or "vision.encoder.layers.3.layer_norm1.bias")
 
 
 def test_llama_cpp_is_told_how_many_layers_run_and_which_is_taken(exported: Path) -> None:
@@ -144,14 +150,14 @@ def test_positions_are_resized_as_torch_does_it(side: int, new: int, seed: int) 
     table = np.random.default_rng(seed).standard_normal((side * side, 3)).astype(np.float32)
     grid = torch.from_numpy(table).reshape(1, side, side, 3).permute(0, 3, 1, 2)
     expected = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic")
-    found = resized_positions(table, new)
+    found = interpolate_positions(table, new)
     assert np.allclose(found, expected[0].permute(1, 2, 0).reshape(-1, 3), atol=1e-4)
 
 
 def test_siglip_s_27_by_27_table_becomes_14_by_14() -> None:
     table = np.arange(27 * 27 * 2, dtype=np.float32).reshape(-1, 2)
-    assert resized_positions(table, 14).shape == (196, 2)
-    assert resized_positions(table, 27) is table
+    assert interpolate_positions(table, 14).shape == (196, 2)
+    assert interpolate_positions(table, 27) is table
 
 
 def test_bf16_is_read_as_the_numbers_it_holds(tmp_path: Path) -> None:
@@ -175,58 +181,60 @@ def test_a_tensor_is_read_in_blocks_of_rows(
 @pytest.mark.parametrize(
     ("name", "row", "precision", "kind"),
     [
-        ("blk.0.attn_q.weight", 2560, Precision.Q4_0, Kind.Q4_0),
-        ("output.weight", 2560, Precision.Q4_0, Kind.Q6_K),
-        ("output.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("output.weight", 2560, Precision.Q8_0, Kind.Q8_0),
-        ("token_embd.weight", 2560, Precision.Q4_K_M, Kind.Q4_K),
-        ("blk.0.ffn_down.weight", 10240, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.4.ffn_down.weight", 10240, Precision.Q4_K_M, Kind.Q4_K),
-        ("blk.6.attn_v.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.31.attn_v.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.5.attn_qkv.weight", 3072, Precision.Q4_K_M, Kind.Q5_K),
-        ("blk.5.attn_q.weight", 64, Precision.Q4_K_M, Kind.Q5_0),
-        ("output.weight", 64, Precision.Q4_0, Kind.Q8_0),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_0, Kind.F16),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_K_M, Kind.F16),
+        ("blk.0.attn_q.weight", 2560, Precision.Q4_0, GgmlType.Q4_0),
+        ("output.weight", 2560, Precision.Q4_0, GgmlType.Q6_K),
+        ("output.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
+        ("output.weight", 2560, Precision.Q8_0, GgmlType.Q8_0),
+        ("token_embd.weight", 2560, Precision.Q4_K_M, GgmlType.Q4_K),
+        ("blk.0.ffn_down.weight", 10240, Precision.Q4_K_M, GgmlType.Q6_K),
+        ("blk.4.ffn_down.weight", 10240, Precision.Q4_K_M, GgmlType.Q4_K),
+        ("blk.6.attn_v.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
+        ("blk.31.attn_v.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
+        ("blk.5.attn_qkv.weight", 3072, Precision.Q4_K_M, GgmlType.Q5_K),
+        ("blk.5.attn_q.weight", 64, Precision.Q4_K_M, GgmlType.Q5_0),
+        ("output.weight", 64, Precision.Q4_0, GgmlType.Q8_0),
+        ("blk.5.attn_q.weight", 40, Precision.Q4_0, GgmlType.F16),
+        ("blk.5.attn_q.weight", 40, Precision.Q4_K_M, GgmlType.F16),
     ],
 )
 def test_each_tensor_has_the_type_that_llama_quantize_gives_it(
-    name: str, row: int, precision: Precision, kind: Kind
+    name: str, row: int, precision: Precision, kind: GgmlType
 ) -> None:
-    assert text_kind(name, row, precision, layers=32, tied=False) is kind
+    assert text_tensor_type(name, row, precision, layers=32, tied=False) is kind
 
 
 def test_a_shared_embedding_is_the_output_too() -> None:
-    kind = text_kind("token_embd.weight", 2560, Precision.Q4_K_M, layers=32, tied=True)
-    assert kind is Kind.Q6_K
+    kind = text_tensor_type("token_embd.weight", 2560, Precision.Q4_K_M, layers=32, tied=True)
+    assert kind is GgmlType.Q6_K
 
 
-@pytest.mark.parametrize("kind", [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K])
-def test_what_is_stored_is_near_what_was_there(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_K, GgmlType.Q6_K]
+)
+def test_what_is_stored_is_near_what_was_there(kind: GgmlType) -> None:
     rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    worst = {Kind.F16: 1e-3, Kind.Q8_0: 0.02, Kind.Q6_K: 0.1}.get(kind, 0.35)
-    assert np.abs(rounded(rows, kind) - rows).max() < worst
+    worst = {GgmlType.F16: 1e-3, GgmlType.Q8_0: 0.02, GgmlType.Q6_K: 0.1}.get(kind, 0.35)
+    assert np.abs(round_trip(rows, kind) - rows).max() < worst
 
 
 def test_ggml_s_own_python_quantizer_gives_the_same_bytes() -> None:
     from gguf.quants import quantize
 
     rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    for kind in (Kind.Q8_0, Kind.Q4_0):
-        assert np.array_equal(encoded(rows, kind), quantize(rows, kind))
+    for kind in (GgmlType.Q8_0, GgmlType.Q4_0):
+        assert np.array_equal(encode_rows(rows, kind), quantize(rows, kind))
 
 
 def test_a_square_of_the_right_size_stays_as_it_is() -> None:
     image = Image.effect_noise((56, 56), 90).convert("RGB")
-    assert squared(image, 56) is not None
-    assert squared(image, 56).tobytes() == image.tobytes()
+    assert square_image(image, 56) is not None
+    assert square_image(image, 56).tobytes() == image.tobytes()
 
 
 def test_square_squeezes_and_pad_puts_on_grey() -> None:
     image = Image.new("RGB", (40, 20), (255, 0, 0))
-    assert squared(image, 20).getpixel((10, 0)) == (255, 0, 0)
-    assert squared(image, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
+    assert square_image(image, 20).getpixel((10, 0)) == (255, 0, 0)
+    assert square_image(image, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
 
 
 def changed(model: Path, out: Path, **changes: Any) -> Path:
@@ -352,7 +360,7 @@ def test_an_export_that_breaks_off_leaves_the_one_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("imp_data.mobile.gguf.gguf_file.encoded", breaks)
+        patch.setattr("imp_data.mobile.gguf.gguf_file.encode_rows", breaks)
         with pytest.raises(KeyboardInterrupt):
             export(model, out, [8])
     assert sorted(path.name for path in out.iterdir()) == files

@@ -16,12 +16,12 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.latency import _encoding_seconds, latency
-from imp_data.mobile.measure.latency_report import PAPER, Report, Row, Spread
-from imp_data.mobile.measure.latency_worker import Task
-from imp_data.mobile.measure.quality import quality
+from imp_data.mobile.measure.latency_report import PAPER, LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency_worker import LatencyTask
+from imp_data.mobile.measure.quality import measure_quality
 from imp_data.mobile.measure.quality_chart import chart_svg
-from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.measure.test_prompts import default_cases, given_cases
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -69,7 +69,7 @@ def test_the_total_of_the_paper_s_rows_follows_from_their_parts() -> None:
 
 def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
     one = Spread(median=2.0, least=1.5, most=4.0)
-    row = Row(
+    row = LatencyRow(
         precision=Precision.Q4_0,
         vision_precision=Precision.Q4_0,
         resolution=196,
@@ -103,7 +103,7 @@ LOG = """\
 
 @pytest.mark.parametrize(("minutes", "seconds"), [("0", 2.25), ("12", 722.25)])
 def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
-    task = Task(
+    task = LatencyTask(
         folder=Path("x"),
         precision=Precision.Q4_0,
         resolution=56,
@@ -125,7 +125,7 @@ def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: P
     (copy / "text-Q4_0.gguf").write_bytes(whole[: len(whole) // 2])
     with (
         pytest.raises(UserError, match="cannot load it"),
-        open_runtime(copy, Precision.Q4_0, SIZE, Settings(context=512, threads=1)),
+        open_runtime(copy, Precision.Q4_0, SIZE, RuntimeSettings(context=512, threads=1)),
     ):
         pass
     with pytest.raises(UserError, match=r"text-Q4_0\.gguf: llama\.cpp cannot load it"):
@@ -146,7 +146,9 @@ def test_a_server_that_ends_at_once_is_named_and_its_log_shown(
 @pytest.mark.slow
 def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:
     export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
-    report = quality(model, tmp_path, drawn_cases(), Settings(context=512, threads=1))
+    report = measure_quality(
+        model, tmp_path, default_cases(), RuntimeSettings(context=512, threads=1)
+    )
     shifts = {(row.precision, row.resolution): row.mean_shift for row in report.rows}
     assert len(shifts) == 6
     for size in (SIZE, SIZE // 2):
@@ -160,8 +162,8 @@ def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_
 
 def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: Path) -> None:
     export(model, tmp_path, [16, 4], [SIZE])
-    settings = Settings(context=512, threads=1)
-    report = quality(model, tmp_path, drawn_cases(), settings, towers=True)
+    settings = RuntimeSettings(context=512, threads=1)
+    report = measure_quality(model, tmp_path, default_cases(), settings, towers=True)
     rows = {row.label: row for row in report.rows}
     assert list(rows) == ["F16", "Q4_0 + F16", "Q4_0", "Q4_K_M + F16", "Q4_K_M"]
     assert rows["Q4_0 + F16"].size_bytes > rows["Q4_0"].size_bytes
@@ -170,7 +172,7 @@ def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: 
 
 
 def test_images_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
-    wide = drawn_cases()[0].image
+    wide = default_cases()[0].image
     assert wide is not None
     wide.save(tmp_path / "mine.png")
     (case,) = given_cases([tmp_path / "mine.png"], "What is it?")

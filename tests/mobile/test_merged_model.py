@@ -17,7 +17,7 @@ from transformers import Phi3Config, PhiConfig, Qwen2Config, SiglipVisionConfig
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.chat_template import chat_template
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 
 CLASSES = {"phi": PhiConfig, "qwen2": Qwen2Config, "phi3": Phi3Config}
 KINDS = list(CLASSES)
@@ -127,8 +127,8 @@ def test_a_chat_template_is_found_where_earlier_versions_put_it(
     (copy / "chat_template.jinja").unlink()
     PLACES[place](copy, template)
     assert files_of(copy, tmp_path / "a") == files_of(folders["phi"], tmp_path / "b")
-    asked = Reference(copy).prompt("What is it?", with_image=True)
-    assert asked == Reference(folders["phi"]).prompt("What is it?", with_image=True)
+    asked = PytorchReference(copy).prompt("What is it?", with_image=True)
+    assert asked == PytorchReference(folders["phi"]).prompt("What is it?", with_image=True)
 
 
 def test_the_newest_kind_of_file_counts(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from imp_data.mobile.gguf import gguf_file, text_model, vision_model
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.merged_model import Checkpoint
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.parity import Report, parity
-from imp_data.mobile.measure.test_prompts import drawn_cases
+from imp_data.mobile.measure.parity import ParityReport, compare_export
+from imp_data.mobile.measure.test_prompts import default_cases
 from imp_data.mobile.runtime import in_process
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -31,7 +31,7 @@ with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
 
 KINDS = ["phi", "qwen2", "phi3"]
 # One thread: several of them wait for each other where other tests run too.
-QUIET = Settings(context=512, threads=1, exact=True)
+QUIET = RuntimeSettings(context=512, threads=1, exact=True)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -44,9 +44,11 @@ def phi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("phi") / "model")
 
 
-def compared(model: Path, out: Path, bits: tuple[int, ...] = (16,), size: int = SIZE) -> Report:
+def compared(
+    model: Path, out: Path, bits: tuple[int, ...] = (16,), size: int = SIZE
+) -> ParityReport:
     export(model, out, bits, [size])
-    return parity(model, out, drawn_cases(), QUIET)
+    return compare_export(model, out, default_cases(), QUIET)
 
 
 @pytest.mark.slow
@@ -54,7 +56,7 @@ def test_every_precision_and_resolution_answers_as_pytorch_does(
     model: Path, tmp_path: Path
 ) -> None:
     export(model, tmp_path, resolutions=[SIZE, SIZE // 2])
-    report = parity(model, tmp_path, drawn_cases(), QUIET)
+    report = compare_export(model, tmp_path, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert len(report.rows) == 4 * 2 * 4
     assert all(row.same_prompt for row in report.rows)
@@ -77,7 +79,7 @@ def test_a_tokenizer_of_pieces_as_phi_3_s_reads_alike(tmp_path: Path) -> None:
     texts = ["What is it?", " two  blanks", "Zürich, 東京\nnext", "<|user|>\n hi<|end|>\n", "tree"]
     with open_runtime(out, Precision.F16, SIZE, QUIET) as opened:
         for text in texts:
-            assert opened.tokens((text,)) == [tokenizer(text)["input_ids"]], text
+            assert opened.tokenize((text,)) == [tokenizer(text)["input_ids"]], text
 
 
 def test_images_padded_in_training_are_padded_here(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_images_padded_in_training_are_padded_here(tmp_path: Path) -> None:
 def test_the_image_matters_to_the_answer(phi: Path, tmp_path: Path) -> None:
     export(phi, tmp_path, [16], [SIZE])
     with open_runtime(tmp_path, Precision.F16, SIZE, QUIET) as opened:
-        wide, tall, *_ = drawn_cases()
+        wide, tall, *_ = default_cases()
         prompt = opened.prompt("What is it?", with_image=True)
         steps = [opened.answer(prompt, case.image, 1, top=384).steps[0] for case in (wide, tall)]
     shift = [abs(steps[0].logprobs[t] - said) for t, said in steps[1].logprobs.items()]
@@ -113,7 +115,7 @@ def as_they_are(image: Image.Image, _size: int, _how: str) -> Image.Image:
 def test_a_kept_aspect_is_found(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Any, bits: int
 ) -> None:
-    monkeypatch.setattr(in_process, "squared", spoilt)
+    monkeypatch.setattr(in_process, "square_image", spoilt)
     report = compared(phi, tmp_path, (bits,))
     failed = {row.case for row in report.rows if row.problems}
     assert {"wide", "tall"} <= failed
@@ -203,7 +205,7 @@ def test_another_chat_template_is_found(tmp_path: Path, phi: Path) -> None:
         tmp_path / "other", tokenizer=byte_level_tokenizer("{{ messages[0]['content'] }}")
     )
     export(other, tmp_path / "out", [16], [SIZE])
-    report = parity(phi, tmp_path / "out", drawn_cases(), QUIET)
+    report = compare_export(phi, tmp_path / "out", default_cases(), QUIET)
     assert all("the prompt's tokens differ" in row.problems for row in report.rows)
 
 
@@ -221,7 +223,7 @@ def test_the_command_writes_its_report_and_tells_by_its_status(
     assert ended.value.code == 0
     assert capsys.readouterr().out.count("equal within tolerance") == 4
     assert len(json.loads((tmp_path / "parity.json").read_text())["rows"]) == 4
-    monkeypatch.setattr(in_process, "squared", letterboxed)
+    monkeypatch.setattr(in_process, "square_image", letterboxed)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

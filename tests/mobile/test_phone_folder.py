@@ -24,14 +24,14 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency_worker import Task, Times
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.phone_folder import write_phone_bundle
-from imp_data.mobile.runtime.images import squared
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.measure.latency_worker import LatencyResult, LatencyTask
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.phone_folder import write_phone_folder
+from imp_data.mobile.runtime.images import square_image
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 from imp_data.storage.digests import file_sha256
 
-QUIET = Settings(context=512, threads=1)
+QUIET = RuntimeSettings(context=512, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def phone(exported: Path) -> Path:
-    write_phone_bundle(exported, Precision.Q4_0, SIZE // 2)
+    write_phone_folder(exported, Precision.Q4_0, SIZE // 2)
     return exported / "mobile"
 
 
@@ -75,9 +75,9 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_its_memory_is_what_a_conversation_was_seen_to_take(
     larger: Path, precision: Precision
 ) -> None:
-    write_phone_bundle(larger, precision, 384)
+    write_phone_folder(larger, precision, 384)
     stated = read_bundle(larger / "mobile").minimum_memory_bytes
-    task = Task(
+    task = LatencyTask(
         folder=larger / "mobile",
         precision=precision,
         resolution=384,
@@ -93,7 +93,7 @@ def test_its_memory_is_what_a_conversation_was_seen_to_take(
         task.model_dump_json(),
     ]
     told = subprocess.run(command, capture_output=True, check=True)
-    seen = Times.model_validate_json(told.stdout).peak_bytes
+    seen = LatencyResult.model_validate_json(told.stdout).peak_bytes
     # What Python and its libraries take of the 100 MB is another on each machine.
     assert seen == pytest.approx(stated, rel=0.25)
 
@@ -111,7 +111,7 @@ def test_its_readme_says_what_the_model_has_seen_and_what_it_has_not(
     assert "trained on images squeezed to 56 x 56 pixels" in smaller
     assert "This folder takes 28 x 28 pixels, a size that the model was not trained at" in smaller
     out = Path(shutil.copytree(exported, tmp_path / "out"))
-    write_phone_bundle(out, Precision.Q4_0, SIZE)
+    write_phone_folder(out, Precision.Q4_0, SIZE)
     own = (out / "mobile" / "README.md").read_text()
     assert "trained on images squeezed to 56 x 56 pixels" in own
     assert "not trained at" not in own
@@ -122,10 +122,10 @@ def test_the_size_that_is_chosen_by_itself_is_the_trainings(exported: Path, tmp_
     subprocess.run([sys.executable, "-m", "imp_data", "bundle", str(out)], check=True)
     assert read_bundle(out / "mobile").resolutions == [SIZE]
     held = read_bundle(exported)
-    assert (held.resolutions, held.best_resolution) == ([SIZE, SIZE // 2], SIZE)
+    assert (held.resolutions, held.default_resolution) == ([SIZE, SIZE // 2], SIZE)
     for trained, nearest in ((200, SIZE), (30, SIZE // 2)):
         elsewhere = held.model_copy(update={"trained_resolution": trained})
-        assert elsewhere.best_resolution == nearest
+        assert elsewhere.default_resolution == nearest
 
 
 def answer(
@@ -133,7 +133,7 @@ def answer(
 ) -> str:
     with open_runtime(folder, precision, size, QUIET) as runtime:
         prompt = runtime.prompt(question, with_image=True)
-        return runtime.answer(prompt, drawn_cases()[0].image, most).text
+        return runtime.answer(prompt, default_cases()[0].image, most).text
 
 
 def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
@@ -144,21 +144,21 @@ def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
 
 def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
-    write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.Q8_0)
+    write_phone_folder(out, Precision.Q4_0, SIZE, vision=Precision.Q8_0)
     assert (out / "mobile" / f"vision-Q8_0-{SIZE}.gguf").exists()
     finer = replace(QUIET, vision=Precision.Q8_0)
     with open_runtime(out, Precision.Q4_0, SIZE, finer) as runtime:
         prompt = runtime.prompt("What is it?", with_image=True)
-        expected = runtime.answer(prompt, drawn_cases()[0].image, 12).text
+        expected = runtime.answer(prompt, default_cases()[0].image, 12).text
     assert answer(out / "mobile", Precision.Q4_0, SIZE) == expected
     with pytest.raises(UserError, match="lists no vision in F16 at 56 pixels; there are"):
-        write_phone_bundle(out, Precision.Q4_0, SIZE, vision=Precision.F16)
+        write_phone_folder(out, Precision.Q4_0, SIZE, vision=Precision.F16)
 
 
 def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
     from openai import OpenAI
 
-    image = drawn_cases()[0].image
+    image = default_cases()[0].image
     assert image is not None
     with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
         url = "data:image/png;base64," + base64.b64encode(runtime.file_of(image)).decode()
@@ -190,7 +190,7 @@ def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
     ]
     assert len(text.files) > 2
     assert all(file.bytes <= 40_000 for file in text.files)
-    phone = write_phone_bundle(tmp_path / "out", Precision.Q4_0, SIZE // 2, max_bytes=60_000 << 2)
+    phone = write_phone_folder(tmp_path / "out", Precision.Q4_0, SIZE // 2, max_bytes=60_000 << 2)
     assert phone.text(Precision.Q4_0) == text
     expected = answer(exported, Precision.Q4_0, SIZE // 2)
     assert answer(tmp_path / "out" / "mobile", Precision.Q4_0, SIZE // 2) == expected
@@ -198,7 +198,7 @@ def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
 
 def test_a_file_too_large_for_the_store_is_refused(exported: Path) -> None:
     with pytest.raises(UserError, match=r"more than --max-file allows(.|\n)*its parts"):
-        write_phone_bundle(exported, Precision.Q8_0, SIZE, max_bytes=1000)
+        write_phone_folder(exported, Precision.Q8_0, SIZE, max_bytes=1000)
 
 
 def test_an_altered_file_is_refused(exported: Path, tmp_path: Path) -> None:
@@ -206,20 +206,20 @@ def test_an_altered_file_is_refused(exported: Path, tmp_path: Path) -> None:
     with (copy / "text-Q8_0.gguf").open("ab") as file:
         file.write(b"x")
     with pytest.raises(UserError, match="is not the file that manifest"):
-        write_phone_bundle(copy, Precision.Q8_0, SIZE)
+        write_phone_folder(copy, Precision.Q8_0, SIZE)
 
 
 def test_a_precision_not_exported_is_told_with_those_that_are(exported: Path) -> None:
     with pytest.raises(UserError, match="lists no text in F16; there are text-Q8_0"):
-        write_phone_bundle(exported, Precision.F16, SIZE)
+        write_phone_folder(exported, Precision.F16, SIZE)
 
 
 @pytest.mark.skipif(not shutil.which("llama-mtmd-cli"), reason="llama-mtmd-cli on PATH needed")
 def test_the_instructions_for_llama_cpp_run_as_they_stand(phone: Path, tmp_path: Path) -> None:
-    image = drawn_cases()[0].image
+    image = default_cases()[0].image
     assert image is not None
     folder = Path(shutil.copytree(phone, tmp_path / "mobile"))
-    squared(image, SIZE // 2).save(folder / "image.png")
+    square_image(image, SIZE // 2).save(folder / "image.png")
     code = (folder / "README.md").read_text().split("```sh\n")[1]
     command, _server = code.split("```")[0].split("llama-server")
     told = subprocess.run(
@@ -254,11 +254,11 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_twin(
     if parts > 1:
         text = read_bundle(out).text(Precision.Q4_0)
         export(save_model(tmp_path / "model"), out, [4], [SIZE // 2], text.bytes // parts)
-    phone = write_phone_bundle(out, Precision.Q4_0, SIZE // 2)
+    phone = write_phone_folder(out, Precision.Q4_0, SIZE // 2)
     assert len(phone.text(Precision.Q4_0).files) >= parts
-    image = drawn_cases()[0].image
+    image = default_cases()[0].image
     assert image is not None
-    squared(image, SIZE // 2).save(tmp_path / "image.png")
+    square_image(image, SIZE // 2).save(tmp_path / "image.png")
     script = Path(__file__).parents[1] / "llama_node.cjs"
     command = ["node", script, out / "mobile" / "README.md", tmp_path / "image.png"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)

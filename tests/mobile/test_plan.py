@@ -15,7 +15,14 @@ from imp_data.errors import UserError
 from imp_data.manifests import model_digest
 from imp_data.manifests.model import load_model
 from imp_data.mobile import plan as plan_module
-from imp_data.mobile.plan import gguf_folder, pack, problems, prove, weigh, write_files
+from imp_data.mobile.plan import (
+    export_stage,
+    gguf_folder,
+    parity_problems,
+    parity_stage,
+    phone_stage,
+    quality_stage,
+)
 from imp_data.training.plan import Plan
 
 WITH_LLAMA_CPP = pytest.mark.skipif(
@@ -23,7 +30,7 @@ WITH_LLAMA_CPP = pytest.mark.skipif(
     reason="pip install 'imp-data[mobile]'",
 )
 SIZE = 56
-ASSETS = (write_files, prove, weigh, pack)
+ASSETS = (export_stage, parity_stage, quality_stage, phone_stage)
 
 
 @pytest.fixture
@@ -73,11 +80,11 @@ def test_each_stage_is_run_once_and_again_from_where_something_changed(
     assert {path.name for path in folder.iterdir()} == files
     assert [stage(plan, command).built for stage in ASSETS] == [False] * 4
     (folder / "text-F16.gguf").unlink()
-    assert write_files(plan, command).built, "a file that is gone is written again"
+    assert export_stage(plan, command).built, "a file that is gone is written again"
     # The same bytes as before; what was measured on them went with them.
-    assert [stage(plan, command).built for stage in (prove, pack)] == [True, False]
+    assert [stage(plan, command).built for stage in (parity_stage, phone_stage)] == [True, False]
     manifest(world, export={"bits": [16], "resolutions": [SIZE, 28]}, image_size=SIZE)
-    assert write_files(planned(world), command).built
+    assert export_stage(planned(world), command).built
 
 
 @pytest.mark.slow
@@ -97,7 +104,7 @@ def test_what_answers_otherwise_is_told_and_goes_no_further(
     passed, told = materialized(plan)
     assert not passed and set(told) == {"gguf"}, "nothing below it is built"
     assert "F16     answers DIFFERENT from PyTorch's: " in told["gguf"]["summary"]
-    found = problems(prove(plan, command).figures["rows"])
+    found = parity_problems(parity_stage(plan, command).figures["rows"])
     assert f"F16 at {SIZE} px: tall: mean shift above 0.004" in found
 
 
@@ -107,7 +114,7 @@ def test_without_its_libraries_no_file_is_written_and_it_is_said_what_to_install
     plan.build.stage("models/small/merged", {}, [], dict)
     monkeypatch.setattr(plan_module, "find_spec", lambda name: None)
     with pytest.raises(UserError) as raised:
-        write_files(plan, command)
+        export_stage(plan, command)
     assert str(raised.value).startswith("the library gguf, with which A small model goes to the")
     assert "pip install 'imp-data[mobile]'" in raised.value.remedy
 
@@ -130,7 +137,7 @@ def exported_with(plan: Plan) -> list[str]:
     plan.merged.mkdir(parents=True, exist_ok=True)
     (plan.merged / "imp.json").write_text("{}")
     plan.build.stage("models/small/merged", {}, [plan.merged], dict)
-    assert write_files(plan, write).built
+    assert export_stage(plan, write).built
     return said
 
 

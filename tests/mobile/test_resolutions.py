@@ -17,15 +17,15 @@ from training_world import MODEL, STAGE, lay_shapes, model
 from transformers import SiglipVisionModel
 
 from imp_data.mobile.gguf import vision_model
-from imp_data.mobile.gguf.bundle import Bundle
+from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.merged_model import load_checkpoint
-from imp_data.mobile.gguf.position_embedding import resized_positions
+from imp_data.mobile.gguf.position_embedding import interpolate_positions
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.gguf.weights import Floats
-from imp_data.mobile.measure.parity import parity
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.measure.parity import compare_export
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.loop.run import Run, train
 from imp_data.training.model.merge import merge
@@ -33,7 +33,7 @@ from imp_data.training.model.pretrained import resize_positions
 
 TABLE = "vision.embeddings.position_embedding.weight"
 # An image's 729 tokens and what is said about it.
-QUIET = Settings(context=1024, threads=1, exact=True)
+QUIET = RuntimeSettings(context=1024, threads=1, exact=True)
 
 
 def tower() -> SiglipVisionModel:
@@ -57,8 +57,8 @@ def image_tokens(folder: Path, size: int) -> int:
     """How many tokens llama.cpp makes of an image."""
     with open_runtime(folder, Precision.F16, size, QUIET) as runtime:
         prompt = runtime.prompt("What is it?", with_image=True)
-        read = runtime.answer(prompt, drawn_cases()[0].image, 1).timings["prompt_n"]
-        return int(read) - sum(len(piece) for piece in runtime.tokens(prompt))
+        read = runtime.answer(prompt, default_cases()[0].image, 1).timings["prompt_n"]
+        return int(read) - sum(len(piece) for piece in runtime.tokenize(prompt))
 
 
 def test_trainer_and_exporter_make_the_same_table_of_196_positions() -> None:
@@ -68,7 +68,7 @@ def test_trainer_and_exporter_make_the_same_table_of_196_positions() -> None:
     resize_positions(vision, 196)
     trained = vision.embeddings.position_embedding.weight.detach().numpy()
     assert trained.shape == (196, 64)
-    assert np.abs(resized_positions(table, 14) - trained).max() < 1e-5
+    assert np.abs(interpolate_positions(table, 14) - trained).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_model_for_384_answers_at_196_as_pytorch_with_the_interpolated_table(
     for_384: Path, tmp_path: Path
 ) -> None:
     export(for_384, tmp_path, [16, 4], [384, 196])
-    report = parity(for_384, tmp_path, drawn_cases(), QUIET)
+    report = compare_export(for_384, tmp_path, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert {row.resolution for row in report.rows} == {384, 196}
     assert [image_tokens(tmp_path, size) for size in (384, 196)] == [729, 196]
@@ -97,14 +97,14 @@ def every_other_place(table: Floats, side: int) -> Floats:
 def test_a_table_made_smaller_in_another_way_is_found(
     for_384: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vision_model, "resized_positions", every_other_place)
+    monkeypatch.setattr(vision_model, "interpolate_positions", every_other_place)
     export(for_384, tmp_path, [16], [384, 196])
-    report = parity(for_384, tmp_path, drawn_cases(), QUIET)
+    report = compare_export(for_384, tmp_path, default_cases(), QUIET)
     found = {(row.resolution, row.case) for row in report.rows if row.problems}
     assert found == {(196, "wide"), (196, "tall"), (196, "square")}
 
 
-def trained_at_196(world: World, at: Path) -> tuple[Path, Bundle]:
+def trained_at_196(world: World, at: Path) -> tuple[Path, ExportManifest]:
     """A tower for 384 pixels, trained on at 196: the merged model and what is exported of it."""
     tower().save_pretrained(at / "siglip")
     shape = {**tower_shape(), "pretrained_image_size": 384}
@@ -135,9 +135,9 @@ def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Pat
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])
     # The tower was frozen: it trained with what was interpolated, and that is shipped.
     pretrained = tower().embeddings.position_embedding.weight.detach().numpy()
-    assert np.abs(table_of(merged) - resized_positions(pretrained, 14)).max() < 1e-5
+    assert np.abs(table_of(merged) - interpolate_positions(pretrained, 14)).max() < 1e-5
     shipped = exported_table(tmp_path / "out" / "vision-F16-196.gguf")
     assert np.array_equal(shipped, table_of(merged))
-    report = parity(merged, tmp_path / "out", drawn_cases(), QUIET)
+    report = compare_export(merged, tmp_path / "out", default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert image_tokens(tmp_path / "out", 196) == 196

@@ -16,16 +16,16 @@ from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, lay_shapes, m
 
 from imp_data.manifests.model import LORA_TARGETS
 from imp_data.manifests.model_parts import Architecture
-from imp_data.mobile.gguf.bundle import Bundle
+from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.parity import TOLERANCES, parity
-from imp_data.mobile.measure.qa_accuracy import Exam
-from imp_data.mobile.measure.quality import quality
+from imp_data.mobile.measure.parity import TOLERANCES, compare_export
+from imp_data.mobile.measure.qa_accuracy import QuestionSet
+from imp_data.mobile.measure.quality import measure_quality
 from imp_data.mobile.measure.quality_chart import chart_svg
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.phone_folder import write_phone_bundle
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.phone_folder import write_phone_folder
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, encode_prompt
@@ -39,7 +39,7 @@ from imp_data.training.model.model_folder import load_processor
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
-QUIET = Settings(context=512, threads=1, exact=True)
+QUIET = RuntimeSettings(context=512, threads=1, exact=True)
 KINDS: list[tuple[Architecture, str]] = [("phi", "phi2"), ("qwen2", "qwen"), ("phi3", "phi3")]
 SIZE = MODEL["image_size"]
 QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
@@ -81,7 +81,7 @@ class Delivered:
         train(Run(recipe, world.manifests, [corpus], at / "run", max_steps=2, workers=0))
         self.merged, self.out, self.template = at / "merged", at / "out", TEMPLATES[kind[1]]
         merge(at / "run", self.merged)
-        self.bundle: Bundle = export(self.merged, self.out, resolutions=[SIZE, 2 * SIZE])
+        self.bundle: ExportManifest = export(self.merged, self.out, resolutions=[SIZE, 2 * SIZE])
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=[name for name, _ in KINDS])
@@ -95,7 +95,7 @@ def delivered(
 
 
 def test_every_file_answers_as_the_trained_model_does(delivered: Delivered) -> None:
-    report = parity(delivered.merged, delivered.out, drawn_cases(), QUIET)
+    report = compare_export(delivered.merged, delivered.out, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert {row.precision for row in report.rows} == set(Precision)
 
@@ -108,7 +108,7 @@ def test_what_imp_json_says_stands_in_the_exports_manifest(
     assert (bundle.template, bundle.preprocessing) == (delivered.template.name, "square")
     assert bundle.trained_resolution == SIZE
     assert bundle.mixture_digest == corpus.digest
-    phone = write_phone_bundle(delivered.out, Precision.Q4_K_M, SIZE)
+    phone = write_phone_folder(delivered.out, Precision.Q4_K_M, SIZE)
     assert phone.mixture_digest == corpus.digest
     assert corpus.digest in (delivered.out / "mobile" / "LICENSE").read_text(encoding="utf-8")
 
@@ -125,7 +125,7 @@ def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Deliver
             asked = f"{IMAGE_TOKEN}\n{question}" if imaged else question
             trained = encode_prompt(tokenizer, delivered.template, asked, int(imaged))
             assert isinstance(trained, Encoded)
-            pieces = runtime.tokens(runtime.prompt(question, imaged))
+            pieces = runtime.tokenize(runtime.prompt(question, imaged))
             joined = [t for n, piece in enumerate(pieces) for t in [*[image] * n, *piece]]
             assert joined == trained.input_ids.tolist()
 
@@ -166,8 +166,8 @@ def test_right_answers_are_counted_of_every_file_and_of_pytorch(
         rows[-1]["answer"] = answer
     questions = tmp_path / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    exam = Exam(questions, tmp_path)
-    report = quality(delivered.merged, delivered.out, drawn_cases()[:1], QUIET, exam)
+    exam = QuestionSet(questions, tmp_path)
+    report = measure_quality(delivered.merged, delivered.out, default_cases()[:1], QUIET, exam)
     assert report.pytorch[SIZE] == 75
     (finest,) = [r for r in report.rows if (r.precision, r.resolution) == (Precision.F16, SIZE)]
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:

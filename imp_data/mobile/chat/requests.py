@@ -4,22 +4,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from imp_data.mobile.chat.fields import REQUEST_FIELDS
-from imp_data.mobile.chat.images import Square
-from imp_data.mobile.chat.intake import parsed
-from imp_data.mobile.chat.messages import messages_of
-from imp_data.mobile.chat.rules import Refused, checked
+from imp_data.mobile.chat.field_rules import RequestRefused, check_fields
+from imp_data.mobile.chat.images import SquareImage
+from imp_data.mobile.chat.messages import convert_messages
+from imp_data.mobile.chat.request_body import parse_json
+from imp_data.mobile.chat.request_fields import REQUEST_FIELDS
 
 
-def asked_of(body: bytes, square: Square) -> bytes:
+def convert_body(body: bytes, square: SquareImage) -> bytes:
     """What llama.cpp is asked, of a request's body. Raises Refused."""
     try:
-        return json.dumps(prepared(parsed(body), square)).encode()
+        return json.dumps(prepared(parse_json(body), square)).encode()
     except RecursionError:
-        raise Refused(400, "body", "is nested too deeply") from None
+        raise RequestRefused(400, "body", "is nested too deeply") from None
 
 
-def prepared(request: object, square: Square) -> dict[str, Any]:
+def prepared(request: object, square: SquareImage) -> dict[str, Any]:
     """The request with its images squared and moved before the text of their message.
 
     Raises:
@@ -27,7 +27,7 @@ def prepared(request: object, square: Square) -> dict[str, Any]:
             lies elsewhere: an address in the place of data would make the server fetch it.
     """
     if not isinstance(request, Mapping):
-        raise Refused(400, "body", "is not a JSON object")
+        raise RequestRefused(400, "body", "is not a JSON object")
     fields = {name: value for name, value in request.items() if name != "messages"}
-    sent = checked(fields, REQUEST_FIELDS)
-    return {**sent, "messages": messages_of(request.get("messages"), square)}
+    sent = check_fields(fields, REQUEST_FIELDS)
+    return {**sent, "messages": convert_messages(request.get("messages"), square)}

@@ -22,10 +22,10 @@ def chat_template(folder: Path) -> str:
 
     The token that begins a text is left out: llama.cpp adds it, as the vocabulary says.
     """
-    return _GENERATION.sub("", stored_chat_template(folder).removeprefix("{{- bos_token -}}"))
+    return _GENERATION.sub("", read_stored_chat_template(folder).removeprefix("{{- bos_token -}}"))
 
 
-def stored_chat_template(folder: Path) -> str:
+def read_stored_chat_template(folder: Path) -> str:
     """The same as it is stored.
 
     transformers writes chat_template.jinja today; before, a processor wrote chat_template.json and
@@ -38,7 +38,7 @@ def stored_chat_template(folder: Path) -> str:
     raise UserError(folder, "has no chat template", remedy)
 
 
-def optional_object(path: Path) -> dict[str, Any]:
+def read_optional_json(path: Path) -> dict[str, Any]:
     """A JSON file's object; an empty one where there is no such file."""
     return json_object(path, _SAVE_AGAIN) if path.exists() else {}
 
@@ -47,7 +47,7 @@ def _templates(folder: Path) -> Iterator[Any]:
     jinja = folder / "chat_template.jinja"
     yield small_text(jinja, _MOST_BYTES, _SAVE_AGAIN) if jinja.exists() else None
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        yield _default(optional_object(folder / name).get("chat_template"))
+        yield _default(read_optional_json(folder / name).get("chat_template"))
 
 
 def _default(found: Any) -> Any:

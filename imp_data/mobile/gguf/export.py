@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import MANIFEST, Asking, Bundle, Exported, File
+from imp_data.mobile.gguf.bundle import (
+    MANIFEST_NAME,
+    ExportedNetwork,
+    ExportManifest,
+    FileEntry,
+    QuestionStyle,
+)
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor, write_gguf
 from imp_data.mobile.gguf.merged_model import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf.quantize import TEXT_BITS, VISION_BITS
@@ -28,10 +34,10 @@ _MARGIN_BYTES = 64 << 20
 _OURS = re.compile(r"(text|vision)-.*\.gguf|manifest\.json|(parity|latency|quality)\..*")
 
 
-class Planned(NamedTuple):
+class PlannedFile(NamedTuple):
     """A file that will be written: what it is, and all that goes into it."""
 
-    exported: Exported
+    exported: ExportedNetwork
     architecture: str
     metadata: Metadata
     tensors: list[Tensor]
@@ -43,8 +49,8 @@ def export(
     bits: Sequence[int] = (16, 8, 4),
     resolutions: Sequence[int] | None = None,
     max_bytes: int | None = None,
-    asks: Asking | None = None,
-) -> Bundle:
+    asks: QuestionStyle | None = None,
+) -> ExportManifest:
     """Write the model's files to `out`, in the place of those of an earlier export, all at once.
 
     What was measured on those goes with them.
@@ -55,10 +61,10 @@ def export(
     out.mkdir(parents=True, exist_ok=True)
     _check_room(out, nbytes)
     told = progress(f"export/{model.provenance.name}", "bytes", nbytes)
-    with written_aside(out, MANIFEST, ours=_is_ours) as aside, told as counted:
+    with written_aside(out, MANIFEST_NAME, ours=_is_ours) as aside, told as counted:
         aside.mkdir()
         exported = [_written(aside, planned, max_bytes, counted) for planned in plan]
-        bundle = Bundle(
+        bundle = ExportManifest(
             name=model.provenance.name,
             architecture=model.architecture,
             template=model.provenance.template,
@@ -69,35 +75,39 @@ def export(
             kv_bytes_per_token=_kv_bytes(model),
             versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
             files=exported,
-            asking=asks or Asking(),
+            asking=asks or QuestionStyle(),
         )
-        write_text(aside / MANIFEST, json_text(bundle.model_dump(mode="json")))
+        write_text(aside / MANIFEST_NAME, json_text(bundle.model_dump(mode="json")))
     return bundle
 
 
-def _plan(model: Checkpoint, bits: Sequence[int], sizes: Sequence[int]) -> list[Planned]:
+def _plan(model: Checkpoint, bits: Sequence[int], sizes: Sequence[int]) -> list[PlannedFile]:
     """Every file, tensors and metadata; whatever the model lacks is found out here."""
     plan = []
     for precision in (one for bit in bits for one in TEXT_BITS[bit]):
-        exported = Exported(role="text", precision=precision, files=[])
+        exported = ExportedNetwork(role="text", precision=precision, files=[])
         metadata = text_metadata(model, precision)
         tensors = text_tensors(model, precision)
-        plan.append(Planned(exported, model.architecture, metadata, tensors))
+        plan.append(PlannedFile(exported, model.architecture, metadata, tensors))
     for vision in (VISION_BITS[bit] for bit in bits):
         for size in sizes:
-            exported = Exported(role="vision", precision=vision, resolution=size, files=[])
+            exported = ExportedNetwork(role="vision", precision=vision, resolution=size, files=[])
             metadata = vision_metadata(model, vision, size)
-            plan.append(Planned(exported, "clip", metadata, vision_tensors(model, vision, size)))
+            plan.append(
+                PlannedFile(exported, "clip", metadata, vision_tensors(model, vision, size))
+            )
     return plan
 
 
-def _written(out: Path, planned: Planned, max_bytes: int | None, told: Progress) -> Exported:
+def _written(
+    out: Path, planned: PlannedFile, max_bytes: int | None, told: Progress
+) -> ExportedNetwork:
     path = out / planned.exported.stem
     path = path.with_name(f"{path.name}.gguf")
     # llama.cpp loads a vision tower from one file alone.
     limit = max_bytes if planned.exported.role == "text" else None
     paths = write_gguf(path, planned.architecture, planned.metadata, planned.tensors, limit, told)
-    files = [File(name=p.name, bytes=p.stat().st_size, sha256=file_sha256(p)) for p in paths]
+    files = [FileEntry(name=p.name, bytes=p.stat().st_size, sha256=file_sha256(p)) for p in paths]
     return planned.exported.model_copy(update={"files": files})
 
 

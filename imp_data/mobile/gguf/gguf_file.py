@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gguf import GGUFValueType, GGUFWriter
 
-from imp_data.mobile.gguf.quantize import Kind, encoded, row_bytes
+from imp_data.mobile.gguf.quantize import GgmlType, encode_rows, row_bytes
 from imp_data.mobile.gguf.weights import Floats
 from imp_data.parallel.progress import Progress
 from imp_data.storage.atomic_write import written_aside
@@ -22,7 +22,7 @@ class Tensor(NamedTuple):
     source: str
     name: str
     shape: tuple[int, ...]
-    kind: Kind
+    kind: GgmlType
     blocks: Callable[[], Iterator[Floats]]
 
     @property
@@ -117,7 +117,7 @@ def _write_part(
         for tensor in tensors:
             # The writer takes a tensor whole; a large one must not be in memory whole.
             for block in tensor.blocks():
-                data = encoded(block, tensor.kind)
+                data = encode_rows(block, tensor.kind)
                 data.tofile(file)
                 told.add(data.nbytes)
             writer.write_padding(file, tensor.nbytes)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.model_config import whole_config
-from imp_data.mobile.gguf.weights import Stored, stored_tensors
+from imp_data.mobile.gguf.model_config import read_model_config
+from imp_data.mobile.gguf.weights import StoredTensor, stored_tensors
 from imp_data.storage.json_files import MOST_BYTES, json_object
 from imp_data.storage.small_files import read_small
 
@@ -27,7 +27,7 @@ _WRITE_AGAIN = "write it as the trainer does"
 _MERGE_FIRST = "merge the adapter into the model first (imp-data merge), then export what it writes"
 
 
-class Mixture(BaseModel):
+class MixtureProvenance(BaseModel):
     """The mixture that a model learned from, as imp.json tells it."""
 
     model_config = ConfigDict(extra="ignore")
@@ -43,7 +43,7 @@ class Provenance(BaseModel):
     name: str = "imp"
     template: str | None = None
     preprocessing: Literal["square", "pad"] = "square"
-    mixture: Mixture | None = None
+    mixture: MixtureProvenance | None = None
     license: str | None = None
 
     @property
@@ -59,7 +59,7 @@ class Checkpoint:
     folder: Path
     config: dict[str, Any]
     provenance: Provenance
-    tensors: dict[str, Stored]
+    tensors: dict[str, StoredTensor]
 
     @property
     def architecture(self) -> str:
@@ -81,7 +81,7 @@ class Checkpoint:
             raise UserError(self.folder / "config.json", problem, "state one layer, such as -2")
         return chosen if chosen > 0 else layers + 1 + chosen
 
-    def take(self, names: list[str]) -> list[Stored]:
+    def take(self, names: list[str]) -> list[StoredTensor]:
         """The tensors of these names; all that are missing are named at once."""
         if missing := [name for name in names if name not in self.tensors]:
             told = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" * (len(missing) > 8))
@@ -98,11 +98,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     _refuse_lora_tensors(folder, stored)
     if not stored:
         raise UserError(folder, "holds no *.safetensors", "save the model with save_pretrained")
-    tensors = {canonical(name): where for name, where in stored.items()}
+    tensors = {canonical_name(name): where for name, where in stored.items()}
     return Checkpoint(folder, config, _provenance(folder), tensors)
 
 
-def canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """A tensor's name however the model was saved: text.…, lm_head.…, vision.…, projector.…"""
     for pattern, part in _PARTS:
         if found := pattern.match(name):
@@ -116,7 +116,7 @@ def _config(folder: Path) -> dict[str, Any]:
         if (folder / "adapter_config.json").exists():
             raise UserError(folder, "is an adapter, not a merged model", _MERGE_FIRST)
         raise UserError(path, "is not there", "name the folder that save_pretrained wrote")
-    config = whole_config(path)
+    config = read_model_config(path)
     text, vision = config["text_config"], config["vision_config"]
     kind = text.get("model_type")
     if config.get("model_type") not in {"llava", "imp"} or kind not in ARCHITECTURES:
@@ -142,7 +142,7 @@ def _refuse_adapters(folder: Path) -> None:
     _refuse(path, any(_VISION_TARGET.search(str(target)) for target in targets))
 
 
-def _refuse_lora_tensors(folder: Path, stored: dict[str, Stored]) -> None:
+def _refuse_lora_tensors(folder: Path, stored: dict[str, StoredTensor]) -> None:
     if lora := [name for name in stored if _LORA.search(name)]:
         _refuse(stored[lora[0]].file, any("vision" in name for name in lora))
 

@@ -13,7 +13,7 @@ _SAVE_AGAIN = "save the model again with save_pretrained"
 _OF_THE_CLASS = ("model_type", "auto_map")
 
 
-def whole_config(path: Path) -> dict[str, Any]:
+def read_model_config(path: Path) -> dict[str, Any]:
     """The file with every default of transformers' configuration classes written out.
 
     transformers itself leaves out of a nested configuration what its class has by default, and

@@ -8,7 +8,7 @@ from imp_data.mobile.gguf.weights import Floats
 _A = -0.75
 
 
-def resized_positions(table: Floats, side: int) -> Floats:
+def interpolate_positions(table: Floats, side: int) -> Floats:
     """(n * n, width) as (side * side, width), bicubic as SigLIP's interpolate_pos_encoding."""
     old = round(len(table) ** 0.5)
     if old == side:

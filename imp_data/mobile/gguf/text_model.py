@@ -13,7 +13,7 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.chat_template import chat_template
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor
 from imp_data.mobile.gguf.merged_model import Checkpoint
-from imp_data.mobile.gguf.quantize import FILE_TYPES, Kind, Precision, text_kind
+from imp_data.mobile.gguf.quantize import FILE_TYPES, GgmlType, Precision, text_tensor_type
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
 from imp_data.mobile.gguf.weights import Floats
 
@@ -66,9 +66,9 @@ def text_tensors(model: Checkpoint, precision: Precision) -> list[Tensor]:
     found = []
     for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
         is_matrix = len(stored.shape) == 2
-        kind = Kind.F32
+        kind = GgmlType.F32
         if is_matrix:
-            kind = text_kind(name, stored.shape[-1], precision, layers, tied)
+            kind = text_tensor_type(name, stored.shape[-1], precision, layers, tied)
         found.append(Tensor(source, name, stored.shape, kind, stored.blocks))
     if model.architecture == "phi2":
         found.append(_output_bias(model))
@@ -97,12 +97,12 @@ def _output_bias(model: Checkpoint) -> Tensor:
     rows = model.take(["text.embed_tokens.weight"])[0].shape[0]
     stored = model.tensors.get("lm_head.bias")
     if stored:
-        return Tensor("lm_head.bias", "output.bias", stored.shape, Kind.F32, stored.blocks)
+        return Tensor("lm_head.bias", "output.bias", stored.shape, GgmlType.F32, stored.blocks)
 
     def zeros() -> Iterator[Floats]:
         yield np.zeros((1, rows), np.float32)
 
-    return Tensor("lm_head.bias", "output.bias", (rows,), Kind.F32, zeros)
+    return Tensor("lm_head.bias", "output.bias", (rows,), GgmlType.F32, zeros)
 
 
 def text_metadata(model: Checkpoint, precision: Precision) -> Metadata:

@@ -9,10 +9,10 @@ from gguf import GGUFValueType
 
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor
 from imp_data.mobile.gguf.merged_model import Checkpoint
-from imp_data.mobile.gguf.position_embedding import resized_positions
-from imp_data.mobile.gguf.quantize import Kind, Precision, fitting, vision_kind
+from imp_data.mobile.gguf.position_embedding import interpolate_positions
+from imp_data.mobile.gguf.quantize import GgmlType, Precision, type_for_row, vision_matrix_type
 from imp_data.mobile.gguf.text_model import general_metadata
-from imp_data.mobile.gguf.weights import Floats, Stored
+from imp_data.mobile.gguf.weights import Floats, StoredTensor
 
 _BLOCK = 32
 _LAYER = [
@@ -32,7 +32,7 @@ _POSITIONS = "vision.embeddings.position_embedding.weight"
 def vision_tensors(model: Checkpoint, precision: Precision, size: int) -> list[Tensor]:
     """Tensors for images of `size` pixels: the layers in use, their feed-forward part padded."""
     names = dict(_names(model.feature_layers))
-    padded = feed_forward(model, precision)
+    padded = feed_forward_width(model, precision)
     found = []
     for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
         if source == _POSITIONS:
@@ -61,14 +61,16 @@ def _names(layers: int) -> Iterator[tuple[str, str]]:
             yield f"projector.{ours}{ending}", f"{theirs}{ending}"
 
 
-def _kind(shape: tuple[int, ...], precision: Precision) -> Kind:
+def _kind(shape: tuple[int, ...], precision: Precision) -> GgmlType:
     """Matrices in the file's precision, the patch convolution in F16, all else in F32."""
     if len(shape) == 1:
-        return Kind.F32
-    return Kind.F16 if len(shape) > 2 else fitting(vision_kind(precision), shape[-1])
+        return GgmlType.F32
+    return (
+        GgmlType.F16 if len(shape) > 2 else type_for_row(vision_matrix_type(precision), shape[-1])
+    )
 
 
-def feed_forward(model: Checkpoint, precision: Precision) -> int:
+def feed_forward_width(model: Checkpoint, precision: Precision) -> int:
     """Width of the feed-forward part: SigLIP's 4304 becomes 4320 where blocks of 32 need it.
 
     Exact: a row of zeros in fc1 gives gelu(0) = 0, which fc2 meets with a column of zeros.
@@ -77,7 +79,9 @@ def feed_forward(model: Checkpoint, precision: Precision) -> int:
     return width if precision is Precision.F16 else -(-width // _BLOCK) * _BLOCK
 
 
-def _padded(source: str, name: str, stored: Stored, width: int, precision: Precision) -> Tensor:
+def _padded(
+    source: str, name: str, stored: StoredTensor, width: int, precision: Precision
+) -> Tensor:
     """fc1 with more rows, fc2 with longer ones."""
     shape = list(stored.shape)
     grows = 1 if name.endswith("ffn_down.weight") else 0
@@ -104,14 +108,14 @@ def _more_rows(blocks: Callable[[], Iterator[Floats]], rows: int) -> Iterator[Fl
     yield np.zeros((rows, length), np.float32)
 
 
-def _position_tensor(model: Checkpoint, stored: Stored, size: int) -> Tensor:
+def _position_tensor(model: Checkpoint, stored: StoredTensor, size: int) -> Tensor:
     side = size // int(model.config["vision_config"]["patch_size"])
 
     def blocks() -> Iterator[Floats]:
-        yield resized_positions(stored.whole(), side)
+        yield interpolate_positions(stored.whole(), side)
 
     name = "v.position_embd.weight"
-    return Tensor(_POSITIONS, name, (side * side, stored.shape[1]), Kind.F32, blocks)
+    return Tensor(_POSITIONS, name, (side * side, stored.shape[1]), GgmlType.F32, blocks)
 
 
 def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metadata:
@@ -129,7 +133,7 @@ def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metad
         "clip.vision.image_size": (size, number),
         "clip.vision.patch_size": (int(config["patch_size"]), number),
         "clip.vision.embedding_length": (int(config["hidden_size"]), number),
-        "clip.vision.feed_forward_length": (feed_forward(model, precision), number),
+        "clip.vision.feed_forward_length": (feed_forward_width(model, precision), number),
         "clip.vision.projection_dim": (int(model.config["text_config"]["hidden_size"]), number),
         "clip.vision.block_count": (layers, number),
         # Without it llama.cpp leaves out one more layer, and says nothing.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gguf import GGUFValueType, TokenType
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.chat_template import optional_object
+from imp_data.mobile.gguf.chat_template import read_optional_json
 from imp_data.mobile.gguf.gguf_file import Metadata
 from imp_data.storage.json_files import json_object
 
@@ -100,8 +100,8 @@ def _vocabulary(
 
 def _settings(folder: Path) -> dict[str, Any]:
     """Earlier versions wrote the special tokens to a file of their own."""
-    special = optional_object(folder / "special_tokens_map.json")
-    return special | optional_object(folder / "tokenizer_config.json")
+    special = read_optional_json(folder / "special_tokens_map.json")
+    return special | read_optional_json(folder / "tokenizer_config.json")
 
 
 def _unknown(path: Path, what: str) -> UserError:

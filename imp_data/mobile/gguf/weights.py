@@ -23,7 +23,7 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _MOST_HEADER_BYTES = 100_000_000
 
 
-class Entry(BaseModel):
+class HeaderEntry(BaseModel):
     """What a file's header says of a tensor."""
 
     dtype: str
@@ -31,10 +31,10 @@ class Entry(BaseModel):
     data_offsets: tuple[Annotated[int, Field(ge=0)], int]
 
 
-_HEADER = TypeAdapter(dict[str, Entry])
+_HEADER = TypeAdapter(dict[str, HeaderEntry])
 
 
-class Stored(NamedTuple):
+class StoredTensor(NamedTuple):
     """Where a tensor lies: its file, the first byte, how its numbers are written, its shape."""
 
     file: Path
@@ -65,16 +65,16 @@ class Stored(NamedTuple):
         return np.concatenate(list(self.blocks())).reshape(self.shape)
 
 
-def stored_tensors(folder: Path) -> dict[str, Stored]:
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor of the folder's safetensors files by its name there."""
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredTensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         found.update(_in_file(path))
     _check_index(folder, set(found))
     return found
 
 
-def _in_file(path: Path) -> Iterator[tuple[str, Stored]]:
+def _in_file(path: Path) -> Iterator[tuple[str, StoredTensor]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -91,10 +91,10 @@ def _in_file(path: Path) -> Iterator[tuple[str, Stored]]:
         if end - begin != prod(entry.shape) * np.dtype(_DTYPES[entry.dtype]).itemsize:
             problem = f"tensor {name} has {end - begin:,} bytes, not as many as its shape"
             raise UserError(path, problem, _FETCH_AGAIN)
-        yield name, Stored(path, 8 + length + begin, entry.dtype, entry.shape)
+        yield name, StoredTensor(path, 8 + length + begin, entry.dtype, entry.shape)
 
 
-def _entries(path: Path, header: bytes) -> dict[str, Entry]:
+def _entries(path: Path, header: bytes) -> dict[str, HeaderEntry]:
     found = json_value(path, header, _FETCH_AGAIN)
     if isinstance(found, dict):
         found.pop("__metadata__", None)

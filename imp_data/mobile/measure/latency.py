@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency_report import Report, Row, Spread
-from imp_data.mobile.measure.latency_worker import REFUSED, Task, Times
-from imp_data.mobile.runtime.llama_server import native_version
+from imp_data.mobile.measure.latency_report import LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency_worker import USER_ERROR_STATUS, LatencyResult, LatencyTask
+from imp_data.mobile.runtime.llama_server import llama_server_version
 from imp_data.parallel.progress import progress
 
 # Of an answer, to choose between attention with and without flash.
@@ -40,7 +40,7 @@ def latency(
     rows = []
     with progress("latency", "configurations", len(settings)) as told:
         for precision, resolution in settings:
-            task = Task(
+            task = LatencyTask(
                 folder=folder,
                 precision=precision,
                 resolution=resolution,
@@ -53,7 +53,7 @@ def latency(
             told.add(1)
     return Report(
         model=bundle.name,
-        runtime=native_version(server) if server else f"xllamacpp {version('xllamacpp')}",
+        runtime=llama_server_version(server) if server else f"xllamacpp {version('xllamacpp')}",
         threads=threads,
         runs=runs,
         load_before=before,
@@ -61,7 +61,7 @@ def latency(
     )
 
 
-def _row(bundle: Bundle, task: Task) -> Row:
+def _row(bundle: ExportManifest, task: LatencyTask) -> LatencyRow:
     probed = {}
     for flash in (False, True):
         probe = {"flash_attention": flash, "runs": 1, "answer_tokens": _PROBED_TOKENS}
@@ -78,7 +78,7 @@ def _row(bundle: Bundle, task: Task) -> Row:
     s_gen = _spread([run.answer_tokens / run.answer_s for run in times.runs])
     t_ve, last = _spread(encoded), times.runs[-1]
     prompted = last.prompt_tokens / s_prompt.median
-    return Row(
+    return LatencyRow(
         precision=task.precision,
         vision_precision=vision.precision,
         resolution=task.resolution,
@@ -97,7 +97,7 @@ def _row(bundle: Bundle, task: Task) -> Row:
     )
 
 
-def _timed(task: Task) -> tuple[Times, str]:
+def _timed(task: LatencyTask) -> tuple[LatencyResult, str]:
     """The stopwatch's report and llama.cpp's log."""
     command = [
         sys.executable,
@@ -107,17 +107,17 @@ def _timed(task: Task) -> tuple[Times, str]:
     ]
     done = subprocess.run(command, capture_output=True, check=False)
     log = done.stderr.decode(errors="replace")
-    if done.returncode == REFUSED:
+    if done.returncode == USER_ERROR_STATUS:
         sys.stderr.write("\n".join(log.splitlines()[-_LOG_LINES:]) + "\n")
         raise UserError(*json.loads(done.stdout))
     if done.returncode:
         last = "; ".join(log.strip().splitlines()[-3:])
         remedy = "see whether the memory suffices, and export again if a file is damaged"
         raise UserError(task.folder, f"could not be measured: {last}", remedy)
-    return Times.model_validate_json(done.stdout), log
+    return LatencyResult.model_validate_json(done.stdout), log
 
 
-def _encoding_seconds(task: Task, log: str) -> list[float]:
+def _encoding_seconds(task: LatencyTask, log: str) -> list[float]:
     """From llama.cpp's own clock: when it began to encode each image and when it had it."""
     begun = [_seconds(found) for found in _ENCODING.finditer(log)]
     ended = [_seconds(found) for found in _ENCODED.finditer(log)]

@@ -18,7 +18,7 @@ class Spread(BaseModel):
         return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
 
 
-class Row(BaseModel):
+class LatencyRow(BaseModel):
     """One precision at one resolution. Names as in the paper's Table 4."""
 
     precision: Precision
@@ -44,7 +44,7 @@ class Row(BaseModel):
         return self.predicted_s / self.t_total_s.median - 1
 
 
-class Paper(BaseModel):
+class PaperRow(BaseModel):
     """A row of Table 4: Imp-3B in 4 bits on a Snapdragon 8 Gen 3."""
 
     resolution: int
@@ -55,8 +55,8 @@ class Paper(BaseModel):
 
 
 PAPER = [
-    Paper(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
-    Paper(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
+    PaperRow(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
+    PaperRow(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
 ]
 
 
@@ -69,7 +69,7 @@ class Report(BaseModel):
     threads: int
     runs: int
     load_before: float
-    rows: list[Row]
+    rows: list[LatencyRow]
 
     def lines(self) -> Iterator[str]:
         """A table for people: medians, least and most in brackets, the paper's rows below."""

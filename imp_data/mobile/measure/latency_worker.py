@@ -18,17 +18,17 @@ from pydantic import BaseModel, ConfigDict
 
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
-from imp_data.mobile.runtime.llama_server import open_native
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
+from imp_data.mobile.runtime.llama_server import open_llama_server
 
 # Exit status of a process that printed a UserError's parts.
-REFUSED = 3
+USER_ERROR_STATUS = 3
 # Level of llama.cpp's log at which it says when it encodes an image.
 _TRACE = 5
 
 
-class Task(BaseModel):
+class LatencyTask(BaseModel):
     """What to measure: the paper's protocol has 41 tokens of prompt and 64 of answer."""
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class Task(BaseModel):
     answer_tokens: int = 64
 
 
-class Run(BaseModel):
+class TimedRun(BaseModel):
     """Seconds of one run, and tokens as llama.cpp counted them."""
 
     total_s: float
@@ -57,28 +57,28 @@ class Run(BaseModel):
     text_prompt_tokens: int
 
 
-class Times(BaseModel):
+class LatencyResult(BaseModel):
     """What the process reports."""
 
-    runs: list[Run]
+    runs: list[TimedRun]
     image_tokens: int
     load_s: float
     peak_bytes: int
 
 
-class Prompt(NamedTuple):
+class TimedPrompt(NamedTuple):
     """The pieces around the image, and as many tokens of text as prompt and image have."""
 
     pieces: tuple[str, str]
     tokens: int
 
 
-def measure(task: Task) -> Times:
+def measure(task: LatencyTask) -> LatencyResult:
     """Load the model once, warm it up, run the protocol."""
     begun = time.perf_counter()
     with _opened(task) as runtime:
         load_s = time.perf_counter() - begun
-        image = drawn_cases()[0].image
+        image = default_cases()[0].image
         assert image is not None
         prompt = _prompt(runtime, task.prompt_tokens)
         # The first answer also reads the weights from disk.
@@ -87,15 +87,15 @@ def measure(task: Task) -> Times:
         whole = patches + task.prompt_tokens
         runs = [_run(runtime, prompt, image, whole, task.answer_tokens) for _ in range(task.runs)]
         peak = peak_memory_bytes(runtime.pid)
-    return Times(runs=runs, image_tokens=patches, load_s=load_s, peak_bytes=peak)
+    return LatencyResult(runs=runs, image_tokens=patches, load_s=load_s, peak_bytes=peak)
 
 
-def _opened(task: Task) -> AbstractContextManager[Runtime]:
-    settings = Settings(
+def _opened(task: LatencyTask) -> AbstractContextManager[Runtime]:
+    settings = RuntimeSettings(
         threads=task.threads, flash_attention=task.flash_attention, verbosity=_TRACE
     )
     model = (task.folder, task.precision, task.resolution, settings)
-    return open_native(task.server, *model) if task.server else open_runtime(*model)
+    return open_llama_server(task.server, *model) if task.server else open_runtime(*model)
 
 
 def peak_memory_bytes(pid: int | None = None) -> int:
@@ -112,25 +112,25 @@ def peak_memory_bytes(pid: int | None = None) -> int:
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _prompt(runtime: Runtime, tokens: int) -> Prompt:
+def _prompt(runtime: Runtime, tokens: int) -> TimedPrompt:
     """A question of as many tokens as asked, or the next above that words can make."""
     words = 1
     while True:
         pieces = ("USER: ", "\n" + "the image " * words + "ASSISTANT:")
-        count = sum(len(piece) for piece in runtime.tokens(pieces))
+        count = sum(len(piece) for piece in runtime.tokenize(pieces))
         if count >= tokens:
-            return Prompt(pieces, count)
+            return TimedPrompt(pieces, count)
         words += 1
 
 
 def _run(
-    runtime: Runtime, prompt: Prompt, image: Image.Image, whole: int, answer_tokens: int
-) -> Run:
+    runtime: Runtime, prompt: TimedPrompt, image: Image.Image, whole: int, answer_tokens: int
+) -> TimedRun:
     """Text of as many tokens first, for the prompt's speed; then the image and its answer."""
     text = runtime.answer((_text_of(runtime, whole),), None, 1, ignore_end=True)
     begun = time.perf_counter()
     reply = runtime.answer(prompt.pieces, image, answer_tokens, ignore_end=True)
-    return Run(
+    return TimedRun(
         total_s=time.perf_counter() - begun,
         prompt_s=reply.timings["prompt_ms"] / 1000,
         prompt_tokens=int(reply.timings["prompt_n"]),
@@ -143,13 +143,13 @@ def _run(
 
 def _text_of(runtime: Runtime, tokens: int) -> str:
     """Words that come to about so many tokens; how many exactly, the run tells."""
-    each = len(runtime.tokens((" the image" * 32,))[0]) / 32
+    each = len(runtime.tokenize((" the image" * 32,))[0]) / 32
     return " the image" * round(tokens / each)
 
 
 if __name__ == "__main__":
     try:
-        print(measure(Task.model_validate_json(sys.argv[1])).model_dump_json())
+        print(measure(LatencyTask.model_validate_json(sys.argv[1])).model_dump_json())
     except UserError as error:
         print(json.dumps([error.where, error.problem, error.remedy]))
-        sys.exit(REFUSED)
+        sys.exit(USER_ERROR_STATUS)

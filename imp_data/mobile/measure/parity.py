@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 from imp_data.mobile.measure.test_prompts import Case
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 
 # Tokens of each answer, and how many of the likeliest are compared at each.
-TOKENS, TOP = 16, 20
+ANSWER_TOKENS, TOP_LOGPROBS = 16, 20
 
 
 class Tolerance(NamedTuple):
@@ -38,7 +38,7 @@ TOLERANCES = {
 }
 
 
-class Row(BaseModel):
+class ParityRow(BaseModel):
     """One case in one precision at one resolution."""
 
     case: str
@@ -56,12 +56,12 @@ class Row(BaseModel):
     problems: list[str]
 
 
-class Report(BaseModel):
+class ParityReport(BaseModel):
     """Every comparison made."""
 
     model: str
     threads: int
-    rows: list[Row]
+    rows: list[ParityRow]
 
     @property
     def passed(self) -> bool:
@@ -82,34 +82,38 @@ class Report(BaseModel):
             )
 
 
-def parity(folder: Path, export: Path, cases: Sequence[Case], settings: Settings) -> Report:
+def compare_export(
+    folder: Path, export: Path, cases: Sequence[Case], settings: RuntimeSettings
+) -> ParityReport:
     """Ask every precision and resolution of an export what its model is asked."""
     bundle = read_bundle(export)
     rows = []
     for precision in bundle.precisions:
-        reference = Reference(folder, precision)
+        reference = PytorchReference(folder, precision)
         for size in bundle.resolutions:
             with open_runtime(export, precision, size, settings) as runtime:
                 for case in cases:
-                    rows.append(compare(reference, runtime, precision, case))
-    return Report(model=bundle.name, threads=settings.threads, rows=rows)
+                    rows.append(compare_answers(reference, runtime, precision, case))
+    return ParityReport(model=bundle.name, threads=settings.threads, rows=rows)
 
 
-def compare(reference: Reference, runtime: Runtime, precision: Precision, case: Case) -> Row:
+def compare_answers(
+    reference: PytorchReference, runtime: Runtime, precision: Precision, case: Case
+) -> ParityRow:
     """llama.cpp answers greedily; PyTorch says how likely each of its tokens was, in one pass."""
     imaged = case.image is not None
     theirs = runtime.prompt(case.question, imaged)
-    ours = reference.tokens(reference.prompt(case.question, imaged))
-    same_prompt = runtime.tokens(theirs) == ours
-    reply = runtime.answer(theirs, case.image, TOKENS, top=TOP, ignore_end=True)
+    ours = reference.tokenize(reference.prompt(case.question, imaged))
+    same_prompt = runtime.tokenize(theirs) == ours
+    reply = runtime.answer(theirs, case.image, ANSWER_TOKENS, top=TOP_LOGPROBS, ignore_end=True)
     expected = reference.logprobs(ours, case.image, runtime.size, reply.tokens)
     shifts, regrets = [0.0], [0.0]
     for step in reply.steps:
-        at = expected[step.place]
+        at = expected[step.position]
         shifts += [abs(float(at[token]) - said) for token, said in step.logprobs.items()]
         likeliest = max(step.logprobs, key=lambda token: step.logprobs[token])
         regrets.append(float(at.max() - at[likeliest]))
-    row = Row(
+    row = ParityRow(
         case=case.name,
         precision=precision,
         resolution=runtime.size,
@@ -120,13 +124,13 @@ def compare(reference: Reference, runtime: Runtime, precision: Precision, case: 
         most_shift=max(shifts),
         regret=max(regrets),
         answer=reply.text,
-        reference_answer=reference.answer(ours, case.image, runtime.size, TOKENS),
+        reference_answer=reference.answer(ours, case.image, runtime.size, ANSWER_TOKENS),
         problems=[],
     )
     return row.model_copy(update={"problems": list(_problems(row))})
 
 
-def _problems(row: Row) -> Iterator[str]:
+def _problems(row: ParityRow) -> Iterator[str]:
     allowed = TOLERANCES[row.precision]
     if not row.same_prompt:
         yield "the prompt's tokens differ"

@@ -17,20 +17,20 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.images.rgb import rgb
-from imp_data.mobile.gguf.chat_template import stored_chat_template
-from imp_data.mobile.gguf.merged_model import Checkpoint, canonical, load_checkpoint
-from imp_data.mobile.gguf.quantize import VISION_OF, Kind, Precision, rounded
+from imp_data.mobile.gguf.chat_template import read_stored_chat_template
+from imp_data.mobile.gguf.merged_model import Checkpoint, canonical_name, load_checkpoint
+from imp_data.mobile.gguf.quantize import VISION_FOR_TEXT, GgmlType, Precision, round_trip
 from imp_data.mobile.gguf.text_model import text_tensors
 from imp_data.mobile.gguf.vision_model import vision_tensors
 from imp_data.mobile.gguf.weights import Floats
 
-IMAGE = "<image>"
+IMAGE_TOKEN = "<image>"
 
 
-def _kinds(model: Checkpoint, precision: Precision) -> dict[str, Kind]:
+def _kinds(model: Checkpoint, precision: Precision) -> dict[str, GgmlType]:
     """The type of each tensor in an export of this precision, by the checkpoint's name."""
     tensors = text_tensors(model, precision)
-    tensors += vision_tensors(model, VISION_OF[precision], model.image_size)
+    tensors += vision_tensors(model, VISION_FOR_TEXT[precision], model.image_size)
     return {tensor.source: tensor.kind for tensor in tensors}
 
 
@@ -43,7 +43,7 @@ class _WithBias(LlavaForConditionalGeneration):
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
 
 
-class Reference:
+class PytorchReference:
     """A model folder opened by transformers; of the exporter it knows the types of tensors alone.
 
     With a precision, its weights are rounded as that precision rounds them: what then remains
@@ -68,23 +68,23 @@ class Reference:
         if precision:
             self._round(_kinds(checkpoint, precision))
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.chat_template = stored_chat_template(folder)
+        self.chat_template = read_stored_chat_template(folder)
         self.trained_size = int(config.vision_config.image_size)
         self.patch = int(config.vision_config.patch_size)
 
     @torch.no_grad()
-    def _round(self, kinds: dict[str, Kind]) -> None:
+    def _round(self, kinds: dict[str, GgmlType]) -> None:
         for name, weight in self.model.named_parameters():
-            kind = kinds.get(canonical(name), Kind.F32)
-            if kind is Kind.F32:
+            kind = kinds.get(canonical_name(name), GgmlType.F32)
+            if kind is GgmlType.F32:
                 continue
             # By rows, as they are stored: a large matrix must not be in memory three times.
             for rows in weight.view(-1, weight.shape[-1]).split(4096):
-                rows.copy_(torch.from_numpy(rounded(rows.numpy(), kind)))
+                rows.copy_(torch.from_numpy(round_trip(rows.numpy(), kind)))
 
     def prompt(self, question: str, with_image: bool) -> tuple[str, ...]:
         """The whole prompt by the tokenizer's chat template, cut where the image stands."""
-        content = f"{IMAGE}\n{question}" if with_image else question
+        content = f"{IMAGE_TOKEN}\n{question}" if with_image else question
         messages = [{"role": "user", "content": content}]
         found = self.tokenizer.apply_chat_template(
             messages,
@@ -92,9 +92,9 @@ class Reference:
             tokenize=False,
             add_generation_prompt=True,
         )
-        return tuple(str(found).split(IMAGE))
+        return tuple(str(found).split(IMAGE_TOKEN))
 
-    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, prompt: Sequence[str]) -> list[list[int]]:
         """The ids of each piece of a prompt."""
         bos = self.tokenizer.bos_token
         found = []

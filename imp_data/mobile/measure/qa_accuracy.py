@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 from imp_data.mobile.runtime.in_process import Runtime
 from imp_data.training.evaluation.evaluate import Model, answered
 from imp_data.training.evaluation.questions import read_questions
@@ -13,7 +13,7 @@ from imp_data.training.evaluation.scoring import score
 _TOKENS = 32
 
 
-class Exam(NamedTuple):
+class QuestionSet(NamedTuple):
     """A file of questions with an `answer` each, and the folder of their images."""
 
     questions: Path
@@ -25,15 +25,15 @@ class Exam(NamedTuple):
         return score("exact", asked, answered(model, asked, self.images), None)["accuracy"]
 
 
-def by_llama_cpp(runtime: Runtime) -> Model:
+def llama_cpp_model(runtime: Runtime) -> Model:
     """An export that answers."""
     return lambda image, text: (
         runtime.answer(runtime.prompt(text, image is not None), image, _TOKENS).text
     )
 
 
-def by_pytorch(reference: Reference, size: int) -> Model:
+def pytorch_model(reference: PytorchReference, size: int) -> Model:
     """The model that it was made of, at this resolution."""
     return lambda image, text: reference.answer(
-        reference.tokens(reference.prompt(text, image is not None)), image, size, _TOKENS
+        reference.tokenize(reference.prompt(text, image is not None)), image, size, _TOKENS
     )

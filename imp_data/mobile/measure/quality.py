@@ -9,20 +9,20 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
-from imp_data.mobile.gguf.quantize import VISION_OF, Precision
-from imp_data.mobile.measure.parity import TOKENS, compare
-from imp_data.mobile.measure.pytorch_reference import Reference
-from imp_data.mobile.measure.qa_accuracy import Exam, by_llama_cpp, by_pytorch
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
+from imp_data.mobile.gguf.quantize import VISION_FOR_TEXT, Precision
+from imp_data.mobile.measure.parity import ANSWER_TOKENS, compare_answers
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
+from imp_data.mobile.measure.qa_accuracy import QuestionSet, llama_cpp_model, pytorch_model
 from imp_data.mobile.measure.test_prompts import Case
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 
 # The paper's Table 4: what four bits cost Imp-3B on its average of benchmarks.
 PAPER_POINTS = 0.2
 PYTORCH = "PyTorch"
 
 
-class Row(BaseModel):
+class QualityRow(BaseModel):
     """One precision at one resolution, against PyTorch's unrounded weights at that resolution."""
 
     precision: Precision
@@ -39,15 +39,15 @@ class Row(BaseModel):
     @property
     def label(self) -> str:
         """The text's precision, and the tower's where it has more bits."""
-        own = self.vision_precision is VISION_OF[self.precision]
+        own = self.vision_precision is VISION_FOR_TEXT[self.precision]
         return self.precision.value + ("" if own else f" + {self.vision_precision.value}")
 
 
-class Report(BaseModel):
+class QualityReport(BaseModel):
     """Every precision and resolution of an export."""
 
     model: str
-    rows: list[Row]
+    rows: list[QualityRow]
     # PyTorch's own right answers in percent, by resolution.
     pytorch: dict[int, float] = {}
 
@@ -69,52 +69,52 @@ class Report(BaseModel):
         yield f"(the paper: 4 bits cost {PAPER_POINTS} points of its average)"
 
 
-def quality(
+def measure_quality(
     folder: Path,
     export: Path,
     cases: Sequence[Case],
-    settings: Settings,
-    exam: Exam | None = None,
+    settings: RuntimeSettings,
+    exam: QuestionSet | None = None,
     towers: bool = False,
-) -> Report:
+) -> QualityReport:
     """Ask PyTorch once and every precision and resolution the same.
 
     With `towers` each text also with every vision tower of more bits.
     """
-    bundle, reference = read_bundle(export), Reference(folder)
+    bundle, reference = read_bundle(export), PytorchReference(folder)
     rows, right = [], {}
     for size in bundle.resolutions:
         expected = [_expected(reference, case, size) for case in cases]
         if exam:
-            right[size] = exam.score(by_pytorch(reference, size))
+            right[size] = exam.score(pytorch_model(reference, size))
         for precision, vision in _pairs(bundle, towers):
             given = replace(settings, vision=vision)
             with open_runtime(export, precision, size, given) as runtime:
                 row = _row(reference, runtime, (precision, vision), cases, expected)
-                score = exam.score(by_llama_cpp(runtime)) if exam else None
+                score = exam.score(llama_cpp_model(runtime)) if exam else None
             rows.append(row.model_copy(update={"score": score}))
-    return Report(model=bundle.name, rows=rows, pytorch=right)
+    return QualityReport(model=bundle.name, rows=rows, pytorch=right)
 
 
-def _pairs(bundle: Bundle, towers: bool) -> Iterator[tuple[Precision, Precision]]:
+def _pairs(bundle: ExportManifest, towers: bool) -> Iterator[tuple[Precision, Precision]]:
     """A text's precision and its tower's."""
     for precision in bundle.precisions:
-        for vision in bundle.towers(precision)[0 if towers else -1 :]:
+        for vision in bundle.vision_precisions(precision)[0 if towers else -1 :]:
             yield precision, vision
 
 
 def _row(
-    reference: Reference,
+    reference: PytorchReference,
     runtime: Runtime,
     pair: tuple[Precision, Precision],
     cases: Sequence[Case],
     expected: Sequence[str],
-) -> Row:
+) -> QualityRow:
     (precision, vision), bundle, size = pair, runtime.bundle, runtime.size
-    compared = [compare(reference, runtime, precision, case) for case in cases]
+    compared = [compare_answers(reference, runtime, precision, case) for case in cases]
     said = [_said(runtime, case) for case in cases]
     equal = (ours.strip() == theirs.strip() for ours, theirs in zip(expected, said, strict=True))
-    return Row(
+    return QualityRow(
         precision=precision,
         vision_precision=vision,
         resolution=size,
@@ -128,9 +128,9 @@ def _row(
 
 def _said(runtime: Runtime, case: Case) -> str:
     prompt = runtime.prompt(case.question, case.image is not None)
-    return runtime.answer(prompt, case.image, TOKENS).text
+    return runtime.answer(prompt, case.image, ANSWER_TOKENS).text
 
 
-def _expected(reference: Reference, case: Case, size: int) -> str:
-    tokens = reference.tokens(reference.prompt(case.question, case.image is not None))
-    return reference.answer(tokens, case.image, size, TOKENS)
+def _expected(reference: PytorchReference, case: Case, size: int) -> str:
+    tokens = reference.tokenize(reference.prompt(case.question, case.image is not None))
+    return reference.answer(tokens, case.image, size, ANSWER_TOKENS)

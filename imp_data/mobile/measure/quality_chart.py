@@ -3,7 +3,7 @@ resolution."""
 
 from typing import Any
 
-from imp_data.mobile.measure.quality import PAPER_POINTS, PYTORCH, Report
+from imp_data.mobile.measure.quality import PAPER_POINTS, PYTORCH, QualityReport
 
 # Two that are told apart with any colour vision, on white.
 _COLOURS = ["#1b6ca8", "#d9730d", "#5b8c5a", "#8a5a9e"]
@@ -11,7 +11,7 @@ _COLOURS = ["#1b6ca8", "#d9730d", "#5b8c5a", "#8a5a9e"]
 _LEAST_SHIFT = 1e-5
 
 
-def chart_svg(report: Report) -> str:
+def chart_svg(report: QualityReport) -> str:
     """Shift of log-probability, answers kept and right answers, the largest files first."""
     import altair as alt
     import vl_convert
@@ -39,7 +39,7 @@ def chart_svg(report: Report) -> str:
     return str(vl_convert.vegalite_to_svg(chart.to_dict()))
 
 
-def _files(report: Report) -> dict[str, str]:
+def _files(report: QualityReport) -> dict[str, str]:
     """What stands below the axis: the precision and, in a second line, the size of its files."""
     sizes: dict[str, int] = {}
     texts: dict[str, int] = {}
@@ -68,13 +68,13 @@ def _point(row: Any, files: str) -> dict[str, Any]:
     }
 
 
-def _pytorch(report: Report) -> list[dict[str, Any]]:
+def _pytorch(report: QualityReport) -> list[dict[str, Any]]:
     right = report.pytorch.items()
     return [{"files": PYTORCH, "images": f"{size} px", "right": n / 100} for size, n in right]
 
 
 def _part(
-    report: Report,
+    report: QualityReport,
     points: list[dict[str, Any]],
     order: list[str],
     field: str,

@@ -17,7 +17,7 @@ class Case(NamedTuple):
     image: Image.Image | None
 
 
-def drawn_cases() -> list[Case]:
+def default_cases() -> list[Case]:
     """A wide, a tall and a square image, so that a kept aspect shows; and a text alone."""
     return [
         Case("wide", "What is in the image?", _scene(480, 160)),

@@ -14,10 +14,10 @@ _LARGE_BYTES = 32 << 20
 # Linux, asm-generic/mman-common.h; since 6.1. An older kernel refuses it, and the pages stay small.
 _MADV_COLLAPSE = 25
 # The same for a program that is still to start, from glibc 2.35: malloc asks for huge pages.
-TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+HUGE_PAGES_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-class Mapping(NamedTuple):
+class MemoryMapping(NamedTuple):
     """Addresses of a piece of this process's memory."""
 
     start: int
@@ -38,12 +38,12 @@ def huge_pages() -> Iterator[None]:
             ctypes.CDLL(None).madvise(start, ctypes.c_size_t(size), _MADV_COLLAPSE)
 
 
-def _large() -> Iterator[Mapping]:
+def _large() -> Iterator[MemoryMapping]:
     """This process's large pieces of memory that no file is behind; none on other systems."""
     if not _MAPS.exists():
         return
     for line in _MAPS.read_text().splitlines():
         addresses, access, *_, inode = line.split(maxsplit=5)[:5]
-        mapping = Mapping(*(int(address, 16) for address in addresses.split("-")))
+        mapping = MemoryMapping(*(int(address, 16) for address in addresses.split("-")))
         if access == "rw-p" and inode == "0" and mapping.end - mapping.start >= _LARGE_BYTES:
             yield mapping

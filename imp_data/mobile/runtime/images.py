@@ -8,7 +8,7 @@ from imp_data.errors import UserError
 from imp_data.images import square
 
 
-def squared(image: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
+def square_image(image: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
     """The image as size x size pixels of RGB, bicubic: squeezed, or padded to a square first.
 
     llama.cpp keeps an image's aspect and pads it with another colour than the model has seen; of a
@@ -20,7 +20,7 @@ def squared(image: Image.Image, size: int, preprocessing: str = "square") -> Ima
         raise UserError("imp.json", str(error), "state square or pad") from None
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """A lossless file of the image; the same pixels give the same bytes."""
     out = BytesIO()
     image.save(out, "PNG", compress_level=1)

@@ -12,25 +12,25 @@ import httpx
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.huge_pages import huge_pages
-from imp_data.mobile.runtime.images import png, squared
-from imp_data.mobile.runtime.replies import Reply, steps_of
-from imp_data.mobile.runtime.sockets import client_of, private_socket
+from imp_data.mobile.runtime.images import encode_png, square_image
+from imp_data.mobile.runtime.replies import Reply, parse_steps
+from imp_data.mobile.runtime.sockets import open_client, private_socket
 
 # An hour: a large model on a small machine, its timeouts are not ours to guess.
-ANSWER_S = 3600
+ANSWER_TIMEOUT_S = 3600
 # Context in tokens: an image's 729 and a conversation of some length.
-CONTEXT = 2048
+CONTEXT_TOKENS = 2048
 _LOG_ERRORS = 1
 
 
 @dataclass(frozen=True)
-class Settings:
+class RuntimeSettings:
     """How llama.cpp runs a model."""
 
-    context: int = CONTEXT
+    context: int = CONTEXT_TOKENS
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     flash_attention: bool = False
     # Keys and values in F32, so that only the weights differ from PyTorch's.
@@ -39,7 +39,7 @@ class Settings:
     # Of the vision tower; that of the same bits as the text if left out.
     vision: Precision | None = None
     # MiB for conversations left for another, which are then gone on with at once.
-    kept_mib: int = 0
+    prompt_cache_mib: int = 0
 
 
 class Runtime:
@@ -47,7 +47,12 @@ class Runtime:
     is the process that holds it."""
 
     def __init__(
-        self, socket: Path, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
+        self,
+        socket: Path,
+        bundle: ExportManifest,
+        size: int,
+        http: httpx.Client,
+        pid: int | None = None,
     ) -> None:
         self.socket, self.bundle, self.size = socket, bundle, size
         self.pid, self._http = pid or os.getpid(), http
@@ -63,7 +68,7 @@ class Runtime:
         found: str = self._post("/apply-template", {"messages": messages})["prompt"]
         return tuple(found.split(self._marker))
 
-    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, prompt: Sequence[str]) -> list[list[int]]:
         """The ids of each piece of a prompt."""
         return [
             self._post(
@@ -96,12 +101,12 @@ class Runtime:
             asked["prompt"] = {"prompt_string": asked["prompt"], "multimodal_data": [data]}
         found = self._post("/completion", asked)
         probabilities = found.get("completion_probabilities") or []
-        steps = list(steps_of(found["tokens"], probabilities))
+        steps = list(parse_steps(found["tokens"], probabilities))
         return Reply(found["content"], found["tokens"], steps, found["timings"])
 
     def file_of(self, image: Image.Image) -> bytes:
         """The image as llama.cpp gets it."""
-        return png(squared(image, self.size, self.bundle.preprocessing))
+        return encode_png(square_image(image, self.size, self.bundle.preprocessing))
 
     def _get(self, path: str) -> dict[str, Any]:
         return self._checked(path, self._http.get(path))
@@ -119,17 +124,17 @@ class Runtime:
 
 
 # One grey pixel: the template only asks whether an image is there.
-_PIXEL = "data:image/png;base64," + base64.b64encode(png(Image.new("RGB", (1, 1)))).decode()
+_PIXEL = "data:image/png;base64," + base64.b64encode(encode_png(Image.new("RGB", (1, 1)))).decode()
 
 
 @contextmanager
 def open_runtime(
-    folder: Path, precision: Precision, size: int, settings: Settings | None = None
+    folder: Path, precision: Precision, size: int, settings: RuntimeSettings | None = None
 ) -> Iterator[Runtime]:
     """Load one precision and resolution of an export; unloaded at the end of the block."""
     import xllamacpp
 
-    settings = settings or Settings()
+    settings = settings or RuntimeSettings()
     bundle = read_bundle(folder)
     text, vision = model_files(folder, bundle, precision, size, settings)
     with private_socket() as socket:
@@ -144,14 +149,14 @@ def open_runtime(
             remedy = "see its message above; export the model again if the file is damaged"
             raise UserError(text, problem, remedy) from error
         try:
-            with client_of(socket, ANSWER_S) as http:
+            with open_client(socket, ANSWER_TIMEOUT_S) as http:
                 yield Runtime(socket, bundle, size, http)
         finally:
             del server
 
 
 def model_files(
-    folder: Path, bundle: Bundle, precision: Precision, size: int, settings: Settings
+    folder: Path, bundle: ExportManifest, precision: Precision, size: int, settings: RuntimeSettings
 ) -> tuple[Path, Path]:
     """The language model (of several parts the first) and the vision tower."""
     chosen = bundle.text(precision), bundle.vision(precision, size, settings.vision)
@@ -162,11 +167,11 @@ def model_files(
     return text, vision
 
 
-def _parameters(text: Path, vision: Path, precision: Precision, settings: Settings) -> Any:
+def _parameters(text: Path, vision: Path, precision: Precision, settings: RuntimeSettings) -> Any:
     import xllamacpp
 
     found = xllamacpp.CommonParams()
-    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
+    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.prompt_cache_mib
     found.model.path, found.mmproj.path = str(text), str(vision)
     found.n_ctx, found.n_parallel = settings.context, 1
     found.ui, found.warmup = False, False

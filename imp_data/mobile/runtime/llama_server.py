@@ -15,14 +15,19 @@ import httpx
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.runtime.huge_pages import TUNABLES
-from imp_data.mobile.runtime.in_process import ANSWER_S, Runtime, Settings, model_files
-from imp_data.mobile.runtime.sockets import client_of, listens, private_socket
+from imp_data.mobile.runtime.huge_pages import HUGE_PAGES_ENVIRONMENT
+from imp_data.mobile.runtime.in_process import (
+    ANSWER_TIMEOUT_S,
+    Runtime,
+    RuntimeSettings,
+    model_files,
+)
+from imp_data.mobile.runtime.sockets import is_listening, open_client, private_socket
 
 
 @contextmanager
-def open_native(
-    server: Path, folder: Path, precision: Precision, size: int, settings: Settings
+def open_llama_server(
+    server: Path, folder: Path, precision: Precision, size: int, settings: RuntimeSettings
 ) -> Iterator[Runtime]:
     """Like `open_runtime`, with that program; its log goes to stderr, its process is `pid`."""
     bundle = read_bundle(folder)
@@ -32,12 +37,15 @@ def open_native(
         command = [str(server), *_arguments(text, vision, precision, settings), *listening]
         try:
             process = subprocess.Popen(
-                command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**TUNABLES, **os.environ}
+                command,
+                stdout=sys.stderr,
+                stdin=subprocess.DEVNULL,
+                env={**HUGE_PAGES_ENVIRONMENT, **os.environ},
             )
         except OSError as error:
             raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
         try:
-            with client_of(socket, ANSWER_S) as http:
+            with open_client(socket, ANSWER_TIMEOUT_S) as http:
                 _await(server, process, socket, http)
                 yield Runtime(socket, bundle, size, http, process.pid)
         finally:
@@ -45,7 +53,7 @@ def open_native(
             process.wait()
 
 
-def native_version(server: Path) -> str:
+def llama_server_version(server: Path) -> str:
     """What it says of itself: `llama-server 11434 (…)`."""
     try:
         done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False)
@@ -59,7 +67,9 @@ _VERSION = re.compile(r"^version: (.+)", re.M)
 _REMEDY = "name a llama-server of llama.cpp b11434 or later, or leave it out for the wheel's"
 
 
-def _arguments(text: Path, vision: Path, precision: Precision, settings: Settings) -> list[str]:
+def _arguments(
+    text: Path, vision: Path, precision: Precision, settings: RuntimeSettings
+) -> list[str]:
     """As `open_runtime` sets them; the log as it is written there."""
     threads, flash = str(settings.threads), "on" if settings.flash_attention else "off"
     stated = {
@@ -71,7 +81,7 @@ def _arguments(text: Path, vision: Path, precision: Precision, settings: Setting
         "--threads-batch": threads,
         "--flash-attn": flash,
         "--load-mode": "auto" if precision is Precision.F16 else "none",
-        "--cache-ram": settings.kept_mib,
+        "--cache-ram": settings.prompt_cache_mib,
         "--fit": "off",
         "--log-verbosity": settings.verbosity,
     }
@@ -87,7 +97,7 @@ def _await(
     """Until it has loaded the model."""
     while process.poll() is None:
         try:
-            if listens(socket) and http.get("/health").is_success:
+            if is_listening(socket) and http.get("/health").is_success:
                 return
         except httpx.TransportError:
             pass  # it ended in between

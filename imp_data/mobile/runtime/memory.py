@@ -5,8 +5,8 @@ from typing import Any
 
 from gguf import GGUFReader
 
-from imp_data.mobile.gguf.bundle import Bundle, Exported
-from imp_data.mobile.runtime.in_process import CONTEXT
+from imp_data.mobile.gguf.bundle import ExportedNetwork, ExportManifest
+from imp_data.mobile.runtime.in_process import CONTEXT_TOKENS
 
 # Tokens that llama.cpp reads at a time, and bytes of a number while it reckons.
 _BATCH, _NUMBER = 512, 4
@@ -14,14 +14,16 @@ _BATCH, _NUMBER = 512, 4
 _PROCESS_BYTES = 96 << 20
 
 
-def minimum_memory(folder: Path, bundle: Bundle, text: Exported, vision: Exported) -> int:
+def minimum_memory(
+    folder: Path, bundle: ExportManifest, text: ExportedNetwork, vision: ExportedNetwork
+) -> int:
     """Bytes for a conversation of a whole context about an image, the files not mapped.
 
     Mapped, llama.cpp holds every matrix twice that it lays out anew for the processor. The
     buffers' sizes are fitted to those that llama.cpp logs (flash attention off); at most 8 % above.
     """
     weights = text.bytes + vision.bytes
-    remembered = CONTEXT * bundle.kv_bytes_per_token
+    remembered = CONTEXT_TOKENS * bundle.kv_bytes_per_token
     buffers = _text_buffer(folder / text.files[0].name) + _vision_buffer(
         folder / vision.files[0].name
     )
@@ -33,10 +35,10 @@ def _text_buffer(path: Path) -> int:
     file = GGUFReader(path)
     kind = _value(file, "general.architecture")
     width = _value(file, f"{kind}.embedding_length")
-    scores = _value(file, f"{kind}.attention.head_count") * CONTEXT + 8 * width
+    scores = _value(file, f"{kind}.attention.head_count") * CONTEXT_TOKENS + 8 * width
     forward = 3 * _value(file, f"{kind}.feed_forward_length") + 7 * width
     # And which place may look at which.
-    return _BATCH * _NUMBER * (max(scores, forward) + CONTEXT)
+    return _BATCH * _NUMBER * (max(scores, forward) + CONTEXT_TOKENS)
 
 
 def _vision_buffer(path: Path) -> int:

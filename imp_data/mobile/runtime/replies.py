@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 class Step(NamedTuple):
     """A generated token and the log-probabilities of the likeliest ones at its place."""
 
-    place: int
+    position: int
     token: int
     logprobs: dict[int, float]
 
@@ -21,7 +21,7 @@ class Reply(NamedTuple):
     timings: dict[str, float]
 
 
-def steps_of(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
+def parse_steps(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
     """The tokens of an answer with what llama.cpp tells of them.
 
     It gives a token that ends inside a character no entry: its bytes lead the next one's. So an

@@ -17,7 +17,7 @@ import httpx
 from imp_data.errors import UserError
 
 # The host of a request that goes to a socket: no name is looked up.
-BASE = "http://llama.cpp"
+BASE_URL = "http://llama.cpp"
 # Bytes of a socket's path; Linux takes 107, macOS 103.
 _PATH_BYTES = 103
 
@@ -37,13 +37,13 @@ def private_socket() -> Iterator[Path]:
         yield path
 
 
-def listens(path: Path) -> bool:
+def is_listening(path: Path) -> bool:
     """Whether somebody listens at this socket by now."""
     with socket(AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 
 
-def client_of(path: Path, timeout: float) -> httpx.Client:
+def open_client(path: Path, timeout: float) -> httpx.Client:
     """An HTTP client of what listens there; no proxy comes between. `timeout` in seconds."""
     transport = httpx.HTTPTransport(uds=str(path))
-    return httpx.Client(base_url=BASE, transport=transport, timeout=timeout)
+    return httpx.Client(base_url=BASE_URL, transport=transport, timeout=timeout)

@@ -25,11 +25,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat import connections, gate, images, intake
-from imp_data.mobile.chat.server import About, chat_app
+from imp_data.mobile.chat import connection_limits, images, middleware, request_body
+from imp_data.mobile.chat.app import ModelInfo, chat_app
 from imp_data.mobile.runtime.sockets import private_socket
 
-ABOUT = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
+ABOUT = ModelInfo("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
 BODY = json.dumps({"messages": [HELLO]}).encode()
 
 
@@ -40,11 +40,11 @@ def squared(image: Image.Image) -> Image.Image:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds in hundredths of the seconds that they are."""
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
-    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
-    monkeypatch.setattr(connections, "_TICK_S", 0.05)
-    monkeypatch.setattr(intake, "BODY_S", 0.3)
-    monkeypatch.setattr(intake, "BODY_BYTES_PER_S", 10**9)
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_limits, "STALLED_SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_limits, "_TICK_S", 0.05)
+    monkeypatch.setattr(request_body, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(request_body, "MIN_BODY_BYTES_PER_S", 10**9)
 
 
 @pytest.fixture
@@ -177,8 +177,8 @@ def test_who_reads_nothing_of_the_answer_stops_the_model(quick: None) -> None:
 def test_a_connection_too_many_is_turned_away_until_another_ends(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "CONNECTIONS", 4)
-    monkeypatch.setattr(connections, "HEAD_S", 10)
+    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 10)
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(connected(host))
@@ -216,7 +216,7 @@ class Crowd:
 
 
 def test_a_crowd_of_requests_is_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "AT_ONCE", 2)
+    monkeypatch.setattr(middleware, "MAX_CONCURRENT_REQUESTS", 2)
     crowd = Crowd()
 
     async def answer(request: Request) -> Response:
@@ -275,7 +275,7 @@ def test_one_image_is_decoded_at_a_time(quick: None) -> None:
 def test_the_pixels_of_a_requests_images_are_bounded_together(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "REQUEST_PIXELS", 200)
+    monkeypatch.setattr(images, "MAX_REQUEST_PIXELS", 200)
     few, many = request_with((10, 10), (5, 20)), request_with((10, 10), (5, 20), (1, 1))
     assert httpx.post(f"http://{host}{CHAT}", content=few).status_code == 200
     reply = httpx.post(f"http://{host}{CHAT}", content=many)
@@ -284,13 +284,13 @@ def test_the_pixels_of_a_requests_images_are_bounded_together(
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
 def test_a_decoder_that_needs_more_memory_gets_fewer_pixels(kind: str) -> None:
-    assert images.IMAGE_PIXELS[kind] < images.IMAGE_PIXELS["JPEG"]
+    assert images.MAX_PIXELS_BY_FORMAT[kind] < images.MAX_PIXELS_BY_FORMAT["JPEG"]
     few = io.BytesIO()
     Image.new("RGB", (40, 30)).save(few, kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "IMAGE_PIXELS", {**images.IMAGE_PIXELS, kind: 1199})
-        with pytest.raises(images.Refused, match=r"40x30 is more than 1,199"):
-            images.squared_file(few.getvalue(), squared)
+        patch.setattr(images, "MAX_PIXELS_BY_FORMAT", {**images.MAX_PIXELS_BY_FORMAT, kind: 1199})
+        with pytest.raises(images.RequestRefused, match=r"40x30 is more than 1,199"):
+            images.square_upload(few.getvalue(), squared)
 
 
 def test_a_folder_too_deep_for_a_socket_is_told(

@@ -14,12 +14,12 @@ import pytest
 from llama_stand_in import ANSWER, StandIn, behind, served
 from PIL import Image, ImageOps
 
-from imp_data.mobile.chat.intake import REQUEST_BYTES
-from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.app import ModelInfo, chat_app
+from imp_data.mobile.chat.request_body import MAX_BODY_BYTES
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 NOWHERE = Path("nowhere.sock")
-ABOUT = About("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
+ABOUT = ModelInfo("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
 
 
 def squared(image: Image.Image) -> Image.Image:
@@ -173,7 +173,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(chat: httpx.Client) -> No
 
 
 def test_too_large_a_request_is_read_no_further(chat: httpx.Client, llama: StandIn) -> None:
-    answer = chat.post("/v1/chat/completions", content=b" " * (REQUEST_BYTES + 1))
+    answer = chat.post("/v1/chat/completions", content=b" " * (MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
     assert llama.asked == []
 
@@ -240,7 +240,9 @@ def test_the_model_is_listed_as_openai_lists_models(chat: httpx.Client) -> None:
 
 
 def test_the_page_is_told_how_the_model_was_asked(llama: StandIn) -> None:
-    asks = Asking(short_answer_suffix="\nShort.", examples=[Example(text="Why?", short=False)])
+    asks = QuestionStyle(
+        short_answer_suffix="\nShort.", examples=[ExampleQuestion(text="Why?", short=False)]
+    )
     with (
         served(chat_app(NOWHERE, ABOUT._replace(asking=asks), squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,
@@ -292,7 +294,7 @@ def test_in_a_request_an_image_is_seen_as_training_sees_its_bytes(
 
 @pytest.mark.parametrize(
     ("content", "status", "says"),
-    [(b"no image", 400, "cannot be read as an image"), (b" " * (REQUEST_BYTES + 1), 413, "MiB")],
+    [(b"no image", 400, "cannot be read as an image"), (b" " * (MAX_BODY_BYTES + 1), 413, "MiB")],
 )
 def test_a_persons_file_that_is_none_is_told_so(
     chat: httpx.Client, content: bytes, status: int, says: str

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat.prompts import asking
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.question_style import read_question_style
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 SHORT = "\nAnswer in a word."
 TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
@@ -50,13 +50,13 @@ def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: 
         row("scenes", "<image>\nWhich?\nA. a\nB. b"),
         *[row("talk", "How are you?", image=None)] * 9,
     )
-    assert asking([cards, scenes], SHORT) == Asking(
+    assert read_question_style([cards, scenes], SHORT) == QuestionStyle(
         short_answer_suffix=SHORT,
         short_by_default=True,
         examples=[
-            Example(text="How many?", short=True),
-            Example(text="What color is the sign?", short=True),
-            Example(text="What is going on?", short=False),
+            ExampleQuestion(text="How many?", short=True),
+            ExampleQuestion(text="What color is the sign?", short=True),
+            ExampleQuestion(text="What is going on?", short=False),
         ],
     )
 
@@ -66,21 +66,21 @@ def test_short_answers_are_the_default_where_most_conversations_ask_for_them(
     tmp_path: Path, short: int, long: int, default: bool
 ) -> None:
     rows = [row("a", f"<image>\nWhy?{SHORT}")] * short + [row("a", "<image>\nWhy?", "And?")] * long
-    assert asking([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
+    assert read_question_style([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
 
 
 def test_a_suffix_that_no_question_has_was_not_learned(tmp_path: Path) -> None:
     rows = [row("a", "<image>\nWhy?"), row("a", f"Why?{SHORT}", image=None)]
     folder = mixture(tmp_path / "m", *rows)
     with pytest.raises(UserError, match=r"no question about an image in .* ends with it"):
-        asking([folder], SHORT)
+        read_question_style([folder], SHORT)
 
 
 def test_without_a_mixture_the_suffix_is_taken_at_its_word(tmp_path: Path) -> None:
-    assert asking([], SHORT) == Asking(short_answer_suffix=SHORT)
-    assert asking([], None) == Asking()
+    assert read_question_style([], SHORT) == QuestionStyle(short_answer_suffix=SHORT)
+    assert read_question_style([], None) == QuestionStyle()
 
 
 def test_a_mixture_of_text_alone_has_no_examples(tmp_path: Path) -> None:
     folder = mixture(tmp_path / "m", row("a", "Why?", image=None), row("b", "Why?", image=None))
-    assert asking([folder], None) == Asking()
+    assert read_question_style([folder], None) == QuestionStyle()

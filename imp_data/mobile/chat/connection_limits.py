@@ -10,22 +10,22 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from imp_data.mobile.chat.gate import HEADERS
-from imp_data.mobile.chat.rules import Refused
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.chat.middleware import SECURITY_HEADERS
 
-CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 # Seconds from a connection's beginning, or the end of its last answer, to the end of a request's
 # head; and to read what is left of a body that was refused.
-HEAD_S = 10
+HEAD_TIMEOUT_S = 10
 # Seconds in which whoever asked takes nothing of an answer that waits to be sent.
-UNREAD_S = 30
+STALLED_SEND_TIMEOUT_S = 30
 # What was sent before a refusal is read and thrown away for so long: a connection that is closed
 # with something unread takes the refusal with it.
 _LINGER_S = 2
 _TICK_S = 1
 
 
-def server_of(app: ASGIApp, **options: Any) -> uvicorn.Server:
+def bounded_server(app: ASGIApp, **options: Any) -> uvicorn.Server:
     """A server of the application with these bounds; `options` are uvicorn's."""
     config = uvicorn.Config(
         app,
@@ -54,11 +54,11 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self._watch_unread()
         self._await_head()
-        if len(self.connections) > 2 * CONNECTIONS:
+        if len(self.connections) > 2 * MAX_CONNECTIONS:
             transport.abort()
-        elif len(self.connections) > CONNECTIONS:
-            problem = f"are more than {CONNECTIONS}; try again later"
-            self._refuse(Refused(503, "connections", problem))
+        elif len(self.connections) > MAX_CONNECTIONS:
+            problem = f"are more than {MAX_CONNECTIONS}; try again later"
+            self._refuse(RequestRefused(503, "connections", problem))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any longer."""
@@ -77,7 +77,7 @@ class BoundedProtocol(H11Protocol):
         """A request that ends in the middle is told so, if only its sending has ended."""
         amid_head = self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]
         if amid_head or self.conn.their_state is h11.SEND_BODY:
-            self._refuse(Refused(HTTPStatus.BAD_REQUEST, "request", "ended early"))
+            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "request", "ended early"))
 
     def on_response_complete(self) -> None:
         """The next head is awaited, unless it came already."""
@@ -87,7 +87,7 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP; in mid-request as well."""
-        self._refuse(Refused(HTTPStatus.BAD_REQUEST, "request", "is not HTTP"))
+        self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "request", "is not HTTP"))
 
     def shutdown(self) -> None:
         """Also of a connection that is in none of h11's states any longer."""
@@ -101,16 +101,16 @@ class BoundedProtocol(H11Protocol):
     def _await_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_S, self._no_head)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._no_head)
 
     def _no_head(self) -> None:
         if self.conn.their_state is h11.SEND_BODY:  # it was answered already
             self.transport.close()
             return
-        problem = f"its head did not come within {HEAD_S} s"
-        self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, "request", problem))
+        problem = f"its head did not come within {HEAD_TIMEOUT_S} s"
+        self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "request", problem))
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: RequestRefused) -> None:
         """Say it, unless an answer is under way, and close; what comes is read no more."""
         if self._refused or self.transport.is_closing():
             return
@@ -133,17 +133,17 @@ class BoundedProtocol(H11Protocol):
         if not unread or unread < self._unread:
             self._since = now
         self._unread = unread
-        if unread and now - self._since > UNREAD_S:
+        if unread and now - self._since > STALLED_SEND_TIMEOUT_S:
             self.transport.abort()
         else:
             self._unread_timer = self.loop.call_later(_TICK_S, self._watch_unread)
 
 
-def _written(refused: Refused) -> bytes:
+def _written(refused: RequestRefused) -> bytes:
     """The whole response; whoever it is for may be amid anything, so it is outside h11's states."""
     body = json.dumps(refused.body()).encode()
     headers = {
-        **HEADERS,
+        **SECURITY_HEADERS,
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Connection": "close",

@@ -10,9 +10,9 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from imp_data.mobile.chat.errors import error
-from imp_data.mobile.chat.rules import Refused
-from imp_data.mobile.runtime.sockets import BASE
+from imp_data.mobile.chat.errors import error_response
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.runtime.sockets import BASE_URL
 
 _TOO_LONG = "exceed_context_size_error"
 # A 4-bit model on two old cores needs half a minute to see an image.
@@ -20,21 +20,23 @@ _TIMEOUT = httpx.Timeout(10, read=600)
 
 
 @asynccontextmanager
-async def model_at(socket: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def open_model_client(socket: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of llama.cpp's server at this socket."""
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
-    async with httpx.AsyncClient(base_url=BASE, transport=transport, timeout=_TIMEOUT) as client:
+    async with httpx.AsyncClient(
+        base_url=BASE_URL, transport=transport, timeout=_TIMEOUT
+    ) as client:
         yield client
 
 
-async def passed_on(client: httpx.AsyncClient, asked: bytes, request: Request) -> Response:
+async def forward_request(client: httpx.AsyncClient, asked: bytes, request: Request) -> Response:
     """The answer as it comes; who stops listening stops the model too."""
     sent = client.build_request(
         "POST", "/v1/chat/completions", content=asked, headers={"Content-Type": "application/json"}
     )
     answer = await _unless_gone(request, lambda: client.send(sent, stream=True))
     if isinstance(answer, httpx.HTTPError):
-        return error(502, "model", f"does not answer ({type(answer).__name__})")
+        return error_response(502, "model", f"does not answer ({type(answer).__name__})")
     if answer is None:
         return Response(status_code=400)  # nobody is there to read it
     if answer.is_error:
@@ -92,7 +94,7 @@ async def _chunks(answer: httpx.Response) -> AsyncIterator[bytes]:
         async for chunk in answer.aiter_raw():
             yield chunk
     except httpx.HTTPError as failure:
-        refused = Refused(502, "model", f"stopped in mid-answer ({type(failure).__name__})")
+        refused = RequestRefused(502, "model", f"stopped in mid-answer ({type(failure).__name__})")
         yield f"\n\ndata: {json.dumps(refused.body())}\n\n".encode()
     finally:
         with anyio.CancelScope(shield=True):

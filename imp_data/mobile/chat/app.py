@@ -15,14 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from imp_data.mobile.chat.errors import answer_of, on_crash, on_http_error
-from imp_data.mobile.chat.gate import Gate, Labelled, Queue
-from imp_data.mobile.chat.images import Square, data_url, squared_file
-from imp_data.mobile.chat.intake import body_of
-from imp_data.mobile.chat.requests import asked_of
-from imp_data.mobile.chat.rules import Refused
-from imp_data.mobile.chat.upstream import model_at, passed_on
-from imp_data.mobile.gguf.bundle import Asking
+from imp_data.mobile.chat.errors import on_http_error, on_internal_error, refusal_response
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.chat.forwarding import forward_request, open_model_client
+from imp_data.mobile.chat.images import SquareImage, png_data_url, square_upload
+from imp_data.mobile.chat.middleware import AccessControl, ConcurrencyLimit, SecurityHeaders
+from imp_data.mobile.chat.request_body import read_body
+from imp_data.mobile.chat.requests import convert_body
+from imp_data.mobile.gguf.bundle import QuestionStyle
 
 _TYPES = {
     ".css": "text/css",
@@ -33,7 +33,7 @@ _TYPES = {
 }
 
 
-class About(NamedTuple):
+class ModelInfo(NamedTuple):
     """What the page says of the model, and how images are squared: the side in pixels, and
     whether they are squeezed (`square`) or first padded (`pad`)."""
 
@@ -42,10 +42,12 @@ class About(NamedTuple):
     preprocessing: str
     license: str
     mixture: str
-    asking: Asking = Asking()
+    asking: QuestionStyle = QuestionStyle()
 
 
-def chat_app(upstream: Path, about: About, square: Square, token: str | None = None) -> ASGIApp:
+def chat_app(
+    upstream: Path, about: ModelInfo, square: SquareImage, token: str | None = None
+) -> ASGIApp:
     """The application over llama.cpp's server at the socket `upstream`.
 
     `square` makes an image what the model's own preprocessing makes of it; one image is decoded
@@ -54,7 +56,7 @@ def chat_app(upstream: Path, about: About, square: Square, token: str | None = N
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with model_at(upstream) as app.state.model:
+        async with open_model_client(upstream) as app.state.model:
             app.state.one = anyio.CapacityLimiter(1)
             yield
 
@@ -66,15 +68,15 @@ def chat_app(upstream: Path, about: About, square: Square, token: str | None = N
         return JSONResponse({"object": "list", "data": [owned]})
 
     async def look(request: Request) -> Response:
-        raw, one = await body_of(request), request.app.state.one
-        image, aspect = await anyio.to_thread.run_sync(squared_file, raw, square, limiter=one)
+        raw, one = await read_body(request), request.app.state.one
+        image, aspect = await anyio.to_thread.run_sync(square_upload, raw, square, limiter=one)
         padded = about.preprocessing == "pad"
-        return JSONResponse({"image": data_url(image), "aspect": 1.0 if padded else aspect})
+        return JSONResponse({"image": png_data_url(image), "aspect": 1.0 if padded else aspect})
 
     async def complete(request: Request) -> Response:
-        raw, one = await body_of(request), request.app.state.one
-        asked = await anyio.to_thread.run_sync(asked_of, raw, square, limiter=one)
-        return await passed_on(request.app.state.model, asked, request)
+        raw, one = await read_body(request), request.app.state.one
+        asked = await anyio.to_thread.run_sync(convert_body, raw, square, limiter=one)
+        return await forward_request(request.app.state.model, asked, request)
 
     app = Starlette(
         routes=[
@@ -85,20 +87,20 @@ def chat_app(upstream: Path, about: About, square: Square, token: str | None = N
             *_page(),
         ],
         lifespan=lifespan,
-        middleware=[Middleware(Gate, token=token), Middleware(Queue)],
+        middleware=[Middleware(AccessControl, token=token), Middleware(ConcurrencyLimit)],
         exception_handlers={
-            Refused: _on_refused,
+            RequestRefused: _on_refused,
             HTTPException: on_http_error,
-            Exception: on_crash,
+            Exception: on_internal_error,
         },
     )
     app.router.redirect_slashes = False
-    return Labelled(app)
+    return SecurityHeaders(app)
 
 
 async def _on_refused(request: Request, raised: Exception) -> Response:
-    assert isinstance(raised, Refused)
-    return answer_of(raised)
+    assert isinstance(raised, RequestRefused)
+    return refusal_response(raised)
 
 
 def _page() -> list[Route]:

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat.connections import server_of
-from imp_data.mobile.chat.gate import LOOPBACK
-from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.gguf.bundle import Bundle
+from imp_data.mobile.chat.app import ModelInfo, chat_app
+from imp_data.mobile.chat.connection_limits import bounded_server
+from imp_data.mobile.chat.middleware import LOOPBACK
+from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.runtime.images import squared
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.runtime.images import square_image
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 
 
 def serve(
@@ -26,7 +26,7 @@ def serve(
     host: str,
     port: int,
     token: str | None,
-    settings: Settings,
+    settings: RuntimeSettings,
 ) -> None:
     """Load the model, print the page's address and serve it; returns after Ctrl-C.
 
@@ -37,23 +37,23 @@ def serve(
     if host not in LOOPBACK:
         token = token or secrets.token_urlsafe(16)
     with listening, open_runtime(folder, precision, size, settings) as runtime:
-        square = partial(squared, size=size, preprocessing=runtime.bundle.preprocessing)
-        app = chat_app(runtime.socket, about(runtime.bundle, size), square, token)
+        square = partial(square_image, size=size, preprocessing=runtime.bundle.preprocessing)
+        app = chat_app(runtime.socket, model_info(runtime.bundle, size), square, token)
         # uvicorn closes what is open and raises the signal again; the socket's folder goes too.
         signal.signal(signal.SIGTERM, _end)
-        print(f"ImpChat: {address(host, listening.getsockname()[1], token)}", flush=True)
+        print(f"ImpChat: {chat_url(host, listening.getsockname()[1], token)}", flush=True)
         print("Ctrl-C ends it.", flush=True)
         with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has closed what was open
-            server_of(app).run(sockets=[listening])
+            bounded_server(app).run(sockets=[listening])
 
 
 def _end(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def about(bundle: Bundle, size: int) -> About:
+def model_info(bundle: ExportManifest, size: int) -> ModelInfo:
     """What the page says of a model."""
-    return About(
+    return ModelInfo(
         name=bundle.name,
         image_size=size,
         preprocessing=bundle.preprocessing,
@@ -63,7 +63,7 @@ def about(bundle: Bundle, size: int) -> About:
     )
 
 
-def address(host: str, port: int, token: str | None) -> str:
+def chat_url(host: str, port: int, token: str | None) -> str:
     """What to open in a browser. The token stands behind #, which no server is ever sent."""
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"#token={token}" if token else "")

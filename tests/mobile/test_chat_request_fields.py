@@ -13,9 +13,9 @@ from openai.types.chat import completion_create_params as openai_params
 from openai.types.chat.chat_completion_content_part_image_param import ImageURL
 from PIL import Image
 
-from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
-from imp_data.mobile.chat.requests import asked_of, prepared
-from imp_data.mobile.chat.rules import Refused
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.chat.request_fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
+from imp_data.mobile.chat.requests import convert_body, prepared
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -79,8 +79,8 @@ def asked(**fields: Any) -> dict[str, Any]:
     return prepared({"messages": HELLO, **fields}, squared)
 
 
-def refusal(request: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(request: Any) -> RequestRefused:
+    with pytest.raises(RequestRefused) as caught:
         prepared(request, squared)
     return caught.value
 
@@ -260,8 +260,8 @@ REQUESTS = ANY | st.builds(
 @given(REQUESTS)
 def test_whatever_json_comes_is_passed_on_or_refused_as_a_mistake_of_who_asks(request: Any) -> None:
     try:
-        sent = json.loads(asked_of(json.dumps(request).encode(), squared))
-    except Refused as refused:
+        sent = json.loads(convert_body(json.dumps(request).encode(), squared))
+    except RequestRefused as refused:
         assert 400 <= refused.status < 500
     else:
         assert set(sent) <= set(REQUEST_FIELDS) | {"messages"}
@@ -269,6 +269,6 @@ def test_whatever_json_comes_is_passed_on_or_refused_as_a_mistake_of_who_asks(re
 
 @given(st.binary(max_size=60))
 def test_whatever_bytes_come_are_refused_as_a_mistake_of_who_asks(body: bytes) -> None:
-    with pytest.raises(Refused) as caught:
-        asked_of(body, squared)
+    with pytest.raises(RequestRefused) as caught:
+        convert_body(body, squared)
     assert 400 <= caught.value.status < 500

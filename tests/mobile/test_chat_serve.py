@@ -22,10 +22,10 @@ from models import SIZE, save_model
 from openai import OpenAI
 from probes import PROBED, probed, watched
 
-from imp_data.mobile.chat.serving import address
+from imp_data.mobile.chat.serve import chat_url
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.runtime.images import png
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.runtime.images import encode_png
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str
 
 
 def test_openais_client_asks_about_a_image_and_ctrl_c_ends_it(exported: Path) -> None:
-    data = base64.b64encode(png(drawn_cases()[0].image)).decode()
+    data = base64.b64encode(encode_png(default_cases()[0].image)).decode()
     content = [
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
@@ -123,8 +123,8 @@ def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
 
 
 def test_the_token_stands_where_no_server_is_sent_it() -> None:
-    assert address("::1", 8080, None) == "http://[::1]:8080/"
-    assert address("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
+    assert chat_url("::1", 8080, None) == "http://[::1]:8080/"
+    assert chat_url("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(exported: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.shards import Shards
 
@@ -17,7 +17,7 @@ _EXAMPLES, _OF_ONE_SOURCE = 4, 2
 _LONGEST = 60
 
 
-def asking(mixtures: Sequence[Path], suffix: str | None) -> Asking:
+def read_question_style(mixtures: Sequence[Path], suffix: str | None) -> QuestionStyle:
     """How the mixtures in these folders ask; the questions that stand there most often.
 
     Raises UserError where none of them asks with the suffix: the model has not learned it.
@@ -28,7 +28,7 @@ def asking(mixtures: Sequence[Path], suffix: str | None) -> Asking:
         problem = f"no question about an image in {', '.join(map(str, mixtures))} ends with it"
         remedy = "write it as the mixture has it, or leave it out"
         raise UserError(f"short_answer_suffix {suffix!r}", problem, remedy)
-    return Asking(
+    return QuestionStyle(
         short_answer_suffix=suffix,
         short_by_default=_most(openings["short"]),
         examples=list(_examples(asked)),
@@ -80,7 +80,7 @@ def _most(flags: pl.Series) -> bool:
     return 2 * int(flags.sum()) > len(flags)
 
 
-def _examples(asked: pl.DataFrame) -> Iterator[Example]:
+def _examples(asked: pl.DataFrame) -> Iterator[ExampleQuestion]:
     """The most frequent questions, few of one source; of those equal in number by alphabet."""
     fit = pl.col("text").str.len_chars().is_between(1, _LONGEST)
     one_line = ~pl.col("text").str.contains("\n", literal=True)
@@ -93,4 +93,4 @@ def _examples(asked: pl.DataFrame) -> Iterator[Example]:
         .filter(pl.int_range(pl.len()).over("source") < _OF_ONE_SOURCE)
     )
     for text, short in counted.head(_EXAMPLES).select("text", "short").iter_rows():
-        yield Example(text=text, short=short)
+        yield ExampleQuestion(text=text, short=short)

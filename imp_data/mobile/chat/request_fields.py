@@ -4,7 +4,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from imp_data.mobile.chat.rules import Rule, is_token_bias, number, of_type, only, whole
+from imp_data.mobile.chat.field_rules import (
+    FieldRule,
+    integer_between,
+    is_logit_bias,
+    number_between,
+    of_type,
+    only_values,
+)
 
 _TEXT = of_type(str, "a string")
 _NO_TOOLS = "this model calls no tools"
@@ -44,30 +51,34 @@ def _is_options(value: Any) -> bool:
 
 # What llama.cpp does. A field that is not here never reaches it: some of its own read files.
 _HONOURED = {
-    "frequency_penalty": number(-2, 2),
-    "logit_bias": Rule(is_token_bias, "an object of tokens' numbers and -100 to 100", sent=True),
-    "logprobs": of_type(bool, "true or false", sent=True),
-    "max_completion_tokens": whole(1, 2**31 - 1),
-    "max_tokens": whole(1, 2**31 - 1),
-    "presence_penalty": number(-2, 2),
-    "response_format": Rule(
+    "frequency_penalty": number_between(-2, 2),
+    "logit_bias": FieldRule(
+        is_logit_bias, "an object of tokens' numbers and -100 to 100", forwarded=True
+    ),
+    "logprobs": of_type(bool, "true or false", forwarded=True),
+    "max_completion_tokens": integer_between(1, 2**31 - 1),
+    "max_tokens": integer_between(1, 2**31 - 1),
+    "presence_penalty": number_between(-2, 2),
+    "response_format": FieldRule(
         _is_format,
         f"an object with a type of {', '.join(_FORMATS)}, of at most {_SCHEMA_VALUES} values and"
         f" {_SCHEMA_CHARACTERS >> 10} KiB",
-        sent=True,
+        forwarded=True,
     ),
-    "seed": whole(-(2**63), 2**63 - 1),
-    "stop": Rule(_is_stop, f"a string or a list of up to {_STOPS}, none empty", sent=True),
-    "stream": of_type(bool, "true or false", sent=True),
-    "stream_options": Rule(_is_options, "an object with include_usage", sent=True),
-    "temperature": number(0, 2),
-    "top_logprobs": whole(0, 20),
-    "top_p": number(0, 1),
+    "seed": integer_between(-(2**63), 2**63 - 1),
+    "stop": FieldRule(
+        _is_stop, f"a string or a list of up to {_STOPS}, none empty", forwarded=True
+    ),
+    "stream": of_type(bool, "true or false", forwarded=True),
+    "stream_options": FieldRule(_is_options, "an object with include_usage", forwarded=True),
+    "temperature": number_between(0, 2),
+    "top_logprobs": integer_between(0, 20),
+    "top_p": number_between(0, 1),
     # llama.cpp's own.
-    "min_p": number(0, 1),
-    "n_probs": whole(0, 100),
-    "repeat_penalty": number(0, 10),
-    "top_k": whole(-1, 2**31 - 1),
+    "min_p": number_between(0, 1),
+    "n_probs": integer_between(0, 100),
+    "repeat_penalty": number_between(0, 10),
+    "top_k": integer_between(-1, 2**31 - 1),
 }
 # What changes no answer: whom OpenAI would bill, keep, cache or hurry for, and how long a model is
 # to reason that does not reason at all.
@@ -87,28 +98,28 @@ _HARMLESS = {
 }
 # What would change it, at the values that ask for nothing.
 _NEUTRAL = {
-    "audio": only(because=_TEXT_ALONE),
-    "function_call": only("none", "auto", because=_NO_TOOLS),
-    "functions": only([], because=_NO_TOOLS),
-    "modalities": only(["text"], because=_TEXT_ALONE),
-    "moderation": only(because="nothing is moderated here"),
-    "n": only(1, because="a request gets one answer"),
-    "tool_choice": only("none", "auto", because=_NO_TOOLS),
-    "tools": only([], because=_NO_TOOLS),
-    "verbosity": only("medium", because="say in the question how long the answer is to be"),
-    "web_search_options": only(because="nothing is looked up here"),
+    "audio": only_values(because=_TEXT_ALONE),
+    "function_call": only_values("none", "auto", because=_NO_TOOLS),
+    "functions": only_values([], because=_NO_TOOLS),
+    "modalities": only_values(["text"], because=_TEXT_ALONE),
+    "moderation": only_values(because="nothing is moderated here"),
+    "n": only_values(1, because="a request gets one answer"),
+    "tool_choice": only_values("none", "auto", because=_NO_TOOLS),
+    "tools": only_values([], because=_NO_TOOLS),
+    "verbosity": only_values("medium", because="say in the question how long the answer is to be"),
+    "web_search_options": only_values(because="nothing is looked up here"),
 }
-REQUEST_FIELDS: Mapping[str, Rule] = {**_HONOURED, **_HARMLESS, **_NEUTRAL}
+REQUEST_FIELDS: Mapping[str, FieldRule] = {**_HONOURED, **_HARMLESS, **_NEUTRAL}
 
 # Beside `role` and `content`; clients send back what an answer's message had.
-MESSAGE_FIELDS: Mapping[str, Rule] = {
-    "annotations": only([], because="this model looks nothing up"),
-    "audio": only(because=_TEXT_ALONE),
-    "function_call": only(because=_NO_TOOLS),
+MESSAGE_FIELDS: Mapping[str, FieldRule] = {
+    "annotations": only_values([], because="this model looks nothing up"),
+    "audio": only_values(because=_TEXT_ALONE),
+    "function_call": only_values(because=_NO_TOOLS),
     "name": _TEXT,
     "reasoning_content": _TEXT,
     "refusal": _TEXT,
-    "tool_calls": only([], because=_NO_TOOLS),
+    "tool_calls": only_values([], because=_NO_TOOLS),
 }
 # Every image becomes one size, whatever detail is asked for.
-IMAGE_URL_FIELDS: Mapping[str, Rule] = {"url": _TEXT, "detail": _TEXT}
+IMAGE_URL_FIELDS: Mapping[str, FieldRule] = {"url": _TEXT, "detail": _TEXT}

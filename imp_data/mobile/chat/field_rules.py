@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 _SHOWN, _NAMED = 80, 200
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is not passed on: the HTTP status, the field, what is wrong with it."""
 
     def __init__(self, status: int, field: str, problem: str) -> None:
@@ -21,18 +21,20 @@ class Refused(Exception):
         return {"error": {"message": str(self), "type": kind, "param": self.field, "code": None}}
 
 
-class Rule(NamedTuple):
-    """The values that a field may have; `wants` completes the sentence "must be ...".
+class FieldRule(NamedTuple):
+    """The values that a field may have; `expected` completes the sentence "must be ...".
 
-    A field that is not `sent` to llama.cpp changes no answer here at the values it may have.
+    A field that is not `forwarded` to llama.cpp changes no answer here at the values it may have.
     """
 
     allows: Callable[[Any], bool]
-    wants: str
-    sent: bool = False
+    expected: str
+    forwarded: bool = False
 
 
-def checked(given: Mapping[str, Any], rules: Mapping[str, Rule], place: str = "") -> dict[str, Any]:
+def check_fields(
+    given: Mapping[str, Any], rules: Mapping[str, FieldRule], place: str = ""
+) -> dict[str, Any]:
     """The fields of `given` that llama.cpp gets; null stands for a field that is left out.
 
     Raises:
@@ -42,17 +44,19 @@ def checked(given: Mapping[str, Any], rules: Mapping[str, Rule], place: str = ""
     for name, value in given.items():
         rule = rules.get(name)
         if rule is None:
-            raise Refused(400, f"{place}{name}", "is not a field that this server takes")
+            raise RequestRefused(400, f"{place}{name}", "is not a field that this server takes")
         if value is None:
             continue
         if not rule.allows(value):
-            raise Refused(400, f"{place}{name}", f"is {shown(value)}, but must be {rule.wants}")
-        if rule.sent:
+            raise RequestRefused(
+                400, f"{place}{name}", f"is {short_json(value)}, but must be {rule.expected}"
+            )
+        if rule.forwarded:
             sent[name] = value
     return sent
 
 
-def shown(value: Any) -> str:
+def short_json(value: Any) -> str:
     """A value as JSON, cut where it is long."""
     return _cut(json.dumps(value, ensure_ascii=False, default=str), _SHOWN)
 
@@ -61,41 +65,41 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def number(low: float, high: float) -> Rule:
+def number_between(low: float, high: float) -> FieldRule:
     """A number within these bounds, for llama.cpp."""
-    return Rule(
+    return FieldRule(
         lambda value: _is_number(value) and low <= value <= high,
         f"a number from {low:g} to {high:g}",
-        sent=True,
+        forwarded=True,
     )
 
 
-def whole(low: int, high: int, reason: str = "") -> Rule:
+def integer_between(low: int, high: int, reason: str = "") -> FieldRule:
     """A whole number within these bounds, for llama.cpp."""
     most = "" if high >= 2**31 - 1 else f" to {high}"
-    return Rule(
+    return FieldRule(
         lambda value: isinstance(value, int) and _is_number(value) and low <= value <= high,
         f"a whole number from {low}{most}{reason}",
-        sent=True,
+        forwarded=True,
     )
 
 
-def of_type(kind: type, name: str, sent: bool = False) -> Rule:
+def of_type(kind: type, name: str, forwarded: bool = False) -> FieldRule:
     """Any value of a JSON type."""
-    return Rule(lambda value: isinstance(value, kind), name, sent)
+    return FieldRule(lambda value: isinstance(value, kind), name, forwarded)
 
 
-def only(*values: Any, because: str) -> Rule:
+def only_values(*values: Any, because: str) -> FieldRule:
     """These values alone (or null), at which the field asks for nothing that is not had here."""
-    told = " or ".join([*map(shown, values), "left out"])
+    told = " or ".join([*map(short_json, values), "left out"])
     # Types are compared too: JSON's 1 is not its true.
-    return Rule(
+    return FieldRule(
         lambda value: any(type(value) is type(one) and value == one for one in values),
         f"{told}: {because}",
     )
 
 
-def is_token_bias(value: Any) -> bool:
+def is_logit_bias(value: Any) -> bool:
     """Whether it maps the numbers of tokens to biases."""
     return isinstance(value, Mapping) and all(
         re.fullmatch(r"[0-9]{1,9}", str(token)) and _is_number(bias) and -100 <= bias <= 100
