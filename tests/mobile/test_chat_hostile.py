@@ -26,13 +26,13 @@ def host() -> Iterator[str]:
         yield base.removeprefix("http://")
 
 
-def test_there_are_many_of_them_and_each_has_a_name() -> None:
+def test_there_are_many_hostile_requests_with_unique_names() -> None:
     names = [request.name for request in REQUESTS]
     assert len(set(names)) == len(names) >= 300
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda one: one.name[:60])
-def test_a_hostile_request_is_refused_in_a_sentence_and_the_next_is_served(
+def test_a_hostile_request_gets_a_4xx_and_the_next_request_is_served(
     host: str, request_: Hostile
 ) -> None:
     reply = exchanged(host, request_.raw(host))

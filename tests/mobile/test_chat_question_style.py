@@ -36,7 +36,9 @@ def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
     return folder
 
 
-def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: Path) -> None:
+def test_the_examples_are_the_most_frequent_questions_at_most_two_per_source(
+    tmp_path: Path,
+) -> None:
     cards = mixture(
         tmp_path / "cards",
         *[row("cards", f"<image>\nWhat color is the sign?{SHORT}", "How many?")] * 3,
@@ -62,25 +64,25 @@ def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: 
 
 
 @pytest.mark.parametrize(("short", "long", "default"), [(1, 2, False), (2, 2, False), (2, 1, True)])
-def test_short_answers_are_the_default_where_most_conversations_ask_for_them(
+def test_short_answers_are_the_default_if_most_conversations_have_the_suffix(
     tmp_path: Path, short: int, long: int, default: bool
 ) -> None:
     rows = [row("a", f"<image>\nWhy?{SHORT}")] * short + [row("a", "<image>\nWhy?", "And?")] * long
     assert read_question_style([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
 
 
-def test_a_suffix_that_no_question_has_was_not_learned(tmp_path: Path) -> None:
+def test_a_suffix_that_no_question_has_is_an_error(tmp_path: Path) -> None:
     rows = [row("a", "<image>\nWhy?"), row("a", f"Why?{SHORT}", image=None)]
     folder = mixture(tmp_path / "m", *rows)
     with pytest.raises(UserError, match=r"no question about an image in .* ends with it"):
         read_question_style([folder], SHORT)
 
 
-def test_without_a_mixture_the_suffix_is_taken_at_its_word(tmp_path: Path) -> None:
+def test_without_a_mixture_the_suffix_is_not_checked(tmp_path: Path) -> None:
     assert read_question_style([], SHORT) == QuestionStyle(short_answer_suffix=SHORT)
     assert read_question_style([], None) == QuestionStyle()
 
 
-def test_a_mixture_of_text_alone_has_no_examples(tmp_path: Path) -> None:
+def test_a_mixture_without_images_has_no_examples(tmp_path: Path) -> None:
     folder = mixture(tmp_path / "m", row("a", "Why?", image=None), row("b", "Why?", image=None))
     assert read_question_style([folder], None) == QuestionStyle()

@@ -53,7 +53,9 @@ def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str
             process.kill()
 
 
-def test_openais_client_asks_about_a_image_and_ctrl_c_ends_it(exported: Path) -> None:
+def test_openais_client_gets_an_answer_about_an_image_and_ctrl_c_ends_the_chat(
+    exported: Path,
+) -> None:
     data = base64.b64encode(encode_png(default_cases()[0].image)).decode()
     content = [
         {"type": "text", "text": "What is it?"},
@@ -89,7 +91,7 @@ def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) ->
     assert not folder.exists()
 
 
-def test_a_signal_to_end_leaves_no_socket(exported: Path, tmp_path: Path) -> None:
+def test_sigterm_removes_the_socket(exported: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path))
         with chatting(exported, "--threads", "1") as (_, process):
@@ -100,7 +102,7 @@ def test_a_signal_to_end_leaves_no_socket(exported: Path, tmp_path: Path) -> Non
     assert not folder.exists()
 
 
-def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
+def test_no_response_contains_the_path_of_the_model(exported: Path) -> None:
     with chatting(exported, "--threads", "1") as (url, _):
         asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
         pages = [httpx.get(f"{url}{path}") for path in ("", "v1/about", "v1/models", "no")]
@@ -112,7 +114,7 @@ def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
         assert str(exported.parent) not in reply.text and ".gguf" not in reply.text
 
 
-def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
+def test_a_token_is_generated_and_required_off_loopback(exported: Path) -> None:
     with chatting(exported, "--host", "0.0.0.0", "--threads", "1") as (url, _):
         page, _, token = url.partition("#token=")
         models = page.replace("0.0.0.0", "127.0.0.1") + "v1/models"
@@ -122,12 +124,12 @@ def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
         assert allowed.status_code == 200
 
 
-def test_the_token_stands_where_no_server_is_sent_it() -> None:
+def test_the_token_is_in_the_fragment_of_the_url() -> None:
     assert chat_url("::1", 8080, None) == "http://[::1]:8080/"
     assert chat_url("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(exported: Path) -> None:
+def test_a_port_in_use_is_an_error(exported: Path) -> None:
     with chatting(exported, "--threads", "1") as (url, _):
         port = url.rstrip("/").rsplit(":", 1)[1]
         command = [sys.executable, "-m", "imp_data", "chat", str(exported), "--port", port]

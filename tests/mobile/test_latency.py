@@ -41,7 +41,7 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_protocol_is_the_paper_s(exported: Path) -> None:
+def test_the_protocol_is_that_of_the_paper(exported: Path) -> None:
     report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
     large, small = report.rows
     assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
@@ -61,13 +61,13 @@ def test_the_protocol_is_the_paper_s(exported: Path) -> None:
         assert row.peak_bytes > row.size_bytes
 
 
-def test_the_total_of_the_paper_s_rows_follows_from_their_parts() -> None:
+def test_the_paper_s_totals_follow_from_their_parts() -> None:
     for paper, tokens in zip(PAPER, (729, 196), strict=True):
         total = paper.t_ve_s + (tokens + 41) / paper.s_prompt + 64 / paper.s_gen
         assert abs(total / paper.t_total_s - 1) < 0.02
 
 
-def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
+def test_the_report_states_the_difference_of_prediction_and_measurement() -> None:
     one = Spread(median=2.0, least=1.5, most=4.0)
     row = LatencyRow(
         precision=Precision.Q4_0,
@@ -102,7 +102,7 @@ LOG = """\
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [("0", 2.25), ("12", 722.25)])
-def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
+def test_the_encoding_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
     task = LatencyTask(
         folder=Path("x"),
         precision=Precision.Q4_0,
@@ -113,7 +113,7 @@ def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: fl
     )
     found = _encoding_seconds(task, LOG.replace("{minutes}", minutes))
     assert found == [pytest.approx(seconds)]
-    with pytest.raises(UserError, match="tells of 1 images of 2"):
+    with pytest.raises(UserError, match="has 1 encoded images instead of 2"):
         _encoding_seconds(task.model_copy(update={"runs": 1}), LOG.replace("{minutes}", minutes))
 
 
@@ -132,19 +132,21 @@ def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: P
         latency(copy, [Precision.Q4_0], threads=1, runs=1)
 
 
-def test_a_server_that_ends_at_once_is_named_and_its_log_shown(
+def test_a_server_that_exits_at_once_is_an_error_with_its_log(
     exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server = tmp_path / "llama-server"
     server.write_text("#!/bin/sh\necho 'error: unknown option' >&2\nexit 1\n")
     server.chmod(0o755)
-    with pytest.raises(UserError, match="llama-server: ended with status 1; see its log"):
+    with pytest.raises(UserError, match="llama-server: exited with status 1; see its log"):
         latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
     assert "error: unknown option" in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:
+def test_quality_is_reported_by_precision_and_resolution_and_drawn(
+    model: Path, tmp_path: Path
+) -> None:
     export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
     report = measure_quality(
         model, tmp_path, default_cases(), RuntimeSettings(context=512, threads=1)
@@ -160,7 +162,9 @@ def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_
     assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
 
 
-def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: Path) -> None:
+def test_a_text_model_is_measured_with_every_tower_of_more_bits(
+    model: Path, tmp_path: Path
+) -> None:
     export(model, tmp_path, [16, 4], [SIZE])
     settings = RuntimeSettings(context=512, threads=1)
     report = measure_quality(model, tmp_path, default_cases(), settings, towers=True)
@@ -171,14 +175,14 @@ def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: 
     assert "Q4_K_M + F16" in chart_svg(report)
 
 
-def test_images_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
+def test_given_images_replace_the_built_in_ones(exported: Path, tmp_path: Path) -> None:
     wide = default_cases()[0].image
     assert wide is not None
     wide.save(tmp_path / "mine.png")
     (case,) = given_cases([tmp_path / "mine.png"], "What is it?")
     assert (case.name, case.image and case.image.size) == ("mine.png", (480, 160))
     (tmp_path / "no.png").write_text("no image")
-    with pytest.raises(UserError, match=r"no\.png: is no image"):
+    with pytest.raises(UserError, match=r"no\.png: is not an image"):
         given_cases([tmp_path / "no.png"], "What is it?")
 
 
@@ -190,7 +194,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
 
 
 @pytest.mark.slow
-def test_the_commands_measure_draw_and_bundle(
+def test_the_commands_latency_quality_and_bundle_write_their_files(
     model: Path,
     exported: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -56,7 +56,7 @@ def answer(runtime: Runtime) -> list[int]:
     return runtime.answer(prompt, default_cases()[0].image, 4).tokens
 
 
-def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
+def test_a_llama_server_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
     with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
         expected = answer(runtime)
     with open_llama_server(server, exported, Precision.Q8_0, SIZE, QUIET) as runtime:
@@ -67,7 +67,7 @@ def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
-def test_neither_listens_at_a_port(exported: Path, server: Path) -> None:
+def test_neither_runtime_listens_on_a_port(exported: Path, server: Path) -> None:
     before = listening(os.getpid()).ports
     with (
         open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as wheel,
@@ -78,7 +78,7 @@ def test_neither_listens_at_a_port(exported: Path, server: Path) -> None:
     assert {str(wheel.socket), str(native.socket)} <= found.sockets
 
 
-def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
+def test_the_latency_of_a_llama_server_is_measured(exported: Path, server: Path) -> None:
     report = latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
     assert report.runtime == llama_server_version(server)
     assert report.runtime.startswith("llama-server ") and "of unknown" not in report.runtime
@@ -90,9 +90,11 @@ def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
 
 @pytest.mark.parametrize(
     ("program", "problem"),
-    [("none", "does not run"), ("false", "ended with status 1; see its log")],
+    [("none", "does not run"), ("false", "exited with status 1; see its log")],
 )
-def test_one_that_does_not_serve_is_told(exported: Path, program: str, problem: str) -> None:
+def test_a_program_that_does_not_serve_is_an_error(
+    exported: Path, program: str, problem: str
+) -> None:
     found = Path(shutil.which(program) or program)
     with (
         pytest.raises(UserError, match=problem),

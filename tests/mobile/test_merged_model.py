@@ -72,14 +72,14 @@ def as_transformers_4(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [without_defaults, as_transformers_4])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_config_that_leaves_out_defaults_or_has_earlier_names_is_exported_alike(
+def test_a_config_without_defaults_or_with_earlier_names_gives_the_same_files(
     folders: dict[str, Path], tmp_path: Path, kind: str, change: Callable[[dict[str, Any]], None]
 ) -> None:
     older = edited(folders[kind], tmp_path / "older", change)
     assert files_of(older, tmp_path / "a") == files_of(folders[kind], tmp_path / "b")
 
 
-def test_a_default_that_is_left_out_is_that_of_the_class(
+def test_a_missing_field_has_the_default_of_its_class(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     def at_its_default(config: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ PLACES: dict[str, Callable[[Path, str], None]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_chat_template_is_found_where_earlier_versions_put_it(
+def test_a_chat_template_is_found_in_the_files_of_earlier_versions(
     folders: dict[str, Path], tmp_path: Path, place: str
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
@@ -131,13 +131,15 @@ def test_a_chat_template_is_found_where_earlier_versions_put_it(
     assert asked == PytorchReference(folders["phi"]).prompt("What is it?", with_image=True)
 
 
-def test_the_newest_kind_of_file_counts(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_the_newest_kind_of_chat_template_file_takes_precedence(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
     as_processor(copy, "old")
     assert chat_template(copy) == chat_template(folders["phi"])
 
 
-def test_special_tokens_may_stand_in_a_file_of_their_own(
+def test_special_tokens_may_be_in_a_file_of_their_own(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
@@ -163,7 +165,7 @@ def test_special_tokens_may_stand_in_a_file_of_their_own(
         ),
     ],
 )
-def test_a_config_that_is_none_is_told_in_a_sentence(
+def test_an_invalid_config_is_an_error(
     folders: dict[str, Path], tmp_path: Path, content: str, problem: str
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))

@@ -52,9 +52,7 @@ def compared(
 
 
 @pytest.mark.slow
-def test_every_precision_and_resolution_answers_as_pytorch_does(
-    model: Path, tmp_path: Path
-) -> None:
+def test_every_precision_and_resolution_answers_as_pytorch(model: Path, tmp_path: Path) -> None:
     export(model, tmp_path, resolutions=[SIZE, SIZE // 2])
     report = compare_export(model, tmp_path, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
@@ -65,12 +63,12 @@ def test_every_precision_and_resolution_answers_as_pytorch_does(
     assert all(row.agreed == row.tokens or row.regret < 0.004 for row in finest)
 
 
-def test_a_model_saved_by_the_stock_class_answers_alike(tmp_path: Path) -> None:
+def test_a_model_saved_by_the_stock_class_answers_as_pytorch(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", "qwen2", stock=True)
     assert compared(model, tmp_path / "out").passed
 
 
-def test_a_tokenizer_of_pieces_as_phi_3_s_reads_alike(tmp_path: Path) -> None:
+def test_a_tokenizer_like_phi_3_s_gives_the_same_tokens(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", "phi3", tokenizer=piece_tokenizer())
     out = tmp_path / "out"
     report = compared(model, out)
@@ -82,12 +80,12 @@ def test_a_tokenizer_of_pieces_as_phi_3_s_reads_alike(tmp_path: Path) -> None:
             assert opened.tokenize((text,)) == [tokenizer(text)["input_ids"]], text
 
 
-def test_images_padded_in_training_are_padded_here(tmp_path: Path) -> None:
+def test_images_are_padded_if_training_padded_them(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", preprocessing="pad")
     assert compared(model, tmp_path / "out").passed
 
 
-def test_the_image_matters_to_the_answer(phi: Path, tmp_path: Path) -> None:
+def test_the_answer_depends_on_the_image(phi: Path, tmp_path: Path) -> None:
     export(phi, tmp_path, [16], [SIZE])
     with open_runtime(tmp_path, Precision.F16, SIZE, QUIET) as opened:
         wide, tall, *_ = default_cases()
@@ -112,7 +110,7 @@ def as_they_are(image: Image.Image, _size: int, _how: str) -> Image.Image:
 
 @pytest.mark.parametrize("spoilt", [letterboxed, as_they_are])
 @pytest.mark.parametrize("bits", [16, 4])
-def test_a_kept_aspect_is_found(
+def test_a_kept_aspect_ratio_is_detected(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: Any, bits: int
 ) -> None:
     monkeypatch.setattr(in_process, "square_image", spoilt)
@@ -131,7 +129,7 @@ def without_metadata(key: str) -> Callable[..., Any]:
     return spoilt
 
 
-def test_the_layer_that_llama_cpp_skips_by_itself_is_missed(
+def test_a_missing_feature_layer_key_is_detected(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt = without_metadata("clip.vision.feature_layer")
@@ -141,7 +139,7 @@ def test_the_layer_that_llama_cpp_skips_by_itself_is_missed(
 
 
 @pytest.mark.parametrize("bits", [16, 4])
-def test_a_dropped_layer_of_the_vision_tower_is_found(
+def test_a_dropped_layer_of_the_vision_tower_is_detected(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int
 ) -> None:
     fewer = property(lambda model: int(model.config["vision_config"]["num_hidden_layers"]) - 2)
@@ -150,7 +148,7 @@ def test_a_dropped_layer_of_the_vision_tower_is_found(
     assert {row.case for row in report.rows if row.problems} >= {"wide", "tall", "square"}
 
 
-def test_a_dropped_layer_of_the_language_model_is_found(
+def test_a_dropped_layer_of_the_language_model_is_detected(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shorter(folder: Path) -> Checkpoint:
@@ -165,7 +163,7 @@ def test_a_dropped_layer_of_the_language_model_is_found(
 
 
 @pytest.mark.parametrize("bits", [16, 4])
-def test_a_lost_bias_of_the_output_is_found(
+def test_a_lost_output_bias_is_detected(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int
 ) -> None:
     monkeypatch.setattr(text_model, "_output_bias", forgetful(text_model._output_bias))
@@ -184,7 +182,7 @@ def forgetful(true: Callable[[Checkpoint], Any]) -> Callable[[Checkpoint], Any]:
 
 
 @pytest.mark.parametrize("name", ["mm.0.bias", "v.blk.1.ffn_down.bias", "blk.0.attn_output.bias"])
-def test_any_lost_bias_is_found(
+def test_any_lost_bias_is_detected(
     phi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     part = gguf_file._write_part
@@ -200,7 +198,7 @@ def test_any_lost_bias_is_found(
     assert not compared(phi, tmp_path).passed
 
 
-def test_another_chat_template_is_found(tmp_path: Path, phi: Path) -> None:
+def test_another_chat_template_is_detected(tmp_path: Path, phi: Path) -> None:
     other = save_model(
         tmp_path / "other", tokenizer=byte_level_tokenizer("{{ messages[0]['content'] }}")
     )
@@ -209,7 +207,7 @@ def test_another_chat_template_is_found(tmp_path: Path, phi: Path) -> None:
     assert all("the prompt's tokens differ" in row.problems for row in report.rows)
 
 
-def test_the_command_writes_its_report_and_tells_by_its_status(
+def test_the_parity_command_writes_its_report_and_sets_the_exit_status(
     phi: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -47,7 +47,7 @@ def phone(exported: Path) -> Path:
     return exported / "mobile"
 
 
-def test_it_holds_two_models_a_manifest_a_licence_and_instructions(phone: Path) -> None:
+def test_the_phone_folder_has_two_models_a_manifest_a_licence_and_instructions(phone: Path) -> None:
     names = ["LICENSE", "README.md", "manifest.json", "text-Q4_0.gguf", "vision-Q4_0-28.gguf"]
     assert sorted(path.name for path in phone.iterdir()) == names
     bundle = read_bundle(phone)
@@ -72,7 +72,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", [Precision.Q8_0, Precision.Q4_0])
-def test_its_memory_is_what_a_conversation_was_seen_to_take(
+def test_the_stated_memory_is_the_measured_memory_of_a_conversation(
     larger: Path, precision: Precision
 ) -> None:
     write_phone_folder(larger, precision, 384)
@@ -98,13 +98,13 @@ def test_its_memory_is_what_a_conversation_was_seen_to_take(
     assert seen == pytest.approx(stated, rel=0.25)
 
 
-def test_its_instructions_name_its_files_and_size(phone: Path) -> None:
+def test_the_instructions_name_the_files_and_the_image_size(phone: Path) -> None:
     text = (phone / "README.md").read_text()
     assert "-m text-Q4_0.gguf --mmproj vision-Q4_0-28.gguf" in text
     assert "resize the image to 28 x 28 before" in text
 
 
-def test_its_readme_says_what_the_model_has_seen_and_what_it_has_not(
+def test_the_readme_states_training_and_exported_resolution(
     exported: Path, phone: Path, tmp_path: Path
 ) -> None:
     smaller = (phone / "README.md").read_text()
@@ -117,7 +117,7 @@ def test_its_readme_says_what_the_model_has_seen_and_what_it_has_not(
     assert "not trained at" not in own
 
 
-def test_the_size_that_is_chosen_by_itself_is_the_trainings(exported: Path, tmp_path: Path) -> None:
+def test_the_default_resolution_is_that_of_training(exported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     subprocess.run([sys.executable, "-m", "imp_data", "bundle", str(out)], check=True)
     assert read_bundle(out / "mobile").resolutions == [SIZE]
@@ -136,13 +136,15 @@ def answer(
         return runtime.answer(prompt, default_cases()[0].image, most).text
 
 
-def test_it_answers_as_the_export_does(exported: Path, phone: Path) -> None:
+def test_the_phone_folder_answers_as_the_export(exported: Path, phone: Path) -> None:
     expected = answer(exported, Precision.Q4_0, SIZE // 2)
     assert expected
     assert answer(phone, Precision.Q4_0, SIZE // 2) == expected
 
 
-def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Path) -> None:
+def test_the_vision_tower_may_have_more_bits_than_the_text_model(
+    exported: Path, tmp_path: Path
+) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     write_phone_folder(out, Precision.Q4_0, SIZE, vision=Precision.Q8_0)
     assert (out / "mobile" / f"vision-Q8_0-{SIZE}.gguf").exists()
@@ -151,11 +153,11 @@ def test_its_tower_may_have_more_bits_than_its_text(exported: Path, tmp_path: Pa
         prompt = runtime.prompt("What is it?", with_image=True)
         expected = runtime.answer(prompt, default_cases()[0].image, 12).text
     assert answer(out / "mobile", Precision.Q4_0, SIZE) == expected
-    with pytest.raises(UserError, match="lists no vision in F16 at 56 pixels; there are"):
+    with pytest.raises(UserError, match="lists no vision in F16 at 56 pixels; available:"):
         write_phone_folder(out, Precision.Q4_0, SIZE, vision=Precision.F16)
 
 
-def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
+def test_the_socket_serves_the_openai_protocol(exported: Path) -> None:
     from openai import OpenAI
 
     image = default_cases()[0].image
@@ -181,7 +183,7 @@ def test_its_socket_speaks_the_openai_protocol(exported: Path) -> None:
         assert reply.choices[0].message.content == runtime.answer(prompt, image, 12).text
 
 
-def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
+def test_split_files_load_and_give_the_same_answer(exported: Path, tmp_path: Path) -> None:
     parts = save_model(tmp_path / "model")
     bundle = export(parts, tmp_path / "out", [4], [SIZE // 2], max_bytes=40_000)
     text = bundle.text(Precision.Q4_0)
@@ -196,8 +198,8 @@ def test_parts_load_and_answer_alike(exported: Path, tmp_path: Path) -> None:
     assert answer(tmp_path / "out" / "mobile", Precision.Q4_0, SIZE // 2) == expected
 
 
-def test_a_file_too_large_for_the_store_is_refused(exported: Path) -> None:
-    with pytest.raises(UserError, match=r"more than --max-file allows(.|\n)*its parts"):
+def test_a_file_larger_than_max_file_is_refused(exported: Path) -> None:
+    with pytest.raises(UserError, match=r"more than --max-file allows(.|\n)*smaller parts"):
         write_phone_folder(exported, Precision.Q8_0, SIZE, max_bytes=1000)
 
 
@@ -205,17 +207,19 @@ def test_an_altered_file_is_refused(exported: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(exported, tmp_path / "copy"))
     with (copy / "text-Q8_0.gguf").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UserError, match="is not the file that manifest"):
+    with pytest.raises(UserError, match="differs from the file that manifest"):
         write_phone_folder(copy, Precision.Q8_0, SIZE)
 
 
-def test_a_precision_not_exported_is_told_with_those_that_are(exported: Path) -> None:
-    with pytest.raises(UserError, match="lists no text in F16; there are text-Q8_0"):
+def test_a_precision_that_was_not_exported_is_an_error_with_the_available_ones(
+    exported: Path,
+) -> None:
+    with pytest.raises(UserError, match="lists no text in F16; available: text-Q8_0"):
         write_phone_folder(exported, Precision.F16, SIZE)
 
 
 @pytest.mark.skipif(not shutil.which("llama-mtmd-cli"), reason="llama-mtmd-cli on PATH needed")
-def test_the_instructions_for_llama_cpp_run_as_they_stand(phone: Path, tmp_path: Path) -> None:
+def test_the_instructions_for_llama_cpp_run_unchanged(phone: Path, tmp_path: Path) -> None:
     image = default_cases()[0].image
     assert image is not None
     folder = Path(shutil.copytree(phone, tmp_path / "mobile"))
@@ -247,7 +251,7 @@ def has_llama_node() -> bool:
 
 @pytest.mark.skipif(not has_llama_node(), reason="node with @fugood/llama.node (NODE_PATH) needed")
 @pytest.mark.parametrize("parts", [1, 3])
-def test_the_instructions_for_llama_rn_run_in_its_desktop_twin(
+def test_the_instructions_for_llama_rn_run_in_its_desktop_version(
     exported: Path, tmp_path: Path, parts: int
 ) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
@@ -269,7 +273,7 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_twin(
     )
 
 
-def test_what_measures_memory_holds_no_library_that_llama_cpp_does_not_need() -> None:
+def test_the_latency_worker_imports_no_library_that_llama_cpp_does_not_need() -> None:
     code = "import sys, imp_data.mobile.measure.latency_worker; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"polars", "pyarrow", "torch", "transformers"} & set(told.stdout.split())

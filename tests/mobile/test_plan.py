@@ -69,7 +69,7 @@ def command(words: Sequence[str]) -> None:
 
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_each_stage_is_run_once_and_again_from_where_something_changed(
+def test_each_stage_runs_once_and_again_after_a_change_of_its_inputs(
     plan: Plan, world: World
 ) -> None:
     merged(plan)
@@ -90,7 +90,7 @@ def test_each_stage_is_run_once_and_again_from_where_something_changed(
 @pytest.mark.slow
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_answers_otherwise_is_told_and_goes_no_further(
+def test_a_parity_failure_is_reported_and_stops_the_graph(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged(plan)
@@ -108,18 +108,18 @@ def test_what_answers_otherwise_is_told_and_goes_no_further(
     assert f"F16 at {SIZE} px: tall: mean shift above 0.004" in found
 
 
-def test_without_its_libraries_no_file_is_written_and_it_is_said_what_to_install(
+def test_without_its_libraries_no_file_is_written_and_the_error_names_the_extra(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan.build.stage("models/small/merged", {}, [], dict)
     monkeypatch.setattr(plan_module, "find_spec", lambda name: None)
     with pytest.raises(UserError) as raised:
         export_stage(plan, command)
-    assert str(raised.value).startswith("the library gguf, with which A small model goes to the")
+    assert str(raised.value).startswith("the library gguf, required to export A small model")
     assert "pip install 'imp-data[mobile]'" in raised.value.remedy
 
 
-def test_what_is_exported_is_no_part_of_the_recipe(plan: Plan, world: World) -> None:
+def test_the_export_settings_are_not_part_of_the_recipe_digest(plan: Plan, world: World) -> None:
     before = model_digest(load_model(plan.manifest))
     manifest(world, export={"bits": [8, 4], "resolutions": [28]}, image_size=SIZE)
     assert model_digest(load_model(plan.manifest)) == before
@@ -142,7 +142,7 @@ def exported_with(plan: Plan) -> list[str]:
 
 
 @WITH_LLAMA_CPP
-def test_the_export_is_told_what_the_model_was_asked_and_how_for_short_answers(
+def test_the_export_command_gets_the_mixtures_and_the_short_answer_suffix(
     plan: Plan, world: World
 ) -> None:
     mixture = str(world.data.mixture("small"))
@@ -155,7 +155,7 @@ def test_the_export_is_told_what_the_model_was_asked_and_how_for_short_answers(
     assert words[words.index("--short-answer-suffix") + 1] == suffix
 
 
-def test_a_mixture_whose_questions_the_model_never_read_gives_no_examples(world: World) -> None:
+def test_a_mixture_trained_without_questions_gives_no_examples(world: World) -> None:
     lay_shapes(world, 6)
     plain = {name: {**stage, "template": "plain"} for name, stage in STAGES.items()}
     manifest(world, plain, image_size=SIZE)
@@ -173,7 +173,7 @@ def test_a_mixture_whose_questions_the_model_never_read_gives_no_examples(world:
         ({"pixels": [28]}, "export.pixels"),
     ],
 )
-def test_a_wrong_export_is_named_in_the_manifest(
+def test_an_invalid_export_field_is_named_in_the_error(
     world: World, export: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(UserError, match=r"small\.yaml") as raised:

@@ -61,7 +61,7 @@ def image_tokens(folder: Path, size: int) -> int:
         return int(read) - sum(len(piece) for piece in runtime.tokenize(prompt))
 
 
-def test_trainer_and_exporter_make_the_same_table_of_196_positions() -> None:
+def test_trainer_and_exporter_interpolate_the_same_table_of_196_positions() -> None:
     vision = tower()
     table = vision.embeddings.position_embedding.weight.detach().numpy().copy()
     assert len(table) == 27 * 27
@@ -78,7 +78,7 @@ def for_384(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_model_for_384_answers_at_196_as_pytorch_with_the_interpolated_table(
+def test_a_model_for_384_answers_at_196_as_pytorch_with_interpolated_positions(
     for_384: Path, tmp_path: Path
 ) -> None:
     export(for_384, tmp_path, [16, 4], [384, 196])
@@ -94,7 +94,7 @@ def every_other_place(table: Floats, side: int) -> Floats:
     return table if side == 27 else np.ascontiguousarray(grid[::2, ::2].reshape(side * side, -1))
 
 
-def test_a_table_made_smaller_in_another_way_is_found(
+def test_a_table_resized_by_another_method_is_detected(
     for_384: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vision_model, "interpolate_positions", every_other_place)
@@ -130,7 +130,7 @@ def tower_shape() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_model_trained_at_196_is_exported_as_it_is(world: World, tmp_path: Path) -> None:
+def test_a_model_trained_at_196_is_exported_unchanged(world: World, tmp_path: Path) -> None:
     merged, bundle = trained_at_196(world, tmp_path)
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])
     # The tower was frozen: it trained with what was interpolated, and that is shipped.

@@ -94,13 +94,13 @@ def delivered(
     return Delivered(shapes, corpus, request.param, tmp_path_factory.mktemp(request.param[0]))
 
 
-def test_every_file_answers_as_the_trained_model_does(delivered: Delivered) -> None:
+def test_every_file_answers_as_the_trained_model(delivered: Delivered) -> None:
     report = compare_export(delivered.merged, delivered.out, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert {row.precision for row in report.rows} == set(Precision)
 
 
-def test_what_imp_json_says_stands_in_the_exports_manifest(
+def test_the_export_manifest_has_the_provenance_of_imp_json(
     delivered: Delivered, corpus: MixtureInput
 ) -> None:
     bundle = delivered.bundle
@@ -113,7 +113,7 @@ def test_what_imp_json_says_stands_in_the_exports_manifest(
     assert corpus.digest in (delivered.out / "mobile" / "LICENSE").read_text(encoding="utf-8")
 
 
-def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Delivered) -> None:
+def test_llama_cpp_gets_the_tokens_of_training(delivered: Delivered) -> None:
     tokenizer = load_processor(delivered.merged).tokenizer
     image = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
@@ -140,7 +140,7 @@ def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
     return float((at.amax(-1) - at[torch.arange(len(said)), said]).max())
 
 
-def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered) -> None:
+def test_llama_cpp_answers_as_the_trainers_own_generator(delivered: Delivered) -> None:
     """Or what it holds for equally likely: a model of two steps is sure of nothing."""
     speaker = Speaker(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
@@ -153,7 +153,7 @@ def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered)
             assert same or difference > 0
 
 
-def test_right_answers_are_counted_of_every_file_and_of_pytorch(
+def test_the_score_is_reported_for_every_file_and_for_pytorch(
     delivered: Delivered, tmp_path: Path
 ) -> None:
     speaker, rows = Speaker(delivered.merged), []

@@ -1,4 +1,4 @@
-"""The page and the protocol on one port, before llama.cpp's own server."""
+"""The ASGI application: the chat page and the OpenAI protocol in front of llama.cpp's server."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -34,8 +34,10 @@ _TYPES = {
 
 
 class ModelInfo(NamedTuple):
-    """What the page says of the model, and how images are squared: the side in pixels, and
-    whether they are squeezed (`square`) or first padded (`pad`)."""
+    """What /v1/about states: the model, and how images become square.
+
+    `image_size` is the side in pixels; `preprocessing` is `square` (squeezed) or `pad`.
+    """
 
     name: str
     image_size: int
@@ -48,43 +50,42 @@ class ModelInfo(NamedTuple):
 def chat_app(
     upstream: Path, about: ModelInfo, square: SquareImage, token: str | None = None
 ) -> ASGIApp:
-    """The application over llama.cpp's server at the socket `upstream`.
+    """Return the application in front of llama.cpp's server at the socket `upstream`.
 
-    `square` makes an image what the model's own preprocessing makes of it; one image is decoded
-    and squared at a time, so that memory holds one.
+    `square` is the model's own preprocessing. One image is decoded at a time, to bound memory.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with open_model_client(upstream) as app.state.model:
-            app.state.one = anyio.CapacityLimiter(1)
+            app.state.decoding = anyio.CapacityLimiter(1)
             yield
 
-    async def tell(request: Request) -> Response:
+    async def get_about(request: Request) -> Response:
         return JSONResponse({**about._asdict(), "asking": about.asking.model_dump()})
 
-    async def models(request: Request) -> Response:
-        owned = {"id": about.name, "object": "model", "created": 0, "owned_by": "imp-data"}
-        return JSONResponse({"object": "list", "data": [owned]})
+    async def list_models(request: Request) -> Response:
+        model = {"id": about.name, "object": "model", "created": 0, "owned_by": "imp-data"}
+        return JSONResponse({"object": "list", "data": [model]})
 
-    async def look(request: Request) -> Response:
-        raw, one = await read_body(request), request.app.state.one
-        image, aspect = await anyio.to_thread.run_sync(square_upload, raw, square, limiter=one)
+    async def square_image(request: Request) -> Response:
+        raw, limiter = await read_body(request), request.app.state.decoding
+        image, aspect = await anyio.to_thread.run_sync(square_upload, raw, square, limiter=limiter)
         padded = about.preprocessing == "pad"
         return JSONResponse({"image": png_data_url(image), "aspect": 1.0 if padded else aspect})
 
-    async def complete(request: Request) -> Response:
-        raw, one = await read_body(request), request.app.state.one
-        asked = await anyio.to_thread.run_sync(convert_body, raw, square, limiter=one)
-        return await forward_request(request.app.state.model, asked, request)
+    async def complete_chat(request: Request) -> Response:
+        raw, limiter = await read_body(request), request.app.state.decoding
+        body = await anyio.to_thread.run_sync(convert_body, raw, square, limiter=limiter)
+        return await forward_request(request.app.state.model, body, request)
 
     app = Starlette(
         routes=[
-            Route("/v1/about", tell),
-            Route("/v1/models", models),
-            Route("/v1/image", look, methods=["POST"]),
-            Route("/v1/chat/completions", complete, methods=["POST"]),
-            *_page(),
+            Route("/v1/about", get_about),
+            Route("/v1/models", list_models),
+            Route("/v1/image", square_image, methods=["POST"]),
+            Route("/v1/chat/completions", complete_chat, methods=["POST"]),
+            *_page_routes(),
         ],
         lifespan=lifespan,
         middleware=[Middleware(AccessControl, token=token), Middleware(ConcurrencyLimit)],
@@ -103,17 +104,17 @@ async def _on_refused(request: Request, raised: Exception) -> Response:
     return refusal_response(raised)
 
 
-def _page() -> list[Route]:
-    """A route a file of the page, read once: no path that a request names is ever opened."""
+def _page_routes() -> list[Route]:
+    """Return a route per file of the page, read once: no path from a request is ever opened."""
     routes = []
     for file in files("imp_data.mobile.chat").joinpath("page").iterdir():
         path = "/" if file.name == "index.html" else f"/{file.name}"
         media_type = _TYPES[f".{file.name.rpartition('.')[2]}"]
-        routes.append(Route(path, _file(file.read_bytes(), media_type)))
+        routes.append(Route(path, _file_endpoint(file.read_bytes(), media_type)))
     return routes
 
 
-def _file(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+def _file_endpoint(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         return Response(content, media_type=media_type)
 

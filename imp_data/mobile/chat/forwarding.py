@@ -1,4 +1,4 @@
-"""llama.cpp's server, as the chat asks it: what is passed on, and how its errors are told."""
+"""Forward requests to llama.cpp's server, stream its answers and convert its errors."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,13 +15,13 @@ from imp_data.mobile.chat.field_rules import RequestRefused
 from imp_data.mobile.runtime.sockets import BASE_URL
 
 _TOO_LONG = "exceed_context_size_error"
-# A 4-bit model on two old cores needs half a minute to see an image.
+# A 4-bit model on two old cores needs half a minute to encode an image.
 _TIMEOUT = httpx.Timeout(10, read=600)
 
 
 @asynccontextmanager
 async def open_model_client(socket: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of llama.cpp's server at this socket."""
+    """Yield a client of llama.cpp's server at this socket."""
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(
         base_url=BASE_URL, transport=transport, timeout=_TIMEOUT
@@ -29,31 +29,31 @@ async def open_model_client(socket: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def forward_request(client: httpx.AsyncClient, asked: bytes, request: Request) -> Response:
-    """The answer as it comes; who stops listening stops the model too."""
-    sent = client.build_request(
-        "POST", "/v1/chat/completions", content=asked, headers={"Content-Type": "application/json"}
+async def forward_request(client: httpx.AsyncClient, body: bytes, request: Request) -> Response:
+    """Stream the answer to this body; a client that disconnects stops the model."""
+    forwarded = client.build_request(
+        "POST", "/v1/chat/completions", content=body, headers={"Content-Type": "application/json"}
     )
-    answer = await _unless_gone(request, lambda: client.send(sent, stream=True))
+    answer = await _call_while_connected(request, lambda: client.send(forwarded, stream=True))
     if isinstance(answer, httpx.HTTPError):
         return error_response(502, "model", f"does not answer ({type(answer).__name__})")
     if answer is None:
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # the client has gone and reads no response
     if answer.is_error:
-        return await _as_openai_says(answer)
+        return await _convert_error(answer)
     return StreamingResponse(
-        _chunks(answer),
+        _stream_chunks(answer),
         answer.status_code,
         media_type=answer.headers.get("content-type", "application/json"),
         headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def _unless_gone(
+async def _call_while_connected(
     request: Request, call: Callable[[], Awaitable[httpx.Response]]
 ) -> httpx.Response | httpx.HTTPError | None:
-    """What the call gives or raises; None, and the call is ended, where who asks has gone."""
-    found: httpx.Response | httpx.HTTPError | None = None
+    """Return the result or error of the call; cancel it and return None if the client has gone."""
+    result: httpx.Response | httpx.HTTPError | None = None
     async with anyio.create_task_group() as group:
 
         async def watch() -> None:
@@ -63,38 +63,38 @@ async def _unless_gone(
 
         group.start_soon(watch)
         try:
-            found = await call()
+            result = await call()
         except httpx.HTTPError as failure:
-            found = failure
+            result = failure
         group.cancel_scope.cancel()
-    return found
+    return result
 
 
-async def _as_openai_says(answer: httpx.Response) -> Response:
-    """llama.cpp's refusal in OpenAI's form, which clients tell apart by `code`."""
+async def _convert_error(answer: httpx.Response) -> Response:
+    """Convert llama.cpp's error to OpenAI's format, in which clients read `code`."""
     try:
-        told = json.loads(await answer.aread())["error"]
-        message, kind = str(told["message"]), told.get("type")
+        error = json.loads(await answer.aread())["error"]
+        message, kind = str(error["message"]), error.get("type")
     except (ValueError, KeyError, TypeError, AttributeError, httpx.HTTPError):
         message, kind = f"the model answered with status {answer.status_code}", None
     finally:
         await answer.aclose()
-    found = {
+    converted = {
         "message": message,
         "type": "invalid_request_error" if answer.status_code < 500 else "server_error",
         "param": "messages" if kind == _TOO_LONG else None,
         "code": "context_length_exceeded" if kind == _TOO_LONG else None,
     }
-    return JSONResponse({"error": found}, answer.status_code)
+    return JSONResponse({"error": converted}, answer.status_code)
 
 
-async def _chunks(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """What the model says; an end in the middle is told as an event of its own."""
+async def _stream_chunks(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the answer; if it breaks off, yield an event with the error."""
     try:
         async for chunk in answer.aiter_raw():
             yield chunk
     except httpx.HTTPError as failure:
-        refused = RequestRefused(502, "model", f"stopped in mid-answer ({type(failure).__name__})")
+        refused = RequestRefused(502, "model", f"broke off its answer ({type(failure).__name__})")
         yield f"\n\ndata: {json.dumps(refused.body())}\n\n".encode()
     finally:
         with anyio.CancelScope(shield=True):

@@ -1,4 +1,4 @@
-"""Every field of OpenAI's chat completions request, and those of llama.cpp's own that are safe."""
+"""Rules for every field of OpenAI's chat completions request and for llama.cpp's safe fields."""
 
 import json
 from collections.abc import Mapping
@@ -15,45 +15,47 @@ from imp_data.mobile.chat.field_rules import (
 
 _TEXT = of_type(str, "a string")
 _NO_TOOLS = "this model calls no tools"
-_TEXT_ALONE = "this model answers in text alone"
+_TEXT_ALONE = "this model answers in text only"
 _FORMATS = ("text", "json_object", "json_schema")
 _STOPS = 16
-# llama.cpp's time for a schema grows with the cube of its optional properties.
+# The time that llama.cpp needs for a schema grows with the cube of its optional properties.
 _SCHEMA_VALUES, _SCHEMA_CHARACTERS = 500, 16 << 10
 
 
 def _is_stop(value: Any) -> bool:
     words = [value] if isinstance(value, str) else value
-    right = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
-    return right and len(words) <= _STOPS
+    valid = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+    return valid and len(words) <= _STOPS
 
 
 def _is_format(value: Any) -> bool:
     if not isinstance(value, Mapping) or value.get("type") not in _FORMATS:
         return False
-    return _count(value) <= _SCHEMA_VALUES and len(json.dumps(value)) <= _SCHEMA_CHARACTERS
+    return _count_values(value) <= _SCHEMA_VALUES and len(json.dumps(value)) <= _SCHEMA_CHARACTERS
 
 
-def _count(value: Any) -> int:
-    """The values in a value, itself among them."""
-    held = value.values() if isinstance(value, Mapping) else value
-    return 1 + sum(map(_count, held)) if isinstance(value, Mapping | list) else 1
+def _count_values(value: Any) -> int:
+    """Count the JSON values nested in `value`, itself included."""
+    children = value.values() if isinstance(value, Mapping) else value
+    return 1 + sum(map(_count_values, children)) if isinstance(value, Mapping | list) else 1
 
 
-def _is_options(value: Any) -> bool:
-    """OpenAI's stream_options; its padding against eavesdroppers (`include_obfuscation`) is not
-    needed behind TLS of one's own, and not made."""
+def _is_stream_options(value: Any) -> bool:
+    """Return whether the value is OpenAI's stream_options.
+
+    `include_obfuscation`, padding against eavesdroppers, is accepted and has no effect.
+    """
     known = {"include_usage", "include_obfuscation"}
     return isinstance(value, Mapping) and all(
-        name in known and isinstance(one, bool | None) for name, one in value.items()
+        name in known and isinstance(flag, bool | None) for name, flag in value.items()
     )
 
 
-# What llama.cpp does. A field that is not here never reaches it: some of its own read files.
-_HONOURED = {
+# Fields that llama.cpp implements. No other field reaches it: some of its own read files.
+_FORWARDED = {
     "frequency_penalty": number_between(-2, 2),
     "logit_bias": FieldRule(
-        is_logit_bias, "an object of tokens' numbers and -100 to 100", forwarded=True
+        is_logit_bias, "an object that maps token ids to -100 to 100", forwarded=True
     ),
     "logprobs": of_type(bool, "true or false", forwarded=True),
     "max_completion_tokens": integer_between(1, 2**31 - 1),
@@ -70,19 +72,19 @@ _HONOURED = {
         _is_stop, f"a string or a list of up to {_STOPS}, none empty", forwarded=True
     ),
     "stream": of_type(bool, "true or false", forwarded=True),
-    "stream_options": FieldRule(_is_options, "an object with include_usage", forwarded=True),
+    "stream_options": FieldRule(_is_stream_options, "an object with include_usage", forwarded=True),
     "temperature": number_between(0, 2),
     "top_logprobs": integer_between(0, 20),
     "top_p": number_between(0, 1),
-    # llama.cpp's own.
+    # Fields of llama.cpp alone.
     "min_p": number_between(0, 1),
     "n_probs": integer_between(0, 100),
     "repeat_penalty": number_between(0, 10),
     "top_k": integer_between(-1, 2**31 - 1),
 }
-# What changes no answer: whom OpenAI would bill, keep, cache or hurry for, and how long a model is
-# to reason that does not reason at all.
-_HARMLESS = {
+# Fields that change no answer: OpenAI's billing, storage, caching and priority, and the reasoning
+# effort of a model that does not reason.
+_IGNORED = {
     "metadata": of_type(dict, "an object"),
     "model": _TEXT,
     "parallel_tool_calls": of_type(bool, "true or false"),
@@ -96,8 +98,8 @@ _HARMLESS = {
     "store": of_type(bool, "true or false"),
     "user": _TEXT,
 }
-# What would change it, at the values that ask for nothing.
-_NEUTRAL = {
+# Fields that would change the answer, at the values that request nothing.
+_UNSUPPORTED = {
     "audio": only_values(because=_TEXT_ALONE),
     "function_call": only_values("none", "auto", because=_NO_TOOLS),
     "functions": only_values([], because=_NO_TOOLS),
@@ -106,14 +108,14 @@ _NEUTRAL = {
     "n": only_values(1, because="a request gets one answer"),
     "tool_choice": only_values("none", "auto", because=_NO_TOOLS),
     "tools": only_values([], because=_NO_TOOLS),
-    "verbosity": only_values("medium", because="say in the question how long the answer is to be"),
-    "web_search_options": only_values(because="nothing is looked up here"),
+    "verbosity": only_values("medium", because="state the desired length in the question"),
+    "web_search_options": only_values(because="this server does not search the web"),
 }
-REQUEST_FIELDS: Mapping[str, FieldRule] = {**_HONOURED, **_HARMLESS, **_NEUTRAL}
+REQUEST_FIELDS: Mapping[str, FieldRule] = {**_FORWARDED, **_IGNORED, **_UNSUPPORTED}
 
-# Beside `role` and `content`; clients send back what an answer's message had.
+# Fields beside `role` and `content`; clients send back the fields of an answer's message.
 MESSAGE_FIELDS: Mapping[str, FieldRule] = {
-    "annotations": only_values([], because="this model looks nothing up"),
+    "annotations": only_values([], because="this model cites no sources"),
     "audio": only_values(because=_TEXT_ALONE),
     "function_call": only_values(because=_NO_TOOLS),
     "name": _TEXT,
@@ -121,5 +123,5 @@ MESSAGE_FIELDS: Mapping[str, FieldRule] = {
     "refusal": _TEXT,
     "tool_calls": only_values([], because=_NO_TOOLS),
 }
-# Every image becomes one size, whatever detail is asked for.
+# Every image is resized to one size, whatever `detail` is requested.
 IMAGE_URL_FIELDS: Mapping[str, FieldRule] = {"url": _TEXT, "detail": _TEXT}

@@ -1,4 +1,4 @@
-"""What a chat request may say, and what becomes of it before llama.cpp sees it."""
+"""Check a chat request and convert it for llama.cpp."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from imp_data.mobile.chat.request_fields import REQUEST_FIELDS
 
 
 def convert_body(body: bytes, square: SquareImage) -> bytes:
-    """What llama.cpp is asked, of a request's body. Raises Refused."""
+    """Convert a request's body to llama.cpp's. Raise RequestRefused if it is invalid."""
     try:
         return json.dumps(prepared(parse_json(body), square)).encode()
     except RecursionError:
@@ -20,14 +20,14 @@ def convert_body(body: bytes, square: SquareImage) -> bytes:
 
 
 def prepared(request: object, square: SquareImage) -> dict[str, Any]:
-    """The request with its images squared and moved before the text of their message.
+    """Return the request with square images, moved before the text of their message.
 
     Raises:
-        Refused: a field is unknown, or asks for what is not done here; an image is no image, or
-            lies elsewhere: an address in the place of data would make the server fetch it.
+        RequestRefused: a field is unknown or requests something unsupported; an image is invalid
+            or given by an address, which would make the server fetch it.
     """
     if not isinstance(request, Mapping):
         raise RequestRefused(400, "body", "is not a JSON object")
     fields = {name: value for name, value in request.items() if name != "messages"}
-    sent = check_fields(fields, REQUEST_FIELDS)
-    return {**sent, "messages": convert_messages(request.get("messages"), square)}
+    forwarded = check_fields(fields, REQUEST_FIELDS)
+    return {**forwarded, "messages": convert_messages(request.get("messages"), square)}

@@ -1,4 +1,4 @@
-"""The chat over an export, until Ctrl-C: `imp-data chat DIR`."""
+"""Serve the chat for an export until Ctrl-C: `imp-data chat DIR`."""
 
 import errno
 import secrets
@@ -28,53 +28,54 @@ def serve(
     token: str | None,
     settings: RuntimeSettings,
 ) -> None:
-    """Load the model, print the page's address and serve it; returns after Ctrl-C.
+    """Load the model, print the page's URL and serve it; return after Ctrl-C.
 
-    Away from loopback everybody on the network can reach the port, so there a token is made up
-    where none is given. Raises UserError where `host` and `port` cannot be had.
+    On any host but loopback, generate a token unless one is given, since everybody on the network
+    can reach the port. Raise UserError if the server cannot listen on `host` and `port`.
     """
-    listening = _listening(host, port)
+    listener = _listen(host, port)
     if host not in LOOPBACK:
         token = token or secrets.token_urlsafe(16)
-    with listening, open_runtime(folder, precision, size, settings) as runtime:
+    with listener, open_runtime(folder, precision, size, settings) as runtime:
         square = partial(square_image, size=size, preprocessing=runtime.bundle.preprocessing)
         app = chat_app(runtime.socket, model_info(runtime.bundle, size), square, token)
-        # uvicorn closes what is open and raises the signal again; the socket's folder goes too.
-        signal.signal(signal.SIGTERM, _end)
-        print(f"ImpChat: {chat_url(host, listening.getsockname()[1], token)}", flush=True)
-        print("Ctrl-C ends it.", flush=True)
-        with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has closed what was open
-            bounded_server(app).run(sockets=[listening])
+        # uvicorn closes its connections and raises the signal again; exiting by an exception then
+        # removes the socket's folder.
+        signal.signal(signal.SIGTERM, _exit_on_signal)
+        print(f"ImpChat: {chat_url(host, listener.getsockname()[1], token)}", flush=True)
+        print("Press Ctrl-C to stop.", flush=True)
+        with suppress(KeyboardInterrupt):  # the normal end; uvicorn has closed its connections
+            bounded_server(app).run(sockets=[listener])
 
 
-def _end(number: int, frame: object) -> None:
+def _exit_on_signal(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def model_info(bundle: ExportManifest, size: int) -> ModelInfo:
-    """What the page says of a model."""
+def model_info(manifest: ExportManifest, size: int) -> ModelInfo:
+    """Return what the page states about a model."""
     return ModelInfo(
-        name=bundle.name,
+        name=manifest.name,
         image_size=size,
-        preprocessing=bundle.preprocessing,
-        license=bundle.license or "not stated",
-        mixture=bundle.mixture_digest or "",
-        asking=bundle.asking,
+        preprocessing=manifest.preprocessing,
+        license=manifest.license or "not stated",
+        mixture=manifest.mixture_digest or "",
+        asking=manifest.asking,
     )
 
 
 def chat_url(host: str, port: int, token: str | None) -> str:
-    """What to open in a browser. The token stands behind #, which no server is ever sent."""
+    """Return the URL to open in a browser. The token follows #, so browsers never send it."""
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/" + (f"#token={token}" if token else "")
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
-        remedy = "choose another --port" if taken else "give --host an address of this machine"
-        problem = f"cannot be listened at ({error.strerror or error})"
+        remedy = "choose another --port" if taken else "set --host to an address of this machine"
+        problem = f"the server cannot listen on this address ({error.strerror or error})"
         raise UserError(f"{host}:{port}", problem, remedy) from error

@@ -1,4 +1,4 @@
-"""Which GGML type each tensor takes at a precision, and its bytes in that type."""
+"""Choose the GGML type of each tensor at a precision, and quantize rows to it."""
 
 from enum import StrEnum
 from typing import TypeAlias
@@ -13,7 +13,7 @@ GgmlType: TypeAlias = GGMLQuantizationType
 
 
 class Precision(StrEnum):
-    """How a file's matrices are stored."""
+    """The number format of a file's matrices."""
 
     F16 = "F16"
     Q8_0 = "Q8_0"
@@ -21,7 +21,7 @@ class Precision(StrEnum):
     Q4_K_M = "Q4_K_M"
 
 
-# As `imp-data export --bits` takes them. The 4-bit vision tower goes with both 4-bit texts.
+# Value of `imp-data export --bits` to precisions. One 4-bit vision tower serves both 4-bit texts.
 TEXT_BITS = {16: [Precision.F16], 8: [Precision.Q8_0], 4: [Precision.Q4_0, Precision.Q4_K_M]}
 VISION_BITS = {16: Precision.F16, 8: Precision.Q8_0, 4: Precision.Q4_0}
 VISION_FOR_TEXT = {text: VISION_BITS[bits] for bits, texts in TEXT_BITS.items() for text in texts}
@@ -37,7 +37,7 @@ _MATRIX = {
     Precision.Q4_0: GgmlType.Q4_0,
     Precision.Q4_K_M: GgmlType.Q4_K,
 }
-# llama-quantize's own fallbacks for rows that are no multiple of 256.
+# llama-quantize's fallbacks for rows whose length is not a multiple of 256.
 _FALLBACK = {
     GgmlType.Q4_K: GgmlType.Q5_0,
     GgmlType.Q5_K: GgmlType.Q5_1,
@@ -48,9 +48,10 @@ _FALLBACK = {
 def text_tensor_type(
     name: str, row: int, precision: Precision, layers: int, tied: bool
 ) -> GgmlType:
-    """The type of a text tensor, by llama_tensor_get_type of llama.cpp without an imatrix.
+    """Return the type of a text tensor, as llama.cpp's llama_tensor_get_type without an imatrix.
 
-    `name` is GGUF's, `row` the length of a row, `tied` whether the embedding is the output too.
+    `name` is the GGUF name, `row` the row length; `tied` means that the embedding is also the
+    output.
     """
     kind = _MATRIX[precision]
     if precision in {Precision.Q4_0, Precision.Q4_K_M}:
@@ -63,7 +64,7 @@ def text_tensor_type(
 
 
 def _mixed_kind(name: str, layers: int) -> GgmlType:
-    """The M in Q4_K_M: more bits where they matter most."""
+    """Return the type for Q4_K_M, which spends more bits on the most sensitive tensors."""
     if name.endswith("attn_qkv.weight"):
         return GgmlType.Q5_K
     if name.endswith(("attn_v.weight", "ffn_down.weight")):
@@ -76,12 +77,12 @@ def _mixed_kind(name: str, layers: int) -> GgmlType:
 
 
 def vision_matrix_type(precision: Precision) -> GgmlType:
-    """The type of a matrix of the vision tower or the projector."""
+    """Return the type of a matrix of the vision tower or the projector."""
     return _MATRIX[precision]
 
 
 def type_for_row(kind: GgmlType, row: int) -> GgmlType:
-    """The type itself, or the one that takes its place where a row is no multiple of its block."""
+    """Return the type, or its fallback if the row length is not a multiple of its block size."""
     for _ in range(2):
         if row % GGML_QUANT_SIZES[kind][0] == 0:
             return kind
@@ -90,13 +91,13 @@ def type_for_row(kind: GgmlType, row: int) -> GgmlType:
 
 
 def row_bytes(kind: GgmlType, row: int) -> int:
-    """Bytes of a row of so many numbers."""
+    """Return the bytes of a row of `row` numbers."""
     block, size = GGML_QUANT_SIZES[kind]
     return row // block * size
 
 
 def encode_rows(block: Floats, kind: GgmlType) -> NDArray[np.generic]:
-    """Rows of float32 as GGML stores them; ggml's reference quantizers, rows stand alone."""
+    """Quantize float32 rows with ggml's reference quantizers, each row independently."""
     if kind is GgmlType.F32:
         return block
     if kind is GgmlType.F16:
@@ -107,7 +108,7 @@ def encode_rows(block: Floats, kind: GgmlType) -> NDArray[np.generic]:
 
 
 def round_trip(rows: Floats, kind: GgmlType) -> Floats:
-    """Rows of float32 as they come back from this type; a last block is filled up with zeros."""
+    """Quantize float32 rows to this type and back; an incomplete last block is zero-padded."""
     if kind in {GgmlType.F32, GgmlType.F16}:
         return encode_rows(rows, kind).astype(np.float32)
     from libgguf import dequantize_rows

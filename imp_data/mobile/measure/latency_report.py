@@ -1,4 +1,4 @@
-"""What was measured of an export, beside the Imp paper's Table 4."""
+"""The latency report of an export, beside the rows of the Imp paper's Table 4."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ class LatencyRow(BaseModel):
     vision_precision: Precision
     resolution: int
     flash_attention: bool
-    # Seconds without and with flash attention, foretold from a shorter answer: the less was chosen.
+    # Expected seconds without and with flash attention, from a shorter answer; the lower is chosen.
     probed_s: dict[str, float]
     image_tokens: int
     prompt_tokens: int
@@ -40,7 +40,7 @@ class LatencyRow(BaseModel):
 
     @property
     def difference(self) -> float:
-        """Of the time predicted from the parts, as a share of the time measured."""
+        """Relative difference of the time predicted from the parts to the measured time."""
         return self.predicted_s / self.t_total_s.median - 1
 
 
@@ -61,10 +61,10 @@ PAPER = [
 
 
 class Report(BaseModel):
-    """Every configuration measured, and how busy the machine was."""
+    """Every measured configuration, and the load of the machine before."""
 
     model: str
-    # What ran it: the wheel or a llama-server, with its version.
+    # The wheel or a llama-server, with its version.
     runtime: str
     threads: int
     runs: int
@@ -72,7 +72,7 @@ class Report(BaseModel):
     rows: list[LatencyRow]
 
     def lines(self) -> Iterator[str]:
-        """A table for people: medians, least and most in brackets, the paper's rows below."""
+        """Yield a text table: medians, least and most in brackets, the paper's rows below."""
         yield (
             f"{self.model} in {self.runtime}: {self.threads} threads,"
             f" median of {self.runs} runs (least–most); load before {self.load_before:.1f}"

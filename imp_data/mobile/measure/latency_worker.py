@@ -1,8 +1,8 @@
-"""One configuration's latency, measured in a process of its own: its peak memory is its alone.
+"""Measure one configuration in a process of its own, so that its peak memory counts nothing else.
 
-Run by imp_data.mobile.measure.latency:
-`python -m imp_data.mobile.measure.latency_worker '{"folder": …}'`, JSON to stdout,
-llama.cpp's log to stderr.
+imp_data.mobile.measure.latency runs
+`python -m imp_data.mobile.measure.latency_worker '{"folder": …}'`; the result is JSON on stdout,
+llama.cpp's log goes to stderr.
 """
 
 import json
@@ -22,14 +22,14 @@ from imp_data.mobile.measure.test_prompts import default_cases
 from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 from imp_data.mobile.runtime.llama_server import open_llama_server
 
-# Exit status of a process that printed a UserError's parts.
+# Exit status after a UserError, whose parts are printed as JSON.
 USER_ERROR_STATUS = 3
-# Level of llama.cpp's log at which it says when it encodes an image.
+# Level at which llama.cpp logs the start and end of encoding an image.
 _TRACE = 5
 
 
 class LatencyTask(BaseModel):
-    """What to measure: the paper's protocol has 41 tokens of prompt and 64 of answer."""
+    """What to measure; the paper's protocol has 41 prompt tokens and 64 answer tokens."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,14 +39,14 @@ class LatencyTask(BaseModel):
     flash_attention: bool
     threads: int
     runs: int
-    # A llama-server built for this machine; that of the wheel if left out.
+    # A llama-server built for this machine; the wheel's llama.cpp by default.
     server: Path | None = None
     prompt_tokens: int = 41
     answer_tokens: int = 64
 
 
 class TimedRun(BaseModel):
-    """Seconds of one run, and tokens as llama.cpp counted them."""
+    """Seconds of one run, and llama.cpp's token counts."""
 
     total_s: float
     prompt_s: float
@@ -58,7 +58,7 @@ class TimedRun(BaseModel):
 
 
 class LatencyResult(BaseModel):
-    """What the process reports."""
+    """The output of this process."""
 
     runs: list[TimedRun]
     image_tokens: int
@@ -67,30 +67,30 @@ class LatencyResult(BaseModel):
 
 
 class TimedPrompt(NamedTuple):
-    """The pieces around the image, and as many tokens of text as prompt and image have."""
+    """The text before and after the image, and its number of tokens."""
 
     pieces: tuple[str, str]
     tokens: int
 
 
 def measure(task: LatencyTask) -> LatencyResult:
-    """Load the model once, warm it up, run the protocol."""
-    begun = time.perf_counter()
-    with _opened(task) as runtime:
-        load_s = time.perf_counter() - begun
+    """Load the model once, warm it up, and run the protocol."""
+    start = time.perf_counter()
+    with _open(task) as runtime:
+        load_s = time.perf_counter() - start
         image = default_cases()[0].image
         assert image is not None
-        prompt = _prompt(runtime, task.prompt_tokens)
+        prompt = _build_prompt(runtime, task.prompt_tokens)
         # The first answer also reads the weights from disk.
-        warm = runtime.answer(prompt.pieces, image, 2, ignore_end=True)
-        patches = int(warm.timings["prompt_n"]) - prompt.tokens
-        whole = patches + task.prompt_tokens
-        runs = [_run(runtime, prompt, image, whole, task.answer_tokens) for _ in range(task.runs)]
+        warm_up = runtime.answer(prompt.pieces, image, 2, ignore_end=True)
+        image_tokens = int(warm_up.timings["prompt_n"]) - prompt.tokens
+        total = image_tokens + task.prompt_tokens
+        runs = [_run(runtime, prompt, image, total, task.answer_tokens) for _ in range(task.runs)]
         peak = peak_memory_bytes(runtime.pid)
-    return LatencyResult(runs=runs, image_tokens=patches, load_s=load_s, peak_bytes=peak)
+    return LatencyResult(runs=runs, image_tokens=image_tokens, load_s=load_s, peak_bytes=peak)
 
 
-def _opened(task: LatencyTask) -> AbstractContextManager[Runtime]:
+def _open(task: LatencyTask) -> AbstractContextManager[Runtime]:
     settings = RuntimeSettings(
         threads=task.threads, flash_attention=task.flash_attention, verbosity=_TRACE
     )
@@ -99,21 +99,21 @@ def _opened(task: LatencyTask) -> AbstractContextManager[Runtime]:
 
 
 def peak_memory_bytes(pid: int | None = None) -> int:
-    """The most memory that a process has held; this one if none is named.
+    """Return the peak memory of a process, of this one by default.
 
-    Linux's ru_maxrss would also count what the process that started this one held.
+    On Linux, ru_maxrss would also count the peak of the parent process.
     """
     status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         line = next(ln for ln in status.read_text().splitlines() if ln.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
-    # Kilobytes, but bytes on macOS.
+    # In kilobytes; on macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _prompt(runtime: Runtime, tokens: int) -> TimedPrompt:
-    """A question of as many tokens as asked, or the next above that words can make."""
+def _build_prompt(runtime: Runtime, tokens: int) -> TimedPrompt:
+    """Return a question of `tokens` tokens, or of the next larger number that words give."""
     words = 1
     while True:
         pieces = ("USER: ", "\n" + "the image " * words + "ASSISTANT:")
@@ -124,14 +124,14 @@ def _prompt(runtime: Runtime, tokens: int) -> TimedPrompt:
 
 
 def _run(
-    runtime: Runtime, prompt: TimedPrompt, image: Image.Image, whole: int, answer_tokens: int
+    runtime: Runtime, prompt: TimedPrompt, image: Image.Image, total: int, answer_tokens: int
 ) -> TimedRun:
-    """Text of as many tokens first, for the prompt's speed; then the image and its answer."""
-    text = runtime.answer((_text_of(runtime, whole),), None, 1, ignore_end=True)
-    begun = time.perf_counter()
+    """Time a text prompt of `total` tokens, then the prompt with the image and its answer."""
+    text = runtime.answer((_build_text(runtime, total),), None, 1, ignore_end=True)
+    start = time.perf_counter()
     reply = runtime.answer(prompt.pieces, image, answer_tokens, ignore_end=True)
     return TimedRun(
-        total_s=time.perf_counter() - begun,
+        total_s=time.perf_counter() - start,
         prompt_s=reply.timings["prompt_ms"] / 1000,
         prompt_tokens=int(reply.timings["prompt_n"]),
         answer_s=reply.timings["predicted_ms"] / 1000,
@@ -141,10 +141,10 @@ def _run(
     )
 
 
-def _text_of(runtime: Runtime, tokens: int) -> str:
-    """Words that come to about so many tokens; how many exactly, the run tells."""
-    each = len(runtime.tokenize((" the image" * 32,))[0]) / 32
-    return " the image" * round(tokens / each)
+def _build_text(runtime: Runtime, tokens: int) -> str:
+    """Return a text of about `tokens` tokens; llama.cpp reports the exact number."""
+    tokens_per_phrase = len(runtime.tokenize((" the image" * 32,))[0]) / 32
+    return " the image" * round(tokens / tokens_per_phrase)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an export's size costs in quality: answers kept, shift of log-probability, as a chart.
+"""Measure the quality of each precision and resolution against the model in PyTorch.
 
 `imp-data quality MODEL DIR`
 """
@@ -17,7 +17,7 @@ from imp_data.mobile.measure.qa_accuracy import QuestionSet, llama_cpp_model, py
 from imp_data.mobile.measure.test_prompts import Case
 from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 
-# The paper's Table 4: what four bits cost Imp-3B on its average of benchmarks.
+# The paper's Table 4: points that Imp-3B loses at four bits on its average of benchmarks.
 PAPER_POINTS = 0.2
 PYTORCH = "PyTorch"
 
@@ -33,12 +33,12 @@ class QualityRow(BaseModel):
     equal_answers: int
     mean_shift: float
     most_shift: float
-    # Right answers to the questions given, in percent.
+    # Correct answers to the question set, in percent.
     score: float | None = None
 
     @property
     def label(self) -> str:
-        """The text's precision, and the tower's where it has more bits."""
+        """The text model's precision, and the tower's if it has more bits."""
         own = self.vision_precision is VISION_FOR_TEXT[self.precision]
         return self.precision.value + ("" if own else f" + {self.vision_precision.value}")
 
@@ -48,17 +48,17 @@ class QualityReport(BaseModel):
 
     model: str
     rows: list[QualityRow]
-    # PyTorch's own right answers in percent, by resolution.
+    # PyTorch's correct answers in percent, by resolution.
     pytorch: dict[int, float] = {}
 
     def lines(self) -> Iterator[str]:
-        """A table for people."""
+        """Yield a text table."""
         yield (
             f"{'precision':<14} {'size':>4} {'MB':>9}  {'equal answers':>13} {'mean shift':>10}"
             f"{'  right answers' if self.pytorch else ''}"
         )
-        for size, right in self.pytorch.items():
-            yield f"{PYTORCH:<14} {size:>4}{right:>51.1f} %"
+        for size, percent in self.pytorch.items():
+            yield f"{PYTORCH:<14} {size:>4}{percent:>51.1f} %"
         for row in self.rows:
             equal = f"{row.equal_answers} of {row.cases}"
             yield (
@@ -74,51 +74,51 @@ def measure_quality(
     export: Path,
     cases: Sequence[Case],
     settings: RuntimeSettings,
-    exam: QuestionSet | None = None,
+    question_set: QuestionSet | None = None,
     towers: bool = False,
 ) -> QualityReport:
-    """Ask PyTorch once and every precision and resolution the same.
+    """Compare the answers of every precision and resolution with PyTorch's.
 
-    With `towers` each text also with every vision tower of more bits.
+    With `towers`, also combine each text model with every vision tower of more bits.
     """
-    bundle, reference = read_bundle(export), PytorchReference(folder)
-    rows, right = [], {}
-    for size in bundle.resolutions:
-        expected = [_expected(reference, case, size) for case in cases]
-        if exam:
-            right[size] = exam.score(pytorch_model(reference, size))
-        for precision, vision in _pairs(bundle, towers):
-            given = replace(settings, vision=vision)
-            with open_runtime(export, precision, size, given) as runtime:
-                row = _row(reference, runtime, (precision, vision), cases, expected)
-                score = exam.score(llama_cpp_model(runtime)) if exam else None
+    manifest, reference = read_bundle(export), PytorchReference(folder)
+    rows, reference_scores = [], {}
+    for size in manifest.resolutions:
+        expected = [_reference_answer(reference, case, size) for case in cases]
+        if question_set:
+            reference_scores[size] = question_set.score(pytorch_model(reference, size))
+        for precision, vision in _pairs(manifest, towers):
+            with open_runtime(export, precision, size, replace(settings, vision=vision)) as runtime:
+                row = _measure_row(reference, runtime, (precision, vision), cases, expected)
+                score = question_set.score(llama_cpp_model(runtime)) if question_set else None
             rows.append(row.model_copy(update={"score": score}))
-    return QualityReport(model=bundle.name, rows=rows, pytorch=right)
+    return QualityReport(model=manifest.name, rows=rows, pytorch=reference_scores)
 
 
-def _pairs(bundle: ExportManifest, towers: bool) -> Iterator[tuple[Precision, Precision]]:
-    """A text's precision and its tower's."""
-    for precision in bundle.precisions:
-        for vision in bundle.vision_precisions(precision)[0 if towers else -1 :]:
+def _pairs(manifest: ExportManifest, towers: bool) -> Iterator[tuple[Precision, Precision]]:
+    """Yield the precisions of a text model and a vision tower."""
+    for precision in manifest.precisions:
+        for vision in manifest.vision_precisions(precision)[0 if towers else -1 :]:
             yield precision, vision
 
 
-def _row(
+def _measure_row(
     reference: PytorchReference,
     runtime: Runtime,
     pair: tuple[Precision, Precision],
     cases: Sequence[Case],
     expected: Sequence[str],
 ) -> QualityRow:
-    (precision, vision), bundle, size = pair, runtime.bundle, runtime.size
+    (precision, vision), manifest, size = pair, runtime.bundle, runtime.size
     compared = [compare_answers(reference, runtime, precision, case) for case in cases]
-    said = [_said(runtime, case) for case in cases]
-    equal = (ours.strip() == theirs.strip() for ours, theirs in zip(expected, said, strict=True))
+    answers = [_answer(runtime, case) for case in cases]
+    pairs = zip(expected, answers, strict=True)
+    equal = (reference.strip() == answer.strip() for reference, answer in pairs)
     return QualityRow(
         precision=precision,
         vision_precision=vision,
         resolution=size,
-        size_bytes=bundle.text(precision).bytes + bundle.vision(precision, size, vision).bytes,
+        size_bytes=manifest.text(precision).bytes + manifest.vision(precision, size, vision).bytes,
         cases=len(cases),
         equal_answers=sum(equal),
         mean_shift=sum(row.mean_shift for row in compared) / len(compared),
@@ -126,11 +126,11 @@ def _row(
     )
 
 
-def _said(runtime: Runtime, case: Case) -> str:
+def _answer(runtime: Runtime, case: Case) -> str:
     prompt = runtime.prompt(case.question, case.image is not None)
     return runtime.answer(prompt, case.image, ANSWER_TOKENS).text
 
 
-def _expected(reference: PytorchReference, case: Case, size: int) -> str:
+def _reference_answer(reference: PytorchReference, case: Case, size: int) -> str:
     tokens = reference.tokenize(reference.prompt(case.question, case.image is not None))
     return reference.answer(tokens, case.image, size, ANSWER_TOKENS)
