@@ -1,4 +1,4 @@
-"""What the chat's port lets through to llama.cpp, what it turns away, and who may ask."""
+"""The chat application: forwarded and refused requests, images, access control."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def chat(llama: StandIn) -> Iterator[httpx.Client]:
-    """A client of the chat without a token."""
+    """Yield a client of the chat without a token."""
     with (
         behind(llama.app) as upstream,
         served(chat_app(upstream, ABOUT, squared)) as base,
@@ -265,7 +265,7 @@ def test_an_uploaded_file_is_turned_upright_and_squared(
     upright.paste("green", (0, 0, 10, 10))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # What ImageOps turns upright is what a camera stored.
+    # Find the stored image that ImageOps turns upright, as a camera would store it.
     for turn in (None, *Image.Transpose):
         stored = upright if turn is None else upright.transpose(turn)
         out = io.BytesIO()

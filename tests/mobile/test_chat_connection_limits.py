@@ -1,4 +1,4 @@
-"""Connections and requests that take their time or come in crowds end, or wait their turn."""
+"""Slow connections are closed; concurrent connections, requests and images are limited."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ def squared(image: Image.Image) -> Image.Image:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bounds in hundredths of the seconds that they are."""
+    """Reduce the timeouts to fractions of a second."""
     monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 0.3)
     monkeypatch.setattr(connection_limits, "STALLED_SEND_TIMEOUT_S", 0.3)
     monkeypatch.setattr(connection_limits, "_TICK_S", 0.05)
@@ -60,7 +60,7 @@ def connected(host: str) -> socket.socket:
 
 
 def trickled(connection: socket.socket, sent: bytes) -> None:
-    """A byte at a time, until the other side has had enough."""
+    """Send one byte at a time until the other side closes the connection."""
     for place in range(len(sent)):
         try:
             connection.sendall(sent[place : place + 1])
@@ -127,7 +127,7 @@ def test_a_request_that_ends_early_is_refused(host: str) -> None:
 
 
 class Upstream:
-    """A model that never ends its answer, and whether it was left."""
+    """A model whose answer never ends; `left` is set when its client has gone."""
 
     def __init__(self) -> None:
         self.begun, self.left = threading.Event(), threading.Event()
@@ -199,7 +199,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 
 class Crowd:
-    """How many are within at a time, at most."""
+    """Counts how many threads or tasks are inside at the same time, at most."""
 
     def __init__(self) -> None:
         self.now = self.most = 0

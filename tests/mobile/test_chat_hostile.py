@@ -1,4 +1,4 @@
-"""Whatever the chat's port is sent, the reply is a 4xx in OpenAI's form, and the next is served."""
+"""Every hostile request gets a 4xx in OpenAI's format, and the next request is served."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 from imp_data.mobile.chat.app import ModelInfo, chat_app
 
 REQUESTS = list(hostile_requests())
-# What no reply may name: where this code, the model and Python lie.
+# No reply may contain the paths of this code, of the model or of Python.
 SECRETS = (str(Path(__file__).parents[2]), ".py", ".gguf", ".sock", "Traceback", "object at 0x")
 
 

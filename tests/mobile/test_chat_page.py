@@ -1,4 +1,4 @@
-"""The chat in a headless browser, at the size of a desk and of a phone."""
+"""The chat page in a headless browser, at the size of a desktop and of a phone."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ pytestmark = [
 
 
 class Page:
-    """The chat as a person handles it."""
+    """The chat page as a user operates it."""
 
     def __init__(self, driver: webdriver.Chrome, address: str, llama: StandIn) -> None:
         self.driver, self.llama = driver, llama
@@ -60,12 +60,12 @@ class Page:
         self.find("#question").send_keys(text + Keys.ENTER)
 
     def heard(self) -> str:
-        """The last answer, when it is whole."""
+        """Return the last answer when it is complete."""
         wait_for(lambda: self.find("#send").is_displayed() and self.texts(".assistant .said"))
         return self.texts(".assistant .said")[-1]
 
     def sent(self) -> list[str]:
-        """The texts of the last request, an image's without the newline before it."""
+        """Return the texts of the last request, without the newline after an image."""
         contents = [m["content"] for m in self.llama.asked[-1]["messages"]]
         return [c if isinstance(c, str) else c[-1]["text"].removeprefix("\n") for c in contents]
 
@@ -130,7 +130,7 @@ def page(
         options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
-    # Without a window of its own a page is not always the one that has the keyboard.
+    # Only a page in a window of its own is certain to have the keyboard focus.
     driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield Page(driver, address, llama)
@@ -143,7 +143,7 @@ def page(
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """An image twice as wide as high: red on the left, blue on the right."""
+    """Write an image twice as wide as high: red on the left, blue on the right."""
     image = Image.new("RGB", (400, 200), "red")
     image.paste("blue", (200, 0, 400, 200))
     image.save(tmp_path / "wide.png")

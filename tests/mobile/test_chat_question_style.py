@@ -1,4 +1,4 @@
-"""What a chat offers of a mixture: its most frequent questions, and its way to short answers."""
+"""The chat's question style of a mixture: frequent questions and the suffix for short answers."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def row(source: str, *questions: str, image: str | None = "a.png") -> dict[str, 
 
 
 def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
-    """A folder in the form of a mixture's, in two batches."""
+    """Write a folder in the format of a mixture, in two batches."""
     folder.mkdir()
     with pa.ipc.new_stream(folder / "data.arrow", SCHEMA) as out:
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):

@@ -1,4 +1,4 @@
-"""Every field of OpenAI's request: done, harmless, or refused with its name and value."""
+"""Every field of OpenAI's request is forwarded, dropped, or refused with its name and value."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 SENT, DROPPED = "sent", "dropped"
 
-# Of each field: a value and what becomes of it. A text is what the refusal says.
+# Field to values and their treatment: SENT, DROPPED, or a part of the refusal's message.
 TABLE: dict[str, list[tuple[Any, str]]] = {
     "messages": [([], "must be a list of at least one message")],
     "model": [("gpt-4o", DROPPED), (7, "is 7, but must be a string")],
@@ -129,7 +129,7 @@ def test_the_rules_cover_every_field_of_openais_messages() -> None:
     taken = ("Developer", "System", "User", "Assistant")
     types = [getattr(chat, f"ChatCompletion{role}MessageParam") for role in taken]
     fields = {name for one in types for name in get_type_hints(one)} - {"role", "content"}
-    # An answer's message has two more, which clients send back as they came.
+    # An answer's message has two more fields, which clients send back unchanged.
     assert set(MESSAGE_FIELDS) == fields | {"annotations", "reasoning_content"}
     assert set(IMAGE_URL_FIELDS) == set(get_type_hints(ImageURL))
 

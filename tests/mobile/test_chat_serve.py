@@ -1,4 +1,4 @@
-"""`imp-data chat` over a real export: a page, OpenAI's own client, a token off loopback."""
+"""`imp-data chat` with a real export: page, OpenAI's own client, token, ports and sockets."""
 
 import base64
 import os
@@ -37,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`imp-data chat` in a process of its own, and the address that it prints."""
+    """Run `imp-data chat` in a process of its own; yield the URL that it prints."""
     command = [sys.executable, "-m", "imp_data", "chat", *map(str, arguments), "--port", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -68,7 +68,7 @@ def test_openais_client_gets_an_answer_about_an_image_and_ctrl_c_ends_the_chat(
         asked = {"role": "user", "content": content}
         said = client.chat.completions.create(model="any", messages=[asked], max_tokens=6)  # type: ignore[list-item]
         assert said.usage is not None and said.usage.completion_tokens in range(1, 7)
-        # The image's tokens are in the prompt: it was not passed over.
+        # The prompt contains the image's tokens.
         assert said.usage.prompt_tokens > (SIZE // 14) ** 2
     assert process.returncode == 0
 
@@ -83,7 +83,7 @@ def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) ->
         (socket,) = found.sockets
         folder = Path(socket).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        # A program's request, without an Origin.
+        # A request of a program has no Origin.
         shown = [{"type": "image_url", "image_url": {"url": canary}}]
         body = {"messages": [{"role": "user", "content": shown}]}
         assert httpx.post(f"{url}v1/chat/completions", json=body).status_code == 400

@@ -1,4 +1,4 @@
-"""A merged model becomes GGUF files, the same bytes each time; what would be wrong is refused."""
+"""The export of a merged model to GGUF files is reproducible and refuses unsupported models."""
 
 import json
 import shutil
@@ -238,7 +238,7 @@ def test_square_squeezes_and_pad_adds_grey() -> None:
 
 
 def changed(model: Path, out: Path, **changes: Any) -> Path:
-    """A copy whose config.json says otherwise."""
+    """Copy the model with changes to its config.json."""
     copy = Path(shutil.copytree(model, out))
     config = json.loads((copy / "config.json").read_text())
     for key, text in changes.items():
@@ -367,7 +367,7 @@ def test_an_interrupted_export_leaves_the_earlier_one(
     assert read_bundle(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     after = export(model, out, [8])
-    # What others put there stays; what was measured on the other files does not.
+    # Other files stay; reports about the earlier export are removed.
     assert {path.name for path in out.iterdir()} == {
         *(file.name for one in after.files for file in one.files),
         *("manifest.json", "LICENSE", "notes"),

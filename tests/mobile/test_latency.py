@@ -47,7 +47,7 @@ def test_the_protocol_is_that_of_the_paper(exported: Path) -> None:
     assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
     assert (large.image_tokens, small.image_tokens) == (16, 4)
     assert (large.answer_tokens, small.answer_tokens) == (64, 64)
-    # Words that come to 41 tokens or a few more.
+    # The prompt's words give 41 tokens or a few more.
     assert 41 <= large.prompt_tokens == small.prompt_tokens < 48
     for row in report.rows:
         assert 0 < row.t_ve_s.least <= row.t_ve_s.median <= row.t_ve_s.most < row.t_total_s.most
@@ -208,7 +208,7 @@ def test_the_commands_latency_quality_and_bundle_write_their_files(
     assert (exported / "quality.svg").read_text().startswith("<svg")
     assert run(monkeypatch, "bundle", exported) == 0
     assert "text-Q4_K_M.gguf, vision-Q4_0-56.gguf" in capsys.readouterr().out
-    # What goes to the phone stays as it is; what was measured of it stands beside it.
+    # The phone folder is unchanged; its latency report is written beside it.
     laid = sorted(path.name for path in (exported / "mobile").iterdir())
     assert run(monkeypatch, "latency", exported / "mobile", "--runs", 1, "--threads", 1) == 0
     assert sorted(path.name for path in (exported / "mobile").iterdir()) == laid

@@ -1,4 +1,4 @@
-"""A llama-server that was built for the machine takes the wheel's place."""
+"""A llama-server built for the machine replaces the wheel's llama.cpp."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Model folders as other versions of transformers write them give the same files."""
+"""Model folders written by other versions of transformers give the same files."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def files_of(folder: Path, out: Path) -> dict[str, str]:
-    """The digest of each file that the folder is exported to."""
+    """Export the folder and return the digest of each file."""
     bundle = export(folder, out, [8], [SIZE])
     return {file.name: file.sha256 for one in bundle.files for file in one.files}
 
@@ -44,7 +44,7 @@ def edited(source: Path, out: Path, change: Callable[[dict[str, Any]], None]) ->
 
 
 def without_defaults(config: dict[str, Any]) -> None:
-    """Each nested configuration without what its class has by default."""
+    """Remove the defaults of its class from each nested configuration."""
     text = config["text_config"]
     classes = {"text_config": CLASSES[text["model_type"]], "vision_config": SiglipVisionConfig}
     for part, kind in classes.items():

@@ -1,4 +1,4 @@
-"""An export answers as its model does; a mistake planted in it is found."""
+"""An export answers as its model in PyTorch; planted errors are detected."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
     from imp_data.cli import main
 
 KINDS = ["phi", "qwen2", "phi3"]
-# One thread: several of them wait for each other where other tests run too.
+# One thread, since several would wait for each other while other tests run.
 QUIET = RuntimeSettings(context=512, threads=1, exact=True)
 
 
@@ -59,7 +59,7 @@ def test_every_precision_and_resolution_answers_as_pytorch(model: Path, tmp_path
     assert len(report.rows) == 4 * 2 * 4
     assert all(row.same_prompt for row in report.rows)
     finest = [row for row in report.rows if row.precision is Precision.F16]
-    # Another token only where PyTorch holds the two for equally likely.
+    # llama.cpp chooses another token only if PyTorch considers both equally likely.
     assert all(row.agreed == row.tokens or row.regret < 0.004 for row in finest)
 
 
@@ -96,7 +96,7 @@ def test_the_answer_depends_on_the_image(phi: Path, tmp_path: Path) -> None:
 
 
 def letterboxed(image: Image.Image, size: int, _how: str) -> Image.Image:
-    """The aspect kept, as llama.cpp would do by itself."""
+    """Keep the aspect ratio, as llama.cpp itself does."""
     small = image.convert("RGB")
     small.thumbnail((size, size), Image.Resampling.BICUBIC)
     canvas = Image.new("RGB", (size, size), (122, 116, 104))
@@ -172,7 +172,7 @@ def test_a_lost_output_bias_is_detected(
 
 
 def forgetful(true: Callable[[Checkpoint], Any]) -> Callable[[Checkpoint], Any]:
-    """The exporter as it would be if it did not know of lm_head.bias."""
+    """Return the exporter's function as if it did not know lm_head.bias."""
 
     def spoilt(model: Checkpoint) -> Any:
         kept = {name: t for name, t in model.tensors.items() if name != "lm_head.bias"}

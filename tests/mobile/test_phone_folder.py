@@ -1,4 +1,4 @@
-"""The folder for a phone holds what it needs, and the phone's own loader answers from it."""
+"""The phone folder is complete, and the loaders of a phone can answer with it."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def test_the_phone_folder_has_two_models_a_manifest_a_licence_and_instructions(p
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose weights, keys and values, and buffers each take some tens of MB."""
+    """Export a model whose weights, KV cache and buffers take some tens of MB each."""
     shape = {**SHARED, "hidden_size": 512, "num_hidden_layers": 4, "max_position_embeddings": 4096}
     folder = tmp_path_factory.mktemp("larger")
     with pytest.MonkeyPatch.context() as patch:
@@ -94,7 +94,7 @@ def test_the_stated_memory_is_the_measured_memory_of_a_conversation(
     ]
     told = subprocess.run(command, capture_output=True, check=True)
     seen = LatencyResult.model_validate_json(told.stdout).peak_bytes
-    # What Python and its libraries take of the 100 MB is another on each machine.
+    # The share of Python and its libraries in the 100 MB differs between machines.
     assert seen == pytest.approx(stated, rel=0.25)
 
 
@@ -267,7 +267,7 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_version(
     command = ["node", script, out / "mobile" / "README.md", tmp_path / "image.png"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     said = json.loads(told.stdout.splitlines()[-1])["text"]
-    # Two builds round activations differently: of random weights four tokens are safely equal.
+    # Two builds round activations differently; with random weights only four tokens surely agree.
     assert said.startswith(
         answer(out / "mobile", Precision.Q4_0, SIZE // 2, "Describe the image.", most=4)
     )

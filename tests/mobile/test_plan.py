@@ -1,4 +1,4 @@
-"""A mixture's model in the graph goes on to the phone: once, with proof, and no further without."""
+"""The mobile stages of a mixture's model run once, and stop if parity fails."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ ASSETS = (export_stage, parity_stage, quality_stage, phone_stage)
 
 @pytest.fixture
 def plan(world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A plan whose model is merged: a random one, for the graph does not ask how it learned."""
+    """Return a plan with a merged model of random weights, since its training is irrelevant."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     lay_shapes(world, 6)
     manifest(world, export={"bits": [16]}, image_size=SIZE)
@@ -49,7 +49,7 @@ def planned(world: World) -> Plan:
 
 
 def merged(plan: Plan, **says: Any) -> None:
-    """The stage `model`, finished."""
+    """Finish the stage `model`."""
     from models import save_model
 
     def build() -> dict[str, Any]:
@@ -60,7 +60,7 @@ def merged(plan: Plan, **says: Any) -> None:
 
 
 def command(words: Sequence[str]) -> None:
-    """An `imp-data` command in this process, which has loaded torch already."""
+    """Run an `imp-data` command in this process, which has already imported torch."""
     from imp_data.cli import app
 
     if app(list(words), standalone_mode=False):
@@ -81,7 +81,7 @@ def test_each_stage_runs_once_and_again_after_a_change_of_its_inputs(
     assert [stage(plan, command).built for stage in ASSETS] == [False] * 4
     (folder / "text-F16.gguf").unlink()
     assert export_stage(plan, command).built, "a file that is gone is written again"
-    # The same bytes as before; what was measured on them went with them.
+    # The files have the same bytes as before; the reports about them were removed.
     assert [stage(plan, command).built for stage in (parity_stage, phone_stage)] == [True, False]
     manifest(world, export={"bits": [16], "resolutions": [SIZE, 28]}, image_size=SIZE)
     assert export_stage(planned(world), command).built
@@ -126,7 +126,7 @@ def test_the_export_settings_are_not_part_of_the_recipe_digest(plan: Plan, world
 
 
 def exported_with(plan: Plan) -> list[str]:
-    """The words of the command that writes the files; none are written."""
+    """Return the words of the export command without running it."""
     said: list[str] = []
 
     def write(words: Sequence[str]) -> None:
@@ -182,7 +182,7 @@ def test_an_invalid_export_field_is_named_in_the_error(
 
 
 def launch_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
-    """The command, but what it exports lacks the last layer's bias; the model itself keeps it."""
+    """Run the command, but remove the last layer's bias from the exported model only."""
     from safetensors.torch import load_file, save_file
 
     if "export" not in words:
@@ -198,7 +198,7 @@ def launch_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
 
 
 def materialized(plan: Plan) -> tuple[bool, dict[str, dict[str, Any]]]:
-    """Whether all was well, and metadata by asset of what was materialized."""
+    """Materialize the graph; return its success, and the metadata by asset."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(mobile_assets(plan.build), instance=instance, raise_on_error=False)
     made = [

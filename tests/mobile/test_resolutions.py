@@ -1,4 +1,4 @@
-"""Images of 196 pixels, trained so or exported so from a model for 384: 196 tokens either way."""
+"""Images of 196 pixels give 196 tokens, in training and in an export of a model for 384."""
 
 from pathlib import Path
 from typing import Any
@@ -32,29 +32,29 @@ from imp_data.training.model.merge import merge
 from imp_data.training.model.pretrained import resize_positions
 
 TABLE = "vision.embeddings.position_embedding.weight"
-# An image's 729 tokens and what is said about it.
+# An image's 729 tokens and the conversation about it.
 QUIET = RuntimeSettings(context=1024, threads=1, exact=True)
 
 
 def tower() -> SiglipVisionModel:
-    """SigLIP's grid of 27 x 27 places, on a tiny network of random weights."""
+    """Return a tiny network of random weights with SigLIP's grid of 27 x 27 positions."""
     torch.manual_seed(3)
     return SiglipVisionModel(vision_config(image_size=384))
 
 
 def table_of(folder: Path) -> Floats:
-    """The positions that a model folder holds."""
+    """Return the position table of a model folder."""
     return load_checkpoint(folder).tensors[TABLE].whole()
 
 
 def exported_table(path: Path) -> Any:
-    """The positions that a GGUF file holds."""
+    """Return the position table of a GGUF file."""
     (found,) = (t for t in GGUFReader(path).tensors if t.name == "v.position_embd.weight")
     return found.data
 
 
 def image_tokens(folder: Path, size: int) -> int:
-    """How many tokens llama.cpp makes of an image."""
+    """Return the number of tokens of an image in llama.cpp."""
     with open_runtime(folder, Precision.F16, size, QUIET) as runtime:
         prompt = runtime.prompt("What is it?", with_image=True)
         read = runtime.answer(prompt, default_cases()[0].image, 1).timings["prompt_n"]
@@ -89,7 +89,7 @@ def test_a_model_for_384_answers_at_196_as_pytorch_with_interpolated_positions(
 
 
 def every_other_place(table: Floats, side: int) -> Floats:
-    """27 x 27 to 14 x 14 as one might think it is done."""
+    """Reduce 27 x 27 to 14 x 14 positions by skipping, as one might assume."""
     grid = table.reshape(27, 27, -1)
     return table if side == 27 else np.ascontiguousarray(grid[::2, ::2].reshape(side * side, -1))
 
@@ -105,7 +105,7 @@ def test_a_table_resized_by_another_method_is_detected(
 
 
 def trained_at_196(world: World, at: Path) -> tuple[Path, ExportManifest]:
-    """A tower for 384 pixels, trained on at 196: the merged model and what is exported of it."""
+    """Train a tower for 384 pixels at 196; return the merged model and its export."""
     tower().save_pretrained(at / "siglip")
     shape = {**tower_shape(), "pretrained_image_size": 384}
     language_model = MODEL["language_model"]
@@ -133,7 +133,7 @@ def tower_shape() -> dict[str, Any]:
 def test_a_model_trained_at_196_is_exported_unchanged(world: World, tmp_path: Path) -> None:
     merged, bundle = trained_at_196(world, tmp_path)
     assert (bundle.trained_resolution, bundle.resolutions) == (196, [196])
-    # The tower was frozen: it trained with what was interpolated, and that is shipped.
+    # The tower was frozen, so training used the interpolated table, which is exported.
     pretrained = tower().embeddings.position_embedding.weight.detach().numpy()
     assert np.abs(table_of(merged) - interpolate_positions(pretrained, 14)).max() < 1e-5
     shipped = exported_table(tmp_path / "out" / "vision-F16-196.gguf")

@@ -1,4 +1,4 @@
-"""What the trainer merges goes to the phone as it is: the two were written apart, and meet here."""
+"""Models merged by the trainer, exported for the phone: the independent parts fit together."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A world whose mixture `small` has 10 rows."""
+    """Return a world whose mixture `small` has 10 rows."""
     world = World(tmp_path_factory.mktemp("shapes"))
     lay_shapes(world, 8, 2)
     return world
@@ -59,7 +59,7 @@ def corpus(shapes: World) -> MixtureInput:
 
 
 def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
-    """The fields in which a tiny model on this decoder differs from the one on Phi-2."""
+    """Return the fields in which a tiny model with this decoder differs from one with Phi-2."""
     config = dict(MODEL["language_model"]["config"])
     if architecture != "phi":
         del config["partial_rotary_factor"]
@@ -72,7 +72,7 @@ def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
 
 
 class Delivered:
-    """A model as the trainer merged it, and its export."""
+    """A model merged by the trainer, and its export."""
 
     def __init__(
         self, world: World, corpus: MixtureInput, kind: tuple[Architecture, str], at: Path
@@ -131,7 +131,7 @@ def test_llama_cpp_gets_the_tokens_of_training(delivered: Delivered) -> None:
 
 
 def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
-    """By how much the speaker prefers another token to one of these, at most, in nats."""
+    """Return the most by which the speaker prefers another token to one of these, in nats."""
     inputs = speaker._inputs(image, QUESTION)
     ids = torch.cat([inputs["input_ids"], torch.tensor([said])], dim=1)
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -141,7 +141,7 @@ def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
 
 
 def test_llama_cpp_answers_as_the_trainers_own_generator(delivered: Delivered) -> None:
-    """Or what it holds for equally likely: a model of two steps is sure of nothing."""
+    """The tokens may differ if equally likely: a model after two steps has no preference."""
     speaker = Speaker(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         for number, colour in enumerate(COLOURS.values()):
@@ -160,7 +160,7 @@ def test_the_score_is_reported_for_every_file_and_for_pytorch(
     for number, colour in enumerate(COLOURS.values()):
         image = shape(colour, number)
         image.save(tmp_path / f"{number}.png")
-        # What it says itself counts as right, but of the last: there nothing does.
+        # Its own answer counts as correct; the expected answer of the last question is wrong.
         answer = speaker.answer(image, QUESTION, max_new_tokens=32) if number < 3 else "no shape"
         rows.append({"question_id": number, "image": f"{number}.png", "text": QUESTION})
         rows[-1]["answer"] = answer
