@@ -16,27 +16,14 @@ pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
 import torch
 from gguf import GGUFReader
-from hypothesis import given
-from hypothesis import strategies as st
 from models import SIZE, VOCABULARY, byte_level_tokenizer, random_model, save_model
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf import weights
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.merged_model import canonical_name, load_checkpoint
-from imp_data.mobile.gguf.position_embedding import interpolate_positions
-from imp_data.mobile.gguf.quantize import (
-    GgmlType,
-    Precision,
-    encode_rows,
-    round_trip,
-    text_tensor_type,
-)
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
-from imp_data.mobile.runtime.images import square_image
 from imp_data.storage.digests import file_sha256
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
@@ -139,102 +126,6 @@ def test_the_vocabulary_equals_the_tokenizers_padded_to_the_embedding(model: Pat
     assert vocabulary.tokens[:VOCABULARY] == tokenizer.convert_ids_to_tokens(range(VOCABULARY))
     assert vocabulary.tokens[VOCABULARY:] == [f"[PAD{n}]" for n in range(384, 389)]
     assert vocabulary.special == {"eos": 1, "unknown": 0, "padding": 0}
-
-
-@given(
-    side=st.integers(2, 9),
-    new=st.integers(1, 12),
-    seed=st.integers(0, 9),
-)
-def test_positions_are_interpolated_as_in_torch(side: int, new: int, seed: int) -> None:
-    table = np.random.default_rng(seed).standard_normal((side * side, 3)).astype(np.float32)
-    grid = torch.from_numpy(table).reshape(1, side, side, 3).permute(0, 3, 1, 2)
-    expected = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic")
-    found = interpolate_positions(table, new)
-    assert np.allclose(found, expected[0].permute(1, 2, 0).reshape(-1, 3), atol=1e-4)
-
-
-def test_siglip_s_27_by_27_table_becomes_14_by_14() -> None:
-    table = np.arange(27 * 27 * 2, dtype=np.float32).reshape(-1, 2)
-    assert interpolate_positions(table, 14).shape == (196, 2)
-    assert interpolate_positions(table, 27) is table
-
-
-def test_bf16_is_converted_exactly(tmp_path: Path) -> None:
-    numbers = torch.randn(5, 7).to(torch.bfloat16)
-    save_file({"a": numbers}, tmp_path / "model.safetensors")
-    found = weights.stored_tensors(tmp_path)["a"].whole()
-    assert np.array_equal(found, numbers.float().numpy())
-
-
-def test_a_tensor_is_read_in_blocks_of_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = torch.randn(50, 8)
-    save_file({"a": numbers}, tmp_path / "model.safetensors")
-    monkeypatch.setattr(weights, "BLOCK_BYTES", 7 * 8 * 4)
-    blocks = list(weights.stored_tensors(tmp_path)["a"].blocks())
-    assert [len(block) for block in blocks] == [7, 7, 7, 7, 7, 7, 7, 1]
-    assert np.array_equal(np.concatenate(blocks), numbers.numpy())
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "precision", "kind"),
-    [
-        ("blk.0.attn_q.weight", 2560, Precision.Q4_0, GgmlType.Q4_0),
-        ("output.weight", 2560, Precision.Q4_0, GgmlType.Q6_K),
-        ("output.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
-        ("output.weight", 2560, Precision.Q8_0, GgmlType.Q8_0),
-        ("token_embd.weight", 2560, Precision.Q4_K_M, GgmlType.Q4_K),
-        ("blk.0.ffn_down.weight", 10240, Precision.Q4_K_M, GgmlType.Q6_K),
-        ("blk.4.ffn_down.weight", 10240, Precision.Q4_K_M, GgmlType.Q4_K),
-        ("blk.6.attn_v.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
-        ("blk.31.attn_v.weight", 2560, Precision.Q4_K_M, GgmlType.Q6_K),
-        ("blk.5.attn_qkv.weight", 3072, Precision.Q4_K_M, GgmlType.Q5_K),
-        ("blk.5.attn_q.weight", 64, Precision.Q4_K_M, GgmlType.Q5_0),
-        ("output.weight", 64, Precision.Q4_0, GgmlType.Q8_0),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_0, GgmlType.F16),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_K_M, GgmlType.F16),
-    ],
-)
-def test_each_tensor_has_the_type_of_llama_quantize(
-    name: str, row: int, precision: Precision, kind: GgmlType
-) -> None:
-    assert text_tensor_type(name, row, precision, layers=32, tied=False) is kind
-
-
-def test_a_tied_embedding_has_the_type_of_the_output() -> None:
-    kind = text_tensor_type("token_embd.weight", 2560, Precision.Q4_K_M, layers=32, tied=True)
-    assert kind is GgmlType.Q6_K
-
-
-@pytest.mark.parametrize(
-    "kind", [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_K, GgmlType.Q6_K]
-)
-def test_quantized_rows_are_close_to_the_original(kind: GgmlType) -> None:
-    rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    worst = {GgmlType.F16: 1e-3, GgmlType.Q8_0: 0.02, GgmlType.Q6_K: 0.1}.get(kind, 0.35)
-    assert np.abs(round_trip(rows, kind) - rows).max() < worst
-
-
-def test_ggml_s_own_python_quantizer_gives_the_same_bytes() -> None:
-    from gguf.quants import quantize
-
-    rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    for kind in (GgmlType.Q8_0, GgmlType.Q4_0):
-        assert np.array_equal(encode_rows(rows, kind), quantize(rows, kind))
-
-
-def test_a_square_of_the_right_size_is_unchanged() -> None:
-    image = Image.effect_noise((56, 56), 90).convert("RGB")
-    assert square_image(image, 56) is not None
-    assert square_image(image, 56).tobytes() == image.tobytes()
-
-
-def test_square_squeezes_and_pad_adds_grey() -> None:
-    image = Image.new("RGB", (40, 20), (255, 0, 0))
-    assert square_image(image, 20).getpixel((10, 0)) == (255, 0, 0)
-    assert square_image(image, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
 
 
 def changed(model: Path, out: Path, **changes: Any) -> Path:

@@ -1,8 +1,5 @@
-"""What an export costs: times from llama.cpp's own clock, and quality against size."""
+"""The latency of an export, by the time stamps of llama.cpp's log."""
 
-import json
-import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -18,14 +15,7 @@ from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.latency import _encoding_seconds, latency
 from imp_data.mobile.measure.latency_report import PAPER, LatencyRow, Report, Spread
 from imp_data.mobile.measure.latency_worker import LatencyTask
-from imp_data.mobile.measure.quality import measure_quality
-from imp_data.mobile.measure.quality_chart import chart_svg
-from imp_data.mobile.measure.test_prompts import default_cases, given_cases
 from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
-
-# As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
-with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-    from imp_data.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -141,77 +131,3 @@ def test_a_server_that_exits_at_once_is_an_error_with_its_log(
     with pytest.raises(UserError, match="llama-server: exited with status 1; see its log"):
         latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
     assert "error: unknown option" in capfd.readouterr().err
-
-
-@pytest.mark.slow
-def test_quality_is_reported_by_precision_and_resolution_and_drawn(
-    model: Path, tmp_path: Path
-) -> None:
-    export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
-    report = measure_quality(
-        model, tmp_path, default_cases(), RuntimeSettings(context=512, threads=1)
-    )
-    shifts = {(row.precision, row.resolution): row.mean_shift for row in report.rows}
-    assert len(shifts) == 6
-    for size in (SIZE, SIZE // 2):
-        finest = shifts[Precision.F16, size]
-        assert finest < 0.01 < shifts[Precision.Q4_K_M, size] < shifts[Precision.Q4_0, size]
-    assert all(0 <= row.equal_answers <= row.cases == 4 for row in report.rows)
-    svg = chart_svg(report)
-    assert svg.startswith("<svg")
-    assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
-
-
-def test_a_text_model_is_measured_with_every_tower_of_more_bits(
-    model: Path, tmp_path: Path
-) -> None:
-    export(model, tmp_path, [16, 4], [SIZE])
-    settings = RuntimeSettings(context=512, threads=1)
-    report = measure_quality(model, tmp_path, default_cases(), settings, towers=True)
-    rows = {row.label: row for row in report.rows}
-    assert list(rows) == ["F16", "Q4_0 + F16", "Q4_0", "Q4_K_M + F16", "Q4_K_M"]
-    assert rows["Q4_0 + F16"].size_bytes > rows["Q4_0"].size_bytes
-    assert rows["F16"].mean_shift < min(rows[n].mean_shift for n in ("Q4_0 + F16", "Q4_0"))
-    assert "Q4_K_M + F16" in chart_svg(report)
-
-
-def test_given_images_replace_the_built_in_ones(exported: Path, tmp_path: Path) -> None:
-    wide = default_cases()[0].image
-    assert wide is not None
-    wide.save(tmp_path / "mine.png")
-    (case,) = given_cases([tmp_path / "mine.png"], "What is it?")
-    assert (case.name, case.image and case.image.size) == ("mine.png", (480, 160))
-    (tmp_path / "no.png").write_text("no image")
-    with pytest.raises(UserError, match=r"no\.png: is not an image"):
-        given_cases([tmp_path / "no.png"], "What is it?")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["imp-data", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
-@pytest.mark.slow
-def test_the_commands_latency_quality_and_bundle_write_their_files(
-    model: Path,
-    exported: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ["latency", exported, "--precision", "Q4_K_M", "--runs", 1, "--threads", 1]
-    assert run(monkeypatch, *words) == 0
-    assert "paper, 4 bits @196" in capsys.readouterr().out
-    assert len(json.loads((exported / "latency.json").read_text())["rows"]) == 2
-    assert run(monkeypatch, "quality", model, exported, "--threads", 1) == 0
-    assert (exported / "quality.svg").read_text().startswith("<svg")
-    assert run(monkeypatch, "bundle", exported) == 0
-    assert "text-Q4_K_M.gguf, vision-Q4_0-56.gguf" in capsys.readouterr().out
-    # The phone folder is unchanged; its latency report is written beside it.
-    laid = sorted(path.name for path in (exported / "mobile").iterdir())
-    assert run(monkeypatch, "latency", exported / "mobile", "--runs", 1, "--threads", 1) == 0
-    assert sorted(path.name for path in (exported / "mobile").iterdir()) == laid
-    assert len(json.loads((exported / "mobile-latency.json").read_text())["rows"]) == 1
-    assert run(monkeypatch, "bundle", exported, "--precision", "Q3") == 1
-    assert "'Q3' is unknown" in capsys.readouterr().err
