@@ -1,4 +1,4 @@
-"""gguf, quality, phone: what becomes of a trained model for llama.cpp, each by the command line."""
+"""The assets gguf, quality and phone: a trained model exported for llama.cpp and for a phone."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from assets.factory import Result, report, stage
 from assets.launch import launch
 from assets.tables import size, table
 from imp_data.mobile.plan import (
-    CODE,
+    CODE_VERSIONS,
+    export_stage,
     gguf_folder,
-    pack,
-    problems,
-    prove,
-    verdicts,
-    weigh,
-    write_files,
+    parity_problems,
+    parity_stage,
+    parity_summary,
+    phone_stage,
+    quality_stage,
 )
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import Check, Finding
@@ -27,7 +27,7 @@ GROUP = "mobile"
 
 
 def mobile_assets(build: Build) -> list[dg.AssetsDefinition]:
-    """The way to the phone of the model that the mixture's manifest names, if it names one."""
+    """Return the assets for the model that the mixture's manifest names; none without a model."""
     plan = Plan.of(build)
     return [] if plan is None else [_gguf(plan), _quality(plan), _phone(plan)]
 
@@ -36,8 +36,8 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
     rows: list[dict[str, Any]] = []
     check = Check(
         "parity",
-        "Every file answers as PyTorch does, within its precision's tolerance.",
-        lambda: _equal(rows),
+        "The answers of every file equal PyTorch's within the tolerance of its precision.",
+        lambda: _parity_finding(rows),
     )
 
     @stage(
@@ -45,45 +45,45 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
         "gguf",
         after=["model"],
         kinds={"python", "pytorch"},
-        description=f"**{plan.model.title}** as files for llama.cpp, by precision and resolution, "
-        "with proof that they answer as PyTorch does.",
+        description=f"**{plan.model.title}** as GGUF files for llama.cpp, one per precision and "
+        "resolution, with a comparison of their answers with PyTorch's.",
         checks=[check],
         group=GROUP,
-        code=CODE["gguf"],
+        code=CODE_VERSIONS["gguf"],
     )
     def gguf() -> Result:
-        result = write_files(plan, _run)
-        rows[:] = prove(plan, _run).figures["rows"]
-        summary = "\n".join([size(_bytes(result.figures["files"])), *verdicts(rows)])
-        told = {
+        result = export_stage(plan, _run)
+        rows[:] = parity_stage(plan, _run).figures["rows"]
+        summary = "\n".join([size(_bytes(result.figures["files"])), *parity_summary(rows)])
+        tables = {
             "files": table(result.figures["files"]),
             "beside PyTorch": table([{**r, "problems": "; ".join(r["problems"])} for r in rows]),
         }
-        return report(result, summary, told, [check], path=gguf_folder(plan))
+        return report(result, summary, tables, [check], path=gguf_folder(plan))
 
     return gguf
 
 
 def _quality(plan: Plan) -> dg.AssetsDefinition:
-    drawn = plan.build.recipe.mixture.drawn
+    is_demo = plan.build.recipe.mixture.drawn
 
     @stage(
         plan.build,
         "quality",
-        after=["gguf", *(["evidence"] if drawn else [])],
+        after=["gguf", *(["evidence"] if is_demo else [])],
         kinds={"python", "pytorch"},
-        description="What a smaller file costs: answers kept, shift of log-probability, right "
-        "answers to held-out questions.",
+        description="Quality lost by smaller files: unchanged answers, shift of log-probability, "
+        "correct answers to held-out questions.",
         group=GROUP,
-        code=CODE["quality"],
+        code=CODE_VERSIONS["quality"],
     )
     def quality() -> Result:
-        result = weigh(plan, _run)
+        result = quality_stage(plan, _run)
         rows = result.figures["rows"]
-        kept, cases = (sum(row[name] for row in rows) for name in ("equal_answers", "cases"))
-        told = {"by precision and resolution": table(rows), **_chart(plan)}
-        summary = f"{kept} of {cases} answers as PyTorch's unrounded"
-        return report(result, summary, told, path=gguf_folder(plan) / "quality.json")
+        equal, cases = (sum(row[name] for row in rows) for name in ("equal_answers", "cases"))
+        tables = {"by precision and resolution": table(rows), **_chart(plan)}
+        summary = f"{equal} of {cases} answers equal PyTorch's with unrounded weights"
+        return report(result, summary, tables, path=gguf_folder(plan) / "quality.json")
 
     return quality
 
@@ -94,14 +94,15 @@ def _phone(plan: Plan) -> dg.AssetsDefinition:
         "phone",
         after=["gguf"],
         kinds={"python"},
-        description="The folder for a phone: two files, digests, memory, licence, instructions.",
+        description="The folder to copy to a phone: two models, digests, required memory, licence "
+        "and instructions.",
         group=GROUP,
-        code=CODE["phone"],
+        code=CODE_VERSIONS["phone"],
     )
     def phone() -> Result:
-        result = pack(plan, _run)
+        result = phone_stage(plan, _run)
         files, memory = result.figures["files"], result.figures["minimum_memory_bytes"]
-        summary = f"{size(_bytes(files))}, some {size(memory)} of memory"
+        summary = f"{size(_bytes(files))}; needs about {size(memory)} of memory"
         path = gguf_folder(plan) / "mobile"
         return report(result, summary, {"files": table(files)}, path=path)
 
@@ -116,16 +117,16 @@ def _bytes(files: Sequence[Mapping[str, Any]]) -> int:
     return sum(file["bytes"] for file in files)
 
 
-def _equal(rows: Sequence[dict[str, Any]]) -> Finding:
+def _parity_finding(rows: Sequence[dict[str, Any]]) -> Finding:
     figures = {
         f"{row['precision']} at {row['images']} px": f"{row['agreed']} of {row['tokens']} tokens,"
-        f" shift {row['mean_shift']:.5f} on the mean, {row['most_shift']:.4f} at most"
+        f" mean shift {row['mean_shift']:.5f}, largest {row['most_shift']:.4f}"
         for row in rows
     }
-    found = problems(rows)
-    return Finding(not found, figures, found)
+    problems = parity_problems(rows)
+    return Finding(not problems, figures, problems)
 
 
 def _chart(plan: Plan) -> dict[str, dg.MarkdownMetadataValue]:
-    drawn = base64.b64encode((gguf_folder(plan) / "quality.svg").read_bytes()).decode()
-    return {"chart": dg.MetadataValue.md(f"![quality](data:image/svg+xml;base64,{drawn})")}
+    chart = base64.b64encode((gguf_folder(plan) / "quality.svg").read_bytes()).decode()
+    return {"chart": dg.MetadataValue.md(f"![quality](data:image/svg+xml;base64,{chart})")}

@@ -1,4 +1,4 @@
-"""Requests that nobody sends by mistake, as bytes on the wire, and the status each must get."""
+"""Hostile requests to the chat as bytes on the wire, with the status that each must get."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ CHAT = "/v1/chat/completions"
 
 
 class Reply(NamedTuple):
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -27,7 +27,7 @@ class Reply(NamedTuple):
 
 
 class Hostile(NamedTuple):
-    """A request by its name: what is sent to a host such as 127.0.0.1:8080, and what must come."""
+    """A named request: expected status, and the bytes to send to a host such as 127.0.0.1:8080."""
 
     name: str
     status: int
@@ -37,7 +37,7 @@ class Hostile(NamedTuple):
 def wire(
     host: str, body: bytes = b"", *lines: str, method: str = "POST", path: str = CHAT
 ) -> bytes:
-    """A request; a line such as "Host: x" takes the place of the usual one, "Host" drops it."""
+    """Return a request; a line such as "Host: x" replaces the default one, "Host" removes it."""
     usual = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))}
     named = {line.partition(":")[0].strip() for line in lines}
     kept = [f"{name}: {value}" for name, value in usual.items() if name not in named]
@@ -46,7 +46,7 @@ def wire(
 
 
 def exchanged(host: str, raw: bytes, timeout: float = 30) -> Reply:
-    """Send bytes, end the sending, read the reply. Raises OSError or HTTPException without one."""
+    """Send bytes and read the reply. Raise OSError or HTTPException if there is none."""
     name, port = urlsplit(f"//{host}").hostname, urlsplit(f"//{host}").port
     with socket.create_connection((name, port or 80), timeout) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # answered before it was read
@@ -57,7 +57,7 @@ def exchanged(host: str, raw: bytes, timeout: float = 30) -> Reply:
 
 
 def fault(reply: Reply, status: int, secrets: tuple[str, ...] = ()) -> str | None:
-    """What is wrong with the reply to a hostile request; None if nothing is."""
+    """Return the problem of a reply to a hostile request, or None."""
     if reply.status != status:
         return f"status {reply.status} instead of {status}: {reply.body[:200]!r}"
     headers = {name.lower(): value for name, value in reply.headers.items()}
@@ -77,7 +77,7 @@ def fault(reply: Reply, status: int, secrets: tuple[str, ...] = ()) -> str | Non
 
 
 def answered(host: str) -> str | None:
-    """What is wrong with the answer to a good request; None if nothing is."""
+    """Send a valid request and return the problem of its answer, or None."""
     body = json.dumps({"messages": [HELLO], "max_tokens": 2}).encode()
     try:
         reply = exchanged(host, wire(host, body))
@@ -87,7 +87,7 @@ def answered(host: str) -> str | None:
 
 
 def hostile_requests() -> Iterator[Hostile]:
-    """All of them, each with a name of its own."""
+    """Yield all hostile requests, each with a unique name."""
     yield from _bodies()
     yield from _fields()
     yield from _messages()
@@ -281,12 +281,12 @@ def url_of(data: bytes, head: str = "image/png;base64") -> str:
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A PNG of one colour in RGBA, made without an image of that size."""
+    """Return an RGBA PNG of one colour, built without an image of that size in memory."""
     return _png(width, height, 6, (b"\0" + bytes(width * 4) for _ in range(height)))
 
 
 def png_that_says(width: int, height: int) -> bytes:
-    """The head of a PNG of any size, and no pixels."""
+    """Return a PNG whose header states any size, without pixels."""
     return _png(width, height, 2, [])
 
 

@@ -1,4 +1,4 @@
-"""What a process and all that it started listen at, as Linux tells it."""
+"""Ports and sockets on which a process and its descendants listen, from Linux's /proc."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ _LISTENS = "0A"
 
 
 class Listening(NamedTuple):
-    """TCP ports, and the paths of sockets in the file system (@ for abstract ones)."""
+    """TCP ports, and paths of Unix sockets (@ for abstract ones)."""
 
     ports: set[int]
     sockets: set[str]
 
 
 def listening(pid: int) -> Listening:
-    """Of the whole tree below a process, whatever address each port is bound to."""
+    """Return those of a process and all its descendants, for ports bound to any address."""
     held = {inode for one in _tree(pid) for inode in _inodes(one)}
     ports = set[int]()
     for table in ("tcp", "tcp6"):

@@ -1,4 +1,4 @@
-"""Stands where a llama-server built for the machine would: the wheel's, with its arguments."""
+"""A test double of llama-server: takes its arguments and runs the wheel's llama.cpp."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""What stands where llama.cpp's server would: it keeps what it was asked and answers slowly."""
+"""A test double of llama.cpp's server that records its requests and answers slowly."""
 
 import asyncio
 import json
@@ -15,15 +15,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from imp_data.mobile.chat.connections import server_of
+from imp_data.mobile.chat.connection_limits import bounded_server
 from imp_data.mobile.runtime.sockets import private_socket
 
 ANSWER = "A red circle above a sign."
 
 
 class StandIn:
-    """Answers every question with ANSWER, word by word, or with its first `words`; `pause_s` lies
-    between two words."""
+    """Answer every question with ANSWER, or its first `words`, pausing `pause_s` between words."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -59,15 +58,15 @@ def _event(content: dict[str, Any]) -> str:
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """The base address on loopback at which the chat is served, with its bounds."""
-    server = server_of(app, port=0)
+    """Serve the chat with its limits on loopback; yield its base URL."""
+    server = bounded_server(app, port=0)
     with _running(server):
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
 
 @contextmanager
 def behind(app: ASGIApp) -> Iterator[Path]:
-    """The socket at which an application is served, as llama.cpp's server is."""
+    """Serve an application on a Unix socket, as llama.cpp's server; yield the socket's path."""
     with private_socket() as socket:
         config = uvicorn.Config(
             app, uds=str(socket), log_level="error", timeout_graceful_shutdown=1

@@ -1,4 +1,4 @@
-"""Asks a port what another site's page would, and notes whether anything is fetched for it."""
+"""Send the requests that another site's page would send to a port, and record fetched images."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from hostile_requests import HELLO, exchanged, wire
 
-# Of llama.cpp's server, and of the chat.
+# Endpoints of llama.cpp's server and of the chat.
 PROBED = [
     *(("GET", path) for path in ("/", "/health", "/v1/models", "/props", "/slots", "/metrics")),
     *(("OPTIONS", path) for path in ("/v1/chat/completions", "/completion", "/props")),
@@ -19,7 +19,7 @@ PROBED = [
 
 
 def probed(port: int, method: str, path: str, canary: str) -> str | None:
-    """How the port answers a page of another site that shows it the canary; None if not at all."""
+    """Return how the port answers a request of another site with the canary image, or None."""
     host = f"127.0.0.1:{port}"
     part = {"type": "image_url", "image_url": {"url": canary}}
     messages = [HELLO, {"role": "user", "content": [part]}]
@@ -37,7 +37,7 @@ def probed(port: int, method: str, path: str, canary: str) -> str | None:
 
 @contextmanager
 def watched() -> Iterator[tuple[str, list[str]]]:
-    """The address of an image on loopback, and the paths of it that were fetched."""
+    """Serve an image on loopback; yield its URL and the list of fetched paths."""
     fetched = list[str]()
 
     class Canary(BaseHTTPRequestHandler):

@@ -1,1 +1,1 @@
-"""From a merged model to the phone: GGUF files, proof that they answer alike, what they cost."""
+"""Export a merged model to GGUF, compare it with PyTorch, measure it, and serve it in a chat."""

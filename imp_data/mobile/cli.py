@@ -1,4 +1,4 @@
-"""`imp-data export`, `parity`, `latency`, `quality`, `bundle`, `chat`: on the way to the phone."""
+"""The commands `imp-data export`, `parity`, `latency`, `quality`, `bundle` and `chat`."""
 
 import os
 import sys
@@ -15,72 +15,77 @@ from imp_data.mobile.options import (
     ModelFolder,
     Question,
     Threads,
-    need_extra,
-    numbers_of,
-    precision_of,
-    settings_of,
+    parse_integers,
+    parse_precision,
+    require_mobile_extra,
+    runtime_settings,
 )
 from imp_data.terminal import print_json
 
-DESCRIBE = "Describe the image."
-# A conversation of Imp-3B's about an image of 384 pixels takes some 240.
-_KEPT_MIB = 1024
+DEFAULT_QUESTION = "Describe the image."
+# One conversation of Imp-3B about an image of 384 pixels takes about 240 MiB.
+_PROMPT_CACHE_MIB = 1024
 
 
 def export(
     model: ModelFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    bits: Annotated[str, typer.Option(help="16, 8 and 4, with commas.")] = "16,8,4",
+    bits: Annotated[
+        str, typer.Option(help="Bits per weight: any of 16, 8 and 4, comma-separated.")
+    ] = "16,8,4",
     resolution: Annotated[
-        str | None, typer.Option(help="Sides of images in pixels; the model's if left out.")
+        str | None,
+        typer.Option(help="Image sides in pixels, comma-separated. Default: the model's own."),
     ] = None,
     max_file: Annotated[
-        float | None, typer.Option(help="GB that a file may have; larger ones become parts.")
+        float | None, typer.Option(help="Maximum file size in GB; larger files are split.")
     ] = None,
     mixture: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of a mixture that it learned from: its questions are examples."),
+        typer.Option(help="Folder of a training mixture; its questions become chat examples."),
     ] = None,
     short_answer_suffix: Annotated[
-        str | None, typer.Option(help="What stood behind questions with short answers there.")
+        str | None, typer.Option(help="Suffix of questions with short answers in the mixture.")
     ] = None,
 ) -> None:
     """Write a merged model as GGUF files for llama.cpp."""
-    need_extra()
-    from imp_data.mobile.chat.prompts import asking
+    require_mobile_extra()
+    from imp_data.mobile.chat.question_style import read_question_style
     from imp_data.mobile.gguf.export import export as write
 
-    sizes = numbers_of("--resolution", resolution) if resolution else None
+    sizes = parse_integers("--resolution", resolution) if resolution else None
     limit = int(max_file * 1e9) if max_file else None
-    asks = asking(mixture or [], short_answer_suffix)
-    bundle = write(model, out, numbers_of("--bits", bits), sizes, limit, asks)
-    for one in bundle.files:
-        print(f"{one.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in one.files)}")
-    print(f"{out / 'manifest.json'}: {sum(one.bytes for one in bundle.files) / 1e9:,.2f} GB in all")
+    style = read_question_style(mixture or [], short_answer_suffix)
+    manifest = write(model, out, parse_integers("--bits", bits), sizes, limit, style)
+    for network in manifest.files:
+        print(f"{network.bytes / 1e6:>10,.1f} MB  {', '.join(file.name for file in network.files)}")
+    total = sum(network.bytes for network in manifest.files)
+    print(f"{out / 'manifest.json'}: {total / 1e9:,.2f} GB in total")
 
 
 def parity(
     model: ModelFolder,
     folder: ExportFolder,
     image: Images = None,
-    question: Question = DESCRIBE,
+    question: Question = DEFAULT_QUESTION,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether an export answers as its model does; exit status 1 if it does not."""
-    need_extra()
-    from imp_data.mobile.measure.parity import parity as compare
-    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    """Compare an export's answers with its model in PyTorch; exit 1 if they differ."""
+    require_mobile_extra()
+    from imp_data.mobile.measure.parity import compare_export
+    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else drawn_cases()
-    report = compare(model, folder, cases, settings_of(threads, exact=True))
+    cases = given_cases(image, question) if image else default_cases()
+    report = compare_export(model, folder, cases, runtime_settings(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
     print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
     if not report.passed:
         print(
-            "What to do: export again with this version; see the rows that differ.", file=sys.stderr
+            "What to do: see the rows that differ, and export again with this version.",
+            file=sys.stderr,
         )
         raise typer.Exit(1)
 
@@ -88,30 +93,32 @@ def parity(
 def latency(
     folder: ExportFolder,
     precision: Annotated[
-        str | None, typer.Option(help="Such as Q4_0,Q4_K_M; all if left out.")
+        str | None, typer.Option(help="Comma-separated, such as Q4_0,Q4_K_M. Default: all.")
     ] = None,
-    runs: Annotated[int, typer.Option(help="Of each; the median is told.", min=1)] = 3,
+    runs: Annotated[
+        int, typer.Option(help="Runs per configuration; the report has their median.", min=1)
+    ] = 3,
     threads: Threads = None,
     server: Annotated[
         Path | None,
-        typer.Option(help="A llama-server built for this machine; the wheel's if left out."),
+        typer.Option(help="llama-server built for this machine. Default: the wheel's llama.cpp."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an export on this machine by the paper's protocol."""
-    need_extra()
+    """Measure the latency of an export on this machine by the paper's protocol."""
+    require_mobile_extra()
     from imp_data.mobile.gguf.bundle import read_bundle
     from imp_data.mobile.measure.latency import latency as measure
     from imp_data.storage.atomic_write import write_text
 
-    held = read_bundle(folder)
-    wanted = [precision_of(word) for word in precision.split(",")] if precision else None
-    chosen = wanted or held.precisions
+    manifest = read_bundle(folder)
+    requested = [parse_precision(word) for word in precision.split(",")] if precision else None
+    chosen = requested or manifest.precisions
     report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
     text = report.model_dump_json(indent=2) + "\n"
-    # A phone's folder is passed on as it is, so what is said of it stands beside it.
+    # A phone folder is copied to the phone unchanged, so its report is written beside it.
     beside = folder.absolute().with_name(f"{folder.absolute().name}-latency.json")
-    write_text(beside if held.minimum_memory_bytes else folder / "latency.json", text)
+    write_text(beside if manifest.minimum_memory_bytes else folder / "latency.json", text)
     print_json(report.model_dump(mode="json")) if as_json else print("\n".join(report.lines()))
 
 
@@ -119,28 +126,32 @@ def quality(
     model: ModelFolder,
     folder: ExportFolder,
     image: Images = None,
-    question: Question = DESCRIBE,
+    question: Question = DEFAULT_QUESTION,
     questions: Annotated[
-        Path | None, typer.Option(help="With answers, as `imp-data evaluate` takes them.")
+        Path | None,
+        typer.Option(help="Questions with answers, in the format of `imp-data evaluate`."),
     ] = None,
     images: Annotated[Path, typer.Option(help="Folder of the questions' images.")] = Path(),
     towers: Annotated[
-        bool, typer.Option("--towers", help="Each text with every vision tower of more bits too.")
+        bool,
+        typer.Option(
+            "--towers", help="Also combine each text model with every vision tower of more bits."
+        ),
     ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what each precision and resolution costs in quality; draw DIR/quality.svg."""
-    need_extra()
-    from imp_data.mobile.measure.qa_accuracy import Exam
-    from imp_data.mobile.measure.quality import quality as compare
+    """Measure the quality of each precision and resolution; write DIR/quality.svg."""
+    require_mobile_extra()
+    from imp_data.mobile.measure.qa_accuracy import QuestionSet
+    from imp_data.mobile.measure.quality import measure_quality as measure
     from imp_data.mobile.measure.quality_chart import chart_svg
-    from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
+    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else drawn_cases()
-    exam = Exam(questions, images) if questions else None
-    report = compare(model, folder, cases, settings_of(threads), exam, towers)
+    cases = given_cases(image, question) if image else default_cases()
+    question_set = QuestionSet(questions, images) if questions else None
+    report = measure(model, folder, cases, runtime_settings(threads), question_set, towers)
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "quality.json", text)
     write_text(folder / "quality.svg", chart_svg(report))
@@ -150,62 +161,66 @@ def quality(
 def bundle(
     folder: ExportFolder,
     precision: Annotated[
-        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+        str | None, typer.Option(help="Precision of the language model. Default: the smallest.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Side of images in pixels; that of the training if left out.")
+        int | None, typer.Option(help="Image side in pixels. Default: that of training.")
     ] = None,
     vision: Annotated[
         str | None,
-        typer.Option(help="Of the vision tower; of the same bits if left out."),
+        typer.Option(help="Precision of the vision tower. Default: the bits of the text model."),
     ] = None,
-    max_file: Annotated[float | None, typer.Option(help="GB that a file may have.")] = None,
+    max_file: Annotated[float | None, typer.Option(help="Maximum file size in GB.")] = None,
 ) -> None:
-    """Write DIR/mobile, the folder for a phone."""
-    need_extra()
+    """Write DIR/mobile, the folder to copy to a phone."""
+    require_mobile_extra()
     from imp_data.mobile.gguf.bundle import read_bundle
-    from imp_data.mobile.phone_folder import write_phone_bundle
+    from imp_data.mobile.phone_folder import write_phone_folder
 
-    held = read_bundle(folder)
-    chosen = precision_of(precision) if precision else held.precisions[-1]
+    manifest = read_bundle(folder)
+    chosen = parse_precision(precision) if precision else manifest.precisions[-1]
+    size = resolution or manifest.default_resolution
     limit = int(max_file * 1e9) if max_file else None
-    tower = precision_of(vision, "--vision") if vision else None
-    phone = write_phone_bundle(folder, chosen, resolution or held.best_resolution, limit, tower)
-    told = ", ".join(file.name for one in phone.files for file in one.files)
+    tower = parse_precision(vision, "--vision") if vision else None
+    phone = write_phone_folder(folder, chosen, size, limit, tower)
+    names = ", ".join(file.name for network in phone.files for file in network.files)
     memory = (phone.minimum_memory_bytes or 0) / 1e9
-    print(f"{folder / 'mobile'}: {told}; about {memory:.1f} GB of memory")
+    print(f"{folder / 'mobile'}: {names}; needs about {memory:.1f} GB of memory")
 
 
 def chat(
     folder: ExportFolder,
     precision: Annotated[
-        str | None, typer.Option(help="Of the language model; the smallest if left out.")
+        str | None, typer.Option(help="Precision of the language model. Default: the smallest.")
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Side of images in pixels; that of the training if left out.")
+        int | None, typer.Option(help="Image side in pixels. Default: that of training.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; others than loopback need a token.")
+        str, typer.Option(help="Address to listen on; any but loopback requires a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 for any that is free.", min=0, max=65535)] = 8080,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 8080,
     token: Annotated[
-        str | None, typer.Option(envvar="IMP_CHAT_TOKEN", help="Made up where one is needed.")
+        str | None,
+        typer.Option(envvar="IMP_CHAT_TOKEN", help="Access token. Default: generated if required."),
     ] = None,
     threads: Threads = None,
 ) -> None:
-    """Serve a chat page, and the OpenAI protocol, over an export."""
-    need_extra()
-    from imp_data.mobile.chat.serving import serve
+    """Serve a chat page and the OpenAI protocol for an export."""
+    require_mobile_extra()
+    from imp_data.mobile.chat.serve import serve
     from imp_data.mobile.gguf.bundle import read_bundle
 
-    held = read_bundle(folder)
-    chosen = precision_of(precision) if precision else held.precisions[-1]
-    size = resolution or held.best_resolution
-    settings = replace(settings_of(threads), kept_mib=_KEPT_MIB)
+    manifest = read_bundle(folder)
+    chosen = parse_precision(precision) if precision else manifest.precisions[-1]
+    size = resolution or manifest.default_resolution
+    settings = replace(runtime_settings(threads), prompt_cache_mib=_PROMPT_CACHE_MIB)
     serve(folder, chosen, size, host, port, token, settings)
 
 
 def mount(app: typer.Typer) -> None:
-    """Add these commands; nothing heavy is imported until one of them runs."""
+    """Add these commands to `app`; heavy imports happen only when one of them runs."""
     for command in (export, parity, latency, quality, bundle, chat):
         app.command()(command)

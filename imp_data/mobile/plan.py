@@ -1,4 +1,7 @@
-"""A mixture's model on its way to the phone, as command lines with their stamps: no gguf here."""
+"""The cached stages gguf, parity, quality and phone of a mixture's model, each a command line.
+
+Nothing here imports gguf or torch: the commands do.
+"""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -15,8 +18,8 @@ from imp_data.storage.digests import library_versions
 from imp_data.storage.stage_cache import StageResult
 from imp_data.training.plan import Command, Plan
 
-# By stage: the command that does the work.
-CODE = {
+# Stage name to the code version of the command that does the work.
+CODE_VERSIONS = {
     stage: code_version(f"imp_data.mobile.cli:{command}")
     for stage, command in (
         *(("gguf", "export"), ("parity", "parity")),
@@ -27,44 +30,44 @@ _LIBRARIES = ("gguf", "libgguf", "xllamacpp", "torch", "transformers")
 
 
 def gguf_folder(plan: Plan) -> Path:
-    """Where a model's files for llama.cpp are, with what was found out about them."""
+    """Return the folder of a model's GGUF files and the reports about them."""
     return plan.folder / "gguf"
 
 
-def write_files(plan: Plan, command: Command) -> StageResult:
-    """The precisions and resolutions that the model's manifest asks for; figures: `files`."""
-    folder, asked = gguf_folder(plan), plan.model.export
+def export_stage(plan: Plan, command: Command) -> StageResult:
+    """Export the precisions and resolutions of the model's manifest; figures: `files`."""
+    folder, wanted = gguf_folder(plan), plan.model.export
     manifest = folder / "manifest.json"
-    if not _whole(manifest):
+    if not _is_complete(manifest):
         manifest.unlink(missing_ok=True)
 
     def build() -> dict[str, Any]:
         plan.check_merged()
-        sizes = asked.resolutions or (plan.model.image_size,)
-        bits = ["--bits", ",".join(map(str, asked.bits))]
-        place = ["--resolution", ",".join(map(str, sizes)), "--out", str(folder)]
-        asks = [w for b in told for w in ("--mixture", str(b.data.mixture(b.name)))]
-        if asked.short_answer_suffix:
-            asks += ["--short-answer-suffix", asked.short_answer_suffix]
-        command(["export", str(plan.merged), *bits, *place, *asks])
+        sizes = wanted.resolutions or (plan.model.image_size,)
+        options = ["--bits", ",".join(map(str, wanted.bits))]
+        options += ["--resolution", ",".join(map(str, sizes)), "--out", str(folder)]
+        options += [w for b in mixtures for w in ("--mixture", str(b.data.mixture(b.name)))]
+        if wanted.short_answer_suffix:
+            options += ["--short-answer-suffix", wanted.short_answer_suffix]
+        command(["export", str(plan.merged), *options])
         return {"files": _files(manifest)}
 
-    told = plan.asked_mixtures
+    mixtures = plan.asked_mixtures
     inputs = {
         "model": plan.build.digest_of(_asset(plan, "merged")),
-        "asked": model_digest(asked),
-        **{f"mixtures/{b.name}": b.digest_of("mixture") for b in told},
+        "asked": model_digest(wanted),
+        **{f"mixtures/{b.name}": b.digest_of("mixture") for b in mixtures},
     }
     return _stage(plan, "gguf", inputs, [manifest], build)
 
 
-def prove(plan: Plan, command: Command) -> StageResult:
-    """Whether every file answers as PyTorch does; figures: `rows`, one a precision and size.
+def parity_stage(plan: Plan, command: Command) -> StageResult:
+    """Compare every file with PyTorch; figures: `rows`, one per precision and image size.
 
-    An export that answers otherwise is a finding too, not an error of this stage.
+    A difference is a result of this stage, not an error.
     """
     folder = gguf_folder(plan)
-    report, told = folder / "parity.json", folder / "parity.txt"
+    report, summary = folder / "parity.json", folder / "parity.txt"
 
     def build() -> dict[str, Any]:
         report.unlink(missing_ok=True)
@@ -74,34 +77,34 @@ def prove(plan: Plan, command: Command) -> StageResult:
         except UserError:
             if not report.exists():
                 raise
-        rows = _compared(orjson.loads(report.read_bytes())["rows"])
-        write_text(told, "\n".join([*verdicts(rows), ""]))
+        rows = _merge_cases(orjson.loads(report.read_bytes())["rows"])
+        write_text(summary, "\n".join([*parity_summary(rows), ""]))
         return {"rows": rows}
 
-    return _stage(plan, "parity", _of_files(plan), [report, told], build)
+    return _stage(plan, "parity", _gguf_input(plan), [report, summary], build)
 
 
-def weigh(plan: Plan, command: Command) -> StageResult:
-    """What a smaller file costs, on the held-out questions too where there are some."""
+def quality_stage(plan: Plan, command: Command) -> StageResult:
+    """Measure the quality of each file, with held-out questions if the mixture is the demo's."""
     folder, evidence = gguf_folder(plan), plan.folder / "evidence"
-    drawn = plan.build.recipe.mixture.drawn
+    is_demo = plan.build.recipe.mixture.drawn
 
     def build() -> dict[str, Any]:
         plan.check_merged()
-        asked = ["--questions", str(evidence / "questions.jsonl"), "--images", str(evidence)]
-        command(["quality", str(plan.merged), str(folder), *(asked if drawn else [])])
-        found: dict[str, Any] = orjson.loads((folder / "quality.json").read_bytes())
-        return found
+        questions = ["--questions", str(evidence / "questions.jsonl"), "--images", str(evidence)]
+        command(["quality", str(plan.merged), str(folder), *(questions if is_demo else [])])
+        report: dict[str, Any] = orjson.loads((folder / "quality.json").read_bytes())
+        return report
 
-    inputs = _of_files(plan)
-    if drawn:
+    inputs = _gguf_input(plan)
+    if is_demo:
         inputs["evidence"] = plan.build.digest_of(_asset(plan, "evidence"))
     outputs = [folder / name for name in ("quality.json", "quality.svg")]
     return _stage(plan, "quality", inputs, outputs, build)
 
 
-def pack(plan: Plan, command: Command) -> StageResult:
-    """The phone's folder, of the smallest precision, for images as large as in training."""
+def phone_stage(plan: Plan, command: Command) -> StageResult:
+    """Write the phone folder with the smallest precision at the training resolution."""
     folder = gguf_folder(plan)
 
     def build() -> dict[str, Any]:
@@ -110,11 +113,11 @@ def pack(plan: Plan, command: Command) -> StageResult:
         memory = orjson.loads(manifest.read_bytes())["minimum_memory_bytes"]
         return {"files": _files(manifest), "minimum_memory_bytes": memory}
 
-    return _stage(plan, "phone", _of_files(plan), [folder / "mobile"], build)
+    return _stage(plan, "phone", _gguf_input(plan), [folder / "mobile"], build)
 
 
-def problems(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What differs, of the rows of `prove`."""
+def parity_problems(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the differences found in the rows of `parity_stage`."""
     return [
         f"{row['precision']} at {row['images']} px: {problem}"
         for row in rows
@@ -122,12 +125,12 @@ def problems(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A line a precision: do its answers equal PyTorch's."""
+def parity_summary(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one line per precision that states whether its answers equal PyTorch's."""
     lines = []
     for precision in dict.fromkeys(row["precision"] for row in rows):
         own = [row for row in rows if row["precision"] == precision]
-        verdict = "DIFFERENT from PyTorch's" if problems(own) else "equal to PyTorch's"
+        verdict = "DIFFERENT from PyTorch's" if parity_problems(own) else "equal to PyTorch's"
         agreed, tokens = (sum(row[name] for row in own) for name in ("agreed", "tokens"))
         shift = max(row["mean_shift"] for row in own)
         lines.append(
@@ -143,23 +146,24 @@ def _stage(
     outputs: list[Path],
     build: Callable[[], dict[str, Any]],
 ) -> StageResult:
-    known = [library for library in _LIBRARIES if find_spec(library)]
+    installed = [library for library in _LIBRARIES if find_spec(library)]
 
-    def ready() -> dict[str, Any]:
-        _check_ready(plan)
+    def check_and_build() -> dict[str, Any]:
+        _check_libraries(plan)
         return build()
 
-    stated = {"code": CODE[name], "libraries": str(library_versions(*known)), **inputs}
-    return plan.build.stage(_asset(plan, name), stated, outputs, ready)
+    versions = str(library_versions(*installed))
+    stamp = {"code": CODE_VERSIONS[name], "libraries": versions, **inputs}
+    return plan.build.stage(_asset(plan, name), stamp, outputs, check_and_build)
 
 
-def _check_ready(plan: Plan) -> None:
+def _check_libraries(plan: Plan) -> None:
     for library in _LIBRARIES:
         if find_spec(library) is None:
             raise UserError(
-                f"the library {library}, with which {plan.model.title} goes to the phone",
+                f"the library {library}, required to export {plan.model.title} for the phone",
                 "is not installed",
-                "pip install 'imp-data[mobile]'; the mixture alone is built by the job curate",
+                "pip install 'imp-data[mobile]', or run the job curate to build the mixture alone",
             )
 
 
@@ -167,26 +171,26 @@ def _asset(plan: Plan, name: str) -> str:
     return f"models/{plan.model.name}/{name}"
 
 
-def _of_files(plan: Plan) -> dict[str, str]:
+def _gguf_input(plan: Plan) -> dict[str, str]:
     return {"gguf": plan.build.digest_of(_asset(plan, "gguf"))}
 
 
 def _files(manifest: Path) -> list[dict[str, Any]]:
-    """Name and bytes of each file that a manifest.json lists."""
-    exported = orjson.loads(manifest.read_bytes())["files"]
-    return [{k: f[k] for k in ("name", "bytes")} for one in exported for f in one["files"]]
+    """Return name and size of each file that a manifest.json lists."""
+    networks = orjson.loads(manifest.read_bytes())["files"]
+    return [{k: f[k] for k in ("name", "bytes")} for network in networks for f in network["files"]]
 
 
-def _whole(manifest: Path) -> bool:
-    """Whether all that it lists is there, as long as it was written."""
+def _is_complete(manifest: Path) -> bool:
+    """Return whether every listed file exists with the listed size."""
     if not manifest.is_file():
         return False
     paths = [(manifest.parent / file["name"], file["bytes"]) for file in _files(manifest)]
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The cases of a precision and a resolution as one row."""
+def _merge_cases(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Merge the cases of each precision and resolution into one row."""
     cases: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
         cases.setdefault((row["precision"], row["resolution"]), []).append(row)
@@ -198,7 +202,7 @@ def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "tokens": sum(row["tokens"] for row in own),
             "mean_shift": sum(row["mean_shift"] for row in own) / len(own),
             "most_shift": max(row["most_shift"] for row in own),
-            "problems": [f"{row['case']}: {said}" for row in own for said in row["problems"]],
+            "problems": [f"{row['case']}: {text}" for row in own for text in row["problems"]],
         }
         for (precision, size), own in cases.items()
     ]

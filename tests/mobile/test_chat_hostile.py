@@ -1,4 +1,4 @@
-"""Whatever the chat's port is sent, the reply is a 4xx in OpenAI's form, and the next is served."""
+"""Every hostile request gets a 4xx in OpenAI's format, and the next request is served."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ from hostile_requests import Hostile, answered, exchanged, fault, hostile_reques
 from llama_stand_in import StandIn, behind, served
 from PIL import Image
 
-from imp_data.mobile.chat.server import About, chat_app
+from imp_data.mobile.chat.app import ModelInfo, chat_app
 
 REQUESTS = list(hostile_requests())
-# What no reply may name: where this code, the model and Python lie.
+# No reply may contain the paths of this code, of the model or of Python.
 SECRETS = (str(Path(__file__).parents[2]), ".py", ".gguf", ".sock", "Traceback", "object at 0x")
 
 
@@ -21,18 +21,18 @@ def squared(image: Image.Image) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
-    about = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
+    about = ModelInfo("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
     with behind(StandIn().app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base.removeprefix("http://")
 
 
-def test_there_are_many_of_them_and_each_has_a_name() -> None:
+def test_there_are_many_hostile_requests_with_unique_names() -> None:
     names = [request.name for request in REQUESTS]
     assert len(set(names)) == len(names) >= 300
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda one: one.name[:60])
-def test_a_hostile_request_is_refused_in_a_sentence_and_the_next_is_served(
+def test_a_hostile_request_gets_a_4xx_and_the_next_request_is_served(
     host: str, request_: Hostile
 ) -> None:
     reply = exchanged(host, request_.raw(host))

@@ -1,4 +1,4 @@
-"""The chat in a headless browser, at the size of a desk and of a phone."""
+"""The chat page in a headless browser, at the size of a desktop and of a phone."""
 
 import base64
 import io
@@ -16,16 +16,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.app import ModelInfo, chat_app
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 SUFFIX = "\nAnswer in a word."
-ASKING = Asking(
+ASKING = QuestionStyle(
     short_answer_suffix=SUFFIX,
     short_by_default=True,
     examples=[
-        Example(text="What color is the sign?", short=True),
-        Example(text="What is going on?", short=False),
+        ExampleQuestion(text="What color is the sign?", short=True),
+        ExampleQuestion(text="What is going on?", short=False),
     ],
 )
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -40,7 +40,7 @@ pytestmark = [
 
 
 class Page:
-    """The chat as a person handles it."""
+    """The chat page as a user operates it."""
 
     def __init__(self, driver: webdriver.Chrome, address: str, llama: StandIn) -> None:
         self.driver, self.llama = driver, llama
@@ -60,12 +60,12 @@ class Page:
         self.find("#question").send_keys(text + Keys.ENTER)
 
     def heard(self) -> str:
-        """The last answer, when it is whole."""
+        """Return the last answer when it is complete."""
         wait_for(lambda: self.find("#send").is_displayed() and self.texts(".assistant .said"))
         return self.texts(".assistant .said")[-1]
 
     def sent(self) -> list[str]:
-        """The texts of the last request, an image's without the newline before it."""
+        """Return the texts of the last request, without the newline after an image."""
         contents = [m["content"] for m in self.llama.asked[-1]["messages"]]
         return [c if isinstance(c, str) else c[-1]["text"].removeprefix("\n") for c in contents]
 
@@ -105,7 +105,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def address(llama: StandIn) -> Iterator[str]:
-    about = About("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
+    about = ModelInfo("imp-tiny", 56, "square", "Apache-2.0", "9418671a", ASKING)
     with behind(llama.app) as upstream, served(chat_app(upstream, about, squared)) as base:
         yield base
 
@@ -130,7 +130,7 @@ def page(
         options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
-    # Without a window of its own a page is not always the one that has the keyboard.
+    # Only a page in a window of its own is certain to have the keyboard focus.
     driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     try:
         yield Page(driver, address, llama)
@@ -143,14 +143,14 @@ def page(
 
 @pytest.fixture
 def wide(tmp_path: Path) -> Path:
-    """An image twice as wide as high: red on the left, blue on the right."""
+    """Write an image twice as wide as high: red on the left, blue on the right."""
     image = Image.new("RGB", (400, 200), "red")
     image.paste("blue", (200, 0, 400, 200))
     image.save(tmp_path / "wide.png")
     return tmp_path / "wide.png"
 
 
-def test_a_image_and_a_question_get_an_answer_with_its_speed(page: Page, wide: Path) -> None:
+def test_an_image_and_a_question_get_an_answer_with_its_speed(page: Page, wide: Path) -> None:
     page.attach(wide)
     page.ask("What is it?")
     assert page.heard() == ANSWER
@@ -162,7 +162,7 @@ def test_a_image_and_a_question_get_an_answer_with_its_speed(page: Page, wide: P
     assert shown["width"] / shown["height"] == pytest.approx(2, rel=0.05)
 
 
-def test_a_conversation_is_there_again_after_the_page_was_closed(page: Page, address: str) -> None:
+def test_a_conversation_is_restored_after_the_page_was_closed(page: Page, address: str) -> None:
     page.choose(short=False)
     page.ask("First question")
     page.heard()
@@ -176,7 +176,7 @@ def test_a_conversation_is_there_again_after_the_page_was_closed(page: Page, add
     assert said == ["First question", ANSWER, "Second question"]
 
 
-def test_short_answers_are_asked_for_once_and_behind_the_question_as_in_training(
+def test_the_short_answer_suffix_is_appended_once_to_the_first_question(
     page: Page,
 ) -> None:
     assert page.find("#short").is_selected(), "most of the mixture is asked so"
@@ -190,7 +190,7 @@ def test_short_answers_are_asked_for_once_and_behind_the_question_as_in_training
     assert page.sent() == ["What color?" + SUFFIX, ANSWER, "How many?"]
 
 
-def test_the_switch_holds_for_a_conversation_and_for_what_is_tried_again(page: Page) -> None:
+def test_the_short_answer_switch_applies_to_a_conversation_and_to_retries(page: Page) -> None:
     page.choose(short=False)
     page.ask("What color?")
     page.heard()
@@ -204,7 +204,7 @@ def test_the_switch_holds_for_a_conversation_and_for_what_is_tried_again(page: P
     assert page.find("#short").is_selected(), "a new one begins as the mixture asks"
 
 
-def test_the_examples_are_the_mixtures_and_bring_their_way_of_asking(page: Page) -> None:
+def test_the_examples_are_those_of_the_mixture_and_set_the_switch(page: Page) -> None:
     assert page.texts(".ideas button") == ["What color is the sign?", "What is going on?"]
     buttons = page.driver.find_elements(By.CSS_SELECTOR, ".ideas button")
     buttons[1].click()
@@ -217,16 +217,14 @@ def test_the_examples_are_the_mixtures_and_bring_their_way_of_asking(page: Page)
     assert page.sent() == ["What color is the sign?" + SUFFIX]
 
 
-def test_after_one_token_there_is_no_speed(page: Page) -> None:
+def test_an_answer_of_one_token_has_no_speed(page: Page) -> None:
     page.llama.words = 1
     page.ask("What color?")
     assert page.heard() == ANSWER.split()[0]
     assert page.find(".assistant .speed").text.startswith("first after ")
 
 
-def test_a_photo_is_decoded_where_training_decodes_and_stands_upright(
-    page: Page, tmp_path: Path
-) -> None:
+def test_a_photo_is_decoded_by_the_server_and_shown_upright(page: Page, tmp_path: Path) -> None:
     photo = Image.new("RGB", (400, 200), "red")
     photo.paste("blue", (200, 0, 400, 200))
     exif = Image.Exif()
@@ -242,7 +240,7 @@ def test_a_photo_is_decoded_where_training_decodes_and_stands_upright(
     assert shown["width"] / shown["height"] == pytest.approx(0.5, rel=0.05)
 
 
-def test_a_kind_that_the_server_does_not_read_goes_there_as_the_browser_sees_it(
+def test_a_format_that_the_server_does_not_read_is_converted_by_the_browser(
     page: Page,
 ) -> None:
     page.script(
@@ -265,7 +263,7 @@ def test_a_kind_that_the_server_does_not_read_goes_there_as_the_browser_sees_it(
     assert page.sent_image().convert("RGB").getpixel((28, 28)) == (0, 0, 255)
 
 
-def test_stop_ends_the_answer_and_keeps_what_was_said(page: Page) -> None:
+def test_stop_ends_the_answer_and_keeps_its_text(page: Page) -> None:
     page.llama.pause_s = 0.4
     page.ask("Tell me")
     wait_for(lambda: "red" in page.find(".assistant .said").text)
@@ -274,7 +272,7 @@ def test_stop_ends_the_answer_and_keeps_what_was_said(page: Page) -> None:
     assert page.find(".assistant .speed").text == "stopped"
 
 
-def test_a_image_is_dropped_or_pasted(page: Page) -> None:
+def test_an_image_is_dropped_or_pasted(page: Page) -> None:
     for event in ("drop", "paste"):
         page.script(
             """
@@ -298,14 +296,14 @@ def test_a_image_is_dropped_or_pasted(page: Page) -> None:
         assert not page.find("#attached").is_displayed()
 
 
-def test_a_file_that_is_no_image_is_told_so(page: Page, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_shows_an_error(page: Page, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     page.find("#file").send_keys(str(tmp_path / "broken.png"))
     wait_for(lambda: page.texts("[role=alert]"))
     assert page.texts("[role=alert]")[0].startswith("broken.png is damaged")
 
 
-def test_light_and_dark_are_chosen_and_kept(page: Page, address: str) -> None:
+def test_the_choice_of_light_or_dark_is_kept(page: Page, address: str) -> None:
     def paper() -> str:
         return str(page.script("return getComputedStyle(document.body).backgroundColor"))
 
@@ -316,7 +314,7 @@ def test_light_and_dark_are_chosen_and_kept(page: Page, address: str) -> None:
     assert dark == paper() != light
 
 
-def test_it_can_be_handled_by_keyboard_and_read_by_a_screen_reader(page: Page) -> None:
+def test_the_page_is_usable_by_keyboard_and_screen_reader(page: Page) -> None:
     page.script("document.querySelector('a, button').focus()")  # the first that Tab reaches
     skip = page.driver.switch_to.active_element
     assert skip.text == "Skip to the question"
@@ -337,7 +335,7 @@ def test_it_can_be_handled_by_keyboard_and_read_by_a_screen_reader(page: Page) -
     assert unnamed == []
 
 
-def test_nothing_is_wider_than_the_screen_and_a_finger_can_hit_each_button(page: Page) -> None:
+def test_the_page_fits_the_screen_and_buttons_are_large_enough_for_touch(page: Page) -> None:
     page.ask("wide " * 30 + "W" * 300)
     page.heard()
     assert page.script("return document.documentElement.scrollWidth <= innerWidth")
@@ -352,7 +350,7 @@ def test_nothing_is_wider_than_the_screen_and_a_finger_can_hit_each_button(page:
     assert small == 0
 
 
-def test_a_model_that_has_gone_is_told_in_a_sentence(page: Page) -> None:
+def test_an_unreachable_model_shows_an_error(page: Page) -> None:
     page.script("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
     page.ask("Hello")
     assert page.heard().startswith("The model is not reachable.")

@@ -1,4 +1,4 @@
-"""A merged model becomes GGUF files, the same bytes each time; what would be wrong is refused."""
+"""The export of a merged model to GGUF files is reproducible and refuses unsupported models."""
 
 import json
 import shutil
@@ -16,21 +16,14 @@ pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 
 import torch
 from gguf import GGUFReader
-from hypothesis import given
-from hypothesis import strategies as st
 from models import SIZE, VOCABULARY, byte_level_tokenizer, random_model, save_model
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf import weights
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.gguf.merged_model import canonical, load_checkpoint
-from imp_data.mobile.gguf.position_embedding import resized_positions
-from imp_data.mobile.gguf.quantize import Kind, Precision, encoded, rounded, text_kind
+from imp_data.mobile.gguf.merged_model import canonical_name, load_checkpoint
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
-from imp_data.mobile.runtime.images import squared
 from imp_data.storage.digests import file_sha256
 
 # As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
@@ -59,7 +52,7 @@ def tensors(path: Path) -> dict[str, Any]:
     return {tensor.name: tensor for tensor in GGUFReader(path).tensors}
 
 
-def test_there_is_a_file_for_each_precision_and_resolution(exported: Path) -> None:
+def test_the_export_has_a_file_for_each_precision_and_resolution(exported: Path) -> None:
     texts = [f"text-{precision}.gguf" for precision in ("F16", "Q8_0", "Q4_0", "Q4_K_M")]
     towers = [f"vision-{p}-{size}.gguf" for p in ("F16", "Q8_0", "Q4_0") for size in (56, 28)]
     assert sorted(p.name for p in exported.iterdir()) == sorted([*texts, *towers, "manifest.json"])
@@ -72,7 +65,7 @@ def test_the_same_model_gives_the_same_bytes(model: Path, exported: Path, tmp_pa
     assert (tmp_path / "manifest.json").read_bytes() == (exported / "manifest.json").read_bytes()
 
 
-def test_both_ways_of_saving_give_the_same_bytes(tmp_path: Path) -> None:
+def test_both_formats_of_saved_models_give_the_same_bytes(tmp_path: Path) -> None:
     for name, stock in (("ours", False), ("stock", True)):
         model = save_model(tmp_path / name, "qwen2", stock=stock)
         export(model, tmp_path / f"{name}-out", [8])
@@ -93,18 +86,18 @@ def test_both_ways_of_saving_give_the_same_bytes(tmp_path: Path) -> None:
         ("multi_modal_projector.linear_1.weight", "projector.linear_1.weight"),
     ],
 )
-def test_tensors_have_one_name_however_they_were_saved(saved: str, name: str | None) -> None:
-    assert canonical(saved) == (name or "vision.encoder.layers.3.layer_norm1.bias")
+def test_tensor_names_do_not_depend_on_the_saving_class(saved: str, name: str | None) -> None:
+    assert canonical_name(saved) == (name or "vision.encoder.layers.3.layer_norm1.bias")
 
 
-def test_llama_cpp_is_told_how_many_layers_run_and_which_is_taken(exported: Path) -> None:
+def test_the_metadata_has_the_number_of_layers_and_the_feature_layer(exported: Path) -> None:
     path = exported / "vision-F16-56.gguf"
     assert value(path, "clip.vision.block_count") == 3
     assert value(path, "clip.vision.feature_layer") == [3]
     assert not any(name.startswith("v.blk.3.") for name in tensors(path))
 
 
-def test_the_feed_forward_part_is_padded_where_blocks_of_32_need_it(
+def test_the_feed_forward_width_is_padded_for_types_with_blocks_of_32(
     model: Path, exported: Path
 ) -> None:
     path = exported / "vision-Q8_0-56.gguf"
@@ -119,7 +112,7 @@ def test_the_feed_forward_part_is_padded_where_blocks_of_32_need_it(
     assert not padded[112:].any()
 
 
-def test_where_it_comes_from_stands_in_both_files(exported: Path) -> None:
+def test_both_files_contain_the_provenance(exported: Path) -> None:
     for name in ("text-Q4_0.gguf", "vision-Q4_0-28.gguf"):
         assert value(exported / name, "general.license") == "Apache-2.0"
         assert value(exported / name, "imp.mixture_digest") == "ab" * 32
@@ -127,7 +120,7 @@ def test_where_it_comes_from_stands_in_both_files(exported: Path) -> None:
     assert "USER: " in value(exported / "text-Q4_0.gguf", "tokenizer.chat_template")
 
 
-def test_the_tokens_are_the_tokenizer_s_and_fill_the_embedding(model: Path) -> None:
+def test_the_vocabulary_equals_the_tokenizers_padded_to_the_embedding(model: Path) -> None:
     vocabulary = load_vocabulary(model, VOCABULARY + 5)
     tokenizer = byte_level_tokenizer()
     assert vocabulary.tokens[:VOCABULARY] == tokenizer.convert_ids_to_tokens(range(VOCABULARY))
@@ -135,102 +128,8 @@ def test_the_tokens_are_the_tokenizer_s_and_fill_the_embedding(model: Path) -> N
     assert vocabulary.special == {"eos": 1, "unknown": 0, "padding": 0}
 
 
-@given(
-    side=st.integers(2, 9),
-    new=st.integers(1, 12),
-    seed=st.integers(0, 9),
-)
-def test_positions_are_resized_as_torch_does_it(side: int, new: int, seed: int) -> None:
-    table = np.random.default_rng(seed).standard_normal((side * side, 3)).astype(np.float32)
-    grid = torch.from_numpy(table).reshape(1, side, side, 3).permute(0, 3, 1, 2)
-    expected = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic")
-    found = resized_positions(table, new)
-    assert np.allclose(found, expected[0].permute(1, 2, 0).reshape(-1, 3), atol=1e-4)
-
-
-def test_siglip_s_27_by_27_table_becomes_14_by_14() -> None:
-    table = np.arange(27 * 27 * 2, dtype=np.float32).reshape(-1, 2)
-    assert resized_positions(table, 14).shape == (196, 2)
-    assert resized_positions(table, 27) is table
-
-
-def test_bf16_is_read_as_the_numbers_it_holds(tmp_path: Path) -> None:
-    numbers = torch.randn(5, 7).to(torch.bfloat16)
-    save_file({"a": numbers}, tmp_path / "model.safetensors")
-    found = weights.stored_tensors(tmp_path)["a"].whole()
-    assert np.array_equal(found, numbers.float().numpy())
-
-
-def test_a_tensor_is_read_in_blocks_of_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = torch.randn(50, 8)
-    save_file({"a": numbers}, tmp_path / "model.safetensors")
-    monkeypatch.setattr(weights, "BLOCK_BYTES", 7 * 8 * 4)
-    blocks = list(weights.stored_tensors(tmp_path)["a"].blocks())
-    assert [len(block) for block in blocks] == [7, 7, 7, 7, 7, 7, 7, 1]
-    assert np.array_equal(np.concatenate(blocks), numbers.numpy())
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "precision", "kind"),
-    [
-        ("blk.0.attn_q.weight", 2560, Precision.Q4_0, Kind.Q4_0),
-        ("output.weight", 2560, Precision.Q4_0, Kind.Q6_K),
-        ("output.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("output.weight", 2560, Precision.Q8_0, Kind.Q8_0),
-        ("token_embd.weight", 2560, Precision.Q4_K_M, Kind.Q4_K),
-        ("blk.0.ffn_down.weight", 10240, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.4.ffn_down.weight", 10240, Precision.Q4_K_M, Kind.Q4_K),
-        ("blk.6.attn_v.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.31.attn_v.weight", 2560, Precision.Q4_K_M, Kind.Q6_K),
-        ("blk.5.attn_qkv.weight", 3072, Precision.Q4_K_M, Kind.Q5_K),
-        ("blk.5.attn_q.weight", 64, Precision.Q4_K_M, Kind.Q5_0),
-        ("output.weight", 64, Precision.Q4_0, Kind.Q8_0),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_0, Kind.F16),
-        ("blk.5.attn_q.weight", 40, Precision.Q4_K_M, Kind.F16),
-    ],
-)
-def test_each_tensor_has_the_type_that_llama_quantize_gives_it(
-    name: str, row: int, precision: Precision, kind: Kind
-) -> None:
-    assert text_kind(name, row, precision, layers=32, tied=False) is kind
-
-
-def test_a_shared_embedding_is_the_output_too() -> None:
-    kind = text_kind("token_embd.weight", 2560, Precision.Q4_K_M, layers=32, tied=True)
-    assert kind is Kind.Q6_K
-
-
-@pytest.mark.parametrize("kind", [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K])
-def test_what_is_stored_is_near_what_was_there(kind: Kind) -> None:
-    rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    worst = {Kind.F16: 1e-3, Kind.Q8_0: 0.02, Kind.Q6_K: 0.1}.get(kind, 0.35)
-    assert np.abs(rounded(rows, kind) - rows).max() < worst
-
-
-def test_ggml_s_own_python_quantizer_gives_the_same_bytes() -> None:
-    from gguf.quants import quantize
-
-    rows = np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32)
-    for kind in (Kind.Q8_0, Kind.Q4_0):
-        assert np.array_equal(encoded(rows, kind), quantize(rows, kind))
-
-
-def test_a_square_of_the_right_size_stays_as_it_is() -> None:
-    image = Image.effect_noise((56, 56), 90).convert("RGB")
-    assert squared(image, 56) is not None
-    assert squared(image, 56).tobytes() == image.tobytes()
-
-
-def test_square_squeezes_and_pad_puts_on_grey() -> None:
-    image = Image.new("RGB", (40, 20), (255, 0, 0))
-    assert squared(image, 20).getpixel((10, 0)) == (255, 0, 0)
-    assert squared(image, 20, "pad").getpixel((10, 0)) == (127, 127, 127)
-
-
 def changed(model: Path, out: Path, **changes: Any) -> Path:
-    """A copy whose config.json says otherwise."""
+    """Copy the model with changes to its config.json."""
     copy = Path(shutil.copytree(model, out))
     config = json.loads((copy / "config.json").read_text())
     for key, text in changes.items():
@@ -249,13 +148,13 @@ def changed(model: Path, out: Path, **changes: Any) -> Path:
         ({"text_config__qk_layernorm": True}, "text_config.qk_layernorm is set"),
         (
             {"text_config__rope_parameters": {"rope_type": "linear", "factor": 2.0}},
-            "'linear' is not exported",
+            "'linear' is not supported",
         ),
-        ({"text_config__num_attention_heads": 1}, "25 of a head's 64 numbers are rotated"),
+        ({"text_config__num_attention_heads": 1}, "25 of a head's 64 dimensions are rotary"),
         ({"vision_feature_layer": [-2, -5]}, r"vision_feature_layer is \[-2, -5\]"),
     ],
 )
-def test_what_llama_cpp_would_compute_otherwise_is_refused(
+def test_options_that_llama_cpp_computes_differently_are_refused(
     model: Path, tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
     folder = changed(model, tmp_path / "model", **changes)
@@ -264,7 +163,7 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_tensors_are_named_together(model: Path, tmp_path: Path) -> None:
+def test_all_missing_tensors_are_named_in_one_error(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
     kept = load_file(copy / "model.safetensors")
     for name in [name for name in kept if "layers.1.mlp" in name and "language" in name]:
@@ -274,17 +173,17 @@ def test_missing_tensors_are_named_together(model: Path, tmp_path: Path) -> None
         export(copy, tmp_path / "out")
 
 
-def test_a_shard_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model")
     random_model("phi").save_pretrained(model, max_shard_size="200KB")
     (model / "model.safetensors").unlink(missing_ok=True)
     lost = sorted(model.glob("model-*.safetensors"))[1]
     lost.unlink()
-    with pytest.raises(UserError, match=f"names {lost.name}, not whole here"):
+    with pytest.raises(UserError, match=f"lists {lost.name}, missing or incomplete here"):
         export(model, tmp_path / "out")
 
 
-def test_a_file_cut_short_is_refused(model: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
     whole = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(whole[:-100])
@@ -322,23 +221,23 @@ def test_lora_tensors_are_refused(model: Path, tmp_path: Path, name: str, proble
         export(copy, tmp_path / "out")
 
 
-def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
+def test_an_adapter_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match=r"is an adapter, not a merged model(.|\n)*imp-data merge"):
         export(tmp_path, tmp_path / "out")
 
 
-def test_a_disk_too_small_is_told_before_anything_is_written(
+def test_a_full_disk_is_an_error_before_anything_is_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
-    with pytest.raises(UserError, match=r"has 0\.0 GB free; the files take 0\.1 GB"):
+    with pytest.raises(UserError, match=r"has 0\.0 GB free; the files need 0\.1 GB"):
         export(model, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_an_export_that_breaks_off_leaves_the_one_before(
+def test_an_interrupted_export_leaves_the_earlier_one(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -352,14 +251,14 @@ def test_an_export_that_breaks_off_leaves_the_one_before(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("imp_data.mobile.gguf.gguf_file.encoded", breaks)
+        patch.setattr("imp_data.mobile.gguf.gguf_file.encode_rows", breaks)
         with pytest.raises(KeyboardInterrupt):
             export(model, out, [8])
     assert sorted(path.name for path in out.iterdir()) == files
     assert read_bundle(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     after = export(model, out, [8])
-    # What others put there stays; what was measured on the other files does not.
+    # Other files stay; reports about the earlier export are removed.
     assert {path.name for path in out.iterdir()} == {
         *(file.name for one in after.files for file in one.files),
         *("manifest.json", "LICENSE", "notes"),
@@ -369,11 +268,11 @@ def test_an_export_that_breaks_off_leaves_the_one_before(
 @pytest.mark.parametrize(
     ("lacks", "problem"),
     [
-        ("tokenizer.json", "tokenizer.json: is not there"),
+        ("tokenizer.json", "tokenizer.json: does not exist"),
         ("chat_template.jinja", "has no chat template"),
     ],
 )
-def test_a_model_without_its_words_is_refused(
+def test_a_model_without_tokenizer_or_chat_template_is_refused(
     model: Path, tmp_path: Path, lacks: str, problem: str
 ) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
@@ -382,16 +281,16 @@ def test_a_model_without_its_words_is_refused(
         export(copy, tmp_path / "out")
 
 
-def test_a_tokenizer_cut_in_an_unknown_way_is_refused(model: Path, tmp_path: Path) -> None:
+def test_an_unknown_pre_tokenizer_is_refused(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
     stated = json.loads((copy / "tokenizer.json").read_text())
     stated["pre_tokenizer"] = {"type": "Whitespace"}
     (copy / "tokenizer.json").write_text(json.dumps(stated))
-    with pytest.raises(UserError, match="pre_tokenizer is none that llama"):
+    with pytest.raises(UserError, match="pre_tokenizer is not known to work identically"):
         export(copy, tmp_path / "out")
 
 
-def test_the_command_writes_and_refuses(
+def test_the_export_command_writes_files_and_refuses_wrong_options(
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -407,10 +306,10 @@ def test_the_command_writes_and_refuses(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    assert "'384x196' is no list of numbers" in capsys.readouterr().err
+    assert "'384x196' is not a comma-separated list of integers" in capsys.readouterr().err
 
 
-def test_without_the_extra_the_command_says_what_to_install(
+def test_without_the_extra_the_error_names_what_to_install(
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

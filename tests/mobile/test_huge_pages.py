@@ -1,4 +1,4 @@
-"""Weights on huge pages, as the kernel tells of this process."""
+"""Large allocations are moved to huge pages, checked in /proc/self/smaps."""
 
 import ctypes
 import mmap
@@ -22,7 +22,7 @@ def filled(mib: int) -> mmap.mmap:
 
 
 def huge_mib(memory: mmap.mmap) -> int:
-    """Of the mapping that has it, by /proc/self/smaps."""
+    """Return the MiB in huge pages of the mapping that contains it, by /proc/self/smaps."""
     address, inside = ctypes.addressof(ctypes.c_char.from_buffer(memory)), False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         head, *rest = line.split()
@@ -34,14 +34,14 @@ def huge_mib(memory: mmap.mmap) -> int:
     raise AssertionError("no mapping has it")
 
 
-def test_large_pieces_allocated_within_are_moved_to_huge_pages() -> None:
+def test_large_allocations_in_the_block_are_moved_to_huge_pages() -> None:
     with huge_pages():
         large = filled(96)
-    # All of it but the ends, where the kernel finds enough that lies together.
+    # Everything but the ends, if the kernel finds enough contiguous memory.
     assert huge_mib(large) >= 48
 
 
-def test_what_is_there_stays_as_it_was() -> None:
+def test_earlier_allocations_are_unchanged() -> None:
     with huge_pages():
         memory = filled(40)
         memory[5 * MIB : 5 * MIB + 5] = b"hello"

@@ -1,8 +1,5 @@
-"""What an export costs: times from llama.cpp's own clock, and quality against size."""
+"""The latency of an export, by the time stamps of llama.cpp's log."""
 
-import json
-import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -16,16 +13,9 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.latency import _encoding_seconds, latency
-from imp_data.mobile.measure.latency_report import PAPER, Report, Row, Spread
-from imp_data.mobile.measure.latency_worker import Task
-from imp_data.mobile.measure.quality import quality
-from imp_data.mobile.measure.quality_chart import chart_svg
-from imp_data.mobile.measure.test_prompts import drawn_cases, given_cases
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
-
-# As in test_cli: typer 0.25 names functions that click 8.5 deprecates.
-with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-    from imp_data.cli import main
+from imp_data.mobile.measure.latency_report import PAPER, LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency_worker import LatencyTask
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +31,13 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_protocol_is_the_paper_s(exported: Path) -> None:
+def test_the_protocol_is_that_of_the_paper(exported: Path) -> None:
     report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
     large, small = report.rows
     assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
     assert (large.image_tokens, small.image_tokens) == (16, 4)
     assert (large.answer_tokens, small.answer_tokens) == (64, 64)
-    # Words that come to 41 tokens or a few more.
+    # The prompt's words give 41 tokens or a few more.
     assert 41 <= large.prompt_tokens == small.prompt_tokens < 48
     for row in report.rows:
         assert 0 < row.t_ve_s.least <= row.t_ve_s.median <= row.t_ve_s.most < row.t_total_s.most
@@ -61,15 +51,15 @@ def test_the_protocol_is_the_paper_s(exported: Path) -> None:
         assert row.peak_bytes > row.size_bytes
 
 
-def test_the_total_of_the_paper_s_rows_follows_from_their_parts() -> None:
+def test_the_paper_s_totals_follow_from_their_parts() -> None:
     for paper, tokens in zip(PAPER, (729, 196), strict=True):
         total = paper.t_ve_s + (tokens + 41) / paper.s_prompt + 64 / paper.s_gen
         assert abs(total / paper.t_total_s - 1) < 0.02
 
 
-def test_a_report_tells_the_difference_between_parts_and_whole() -> None:
+def test_the_report_states_the_difference_of_prediction_and_measurement() -> None:
     one = Spread(median=2.0, least=1.5, most=4.0)
-    row = Row(
+    row = LatencyRow(
         precision=Precision.Q4_0,
         vision_precision=Precision.Q4_0,
         resolution=196,
@@ -102,8 +92,8 @@ LOG = """\
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [("0", 2.25), ("12", 722.25)])
-def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
-    task = Task(
+def test_the_encoding_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: float) -> None:
+    task = LatencyTask(
         folder=Path("x"),
         precision=Precision.Q4_0,
         resolution=56,
@@ -113,7 +103,7 @@ def test_the_tower_s_time_is_read_from_llama_cpp_s_log(minutes: str, seconds: fl
     )
     found = _encoding_seconds(task, LOG.replace("{minutes}", minutes))
     assert found == [pytest.approx(seconds)]
-    with pytest.raises(UserError, match="tells of 1 images of 2"):
+    with pytest.raises(UserError, match="has 1 encoded images instead of 2"):
         _encoding_seconds(task.model_copy(update={"runs": 1}), LOG.replace("{minutes}", minutes))
 
 
@@ -125,87 +115,19 @@ def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: P
     (copy / "text-Q4_0.gguf").write_bytes(whole[: len(whole) // 2])
     with (
         pytest.raises(UserError, match="cannot load it"),
-        open_runtime(copy, Precision.Q4_0, SIZE, Settings(context=512, threads=1)),
+        open_runtime(copy, Precision.Q4_0, SIZE, RuntimeSettings(context=512, threads=1)),
     ):
         pass
     with pytest.raises(UserError, match=r"text-Q4_0\.gguf: llama\.cpp cannot load it"):
         latency(copy, [Precision.Q4_0], threads=1, runs=1)
 
 
-def test_a_server_that_ends_at_once_is_named_and_its_log_shown(
+def test_a_server_that_exits_at_once_is_an_error_with_its_log(
     exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server = tmp_path / "llama-server"
     server.write_text("#!/bin/sh\necho 'error: unknown option' >&2\nexit 1\n")
     server.chmod(0o755)
-    with pytest.raises(UserError, match="llama-server: ended with status 1; see its log"):
+    with pytest.raises(UserError, match="llama-server: exited with status 1; see its log"):
         latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
     assert "error: unknown option" in capfd.readouterr().err
-
-
-@pytest.mark.slow
-def test_quality_is_told_by_precision_and_resolution_and_drawn(model: Path, tmp_path: Path) -> None:
-    export(model, tmp_path, [16, 4], [SIZE, SIZE // 2])
-    report = quality(model, tmp_path, drawn_cases(), Settings(context=512, threads=1))
-    shifts = {(row.precision, row.resolution): row.mean_shift for row in report.rows}
-    assert len(shifts) == 6
-    for size in (SIZE, SIZE // 2):
-        finest = shifts[Precision.F16, size]
-        assert finest < 0.01 < shifts[Precision.Q4_K_M, size] < shifts[Precision.Q4_0, size]
-    assert all(0 <= row.equal_answers <= row.cases == 4 for row in report.rows)
-    svg = chart_svg(report)
-    assert svg.startswith("<svg")
-    assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
-
-
-def test_a_text_is_weighed_with_every_tower_of_more_bits(model: Path, tmp_path: Path) -> None:
-    export(model, tmp_path, [16, 4], [SIZE])
-    settings = Settings(context=512, threads=1)
-    report = quality(model, tmp_path, drawn_cases(), settings, towers=True)
-    rows = {row.label: row for row in report.rows}
-    assert list(rows) == ["F16", "Q4_0 + F16", "Q4_0", "Q4_K_M + F16", "Q4_K_M"]
-    assert rows["Q4_0 + F16"].size_bytes > rows["Q4_0"].size_bytes
-    assert rows["F16"].mean_shift < min(rows[n].mean_shift for n in ("Q4_0 + F16", "Q4_0"))
-    assert "Q4_K_M + F16" in chart_svg(report)
-
-
-def test_images_of_one_s_own_are_asked_about(exported: Path, tmp_path: Path) -> None:
-    wide = drawn_cases()[0].image
-    assert wide is not None
-    wide.save(tmp_path / "mine.png")
-    (case,) = given_cases([tmp_path / "mine.png"], "What is it?")
-    assert (case.name, case.image and case.image.size) == ("mine.png", (480, 160))
-    (tmp_path / "no.png").write_text("no image")
-    with pytest.raises(UserError, match=r"no\.png: is no image"):
-        given_cases([tmp_path / "no.png"], "What is it?")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["imp-data", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
-@pytest.mark.slow
-def test_the_commands_measure_draw_and_bundle(
-    model: Path,
-    exported: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ["latency", exported, "--precision", "Q4_K_M", "--runs", 1, "--threads", 1]
-    assert run(monkeypatch, *words) == 0
-    assert "paper, 4 bits @196" in capsys.readouterr().out
-    assert len(json.loads((exported / "latency.json").read_text())["rows"]) == 2
-    assert run(monkeypatch, "quality", model, exported, "--threads", 1) == 0
-    assert (exported / "quality.svg").read_text().startswith("<svg")
-    assert run(monkeypatch, "bundle", exported) == 0
-    assert "text-Q4_K_M.gguf, vision-Q4_0-56.gguf" in capsys.readouterr().out
-    # What goes to the phone stays as it is; what was measured of it stands beside it.
-    laid = sorted(path.name for path in (exported / "mobile").iterdir())
-    assert run(monkeypatch, "latency", exported / "mobile", "--runs", 1, "--threads", 1) == 0
-    assert sorted(path.name for path in (exported / "mobile").iterdir()) == laid
-    assert len(json.loads((exported / "mobile-latency.json").read_text())["rows"]) == 1
-    assert run(monkeypatch, "bundle", exported, "--precision", "Q3") == 1
-    assert "'Q3' is unknown" in capsys.readouterr().err

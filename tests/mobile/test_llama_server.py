@@ -1,4 +1,4 @@
-"""A llama-server that was built for the machine takes the wheel's place."""
+"""A llama-server built for the machine replaces the wheel's llama.cpp."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.latency import latency
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
-from imp_data.mobile.runtime.llama_server import native_version, open_native
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
+from imp_data.mobile.runtime.llama_server import llama_server_version, open_llama_server
 
 BUILT = shutil.which("llama-server")
-QUIET = Settings(context=512, threads=1, exact=True)
+QUIET = RuntimeSettings(context=512, threads=1, exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def answer(runtime: Runtime) -> list[int]:
     prompt = runtime.prompt("What is it?", with_image=True)
-    return runtime.answer(prompt, drawn_cases()[0].image, 4).tokens
+    return runtime.answer(prompt, default_cases()[0].image, 4).tokens
 
 
-def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
+def test_a_llama_server_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
     with open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as runtime:
         expected = answer(runtime)
-    with open_native(server, exported, Precision.Q8_0, SIZE, QUIET) as runtime:
+    with open_llama_server(server, exported, Precision.Q8_0, SIZE, QUIET) as runtime:
         assert answer(runtime) == expected
         process = Path(f"/proc/{runtime.pid}")
         assert process.exists()
@@ -67,20 +67,20 @@ def test_it_answers_as_the_wheel_does(exported: Path, server: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc of Linux needed")
-def test_neither_listens_at_a_port(exported: Path, server: Path) -> None:
+def test_neither_runtime_listens_on_a_port(exported: Path, server: Path) -> None:
     before = listening(os.getpid()).ports
     with (
         open_runtime(exported, Precision.Q8_0, SIZE, QUIET) as wheel,
-        open_native(server, exported, Precision.Q8_0, SIZE, QUIET) as native,
+        open_llama_server(server, exported, Precision.Q8_0, SIZE, QUIET) as native,
     ):
         found = listening(os.getpid())
     assert found.ports == before
     assert {str(wheel.socket), str(native.socket)} <= found.sockets
 
 
-def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
+def test_the_latency_of_a_llama_server_is_measured(exported: Path, server: Path) -> None:
     report = latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
-    assert report.runtime == native_version(server)
+    assert report.runtime == llama_server_version(server)
     assert report.runtime.startswith("llama-server ") and "of unknown" not in report.runtime
     (row,) = report.rows
     assert (row.image_tokens, row.answer_tokens) == (16, 64)
@@ -90,12 +90,14 @@ def test_it_is_measured_as_the_wheel_is(exported: Path, server: Path) -> None:
 
 @pytest.mark.parametrize(
     ("program", "problem"),
-    [("none", "does not run"), ("false", "ended with status 1; see its log")],
+    [("none", "does not run"), ("false", "exited with status 1; see its log")],
 )
-def test_one_that_does_not_serve_is_told(exported: Path, program: str, problem: str) -> None:
+def test_a_program_that_does_not_serve_is_an_error(
+    exported: Path, program: str, problem: str
+) -> None:
     found = Path(shutil.which(program) or program)
     with (
         pytest.raises(UserError, match=problem),
-        open_native(found, exported, Precision.Q8_0, SIZE, QUIET),
+        open_llama_server(found, exported, Precision.Q8_0, SIZE, QUIET),
     ):
         pass

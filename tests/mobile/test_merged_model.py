@@ -1,4 +1,4 @@
-"""Model folders as other versions of transformers write them give the same files."""
+"""Model folders written by other versions of transformers give the same files."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from transformers import Phi3Config, PhiConfig, Qwen2Config, SiglipVisionConfig
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.chat_template import chat_template
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 
 CLASSES = {"phi": PhiConfig, "qwen2": Qwen2Config, "phi3": Phi3Config}
 KINDS = list(CLASSES)
@@ -30,7 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def files_of(folder: Path, out: Path) -> dict[str, str]:
-    """The digest of each file that the folder is exported to."""
+    """Export the folder and return the digest of each file."""
     bundle = export(folder, out, [8], [SIZE])
     return {file.name: file.sha256 for one in bundle.files for file in one.files}
 
@@ -44,7 +44,7 @@ def edited(source: Path, out: Path, change: Callable[[dict[str, Any]], None]) ->
 
 
 def without_defaults(config: dict[str, Any]) -> None:
-    """Each nested configuration without what its class has by default."""
+    """Remove the defaults of its class from each nested configuration."""
     text = config["text_config"]
     classes = {"text_config": CLASSES[text["model_type"]], "vision_config": SiglipVisionConfig}
     for part, kind in classes.items():
@@ -72,14 +72,14 @@ def as_transformers_4(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [without_defaults, as_transformers_4])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_config_that_leaves_out_defaults_or_has_earlier_names_is_exported_alike(
+def test_a_config_without_defaults_or_with_earlier_names_gives_the_same_files(
     folders: dict[str, Path], tmp_path: Path, kind: str, change: Callable[[dict[str, Any]], None]
 ) -> None:
     older = edited(folders[kind], tmp_path / "older", change)
     assert files_of(older, tmp_path / "a") == files_of(folders[kind], tmp_path / "b")
 
 
-def test_a_default_that_is_left_out_is_that_of_the_class(
+def test_a_missing_field_has_the_default_of_its_class(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     def at_its_default(config: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ PLACES: dict[str, Callable[[Path, str], None]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_chat_template_is_found_where_earlier_versions_put_it(
+def test_a_chat_template_is_found_in_the_files_of_earlier_versions(
     folders: dict[str, Path], tmp_path: Path, place: str
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
@@ -127,17 +127,19 @@ def test_a_chat_template_is_found_where_earlier_versions_put_it(
     (copy / "chat_template.jinja").unlink()
     PLACES[place](copy, template)
     assert files_of(copy, tmp_path / "a") == files_of(folders["phi"], tmp_path / "b")
-    asked = Reference(copy).prompt("What is it?", with_image=True)
-    assert asked == Reference(folders["phi"]).prompt("What is it?", with_image=True)
+    asked = PytorchReference(copy).prompt("What is it?", with_image=True)
+    assert asked == PytorchReference(folders["phi"]).prompt("What is it?", with_image=True)
 
 
-def test_the_newest_kind_of_file_counts(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_the_newest_kind_of_chat_template_file_takes_precedence(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
     as_processor(copy, "old")
     assert chat_template(copy) == chat_template(folders["phi"])
 
 
-def test_special_tokens_may_stand_in_a_file_of_their_own(
+def test_special_tokens_may_be_in_a_file_of_their_own(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
@@ -163,7 +165,7 @@ def test_special_tokens_may_stand_in_a_file_of_their_own(
         ),
     ],
 )
-def test_a_config_that_is_none_is_told_in_a_sentence(
+def test_an_invalid_config_is_an_error(
     folders: dict[str, Path], tmp_path: Path, content: str, problem: str
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))

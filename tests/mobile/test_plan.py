@@ -1,4 +1,4 @@
-"""A mixture's model in the graph goes on to the phone: once, with proof, and no further without."""
+"""The mobile stages of a mixture's model run once, and stop if parity fails."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,7 +15,14 @@ from imp_data.errors import UserError
 from imp_data.manifests import model_digest
 from imp_data.manifests.model import load_model
 from imp_data.mobile import plan as plan_module
-from imp_data.mobile.plan import gguf_folder, pack, problems, prove, weigh, write_files
+from imp_data.mobile.plan import (
+    export_stage,
+    gguf_folder,
+    parity_problems,
+    parity_stage,
+    phone_stage,
+    quality_stage,
+)
 from imp_data.training.plan import Plan
 
 WITH_LLAMA_CPP = pytest.mark.skipif(
@@ -23,12 +30,12 @@ WITH_LLAMA_CPP = pytest.mark.skipif(
     reason="pip install 'imp-data[mobile]'",
 )
 SIZE = 56
-ASSETS = (write_files, prove, weigh, pack)
+ASSETS = (export_stage, parity_stage, quality_stage, phone_stage)
 
 
 @pytest.fixture
 def plan(world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A plan whose model is merged: a random one, for the graph does not ask how it learned."""
+    """Return a plan with a merged model of random weights, since its training is irrelevant."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     lay_shapes(world, 6)
     manifest(world, export={"bits": [16]}, image_size=SIZE)
@@ -42,7 +49,7 @@ def planned(world: World) -> Plan:
 
 
 def merged(plan: Plan, **says: Any) -> None:
-    """The stage `model`, finished."""
+    """Finish the stage `model`."""
     from models import save_model
 
     def build() -> dict[str, Any]:
@@ -53,7 +60,7 @@ def merged(plan: Plan, **says: Any) -> None:
 
 
 def command(words: Sequence[str]) -> None:
-    """An `imp-data` command in this process, which has loaded torch already."""
+    """Run an `imp-data` command in this process, which has already imported torch."""
     from imp_data.cli import app
 
     if app(list(words), standalone_mode=False):
@@ -62,7 +69,7 @@ def command(words: Sequence[str]) -> None:
 
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_each_stage_is_run_once_and_again_from_where_something_changed(
+def test_each_stage_runs_once_and_again_after_a_change_of_its_inputs(
     plan: Plan, world: World
 ) -> None:
     merged(plan)
@@ -73,17 +80,17 @@ def test_each_stage_is_run_once_and_again_from_where_something_changed(
     assert {path.name for path in folder.iterdir()} == files
     assert [stage(plan, command).built for stage in ASSETS] == [False] * 4
     (folder / "text-F16.gguf").unlink()
-    assert write_files(plan, command).built, "a file that is gone is written again"
-    # The same bytes as before; what was measured on them went with them.
-    assert [stage(plan, command).built for stage in (prove, pack)] == [True, False]
+    assert export_stage(plan, command).built, "a file that is gone is written again"
+    # The files have the same bytes as before; the reports about them were removed.
+    assert [stage(plan, command).built for stage in (parity_stage, phone_stage)] == [True, False]
     manifest(world, export={"bits": [16], "resolutions": [SIZE, 28]}, image_size=SIZE)
-    assert write_files(planned(world), command).built
+    assert export_stage(planned(world), command).built
 
 
 @pytest.mark.slow
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_answers_otherwise_is_told_and_goes_no_further(
+def test_a_parity_failure_is_reported_and_stops_the_graph(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged(plan)
@@ -97,29 +104,29 @@ def test_what_answers_otherwise_is_told_and_goes_no_further(
     passed, told = materialized(plan)
     assert not passed and set(told) == {"gguf"}, "nothing below it is built"
     assert "F16     answers DIFFERENT from PyTorch's: " in told["gguf"]["summary"]
-    found = problems(prove(plan, command).figures["rows"])
+    found = parity_problems(parity_stage(plan, command).figures["rows"])
     assert f"F16 at {SIZE} px: tall: mean shift above 0.004" in found
 
 
-def test_without_its_libraries_no_file_is_written_and_it_is_said_what_to_install(
+def test_without_its_libraries_no_file_is_written_and_the_error_names_the_extra(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan.build.stage("models/small/merged", {}, [], dict)
     monkeypatch.setattr(plan_module, "find_spec", lambda name: None)
     with pytest.raises(UserError) as raised:
-        write_files(plan, command)
-    assert str(raised.value).startswith("the library gguf, with which A small model goes to the")
+        export_stage(plan, command)
+    assert str(raised.value).startswith("the library gguf, required to export A small model")
     assert "pip install 'imp-data[mobile]'" in raised.value.remedy
 
 
-def test_what_is_exported_is_no_part_of_the_recipe(plan: Plan, world: World) -> None:
+def test_the_export_settings_are_not_part_of_the_recipe_digest(plan: Plan, world: World) -> None:
     before = model_digest(load_model(plan.manifest))
     manifest(world, export={"bits": [8, 4], "resolutions": [28]}, image_size=SIZE)
     assert model_digest(load_model(plan.manifest)) == before
 
 
 def exported_with(plan: Plan) -> list[str]:
-    """The words of the command that writes the files; none are written."""
+    """Return the words of the export command without running it."""
     said: list[str] = []
 
     def write(words: Sequence[str]) -> None:
@@ -130,12 +137,12 @@ def exported_with(plan: Plan) -> list[str]:
     plan.merged.mkdir(parents=True, exist_ok=True)
     (plan.merged / "imp.json").write_text("{}")
     plan.build.stage("models/small/merged", {}, [plan.merged], dict)
-    assert write_files(plan, write).built
+    assert export_stage(plan, write).built
     return said
 
 
 @WITH_LLAMA_CPP
-def test_the_export_is_told_what_the_model_was_asked_and_how_for_short_answers(
+def test_the_export_command_gets_the_mixtures_and_the_short_answer_suffix(
     plan: Plan, world: World
 ) -> None:
     mixture = str(world.data.mixture("small"))
@@ -148,7 +155,7 @@ def test_the_export_is_told_what_the_model_was_asked_and_how_for_short_answers(
     assert words[words.index("--short-answer-suffix") + 1] == suffix
 
 
-def test_a_mixture_whose_questions_the_model_never_read_gives_no_examples(world: World) -> None:
+def test_a_mixture_trained_without_questions_gives_no_examples(world: World) -> None:
     lay_shapes(world, 6)
     plain = {name: {**stage, "template": "plain"} for name, stage in STAGES.items()}
     manifest(world, plain, image_size=SIZE)
@@ -166,7 +173,7 @@ def test_a_mixture_whose_questions_the_model_never_read_gives_no_examples(world:
         ({"pixels": [28]}, "export.pixels"),
     ],
 )
-def test_a_wrong_export_is_named_in_the_manifest(
+def test_an_invalid_export_field_is_named_in_the_error(
     world: World, export: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(UserError, match=r"small\.yaml") as raised:
@@ -175,7 +182,7 @@ def test_a_wrong_export_is_named_in_the_manifest(
 
 
 def launch_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
-    """The command, but what it exports lacks the last layer's bias; the model itself keeps it."""
+    """Run the command, but remove the last layer's bias from the exported model only."""
     from safetensors.torch import load_file, save_file
 
     if "export" not in words:
@@ -191,7 +198,7 @@ def launch_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
 
 
 def materialized(plan: Plan) -> tuple[bool, dict[str, dict[str, Any]]]:
-    """Whether all was well, and metadata by asset of what was materialized."""
+    """Materialize the graph; return its success, and the metadata by asset."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(mobile_assets(plan.build), instance=instance, raise_on_error=False)
     made = [

@@ -1,4 +1,4 @@
-"""What the trainer merges goes to the phone as it is: the two were written apart, and meet here."""
+"""Models merged by the trainer, exported for the phone: the independent parts fit together."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,16 @@ from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, lay_shapes, m
 
 from imp_data.manifests.model import LORA_TARGETS
 from imp_data.manifests.model_parts import Architecture
-from imp_data.mobile.gguf.bundle import Bundle
+from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.parity import TOLERANCES, parity
-from imp_data.mobile.measure.qa_accuracy import Exam
-from imp_data.mobile.measure.quality import quality
+from imp_data.mobile.measure.parity import TOLERANCES, compare_export
+from imp_data.mobile.measure.qa_accuracy import QuestionSet
+from imp_data.mobile.measure.quality import measure_quality
 from imp_data.mobile.measure.quality_chart import chart_svg
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.phone_folder import write_phone_bundle
-from imp_data.mobile.runtime.in_process import Settings, open_runtime
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.phone_folder import write_phone_folder
+from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import Encoded, encode_prompt
@@ -39,7 +39,7 @@ from imp_data.training.model.model_folder import load_processor
 pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
-QUIET = Settings(context=512, threads=1, exact=True)
+QUIET = RuntimeSettings(context=512, threads=1, exact=True)
 KINDS: list[tuple[Architecture, str]] = [("phi", "phi2"), ("qwen2", "qwen"), ("phi3", "phi3")]
 SIZE = MODEL["image_size"]
 QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
@@ -47,7 +47,7 @@ QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
-    """A world whose mixture `small` has 10 rows."""
+    """Return a world whose mixture `small` has 10 rows."""
     world = World(tmp_path_factory.mktemp("shapes"))
     lay_shapes(world, 8, 2)
     return world
@@ -59,7 +59,7 @@ def corpus(shapes: World) -> MixtureInput:
 
 
 def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
-    """The fields in which a tiny model on this decoder differs from the one on Phi-2."""
+    """Return the fields in which a tiny model with this decoder differs from one with Phi-2."""
     config = dict(MODEL["language_model"]["config"])
     if architecture != "phi":
         del config["partial_rotary_factor"]
@@ -72,7 +72,7 @@ def of_kind(architecture: Architecture, template: str) -> dict[str, Any]:
 
 
 class Delivered:
-    """A model as the trainer merged it, and its export."""
+    """A model merged by the trainer, and its export."""
 
     def __init__(
         self, world: World, corpus: MixtureInput, kind: tuple[Architecture, str], at: Path
@@ -81,7 +81,7 @@ class Delivered:
         train(Run(recipe, world.manifests, [corpus], at / "run", max_steps=2, workers=0))
         self.merged, self.out, self.template = at / "merged", at / "out", TEMPLATES[kind[1]]
         merge(at / "run", self.merged)
-        self.bundle: Bundle = export(self.merged, self.out, resolutions=[SIZE, 2 * SIZE])
+        self.bundle: ExportManifest = export(self.merged, self.out, resolutions=[SIZE, 2 * SIZE])
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=[name for name, _ in KINDS])
@@ -94,13 +94,13 @@ def delivered(
     return Delivered(shapes, corpus, request.param, tmp_path_factory.mktemp(request.param[0]))
 
 
-def test_every_file_answers_as_the_trained_model_does(delivered: Delivered) -> None:
-    report = parity(delivered.merged, delivered.out, drawn_cases(), QUIET)
+def test_every_file_answers_as_the_trained_model(delivered: Delivered) -> None:
+    report = compare_export(delivered.merged, delivered.out, default_cases(), QUIET)
     assert report.passed, "\n".join(report.lines())
     assert {row.precision for row in report.rows} == set(Precision)
 
 
-def test_what_imp_json_says_stands_in_the_exports_manifest(
+def test_the_export_manifest_has_the_provenance_of_imp_json(
     delivered: Delivered, corpus: MixtureInput
 ) -> None:
     bundle = delivered.bundle
@@ -108,12 +108,12 @@ def test_what_imp_json_says_stands_in_the_exports_manifest(
     assert (bundle.template, bundle.preprocessing) == (delivered.template.name, "square")
     assert bundle.trained_resolution == SIZE
     assert bundle.mixture_digest == corpus.digest
-    phone = write_phone_bundle(delivered.out, Precision.Q4_K_M, SIZE)
+    phone = write_phone_folder(delivered.out, Precision.Q4_K_M, SIZE)
     assert phone.mixture_digest == corpus.digest
     assert corpus.digest in (delivered.out / "mobile" / "LICENSE").read_text(encoding="utf-8")
 
 
-def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Delivered) -> None:
+def test_llama_cpp_gets_the_tokens_of_training(delivered: Delivered) -> None:
     tokenizer = load_processor(delivered.merged).tokenizer
     image = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
@@ -125,13 +125,13 @@ def test_llama_cpp_is_asked_the_very_tokens_that_were_trained(delivered: Deliver
             asked = f"{IMAGE_TOKEN}\n{question}" if imaged else question
             trained = encode_prompt(tokenizer, delivered.template, asked, int(imaged))
             assert isinstance(trained, Encoded)
-            pieces = runtime.tokens(runtime.prompt(question, imaged))
+            pieces = runtime.tokenize(runtime.prompt(question, imaged))
             joined = [t for n, piece in enumerate(pieces) for t in [*[image] * n, *piece]]
             assert joined == trained.input_ids.tolist()
 
 
 def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
-    """By how much the speaker prefers another token to one of these, at most, in nats."""
+    """Return the most by which the speaker prefers another token to one of these, in nats."""
     inputs = speaker._inputs(image, QUESTION)
     ids = torch.cat([inputs["input_ids"], torch.tensor([said])], dim=1)
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -140,8 +140,8 @@ def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
     return float((at.amax(-1) - at[torch.arange(len(said)), said]).max())
 
 
-def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered) -> None:
-    """Or what it holds for equally likely: a model of two steps is sure of nothing."""
+def test_llama_cpp_answers_as_the_trainers_own_generator(delivered: Delivered) -> None:
+    """The tokens may differ if equally likely: a model after two steps has no preference."""
     speaker = Speaker(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         for number, colour in enumerate(COLOURS.values()):
@@ -153,21 +153,21 @@ def test_llama_cpp_says_what_the_trainers_own_speaker_says(delivered: Delivered)
             assert same or difference > 0
 
 
-def test_right_answers_are_counted_of_every_file_and_of_pytorch(
+def test_the_score_is_reported_for_every_file_and_for_pytorch(
     delivered: Delivered, tmp_path: Path
 ) -> None:
     speaker, rows = Speaker(delivered.merged), []
     for number, colour in enumerate(COLOURS.values()):
         image = shape(colour, number)
         image.save(tmp_path / f"{number}.png")
-        # What it says itself counts as right, but of the last: there nothing does.
+        # Its own answer counts as correct; the expected answer of the last question is wrong.
         answer = speaker.answer(image, QUESTION, max_new_tokens=32) if number < 3 else "no shape"
         rows.append({"question_id": number, "image": f"{number}.png", "text": QUESTION})
         rows[-1]["answer"] = answer
     questions = tmp_path / "questions.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    exam = Exam(questions, tmp_path)
-    report = quality(delivered.merged, delivered.out, drawn_cases()[:1], QUIET, exam)
+    exam = QuestionSet(questions, tmp_path)
+    report = measure_quality(delivered.merged, delivered.out, default_cases()[:1], QUIET, exam)
     assert report.pytorch[SIZE] == 75
     (finest,) = [r for r in report.rows if (r.precision, r.resolution) == (Precision.F16, SIZE)]
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:

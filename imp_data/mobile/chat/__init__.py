@@ -1,1 +1,1 @@
-"""ImpChat: a page on loopback over llama.cpp's server, with the OpenAI protocol on one port."""
+"""ImpChat: a chat page and the OpenAI protocol on one port, in front of llama.cpp's server."""

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's protocol writes them, whoever finds them."""
+"""Error responses in the format of OpenAI's protocol."""
 
 from http import HTTPStatus
 
@@ -6,28 +6,29 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from imp_data.mobile.chat.rules import Refused
+from imp_data.mobile.chat.field_rules import RequestRefused
 
 
-def answer_of(refused: Refused) -> JSONResponse:
-    """The refusal as a response."""
+def refusal_response(refused: RequestRefused) -> JSONResponse:
+    """Return the refusal as a response."""
     return JSONResponse(refused.body(), refused.status)
 
 
-def error(status: int, field: str, problem: str) -> JSONResponse:
-    """An error that names what is wrong with which part of the request."""
-    return answer_of(Refused(status, field, problem))
+def error_response(status: int, field: str, problem: str) -> JSONResponse:
+    """Return an error response that names the part of the request and its problem."""
+    return refusal_response(RequestRefused(status, field, problem))
 
 
 async def on_http_error(request: Request, raised: Exception) -> Response:
-    """No such page, or not by this method."""
+    """Answer a request for an unknown path or with a wrong method."""
     assert isinstance(raised, HTTPException)
     part = "method" if raised.status_code == HTTPStatus.METHOD_NOT_ALLOWED else "path"
-    answer = error(raised.status_code, part, HTTPStatus(raised.status_code).phrase.lower())
+    answer = error_response(raised.status_code, part, HTTPStatus(raised.status_code).phrase.lower())
     answer.headers.update(raised.headers or {})
     return answer
 
 
-async def on_crash(request: Request, raised: Exception) -> Response:
-    """A mistake of this server's; the terminal has the traceback, the reply tells nothing of it."""
-    return error(HTTPStatus.INTERNAL_SERVER_ERROR, "server", "failed; its terminal says why")
+async def on_internal_error(request: Request, raised: Exception) -> Response:
+    """Answer an internal error; the traceback goes to the terminal, not into the response."""
+    problem = "failed; see the traceback in its terminal"
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "server", problem)

@@ -1,4 +1,4 @@
-"""Images that came with a request, squared as the model's own preprocessing does."""
+"""Check the images of a request and make them square by the model's own preprocessing."""
 
 import base64
 import binascii
@@ -17,14 +17,15 @@ from imp_data.images.decoding import (
     orientation_of,
     quietly,
 )
-from imp_data.mobile.chat.rules import Refused
-from imp_data.mobile.runtime.images import png
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.runtime.images import encode_png
 
-IMAGE_BYTES = 8 << 20
-# What browsers and phones make, by Pillow's names; and how many pixels one may have, so that none
-# takes more than about 1.2 GB of memory. The bytes decide, not what a request says of them.
+MAX_IMAGE_BYTES = 8 << 20
+# The formats that browsers and phones produce, by Pillow's names, with the maximum number of pixels
+# such that no image takes more than about 1.2 GB of memory. The bytes determine the format, not the
+# media type that a request states.
 _WEBP_AVIF_PIXELS = 40_000_000
-IMAGE_PIXELS: Mapping[str, int] = {
+MAX_PIXELS_BY_FORMAT: Mapping[str, int] = {
     "JPEG": 100_000_000,
     "PNG": 100_000_000,
     "WEBP": _WEBP_AVIF_PIXELS,
@@ -33,14 +34,14 @@ IMAGE_PIXELS: Mapping[str, int] = {
     "BMP": 100_000_000,
 }
 _NAMES = "JPEG, PNG, WebP, GIF, AVIF, BMP"
-# JPEG's own limit. A long thin image becomes a large one while it is squared.
-SIDE_PIXELS = 65_535
-# A progressive JPEG has some ten; each is another pass over all of its pixels.
+# JPEG's own limit. A long thin image becomes large when it is padded to a square.
+MAX_SIDE_PIXELS = 65_535
+# A progressive JPEG has about ten scans; each is another pass over all of its pixels.
 _JPEG_SCANS, _SCAN = 100, b"\xff\xda"
-# Of one request. A context of 2,048 tokens holds ten of the smallest.
-REQUEST_IMAGES, REQUEST_PIXELS = 16, 200_000_000
-# What turns an image of this EXIF orientation upright.
-_TURNS = {
+# Limits of one request. A context of 2,048 tokens holds ten of the smallest images.
+MAX_REQUEST_IMAGES, MAX_REQUEST_PIXELS = 16, 200_000_000
+# EXIF orientation to the operation that turns the image upright.
+_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,135 +51,139 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _URLSAFE = str.maketrans("-_", "+/")
-# Whatever media type and parameters it states, or none.
+# Any media type and parameters, or none.
 _DATA_URL = re.compile(r"data:[^,]*;\s*base64\s*,", re.IGNORECASE)
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
-Square = Callable[[Image.Image], Image.Image]
+SquareImage = Callable[[Image.Image], Image.Image]
 
 
-class Given(NamedTuple):
-    """An image of a request as its bytes, which were looked at no further than their head."""
+class RequestImage(NamedTuple):
+    """The bytes of an image in a request; only their header has been checked."""
 
     raw: bytes
     field: str
 
-    def squared_url(self, square: Square) -> str:
-        """The data URL of the squared image, as PNG. Raises Refused: the bytes are damaged."""
-        return data_url(square(_decoded(self.raw, self.field)))
+    def square_data_url(self, square: SquareImage) -> str:
+        """Return the square image as a PNG data URL. Raise RequestRefused for damaged bytes."""
+        return png_data_url(square(_decode(self.raw, self.field)))
 
 
-class Admission:
-    """Counts a request's images and their pixels, before any of them is decoded."""
+class ImageBudget:
+    """Count the images of a request and their pixels before any image is decoded."""
 
     def __init__(self) -> None:
         self._images = self._pixels = 0
 
-    def given(self, url: str, field: str) -> Given:
-        """The image in a base64 data URL.
+    def admit(self, url: str, field: str) -> RequestImage:
+        """Return the image in a base64 data URL.
 
         Raises:
-            Refused: it is no image, is one too many or too large, or lies elsewhere: the server
-                would have to fetch it.
+            RequestRefused: the URL holds no image or refers to another address, which the server
+                would have to fetch; or the request has too many images or pixels.
         """
         self._images += 1
-        if self._images > REQUEST_IMAGES:
-            raise Refused(413, field, f"is one image more than the {REQUEST_IMAGES} of a request")
-        raw = _bytes_of(url, field)
-        width, height = _checked_size(raw, field)
+        if self._images > MAX_REQUEST_IMAGES:
+            problem = f"exceeds the limit of {MAX_REQUEST_IMAGES} images per request"
+            raise RequestRefused(413, field, problem)
+        raw = _decode_data_url(url, field)
+        width, height = _check_header(raw, field)
         self._pixels += width * height
-        if self._pixels > REQUEST_PIXELS:
-            problem = f"is more than the {REQUEST_PIXELS // 10**6} megapixels of a request's images"
-            raise Refused(413, field, problem)
-        return Given(raw, field)
+        if self._pixels > MAX_REQUEST_PIXELS:
+            megapixels = MAX_REQUEST_PIXELS // 10**6
+            problem = f"exceeds the limit of {megapixels} megapixels of images per request"
+            raise RequestRefused(413, field, problem)
+        return RequestImage(raw, field)
 
 
-def _bytes_of(url: str, field: str) -> bytes:
+def _decode_data_url(url: str, field: str) -> bytes:
     head = _DATA_URL.match(url[:1024])
     if not head:
-        raise Refused(400, field, "must be a base64 data URL of an image; no other address")
+        problem = "must be a base64 data URL of an image; the server fetches no other address"
+        raise RequestRefused(400, field, problem)
     data = url[head.end() :]
-    if len(data) > IMAGE_BYTES * 2:  # line breaks and %2B within it
+    if len(data) > MAX_IMAGE_BYTES * 2:  # line breaks and %2B within it
         raise _too_long(field)
     try:
-        # Line breaks, percent signs, - and _ for + and /, no = at the end: all are in use.
+        # Clients send line breaks, percent escapes, - and _ for + and /, and no = at the end.
         text = "".join(unquote(data).split()).translate(_URLSAFE).rstrip("=")
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise Refused(400, field, "is not base64") from None
+        raise RequestRefused(400, field, "is not base64") from None
 
 
-def squared_file(raw: bytes, square: Square) -> tuple[Image.Image, float]:
-    """A person's file, turned upright by its EXIF orientation and squared; its width by height.
+def square_upload(raw: bytes, square: SquareImage) -> tuple[Image.Image, float]:
+    """Return a user's file, upright by its EXIF orientation and square, and its aspect ratio.
 
-    Training turns nothing, and the images that it sees are upright as they are stored. A photo as
-    people see it on their screens is therefore what the model knows. Raises Refused.
+    Training ignores the EXIF orientation, and its images are stored upright. The upright image is
+    therefore what the model knows. Raise RequestRefused if the file is not an image.
     """
-    _checked_size(raw, "file")
-    upright = _decoded(raw, "file")
-    turn = _TURNS.get(_orientation(raw))
-    if turn is not None:
-        upright = upright.transpose(turn)
+    _check_header(raw, "file")
+    upright = _decode(raw, "file")
+    transpose = _UPRIGHT.get(_orientation(raw))
+    if transpose is not None:
+        upright = upright.transpose(transpose)
     return square(upright), upright.width / upright.height
 
 
-def _checked_size(raw: bytes, field: str) -> tuple[int, int]:
-    """Width and height as the head of these bytes states them; nothing is decoded yet.
+def _check_header(raw: bytes, field: str) -> tuple[int, int]:
+    """Return width and height as the image's header states them, without decoding.
 
     Raises:
-        Refused: the bytes, pixels or passes are too many, or they are no image.
+        RequestRefused: the image has too many bytes, pixels or scans, or cannot be identified.
     """
-    if len(raw) > IMAGE_BYTES:
+    if len(raw) > MAX_IMAGE_BYTES:
         raise _too_long(field)
     try:
-        with quietly(), open_image(raw, None, tuple(IMAGE_PIXELS)) as image:
+        with quietly(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
             (width, height), kind = image.size, image.format
     except Exception as error:
-        # Decoders raise whatever they meet in damaged bytes.
-        raise _no_image(raw, field, error) from None
-    most = IMAGE_PIXELS.get(kind or "", IMAGE_PIXELS["JPEG"])  # an MPO is a JPEG and more of them
-    if width * height > most:
-        problem = f"has too many pixels ({width}x{height} is more than {most:,})"
-        raise Refused(413, field, problem)
-    if max(width, height) > SIDE_PIXELS:
-        problem = f"has a side of too many pixels ({max(width, height):,} of {SIDE_PIXELS:,})"
-        raise Refused(413, field, problem)
+        # Decoders raise arbitrary exceptions for damaged bytes.
+        raise _unreadable(raw, field, error) from None
+    # An MPO file is a JPEG followed by others.
+    max_pixels = MAX_PIXELS_BY_FORMAT.get(kind or "", MAX_PIXELS_BY_FORMAT["JPEG"])
+    if width * height > max_pixels:
+        problem = f"has too many pixels ({width}x{height} is more than {max_pixels:,})"
+        raise RequestRefused(413, field, problem)
+    if max(width, height) > MAX_SIDE_PIXELS:
+        problem = f"is too wide or high ({max(width, height):,} of {MAX_SIDE_PIXELS:,} pixels)"
+        raise RequestRefused(413, field, problem)
     if raw.startswith(b"\xff\xd8") and raw.count(_SCAN) > _JPEG_SCANS:
-        raise Refused(400, field, f"is a JPEG of over {_JPEG_SCANS} scans")
+        raise RequestRefused(400, field, f"is a JPEG with more than {_JPEG_SCANS} scans")
     return width, height
 
 
-def _decoded(raw: bytes, field: str) -> Image.Image:
+def _decode(raw: bytes, field: str) -> Image.Image:
     try:
-        return decode_rgb(raw, max(IMAGE_PIXELS.values()), tuple(IMAGE_PIXELS))
+        return decode_rgb(raw, max(MAX_PIXELS_BY_FORMAT.values()), tuple(MAX_PIXELS_BY_FORMAT))
     except TooManyPixels as error:
-        raise Refused(413, field, f"has too many pixels ({error})") from None
+        raise RequestRefused(413, field, f"has too many pixels ({error})") from None
     except NoImage as error:
-        raise _no_image(raw, field, error) from None
+        raise _unreadable(raw, field, error) from None
     except MemoryError:
-        raise Refused(413, field, "needs more memory than there is") from None
+        raise RequestRefused(413, field, "requires more memory than is available") from None
 
 
-def _no_image(raw: bytes, field: str, error: Exception) -> Refused:
-    """Nothing of the decoder's own words: they can tell of this process."""
+def _unreadable(raw: bytes, field: str, error: Exception) -> RequestRefused:
+    """Omit the decoder's own message, which can disclose details of this process."""
     if raw[4:8] == b"ftyp" and raw[8:12] in _HEIC:
         kind = "HEIC"
     elif isinstance(error, UnidentifiedImageError):
-        kind = "no image format that is read here"
+        kind = "unsupported format"
     else:
         kind = "damaged"
-    return Refused(400, field, f"cannot be read as an image ({kind}); send {_NAMES}")
+    return RequestRefused(400, field, f"cannot be read as an image ({kind}); send {_NAMES}")
 
 
 def _orientation(raw: bytes) -> int:
-    with quietly(), open_image(raw, None, tuple(IMAGE_PIXELS)) as image:
+    with quietly(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
         return orientation_of(image)
 
 
-def data_url(image: Image.Image) -> str:
-    """The image as a PNG within an address."""
-    return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
+def png_data_url(image: Image.Image) -> str:
+    """Return the image as a PNG data URL."""
+    return f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
 
 
-def _too_long(field: str) -> Refused:
-    return Refused(413, field, f"is an image of over {IMAGE_BYTES >> 20} MiB")
+def _too_long(field: str) -> RequestRefused:
+    return RequestRefused(413, field, f"is an image of more than {MAX_IMAGE_BYTES >> 20} MiB")

@@ -1,33 +1,33 @@
-"""What a chat request may say, and what becomes of it before llama.cpp sees it."""
+"""Check a chat request and convert it for llama.cpp."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from imp_data.mobile.chat.fields import REQUEST_FIELDS
-from imp_data.mobile.chat.images import Square
-from imp_data.mobile.chat.intake import parsed
-from imp_data.mobile.chat.messages import messages_of
-from imp_data.mobile.chat.rules import Refused, checked
+from imp_data.mobile.chat.field_rules import RequestRefused, check_fields
+from imp_data.mobile.chat.images import SquareImage
+from imp_data.mobile.chat.messages import convert_messages
+from imp_data.mobile.chat.request_body import parse_json
+from imp_data.mobile.chat.request_fields import REQUEST_FIELDS
 
 
-def asked_of(body: bytes, square: Square) -> bytes:
-    """What llama.cpp is asked, of a request's body. Raises Refused."""
+def convert_body(body: bytes, square: SquareImage) -> bytes:
+    """Convert a request's body to llama.cpp's. Raise RequestRefused if it is invalid."""
     try:
-        return json.dumps(prepared(parsed(body), square)).encode()
+        return json.dumps(prepared(parse_json(body), square)).encode()
     except RecursionError:
-        raise Refused(400, "body", "is nested too deeply") from None
+        raise RequestRefused(400, "body", "is nested too deeply") from None
 
 
-def prepared(request: object, square: Square) -> dict[str, Any]:
-    """The request with its images squared and moved before the text of their message.
+def prepared(request: object, square: SquareImage) -> dict[str, Any]:
+    """Return the request with square images, moved before the text of their message.
 
     Raises:
-        Refused: a field is unknown, or asks for what is not done here; an image is no image, or
-            lies elsewhere: an address in the place of data would make the server fetch it.
+        RequestRefused: a field is unknown or requests something unsupported; an image is invalid
+            or given by an address, which would make the server fetch it.
     """
     if not isinstance(request, Mapping):
-        raise Refused(400, "body", "is not a JSON object")
+        raise RequestRefused(400, "body", "is not a JSON object")
     fields = {name: value for name, value in request.items() if name != "messages"}
-    sent = checked(fields, REQUEST_FIELDS)
-    return {**sent, "messages": messages_of(request.get("messages"), square)}
+    forwarded = check_fields(fields, REQUEST_FIELDS)
+    return {**forwarded, "messages": convert_messages(request.get("messages"), square)}

@@ -1,1 +1,1 @@
-"""A merged model as GGUF files for llama.cpp."""
+"""Export a merged model to GGUF files for llama.cpp."""

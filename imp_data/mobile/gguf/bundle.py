@@ -1,4 +1,4 @@
-"""manifest.json of an export: its files, what each is, and whether they are whole."""
+"""manifest.json of an export or a phone folder: its files, their precision, size and digest."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,16 +6,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.quantize import VISION_BITS, VISION_OF, Precision
+from imp_data.mobile.gguf.quantize import VISION_BITS, VISION_FOR_TEXT, Precision
 from imp_data.storage.json_files import MOST_BYTES
 from imp_data.storage.small_files import read_small
 
-MANIFEST = "manifest.json"
+MANIFEST_NAME = "manifest.json"
 _EXPORT_AGAIN = "export the model again (imp-data export)"
 
 
-class File(BaseModel):
-    """A file by its name beside the manifest."""
+class FileEntry(BaseModel):
+    """A file beside the manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,30 +24,30 @@ class File(BaseModel):
     sha256: str
 
 
-class Exported(BaseModel):
-    """The language model or the vision tower in one precision, in one file or in parts."""
+class ExportedNetwork(BaseModel):
+    """The language model or the vision tower in one precision, in one or several files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["text", "vision"]
     precision: Precision
     resolution: int | None = None
-    files: list[File]
+    files: list[FileEntry]
 
     @property
     def stem(self) -> str:
-        """`text-Q4_0`, `vision-Q8_0-384`"""
+        """The file name without extension: `text-Q4_0`, `vision-Q8_0-384`."""
         parts = [self.role, self.precision.value, self.resolution]
         return "-".join(str(part) for part in parts if part is not None)
 
     @property
     def bytes(self) -> int:
-        """All its parts together."""
+        """Size of all its files together."""
         return sum(file.bytes for file in self.files)
 
 
-class Example(BaseModel):
-    """A question of the mixture's, and whether it is asked for a short answer there."""
+class ExampleQuestion(BaseModel):
+    """A question of the mixture, and whether the mixture requests a short answer to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,20 +55,20 @@ class Example(BaseModel):
     short: bool
 
 
-class Asking(BaseModel):
-    """How a model was asked in training."""
+class QuestionStyle(BaseModel):
+    """How questions were worded in training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # What stood behind questions that were answered in a word or a phrase.
+    # Suffix of questions that were answered with a word or a phrase.
     short_answer_suffix: str | None = None
-    # Whether it stood behind more than half of the conversations about an image.
+    # Whether more than half of the conversations about an image have the suffix.
     short_by_default: bool = False
-    examples: list[Example] = []
+    examples: list[ExampleQuestion] = []
 
 
-class Bundle(BaseModel):
-    """What an export holds."""
+class ExportManifest(BaseModel):
+    """The content of an export or of a phone folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,69 +81,78 @@ class Bundle(BaseModel):
     license: str | None
     kv_bytes_per_token: int
     versions: dict[str, str]
-    files: list[Exported]
-    # For a chat.
-    asking: Asking = Asking()
-    # Only of a phone's folder: memory that a conversation of 2,048 tokens takes.
+    files: list[ExportedNetwork]
+    # Used by the chat.
+    asking: QuestionStyle = QuestionStyle()
+    # Only in a phone folder: memory for a conversation of 2,048 tokens.
     minimum_memory_bytes: int | None = None
 
     @property
     def precisions(self) -> list[Precision]:
-        """Of the language model, the finest first."""
-        return [exported.precision for exported in self.files if exported.role == "text"]
+        """Precisions of the language model, the finest first."""
+        return [network.precision for network in self.files if network.role == "text"]
 
     @property
     def resolutions(self) -> list[int]:
-        """In pixels, the largest first."""
-        found = {one.resolution for one in self.files if one.resolution is not None}
-        return sorted(found, reverse=True)
+        """Image sides in pixels, the largest first."""
+        sizes = {network.resolution for network in self.files if network.resolution is not None}
+        return sorted(sizes, reverse=True)
 
     @property
-    def best_resolution(self) -> int:
-        """That of the training, at which the model sees best; else the one that is nearest."""
+    def default_resolution(self) -> int:
+        """The training resolution, which gives the best answers, or the nearest one."""
         trained = self.trained_resolution
         return min(self.resolutions, key=lambda size: abs(size - trained))
 
-    def text(self, precision: Precision) -> Exported:
-        """The language model in a precision."""
-        return self._one("text", precision, None)
+    def text(self, precision: Precision) -> ExportedNetwork:
+        """Return the language model in a precision. Raise UserError if it was not exported."""
+        return self._network("text", precision, None)
 
     def vision(
         self, precision: Precision, resolution: int, own: Precision | None = None
-    ) -> Exported:
-        """The vision tower that goes with a text of this precision: the `own` precision asked for,
-        or that of the same bits; where there is but one, as in a phone's folder, that one."""
-        there = [one for one in self.files if (one.role, one.resolution) == ("vision", resolution)]
-        if own is None and len(there) == 1:
-            return there[0]
-        return self._one("vision", own or VISION_OF[precision], resolution)
+    ) -> ExportedNetwork:
+        """Return the vision tower for a text model of this precision.
 
-    def towers(self, precision: Precision) -> list[Precision]:
-        """Precisions of the tower to be had with a text, none of fewer bits; its own last."""
-        held = {one.precision for one in self.files if one.role == "vision"}
+        It has the precision `own` if given, otherwise the bits of the text model; a phone folder
+        has one tower only, which is then returned. Raise UserError if it was not exported.
+        """
+        wanted = ("vision", resolution)
+        towers = [one for one in self.files if (one.role, one.resolution) == wanted]
+        if own is None and len(towers) == 1:
+            return towers[0]
+        return self._network("vision", own or VISION_FOR_TEXT[precision], resolution)
+
+    def vision_precisions(self, precision: Precision) -> list[Precision]:
+        """Return the exported tower precisions with at least the bits of a text model.
+
+        The precision with the same bits as the text model is last.
+        """
+        exported = {one.precision for one in self.files if one.role == "vision"}
         order = list(VISION_BITS.values())
-        return [one for one in order[: order.index(VISION_OF[precision]) + 1] if one in held]
+        candidates = order[: order.index(VISION_FOR_TEXT[precision]) + 1]
+        return [candidate for candidate in candidates if candidate in exported]
 
-    def _one(self, role: str, precision: Precision, resolution: int | None) -> Exported:
+    def _network(self, role: str, precision: Precision, resolution: int | None) -> ExportedNetwork:
         for one in self.files:
             if (one.role, one.precision, one.resolution) == (role, precision, resolution):
                 return one
-        held = ", ".join(exported.stem for exported in self.files)
-        told = f"{role} in {precision.value}" + (f" at {resolution} pixels" if resolution else "")
-        raise UserError(MANIFEST, f"lists no {told}; there are {held}", _EXPORT_AGAIN)
+        available = ", ".join(network.stem for network in self.files)
+        wanted = f"{role} in {precision.value}" + (f" at {resolution} pixels" if resolution else "")
+        problem = f"lists no {wanted}; available: {available}"
+        raise UserError(MANIFEST_NAME, problem, _EXPORT_AGAIN)
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """The manifest of an export or of a phone's folder."""
-    path = folder / MANIFEST
+def read_bundle(folder: Path) -> ExportManifest:
+    """Read the manifest of an export or of a phone folder. Raise UserError if it is invalid."""
+    path = folder / MANIFEST_NAME
     if not path.exists():
-        # It brings Arrow, which a process whose memory is measured is not to have.
+        # This module imports Arrow, which must not count in a process whose memory is measured.
         from imp_data.storage.replace_folder import check_not_moved
 
         check_not_moved(folder)
-        raise UserError(path, "is not there: no whole export", _EXPORT_AGAIN)
+        raise UserError(path, "does not exist: the export is missing or incomplete", _EXPORT_AGAIN)
     try:
-        return Bundle.model_validate_json(read_small(path, MOST_BYTES, _EXPORT_AGAIN))
+        return ExportManifest.model_validate_json(read_small(path, MOST_BYTES, _EXPORT_AGAIN))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

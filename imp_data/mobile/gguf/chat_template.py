@@ -1,4 +1,4 @@
-"""The chat template of a model folder, in whichever file transformers has put it."""
+"""Read the chat template of a model folder from any file in which transformers stores it."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from imp_data.errors import UserError
 from imp_data.storage.json_files import json_object
 from imp_data.storage.small_files import small_text
 
-# transformers' own tags around what is learned; to Jinja elsewhere they are unknown. What goes with
-# a tag is the whitespace that Jinja strips beside it, and the newline after a block.
+# transformers' own tags around the assistant's text, unknown to other Jinja implementations. The
+# pattern includes the whitespace that Jinja strips beside a tag, and the newline after a block.
 _GENERATION = re.compile(r"(?:\s*\{%-|\{%)\s*(?:end)?generation\s*(?:-%\}\s*|%\}\n?)")
 
 _MOST_BYTES = 16 << 20
@@ -18,28 +18,28 @@ _SAVE_AGAIN = "save the tokenizer again beside the model"
 
 
 def chat_template(folder: Path) -> str:
-    """The chat template that the folder carries, as the Jinja that llama.cpp reads.
+    """Return the folder's chat template as Jinja that llama.cpp can read.
 
-    The token that begins a text is left out: llama.cpp adds it, as the vocabulary says.
+    The BOS token is left out: llama.cpp adds it by the vocabulary's settings.
     """
-    return _GENERATION.sub("", stored_chat_template(folder).removeprefix("{{- bos_token -}}"))
+    return _GENERATION.sub("", read_stored_chat_template(folder).removeprefix("{{- bos_token -}}"))
 
 
-def stored_chat_template(folder: Path) -> str:
-    """The same as it is stored.
+def read_stored_chat_template(folder: Path) -> str:
+    """Return the folder's chat template as it is stored.
 
-    transformers writes chat_template.jinja today; before, a processor wrote chat_template.json and
-    a tokenizer a field of tokenizer_config.json. Of several the newest kind counts.
+    transformers now writes chat_template.jinja; earlier, a processor wrote chat_template.json and
+    a tokenizer a field of tokenizer_config.json. The newest kind takes precedence.
     """
-    for found in _templates(folder):
-        if isinstance(found, str):
-            return found
-    remedy = "save the tokenizer with its chat_template, so that the phone asks as in training"
+    for template in _templates(folder):
+        if isinstance(template, str):
+            return template
+    remedy = "save the tokenizer with its chat_template, so that prompts are those of training"
     raise UserError(folder, "has no chat template", remedy)
 
 
-def optional_object(path: Path) -> dict[str, Any]:
-    """A JSON file's object; an empty one where there is no such file."""
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty one if the file does not exist."""
     return json_object(path, _SAVE_AGAIN) if path.exists() else {}
 
 
@@ -47,11 +47,11 @@ def _templates(folder: Path) -> Iterator[Any]:
     jinja = folder / "chat_template.jinja"
     yield small_text(jinja, _MOST_BYTES, _SAVE_AGAIN) if jinja.exists() else None
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
-        yield _default(optional_object(folder / name).get("chat_template"))
+        yield _default_template(read_optional_json(folder / name).get("chat_template"))
 
 
-def _default(found: Any) -> Any:
-    """Of several templates, by name or in a list, the one that is called default."""
-    if isinstance(found, list):
-        found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-    return found.get("default") if isinstance(found, dict) else found
+def _default_template(value: Any) -> Any:
+    """Return the template named default if there are several, in a list or by name."""
+    if isinstance(value, list):
+        value = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
+    return value.get("default") if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""A merged model as files for llama.cpp, every precision and resolution asked for.
+"""Export a merged model to GGUF files in several precisions and resolutions.
 
 `imp-data export MODEL --bits 16,8,4 --resolution 384,196 -o DIR`
 """
@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import MANIFEST, Asking, Bundle, Exported, File
+from imp_data.mobile.gguf.bundle import (
+    MANIFEST_NAME,
+    ExportedNetwork,
+    ExportManifest,
+    FileEntry,
+    QuestionStyle,
+)
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor, write_gguf
 from imp_data.mobile.gguf.merged_model import Checkpoint, load_checkpoint
 from imp_data.mobile.gguf.quantize import TEXT_BITS, VISION_BITS
@@ -21,17 +27,15 @@ from imp_data.parallel.progress import Progress, progress
 from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.storage.digests import file_sha256, library_versions
 
-# Headers, vocabulary and padding, beside the tensors.
+# Size of headers, vocabulary and padding beside the tensors.
 _MARGIN_BYTES = 64 << 20
-
-
 _OURS = re.compile(r"(text|vision)-.*\.gguf|manifest\.json|(parity|latency|quality)\..*")
 
 
-class Planned(NamedTuple):
-    """A file that will be written: what it is, and all that goes into it."""
+class PlannedFile(NamedTuple):
+    """A file to write: its entry in the manifest and its content."""
 
-    exported: Exported
+    network: ExportedNetwork
     architecture: str
     metadata: Metadata
     tensors: list[Tensor]
@@ -43,96 +47,102 @@ def export(
     bits: Sequence[int] = (16, 8, 4),
     resolutions: Sequence[int] | None = None,
     max_bytes: int | None = None,
-    asks: Asking | None = None,
-) -> Bundle:
-    """Write the model's files to `out`, in the place of those of an earlier export, all at once.
+    style: QuestionStyle | None = None,
+) -> ExportManifest:
+    """Write the model's files to `out` and atomically replace those of an earlier export.
 
-    What was measured on those goes with them.
+    Reports about the earlier files are removed with them.
     """
     model = load_checkpoint(folder)
-    plan = _plan(model, _checked_bits(bits), _checked_sizes(model, resolutions))
+    plan = _plan(model, _check_bits(bits), _check_sizes(model, resolutions))
     nbytes = sum(tensor.nbytes for planned in plan for tensor in planned.tensors)
     out.mkdir(parents=True, exist_ok=True)
-    _check_room(out, nbytes)
-    told = progress(f"export/{model.provenance.name}", "bytes", nbytes)
-    with written_aside(out, MANIFEST, ours=_is_ours) as aside, told as counted:
+    _check_disk_space(out, nbytes)
+    name = model.provenance.name
+    with (
+        written_aside(out, MANIFEST_NAME, ours=_is_ours) as aside,
+        progress(f"export/{name}", "bytes", nbytes) as bar,
+    ):
         aside.mkdir()
-        exported = [_written(aside, planned, max_bytes, counted) for planned in plan]
-        bundle = Bundle(
-            name=model.provenance.name,
+        networks = [_write(aside, planned, max_bytes, bar) for planned in plan]
+        manifest = ExportManifest(
+            name=name,
             architecture=model.architecture,
             template=model.provenance.template,
             preprocessing=model.provenance.preprocessing,
             trained_resolution=model.image_size,
             mixture_digest=model.provenance.mixture_digest,
             license=model.provenance.license,
-            kv_bytes_per_token=_kv_bytes(model),
+            kv_bytes_per_token=_kv_bytes_per_token(model),
             versions={"imp-data": __version__, **library_versions("gguf", "libgguf")},
-            files=exported,
-            asking=asks or Asking(),
+            files=networks,
+            asking=style or QuestionStyle(),
         )
-        write_text(aside / MANIFEST, json_text(bundle.model_dump(mode="json")))
-    return bundle
+        write_text(aside / MANIFEST_NAME, json_text(manifest.model_dump(mode="json")))
+    return manifest
 
 
-def _plan(model: Checkpoint, bits: Sequence[int], sizes: Sequence[int]) -> list[Planned]:
-    """Every file, tensors and metadata; whatever the model lacks is found out here."""
+def _plan(model: Checkpoint, bits: Sequence[int], sizes: Sequence[int]) -> list[PlannedFile]:
+    """Return every file with tensors and metadata. Raise UserError if the model lacks some."""
     plan = []
-    for precision in (one for bit in bits for one in TEXT_BITS[bit]):
-        exported = Exported(role="text", precision=precision, files=[])
+    for precision in (precision for bit in bits for precision in TEXT_BITS[bit]):
+        network = ExportedNetwork(role="text", precision=precision, files=[])
         metadata = text_metadata(model, precision)
         tensors = text_tensors(model, precision)
-        plan.append(Planned(exported, model.architecture, metadata, tensors))
+        plan.append(PlannedFile(network, model.architecture, metadata, tensors))
     for vision in (VISION_BITS[bit] for bit in bits):
         for size in sizes:
-            exported = Exported(role="vision", precision=vision, resolution=size, files=[])
+            network = ExportedNetwork(role="vision", precision=vision, resolution=size, files=[])
             metadata = vision_metadata(model, vision, size)
-            plan.append(Planned(exported, "clip", metadata, vision_tensors(model, vision, size)))
+            tensors = vision_tensors(model, vision, size)
+            plan.append(PlannedFile(network, "clip", metadata, tensors))
     return plan
 
 
-def _written(out: Path, planned: Planned, max_bytes: int | None, told: Progress) -> Exported:
-    path = out / planned.exported.stem
-    path = path.with_name(f"{path.name}.gguf")
-    # llama.cpp loads a vision tower from one file alone.
-    limit = max_bytes if planned.exported.role == "text" else None
-    paths = write_gguf(path, planned.architecture, planned.metadata, planned.tensors, limit, told)
-    files = [File(name=p.name, bytes=p.stat().st_size, sha256=file_sha256(p)) for p in paths]
-    return planned.exported.model_copy(update={"files": files})
+def _write(
+    out: Path, planned: PlannedFile, max_bytes: int | None, bar: Progress
+) -> ExportedNetwork:
+    path = out / f"{planned.network.stem}.gguf"
+    # llama.cpp loads a vision tower from a single file only.
+    limit = max_bytes if planned.network.role == "text" else None
+    paths = write_gguf(path, planned.architecture, planned.metadata, planned.tensors, limit, bar)
+    files = [FileEntry(name=p.name, bytes=p.stat().st_size, sha256=file_sha256(p)) for p in paths]
+    return planned.network.model_copy(update={"files": files})
 
 
-def _checked_bits(bits: Sequence[int]) -> list[int]:
+def _check_bits(bits: Sequence[int]) -> list[int]:
     if unknown := [bit for bit in bits if bit not in TEXT_BITS]:
-        raise UserError("--bits", f"{unknown[0]} is none of 16, 8, 4", "say, for one, --bits 8,4")
+        problem = f"{unknown[0]} is not one of 16, 8, 4"
+        raise UserError("--bits", problem, "write, for example, --bits 8,4")
     return sorted(set(bits), reverse=True)
 
 
-def _checked_sizes(model: Checkpoint, resolutions: Sequence[int] | None) -> list[int]:
-    """Sizes in pixels; that of the training if none is asked for."""
+def _check_sizes(model: Checkpoint, resolutions: Sequence[int] | None) -> list[int]:
+    """Return the image sides in pixels, the training resolution by default."""
     patch = int(model.config["vision_config"]["patch_size"])
     sizes = sorted(set(resolutions or [model.image_size]), reverse=True)
     if small := [size for size in sizes if not patch <= size <= 4 * model.image_size]:
         problem = f"{small[0]} is not between {patch} and {4 * model.image_size} pixels"
-        raise UserError("--resolution", problem, "say, for one, --resolution 384,196")
+        raise UserError("--resolution", problem, "write, for example, --resolution 384,196")
     return sizes
 
 
-def _check_room(out: Path, nbytes: int) -> None:
+def _check_disk_space(out: Path, nbytes: int) -> None:
     free, needed = shutil.disk_usage(out).free, nbytes + _MARGIN_BYTES
     if free < needed:
-        problem = f"has {free / 1e9:,.1f} GB free; the files take {needed / 1e9:,.1f} GB"
-        raise UserError(out, problem, "make room, or ask for fewer --bits or --resolution")
+        problem = f"has {free / 1e9:,.1f} GB free; the files need {needed / 1e9:,.1f} GB"
+        raise UserError(out, problem, "free disk space, or choose fewer --bits or --resolution")
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file is of an export, or of what was measured on one."""
+    """Return whether a file belongs to an export or to a report about one."""
     return _OURS.fullmatch(path.name) is not None
 
 
-def _kv_bytes(model: Checkpoint) -> int:
-    """Bytes of keys and values that one token leaves in memory, as F16."""
+def _kv_bytes_per_token(model: Checkpoint) -> int:
+    """Return the bytes of keys and values that one token adds to the cache, as F16."""
     text = model.config["text_config"]
     heads = int(text["num_attention_heads"])
-    of_keys = int(text.get("num_key_value_heads") or heads)
-    width = int(text["hidden_size"]) // heads * of_keys
+    kv_heads = int(text.get("num_key_value_heads") or heads)
+    width = int(text["hidden_size"]) // heads * kv_heads
     return 2 * 2 * width * int(text["num_hidden_layers"])

@@ -1,4 +1,4 @@
-"""A merged model as the trainer saves it: its configuration, tensors, tokenizer and provenance."""
+"""Open a merged model as the trainer saves it: configuration, tensors and provenance."""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.model_config import whole_config
-from imp_data.mobile.gguf.weights import Stored, stored_tensors
+from imp_data.mobile.gguf.model_config import read_model_config
+from imp_data.mobile.gguf.weights import StoredTensor, stored_tensors
 from imp_data.storage.json_files import MOST_BYTES, json_object
 from imp_data.storage.small_files import read_small
 
 ARCHITECTURES = {"phi": "phi2", "qwen2": "qwen2", "phi3": "phi3"}
-# Both styles of save_pretrained, the stock class's and a subclass's, and the names in memory.
+# Prefixes that save_pretrained of the stock class and of a subclass write, and names in memory.
 _PARTS = (
     (re.compile(r"^(?:model\.)?(?:language_model\.)?lm_head\."), "lm_head."),
     (re.compile(r"^(?:model\.)?language_model\.(?:model\.)?"), "text."),
@@ -23,12 +23,12 @@ _PARTS = (
 )
 _LORA = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|base_layer|lora_magnitude_vector)\b")
 _VISION_TARGET = re.compile(r"vision_tower|vision_model|out_proj")
-_WRITE_AGAIN = "write it as the trainer does"
-_MERGE_FIRST = "merge the adapter into the model first (imp-data merge), then export what it writes"
+_WRITE_AGAIN = "write the file as the trainer does"
+_MERGE_FIRST = "merge the adapter into the model (imp-data merge), then export the merged model"
 
 
-class Mixture(BaseModel):
-    """The mixture that a model learned from, as imp.json tells it."""
+class MixtureProvenance(BaseModel):
+    """The mixture that a model was trained on, as recorded in imp.json."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -36,14 +36,14 @@ class Mixture(BaseModel):
 
 
 class Provenance(BaseModel):
-    """imp.json beside the weights: what the model is called and what it learned from."""
+    """imp.json beside the weights: the model's name and training data."""
 
     model_config = ConfigDict(extra="ignore")
 
     name: str = "imp"
     template: str | None = None
     preprocessing: Literal["square", "pad"] = "square"
-    mixture: Mixture | None = None
+    mixture: MixtureProvenance | None = None
     license: str | None = None
 
     @property
@@ -54,16 +54,16 @@ class Provenance(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model folder, opened; tensors by names that do not depend on how it was saved."""
+    """An opened model folder, with tensor names that do not depend on how it was saved."""
 
     folder: Path
     config: dict[str, Any]
     provenance: Provenance
-    tensors: dict[str, Stored]
+    tensors: dict[str, StoredTensor]
 
     @property
     def architecture(self) -> str:
-        """llama.cpp's name of the language model's architecture."""
+        """Name of the language model's architecture in llama.cpp."""
         return ARCHITECTURES[self.config["text_config"]["model_type"]]
 
     @property
@@ -73,37 +73,38 @@ class Checkpoint:
 
     @property
     def feature_layers(self) -> int:
-        """How many of the tower's layers run before the features are taken (26 of SigLIP's 27)."""
+        """Number of tower layers that run before features are taken (26 of SigLIP's 27)."""
         chosen = self.config["vision_feature_layer"]
         layers = int(self.config["vision_config"]["num_hidden_layers"])
         if not isinstance(chosen, int) or not -layers <= chosen <= layers or chosen == 0:
             problem = f"vision_feature_layer is {chosen!r}"
-            raise UserError(self.folder / "config.json", problem, "state one layer, such as -2")
+            raise UserError(self.folder / "config.json", problem, "set it to a layer, such as -2")
         return chosen if chosen > 0 else layers + 1 + chosen
 
-    def take(self, names: list[str]) -> list[Stored]:
-        """The tensors of these names; all that are missing are named at once."""
+    def take(self, names: list[str]) -> list[StoredTensor]:
+        """Return the tensors of these names. Raise UserError that names all missing ones."""
         if missing := [name for name in names if name not in self.tensors]:
-            told = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" * (len(missing) > 8))
-            problem = f"lacks {len(missing)} of the tensors its config.json calls for: {told}"
-            raise UserError(self.folder, problem, "save the whole model again, every shard of it")
+            listed = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" * (len(missing) > 8))
+            problem = f"lacks {len(missing)} of the tensors that its config.json requires: {listed}"
+            raise UserError(self.folder, problem, "save the whole model again, with every shard")
         return [self.tensors[name] for name in names]
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Open a model folder; one that cannot be exported as it is meant is refused here."""
+    """Open a model folder. Raise UserError if it cannot be exported faithfully."""
     config = _config(folder)
     _refuse_adapters(folder)
     stored = stored_tensors(folder)
     _refuse_lora_tensors(folder, stored)
     if not stored:
-        raise UserError(folder, "holds no *.safetensors", "save the model with save_pretrained")
-    tensors = {canonical(name): where for name, where in stored.items()}
+        problem = "contains no *.safetensors files"
+        raise UserError(folder, problem, "save the model with save_pretrained")
+    tensors = {canonical_name(name): tensor for name, tensor in stored.items()}
     return Checkpoint(folder, config, _provenance(folder), tensors)
 
 
-def canonical(name: str) -> str:
-    """A tensor's name however the model was saved: text.…, lm_head.…, vision.…, projector.…"""
+def canonical_name(name: str) -> str:
+    """Return a tensor's name independent of the saving class: text.…, lm_head.…, vision.…, …"""
     for pattern, part in _PARTS:
         if found := pattern.match(name):
             return part + name[found.end() :]
@@ -115,24 +116,27 @@ def _config(folder: Path) -> dict[str, Any]:
     if not path.exists():
         if (folder / "adapter_config.json").exists():
             raise UserError(folder, "is an adapter, not a merged model", _MERGE_FIRST)
-        raise UserError(path, "is not there", "name the folder that save_pretrained wrote")
-    config = whole_config(path)
+        remedy = "give the folder that save_pretrained wrote"
+        raise UserError(path, "does not exist", remedy)
+    config = read_model_config(path)
     text, vision = config["text_config"], config["vision_config"]
     kind = text.get("model_type")
     if config.get("model_type") not in {"llava", "imp"} or kind not in ARCHITECTURES:
         problem = f"model_type {config.get('model_type')!r} with language model {kind!r} is unknown"
         known = ", ".join(ARCHITECTURES)
-        raise UserError(
-            path, problem, f"export a model of ours, whose text_config is one of {known}"
-        )
+        remedy = f"export a model of imp-data, whose text_config is one of {known}"
+        raise UserError(path, problem, remedy)
     if vision.get("model_type") != "siglip_vision_model":
         problem = f"vision tower {vision.get('model_type')!r} is unknown"
-        raise UserError(path, problem, "export a model whose vision tower is SigLIP's")
+        raise UserError(path, problem, "export a model whose vision tower is SigLIP")
     return config
 
 
 def _refuse_adapters(folder: Path) -> None:
-    """An adapter beside the weights is not in them; llama.cpp could not apply a tower's at all."""
+    """Raise UserError for an adapter beside the weights, which would be missing in the export.
+
+    llama.cpp cannot apply an adapter of a vision tower at all.
+    """
     path = folder / "adapter_config.json"
     if not path.exists():
         return
@@ -142,16 +146,16 @@ def _refuse_adapters(folder: Path) -> None:
     _refuse(path, any(_VISION_TARGET.search(str(target)) for target in targets))
 
 
-def _refuse_lora_tensors(folder: Path, stored: dict[str, Stored]) -> None:
+def _refuse_lora_tensors(folder: Path, stored: dict[str, StoredTensor]) -> None:
     if lora := [name for name in stored if _LORA.search(name)]:
         _refuse(stored[lora[0]].file, any("vision" in name for name in lora))
 
 
 def _refuse(where: Path, in_vision: bool) -> None:
     if in_vision:
-        problem = "holds a LoRA of the vision tower, which llama.cpp would silently leave out"
+        problem = "contains a LoRA of the vision tower, which llama.cpp would silently ignore"
     else:
-        problem = "holds an adapter that is not merged into the model"
+        problem = "contains an adapter that is not merged into the model"
     raise UserError(where, problem, _MERGE_FIRST)
 
 

@@ -1,4 +1,4 @@
-"""A model folder's config.json as transformers reads it: what it leaves out has its default."""
+"""Read a model folder's config.json with the defaults of transformers' configuration classes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,33 +9,34 @@ from imp_data.errors import UserError
 from imp_data.storage.json_files import json_object
 
 _SAVE_AGAIN = "save the model again with save_pretrained"
-# Of these the folder's own word counts; LlavaConfig knows neither.
-_OF_THE_CLASS = ("model_type", "auto_map")
+# Fields taken from the file unchanged; LlavaConfig knows neither.
+_CLASS_FIELDS = ("model_type", "auto_map")
 
 
-def whole_config(path: Path) -> dict[str, Any]:
-    """The file with every default of transformers' configuration classes written out.
+def read_model_config(path: Path) -> dict[str, Any]:
+    """Return the file's configuration with every default filled in.
 
-    transformers itself leaves out of a nested configuration what its class has by default, and
-    names some fields otherwise in earlier versions (`rope_theta`, `rope_scaling`).
+    transformers omits the defaults of a nested configuration when it saves, and earlier versions
+    use other names for some fields (`rope_theta`, `rope_scaling`).
     """
     stated = json_object(path, _SAVE_AGAIN)
-    found = _with_defaults(path, stated)
-    for name in _OF_THE_CLASS:
-        found[name] = stated.get(name)
+    config = _with_defaults(path, stated)
+    for name in _CLASS_FIELDS:
+        config[name] = stated.get(name)
     if "tie_word_embeddings" not in stated.get("text_config", {}):
-        # Llava's own says whether its head is the embedding.
-        found["text_config"]["tie_word_embeddings"] = found["tie_word_embeddings"]
-    return found
+        # The field of Llava itself determines whether its head is the embedding.
+        config["text_config"]["tie_word_embeddings"] = config["tie_word_embeddings"]
+    return config
 
 
 def _with_defaults(path: Path, stated: dict[str, Any]) -> dict[str, Any]:
     from transformers import LlavaConfig
 
-    given = {name: value for name, value in stated.items() if name not in _OF_THE_CLASS}
+    given = {name: value for name, value in stated.items() if name not in _CLASS_FIELDS}
     try:
-        found: dict[str, Any] = LlavaConfig(**given).to_dict()
+        config: dict[str, Any] = LlavaConfig(**given).to_dict()
     except (StrictDataclassError, AttributeError, KeyError, TypeError, ValueError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(path, f"is no configuration of Llava ({told})", _SAVE_AGAIN) from error
-    return found
+        reason = " ".join(str(error).split())
+        problem = f"is not a valid configuration of Llava ({reason})"
+        raise UserError(path, problem, _SAVE_AGAIN) from error
+    return config

@@ -1,4 +1,4 @@
-"""The vision tower's position table for images of another size."""
+"""Interpolate the vision tower's position table for another image size."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from imp_data.mobile.gguf.weights import Floats
 _A = -0.75
 
 
-def resized_positions(table: Floats, side: int) -> Floats:
-    """(n * n, width) as (side * side, width), bicubic as SigLIP's interpolate_pos_encoding."""
+def interpolate_positions(table: Floats, side: int) -> Floats:
+    """Resize (n * n, width) to (side * side, width), as SigLIP's interpolate_pos_encoding does."""
     old = round(len(table) ** 0.5)
     if old == side:
         return table
@@ -20,17 +20,17 @@ def resized_positions(table: Floats, side: int) -> Floats:
 
 
 def _weights(old: int, new: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """(new, old): what each old place gives to each new one; places beyond the edge are the edge.
+    """Return the (new, old) weights of the old positions in each new one, clamped at the edges.
 
-    Half-pixel centres (align_corners=False), and no widening of the kernel when shrinking.
+    Half-pixel centres (align_corners=False), and no wider kernel when shrinking.
     """
     centres = (np.arange(new) + 0.5) * old / new - 0.5
     first = np.floor(centres).astype(int) - 1
     weights = np.zeros((new, old))
     for step in range(4):
-        place = first + step
-        share = _kernel(np.abs(centres - place))
-        np.add.at(weights, (np.arange(new), np.clip(place, 0, old - 1)), share)
+        position = first + step
+        weight = _kernel(np.abs(centres - position))
+        np.add.at(weights, (np.arange(new), np.clip(position, 0, old - 1)), weight)
     return weights
 
 

@@ -1,6 +1,6 @@
-"""The language model as GGUF: Phi-2, Qwen2 and Phi-3, named and described as llama.cpp reads them.
+"""GGUF tensors and metadata of the language models Phi-2, Qwen2 and Phi-3.
 
-Tensors and keys are those of llama.cpp's own converter.
+Names and keys are those of llama.cpp's own converter.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from imp_data.errors import UserError
 from imp_data.mobile.gguf.chat_template import chat_template
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor
 from imp_data.mobile.gguf.merged_model import Checkpoint
-from imp_data.mobile.gguf.quantize import FILE_TYPES, Kind, Precision, text_kind
+from imp_data.mobile.gguf.quantize import FILE_TYPES, GgmlType, Precision, text_tensor_type
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
 from imp_data.mobile.gguf.weights import Floats
 
 _BOTH = (".weight", ".bias")
-# Per architecture and layer: the checkpoint's name, GGUF's, and which of weight and bias it has.
+# Tensors of a layer by architecture: name in the checkpoint, name in GGUF, weight and bias.
 _LAYER: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "phi2": [
         ("input_layernorm", "attn_norm", _BOTH),
@@ -57,7 +57,7 @@ _LAST: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def text_tensors(model: Checkpoint, precision: Precision) -> list[Tensor]:
-    """Every tensor of the language model; the missing ones are told together."""
+    """Return every tensor of the language model. Raise UserError that names all missing ones."""
     config = model.config["text_config"]
     layers, tied = int(config["num_hidden_layers"]), "lm_head.weight" not in model.tensors
     names = dict(_names(model.architecture, layers))
@@ -66,9 +66,9 @@ def text_tensors(model: Checkpoint, precision: Precision) -> list[Tensor]:
     found = []
     for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
         is_matrix = len(stored.shape) == 2
-        kind = Kind.F32
+        kind = GgmlType.F32
         if is_matrix:
-            kind = text_kind(name, stored.shape[-1], precision, layers, tied)
+            kind = text_tensor_type(name, stored.shape[-1], precision, layers, tied)
         found.append(Tensor(source, name, stored.shape, kind, stored.blocks))
     if model.architecture == "phi2":
         found.append(_output_bias(model))
@@ -76,12 +76,12 @@ def text_tensors(model: Checkpoint, precision: Precision) -> list[Tensor]:
 
 
 def _names(architecture: str, layers: int) -> Iterator[tuple[str, str]]:
-    """Checkpoint's name and GGUF's."""
+    """Yield the checkpoint's name and the GGUF name of each tensor."""
     yield "text.embed_tokens.weight", "token_embd.weight"
     for number in range(layers):
-        for ours, theirs, endings in _LAYER[architecture]:
+        for source, name, endings in _LAYER[architecture]:
             for ending in endings:
-                yield f"text.layers.{number}.{ours}{ending}", f"blk.{number}.{theirs}{ending}"
+                yield f"text.layers.{number}.{source}{ending}", f"blk.{number}.{name}{ending}"
     last, endings = _LAST[architecture]
     for ending in endings:
         yield f"text.{last}{ending}", f"output_norm{ending}"
@@ -93,20 +93,20 @@ def _is_tied(model: Checkpoint) -> bool:
 
 
 def _output_bias(model: Checkpoint) -> Tensor:
-    """Phi-2's output has a bias that llama.cpp insists on; a model trained without it has zeros."""
+    """Return the output bias that llama.cpp requires for Phi-2; zeros if the model has none."""
     rows = model.take(["text.embed_tokens.weight"])[0].shape[0]
     stored = model.tensors.get("lm_head.bias")
     if stored:
-        return Tensor("lm_head.bias", "output.bias", stored.shape, Kind.F32, stored.blocks)
+        return Tensor("lm_head.bias", "output.bias", stored.shape, GgmlType.F32, stored.blocks)
 
     def zeros() -> Iterator[Floats]:
         yield np.zeros((1, rows), np.float32)
 
-    return Tensor("lm_head.bias", "output.bias", (rows,), Kind.F32, zeros)
+    return Tensor("lm_head.bias", "output.bias", (rows,), GgmlType.F32, zeros)
 
 
 def text_metadata(model: Checkpoint, precision: Precision) -> Metadata:
-    """Everything llama.cpp must know, and whence the model comes."""
+    """Return the metadata that llama.cpp requires, and the model's provenance."""
     rows = model.take(["text.embed_tokens.weight"])[0].shape[0]
     vocabulary = load_vocabulary(model.folder, rows)
     found: dict[str, Any] = {
@@ -120,7 +120,7 @@ def text_metadata(model: Checkpoint, precision: Precision) -> Metadata:
 
 
 def general_metadata(model: Checkpoint, precision: Precision, name: str) -> Metadata:
-    """general.*: name, type of file, licence, and the digest of the mixture it learned from."""
+    """Return general.*: name, file type, licence; and the digest of the training mixture."""
     string = GGUFValueType.STRING
     found: dict[str, Any] = {
         "general.name": (name, string),
@@ -136,7 +136,10 @@ def general_metadata(model: Checkpoint, precision: Precision, name: str) -> Meta
 
 
 def _name(model: Checkpoint, strips_right: bool) -> str:
-    """The model's name; "phi-3" in it is what makes llama.cpp strip blanks after special tokens."""
+    """Return the model's name, with "phi-3" only if blanks after special tokens are stripped.
+
+    llama.cpp decides this by the occurrence of "phi-3" in the name.
+    """
     name = model.provenance.name
     if strips_right and model.architecture == "phi3":
         return name if "phi-3" in name.lower() or "phi3" in name.lower() else f"{name} (phi-3)"
@@ -148,7 +151,7 @@ def _name(model: Checkpoint, strips_right: bool) -> str:
 def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
     config, architecture = model.config["text_config"], model.architecture
     rope = config["rope_parameters"]
-    _refuse_unlike(model, config, rope)
+    _check_supported(model, config, rope)
     heads = int(config["num_attention_heads"])
     width = int(config["hidden_size"])
     rotary = _rotary(model, rope, width // heads)
@@ -173,25 +176,26 @@ def _hyperparameters(model: Checkpoint) -> dict[str, int | float]:
 
 
 def _rotary(model: Checkpoint, rope: dict[str, Any], head: int) -> int:
-    """How many numbers of a head are rotated; llama.cpp ends the process over an odd count."""
+    """Return the rotary dimensions of a head; llama.cpp aborts the process for an odd number."""
     rotated = int(rope.get("partial_rotary_factor", 1.0) * head)
     if rotated % 2:
-        problem = f"text_config: {rotated} of a head's {head} numbers are rotated, an odd count"
-        remedy = "choose partial_rotary_factor so that their product is even"
+        problem = f"text_config: {rotated} of a head's {head} dimensions are rotary, an odd number"
+        remedy = "choose partial_rotary_factor so that the number is even"
         raise UserError(model.folder / "config.json", problem, remedy)
     return rotated
 
 
-def _refuse_unlike(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any]) -> None:
-    """What these architectures may have elsewhere, and llama.cpp would compute otherwise."""
+def _check_supported(model: Checkpoint, config: dict[str, Any], rope: dict[str, Any]) -> None:
+    """Raise UserError for options of these architectures that llama.cpp computes differently."""
     path = model.folder / "config.json"
     kind = rope["rope_type"]
     if kind != "default":
         remedy = "export a model with plain rotary positions"
-        raise UserError(path, f"text_config.rope_parameters: type {kind!r} is not exported", remedy)
+        problem = f"text_config.rope_parameters: type {kind!r} is not supported"
+        raise UserError(path, problem, remedy)
     if config.get("qk_layernorm"):
-        problem = "text_config.qk_layernorm is set, which Phi-2 in llama.cpp has not"
+        problem = "text_config.qk_layernorm is set, which llama.cpp's Phi-2 does not support"
         raise UserError(path, problem, "export a model without it")
     if config.get("use_sliding_window"):
-        problem = "text_config.use_sliding_window is set, which Qwen2 in llama.cpp ignores"
+        problem = "text_config.use_sliding_window is set, which llama.cpp's Qwen2 ignores"
         raise UserError(path, problem, "export a model without it")

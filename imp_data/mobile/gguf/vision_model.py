@@ -1,4 +1,4 @@
-"""The vision tower and the projector as GGUF, which llama.cpp calls mmproj."""
+"""GGUF tensors and metadata of the vision tower and the projector (llama.cpp: mmproj)."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,10 +9,10 @@ from gguf import GGUFValueType
 
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor
 from imp_data.mobile.gguf.merged_model import Checkpoint
-from imp_data.mobile.gguf.position_embedding import resized_positions
-from imp_data.mobile.gguf.quantize import Kind, Precision, fitting, vision_kind
+from imp_data.mobile.gguf.position_embedding import interpolate_positions
+from imp_data.mobile.gguf.quantize import GgmlType, Precision, type_for_row, vision_matrix_type
 from imp_data.mobile.gguf.text_model import general_metadata
-from imp_data.mobile.gguf.weights import Floats, Stored
+from imp_data.mobile.gguf.weights import Floats, StoredTensor
 
 _BLOCK = 32
 _LAYER = [
@@ -30,17 +30,17 @@ _POSITIONS = "vision.embeddings.position_embedding.weight"
 
 
 def vision_tensors(model: Checkpoint, precision: Precision, size: int) -> list[Tensor]:
-    """Tensors for images of `size` pixels: the layers in use, their feed-forward part padded."""
+    """Return the tensors for images of `size` pixels: the used layers, feed-forward padded."""
     names = dict(_names(model.feature_layers))
-    padded = feed_forward(model, precision)
+    width = feed_forward_width(model, precision)
     found = []
     for (source, name), stored in zip(names.items(), model.take(list(names)), strict=True):
         if source == _POSITIONS:
             found.append(_position_tensor(model, stored, size))
         elif ".mlp.fc" in source:
-            found.append(_padded(source, name, stored, padded, precision))
+            found.append(_padded_tensor(source, name, stored, width, precision))
         else:
-            kind = _kind(stored.shape, precision)
+            kind = _tensor_type(stored.shape, precision)
             found.append(Tensor(source, name, stored.shape, kind, stored.blocks))
     return found
 
@@ -50,53 +50,57 @@ def _names(layers: int) -> Iterator[tuple[str, str]]:
     yield f"{_PATCHES}.bias", "v.patch_embd.bias"
     yield _POSITIONS, "v.position_embd.weight"
     for number in range(layers):
-        for ours, theirs in _LAYER:
+        for source, name in _LAYER:
             for ending in (".weight", ".bias"):
                 yield (
-                    f"vision.encoder.layers.{number}.{ours}{ending}",
-                    f"v.blk.{number}.{theirs}{ending}",
+                    f"vision.encoder.layers.{number}.{source}{ending}",
+                    f"v.blk.{number}.{name}{ending}",
                 )
-    for ours, theirs in (("linear_1", "mm.0"), ("linear_2", "mm.2")):
+    for source, name in (("linear_1", "mm.0"), ("linear_2", "mm.2")):
         for ending in (".weight", ".bias"):
-            yield f"projector.{ours}{ending}", f"{theirs}{ending}"
+            yield f"projector.{source}{ending}", f"{name}{ending}"
 
 
-def _kind(shape: tuple[int, ...], precision: Precision) -> Kind:
-    """Matrices in the file's precision, the patch convolution in F16, all else in F32."""
+def _tensor_type(shape: tuple[int, ...], precision: Precision) -> GgmlType:
+    """Return the file's type for a matrix, F16 for the patch convolution, F32 for all else."""
     if len(shape) == 1:
-        return Kind.F32
-    return Kind.F16 if len(shape) > 2 else fitting(vision_kind(precision), shape[-1])
+        return GgmlType.F32
+    return (
+        GgmlType.F16 if len(shape) > 2 else type_for_row(vision_matrix_type(precision), shape[-1])
+    )
 
 
-def feed_forward(model: Checkpoint, precision: Precision) -> int:
-    """Width of the feed-forward part: SigLIP's 4304 becomes 4320 where blocks of 32 need it.
+def feed_forward_width(model: Checkpoint, precision: Precision) -> int:
+    """Return the feed-forward width: SigLIP's 4304 becomes 4320 for types with blocks of 32.
 
-    Exact: a row of zeros in fc1 gives gelu(0) = 0, which fc2 meets with a column of zeros.
+    The padding is exact: a zero row of fc1 gives gelu(0) = 0, and fc2 has a zero column for it.
     """
     width = int(model.config["vision_config"]["intermediate_size"])
     return width if precision is Precision.F16 else -(-width // _BLOCK) * _BLOCK
 
 
-def _padded(source: str, name: str, stored: Stored, width: int, precision: Precision) -> Tensor:
-    """fc1 with more rows, fc2 with longer ones."""
+def _padded_tensor(
+    source: str, name: str, stored: StoredTensor, width: int, precision: Precision
+) -> Tensor:
+    """Pad fc1 with rows and fc2 with columns."""
     shape = list(stored.shape)
-    grows = 1 if name.endswith("ffn_down.weight") else 0
+    axis = 1 if name.endswith("ffn_down.weight") else 0
     if not name.endswith("ffn_down.bias"):
-        shape[grows] = width
-    kind = _kind(tuple(shape), precision)
+        shape[axis] = width
+    kind = _tensor_type(tuple(shape), precision)
     if tuple(shape) == stored.shape:
         return Tensor(source, name, stored.shape, kind, stored.blocks)
-    longer = grows == 1 or len(shape) == 1
-    blocks = partial(_longer_rows if longer else _more_rows, stored.blocks, width)
+    longer = axis == 1 or len(shape) == 1
+    blocks = partial(_pad_columns if longer else _append_rows, stored.blocks, width)
     return Tensor(source, name, tuple(shape), kind, blocks)
 
 
-def _longer_rows(blocks: Callable[[], Iterator[Floats]], width: int) -> Iterator[Floats]:
+def _pad_columns(blocks: Callable[[], Iterator[Floats]], width: int) -> Iterator[Floats]:
     for block in blocks():
         yield np.pad(block, ((0, 0), (0, width - block.shape[1])))
 
 
-def _more_rows(blocks: Callable[[], Iterator[Floats]], rows: int) -> Iterator[Floats]:
+def _append_rows(blocks: Callable[[], Iterator[Floats]], rows: int) -> Iterator[Floats]:
     length = 0
     for block in blocks():
         rows, length = rows - len(block), block.shape[1]
@@ -104,18 +108,18 @@ def _more_rows(blocks: Callable[[], Iterator[Floats]], rows: int) -> Iterator[Fl
     yield np.zeros((rows, length), np.float32)
 
 
-def _position_tensor(model: Checkpoint, stored: Stored, size: int) -> Tensor:
+def _position_tensor(model: Checkpoint, stored: StoredTensor, size: int) -> Tensor:
     side = size // int(model.config["vision_config"]["patch_size"])
 
     def blocks() -> Iterator[Floats]:
-        yield resized_positions(stored.whole(), side)
+        yield interpolate_positions(stored.whole(), side)
 
     name = "v.position_embd.weight"
-    return Tensor(_POSITIONS, name, (side * side, stored.shape[1]), Kind.F32, blocks)
+    return Tensor(_POSITIONS, name, (side * side, stored.shape[1]), GgmlType.F32, blocks)
 
 
 def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metadata:
-    """clip.* keys for images of `size` pixels."""
+    """Return the clip.* keys for images of `size` pixels."""
     config = model.config["vision_config"]
     number, real, flag = GGUFValueType.UINT32, GGUFValueType.FLOAT32, GGUFValueType.BOOL
     layers = model.feature_layers
@@ -129,10 +133,10 @@ def vision_metadata(model: Checkpoint, precision: Precision, size: int) -> Metad
         "clip.vision.image_size": (size, number),
         "clip.vision.patch_size": (int(config["patch_size"]), number),
         "clip.vision.embedding_length": (int(config["hidden_size"]), number),
-        "clip.vision.feed_forward_length": (feed_forward(model, precision), number),
+        "clip.vision.feed_forward_length": (feed_forward_width(model, precision), number),
         "clip.vision.projection_dim": (int(model.config["text_config"]["hidden_size"]), number),
         "clip.vision.block_count": (layers, number),
-        # Without it llama.cpp leaves out one more layer, and says nothing.
+        # Without this key llama.cpp silently skips one more layer.
         "clip.vision.feature_layer": ([layers], GGUFValueType.ARRAY, GGUFValueType.INT32),
         "clip.vision.attention.head_count": (int(config["num_attention_heads"]), number),
         "clip.vision.attention.layer_norm_epsilon": (float(config["layer_norm_eps"]), real),

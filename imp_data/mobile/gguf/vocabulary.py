@@ -1,4 +1,4 @@
-"""A tokenizer.json as llama.cpp's own vocabulary: byte-level BPE, or BPE over pieces with ▁."""
+"""Convert a tokenizer.json to llama.cpp's vocabulary: byte-level BPE, or BPE over pieces with ▁."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gguf import GGUFValueType, TokenType
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.chat_template import optional_object
+from imp_data.mobile.gguf.chat_template import read_optional_json
 from imp_data.mobile.gguf.gguf_file import Metadata
 from imp_data.storage.json_files import json_object
 
@@ -16,12 +16,12 @@ _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# Tokens without which llama.cpp will not load a model that calls itself phi-3.
+# Tokens without which llama.cpp does not load a model with "phi-3" in its name.
 _PHI3_TOKENS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
 
 
 class Vocabulary(NamedTuple):
-    """Tokens by id, padded to the rows of the embedding, and how text is cut into them."""
+    """Tokens by id, padded to the rows of the embedding, and the rules of tokenization."""
 
     model: str
     pre: str
@@ -35,7 +35,7 @@ class Vocabulary(NamedTuple):
     strips_right: bool
 
     def metadata(self, chat_template: str) -> Metadata:
-        """tokenizer.* keys."""
+        """Return the tokenizer.* keys."""
         string, number = GGUFValueType.STRING, GGUFValueType.UINT32
         found: dict[str, Any] = {
             "tokenizer.ggml.model": (self.model, string),
@@ -57,16 +57,19 @@ class Vocabulary(NamedTuple):
 
 
 def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
-    """The folder's tokenizer for an embedding of so many rows."""
+    """Return the vocabulary of the folder's tokenizer, padded to `rows` tokens.
+
+    Raise UserError if llama.cpp would tokenize differently.
+    """
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise UserError(path, "is not there", _SAVE_AGAIN)
+        raise UserError(path, "does not exist", _SAVE_AGAIN)
     found = json_object(path, _SAVE_AGAIN)
     try:
         return _vocabulary(path, found, _settings(folder), rows)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        why = f"is no tokenizer as the library tokenizers writes it ({error!r})"
-        raise UserError(path, why, _SAVE_AGAIN) from error
+        problem = f"is not a tokenizer in the format of the library tokenizers ({error!r})"
+        raise UserError(path, problem, _SAVE_AGAIN) from error
 
 
 def _vocabulary(
@@ -74,7 +77,7 @@ def _vocabulary(
 ) -> Vocabulary:
     model, added = found["model"], found.get("added_tokens") or []
     if model.get("type") != "BPE":
-        raise _unknown(path, f"model {model.get('type')!r}")
+        raise _unsupported(path, f"model {model.get('type')!r}")
     pieces = bool(model.get("byte_fallback"))
     ids = {**model["vocab"], **{token["content"]: token["id"] for token in added}}
     if max(ids.values()) >= rows:
@@ -99,14 +102,15 @@ def _vocabulary(
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """Earlier versions wrote the special tokens to a file of their own."""
-    special = optional_object(folder / "special_tokens_map.json")
-    return special | optional_object(folder / "tokenizer_config.json")
+    """Return the tokenizer's settings; earlier versions wrote special tokens to their own file."""
+    special = read_optional_json(folder / "special_tokens_map.json")
+    return special | read_optional_json(folder / "tokenizer_config.json")
 
 
-def _unknown(path: Path, what: str) -> UserError:
-    remedy = "train with the tokenizer of Phi-2, Qwen1.5, Phi-3 or one made like them"
-    return UserError(path, f"{what} is none that llama.cpp is known to read alike", remedy)
+def _unsupported(path: Path, component: str) -> UserError:
+    problem = f"{component} is not known to work identically in llama.cpp"
+    remedy = "train with the tokenizer of Phi-2, Qwen1.5 or Phi-3, or one of the same kind"
+    return UserError(path, problem, remedy)
 
 
 def _tokens(
@@ -127,7 +131,7 @@ def _tokens(
 
 
 def _scores(tokens: Sequence[str], merges: Sequence[str]) -> list[float]:
-    """llama.cpp joins the pair whose piece scores highest: the earlier a merge, the higher."""
+    """Return token scores by merge order: llama.cpp merges the pair with the highest score."""
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(merges):
         ranks.setdefault(pair.replace(" ", ""), rank)
@@ -135,7 +139,7 @@ def _scores(tokens: Sequence[str], merges: Sequence[str]) -> list[float]:
 
 
 def _pre_tokenizer(path: Path, pre: dict[str, Any] | None) -> str:
-    """llama.cpp's name of the regular expression by which text is first cut."""
+    """Return llama.cpp's name of the regular expression that splits text before BPE."""
     steps = (pre or {}).get("pretokenizers") or ([pre] if pre else [])
     patterns = [step["pattern"].get("Regex") for step in steps if step["type"] == "Split"]
     last = steps[-1] if steps else {"type": None}
@@ -144,7 +148,7 @@ def _pre_tokenizer(path: Path, pre: dict[str, Any] | None) -> str:
             return "gpt-2"
         if patterns == [_QWEN2] and not last.get("use_regex", True):
             return "qwen2"
-    raise _unknown(path, "pre_tokenizer")
+    raise _unsupported(path, "pre_tokenizer")
 
 
 def _special(settings: dict[str, Any], ids: dict[str, int]) -> Iterator[tuple[str, int]]:
@@ -157,7 +161,7 @@ def _special(settings: dict[str, Any], ids: dict[str, int]) -> Iterator[tuple[st
 
 
 def _adds_bos(post: dict[str, Any] | None, settings: dict[str, Any], bos: int | None) -> bool:
-    """Whether a text begins with BOS: as the post-processor does, or as the settings say."""
+    """Return whether BOS is added, by the post-processor or by the settings."""
     if bos is None:
         return False
     for step in (post or {}).get("processors") or [post or {}]:
@@ -167,6 +171,6 @@ def _adds_bos(post: dict[str, Any] | None, settings: dict[str, Any], bos: int | 
 
 
 def _adds_space(normalizer: dict[str, Any] | None) -> bool:
-    """Whether ▁ is put before a text that begins with a letter."""
+    """Return whether ▁ is prepended to a text."""
     steps = (normalizer or {}).get("normalizers") or [normalizer or {}]
     return any(step.get("type") == "Prepend" for step in steps)

@@ -1,4 +1,4 @@
-"""What an export costs on this machine, by the protocol of the Imp paper's Table 4.
+"""Measure an export's latency on this machine by the protocol of the Imp paper's Table 4.
 
 `imp-data latency DIR`
 """
@@ -13,34 +13,34 @@ from importlib.metadata import version
 from pathlib import Path
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency_report import Report, Row, Spread
-from imp_data.mobile.measure.latency_worker import REFUSED, Task, Times
-from imp_data.mobile.runtime.llama_server import native_version
+from imp_data.mobile.measure.latency_report import LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency_worker import USER_ERROR_STATUS, LatencyResult, LatencyTask
+from imp_data.mobile.runtime.llama_server import llama_server_version
 from imp_data.parallel.progress import progress
 
-# Of an answer, to choose between attention with and without flash.
-_PROBED_TOKENS = 16
-# Of llama.cpp's log, where it ends in an error.
+# Answer tokens of the short runs that choose between attention with and without flash.
+_PROBE_TOKENS = 16
+# Lines of llama.cpp's log to print after an error.
 _LOG_LINES = 20
-# Minutes of a clock, seconds, thousandths, millionths: how each line of llama.cpp's log begins.
+# Time stamp of each line of llama.cpp's log: minutes, seconds, milliseconds, microseconds.
 _STAMP = r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3})"
-_ENCODING = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
-_ENCODED = re.compile(rf"^{_STAMP} . .*decoding image batch 1/", re.M)
+_ENCODING_START = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
+_ENCODING_END = re.compile(rf"^{_STAMP} . .*decoding image batch 1/", re.M)
 
 
 def latency(
     folder: Path, precisions: list[Precision], threads: int, runs: int, server: Path | None = None
 ) -> Report:
-    """Measure these precisions at every resolution of an export, by the wheel or by `server`."""
-    bundle = read_bundle(folder)
-    before = os.getloadavg()[0]
-    settings = [(p, size) for p in precisions for size in bundle.resolutions]
+    """Measure these precisions at every resolution of an export, in the wheel or in `server`."""
+    manifest = read_bundle(folder)
+    load_before = os.getloadavg()[0]
+    configurations = [(p, size) for p in precisions for size in manifest.resolutions]
     rows = []
-    with progress("latency", "configurations", len(settings)) as told:
-        for precision, resolution in settings:
-            task = Task(
+    with progress("latency", "configurations", len(configurations)) as bar:
+        for precision, resolution in configurations:
+            task = LatencyTask(
                 folder=folder,
                 precision=precision,
                 resolution=resolution,
@@ -49,56 +49,62 @@ def latency(
                 runs=runs,
                 server=server,
             )
-            rows.append(_row(bundle, task))
-            told.add(1)
+            rows.append(_measure_row(manifest, task))
+            bar.add(1)
     return Report(
-        model=bundle.name,
-        runtime=native_version(server) if server else f"xllamacpp {version('xllamacpp')}",
+        model=manifest.name,
+        runtime=llama_server_version(server) if server else f"xllamacpp {version('xllamacpp')}",
         threads=threads,
         runs=runs,
-        load_before=before,
+        load_before=load_before,
         rows=rows,
     )
 
 
-def _row(bundle: Bundle, task: Task) -> Row:
-    probed = {}
+def _probe(task: LatencyTask) -> dict[str, float]:
+    """Return the seconds to expect of a full answer without and with flash attention."""
+    expected = {}
     for flash in (False, True):
-        probe = {"flash_attention": flash, "runs": 1, "answer_tokens": _PROBED_TOKENS}
-        run = _timed(task.model_copy(update=probe))[0].runs[0]
-        # It may be faster at the prompt and slower at the answer.
-        left = (task.answer_tokens - run.answer_tokens) * run.answer_s / run.answer_tokens
-        probed["on" if flash else "off"] = run.total_s + left
+        probe = {"flash_attention": flash, "runs": 1, "answer_tokens": _PROBE_TOKENS}
+        run = _run_worker(task.model_copy(update=probe))[0].runs[0]
+        # Flash attention may be faster for the prompt and slower for the answer.
+        rest = (task.answer_tokens - run.answer_tokens) * run.answer_s / run.answer_tokens
+        expected["on" if flash else "off"] = run.total_s + rest
+    return expected
+
+
+def _measure_row(manifest: ExportManifest, task: LatencyTask) -> LatencyRow:
+    probed = _probe(task)
     flash = probed["on"] < probed["off"]
-    times, log = _timed(task.model_copy(update={"flash_attention": flash}))
-    # The first image warmed the model up.
-    encoded = _encoding_seconds(task, log)[1:]
-    text, vision = bundle.text(task.precision), bundle.vision(task.precision, task.resolution)
-    s_prompt = _spread([run.text_prompt_tokens / run.text_prompt_s for run in times.runs])
-    s_gen = _spread([run.answer_tokens / run.answer_s for run in times.runs])
-    t_ve, last = _spread(encoded), times.runs[-1]
-    prompted = last.prompt_tokens / s_prompt.median
-    return Row(
+    result, log = _run_worker(task.model_copy(update={"flash_attention": flash}))
+    # The first image is the warm-up.
+    encoding_s = _encoding_seconds(task, log)[1:]
+    text, vision = manifest.text(task.precision), manifest.vision(task.precision, task.resolution)
+    s_prompt = _spread([run.text_prompt_tokens / run.text_prompt_s for run in result.runs])
+    s_gen = _spread([run.answer_tokens / run.answer_s for run in result.runs])
+    t_ve, last = _spread(encoding_s), result.runs[-1]
+    prompt_s = last.prompt_tokens / s_prompt.median
+    return LatencyRow(
         precision=task.precision,
         vision_precision=vision.precision,
         resolution=task.resolution,
         flash_attention=flash,
         probed_s=probed,
-        image_tokens=times.image_tokens,
-        prompt_tokens=last.prompt_tokens - times.image_tokens,
+        image_tokens=result.image_tokens,
+        prompt_tokens=last.prompt_tokens - result.image_tokens,
         answer_tokens=last.answer_tokens,
         t_ve_s=t_ve,
         s_prompt=s_prompt,
         s_gen=s_gen,
-        t_total_s=_spread([run.total_s for run in times.runs]),
-        predicted_s=t_ve.median + prompted + last.answer_tokens / s_gen.median,
+        t_total_s=_spread([run.total_s for run in result.runs]),
+        predicted_s=t_ve.median + prompt_s + last.answer_tokens / s_gen.median,
         size_bytes=text.bytes + vision.bytes,
-        peak_bytes=times.peak_bytes,
+        peak_bytes=result.peak_bytes,
     )
 
 
-def _timed(task: Task) -> tuple[Times, str]:
-    """The stopwatch's report and llama.cpp's log."""
+def _run_worker(task: LatencyTask) -> tuple[LatencyResult, str]:
+    """Measure in a process of its own; return its result and llama.cpp's log."""
     command = [
         sys.executable,
         "-m",
@@ -107,29 +113,29 @@ def _timed(task: Task) -> tuple[Times, str]:
     ]
     done = subprocess.run(command, capture_output=True, check=False)
     log = done.stderr.decode(errors="replace")
-    if done.returncode == REFUSED:
+    if done.returncode == USER_ERROR_STATUS:
         sys.stderr.write("\n".join(log.splitlines()[-_LOG_LINES:]) + "\n")
         raise UserError(*json.loads(done.stdout))
     if done.returncode:
         last = "; ".join(log.strip().splitlines()[-3:])
-        remedy = "see whether the memory suffices, and export again if a file is damaged"
-        raise UserError(task.folder, f"could not be measured: {last}", remedy)
-    return Times.model_validate_json(done.stdout), log
+        remedy = "check that there is enough memory; export again if a file is damaged"
+        raise UserError(task.folder, f"cannot be measured: {last}", remedy)
+    return LatencyResult.model_validate_json(done.stdout), log
 
 
-def _encoding_seconds(task: Task, log: str) -> list[float]:
-    """From llama.cpp's own clock: when it began to encode each image and when it had it."""
-    begun = [_seconds(found) for found in _ENCODING.finditer(log)]
-    ended = [_seconds(found) for found in _ENCODED.finditer(log)]
-    if len(begun) != len(ended) or len(begun) != task.runs + 1:
-        problem = f"llama.cpp's log tells of {len(begun)} images of {task.runs + 1}"
+def _encoding_seconds(task: LatencyTask, log: str) -> list[float]:
+    """Return the encoding time of each image by the time stamps of llama.cpp's log."""
+    starts = [_seconds(match) for match in _ENCODING_START.finditer(log)]
+    ends = [_seconds(match) for match in _ENCODING_END.finditer(log)]
+    if len(starts) != len(ends) or len(starts) != task.runs + 1:
+        problem = f"llama.cpp's log has {len(starts)} encoded images instead of {task.runs + 1}"
         raise UserError(task.folder, problem, "use the pinned version of xllamacpp")
-    return [end - begin for begin, end in zip(begun, ended, strict=True)]
+    return [end - start for start, end in zip(starts, ends, strict=True)]
 
 
-def _seconds(found: re.Match[str]) -> float:
-    minutes, seconds, thousandths, millionths = (int(part) for part in found.groups())
-    return 60 * minutes + seconds + thousandths / 1e3 + millionths / 1e6
+def _seconds(stamp: re.Match[str]) -> float:
+    minutes, seconds, milliseconds, microseconds = (int(part) for part in stamp.groups())
+    return 60 * minutes + seconds + milliseconds / 1e3 + microseconds / 1e6
 
 
 def _spread(values: list[float]) -> Spread:

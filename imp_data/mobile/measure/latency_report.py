@@ -1,4 +1,4 @@
-"""What was measured of an export, beside the Imp paper's Table 4."""
+"""The latency report of an export, beside the rows of the Imp paper's Table 4."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ class Spread(BaseModel):
         return f"{self.median:.2f} ({self.least:.2f}–{self.most:.2f})"
 
 
-class Row(BaseModel):
+class LatencyRow(BaseModel):
     """One precision at one resolution. Names as in the paper's Table 4."""
 
     precision: Precision
     vision_precision: Precision
     resolution: int
     flash_attention: bool
-    # Seconds without and with flash attention, foretold from a shorter answer: the less was chosen.
+    # Expected seconds without and with flash attention, from a shorter answer; the lower is chosen.
     probed_s: dict[str, float]
     image_tokens: int
     prompt_tokens: int
@@ -40,11 +40,11 @@ class Row(BaseModel):
 
     @property
     def difference(self) -> float:
-        """Of the time predicted from the parts, as a share of the time measured."""
+        """Relative difference of the time predicted from the parts to the measured time."""
         return self.predicted_s / self.t_total_s.median - 1
 
 
-class Paper(BaseModel):
+class PaperRow(BaseModel):
     """A row of Table 4: Imp-3B in 4 bits on a Snapdragon 8 Gen 3."""
 
     resolution: int
@@ -55,24 +55,24 @@ class Paper(BaseModel):
 
 
 PAPER = [
-    Paper(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
-    Paper(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
+    PaperRow(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
+    PaperRow(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
 ]
 
 
 class Report(BaseModel):
-    """Every configuration measured, and how busy the machine was."""
+    """Every measured configuration, and the load of the machine before."""
 
     model: str
-    # What ran it: the wheel or a llama-server, with its version.
+    # The wheel or a llama-server, with its version.
     runtime: str
     threads: int
     runs: int
     load_before: float
-    rows: list[Row]
+    rows: list[LatencyRow]
 
     def lines(self) -> Iterator[str]:
-        """A table for people: medians, least and most in brackets, the paper's rows below."""
+        """Yield a text table: medians, least and most in brackets, the paper's rows below."""
         yield (
             f"{self.model} in {self.runtime}: {self.threads} threads,"
             f" median of {self.runs} runs (least–most); load before {self.load_before:.1f}"

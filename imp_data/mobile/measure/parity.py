@@ -1,4 +1,4 @@
-"""Proof that an export answers as its model does: PyTorch and llama.cpp, token by token.
+"""Compare an export's answers in llama.cpp with its model's in PyTorch, token by token.
 
 `imp-data parity MODEL DIR`
 """
@@ -12,24 +12,24 @@ from pydantic import BaseModel
 
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 from imp_data.mobile.measure.test_prompts import Case
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 
-# Tokens of each answer, and how many of the likeliest are compared at each.
-TOKENS, TOP = 16, 20
+# Tokens of each answer, and the number of most likely tokens compared at each position.
+ANSWER_TOKENS, TOP_LOGPROBS = 16, 20
 
 
 class Tolerance(NamedTuple):
-    """Shifts of log-probability (nats) that a precision may cause, on average and at most."""
+    """Allowed shift of log-probability (nats) of a precision: mean and maximum."""
 
     mean: float
     most: float
 
 
-# PyTorch's weights are rounded as the file's are, so that a mistake shows at four bits as well as
-# at sixteen. What remains is F16 arithmetic (seen: mean below 0.001, at most 0.005), or activations
-# in eight bits (below 0.03 and 0.17); on random networks, which exaggerate.
+# PyTorch's weights are rounded as the file's are, so that an error shows at four bits as well as at
+# sixteen. The remaining difference is F16 arithmetic (measured: mean below 0.001, at most 0.005) or
+# 8-bit activations (below 0.03 and 0.17), on random networks, which exaggerate it.
 TOLERANCES = {
     Precision.F16: Tolerance(0.004, 0.03),
     Precision.Q8_0: Tolerance(0.08, 0.8),
@@ -38,7 +38,7 @@ TOLERANCES = {
 }
 
 
-class Row(BaseModel):
+class ParityRow(BaseModel):
     """One case in one precision at one resolution."""
 
     case: str
@@ -49,19 +49,19 @@ class Row(BaseModel):
     agreed: int
     mean_shift: float
     most_shift: float
-    # By how much PyTorch prefers its own token where the two choose otherwise, at most.
+    # The most by which PyTorch prefers its own token to llama.cpp's, in nats.
     regret: float
     answer: str
     reference_answer: str
     problems: list[str]
 
 
-class Report(BaseModel):
-    """Every comparison made."""
+class ParityReport(BaseModel):
+    """All comparisons of an export."""
 
     model: str
     threads: int
-    rows: list[Row]
+    rows: list[ParityRow]
 
     @property
     def passed(self) -> bool:
@@ -69,7 +69,7 @@ class Report(BaseModel):
         return not any(row.problems for row in self.rows)
 
     def lines(self) -> Iterator[str]:
-        """A table for people."""
+        """Yield a text table."""
         yield (
             f"{'precision':<9} {'size':>4}  {'case':<12} {'greedy':>7} {'mean shift':>10}"
             f" {'most':>8} {'regret':>8}  verdict"
@@ -82,34 +82,38 @@ class Report(BaseModel):
             )
 
 
-def parity(folder: Path, export: Path, cases: Sequence[Case], settings: Settings) -> Report:
-    """Ask every precision and resolution of an export what its model is asked."""
-    bundle = read_bundle(export)
+def compare_export(
+    folder: Path, export: Path, cases: Sequence[Case], settings: RuntimeSettings
+) -> ParityReport:
+    """Compare every precision and resolution of an export with its model."""
+    manifest = read_bundle(export)
     rows = []
-    for precision in bundle.precisions:
-        reference = Reference(folder, precision)
-        for size in bundle.resolutions:
+    for precision in manifest.precisions:
+        reference = PytorchReference(folder, precision)
+        for size in manifest.resolutions:
             with open_runtime(export, precision, size, settings) as runtime:
                 for case in cases:
-                    rows.append(compare(reference, runtime, precision, case))
-    return Report(model=bundle.name, threads=settings.threads, rows=rows)
+                    rows.append(compare_answers(reference, runtime, precision, case))
+    return ParityReport(model=manifest.name, threads=settings.threads, rows=rows)
 
 
-def compare(reference: Reference, runtime: Runtime, precision: Precision, case: Case) -> Row:
-    """llama.cpp answers greedily; PyTorch says how likely each of its tokens was, in one pass."""
-    imaged = case.image is not None
-    theirs = runtime.prompt(case.question, imaged)
-    ours = reference.tokens(reference.prompt(case.question, imaged))
-    same_prompt = runtime.tokens(theirs) == ours
-    reply = runtime.answer(theirs, case.image, TOKENS, top=TOP, ignore_end=True)
-    expected = reference.logprobs(ours, case.image, runtime.size, reply.tokens)
+def compare_answers(
+    reference: PytorchReference, runtime: Runtime, precision: Precision, case: Case
+) -> ParityRow:
+    """Answer greedily in llama.cpp, then compute PyTorch's log-probabilities of the same tokens."""
+    with_image = case.image is not None
+    prompt = runtime.prompt(case.question, with_image)
+    reference_tokens = reference.tokenize(reference.prompt(case.question, with_image))
+    same_prompt = runtime.tokenize(prompt) == reference_tokens
+    reply = runtime.answer(prompt, case.image, ANSWER_TOKENS, top=TOP_LOGPROBS, ignore_end=True)
+    expected = reference.logprobs(reference_tokens, case.image, runtime.size, reply.tokens)
     shifts, regrets = [0.0], [0.0]
     for step in reply.steps:
-        at = expected[step.place]
-        shifts += [abs(float(at[token]) - said) for token, said in step.logprobs.items()]
+        logprobs = expected[step.position]
+        shifts += [abs(float(logprobs[token]) - other) for token, other in step.logprobs.items()]
         likeliest = max(step.logprobs, key=lambda token: step.logprobs[token])
-        regrets.append(float(at.max() - at[likeliest]))
-    row = Row(
+        regrets.append(float(logprobs.max() - logprobs[likeliest]))
+    row = ParityRow(
         case=case.name,
         precision=precision,
         resolution=runtime.size,
@@ -120,13 +124,15 @@ def compare(reference: Reference, runtime: Runtime, precision: Precision, case: 
         most_shift=max(shifts),
         regret=max(regrets),
         answer=reply.text,
-        reference_answer=reference.answer(ours, case.image, runtime.size, TOKENS),
+        reference_answer=reference.answer(
+            reference_tokens, case.image, runtime.size, ANSWER_TOKENS
+        ),
         problems=[],
     )
     return row.model_copy(update={"problems": list(_problems(row))})
 
 
-def _problems(row: Row) -> Iterator[str]:
+def _problems(row: ParityRow) -> Iterator[str]:
     allowed = TOLERANCES[row.precision]
     if not row.same_prompt:
         yield "the prompt's tokens differ"
@@ -137,4 +143,4 @@ def _problems(row: Row) -> Iterator[str]:
     if row.most_shift > allowed.most:
         yield f"a shift above {allowed.most:g}"
     if row.regret > allowed.most:
-        yield f"another token was preferred by more than {allowed.most:g}"
+        yield f"PyTorch prefers another token by more than {allowed.most:g}"

@@ -1,4 +1,4 @@
-"""The same model in PyTorch, in float32: what llama.cpp's answers are held against."""
+"""Run the exported model in PyTorch in float32, as the reference for llama.cpp's answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,25 +17,25 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.images.rgb import rgb
-from imp_data.mobile.gguf.chat_template import stored_chat_template
-from imp_data.mobile.gguf.merged_model import Checkpoint, canonical, load_checkpoint
-from imp_data.mobile.gguf.quantize import VISION_OF, Kind, Precision, rounded
+from imp_data.mobile.gguf.chat_template import read_stored_chat_template
+from imp_data.mobile.gguf.merged_model import Checkpoint, canonical_name, load_checkpoint
+from imp_data.mobile.gguf.quantize import VISION_FOR_TEXT, GgmlType, Precision, round_trip
 from imp_data.mobile.gguf.text_model import text_tensors
 from imp_data.mobile.gguf.vision_model import vision_tensors
 from imp_data.mobile.gguf.weights import Floats
 
-IMAGE = "<image>"
+IMAGE_TOKEN = "<image>"
 
 
-def _kinds(model: Checkpoint, precision: Precision) -> dict[str, Kind]:
-    """The type of each tensor in an export of this precision, by the checkpoint's name."""
+def _tensor_types(model: Checkpoint, precision: Precision) -> dict[str, GgmlType]:
+    """Return the type of each tensor in an export of this precision, by the checkpoint's name."""
     tensors = text_tensors(model, precision)
-    tensors += vision_tensors(model, VISION_OF[precision], model.image_size)
+    tensors += vision_tensors(model, VISION_FOR_TEXT[precision], model.image_size)
     return {tensor.source: tensor.kind for tensor in tensors}
 
 
 class _WithBias(LlavaForConditionalGeneration):
-    """Llava whose output has the bias that Phi-2's has."""
+    """Llava with the output bias of Phi-2."""
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
@@ -43,11 +43,11 @@ class _WithBias(LlavaForConditionalGeneration):
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=True)
 
 
-class Reference:
-    """A model folder opened by transformers; of the exporter it knows the types of tensors alone.
+class PytorchReference:
+    """A model folder opened by transformers; it shares only the tensor types with the exporter.
 
-    With a precision, its weights are rounded as that precision rounds them: what then remains
-    between it and llama.cpp is the rounding of activations, and any mistake of the export.
+    With a precision, its weights are rounded to that precision. The remaining difference to
+    llama.cpp is the rounding of activations, and any error of the export.
     """
 
     def __init__(self, folder: Path, precision: Precision | None = None) -> None:
@@ -62,60 +62,60 @@ class Reference:
             folder, config=config, dtype=torch.float32, output_loading_info=True
         )
         if report["missing_keys"]:
-            problem = f"transformers misses {', '.join(sorted(report['missing_keys']))}"
-            raise UserError(folder, problem, "save the whole model again, every shard of it")
+            problem = f"lacks the tensors {', '.join(sorted(report['missing_keys']))}"
+            raise UserError(folder, problem, "save the whole model again, with every shard")
         self.model.eval()
         if precision:
-            self._round(_kinds(checkpoint, precision))
+            self._round_weights(_tensor_types(checkpoint, precision))
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.chat_template = stored_chat_template(folder)
+        self.chat_template = read_stored_chat_template(folder)
         self.trained_size = int(config.vision_config.image_size)
         self.patch = int(config.vision_config.patch_size)
 
     @torch.no_grad()
-    def _round(self, kinds: dict[str, Kind]) -> None:
+    def _round_weights(self, types: dict[str, GgmlType]) -> None:
         for name, weight in self.model.named_parameters():
-            kind = kinds.get(canonical(name), Kind.F32)
-            if kind is Kind.F32:
+            kind = types.get(canonical_name(name), GgmlType.F32)
+            if kind is GgmlType.F32:
                 continue
-            # By rows, as they are stored: a large matrix must not be in memory three times.
+            # In blocks of rows, to keep a large matrix from being in memory three times.
             for rows in weight.view(-1, weight.shape[-1]).split(4096):
-                rows.copy_(torch.from_numpy(rounded(rows.numpy(), kind)))
+                rows.copy_(torch.from_numpy(round_trip(rows.numpy(), kind)))
 
     def prompt(self, question: str, with_image: bool) -> tuple[str, ...]:
-        """The whole prompt by the tokenizer's chat template, cut where the image stands."""
-        content = f"{IMAGE}\n{question}" if with_image else question
+        """Return the prompt by the tokenizer's chat template, split at the image."""
+        content = f"{IMAGE_TOKEN}\n{question}" if with_image else question
         messages = [{"role": "user", "content": content}]
-        found = self.tokenizer.apply_chat_template(
+        prompt = self.tokenizer.apply_chat_template(
             messages,
             chat_template=self.chat_template,
             tokenize=False,
             add_generation_prompt=True,
         )
-        return tuple(str(found).split(IMAGE))
+        return tuple(str(prompt).split(IMAGE_TOKEN))
 
-    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
-        """The ids of each piece of a prompt."""
+    def tokenize(self, prompt: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each piece of a prompt."""
         bos = self.tokenizer.bos_token
-        found = []
+        ids = []
         for number, piece in enumerate(prompt):
             special = number == 0 and not (bos and piece.startswith(bos))
-            found.append(list(self.tokenizer(piece, add_special_tokens=special)["input_ids"]))
-        return found
+            ids.append(list(self.tokenizer(piece, add_special_tokens=special)["input_ids"]))
+        return ids
 
     def answer(
-        self, tokens: Sequence[Sequence[int]], image: Image.Image | None, size: int, most: int
+        self, tokens: Sequence[Sequence[int]], image: Image.Image | None, size: int, max_tokens: int
     ) -> str:
-        """PyTorch's own greedy answer of at most so many tokens."""
-        said: list[int] = []
-        prompt = self._prompt(tokens, image, size)
-        while len(said) < most:
-            token = int(self._logits(prompt, said)[-1].argmax())
+        """Return PyTorch's own greedy answer of at most `max_tokens` tokens."""
+        answer: list[int] = []
+        prompt = self._embed_prompt(tokens, image, size)
+        while len(answer) < max_tokens:
+            token = int(self._logits(prompt, answer)[-1].argmax())
             if token == self.tokenizer.eos_token_id:
                 break
-            said.append(token)
-        # llama.cpp tells no special tokens either.
-        return str(self.tokenizer.decode(said, skip_special_tokens=True))
+            answer.append(token)
+        # llama.cpp omits special tokens too.
+        return str(self.tokenizer.decode(answer, skip_special_tokens=True))
 
     def logprobs(
         self,
@@ -124,42 +124,42 @@ class Reference:
         size: int,
         answer: Sequence[int],
     ) -> Floats:
-        """(len(answer), vocabulary): log-probabilities at each place of this answer."""
-        logits = self._logits(self._prompt(tokens, image, size), answer)[:-1]
+        """Return (len(answer), vocabulary) log-probabilities at each position of this answer."""
+        logits = self._logits(self._embed_prompt(tokens, image, size), answer)[:-1]
         return np.asarray(torch.log_softmax(logits.double(), dim=-1).float().numpy())
 
     @torch.no_grad()
     def _logits(self, prompt: torch.Tensor, answer: Sequence[int]) -> torch.Tensor:
-        """(1 + len(answer), vocabulary): what is likely after the prompt and each token more."""
-        whole = torch.cat([prompt, self._embedded(answer)])[None]
+        """Return (1 + len(answer), vocabulary) logits after the prompt and after each token."""
+        embeddings = torch.cat([prompt, self._embed_tokens(answer)])[None]
         logits: torch.Tensor = self.model(
-            inputs_embeds=whole, logits_to_keep=len(answer) + 1
+            inputs_embeds=embeddings, logits_to_keep=len(answer) + 1
         ).logits
         return logits[0]
 
     @torch.no_grad()
-    def _prompt(
+    def _embed_prompt(
         self, tokens: Sequence[Sequence[int]], image: Image.Image | None, size: int
     ) -> torch.Tensor:
-        """Embeddings of a prompt, an image's between its two pieces.
+        """Return the embeddings of a prompt, with the image's between its two pieces.
 
-        Joined here and not by transformers, which takes an `<image>` in an answer for an image.
+        transformers would also replace an `<image>` in an answer, so the pieces are joined here.
         """
-        pieces = [self._embedded(piece) for piece in tokens]
+        pieces = [self._embed_tokens(piece) for piece in tokens]
         if image is not None:
-            features = self._features(self._pixels(image, size), size)
+            features = self._image_features(self._pixels(image, size), size)
             pieces.insert(1, torch.cat(features.pooler_output))
         return torch.cat(pieces)
 
-    def _embedded(self, tokens: Sequence[int]) -> torch.Tensor:
-        embedded: torch.Tensor = self.model.get_input_embeddings()(
+    def _embed_tokens(self, tokens: Sequence[int]) -> torch.Tensor:
+        embeddings: torch.Tensor = self.model.get_input_embeddings()(
             torch.tensor(tokens, dtype=torch.long)
         )
-        return embedded
+        return embeddings
 
     @torch.no_grad()
-    def _features(self, pixels: torch.Tensor, size: int) -> Any:
-        """What the projector makes of an image; at another size by transformers' own bicubic."""
+    def _image_features(self, pixels: torch.Tensor, size: int) -> Any:
+        """Return the projector's output; transformers interpolates positions for another size."""
         config = self.model.config
         return self.model.get_image_features(
             pixels,
@@ -169,8 +169,11 @@ class Reference:
         )
 
     def _pixels(self, image: Image.Image, size: int) -> torch.Tensor:
-        """Squeezed or padded as in training, from 0..255 to -1..1; written out once more here, so
-        that a mistake in what llama.cpp is given does not become one of the reference too."""
+        """Return the pixels, squeezed or padded as in training, scaled from 0..255 to -1..1.
+
+        This repeats the preprocessing on purpose: an error in llama.cpp's input must not become an
+        error of the reference too.
+        """
         image = rgb(image)
         if self.preprocessing == "pad":
             side = max(image.size)

@@ -1,39 +1,40 @@
-"""Questions with known answers, as `imp-data evaluate` asks them, put to an export."""
+"""Score an export, or its model in PyTorch, on questions with known answers."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from imp_data.mobile.measure.pytorch_reference import Reference
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
 from imp_data.mobile.runtime.in_process import Runtime
 from imp_data.training.evaluation.evaluate import Model, answered
 from imp_data.training.evaluation.questions import read_questions
 from imp_data.training.evaluation.scoring import score
 
-# What an answer may have; those that are known are short.
-_TOKENS = 32
+# Maximum tokens of an answer; the known answers are short.
+_MAX_TOKENS = 32
 
 
-class Exam(NamedTuple):
-    """A file of questions with an `answer` each, and the folder of their images."""
+class QuestionSet(NamedTuple):
+    """A file of questions with answers, in the format of `imp-data evaluate`, and their images."""
 
     questions: Path
     images: Path
 
     def score(self, model: Model) -> float:
-        """Right answers in percent, by the measure `exact`."""
-        asked = read_questions(self.questions)
-        return score("exact", asked, answered(model, asked, self.images), None)["accuracy"]
+        """Return the percentage of correct answers by the measure `exact`."""
+        questions = read_questions(self.questions)
+        answers = answered(model, questions, self.images)
+        return score("exact", questions, answers, None)["accuracy"]
 
 
-def by_llama_cpp(runtime: Runtime) -> Model:
-    """An export that answers."""
+def llama_cpp_model(runtime: Runtime) -> Model:
+    """Return the export as a function from image and question to answer."""
     return lambda image, text: (
-        runtime.answer(runtime.prompt(text, image is not None), image, _TOKENS).text
+        runtime.answer(runtime.prompt(text, image is not None), image, _MAX_TOKENS).text
     )
 
 
-def by_pytorch(reference: Reference, size: int) -> Model:
-    """The model that it was made of, at this resolution."""
+def pytorch_model(reference: PytorchReference, size: int) -> Model:
+    """Return the exported model in PyTorch as such a function, at this resolution."""
     return lambda image, text: reference.answer(
-        reference.tokens(reference.prompt(text, image is not None)), image, size, _TOKENS
+        reference.tokenize(reference.prompt(text, image is not None)), image, size, _MAX_TOKENS
     )

@@ -1,4 +1,4 @@
-"""What an export's size costs in quality: answers kept, shift of log-probability, as a chart.
+"""Measure the quality of each precision and resolution against the model in PyTorch.
 
 `imp-data quality MODEL DIR`
 """
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
-from imp_data.mobile.gguf.quantize import VISION_OF, Precision
-from imp_data.mobile.measure.parity import TOKENS, compare
-from imp_data.mobile.measure.pytorch_reference import Reference
-from imp_data.mobile.measure.qa_accuracy import Exam, by_llama_cpp, by_pytorch
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
+from imp_data.mobile.gguf.quantize import VISION_FOR_TEXT, Precision
+from imp_data.mobile.measure.parity import ANSWER_TOKENS, compare_answers
+from imp_data.mobile.measure.pytorch_reference import PytorchReference
+from imp_data.mobile.measure.qa_accuracy import QuestionSet, llama_cpp_model, pytorch_model
 from imp_data.mobile.measure.test_prompts import Case
-from imp_data.mobile.runtime.in_process import Runtime, Settings, open_runtime
+from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 
-# The paper's Table 4: what four bits cost Imp-3B on its average of benchmarks.
+# The paper's Table 4: points that Imp-3B loses at four bits on its average of benchmarks.
 PAPER_POINTS = 0.2
 PYTORCH = "PyTorch"
 
 
-class Row(BaseModel):
+class QualityRow(BaseModel):
     """One precision at one resolution, against PyTorch's unrounded weights at that resolution."""
 
     precision: Precision
@@ -33,32 +33,32 @@ class Row(BaseModel):
     equal_answers: int
     mean_shift: float
     most_shift: float
-    # Right answers to the questions given, in percent.
+    # Correct answers to the question set, in percent.
     score: float | None = None
 
     @property
     def label(self) -> str:
-        """The text's precision, and the tower's where it has more bits."""
-        own = self.vision_precision is VISION_OF[self.precision]
+        """The text model's precision, and the tower's if it has more bits."""
+        own = self.vision_precision is VISION_FOR_TEXT[self.precision]
         return self.precision.value + ("" if own else f" + {self.vision_precision.value}")
 
 
-class Report(BaseModel):
+class QualityReport(BaseModel):
     """Every precision and resolution of an export."""
 
     model: str
-    rows: list[Row]
-    # PyTorch's own right answers in percent, by resolution.
+    rows: list[QualityRow]
+    # PyTorch's correct answers in percent, by resolution.
     pytorch: dict[int, float] = {}
 
     def lines(self) -> Iterator[str]:
-        """A table for people."""
+        """Yield a text table."""
         yield (
             f"{'precision':<14} {'size':>4} {'MB':>9}  {'equal answers':>13} {'mean shift':>10}"
             f"{'  right answers' if self.pytorch else ''}"
         )
-        for size, right in self.pytorch.items():
-            yield f"{PYTORCH:<14} {size:>4}{right:>51.1f} %"
+        for size, percent in self.pytorch.items():
+            yield f"{PYTORCH:<14} {size:>4}{percent:>51.1f} %"
         for row in self.rows:
             equal = f"{row.equal_answers} of {row.cases}"
             yield (
@@ -69,56 +69,56 @@ class Report(BaseModel):
         yield f"(the paper: 4 bits cost {PAPER_POINTS} points of its average)"
 
 
-def quality(
+def measure_quality(
     folder: Path,
     export: Path,
     cases: Sequence[Case],
-    settings: Settings,
-    exam: Exam | None = None,
+    settings: RuntimeSettings,
+    question_set: QuestionSet | None = None,
     towers: bool = False,
-) -> Report:
-    """Ask PyTorch once and every precision and resolution the same.
+) -> QualityReport:
+    """Compare the answers of every precision and resolution with PyTorch's.
 
-    With `towers` each text also with every vision tower of more bits.
+    With `towers`, also combine each text model with every vision tower of more bits.
     """
-    bundle, reference = read_bundle(export), Reference(folder)
-    rows, right = [], {}
-    for size in bundle.resolutions:
-        expected = [_expected(reference, case, size) for case in cases]
-        if exam:
-            right[size] = exam.score(by_pytorch(reference, size))
-        for precision, vision in _pairs(bundle, towers):
-            given = replace(settings, vision=vision)
-            with open_runtime(export, precision, size, given) as runtime:
-                row = _row(reference, runtime, (precision, vision), cases, expected)
-                score = exam.score(by_llama_cpp(runtime)) if exam else None
+    manifest, reference = read_bundle(export), PytorchReference(folder)
+    rows, reference_scores = [], {}
+    for size in manifest.resolutions:
+        expected = [_reference_answer(reference, case, size) for case in cases]
+        if question_set:
+            reference_scores[size] = question_set.score(pytorch_model(reference, size))
+        for precision, vision in _pairs(manifest, towers):
+            with open_runtime(export, precision, size, replace(settings, vision=vision)) as runtime:
+                row = _measure_row(reference, runtime, (precision, vision), cases, expected)
+                score = question_set.score(llama_cpp_model(runtime)) if question_set else None
             rows.append(row.model_copy(update={"score": score}))
-    return Report(model=bundle.name, rows=rows, pytorch=right)
+    return QualityReport(model=manifest.name, rows=rows, pytorch=reference_scores)
 
 
-def _pairs(bundle: Bundle, towers: bool) -> Iterator[tuple[Precision, Precision]]:
-    """A text's precision and its tower's."""
-    for precision in bundle.precisions:
-        for vision in bundle.towers(precision)[0 if towers else -1 :]:
+def _pairs(manifest: ExportManifest, towers: bool) -> Iterator[tuple[Precision, Precision]]:
+    """Yield the precisions of a text model and a vision tower."""
+    for precision in manifest.precisions:
+        for vision in manifest.vision_precisions(precision)[0 if towers else -1 :]:
             yield precision, vision
 
 
-def _row(
-    reference: Reference,
+def _measure_row(
+    reference: PytorchReference,
     runtime: Runtime,
     pair: tuple[Precision, Precision],
     cases: Sequence[Case],
     expected: Sequence[str],
-) -> Row:
-    (precision, vision), bundle, size = pair, runtime.bundle, runtime.size
-    compared = [compare(reference, runtime, precision, case) for case in cases]
-    said = [_said(runtime, case) for case in cases]
-    equal = (ours.strip() == theirs.strip() for ours, theirs in zip(expected, said, strict=True))
-    return Row(
+) -> QualityRow:
+    (precision, vision), manifest, size = pair, runtime.bundle, runtime.size
+    compared = [compare_answers(reference, runtime, precision, case) for case in cases]
+    answers = [_answer(runtime, case) for case in cases]
+    pairs = zip(expected, answers, strict=True)
+    equal = (reference.strip() == answer.strip() for reference, answer in pairs)
+    return QualityRow(
         precision=precision,
         vision_precision=vision,
         resolution=size,
-        size_bytes=bundle.text(precision).bytes + bundle.vision(precision, size, vision).bytes,
+        size_bytes=manifest.text(precision).bytes + manifest.vision(precision, size, vision).bytes,
         cases=len(cases),
         equal_answers=sum(equal),
         mean_shift=sum(row.mean_shift for row in compared) / len(compared),
@@ -126,11 +126,11 @@ def _row(
     )
 
 
-def _said(runtime: Runtime, case: Case) -> str:
+def _answer(runtime: Runtime, case: Case) -> str:
     prompt = runtime.prompt(case.question, case.image is not None)
-    return runtime.answer(prompt, case.image, TOKENS).text
+    return runtime.answer(prompt, case.image, ANSWER_TOKENS).text
 
 
-def _expected(reference: Reference, case: Case, size: int) -> str:
-    tokens = reference.tokens(reference.prompt(case.question, case.image is not None))
-    return reference.answer(tokens, case.image, size, TOKENS)
+def _reference_answer(reference: PytorchReference, case: Case, size: int) -> str:
+    tokens = reference.tokenize(reference.prompt(case.question, case.image is not None))
+    return reference.answer(tokens, case.image, size, ANSWER_TOKENS)

@@ -1,52 +1,51 @@
-"""Quality against size, drawn: a place on the axis for each pair of files, a line for each
-resolution."""
+"""Draw quality against file size: a position per pair of files, a line per resolution."""
 
 from typing import Any
 
-from imp_data.mobile.measure.quality import PAPER_POINTS, PYTORCH, Report
+from imp_data.mobile.measure.quality import PAPER_POINTS, PYTORCH, QualityReport
 
-# Two that are told apart with any colour vision, on white.
+# Colours on white; the first two are distinguishable with any colour vision.
 _COLOURS = ["#1b6ca8", "#d9730d", "#5b8c5a", "#8a5a9e"]
-# Below it nothing is to be seen, and a logarithm wants more than nothing.
+# Smaller shifts are not visible, and a logarithmic axis requires positive values.
 _LEAST_SHIFT = 1e-5
 
 
-def chart_svg(report: Report) -> str:
-    """Shift of log-probability, answers kept and right answers, the largest files first."""
+def chart_svg(report: QualityReport) -> str:
+    """Return an SVG chart of shift of log-probability, answers kept and right answers."""
     import altair as alt
     import vl_convert
 
-    files = _files(report)
+    files = _axis_labels(report)
     points = [_point(row, files[row.label]) for row in report.rows]
     order = list(files.values())
     log, share = alt.Scale(type="log"), alt.Scale(domain=[0, 1])
-    parts = [
-        _part(report, points, order, "shift", "mean shift of log-probability, nats", log),
-        _part(report, points, order, "kept", "answers kept", share),
+    panels = [
+        _panel(report, points, order, "shift", "mean shift of log-probability, nats", log),
+        _panel(report, points, order, "kept", "answers kept", share),
     ]
     if report.pytorch:
-        points += _pytorch(report)
-        near = alt.Scale(zero=False, padding=12)
-        parts.append(_part(report, points, [PYTORCH, *order], "right", "right answers", near))
+        points += _pytorch_points(report)
+        zoomed = alt.Scale(zero=False, padding=12)
+        panels.append(_panel(report, points, [PYTORCH, *order], "right", "right answers", zoomed))
     title = alt.TitleParams(
-        f"{report.model}: what a smaller file costs",
+        f"{report.model}: quality lost by smaller files",
         subtitle=f"against PyTorch's unrounded weights; the paper: 4 bits cost {PAPER_POINTS}"
         " points of its average",
     )
-    # Beside each other as long as a page is wide enough.
-    together = alt.hconcat if len(order) <= 5 else alt.vconcat
-    chart = together(*parts, title=title, spacing=36).configure_view(stroke=None)
+    # Side by side if they fit the width of a page.
+    concat = alt.hconcat if len(order) <= 5 else alt.vconcat
+    chart = concat(*panels, title=title, spacing=36).configure_view(stroke=None)
     return str(vl_convert.vegalite_to_svg(chart.to_dict()))
 
 
-def _files(report: Report) -> dict[str, str]:
-    """What stands below the axis: the precision and, in a second line, the size of its files."""
+def _axis_labels(report: QualityReport) -> dict[str, str]:
+    """Return the label of each precision, with the size of its files in a second line."""
     sizes: dict[str, int] = {}
     texts: dict[str, int] = {}
     for row in report.rows:
         sizes[row.label] = max(row.size_bytes, sizes.get(row.label, 0))
         texts[row.precision] = max(row.size_bytes, texts.get(row.precision, 0))
-    # Those of one text together.
+    # Group the labels with the same text model.
     ordered = sorted(sizes, key=lambda label: (-texts[label.split()[0]], -sizes[label]))
     return {label: f"{label}|{_size(sizes[label])}" for label in ordered}
 
@@ -68,38 +67,38 @@ def _point(row: Any, files: str) -> dict[str, Any]:
     }
 
 
-def _pytorch(report: Report) -> list[dict[str, Any]]:
-    right = report.pytorch.items()
-    return [{"files": PYTORCH, "images": f"{size} px", "right": n / 100} for size, n in right]
+def _pytorch_points(report: QualityReport) -> list[dict[str, Any]]:
+    scores = report.pytorch.items()
+    return [{"files": PYTORCH, "images": f"{size} px", "right": n / 100} for size, n in scores]
 
 
-def _part(
-    report: Report,
+def _panel(
+    report: QualityReport,
     points: list[dict[str, Any]],
     order: list[str],
     field: str,
     title: str,
     scale: Any,
 ) -> Any:
-    """One measure of every pair of files."""
+    """Return the chart of one measure for every pair of files."""
     import altair as alt
 
     sizes = [f"{size} px" for size in sorted({row.resolution for row in report.rows}, reverse=True)]
     labels = alt.Axis(labelAngle=0, labelExpr="split(datum.label, '|')", labelLimit=0, grid=False)
     powers = [10.0**n for n in range(-5, 2)]
-    shown = {"values": powers} if field == "shift" else {"format": "%", "tickCount": 5}
+    ticks = {"values": powers} if field == "shift" else {"format": "%", "tickCount": 5}
     legend = alt.Legend(title="images", orient="bottom", direction="horizontal", symbolOpacity=1)
     colour = alt.Scale(domain=sizes, range=_COLOURS[: len(sizes)])
-    given = [point for point in points if point.get(field) is not None]
-    base = alt.Chart(alt.Data(values=given)).encode(
+    values = [point for point in points if point.get(field) is not None]
+    base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("files:N", sort=order, title=None, axis=labels),
-        # A little beside each other, or one would hide the other.
+        # Offset the marks, since they would otherwise hide each other.
         xOffset=alt.XOffset("images:N", scale=alt.Scale(domain=sizes, paddingOuter=1)),
-        y=alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(**shown)),
+        y=alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(**ticks)),
         color=alt.Color("images:N", scale=colour, legend=legend),
         shape=alt.Shape("images:N", scale=alt.Scale(domain=sizes), legend=legend),
     )
-    drawn = base.mark_line(opacity=0.4) + base.mark_point(filled=True, size=70, opacity=1)
+    marks = base.mark_line(opacity=0.4) + base.mark_point(filled=True, size=70, opacity=1)
     if field == "right":
-        drawn += base.mark_text(dy=-11, fontSize=9).encode(text=alt.Text("right:Q", format=".1%"))
-    return drawn.properties(width=80 * len(order), height=240)
+        marks += base.mark_text(dy=-11, fontSize=9).encode(text=alt.Text("right:Q", format=".1%"))
+    return marks.properties(width=80 * len(order), height=240)

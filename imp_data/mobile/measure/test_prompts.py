@@ -1,4 +1,4 @@
-"""What a model is asked when its exports are compared: drawn images of several shapes."""
+"""Test prompts for the comparison of exports: built-in images of several shapes, or given files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +10,18 @@ from imp_data.images.decoding import NoImage, decode_rgb
 
 
 class Case(NamedTuple):
-    """A question, with an image or without."""
+    """A question with or without an image."""
 
     name: str
     question: str
     image: Image.Image | None
 
 
-def drawn_cases() -> list[Case]:
-    """A wide, a tall and a square image, so that a kept aspect shows; and a text alone."""
+def default_cases() -> list[Case]:
+    """Return cases with a wide, a tall and a square image, and one without an image.
+
+    The shapes differ so that a wrongly kept aspect ratio shows.
+    """
     return [
         Case("wide", "What is in the image?", _scene(480, 160)),
         Case("tall", "What colour is the circle?", _scene(150, 450)),
@@ -28,19 +31,19 @@ def drawn_cases() -> list[Case]:
 
 
 def given_cases(images: list[Path], question: str) -> list[Case]:
-    """One question about each of these files."""
-    return [Case(path.name, question, _opened(path)) for path in images]
+    """Return a case with this question for each image file. Raise UserError for other files."""
+    return [Case(path.name, question, _open(path)) for path in images]
 
 
-def _opened(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image:
     try:
         return decode_rgb(path.read_bytes())
     except (OSError, NoImage) as error:
-        raise UserError(path, f"is no image ({error})", "name a PNG or JPEG") from error
+        raise UserError(path, f"is not an image ({error})", "give a PNG or JPEG file") from error
 
 
 def _scene(width: int, height: int) -> Image.Image:
-    """A sloping ground, a circle, a box and a triangle: no part looks like another."""
+    """Draw a gradient, a circle, a box and a triangle, so that no two parts are alike."""
     slope = Image.linear_gradient("L").resize((width, height)).rotate(20, fillcolor=90)
     image = Image.merge("RGB", (slope, slope.point(lambda v: 255 - v), slope.rotate(90)))
     pen = ImageDraw.Draw(image)

@@ -1,6 +1,6 @@
-"""Weights on huge pages: a token reads them all, and 4 KiB at a time most of that is looking up.
+"""Move weights to huge pages: each token reads all weights, and 4 KiB pages cost TLB misses.
 
-On two cores of a virtual machine Imp-3B's shape answers a third faster so (docs/mobile.md).
+On two cores of a virtual machine, Imp-3B's shape answers a third faster (docs/mobile.md).
 """
 
 import ctypes
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 _MAPS = Path("/proc/self/maps")
 _LARGE_BYTES = 32 << 20
-# Linux, asm-generic/mman-common.h; since 6.1. An older kernel refuses it, and the pages stay small.
+# Linux 6.1, asm-generic/mman-common.h. An older kernel rejects it, and the pages stay small.
 _MADV_COLLAPSE = 25
-# The same for a program that is still to start, from glibc 2.35: malloc asks for huge pages.
-TUNABLES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+# The equivalent for a process to start, from glibc 2.35: malloc requests huge pages.
+HUGE_PAGES_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
-class Mapping(NamedTuple):
-    """Addresses of a piece of this process's memory."""
+class MemoryMapping(NamedTuple):
+    """The address range of a memory mapping of this process."""
 
     start: int
     end: int
@@ -26,24 +26,24 @@ class Mapping(NamedTuple):
 
 @contextmanager
 def huge_pages() -> Iterator[None]:
-    """At its end what the block allocates in large pieces is moved to huge pages, and what adjoins.
+    """Move large mappings that the block allocates, and adjacent ones, to huge pages at its end.
 
-    Where the system has none nothing changes.
+    Systems without huge pages are left unchanged.
     """
-    before = set(_large())
+    before = set(_large_mappings())
     yield
-    for mapping in _large():
+    for mapping in _large_mappings():
         if mapping not in before:
             start, size = ctypes.c_void_p(mapping.start), mapping.end - mapping.start
             ctypes.CDLL(None).madvise(start, ctypes.c_size_t(size), _MADV_COLLAPSE)
 
 
-def _large() -> Iterator[Mapping]:
-    """This process's large pieces of memory that no file is behind; none on other systems."""
+def _large_mappings() -> Iterator[MemoryMapping]:
+    """Yield this process's large anonymous mappings; none on systems other than Linux."""
     if not _MAPS.exists():
         return
     for line in _MAPS.read_text().splitlines():
         addresses, access, *_, inode = line.split(maxsplit=5)[:5]
-        mapping = Mapping(*(int(address, 16) for address in addresses.split("-")))
+        mapping = MemoryMapping(*(int(address, 16) for address in addresses.split("-")))
         if access == "rw-p" and inode == "0" and mapping.end - mapping.start >= _LARGE_BYTES:
             yield mapping

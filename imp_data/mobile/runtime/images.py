@@ -1,4 +1,4 @@
-"""Images as the model was trained on them: squared before llama.cpp sees them, on every path."""
+"""Preprocess images as in training before llama.cpp receives them, on every path."""
 
 from io import BytesIO
 
@@ -8,20 +8,20 @@ from imp_data.errors import UserError
 from imp_data.images import square
 
 
-def squared(image: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
-    """The image as size x size pixels of RGB, bicubic: squeezed, or padded to a square first.
+def square_image(image: Image.Image, size: int, preprocessing: str = "square") -> Image.Image:
+    """Resize the image to size x size RGB pixels, bicubic: squeezed, or first padded to a square.
 
-    llama.cpp keeps an image's aspect and pads it with another colour than the model has seen; of a
-    square of the right size it changes nothing.
+    llama.cpp itself keeps the aspect ratio and pads with another colour than in training; it leaves
+    a square of the right size unchanged.
     """
     try:
         return square.squared(image, size, preprocessing)
     except ValueError as error:
-        raise UserError("imp.json", str(error), "state square or pad") from None
+        raise UserError("imp.json", str(error), "set preprocessing to square or pad") from None
 
 
-def png(image: Image.Image) -> bytes:
-    """A lossless file of the image; the same pixels give the same bytes."""
+def encode_png(image: Image.Image) -> bytes:
+    """Encode the image losslessly; equal pixels give equal bytes."""
     out = BytesIO()
     image.save(out, "PNG", compress_level=1)
     return out.getvalue()

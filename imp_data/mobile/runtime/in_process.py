@@ -1,4 +1,4 @@
-"""An export in llama.cpp's own server, in this process: the OpenAI protocol at a socket."""
+"""Run an export in llama.cpp's own server within this process, on a Unix socket."""
 
 import base64
 import os
@@ -12,59 +12,63 @@ import httpx
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Bundle, read_bundle
+from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.huge_pages import huge_pages
-from imp_data.mobile.runtime.images import png, squared
-from imp_data.mobile.runtime.replies import Reply, steps_of
-from imp_data.mobile.runtime.sockets import client_of, private_socket
+from imp_data.mobile.runtime.images import encode_png, square_image
+from imp_data.mobile.runtime.replies import Reply, parse_steps
+from imp_data.mobile.runtime.sockets import open_client, private_socket
 
-# An hour: a large model on a small machine, its timeouts are not ours to guess.
-ANSWER_S = 3600
-# Context in tokens: an image's 729 and a conversation of some length.
-CONTEXT = 2048
+# One hour, enough for a large model on a slow machine.
+ANSWER_TIMEOUT_S = 3600
+# An image's 729 tokens and a conversation of some length.
+CONTEXT_TOKENS = 2048
 _LOG_ERRORS = 1
 
 
 @dataclass(frozen=True)
-class Settings:
+class RuntimeSettings:
     """How llama.cpp runs a model."""
 
-    context: int = CONTEXT
+    context: int = CONTEXT_TOKENS
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     flash_attention: bool = False
     # Keys and values in F32, so that only the weights differ from PyTorch's.
     exact: bool = False
     verbosity: int = _LOG_ERRORS
-    # Of the vision tower; that of the same bits as the text if left out.
+    # Precision of the vision tower; by default the bits of the text model.
     vision: Precision | None = None
-    # MiB for conversations left for another, which are then gone on with at once.
-    kept_mib: int = 0
+    # MiB for the state of inactive conversations, which can then continue at once.
+    prompt_cache_mib: int = 0
 
 
 class Runtime:
-    """A model that answers; `socket` speaks the OpenAI protocol as long as it is open, and `pid`
-    is the process that holds it."""
+    """A loaded model; `socket` serves the OpenAI protocol, `pid` is the process that holds it."""
 
     def __init__(
-        self, socket: Path, bundle: Bundle, size: int, http: httpx.Client, pid: int | None = None
+        self,
+        socket: Path,
+        bundle: ExportManifest,
+        size: int,
+        http: httpx.Client,
+        pid: int | None = None,
     ) -> None:
         self.socket, self.bundle, self.size = socket, bundle, size
         self.pid, self._http = pid or os.getpid(), http
         self._marker: str = self._get("/props")["media_marker"]
 
     def prompt(self, question: str, with_image: bool) -> tuple[str, ...]:
-        """The whole prompt by the model's own chat template, cut where the image stands."""
+        """Return the prompt by the model's own chat template, split at the image."""
         content: Any = question
         if with_image:
             content = [{"type": "image_url", "image_url": {"url": _PIXEL}}]
             content.append({"type": "text", "text": f"\n{question}"})
         messages = [{"role": "user", "content": content}]
-        found: str = self._post("/apply-template", {"messages": messages})["prompt"]
-        return tuple(found.split(self._marker))
+        prompt: str = self._post("/apply-template", {"messages": messages})["prompt"]
+        return tuple(prompt.split(self._marker))
 
-    def tokens(self, prompt: Sequence[str]) -> list[list[int]]:
-        """The ids of each piece of a prompt."""
+    def tokenize(self, prompt: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each piece of a prompt."""
         return [
             self._post(
                 "/tokenize",
@@ -81,8 +85,8 @@ class Runtime:
         top: int = 0,
         ignore_end: bool = False,
     ) -> Reply:
-        """Answer greedily; an image is squared here, before llama.cpp sees it."""
-        asked: dict[str, Any] = {
+        """Answer greedily; the image is preprocessed here, before llama.cpp receives it."""
+        request: dict[str, Any] = {
             "prompt": self._marker.join(prompt),
             "n_predict": max_tokens,
             "temperature": 0,
@@ -93,80 +97,84 @@ class Runtime:
         }
         if image is not None:
             data = base64.b64encode(self.file_of(image)).decode()
-            asked["prompt"] = {"prompt_string": asked["prompt"], "multimodal_data": [data]}
-        found = self._post("/completion", asked)
-        probabilities = found.get("completion_probabilities") or []
-        steps = list(steps_of(found["tokens"], probabilities))
-        return Reply(found["content"], found["tokens"], steps, found["timings"])
+            request["prompt"] = {"prompt_string": request["prompt"], "multimodal_data": [data]}
+        answer = self._post("/completion", request)
+        probabilities = answer.get("completion_probabilities") or []
+        steps = list(parse_steps(answer["tokens"], probabilities))
+        return Reply(answer["content"], answer["tokens"], steps, answer["timings"])
 
     def file_of(self, image: Image.Image) -> bytes:
-        """The image as llama.cpp gets it."""
-        return png(squared(image, self.size, self.bundle.preprocessing))
+        """Return the preprocessed image as the PNG that llama.cpp receives."""
+        return encode_png(square_image(image, self.size, self.bundle.preprocessing))
 
     def _get(self, path: str) -> dict[str, Any]:
-        return self._checked(path, self._http.get(path))
+        return self._parse_response(path, self._http.get(path))
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._checked(path, self._http.post(path, json=body))
+        return self._parse_response(path, self._http.post(path, json=body))
 
-    def _checked(self, path: str, response: httpx.Response) -> dict[str, Any]:
-        found: dict[str, Any] = response.json()
+    def _parse_response(self, path: str, response: httpx.Response) -> dict[str, Any]:
+        content: dict[str, Any] = response.json()
         if response.is_error:
-            message = found.get("error", {}).get("message", response.text)
+            message = content.get("error", {}).get("message", response.text)
             remedy = "shorten the question, or allow a larger context"
-            raise UserError(f"{self.bundle.name}{path}", f"llama.cpp says: {message}", remedy)
-        return found
+            raise UserError(f"{self.bundle.name}{path}", f"llama.cpp error: {message}", remedy)
+        return content
 
 
-# One grey pixel: the template only asks whether an image is there.
-_PIXEL = "data:image/png;base64," + base64.b64encode(png(Image.new("RGB", (1, 1)))).decode()
+# One pixel: the template only checks whether there is an image.
+_PIXEL = "data:image/png;base64," + base64.b64encode(encode_png(Image.new("RGB", (1, 1)))).decode()
 
 
 @contextmanager
 def open_runtime(
-    folder: Path, precision: Precision, size: int, settings: Settings | None = None
+    folder: Path, precision: Precision, size: int, settings: RuntimeSettings | None = None
 ) -> Iterator[Runtime]:
-    """Load one precision and resolution of an export; unloaded at the end of the block."""
+    """Load one precision and resolution of an export; unload it at the end of the block."""
     import xllamacpp
 
-    settings = settings or Settings()
-    bundle = read_bundle(folder)
-    text, vision = model_files(folder, bundle, precision, size, settings)
+    settings = settings or RuntimeSettings()
+    manifest = read_bundle(folder)
+    text, vision = model_files(folder, manifest, precision, size, settings)
     with private_socket() as socket:
         parameters = _parameters(text, vision, precision, settings)
-        parameters.hostnames, parameters.model_alias = [str(socket)], {bundle.name}
+        parameters.hostnames, parameters.model_alias = [str(socket)], {manifest.name}
         try:
             with huge_pages():
                 server = xllamacpp.Server(parameters)
         except Exception as error:
-            # The binding's own exceptions, a plain one among them.
+            # The binding raises exceptions of its own and plain ones.
             problem = f"llama.cpp cannot load it with {vision.name} ({error})"
-            remedy = "see its message above; export the model again if the file is damaged"
+            remedy = "see llama.cpp's message above; export the model again if a file is damaged"
             raise UserError(text, problem, remedy) from error
         try:
-            with client_of(socket, ANSWER_S) as http:
-                yield Runtime(socket, bundle, size, http)
+            with open_client(socket, ANSWER_TIMEOUT_S) as http:
+                yield Runtime(socket, manifest, size, http)
         finally:
             del server
 
 
 def model_files(
-    folder: Path, bundle: Bundle, precision: Precision, size: int, settings: Settings
+    folder: Path,
+    manifest: ExportManifest,
+    precision: Precision,
+    size: int,
+    settings: RuntimeSettings,
 ) -> tuple[Path, Path]:
-    """The language model (of several parts the first) and the vision tower."""
-    chosen = bundle.text(precision), bundle.vision(precision, size, settings.vision)
-    text, vision = (folder / one.files[0].name for one in chosen)
+    """Return the language model's file, the first of several parts, and the vision tower's."""
+    chosen = manifest.text(precision), manifest.vision(precision, size, settings.vision)
+    text, vision = (folder / network.files[0].name for network in chosen)
     for path in (text, vision):
         if not path.exists():
-            raise UserError(path, "is not there", "export the model again (imp-data export)")
+            raise UserError(path, "does not exist", "export the model again (imp-data export)")
     return text, vision
 
 
-def _parameters(text: Path, vision: Path, precision: Precision, settings: Settings) -> Any:
+def _parameters(text: Path, vision: Path, precision: Precision, settings: RuntimeSettings) -> Any:
     import xllamacpp
 
     found = xllamacpp.CommonParams()
-    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.kept_mib
+    found.verbosity, found.cache_ram_mib = settings.verbosity, settings.prompt_cache_mib
     found.model.path, found.mmproj.path = str(text), str(vision)
     found.n_ctx, found.n_parallel = settings.context, 1
     found.ui, found.warmup = False, False
@@ -174,10 +182,10 @@ def _parameters(text: Path, vision: Path, precision: Precision, settings: Settin
     flash = xllamacpp.llama_flash_attn_type
     on, off = flash.LLAMA_FLASH_ATTN_TYPE_ENABLED, flash.LLAMA_FLASH_ATTN_TYPE_DISABLED
     found.flash_attn_type = on if settings.flash_attention else off
-    # As many as there are: no measuring of a device's memory, no silent smaller context.
+    # Do not measure the device's memory and silently reduce the context.
     found.fit_params = False
     if precision is not Precision.F16:
-        # Mapped, a matrix laid out anew for the processor would be in memory twice.
+        # With mmap, a matrix that llama.cpp repacks for the processor would be in memory twice.
         found.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     if settings.exact:
         found.cache_type_k = found.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32

@@ -1,4 +1,4 @@
-"""llama.cpp as it was built for this machine: its `llama-server`, a process of its own."""
+"""Run an export in a `llama-server` built for this machine, a process of its own."""
 
 import os
 import re
@@ -15,38 +15,46 @@ import httpx
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.runtime.huge_pages import TUNABLES
-from imp_data.mobile.runtime.in_process import ANSWER_S, Runtime, Settings, model_files
-from imp_data.mobile.runtime.sockets import client_of, listens, private_socket
+from imp_data.mobile.runtime.huge_pages import HUGE_PAGES_ENVIRONMENT
+from imp_data.mobile.runtime.in_process import (
+    ANSWER_TIMEOUT_S,
+    Runtime,
+    RuntimeSettings,
+    model_files,
+)
+from imp_data.mobile.runtime.sockets import is_listening, open_client, private_socket
 
 
 @contextmanager
-def open_native(
-    server: Path, folder: Path, precision: Precision, size: int, settings: Settings
+def open_llama_server(
+    server: Path, folder: Path, precision: Precision, size: int, settings: RuntimeSettings
 ) -> Iterator[Runtime]:
-    """Like `open_runtime`, with that program; its log goes to stderr, its process is `pid`."""
-    bundle = read_bundle(folder)
-    text, vision = model_files(folder, bundle, precision, size, settings)
+    """Load a model as `open_runtime` does, but in the program `server`; its log goes to stderr."""
+    manifest = read_bundle(folder)
+    text, vision = model_files(folder, manifest, precision, size, settings)
     with private_socket() as socket:
-        listening = ["--host", str(socket), "--alias", bundle.name]
-        command = [str(server), *_arguments(text, vision, precision, settings), *listening]
+        address = ["--host", str(socket), "--alias", manifest.name]
+        command = [str(server), *_arguments(text, vision, precision, settings), *address]
         try:
             process = subprocess.Popen(
-                command, stdout=sys.stderr, stdin=subprocess.DEVNULL, env={**TUNABLES, **os.environ}
+                command,
+                stdout=sys.stderr,
+                stdin=subprocess.DEVNULL,
+                env={**HUGE_PAGES_ENVIRONMENT, **os.environ},
             )
         except OSError as error:
             raise UserError(server, f"does not run ({error.strerror})", _REMEDY) from error
         try:
-            with client_of(socket, ANSWER_S) as http:
-                _await(server, process, socket, http)
-                yield Runtime(socket, bundle, size, http, process.pid)
+            with open_client(socket, ANSWER_TIMEOUT_S) as http:
+                _wait_until_loaded(server, process, socket, http)
+                yield Runtime(socket, manifest, size, http, process.pid)
         finally:
             process.terminate()
             process.wait()
 
 
-def native_version(server: Path) -> str:
-    """What it says of itself: `llama-server 11434 (…)`."""
+def llama_server_version(server: Path) -> str:
+    """Return the program's name and version: `llama-server 11434 (…)`."""
     try:
         done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -56,13 +64,15 @@ def native_version(server: Path) -> str:
 
 
 _VERSION = re.compile(r"^version: (.+)", re.M)
-_REMEDY = "name a llama-server of llama.cpp b11434 or later, or leave it out for the wheel's"
+_REMEDY = "use a llama-server of llama.cpp b11434 or later, or omit the option to use the wheel"
 
 
-def _arguments(text: Path, vision: Path, precision: Precision, settings: Settings) -> list[str]:
-    """As `open_runtime` sets them; the log as it is written there."""
+def _arguments(
+    text: Path, vision: Path, precision: Precision, settings: RuntimeSettings
+) -> list[str]:
+    """Return the arguments equivalent to the parameters and the log format of `open_runtime`."""
     threads, flash = str(settings.threads), "on" if settings.flash_attention else "off"
-    stated = {
+    options = {
         "--model": text,
         "--mmproj": vision,
         "--ctx-size": settings.context,
@@ -71,27 +81,30 @@ def _arguments(text: Path, vision: Path, precision: Precision, settings: Setting
         "--threads-batch": threads,
         "--flash-attn": flash,
         "--load-mode": "auto" if precision is Precision.F16 else "none",
-        "--cache-ram": settings.kept_mib,
+        "--cache-ram": settings.prompt_cache_mib,
         "--fit": "off",
         "--log-verbosity": settings.verbosity,
     }
     if settings.exact:
-        stated |= {"--cache-type-k": "f32", "--cache-type-v": "f32"}
+        options |= {"--cache-type-k": "f32", "--cache-type-v": "f32"}
     flags = ["--no-warmup", "--no-ui", "--log-prefix", "--log-timestamps"]
-    return [str(word) for pair in stated.items() for word in pair] + flags
+    return [str(word) for pair in options.items() for word in pair] + flags
 
 
-def _await(
+def _wait_until_loaded(
     server: Path, process: "subprocess.Popen[bytes]", socket: Path, http: httpx.Client
 ) -> None:
-    """Until it has loaded the model."""
+    """Return when the server has loaded the model. Raise UserError if it exits before."""
     while process.poll() is None:
         try:
-            if listens(socket) and http.get("/health").is_success:
+            if is_listening(socket) and http.get("/health").is_success:
                 return
         except httpx.TransportError:
-            pass  # it ended in between
+            pass  # it exited in between
         time.sleep(0.05)
     code = process.returncode
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    raise UserError(server, f"{how}; see its log", _REMEDY)
+    if code < 0:
+        problem = f"was killed by {signal.Signals(-code).name}; see its log"
+    else:
+        problem = f"exited with status {code}; see its log"
+    raise UserError(server, problem, _REMEDY)

@@ -1,19 +1,19 @@
-"""What llama.cpp's server answers."""
+"""Parse the answers of llama.cpp's server."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 
 class Step(NamedTuple):
-    """A generated token and the log-probabilities of the likeliest ones at its place."""
+    """A generated token and the log-probabilities of the most likely tokens at its position."""
 
-    place: int
+    position: int
     token: int
     logprobs: dict[int, float]
 
 
 class Reply(NamedTuple):
-    """What was generated, and how long it took, as llama.cpp tells it."""
+    """An answer with its tokens, and llama.cpp's timings."""
 
     text: str
     tokens: list[int]
@@ -21,18 +21,18 @@ class Reply(NamedTuple):
     timings: dict[str, float]
 
 
-def steps_of(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    """The tokens of an answer with what llama.cpp tells of them.
+def parse_steps(tokens: Sequence[int], probabilities: Sequence[dict[str, Any]]) -> Iterator[Step]:
+    """Yield the tokens of an answer with llama.cpp's log-probabilities.
 
-    It gives a token that ends inside a character no entry: its bytes lead the next one's. So an
-    entry with more bytes than its token has belongs to a later place.
+    llama.cpp writes no entry for a token that ends inside a character; its bytes precede those of
+    the next entry. An entry with more bytes than its token therefore belongs to a later position.
     """
-    place = 0
+    position = 0
     for entry in probabilities:
         likeliest = {one["id"]: one for one in entry["top_logprobs"]}
         own = likeliest.get(entry["id"], entry)
-        place += len(entry["bytes"]) > len(own["bytes"])
-        while place < len(tokens) and tokens[place] != entry["id"]:
-            place += 1
-        yield Step(place, entry["id"], {i: one["logprob"] for i, one in likeliest.items()})
-        place += 1
+        position += len(entry["bytes"]) > len(own["bytes"])
+        while position < len(tokens) and tokens[position] != entry["id"]:
+            position += 1
+        yield Step(position, entry["id"], {i: one["logprob"] for i, one in likeliest.items()})
+        position += 1

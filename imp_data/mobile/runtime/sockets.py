@@ -1,8 +1,8 @@
-"""Where llama.cpp's server listens: at a socket of this user's own, at no port.
+"""Private Unix sockets for llama.cpp's server, in place of a port.
 
-Its server asks nobody who they are, lets every web site read its answers (CORS), and fetches the
-images whose addresses it is given. A browser reaches any port of loopback; it reaches no socket in
-the file system, and nor does another user, to whom the socket's folder is closed.
+The server requires no authentication, lets every web site read its answers (CORS), and fetches
+images from any given address. A browser can connect to any loopback port, but not to a socket in
+the file system; the socket's folder is closed to other users.
 """
 
 import os
@@ -16,34 +16,34 @@ import httpx
 
 from imp_data.errors import UserError
 
-# The host of a request that goes to a socket: no name is looked up.
-BASE = "http://llama.cpp"
-# Bytes of a socket's path; Linux takes 107, macOS 103.
-_PATH_BYTES = 103
+# The host in requests to a socket; it is never resolved.
+BASE_URL = "http://llama.cpp"
+# Maximum length of a socket's path: 107 bytes on Linux, 103 on macOS.
+_MAX_PATH_BYTES = 103
 
 
 @contextmanager
 def private_socket() -> Iterator[Path]:
-    """A path to listen at, in a folder of mode 0700 that is gone at the end.
+    """Yield a socket path in a folder of mode 0700 that is removed at the end.
 
-    llama.cpp takes a host for a socket's path by its ending. Raises UserError where the folder for
-    temporary files lies too deep.
+    llama.cpp recognizes a socket's path by its suffix `.sock`. Raise UserError if the path of the
+    temporary folder is too long.
     """
     with TemporaryDirectory(prefix="imp-data-") as folder:
         path = Path(folder) / "llama.sock"
-        if len(os.fsencode(path)) > _PATH_BYTES:
-            problem = f"is too long for a socket's path of {_PATH_BYTES} bytes"
-            raise UserError(folder, problem, "let TMPDIR name a folder with a shorter path")
+        if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+            problem = f"is too long for a socket's path of at most {_MAX_PATH_BYTES} bytes"
+            raise UserError(folder, problem, "set TMPDIR to a folder with a shorter path")
         yield path
 
 
-def listens(path: Path) -> bool:
-    """Whether somebody listens at this socket by now."""
+def is_listening(path: Path) -> bool:
+    """Return whether a server listens on this socket."""
     with socket(AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 
 
-def client_of(path: Path, timeout: float) -> httpx.Client:
-    """An HTTP client of what listens there; no proxy comes between. `timeout` in seconds."""
+def open_client(path: Path, timeout: float) -> httpx.Client:
+    """Return an HTTP client for this socket, without a proxy. `timeout` is in seconds."""
     transport = httpx.HTTPTransport(uds=str(path))
-    return httpx.Client(base_url=BASE, transport=transport, timeout=timeout)
+    return httpx.Client(base_url=BASE_URL, transport=transport, timeout=timeout)

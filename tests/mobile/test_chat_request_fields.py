@@ -1,4 +1,4 @@
-"""Every field of OpenAI's request: done, harmless, or refused with its name and value."""
+"""Every field of OpenAI's request is forwarded, dropped, or refused with its name and value."""
 
 import base64
 import io
@@ -13,19 +13,21 @@ from openai.types.chat import completion_create_params as openai_params
 from openai.types.chat.chat_completion_content_part_image_param import ImageURL
 from PIL import Image
 
-from imp_data.mobile.chat.fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
-from imp_data.mobile.chat.requests import asked_of, prepared
-from imp_data.mobile.chat.rules import Refused
+from imp_data.mobile.chat.field_rules import RequestRefused
+from imp_data.mobile.chat.request_fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
+from imp_data.mobile.chat.requests import convert_body, prepared
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 SENT, DROPPED = "sent", "dropped"
 
-# Of each field: a value and what becomes of it. A text is what the refusal says.
+# Field to values and their treatment: SENT, DROPPED, or a part of the refusal's message.
 TABLE: dict[str, list[tuple[Any, str]]] = {
     "messages": [([], "must be a list of at least one message")],
     "model": [("gpt-4o", DROPPED), (7, "is 7, but must be a string")],
-    "audio": [({"voice": "alloy", "format": "wav"}, "must be left out: this model answers in")],
+    "audio": [
+        ({"voice": "alloy", "format": "wav"}, "must be left out: this model answers in text")
+    ],
     "frequency_penalty": [(0, SENT), (-2.0, SENT), (2.5, "is 2.5, but must be a number from -2")],
     "function_call": [("auto", DROPPED), ({"name": "f"}, 'is {"name": "f"}, but must be "none"')],
     "functions": [([], DROPPED), ([{"name": "f"}], "this model calls no tools")],
@@ -66,8 +68,8 @@ TABLE: dict[str, list[tuple[Any, str]]] = {
     "top_logprobs": [(20, SENT), (21, "is 21, but must be a whole number from 0 to 20")],
     "top_p": [(0.5, SENT), (1.5, "is 1.5, but must be a number from 0 to 1")],
     "user": [("me", DROPPED), (7, "must be a string")],
-    "verbosity": [("medium", DROPPED), ("low", "say in the question how long")],
-    "web_search_options": [({}, "nothing is looked up here")],
+    "verbosity": [("medium", DROPPED), ("low", "state the desired length")],
+    "web_search_options": [({}, "does not search the web")],
 }
 
 
@@ -79,13 +81,13 @@ def asked(**fields: Any) -> dict[str, Any]:
     return prepared({"messages": HELLO, **fields}, squared)
 
 
-def refusal(request: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(request: Any) -> RequestRefused:
+    with pytest.raises(RequestRefused) as caught:
         prepared(request, squared)
     return caught.value
 
 
-def test_the_table_holds_every_field_of_openais_request() -> None:
+def test_the_rules_cover_every_field_of_openais_request() -> None:
     known = get_type_hints(openai_params.CompletionCreateParamsNonStreaming)
     known |= get_type_hints(openai_params.CompletionCreateParamsStreaming)
     assert set(TABLE) == set(known)
@@ -94,7 +96,7 @@ def test_the_table_holds_every_field_of_openais_request() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "fate"), [(f, *row) for f, rows in TABLE.items() for row in rows], ids=str
 )
-def test_a_field_is_done_or_harmless_or_refused_by_name_and_value(
+def test_a_field_is_forwarded_dropped_or_refused_with_name_and_value(
     field: str, value: Any, fate: str
 ) -> None:
     if fate in {SENT, DROPPED}:
@@ -110,11 +112,11 @@ def test_a_field_is_done_or_harmless_or_refused_by_name_and_value(
 
 
 @pytest.mark.parametrize("field", sorted(set(TABLE) - {"messages"}))
-def test_null_is_a_field_that_is_left_out(field: str) -> None:
+def test_null_means_that_the_field_is_left_out(field: str) -> None:
     assert asked(**{field: None}) == {"messages": HELLO}
 
 
-def test_a_long_value_is_cut_in_the_refusal() -> None:
+def test_a_long_value_is_truncated_in_the_refusal() -> None:
     assert len(str(refusal({"messages": HELLO, "n": "x" * 10_000}))) < 200
 
 
@@ -123,16 +125,16 @@ def messages(*given: dict[str, Any]) -> list[dict[str, Any]]:
     return sent
 
 
-def test_the_messages_fields_are_those_of_openais_roles() -> None:
+def test_the_rules_cover_every_field_of_openais_messages() -> None:
     taken = ("Developer", "System", "User", "Assistant")
     types = [getattr(chat, f"ChatCompletion{role}MessageParam") for role in taken]
     fields = {name for one in types for name in get_type_hints(one)} - {"role", "content"}
-    # An answer's message has two more, which clients send back as they came.
+    # An answer's message has two more fields, which clients send back unchanged.
     assert set(MESSAGE_FIELDS) == fields | {"annotations", "reasoning_content"}
     assert set(IMAGE_URL_FIELDS) == set(get_type_hints(ImageURL))
 
 
-def test_a_developer_is_the_system_and_several_texts_at_the_beginning_are_one() -> None:
+def test_leading_system_and_developer_messages_are_merged() -> None:
     developer = {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]}
     assert messages(developer, *HELLO) == [{"role": "system", "content": "Be brief."}, *HELLO]
     more = {"role": "system", "content": "Be kind.", "name": "house"}
@@ -140,12 +142,12 @@ def test_a_developer_is_the_system_and_several_texts_at_the_beginning_are_one() 
     assert messages(developer, more, *HELLO) == [joined, *HELLO]
 
 
-def test_a_system_text_that_the_template_would_not_read_is_refused() -> None:
+def test_a_late_system_message_is_refused() -> None:
     late = [*HELLO, {"role": "system", "content": "Be brief."}, *HELLO]
     assert refusal({"messages": late}).field == "messages[1]"
 
 
-def test_an_answer_that_was_empty_or_refused_is_taken_back_as_the_client_got_it() -> None:
+def test_an_empty_or_refused_answer_is_accepted_in_the_history() -> None:
     empty = {"annotations": [], "audio": None, "function_call": None, "tool_calls": None}
     said = {"role": "assistant", "content": None, "refusal": None, **empty}
     assert messages(*HELLO, said, *HELLO)[1] == {"role": "assistant", "content": ""}
@@ -174,7 +176,9 @@ def test_an_answer_that_was_empty_or_refused_is_taken_back_as_the_client_got_it(
         ),
     ],
 )
-def test_what_a_message_asks_for_in_vain_is_named(message: dict[str, Any], field: str) -> None:
+def test_an_unsupported_field_of_a_message_is_refused_with_its_name(
+    message: dict[str, Any], field: str
+) -> None:
     assert refusal({"messages": [message, *HELLO]}).field == field
 
 
@@ -202,7 +206,7 @@ PNG = base64.b64encode(file_of(RED, "PNG")).decode()
         *("image/png;charset=utf-8", "text/plain", 'image/png;name="a b.png"'),
     ],
 )
-def test_the_bytes_decide_what_an_image_is_whatever_is_said_of_them(head: str) -> None:
+def test_the_bytes_determine_the_image_format_not_the_media_type(head: str) -> None:
     assert seen({"url": f"data:{head};base64,{PNG}"}).getpixel((4, 4)) == (255, 0, 0)
 
 
@@ -216,24 +220,24 @@ def test_the_bytes_decide_what_an_image_is_whatever_is_said_of_them(head: str) -
     ],
     ids=["no padding", "url-safe", "lines", "percent"],
 )
-def test_base64_is_read_in_each_of_its_spellings(data: str) -> None:
+def test_every_variant_of_base64_is_read(data: str) -> None:
     assert seen({"url": f"DATA:image/png;BASE64,{data}"}).getpixel((4, 4)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "MPO"])
-def test_what_phones_and_browsers_make_is_read(kind: str) -> None:
+def test_every_format_of_phones_and_browsers_is_read(kind: str) -> None:
     data = base64.b64encode(file_of(RED, kind)).decode()
     red, green, blue = seen({"url": f"data:;base64,{data}"}).convert("RGB").getpixel((4, 4))  # type: ignore[misc]
     assert (red > 250, green < 5, blue < 5) == (True, True, True)
 
 
-def test_an_image_comes_with_a_detail_or_without_the_object_around_its_address() -> None:
+def test_an_image_url_may_have_a_detail_or_be_a_plain_string() -> None:
     url = f"data:image/png;base64,{PNG}"
     assert seen({"url": url, "detail": "low"}).size == (8, 8)
     assert seen(url, prompt_cache_breakpoint={"mode": "explicit"}).size == (8, 8)
 
 
-def test_an_image_in_the_systems_text_is_refused() -> None:
+def test_an_image_in_a_system_message_is_refused() -> None:
     part = {"type": "image_url", "image_url": {"url": f"data:;base64,{PNG}"}}
     system = {"role": "system", "content": [part]}
     assert refusal({"messages": [system, *HELLO]}).field == "messages[0].content[0]"
@@ -258,17 +262,17 @@ REQUESTS = ANY | st.builds(
 
 
 @given(REQUESTS)
-def test_whatever_json_comes_is_passed_on_or_refused_as_a_mistake_of_who_asks(request: Any) -> None:
+def test_any_json_is_converted_or_refused_with_a_4xx(request: Any) -> None:
     try:
-        sent = json.loads(asked_of(json.dumps(request).encode(), squared))
-    except Refused as refused:
+        sent = json.loads(convert_body(json.dumps(request).encode(), squared))
+    except RequestRefused as refused:
         assert 400 <= refused.status < 500
     else:
         assert set(sent) <= set(REQUEST_FIELDS) | {"messages"}
 
 
 @given(st.binary(max_size=60))
-def test_whatever_bytes_come_are_refused_as_a_mistake_of_who_asks(body: bytes) -> None:
-    with pytest.raises(Refused) as caught:
-        asked_of(body, squared)
+def test_any_bytes_are_refused_with_a_4xx(body: bytes) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        convert_body(body, squared)
     assert 400 <= caught.value.status < 500

@@ -1,4 +1,4 @@
-"""Connections and requests that take their time or come in crowds end, or wait their turn."""
+"""Slow connections are closed; concurrent connections, requests and images are limited."""
 
 import asyncio
 import io
@@ -25,11 +25,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat import connections, gate, images, intake
-from imp_data.mobile.chat.server import About, chat_app
+from imp_data.mobile.chat import connection_limits, images, middleware, request_body
+from imp_data.mobile.chat.app import ModelInfo, chat_app
 from imp_data.mobile.runtime.sockets import private_socket
 
-ABOUT = About("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
+ABOUT = ModelInfo("imp-tiny", 14, "square", "Apache-2.0", mixture="9418671a")
 BODY = json.dumps({"messages": [HELLO]}).encode()
 
 
@@ -39,12 +39,12 @@ def squared(image: Image.Image) -> Image.Image:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bounds in hundredths of the seconds that they are."""
-    monkeypatch.setattr(connections, "HEAD_S", 0.3)
-    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
-    monkeypatch.setattr(connections, "_TICK_S", 0.05)
-    monkeypatch.setattr(intake, "BODY_S", 0.3)
-    monkeypatch.setattr(intake, "BODY_BYTES_PER_S", 10**9)
+    """Reduce the timeouts to fractions of a second."""
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_limits, "STALLED_SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connection_limits, "_TICK_S", 0.05)
+    monkeypatch.setattr(request_body, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(request_body, "MIN_BODY_BYTES_PER_S", 10**9)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def connected(host: str) -> socket.socket:
 
 
 def trickled(connection: socket.socket, sent: bytes) -> None:
-    """A byte at a time, until the other side has had enough."""
+    """Send one byte at a time until the other side closes the connection."""
     for place in range(len(sent)):
         try:
             connection.sendall(sent[place : place + 1])
@@ -75,7 +75,7 @@ def got(connection: socket.socket) -> Got:
     return Got(response.status, dict(response.getheaders()), response.read())
 
 
-def test_who_says_nothing_is_told_so_and_hung_up_on(host: str) -> None:
+def test_a_silent_connection_gets_a_408_and_is_closed(host: str) -> None:
     with connected(host) as silent:
         assert fault(got(silent), 408) is None
         assert silent.recv(1) == b""
@@ -83,13 +83,13 @@ def test_who_says_nothing_is_told_so_and_hung_up_on(host: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [wire("127.0.0.1", BODY)[:60], b"X" * 60], ids=["head", "noise"])
-def test_a_head_that_trickles_is_not_waited_for(host: str, sent: bytes) -> None:
+def test_a_head_that_trickles_times_out(host: str, sent: bytes) -> None:
     with connected(host) as slow:
         trickled(slow, sent)
         assert fault(got(slow), 408) is None
 
 
-def test_a_second_head_that_trickles_is_not_waited_for_either(host: str) -> None:
+def test_a_second_head_that_trickles_times_out(host: str) -> None:
     with connected(host) as slow:
         slow.sendall(wire(host, method="GET", path="/v1/models"))
         assert got(slow).status == 200
@@ -98,7 +98,7 @@ def test_a_second_head_that_trickles_is_not_waited_for_either(host: str) -> None
 
 
 @pytest.mark.parametrize("lines", [(), ("Content-Length", "Transfer-Encoding: chunked")])
-def test_a_body_that_trickles_is_not_waited_for(host: str, lines: tuple[str, ...]) -> None:
+def test_a_body_that_trickles_times_out(host: str, lines: tuple[str, ...]) -> None:
     with connected(host) as slow:
         slow.sendall(wire(host, BODY, *lines).partition(b"{")[0])
         trickled(slow, b"1\r\n \r\n" * 100 if lines else b" " * 60)
@@ -106,7 +106,7 @@ def test_a_body_that_trickles_is_not_waited_for(host: str, lines: tuple[str, ...
     assert answered(host) is None
 
 
-def test_what_comes_after_a_refusal_is_not_read_for_long(host: str) -> None:
+def test_data_after_a_refusal_is_read_only_briefly(host: str) -> None:
     with connected(host) as slow:
         slow.sendall(wire(host, b"", f"Content-Length: {1 << 30}"))
         assert fault(got(slow), 413) is None
@@ -117,7 +117,7 @@ def test_what_comes_after_a_refusal_is_not_read_for_long(host: str) -> None:
                 time.sleep(0.02)
 
 
-def test_a_request_that_ends_early_is_told_so(host: str) -> None:
+def test_a_request_that_ends_early_is_refused(host: str) -> None:
     for early in (wire(host, BODY)[:-9], wire(host, BODY)[:30]):
         with connected(host) as half:
             half.sendall(early)
@@ -127,7 +127,7 @@ def test_a_request_that_ends_early_is_told_so(host: str) -> None:
 
 
 class Upstream:
-    """A model that never ends its answer, and whether it was left."""
+    """A model whose answer never ends; `left` is set when its client has gone."""
 
     def __init__(self) -> None:
         self.begun, self.left = threading.Event(), threading.Event()
@@ -153,7 +153,7 @@ class Upstream:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_who_has_gone_stops_the_model(quick: None, stream: bool) -> None:
+def test_a_closed_connection_stops_the_model(quick: None, stream: bool) -> None:
     model = Upstream()
     body = json.dumps({"messages": [HELLO], "stream": stream}).encode()
     with behind(model.app) as upstream, served(chat_app(upstream, ABOUT, squared)) as base:
@@ -164,7 +164,7 @@ def test_who_has_gone_stops_the_model(quick: None, stream: bool) -> None:
         assert model.left.wait(10)
 
 
-def test_who_reads_nothing_of_the_answer_stops_the_model(quick: None) -> None:
+def test_a_client_that_reads_nothing_of_the_answer_stops_the_model(quick: None) -> None:
     model = Upstream()
     body = json.dumps({"messages": [HELLO], "stream": True}).encode()
     with behind(model.app) as upstream, served(chat_app(upstream, ABOUT, squared)) as base:
@@ -174,11 +174,11 @@ def test_who_reads_nothing_of_the_answer_stops_the_model(quick: None) -> None:
             assert model.left.wait(20)
 
 
-def test_a_connection_too_many_is_turned_away_until_another_ends(
+def test_a_connection_above_the_limit_is_refused_until_another_ends(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "CONNECTIONS", 4)
-    monkeypatch.setattr(connections, "HEAD_S", 10)
+    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 10)
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(connected(host))
@@ -199,7 +199,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 
 class Crowd:
-    """How many are within at a time, at most."""
+    """Counts how many threads or tasks are inside at the same time, at most."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
@@ -215,8 +215,8 @@ class Crowd:
             self.now -= 1
 
 
-def test_a_crowd_of_requests_is_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "AT_ONCE", 2)
+def test_concurrent_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "MAX_CONCURRENT_REQUESTS", 2)
     crowd = Crowd()
 
     async def answer(request: Request) -> Response:
@@ -247,7 +247,7 @@ def request_with(*sizes: tuple[int, int]) -> bytes:
     return json.dumps({"messages": [{"role": "user", "content": parts}]}).encode()
 
 
-def test_one_image_is_decoded_at_a_time(quick: None) -> None:
+def test_only_one_image_is_decoded_at_a_time(quick: None) -> None:
     crowd = Crowd()
 
     def square(given: Image.Image) -> Image.Image:
@@ -272,10 +272,10 @@ def test_one_image_is_decoded_at_a_time(quick: None) -> None:
     assert crowd.most == 1
 
 
-def test_the_pixels_of_a_requests_images_are_bounded_together(
+def test_the_total_pixels_of_a_requests_images_are_limited(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "REQUEST_PIXELS", 200)
+    monkeypatch.setattr(images, "MAX_REQUEST_PIXELS", 200)
     few, many = request_with((10, 10), (5, 20)), request_with((10, 10), (5, 20), (1, 1))
     assert httpx.post(f"http://{host}{CHAT}", content=few).status_code == 200
     reply = httpx.post(f"http://{host}{CHAT}", content=many)
@@ -283,21 +283,21 @@ def test_the_pixels_of_a_requests_images_are_bounded_together(
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
-def test_a_decoder_that_needs_more_memory_gets_fewer_pixels(kind: str) -> None:
-    assert images.IMAGE_PIXELS[kind] < images.IMAGE_PIXELS["JPEG"]
+def test_a_format_whose_decoder_needs_more_memory_has_a_lower_pixel_limit(kind: str) -> None:
+    assert images.MAX_PIXELS_BY_FORMAT[kind] < images.MAX_PIXELS_BY_FORMAT["JPEG"]
     few = io.BytesIO()
     Image.new("RGB", (40, 30)).save(few, kind)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "IMAGE_PIXELS", {**images.IMAGE_PIXELS, kind: 1199})
-        with pytest.raises(images.Refused, match=r"40x30 is more than 1,199"):
-            images.squared_file(few.getvalue(), squared)
+        patch.setattr(images, "MAX_PIXELS_BY_FORMAT", {**images.MAX_PIXELS_BY_FORMAT, kind: 1199})
+        with pytest.raises(images.RequestRefused, match=r"40x30 is more than 1,199"):
+            images.square_upload(few.getvalue(), squared)
 
 
-def test_a_folder_too_deep_for_a_socket_is_told(
+def test_a_temporary_folder_with_a_path_too_long_for_a_socket_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(deep))
-    with pytest.raises(UserError, match="let TMPDIR name"), private_socket():
+    with pytest.raises(UserError, match="set TMPDIR to"), private_socket():
         pass

@@ -1,4 +1,4 @@
-"""`imp-data chat` over a real export: a page, OpenAI's own client, a token off loopback."""
+"""`imp-data chat` with a real export: page, OpenAI's own client, token, ports and sockets."""
 
 import base64
 import os
@@ -22,10 +22,10 @@ from models import SIZE, save_model
 from openai import OpenAI
 from probes import PROBED, probed, watched
 
-from imp_data.mobile.chat.serving import address
+from imp_data.mobile.chat.serve import chat_url
 from imp_data.mobile.gguf.export import export
-from imp_data.mobile.measure.test_prompts import drawn_cases
-from imp_data.mobile.runtime.images import png
+from imp_data.mobile.measure.test_prompts import default_cases
+from imp_data.mobile.runtime.images import encode_png
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`imp-data chat` in a process of its own, and the address that it prints."""
+    """Run `imp-data chat` in a process of its own; yield the URL that it prints."""
     command = [sys.executable, "-m", "imp_data", "chat", *map(str, arguments), "--port", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -53,8 +53,10 @@ def chatting(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str
             process.kill()
 
 
-def test_openais_client_asks_about_a_image_and_ctrl_c_ends_it(exported: Path) -> None:
-    data = base64.b64encode(png(drawn_cases()[0].image)).decode()
+def test_openais_client_gets_an_answer_about_an_image_and_ctrl_c_ends_the_chat(
+    exported: Path,
+) -> None:
+    data = base64.b64encode(encode_png(default_cases()[0].image)).decode()
     content = [
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
@@ -66,7 +68,7 @@ def test_openais_client_asks_about_a_image_and_ctrl_c_ends_it(exported: Path) ->
         asked = {"role": "user", "content": content}
         said = client.chat.completions.create(model="any", messages=[asked], max_tokens=6)  # type: ignore[list-item]
         assert said.usage is not None and said.usage.completion_tokens in range(1, 7)
-        # The image's tokens are in the prompt: it was not passed over.
+        # The prompt contains the image's tokens.
         assert said.usage.prompt_tokens > (SIZE // 14) ** 2
     assert process.returncode == 0
 
@@ -81,7 +83,7 @@ def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) ->
         (socket,) = found.sockets
         folder = Path(socket).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        # A program's request, without an Origin.
+        # A request of a program has no Origin.
         shown = [{"type": "image_url", "image_url": {"url": canary}}]
         body = {"messages": [{"role": "user", "content": shown}]}
         assert httpx.post(f"{url}v1/chat/completions", json=body).status_code == 400
@@ -89,7 +91,7 @@ def test_every_port_of_the_processes_is_closed_to_other_sites(exported: Path) ->
     assert not folder.exists()
 
 
-def test_a_signal_to_end_leaves_no_socket(exported: Path, tmp_path: Path) -> None:
+def test_sigterm_removes_the_socket(exported: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path))
         with chatting(exported, "--threads", "1") as (_, process):
@@ -100,7 +102,7 @@ def test_a_signal_to_end_leaves_no_socket(exported: Path, tmp_path: Path) -> Non
     assert not folder.exists()
 
 
-def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
+def test_no_response_contains_the_path_of_the_model(exported: Path) -> None:
     with chatting(exported, "--threads", "1") as (url, _):
         asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
         pages = [httpx.get(f"{url}{path}") for path in ("", "v1/about", "v1/models", "no")]
@@ -112,7 +114,7 @@ def test_no_reply_names_where_the_model_lies(exported: Path) -> None:
         assert str(exported.parent) not in reply.text and ".gguf" not in reply.text
 
 
-def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
+def test_a_token_is_generated_and_required_off_loopback(exported: Path) -> None:
     with chatting(exported, "--host", "0.0.0.0", "--threads", "1") as (url, _):
         page, _, token = url.partition("#token=")
         models = page.replace("0.0.0.0", "127.0.0.1") + "v1/models"
@@ -122,12 +124,12 @@ def test_off_loopback_a_token_is_made_up_and_asked_for(exported: Path) -> None:
         assert allowed.status_code == 200
 
 
-def test_the_token_stands_where_no_server_is_sent_it() -> None:
-    assert address("::1", 8080, None) == "http://[::1]:8080/"
-    assert address("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
+def test_the_token_is_in_the_fragment_of_the_url() -> None:
+    assert chat_url("::1", 8080, None) == "http://[::1]:8080/"
+    assert chat_url("192.0.2.7", 80, "s3cret") == "http://192.0.2.7:80/#token=s3cret"
 
 
-def test_a_port_that_is_taken_is_told_in_a_sentence(exported: Path) -> None:
+def test_a_port_in_use_is_an_error(exported: Path) -> None:
     with chatting(exported, "--threads", "1") as (url, _):
         port = url.rstrip("/").rsplit(":", 1)[1]
         command = [sys.executable, "-m", "imp_data", "chat", str(exported), "--port", port]

@@ -1,4 +1,4 @@
-"""What the chat's port lets through to llama.cpp, what it turns away, and who may ask."""
+"""The chat application: forwarded and refused requests, images, access control."""
 
 import base64
 import io
@@ -14,12 +14,12 @@ import pytest
 from llama_stand_in import ANSWER, StandIn, behind, served
 from PIL import Image, ImageOps
 
-from imp_data.mobile.chat.intake import REQUEST_BYTES
-from imp_data.mobile.chat.server import About, chat_app
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.app import ModelInfo, chat_app
+from imp_data.mobile.chat.request_body import MAX_BODY_BYTES
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 NOWHERE = Path("nowhere.sock")
-ABOUT = About("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
+ABOUT = ModelInfo("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")
 
 
 def squared(image: Image.Image) -> Image.Image:
@@ -33,7 +33,7 @@ def llama() -> StandIn:
 
 @pytest.fixture
 def chat(llama: StandIn) -> Iterator[httpx.Client]:
-    """A client of the chat without a token."""
+    """Yield a client of the chat without a token."""
     with (
         behind(llama.app) as upstream,
         served(chat_app(upstream, ABOUT, squared)) as base,
@@ -70,7 +70,7 @@ def test_a_question_reaches_the_model_and_its_answer_comes_back(
     assert llama.asked == [body]
 
 
-def test_a_image_arrives_squared_before_its_text_with_the_newline_of_training(
+def test_an_image_is_forwarded_square_and_before_its_text_with_a_newline(
     chat: httpx.Client, llama: StandIn
 ) -> None:
     wide = Image.new("RGB", (160, 40), "red")
@@ -98,7 +98,7 @@ def test_a_image_arrives_squared_before_its_text_with_the_newline_of_training(
         (500, "oops", ("the model answered with status 500", "server_error", None, None)),
     ],
 )
-def test_what_llama_cpp_refuses_is_told_in_openais_form(
+def test_an_error_of_llama_cpp_is_converted_to_openais_format(
     chat: httpx.Client, llama: StandIn, status: int, told: str, error: tuple[str | None, ...]
 ) -> None:
     llama.refusal = (status, told)
@@ -117,7 +117,7 @@ def test_the_answer_streams_word_by_word(chat: httpx.Client) -> None:
     assert events[-1] == "data: [DONE]"
 
 
-def test_who_stops_listening_stops_the_model(chat: httpx.Client, llama: StandIn) -> None:
+def test_a_client_that_disconnects_stops_the_model(chat: httpx.Client, llama: StandIn) -> None:
     llama.pause_s = 0.3
     body = question("Hello", stream=True)
     with chat.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -139,7 +139,7 @@ def test_who_stops_listening_stops_the_model(chat: httpx.Client, llama: StandIn)
         ("data:image/heic;base64,AAAAGGZ0eXBoZWljAAAAAA==", "cannot be read as an image (HEIC)"),
     ],
 )
-def test_what_is_no_image_is_refused_and_never_fetched(
+def test_an_invalid_image_is_refused_and_never_fetched(
     chat: httpx.Client, llama: StandIn, url: str, says: str
 ) -> None:
     answer = ask(chat, question("What is it?", shown(url)))
@@ -149,7 +149,7 @@ def test_what_is_no_image_is_refused_and_never_fetched(
     assert llama.asked == []
 
 
-def test_a_file_that_pillow_could_open_but_a_phone_never_sends_is_refused(
+def test_a_format_that_is_not_supported_is_refused_although_pillow_reads_it(
     chat: httpx.Client,
 ) -> None:
     tiff = io.BytesIO()
@@ -172,8 +172,8 @@ def test_a_decompression_bomb_is_refused_by_its_header(chat: httpx.Client) -> No
     assert "pixels" in answer.json()["error"]["message"]
 
 
-def test_too_large_a_request_is_read_no_further(chat: httpx.Client, llama: StandIn) -> None:
-    answer = chat.post("/v1/chat/completions", content=b" " * (REQUEST_BYTES + 1))
+def test_a_request_that_is_too_large_is_refused(chat: httpx.Client, llama: StandIn) -> None:
+    answer = chat.post("/v1/chat/completions", content=b" " * (MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
     assert llama.asked == []
 
@@ -203,7 +203,7 @@ def said(content: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
         ({"messages": [{"role": "user", "content": "x"}], "grammar": "x"}, "grammar"),
     ],
 )
-def test_a_wrong_request_is_told_which_field_is_wrong(
+def test_an_invalid_request_is_refused_with_the_name_of_the_field(
     chat: httpx.Client, llama: StandIn, body: Any, field: str
 ) -> None:
     answer = chat.post("/v1/chat/completions", json=body)
@@ -211,7 +211,7 @@ def test_a_wrong_request_is_told_which_field_is_wrong(
     assert llama.asked == []
 
 
-def test_text_that_is_not_json_is_told_so(chat: httpx.Client) -> None:
+def test_a_body_that_is_not_json_is_refused(chat: httpx.Client) -> None:
     answer = chat.post("/v1/chat/completions", content=b"{")
     assert answer.status_code == 400
     assert "is not JSON" in answer.json()["error"]["message"]
@@ -225,7 +225,7 @@ def test_no_path_of_the_server_is_reachable(chat: httpx.Client, path: str) -> No
     assert chat.get(path).status_code == 404
 
 
-def test_every_file_that_the_page_names_is_there_and_nothing_else_is_loaded(
+def test_every_file_that_the_page_uses_is_served_and_nothing_external_is_loaded(
     chat: httpx.Client,
 ) -> None:
     page = chat.get("/")
@@ -239,8 +239,10 @@ def test_the_model_is_listed_as_openai_lists_models(chat: httpx.Client) -> None:
     assert chat.get("/v1/models").json()["data"][0]["id"] == "imp-tiny"
 
 
-def test_the_page_is_told_how_the_model_was_asked(llama: StandIn) -> None:
-    asks = Asking(short_answer_suffix="\nShort.", examples=[Example(text="Why?", short=False)])
+def test_about_contains_the_question_style(llama: StandIn) -> None:
+    asks = QuestionStyle(
+        short_answer_suffix="\nShort.", examples=[ExampleQuestion(text="Why?", short=False)]
+    )
     with (
         served(chat_app(NOWHERE, ABOUT._replace(asking=asks), squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,
@@ -255,13 +257,15 @@ def test_the_page_is_told_how_the_model_was_asked(llama: StandIn) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_persons_file_is_squared_as_people_see_it(chat: httpx.Client, orientation: int) -> None:
+def test_an_uploaded_file_is_turned_upright_and_squared(
+    chat: httpx.Client, orientation: int
+) -> None:
     upright = Image.new("RGB", (40, 20), "red")
     upright.paste("blue", (20, 0, 40, 20))
     upright.paste("green", (0, 0, 10, 10))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # What ImageOps turns upright is what a camera stored.
+    # Find the stored image that ImageOps turns upright, as a camera would store it.
     for turn in (None, *Image.Transpose):
         stored = upright if turn is None else upright.transpose(turn)
         out = io.BytesIO()
@@ -275,7 +279,7 @@ def test_a_persons_file_is_squared_as_people_see_it(chat: httpx.Client, orientat
     assert seen.tobytes() == squared(upright).tobytes()
 
 
-def test_in_a_request_an_image_is_seen_as_training_sees_its_bytes(
+def test_an_image_in_a_request_is_not_rotated_as_in_training(
     chat: httpx.Client, llama: StandIn
 ) -> None:
     stored = Image.new("RGB", (40, 20), "red")
@@ -292,9 +296,9 @@ def test_in_a_request_an_image_is_seen_as_training_sees_its_bytes(
 
 @pytest.mark.parametrize(
     ("content", "status", "says"),
-    [(b"no image", 400, "cannot be read as an image"), (b" " * (REQUEST_BYTES + 1), 413, "MiB")],
+    [(b"no image", 400, "cannot be read as an image"), (b" " * (MAX_BODY_BYTES + 1), 413, "MiB")],
 )
-def test_a_persons_file_that_is_none_is_told_so(
+def test_an_uploaded_file_that_is_not_an_image_is_refused(
     chat: httpx.Client, content: bytes, status: int, says: str
 ) -> None:
     answer = chat.post("/v1/image", content=content)
@@ -302,7 +306,7 @@ def test_a_persons_file_that_is_none_is_told_so(
     assert says in answer.json()["error"]["message"]
 
 
-def test_another_site_may_not_ask_nor_a_name_that_points_here(
+def test_requests_from_another_site_or_host_name_are_refused(
     chat: httpx.Client, llama: StandIn
 ) -> None:
     assert ask(chat, question("Hello"), origin="https://evil.example").status_code == 403
@@ -310,7 +314,7 @@ def test_another_site_may_not_ask_nor_a_name_that_points_here(
     assert llama.asked == []
 
 
-def test_with_a_token_only_who_knows_it_may_ask(llama: StandIn) -> None:
+def test_with_a_token_requests_without_it_are_refused(llama: StandIn) -> None:
     with (
         behind(llama.app) as upstream,
         served(chat_app(upstream, ABOUT, squared, token="s3cret")) as base,
@@ -323,7 +327,7 @@ def test_with_a_token_only_who_knows_it_may_ask(llama: StandIn) -> None:
         assert ask(client, question("Hello"), authorization="Bearer s3cret").status_code == 200
 
 
-def test_a_model_that_is_not_there_is_told_as_such() -> None:
+def test_an_unreachable_model_gives_a_502() -> None:
     with (
         served(chat_app(NOWHERE, ABOUT, squared)) as base,
         httpx.Client(base_url=base, timeout=20) as client,

@@ -1,4 +1,4 @@
-"""What a chat offers of a mixture: its most frequent questions, and its way to short answers."""
+"""The chat's question style of a mixture: frequent questions and the suffix for short answers."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.mobile.chat.prompts import asking
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.chat.question_style import read_question_style
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 
 SHORT = "\nAnswer in a word."
 TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
@@ -25,7 +25,7 @@ def row(source: str, *questions: str, image: str | None = "a.png") -> dict[str, 
 
 
 def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
-    """A folder in the form of a mixture's, in two batches."""
+    """Write a folder in the format of a mixture, in two batches."""
     folder.mkdir()
     with pa.ipc.new_stream(folder / "data.arrow", SCHEMA) as out:
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
@@ -36,7 +36,9 @@ def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
     return folder
 
 
-def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: Path) -> None:
+def test_the_examples_are_the_most_frequent_questions_at_most_two_per_source(
+    tmp_path: Path,
+) -> None:
     cards = mixture(
         tmp_path / "cards",
         *[row("cards", f"<image>\nWhat color is the sign?{SHORT}", "How many?")] * 3,
@@ -50,37 +52,37 @@ def test_the_most_frequent_questions_are_the_examples_two_of_a_source(tmp_path: 
         row("scenes", "<image>\nWhich?\nA. a\nB. b"),
         *[row("talk", "How are you?", image=None)] * 9,
     )
-    assert asking([cards, scenes], SHORT) == Asking(
+    assert read_question_style([cards, scenes], SHORT) == QuestionStyle(
         short_answer_suffix=SHORT,
         short_by_default=True,
         examples=[
-            Example(text="How many?", short=True),
-            Example(text="What color is the sign?", short=True),
-            Example(text="What is going on?", short=False),
+            ExampleQuestion(text="How many?", short=True),
+            ExampleQuestion(text="What color is the sign?", short=True),
+            ExampleQuestion(text="What is going on?", short=False),
         ],
     )
 
 
 @pytest.mark.parametrize(("short", "long", "default"), [(1, 2, False), (2, 2, False), (2, 1, True)])
-def test_short_answers_are_the_default_where_most_conversations_ask_for_them(
+def test_short_answers_are_the_default_if_most_conversations_have_the_suffix(
     tmp_path: Path, short: int, long: int, default: bool
 ) -> None:
     rows = [row("a", f"<image>\nWhy?{SHORT}")] * short + [row("a", "<image>\nWhy?", "And?")] * long
-    assert asking([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
+    assert read_question_style([mixture(tmp_path / "m", *rows)], SHORT).short_by_default is default
 
 
-def test_a_suffix_that_no_question_has_was_not_learned(tmp_path: Path) -> None:
+def test_a_suffix_that_no_question_has_is_an_error(tmp_path: Path) -> None:
     rows = [row("a", "<image>\nWhy?"), row("a", f"Why?{SHORT}", image=None)]
     folder = mixture(tmp_path / "m", *rows)
     with pytest.raises(UserError, match=r"no question about an image in .* ends with it"):
-        asking([folder], SHORT)
+        read_question_style([folder], SHORT)
 
 
-def test_without_a_mixture_the_suffix_is_taken_at_its_word(tmp_path: Path) -> None:
-    assert asking([], SHORT) == Asking(short_answer_suffix=SHORT)
-    assert asking([], None) == Asking()
+def test_without_a_mixture_the_suffix_is_not_checked(tmp_path: Path) -> None:
+    assert read_question_style([], SHORT) == QuestionStyle(short_answer_suffix=SHORT)
+    assert read_question_style([], None) == QuestionStyle()
 
 
-def test_a_mixture_of_text_alone_has_no_examples(tmp_path: Path) -> None:
+def test_a_mixture_without_images_has_no_examples(tmp_path: Path) -> None:
     folder = mixture(tmp_path / "m", row("a", "Why?", image=None), row("b", "Why?", image=None))
-    assert asking([folder], None) == Asking()
+    assert read_question_style([folder], None) == QuestionStyle()

@@ -1,4 +1,4 @@
-"""How a mixture asks about its images: what a chat offers as examples, and for short answers."""
+"""Derive from a mixture how its questions are worded: examples and the suffix for short answers."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,32 +6,32 @@ from pathlib import Path
 import polars as pl
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import Asking, Example
+from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.shards import Shards
 
-# A mixture is in random order, so that its beginning speaks for all of it.
-_ROWS = 100_000
-_EXAMPLES, _OF_ONE_SOURCE = 4, 2
-# Longer ones are about one image, or bring their options along.
-_LONGEST = 60
+# A mixture is in random order, so its first rows are a random sample.
+_MAX_ROWS = 100_000
+_EXAMPLES, _EXAMPLES_PER_SOURCE = 4, 2
+# Longer questions concern one particular image or list answer options.
+_MAX_CHARACTERS = 60
 
 
-def asking(mixtures: Sequence[Path], suffix: str | None) -> Asking:
-    """How the mixtures in these folders ask; the questions that stand there most often.
+def read_question_style(mixtures: Sequence[Path], suffix: str | None) -> QuestionStyle:
+    """Return the question style of the mixtures in these folders, with frequent questions.
 
-    Raises UserError where none of them asks with the suffix: the model has not learned it.
+    Raise UserError if no question ends with the suffix: the model has not learned it.
     """
-    asked = pl.concat([_questions(Shards(folder), suffix) for folder in mixtures] or [_NONE])
-    openings = asked.filter("opens")
+    questions = pl.concat([_questions(Shards(folder), suffix) for folder in mixtures] or [_NONE])
+    openings = questions.filter("opens")
     if suffix and mixtures and not openings["short"].any():
         problem = f"no question about an image in {', '.join(map(str, mixtures))} ends with it"
-        remedy = "write it as the mixture has it, or leave it out"
+        remedy = "write the suffix as it occurs in the mixture, or leave it out"
         raise UserError(f"short_answer_suffix {suffix!r}", problem, remedy)
-    return Asking(
+    return QuestionStyle(
         short_answer_suffix=suffix,
-        short_by_default=_most(openings["short"]),
-        examples=list(_examples(asked)),
+        short_by_default=_is_majority(openings["short"]),
+        examples=list(_examples(questions)),
     )
 
 
@@ -41,21 +41,24 @@ _NONE = pl.DataFrame(
 
 
 def _questions(shards: Shards, suffix: str | None) -> pl.DataFrame:
-    """Each question about an image, without token and suffix; a conversation is short whose first
-    question has the suffix, as in LLaVA's data the others follow it."""
+    """Return every question about an image, without image token and suffix.
+
+    `short` is true for a whole conversation whose first question has the suffix: in LLaVA's data
+    it applies to the later questions too.
+    """
     found, rows = [_NONE], 0
     for batch in shards.batches(["source", "subset", "image", "conversations"]):
-        found.append(_asked(batch.head(_ROWS - rows), suffix))
+        found.append(_questions_of(batch.head(_MAX_ROWS - rows), suffix))
         rows += len(batch)
-        if rows >= _ROWS:
+        if rows >= _MAX_ROWS:
             break
     return pl.concat(found)
 
 
-def _asked(rows: pl.DataFrame, suffix: str | None) -> pl.DataFrame:
+def _questions_of(rows: pl.DataFrame, suffix: str | None) -> pl.DataFrame:
     turns = pl.col("conversations")
     human = turns.list.filter(pl.element().struct.field("from") == "human")
-    asked = (
+    questions = (
         rows.filter(pl.col("image").is_not_null())
         .select(
             source=pl.col("source") + "/" + pl.col("subset").fill_null(""),
@@ -73,24 +76,24 @@ def _asked(rows: pl.DataFrame, suffix: str | None) -> pl.DataFrame:
     )
     bare = pl.col("text").str.replace_all(IMAGE_TOKEN, "", literal=True)
     bare = bare.str.strip_suffix(suffix) if suffix else bare
-    return asked.select("source", bare.str.strip_chars().alias("text"), "short", "opens")
+    return questions.select("source", bare.str.strip_chars().alias("text"), "short", "opens")
 
 
-def _most(flags: pl.Series) -> bool:
+def _is_majority(flags: pl.Series) -> bool:
     return 2 * int(flags.sum()) > len(flags)
 
 
-def _examples(asked: pl.DataFrame) -> Iterator[Example]:
-    """The most frequent questions, few of one source; of those equal in number by alphabet."""
-    fit = pl.col("text").str.len_chars().is_between(1, _LONGEST)
+def _examples(questions: pl.DataFrame) -> Iterator[ExampleQuestion]:
+    """Yield the most frequent questions, few per source; ties are in alphabetical order."""
+    fits = pl.col("text").str.len_chars().is_between(1, _MAX_CHARACTERS)
     one_line = ~pl.col("text").str.contains("\n", literal=True)
     counted = (
-        asked.filter(fit & one_line)
+        questions.filter(fits & one_line)
         .group_by("source", "text", "short")
         .len()
         .sort(["len", "source", "text", "short"], descending=[True, False, False, False])
         .unique("text", keep="first", maintain_order=True)
-        .filter(pl.int_range(pl.len()).over("source") < _OF_ONE_SOURCE)
+        .filter(pl.int_range(pl.len()).over("source") < _EXAMPLES_PER_SOURCE)
     )
     for text, short in counted.head(_EXAMPLES).select("text", "short").iter_rows():
-        yield Example(text=text, short=short)
+        yield ExampleQuestion(text=text, short=short)
