@@ -33,7 +33,7 @@ _SAID = ("a run was killed as it replaced it", "a build is replacing this mixtur
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
     """Every change of each way, then kills at moments drawn by the seed."""
-    import imp_data.storage  # noqa: F401 (once, and not in each fork)
+    import imp_data.storage.atomic_write  # noqa: F401 (once, and not in each fork)
 
     for way in WAYS:
         yield from kills(f"a folder, {way}", partial(of_a_folder, folder / "folder", way))
@@ -88,7 +88,7 @@ def quiet() -> None:
 def count(number: int, way: str) -> None:
     """Let this process die before its change of that number, and replace folders in that way."""
     from imp_data.storage import atomic_write
-    from imp_data.storage.replace_folder import replace_folder as replace_folder_module
+    from imp_data.storage import replace_folder as replace_folder_module
 
     left, begun = number, False
 
@@ -317,7 +317,7 @@ def at_a_moment(root: Path, moment: float) -> str | None:
         status = 1
         try:
             from imp_data.storage import atomic_write
-            from imp_data.storage.replace_folder import replace_folder as replace_folder_module
+            from imp_data.storage import replace_folder as replace_folder_module
 
             def begun(*arguments: Any) -> None:
                 os.write(writing, b"1")

@@ -4,19 +4,17 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache, partial
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 from imp_data.errors import UserError
 from imp_data.images.archive_links import MOST_PATH_CHARACTERS, followed, link_target, linked_names
 from imp_data.images.path_spellings import Named, on_disk
-from imp_data.images.remote_zip import REMEDY, StoredZip, archive_piece
 from imp_data.images.tar_members import member_name, tar_members
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.storage.archives import REMEDY, is_zip_file, open_at_offsets, open_zip
+from imp_data.storage.file_kinds import HEAD_BYTES
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store
 from imp_data.storage.zip_stream import DAMAGED, Zip, of_the_disk
 
 
@@ -30,16 +28,8 @@ class TooManyBytes(Exception):
 
 @lru_cache(maxsize=64)
 def is_zip(archive: Path, state: int | State) -> bool:
-    """Whether a file counts as a zip, else it is a tar: by its first bytes, else by its name.
-
-    A store would have to be asked for those, so there the name decides.
-    """
-    if not in_store(archive):
-        with archive.open("rb") as file:
-            kind = file_kind(file.read(HEAD_BYTES))
-        if kind in ("zip", "tar"):
-            return kind == "zip"
-    return archive.suffix.lower() == ".zip"
+    """Return whether an archive is a zip; see `is_zip_file`. Determined once a process."""
+    return is_zip_file(archive)
 
 
 def read_member(archive: Path, state: int | State, member: str, max_bytes: int) -> bytes | None:
@@ -55,21 +45,9 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
         return None
     if stored.size > max_bytes:
         raise TooManyBytes
-    with _damage():
-        if isinstance(state, State):
-            return stored.read(partial(_read_object_at, archive, state.size))
-        with archive.open("rb") as file:
-            return stored.read(partial(_read_file_at, file))
-
-
-def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
-    end = min(offset + count, size)
-    return archive_piece(archive, offset, end) if offset < end else b""
-
-
-def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)
+    size = state.size if isinstance(state, State) else None
+    with _damage(), open_at_offsets(archive, size) as read_at:
+        return stored.read(read_at)
 
 
 def member_head(archive: Path, state: int | State, member: str) -> bytes:
@@ -78,8 +56,8 @@ def member_head(archive: Path, state: int | State, member: str) -> bytes:
         stored = tar_members(archive, state).get(member)
         if stored is None:
             return b""
-        with _damage(), archive.open("rb") as file:
-            return _head(stored.pieces(partial(_read_file_at, file)))
+        with _damage(), open_at_offsets(archive) as read_at:
+            return _head(stored.pieces(read_at))
     whole = zip_of(archive, state)
     info = _info(whole, member)
     if info is None:
@@ -129,7 +107,7 @@ def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
         raise TooManyBytes
     with _damage():
         archive.check(info)
-        with archive.fetched(info) if isinstance(archive, StoredZip) else nullcontext():
+        with archive.prefetch(info):
             return b"".join(archive.pieces(info, at_once=info.file_size))
 
 
@@ -183,7 +161,7 @@ _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 def zip_of(path: Path, state: int | State) -> Zip:
     """Open once a process: reading a large zip's directory takes seconds."""
     try:
-        archive = StoredZip(path) if in_store(path) else Zip(path)
+        archive = open_zip(path)
     except DAMAGED as error:
         if of_the_disk(error):
             raise

@@ -19,7 +19,7 @@ from imp_data.manifests import Folder
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.folders import real_places, refuse_way_out
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import has_latency
 
 __all__ = ["AmbiguousImage", "DamagedMember", "ImageReader", "ImageSource", "TooManyBytes"]
 
@@ -63,7 +63,7 @@ class ImageReader(NamedTuple):
         meant, DamagedMember, TooManyBytes; UserError if an archive is there but is none, or if what
         is there cannot be read or is behind a link that leads out of `within`.
         """
-        if in_store(self.raw):
+        if has_latency(self.raw):
             return self.gathered([image], max_bytes).found(image, max_bytes)
         data = self._exact(image, max_bytes)
         if data is not None:
@@ -87,7 +87,7 @@ class ImageReader(NamedTuple):
 
     def gathered(self, images: Sequence[str], max_bytes: int) -> ImageSource:
         """What reads just these images, in this order: from a store some at a time."""
-        if in_store(self.raw):
+        if has_latency(self.raw):
             asked = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
             return PrefetchedReader(asked, max_bytes, self)
         return self
@@ -117,8 +117,6 @@ def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) ->
     Links at a folder that a manifest names, above it, or directly in data/raw/<name> are a person's
     own and lead where they like; others stay within the data directory and these folders.
     """
-    if in_store(data.root):
-        return ImageReader(data.images, data.raw(""), folders)
     named = [data.root, data.raw(""), data.images]
     for collection, folder in folders:
         named += [data.images / folder.path, data.raw(collection)]

@@ -1,22 +1,18 @@
 """Which image a record means whose path, as it is spelled, leads to none."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from imp_data.images.archive_members import member_names
 from imp_data.images.path_spellings import Named, Names, closeness, on_disk, shown
+from imp_data.storage.listing import is_listed_file, list_names, listing_version
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store, reached, there
 
 # What is there: FOLDER, or an archive's state, which differs once it is another; None if nothing.
 StateOf = Callable[[Path], int | State | None]
 FOLDER = State(0, "")
-# Folders of a store say nothing of their last change: their names are listed anew after so long.
-_STORE_LISTING_S = 300
 
 
 class AmbiguousImage(FileNotFoundError):
@@ -79,38 +75,18 @@ def _within(home: Home, rest: list[str], state_of: StateOf) -> Iterator[Named]:
 
 def _loose(folder: Path, before: str, rest: list[str]) -> Iterator[Named]:
     """Files below a folder; one may have a backslash in its name where others have a folder."""
-    names = _in_folder(folder, _age(folder))
+    names = _in_folder(folder, listing_version(folder))
     if len(rest) > 1:
         for name, _ in names.like(rest[0]):
             yield from _loose(folder / name, f"{before}{name}/", rest[1:])
     for name, _ in names.like("/".join(rest)):
-        if in_store(folder) or os.path.isfile(f"{folder}/{name}"):
+        if is_listed_file(folder / name):
             yield on_disk(before + name)
 
 
-def _age(folder: Path) -> int:
-    if in_store(folder):
-        return int(time.monotonic()) // _STORE_LISTING_S
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0  # no folder, or none that may be read: it has no names
-
-
 @lru_cache(maxsize=64)
-def _in_folder(folder: Path, age: int) -> Names:
-    if in_store(folder):
-        found = there(folder)
-        try:
-            with reached(folder):
-                listed = found.fs.ls(found.path, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            listed = []
-        return Names((name.rstrip("/").rpartition("/")[2], None) for name in listed)
-    try:
-        return Names(map(on_disk, os.listdir(folder)))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return Names([])
+def _in_folder(folder: Path, version: Hashable) -> Names:
+    return Names(map(on_disk, list_names(folder)))
 
 
 @lru_cache(maxsize=64)

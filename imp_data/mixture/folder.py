@@ -8,9 +8,9 @@ from typing import Any
 from imp_data.errors import UserError
 from imp_data.mixture.arrow_dataset import is_ours
 from imp_data.mixture.mixture_json import MANIFEST
-from imp_data.storage.digests import file_sizes
-from imp_data.storage.object_store import is_there, state_of
-from imp_data.storage.paths import in_store, reached
+from imp_data.storage.digests import file_sizes, file_version
+from imp_data.storage.object_path import store_errors
+from imp_data.storage.object_store import is_there
 from imp_data.storage.replace_folder import check_not_moved
 
 # Of help by itself: who has no more of a mixture may still ask it.
@@ -24,7 +24,7 @@ def reading(folder: Path) -> Iterator[None]:
     Raises UserError where a build is replacing the mixture, was killed as it did, or has replaced
     it meanwhile. A folder that holds nothing of a mixture is left to the block.
     """
-    with reached(folder):
+    with store_errors(folder):
         begun = _version(folder)
         if begun is None:
             _check_not_half(folder)
@@ -40,14 +40,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 def _version(folder: Path) -> Any:
     """What is another once the mixture is another; None where there is no mixture.json."""
-    if in_store(folder):
-        return state_of(folder / MANIFEST)
-    try:
-        state = (folder / MANIFEST).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    # Not the inode, which some network file systems number anew.
-    return state.st_mtime_ns, state.st_size
+    return file_version(folder / MANIFEST)
 
 
 def _check_not_half(folder: Path) -> None:

@@ -16,8 +16,8 @@ from imp_data.mixture.reconciliation import conservation_problems
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.storage.digests import file_sha256, file_sizes
+from imp_data.storage.object_path import store_errors
 from imp_data.storage.object_store import is_there
-from imp_data.storage.paths import reached
 from imp_data.storage.replace_folder import half_emptied
 from imp_data.storage.tables import arrow_source
 
@@ -39,7 +39,7 @@ def foreign_files(folder: Path) -> list[str]:
     By name; a folder stands for all that is below it, with "/" at its end. None of it is read as
     part of the mixture, so none of it makes the mixture less whole.
     """
-    with reached(folder):
+    with store_errors(folder):
         stated = manifest_or_problem(folder, to_the_byte=True)
         ours = set(stated["files"]) if isinstance(stated, dict) else set()
         found = [

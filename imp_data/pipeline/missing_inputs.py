@@ -15,7 +15,7 @@ from imp_data.sample import Draft
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.globs import matching
 from imp_data.storage.image_paths import normal_path
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import has_latency
 
 _SHOWN = 5
 # Of a source whose first records name images that no folder holds, the others hardly differ.
@@ -37,7 +37,7 @@ class Places:
         the folders. What a manifest's own files are still to bring is left to the stage that brings
         them; in an object store nothing is looked for, since folders cannot be listed at once.
         """
-        if in_store(self._shelf.raw):
+        if has_latency(self._shelf.raw):
             return []
         found: list[str] = []
         for name, source in self._recipe.sources.items():

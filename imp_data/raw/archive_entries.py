@@ -13,8 +13,7 @@ from imp_data.raw.extract_limits import NO_TRUST, Room, printable
 from imp_data.redaction import redacted
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.folders import is_sidecar
-from imp_data.storage.paths import in_store
-from imp_data.storage.range_reader import ObjectFile, open_file
+from imp_data.storage.range_reader import open_file
 from imp_data.storage.tar_stream import members, stored, unpacked
 from imp_data.storage.zip_stream import Zip
 
@@ -52,7 +51,7 @@ def chosen(archive: Path, globs: Sequence[str], room: Room) -> Iterator[Member]:
 
 
 def _zip_members(archive: Path, matches: Callable[[str], bool], room: Room) -> Iterator[Member]:
-    with Zip(ObjectFile(archive) if in_store(archive) else archive) as whole:
+    with Zip(archive) as whole:
         if (name := whole.overlapping()) is not None:
             problem = f"member {printable(name)} reaches into the next, to unpack without end"
             raise UserError(archive, problem, NO_TRUST)

@@ -17,10 +17,10 @@ from imp_data.raw.archive_entries import Member, chosen
 from imp_data.raw.extract_limits import NARROWER, Room, printable, refusal
 from imp_data.raw.extract_marker import Marker
 from imp_data.storage.atomic_write import written_aside
-from imp_data.storage.digests import file_sizes
 from imp_data.storage.folders import real_places, refuse_way_out
-from imp_data.storage.object_store import is_there, put_bytes
-from imp_data.storage.paths import in_store
+from imp_data.storage.listing import NamesBelow
+from imp_data.storage.object_store import put_bytes
+from imp_data.storage.paths import has_latency
 from imp_data.storage.prefetch import at_once
 from imp_data.storage.range_reader import open_file
 from imp_data.storage.zip_stream import DAMAGED, of_the_disk
@@ -44,7 +44,8 @@ def extract(
     """
     marker = Marker(archive, "\n".join((digest, *globs)))
     listed = marker.listed()
-    present = _present(folder, listed or ())
+    below = NamesBelow(folder)
+    present = {name for name in listed or () if name in below}
     if listed is not None and present.issuperset(listed):
         return
     earlier = {*(listed or marker.begin())}
@@ -105,11 +106,11 @@ class _Ground:
     def __init__(self, archive: Path, folder: Path, room: Room, earlier: Collection[str]) -> None:
         self._archive, self._folder, self._room = archive, folder, room
         self._own = {*earlier}
-        self._there = {*file_sizes(folder)} if in_store(folder) else set[str]()
+        self._there = NamesBelow(folder)
         self._put: dict[str, Event] = {}
 
     def lay(self, wanted: Iterator[Member]) -> None:
-        if in_store(self._folder):
+        if has_latency(self._folder):
             for _ in at_once(_put_in_turn, self._small(wanted)):
                 pass
             return
@@ -152,9 +153,7 @@ class _Ground:
 
     def _is_anothers(self, name: str) -> bool:
         """Whether something is there that no member has laid; a disk may know it by other case."""
-        if name in self._own:
-            return False
-        return name in self._there if in_store(self._folder) else is_there(self._folder / name)
+        return name not in self._own and name in self._there
 
 
 class _Put(NamedTuple):
@@ -186,9 +185,3 @@ def _same(one: Path, other: Path) -> bool:
 def extracted_names(archive: Path) -> list[str]:
     """The members that were laid beside an archive; none where it was not unpacked."""
     return Marker(archive, "").names()
-
-
-def _present(folder: Path, names: Sequence[str]) -> set[str]:
-    if not in_store(folder):
-        return {name for name in names if (folder / name).exists()}
-    return set(names) & file_sizes(folder).keys() if names else set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imp_data.errors import UserError
 from imp_data.manifests import Limits
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_folder
 
 NO_TRUST = "do not trust this archive; get it elsewhere"
 NARROWER = "leave it out by narrower globs in `unpack` of this file in the manifest"
@@ -55,7 +55,7 @@ class Room:
 
     def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
         self._archive, self._limits = archive, limits
-        self._disk = scratch(folder).parent if in_store(folder) else folder
+        self._disk = local_folder(folder)
         self._members = self._bytes = self._unasked = 0
 
     def member(self) -> None:

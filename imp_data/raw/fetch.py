@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from imp_data.raw.extract import extract
 from imp_data.raw.http_response import Refused, Unreachable
 from imp_data.raw.transfer import ROOM, Wanted, arrived_bytes
 from imp_data.storage.object_store import is_there
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import free_bytes
 
 _AGAIN = (
     "run the same command again, it goes on where it stopped; if that does not help, the pinned "
@@ -113,14 +112,14 @@ def _check_room(manifests: Sequence[Published], folder: Path) -> None:
 
     For an object store each file is made by itself on this machine's scratch disk.
     """
-    if in_store(folder):
+    free = free_bytes(folder)
+    if free is None:
         return
     lacking = {
         file.path: file.bytes - arrived_bytes(folder / file.path)
         for file in (file for m in manifests for file in m.files)
         if file.bytes is not None and file.url and not (folder / file.path).exists()
     }
-    free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.is_dir())).free
     if sum(lacking.values()) > free:
         problem = (
             f"needs {sum(lacking.values()):,} bytes for {len(lacking)} files, {free:,} are free"

@@ -17,7 +17,7 @@ from imp_data.raw.http_response import Again, Begun, Refused, Span, check_size, 
 from imp_data.raw.minimum_speed import Pace
 from imp_data.raw.redirects import answered
 from imp_data.redaction import address as shown
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 
 _HUGGING_FACE = "https://huggingface.co/"
 # A file of unknown size must not fill the disk, which other programs need too.
@@ -77,7 +77,7 @@ class Wanted(NamedTuple):
 
 def part_of(target: Path) -> Path:
     """Where on this machine a file is while it comes."""
-    whole = scratch(target) if in_store(target) else target
+    whole = local_path(target)
     return whole.with_name(f".{whole.name}.part")
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from imp_data.errors import UserError
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.object_store import copied, delete_object, put, put_folder
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 from imp_data.storage.replace_folder import (
     KINDS,
     Ours,
@@ -68,22 +69,21 @@ def written_aside(
 
 def _as_named(path: Path) -> Path:
     """The path itself of what a link leads to, or `.` stands for, where it is a folder."""
-    if in_store(path) is None and path.is_dir() and (path.is_symlink() or not path.name):
+    if not isinstance(path, ObjectPath) and path.is_dir() and (path.is_symlink() or not path.name):
         return path.resolve()
     return path
 
 
 def _beside(path: Path) -> Path:
     """What names the place to write to: beside `path`, or below it if that is a disk of its own."""
-    if in_store(path):
-        return scratch(path)
+    path = local_path(path)
     return path / path.name if path.is_dir() and path.is_mount() else path
 
 
 def _clear(aside: Path, path: Path, ours: Ours | None) -> None:
     """Remove what is unfinished, and bring a replacing to an end that a kill interrupted."""
     remove(aside)
-    if ours is not None and in_store(path) is None:
+    if ours is not None and not isinstance(path, ObjectPath):
         clear_up(aside, path, ours)
 
 
@@ -153,7 +153,7 @@ def writing_to(path: Path) -> Iterator[None]:
 
 def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> None:
     """Give a finished file or folder of this machine its place; see `written_aside`."""
-    if in_store(path):
+    if isinstance(path, ObjectPath):
         put_folder(aside, path, last, ours) if aside.is_dir() else put(aside, path)
         remove(aside)
         return
@@ -168,7 +168,7 @@ def share(file: Path, target: Path) -> None:
     """Put a finished file in another place too: as the same file on disk, else as a copy."""
     if file == target:
         return
-    if in_store(target):
+    if isinstance(target, ObjectPath):
         copied(file, target)
         return
     with written_aside(target) as aside:
@@ -180,7 +180,7 @@ def share(file: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file, a folder of this machine, or an object, if it is there."""
-    if in_store(path):
+    if isinstance(path, ObjectPath):
         delete_object(path)
     else:
         delete(path)

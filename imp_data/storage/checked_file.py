@@ -14,7 +14,7 @@ from imp_data.storage.block_checksums import (
     block_sum,
     read_seal,
 )
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import PositionedFile, open_file
 
 AGAIN = (
@@ -110,7 +110,7 @@ def check_sealed(path: Path) -> None:
 
 def outdate(path: Path) -> None:
     """Give a file of this machine another time of change: its stamp no longer agrees with it."""
-    if in_store(path) is None:
+    if not isinstance(path, ObjectPath):
         with suppress(OSError):  # another user's, or gone
             os.utime(path)
 

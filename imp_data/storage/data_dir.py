@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from imp_data.storage.paths import in_store, place
+from imp_data.storage.paths import place
 
 
 class DataDir(NamedTuple):
@@ -96,4 +96,4 @@ def data_dir(drawn: bool) -> DataDir:
     default = "data/demo" if drawn else "data"
     root = place(os.environ.get("IMP_DATA_DIR", "").strip() or default)
     # Absolute, since workers on other machines have other current folders.
-    return DataDir(root if in_store(root) else root.absolute())
+    return DataDir(root.absolute())

@@ -9,8 +9,8 @@ import xxhash
 
 from imp_data.errors import UserError
 from imp_data.storage.folders import files_below, is_sidecar
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.object_store import objects_below, state_of
-from imp_data.storage.paths import in_store
 from imp_data.storage.prefetch import at_once
 from imp_data.storage.range_reader import open_file
 
@@ -42,11 +42,13 @@ def tree_digest(path: Path) -> str:
     found = below(path)
     if list(found) == [""]:
         return file_sha256(path)
-    if not found and (in_store(path) or not path.is_dir()):
+    if not found and (isinstance(path, ObjectPath) or not path.is_dir()):
         raise UserError(path, "is not there", "look whether its manifest names the right file")
     files = [path / name for name in found]
     names = [name.encode("utf-8", "surrogateescape") for name in found]
-    digests = at_once(file_sha256, files) if in_store(path) else map(file_sha256, files)
+    digests = (
+        at_once(file_sha256, files) if isinstance(path, ObjectPath) else map(file_sha256, files)
+    )
     return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
 
@@ -70,7 +72,7 @@ def below(path: Path) -> dict[str, tuple[int, int | str]]:
 
     Symbolic links are followed.
     """
-    if in_store(path):
+    if isinstance(path, ObjectPath):
         state = state_of(path)
         if state is None or state.change:
             return {"": state} if state else {}
@@ -81,6 +83,14 @@ def below(path: Path) -> dict[str, tuple[int, int | str]]:
         return {}
     stat = path.stat()
     return {"": (stat.st_size, stat.st_mtime_ns)}
+
+
+def file_version(path: Path) -> tuple[int, int | str] | None:
+    """Return size, and time or checksum of change, of a file; None if there is none.
+
+    Without the inode, which some network file systems number anew.
+    """
+    return below(path).get("")
 
 
 def library_versions(*names: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from imp_data.errors import UserError
+from imp_data.storage.object_path import ObjectPath
 
 LINKED = "IMP_LINKED_FOLDERS"
 _SIDECARS = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
@@ -61,8 +62,12 @@ def _files(
 
 
 def real_places(paths: Iterable[Path | str]) -> tuple[str, ...]:
-    """Where these folders are once links are followed, each with a slash at its end."""
-    return tuple(dict.fromkeys(os.path.join(os.path.realpath(path), "") for path in paths))
+    """Return where these folders are once links are followed, each with a slash at its end.
+
+    Leave out those in an object store, which has no links.
+    """
+    found = [os.path.realpath(path) for path in paths if not isinstance(path, ObjectPath)]
+    return tuple(dict.fromkeys(os.path.join(path, "") for path in found))
 
 
 def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ import orjson
 from imp_data.redaction import redacted
 from imp_data.storage.atomic_write import writing_to
 from imp_data.storage.object_lock import object_lock
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -43,7 +43,7 @@ def held(path: Path, label: str, who: str = "") -> Iterator[None]:
         "for": who,
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    if in_store(path):
+    if isinstance(path, ObjectPath):
         with object_lock(path, me, lambda holder: _waiting(label, holder)):
             yield
         return

@@ -12,8 +12,8 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.storage.atomic_write import is_alive
+from imp_data.storage.object_path import store_errors
 from imp_data.storage.object_store import create, delete_object, put_bytes
-from imp_data.storage.paths import reached
 from imp_data.storage.range_reader import first_bytes
 
 _RENEW_SECONDS = 20.0
@@ -93,7 +93,7 @@ def _check_mine(path: Path, mine: dict[str, Any]) -> None:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        with reached(path):
+        with store_errors(path):
             found: dict[str, Any] = orjson.loads(first_bytes(path))
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.storage.paths import in_store, reached, there
+from imp_data.storage.object_path import ObjectPath, object_path, store_errors
 from imp_data.storage.prefetch import at_once
 
 # What stores say of an object's content or its last change, the surest first.
@@ -25,30 +25,30 @@ class State(NamedTuple):
 
 def state_of(path: Path) -> State | None:
     """The state of an object, of size 0 and "" for a folder; None if there is neither."""
-    found = there(path)
+    found = object_path(path)
     try:
-        with reached(path):
-            return _state(found.fs.info(found.path))
+        with store_errors(path):
+            return _state(found.fs.info(found.key))
     except FileNotFoundError:
         return None
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or folder. A UPath's own methods take a failure to ask for a no."""
-    return path.exists() if in_store(path) is None else state_of(path) is not None
+    """Return whether there is a file or folder."""
+    return state_of(path) is not None if isinstance(path, ObjectPath) else path.exists()
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file. A UPath's own methods take a failure to ask for a no."""
-    if in_store(path) is None:
+    """Return whether there is a file."""
+    if not isinstance(path, ObjectPath):
         return path.is_file()
     state = state_of(path)
     return state is not None and state.change != ""
 
 
 def file_size(path: Path) -> int:
-    """How many bytes a file or object has."""
-    if in_store(path) is None:
+    """Return the size of a file or object."""
+    if not isinstance(path, ObjectPath):
         return path.stat().st_size
     state = state_of(path)
     return state.size if state else 0
@@ -56,10 +56,10 @@ def file_size(path: Path) -> int:
 
 def objects_below(path: Path) -> dict[str, State]:
     """State by relative name of every object below a folder, sorted as paths are."""
-    found = there(path)
-    with reached(path):
-        infos = found.fs.find(found.path, detail=True)
-    begin = len(found.path.rstrip("/")) + 1
+    found = object_path(path)
+    with store_errors(path):
+        infos = found.fs.find(found.key, detail=True)
+    begin = len(found.key.rstrip("/")) + 1
     named = {name[begin:]: _state(info) for name, info in infos.items() if len(name) > begin}
     return {name: named[name] for name in sorted(named, key=lambda n: PurePosixPath(n).parts)}
 
@@ -73,36 +73,36 @@ def _state(info: dict[str, Any]) -> State:
 
 def put(file: Path, target: Path) -> None:
     """Make an object of a file; it appears when it is whole."""
-    found = there(target)
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.put_file(str(file), found.path)
+        with store_errors(target):
+            found.fs.put_file(str(file), found.key)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
 
 def put_bytes(data: bytes, target: Path) -> None:
     """Make an object of these bytes."""
-    found = there(target)
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.pipe_file(found.path, data)
+        with store_errors(target):
+            found.fs.pipe_file(found.key, data)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
 
 def copied(source: Path, target: Path) -> None:
     """Make an object of another one, within the store."""
-    with reached(target):
-        there(target).fs.cp_file(there(source).path, there(target).path)
+    with store_errors(target):
+        object_path(target).fs.cp_file(object_path(source).key, object_path(target).key)
 
 
 def create(target: Path, data: bytes) -> bool:
     """Make an object of these bytes unless there is one; whether it was made."""
-    found = there(target)
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.pipe_file(found.path, data, mode="create")
+        with store_errors(target):
+            found.fs.pipe_file(found.key, data, mode="create")
     except FileExistsError:
         return False
     except FileNotFoundError as error:
@@ -142,9 +142,9 @@ def put_folder(
 
 def delete_object(path: Path) -> None:
     """Remove one object, if it is there."""
-    found = there(path)
-    with suppress(FileNotFoundError), reached(path):
-        found.fs.rm_file(found.path)
+    found = object_path(path)
+    with suppress(FileNotFoundError), store_errors(path):
+        found.fs.rm_file(found.key)
 
 
 def check_writable(path: Path) -> None:

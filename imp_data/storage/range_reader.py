@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from imp_data.storage.paths import in_store, reached, there
+from imp_data.storage.object_path import ObjectPath, object_path, store_errors
 from imp_data.storage.prefetch import at_once
 
 BLOCK_BYTES = 4 << 20
@@ -46,8 +46,8 @@ class ObjectFile(PositionedFile):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        with reached(path):
-            self._size = int(there(path).fs.info(there(path).path)["size"])
+        with store_errors(path):
+            self._size = int(object_path(path).fs.info(object_path(path).key)["size"])
 
     def readinto(self, buffer: Any) -> int:
         if self._position >= self._size:
@@ -72,30 +72,33 @@ class ObjectFile(PositionedFile):
 
 def open_file(path: Path) -> BinaryIO:
     """A file to read and seek in; an object is fetched by ranges, never as a whole."""
-    if in_store(path) is None:
-        return path.open("rb")
-    return io.BufferedReader(ObjectFile(path))
+    return io.BufferedReader(open_unbuffered(path))
+
+
+def open_unbuffered(path: Path) -> io.RawIOBase:
+    """Open a file as `open_file` does, without a buffer."""
+    return ObjectFile(path) if isinstance(path, ObjectPath) else io.FileIO(path)
 
 
 def piece_of(path: Path, start: int, end: int) -> bytes:
     """Bytes of an object from `start` up to `end`, or up to its own end."""
-    found = there(path)
-    with reached(path):
-        data: bytes = found.fs.cat_file(found.path, start=start, end=end)
+    found = object_path(path)
+    with store_errors(path):
+        data: bytes = found.fs.cat_file(found.key, start=start, end=end)
         return data
 
 
 def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
     """The first bytes of an object, by one request."""
-    found = there(path)
-    with reached(path):
+    found = object_path(path)
+    with store_errors(path):
         try:
-            data: bytes = found.fs.cat_file(found.path, start=0, end=most)
+            data: bytes = found.fs.cat_file(found.key, start=0, end=most)
             return data
         except FileNotFoundError:
             raise
         except OSError:
-            if found.fs.info(found.path)["size"]:
+            if found.fs.info(found.key)["size"]:
                 raise
             return b""  # stores refuse any range of nothing
 
@@ -103,7 +106,7 @@ def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
 def contents(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
     """The first bytes of files, one after another; objects are fetched some at a time."""
     files = list(paths)
-    if not files or in_store(files[0]) is None:
+    if not files or not isinstance(files[0], ObjectPath):
         return (_first_bytes_here(file, most) for file in files)
     return at_once(partial(first_bytes, most=most), files)
 

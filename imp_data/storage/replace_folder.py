@@ -25,7 +25,7 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.redaction import redacted
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 
 # Whether a file or folder in a finished folder is of those that its writer puts there.
 Ours = Callable[[Path], bool]
@@ -89,7 +89,7 @@ def clear_up(new: Path, folder: Path, ours: Ours) -> None:
 
 def check_not_moved(folder: Path) -> None:
     """Raise UserError where a folder is gone because a run was killed as it replaced it."""
-    if in_store(folder) or os.path.lexists(folder):
+    if isinstance(folder, ObjectPath) or os.path.lexists(folder):
         return
     for path, kind in _left(folder):
         if kind == "before":
@@ -103,7 +103,7 @@ def check_not_moved(folder: Path) -> None:
 
 def half_emptied(folder: Path, ours: Ours) -> list[Path]:
     """What of others' is in a replaced folder, since a run was killed before it moved it on."""
-    if in_store(folder):
+    if isinstance(folder, ObjectPath):
         return []
     left = (path for path, kind in _left(folder) if kind == "replaced" and folder.is_dir())
     return [

@@ -12,8 +12,8 @@ from imp_data.storage.atomic_write import share, write_text
 from imp_data.storage.digests import below, text_digest, tree_digest
 from imp_data.storage.heap import trim_heap
 from imp_data.storage.locks import held
+from imp_data.storage.object_path import ObjectPath, store_errors
 from imp_data.storage.object_store import check_writable
-from imp_data.storage.paths import in_store, reached
 from imp_data.storage.range_reader import first_bytes
 
 _FIELDS = {"inputs", "digest", "figures", "files"}
@@ -74,10 +74,10 @@ def run_stage(
     """
     inputs = dict(sorted(inputs.items()))
     run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
-    with reached(stamp):
+    with store_errors(stamp):
         if known := _finished(stamp, inputs, outputs, holds):
             return known
-        if in_store(stamp):
+        if isinstance(stamp, ObjectPath):
             check_writable(stamp)
         with held(run.lock, run.label, run.who):
             found = _finished(stamp, inputs, outputs, holds)
@@ -130,7 +130,9 @@ def _taken_over(
         for theirs, ours in zip(other.outputs, outputs, strict=True):
             share(theirs, ours)
         # Theirs may have been built anew meanwhile; what was shared is then of no use.
-        whole = known["files"] == _states(other.outputs if in_store(stamp) else outputs)
+        whole = known["files"] == _states(
+            other.outputs if isinstance(stamp, ObjectPath) else outputs
+        )
         # The same files are as good for one mixture as for the other.
         if whole and (other.outputs == outputs or known["digest"] == digest_of_files(outputs)):
             write_stamp(stamp, inputs, known["digest"], known["figures"], outputs)
@@ -166,7 +168,7 @@ def read_stamp(stamp: Path) -> dict[str, Any] | None:
     So a stage with a damaged stamp does its work again.
     """
     try:
-        data = first_bytes(stamp) if in_store(stamp) else stamp.read_bytes()
+        data = first_bytes(stamp) if isinstance(stamp, ObjectPath) else stamp.read_bytes()
         record = orjson.loads(data)
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None

@@ -13,7 +13,7 @@ from imp_data.errors import UserError
 from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.block_checksums import seal
 from imp_data.storage.checked_file import AGAIN, SealedFile
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import open_file
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def arrow_batch_count(path: Path) -> int:
 
 def arrow_source(path: Path) -> pa.NativeFile:
     """A published file as Arrow reads it; its digest is to be checked first."""
-    return pa.PythonFile(open_file(path)) if in_store(path) else pa.OSFile(str(path), "rb")
+    if isinstance(path, ObjectPath):
+        return pa.PythonFile(open_file(path))
+    return pa.OSFile(str(path), "rb")
 
 
 def parquet_file(path: Path) -> pq.ParquetFile:
@@ -93,7 +95,9 @@ def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
     `options` are those of pyarrow.parquet.ParquetFile.
     """
     # Absolute, since pyarrow and polars take s3:/x for a URL.
-    return pq.ParquetFile(open_file(path) if in_store(path) else path.absolute(), **options)
+    return pq.ParquetFile(
+        open_file(path) if isinstance(path, ObjectPath) else path.absolute(), **options
+    )
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
@@ -103,7 +107,7 @@ def parquet_rows(path: Path) -> "pl.LazyFrame":
     """
     import polars as pl
 
-    if in_store(path) is None:
+    if not isinstance(path, ObjectPath):
         # A folder may be named x[1], which is no pattern here.
         return pl.scan_parquet(path.absolute(), glob=False)
     with open_file(path) as file:

@@ -8,8 +8,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from pathlib import Path
+
+from imp_data.storage.range_reader import open_unbuffered
 
 # Whatever zipfile and its decompressors raise of damaged bytes.
 DAMAGED = (
@@ -55,7 +58,7 @@ class Zip(zipfile.ZipFile):
     """
 
     def __init__(self, file: Path | io.RawIOBase) -> None:
-        raw = io.FileIO(file) if isinstance(file, Path) else file
+        raw = open_unbuffered(file) if isinstance(file, Path) else file
         self._own = _Bounded(raw)
         try:
             super().__init__(self._own)
@@ -73,6 +76,10 @@ class Zip(zipfile.ZipFile):
         """Raise BadZipFile where the directory cannot be right of a member."""
         if info.compress_size > _LARGEST_GROWTH * info.file_size + _SLACK_BYTES:
             raise zipfile.BadZipFile(f"{info.filename!r} is larger packed than it can be")
+
+    def prefetch(self, info: zipfile.ZipInfo) -> AbstractContextManager[None]:
+        """Hold a member's bytes for what this thread reads in the block, where that pays off."""
+        return nullcontext()
 
     def overlapping(self) -> str | None:
         """A member that reaches into the next one: so is a zip made that unpacks without end."""

@@ -356,7 +356,7 @@ def test_a_second_run_builds_nothing_and_says_so(
 HOLD = """
 import select, sys
 from pathlib import Path
-from imp_data.storage import held
+from imp_data.storage.locks import held
 with held(Path(sys.argv[1]), "records/chats", "mixture other"):
     print("held", flush=True)
     select.select([sys.stdin], [], [], 60)

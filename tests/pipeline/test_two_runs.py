@@ -38,7 +38,7 @@ print(world(Build.of(Path(sys.argv[1]))).digest)
 HOLD = """
 import sys, time
 from pathlib import Path
-from imp_data.storage import held
+from imp_data.storage.locks import held
 with held(Path(sys.argv[1]), "records/photos", "mixture other"):
     print("held", flush=True)
     time.sleep(600)
@@ -367,7 +367,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_aside_goes_at_the_next_attempt(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from imp_data.storage import written_aside\n"
+        "from imp_data.storage.atomic_write import written_aside\n"
         "with written_aside(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

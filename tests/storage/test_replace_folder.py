@@ -26,10 +26,10 @@ from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import left_behind, verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
-from imp_data.storage import object_store
+from imp_data.storage import object_store, replace_folder
 from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.paths import place
-from imp_data.storage.replace_folder import half_emptied, replace_folder
+from imp_data.storage.replace_folder import half_emptied
 from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.shards import Shards
 

@@ -84,7 +84,7 @@ def test_after_a_kill_the_old_file_stands_and_the_next_attempt_clears_up(tmp_pat
     path.write_text("old")
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from imp_data.storage import written_aside\n"
+        "from imp_data.storage.atomic_write import written_aside\n"
         "with written_aside(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('ne'); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -15,8 +15,7 @@ import pyarrow as pa
 from imp_data.ledger import Reason, Verdict
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.parquet_rows import Group, batches, bounded_memory, column_names
-from imp_data.storage.object_store import state_of
-from imp_data.storage.paths import in_store
+from imp_data.storage.digests import file_version
 
 
 class _Forward:
@@ -43,10 +42,7 @@ class _Forward:
 
 def _state(group: Group, without: str) -> tuple[object, ...]:
     """What differs where another row group, or another file under its name, is asked for."""
-    if in_store(group.file) is not None:
-        return group.file, group.number, without, state_of(group.file)
-    stat = group.file.stat()
-    return group.file, group.number, without, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return group.file, group.number, without, file_version(group.file)
 
 
 # Of the row group that this process was last asked for.
