@@ -20,6 +20,6 @@ class UserError(Exception):
         self.where, self.problem, self.remedy = map(redacted, (str(where), problem, remedy))
         super().__init__(f"{self.where}: {self.problem}\n  What to do: {self.remedy}")
 
-    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
-        # Raised in worker processes too, so it must survive pickling.
-        return UserError, (self.where, self.problem, self.remedy)
+    def as_dict(self) -> dict[str, str]:
+        """Return the three texts by name, as another process receives them in JSON."""
+        return {"where": self.where, "problem": self.problem, "remedy": self.remedy}

@@ -14,6 +14,7 @@ import pytest
 from conftest import World, encoded, photo, record
 
 from imp_data.manifests import load_recipe
+from imp_data.parallel.error_json import decode_error
 from imp_data.parallel.worker import Died, Raised, Worker
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
@@ -79,7 +80,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a call in a process of its own; what it raises is raised here."""
     outcome = Worker().do(partial(_apart, function), arguments)
     if isinstance(outcome, Raised):
-        raise outcome.error
+        raise decode_error(outcome.error_json)
     assert not isinstance(outcome, Died), outcome
     return outcome
 

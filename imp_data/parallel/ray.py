@@ -12,6 +12,7 @@ from importlib.metadata import requires
 from typing import TypeVar
 
 from imp_data.errors import UserError
+from imp_data.parallel.error_json import encode_error
 from imp_data.parallel.local import worker_count
 from imp_data.parallel.worker import Died, Raised, Worker, attempt, result_of, working_at_most
 from imp_data.storage.digests import library_versions, package_digest
@@ -127,9 +128,9 @@ def _attempt_alike(
         with working_at_most(seconds):
             return attempt(function, piece)
     differing = [f"{n} {here[n]} in place of {expected[n]}" for n in here if here[n] != expected[n]]
-    return Raised(
-        UserError(f"Ray node {platform.node()}", f"it has {', '.join(differing)}", _INSTALL)
-    )
+    where = f"Ray node {platform.node()}"
+    error = UserError(where, f"it has {', '.join(differing)}", _INSTALL)
+    return Raised(encode_error(error))
 
 
 _OWN = ("imp_data's code", "machine")

@@ -5,7 +5,6 @@ import os
 import pickle
 import resource
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -13,6 +12,7 @@ from threading import Lock, Thread
 from typing import NamedTuple, TypeVar
 
 from imp_data.errors import UserError
+from imp_data.parallel.error_json import decode_error, encode_error
 from imp_data.parallel.pipes import receive, send
 from imp_data.storage.heap import trim_heap
 
@@ -37,9 +37,9 @@ _STARTING_OR_ENDING = Lock()
 
 
 class Raised(NamedTuple):
-    """What the function raised: a value here, so that no engine wraps it in an error of its own."""
+    """An exception of the function as JSON: a value, which no engine wraps in its own error."""
 
-    error: Exception
+    error_json: str
 
 
 class Died(NamedTuple):
@@ -148,8 +148,7 @@ def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raise
     try:
         return function(piece)
     except Exception as error:
-        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-        return Raised(error)
+        return Raised(encode_error(error))
 
 
 def result_of(
@@ -160,9 +159,10 @@ def result_of(
         return outcome
     where = f"piece of work {' '.join(repr(piece).split())[:_SHOWN_CHARACTERS]}"
     if isinstance(outcome, Raised):
-        if isinstance(outcome.error, MemoryError):
-            raise UserError(where, "there was not memory enough for it", _MEMORY) from outcome.error
-        raise outcome.error
+        error = decode_error(outcome.error_json)
+        if isinstance(error, MemoryError):
+            raise UserError(where, "there was not memory enough for it", _MEMORY) from error
+        raise error
     if outcome.stalled:
         raise UserError(
             where,
