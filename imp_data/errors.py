@@ -1,19 +1,19 @@
-"""The one error a user sees: where it happened, what is wrong, what to do."""
+"""The error that users see: where it happened, the problem, the remedy."""
 
 from imp_data.redaction import redacted
 
-# The remedy for a damaged file. Whoever put it there keeps it: the build writes over no file of its
-# own accord that it did not write.
+# The remedy for a damaged raw file. The user moves it, because the build overwrites no file that it
+# did not write.
 ANEW = (
-    "move it elsewhere and run the same command again, which fetches what has an address; download "
-    "again by hand what has none"
+    "move it elsewhere and run the same command again, which downloads files with a URL; download "
+    "other files again manually"
 )
 
 
 class UserError(Exception):
-    """Something a person must mend: printed without a traceback, with exit status 1.
+    """A problem that the user must solve: printed without a traceback, with exit status 1.
 
-    Credentials in its three texts are hidden, wherever these come from.
+    Credentials in its three texts are hidden.
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:

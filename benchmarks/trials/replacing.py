@@ -28,7 +28,7 @@ FOREIGN = {"notes.md": b"mine", "cache-1.arrow": b"of datasets", "plots/a.svg": 
 RANDOM_KILLS = 60
 # Files of the folder that is replaced at random moments: enough that the kills spread over them.
 FILES = 300
-_SAID = ("a run was killed as it replaced it", "a build is replacing this mixture")
+_SAID = ("a run was killed while replacing it", "a build is replacing this mixture")
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:

@@ -93,11 +93,11 @@ class _Window(ObjectFile):
         finally:
             del self._own.piece
 
-    def _at_hand(self, position: int) -> memoryview:
+    def _bytes_from(self, position: int) -> memoryview:
         start, piece = getattr(self._own, "piece", (0, b""))
         if start <= position < start + len(piece):
             return memoryview(piece)[position - start :]
-        return super()._at_hand(position)
+        return super()._bytes_from(position)
 
 
 class _ObjectZip(Zip):

@@ -1,4 +1,4 @@
-"""Which files a manifest's glob names."""
+"""Match files against the globs of a manifest."""
 
 import os
 import re
@@ -16,11 +16,11 @@ _WILD = frozenset("*?[")
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder that a glob names, sorted as paths are.
+    """Return the files below a folder that match a glob, sorted as paths are.
 
-    `*` stands for any characters of a name, `?` for one, `[ab]` for one of these, `**` for any
-    folders, none among them. Hidden files and a desktop's sidecars are named by no glob. Raises
-    UserError where a link that is neither directly in the folder nor named leads out of it.
+    `*` matches any characters of a name, `?` one, `[ab]` one of these, `**` zero or more folders.
+    No glob matches a hidden file or a desktop's sidecar. Raise UserError if a link leads out of the
+    folder that is neither directly in it nor named by the glob.
     """
     if isinstance(folder, ObjectPath) or "**" in pattern:
         named = re.compile(glob_translate(pattern))
@@ -44,10 +44,10 @@ def _refuse_ways_out(folder: Path, pattern: str, found: Sequence[Path]) -> None:
 def first_altered(
     folder: Path, patterns: Sequence[str], sha256_of: Mapping[str, str]
 ) -> Path | None:
-    """Return the first file below `folder` that a pattern names and whose sha256 is another.
+    """Return the first file that matches a pattern and differs from its known sha256.
 
-    `sha256_of` maps relative paths to digests. Read no file of an object store: its checksum, which
-    a stamp holds, shows every change.
+    `sha256_of` maps relative paths to digests. Skip an object store: its checksums, which a stamp
+    holds, show every change.
     """
     if isinstance(folder, ObjectPath):
         return None
@@ -57,7 +57,7 @@ def first_altered(
 
 
 def is_named(path: str, pattern: str) -> bool:
-    """Whether a glob names the file at that path, hidden or not."""
+    """Return whether a glob matches a path, hidden or not."""
     return re.match(glob_translate(pattern), path) is not None
 
 

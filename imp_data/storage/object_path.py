@@ -153,24 +153,27 @@ def store_errors(path: Path) -> Iterator[None]:
     except ImportError as error:
         raise missing_package(str(path), error) from error
     except Exception as error:
-        if not isinstance(path, ObjectPath) or not _of_store(error):
+        if not isinstance(path, ObjectPath) or not _is_store_error(error):
             raise
         why = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, PermissionError):
             problem, remedy = f"access is denied ({why})", "grant it or set other credentials"
         else:
-            problem, remedy = f"the store gives no answer ({why})", "mend its address or settings"
+            problem, remedy = (
+                f"the store does not respond ({why})",
+                "correct its address or settings",
+            )
         raise UserError(path, problem, remedy + _CREDENTIALS) from error
 
 
-def _of_store(error: BaseException) -> bool:
+def _is_store_error(error: BaseException) -> bool:
     if isinstance(error, PermissionError | ConnectionError | TimeoutError):
-        return error.filename is None  # else it is about a file of this machine
-    told: BaseException | None = error
-    while told is not None:
-        if type(told).__module__.partition(".")[0] in _CLIENTS:
+        return error.filename is None  # else it concerns a local file
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__module__.partition(".")[0] in _CLIENTS:
             return True
-        told = told.__cause__ or told.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 

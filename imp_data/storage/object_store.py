@@ -1,4 +1,4 @@
-"""Objects of a store: listed with their states, put whole, removed."""
+"""List, upload, copy and delete objects of a store."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +9,7 @@ from imp_data.errors import UserError
 from imp_data.storage.object_path import ObjectPath, object_path, store_errors
 from imp_data.storage.prefetch import at_once
 
-# What stores say of an object's content or its last change, the surest first.
+# Fields of an object's content or last change, by store; the most reliable first.
 _CHANGES = (
     *("ETag", "etag", "md5Hash", "content_md5", "checksum", "crc32c"),
     *("LastModified", "last_modified", "mtime", "modificationTime", "updated", "created"),
@@ -17,14 +17,14 @@ _CHANGES = (
 
 
 class State(NamedTuple):
-    """Size of an object, and what differs once it is another: its checksum where there is one."""
+    """Size of an object, and its checksum, or its time of change where there is no checksum."""
 
     size: int
     change: str
 
 
 def state_of(path: Path) -> State | None:
-    """The state of an object, of size 0 and "" for a folder; None if there is neither."""
+    """Return the state of an object, (0, "") for a folder, None if there is neither."""
     found = object_path(path)
     try:
         with store_errors(path):
@@ -55,7 +55,7 @@ def file_size(path: Path) -> int:
 
 
 def objects_below(path: Path) -> dict[str, State]:
-    """State by relative name of every object below a folder, sorted as paths are."""
+    """Return the state of every object below a folder by relative name, sorted as paths are."""
     found = object_path(path)
     with store_errors(path):
         infos = found.fs.find(found.key, detail=True)
@@ -72,7 +72,7 @@ def _state(info: dict[str, Any]) -> State:
 
 
 def put(file: Path, target: Path) -> None:
-    """Make an object of a file; it appears when it is whole."""
+    """Upload a file; the object appears when it is complete."""
     found = object_path(target)
     try:
         with store_errors(target):
@@ -82,7 +82,7 @@ def put(file: Path, target: Path) -> None:
 
 
 def put_bytes(data: bytes, target: Path) -> None:
-    """Make an object of these bytes."""
+    """Upload bytes as an object."""
     found = object_path(target)
     try:
         with store_errors(target):
@@ -92,13 +92,13 @@ def put_bytes(data: bytes, target: Path) -> None:
 
 
 def copied(source: Path, target: Path) -> None:
-    """Make an object of another one, within the store."""
+    """Copy an object within the store."""
     with store_errors(target):
         object_path(target).fs.cp_file(object_path(source).key, object_path(target).key)
 
 
 def create(target: Path, data: bytes) -> bool:
-    """Make an object of these bytes unless there is one; whether it was made."""
+    """Upload bytes unless the object exists; return whether they were uploaded."""
     found = object_path(target)
     try:
         with store_errors(target):
@@ -111,17 +111,17 @@ def create(target: Path, data: bytes) -> bool:
 
 
 def _no_bucket(target: Path, error: Exception) -> UserError:
-    remedy = "make the bucket or mend IMP_DATA_DIR, then run the same command again"
+    remedy = "create the bucket or correct IMP_DATA_DIR, then run the same command again"
     return UserError(target, f"cannot be written ({error})", remedy)
 
 
 def put_folder(
     folder: Path, target: Path, last: str, ours: Callable[[Path], bool] | None = None
 ) -> None:
-    """Make objects of a folder's files in the place of those below `target`, or of `ours` in it.
+    """Upload a folder, replacing all objects below `target`, or those that `ours` selects.
 
-    `last` names the file that says all others are there: the old one goes first, the new one
-    comes last.
+    `last` names the file that marks the folder as complete: its old version is deleted first, its
+    new one uploaded last.
     """
     before = objects_below(target)
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -141,14 +141,14 @@ def put_folder(
 
 
 def delete_object(path: Path) -> None:
-    """Remove one object, if it is there."""
+    """Delete one object, if it exists."""
     found = object_path(path)
     with suppress(FileNotFoundError), store_errors(path):
         found.fs.rm_file(found.key)
 
 
 def check_writable(path: Path) -> None:
-    """UserError if no object could be made there; asked before much work is done for it."""
+    """Raise UserError if no object can be written there; call it before long work."""
     probe = path.with_name(f".{path.name}.begun")
     put_bytes(b"", probe)
     delete_object(probe)

@@ -381,7 +381,7 @@ def test_a_launched_run_that_waits_says_on_the_terminal_for_whom(
     assert launched.stderr is not None
     said = f"records/chats: waits for process {holder.pid} on this machine (mixture other), "
     for line in launched.stderr:
-        if line.startswith(f"{said}at it since 20"):
+        if line.startswith(f"{said}running since 20"):
             holder.communicate()
             break
     else:

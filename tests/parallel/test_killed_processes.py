@@ -278,7 +278,7 @@ def test_a_piece_for_which_there_is_not_memory_enough_is_named() -> None:
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 3"
-    assert error.value.problem == "there was not memory enough for it"
+    assert error.value.problem == "memory is not sufficient for it"
     assert "set a smaller IMP_WORKERS" in error.value.remedy
 
 
@@ -314,7 +314,7 @@ def test_a_piece_that_neither_ends_nor_works_is_an_error_that_names_it(
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 1"
-    assert "as when a disk does not answer" in error.value.problem
+    assert "as when a disk does not respond" in error.value.problem
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ def test_without_on_crash_a_piece_that_crashes_every_process_is_named() -> None:
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 3"
-    assert error.value.problem == "it crashes each process that works on it (SIGSEGV)"
-    with pytest.raises(UserError, match=r"\(exit status 7\)\n.*begin below `if __name__"):
+    assert error.value.problem == "it crashes every process that runs it (SIGSEGV)"
+    with pytest.raises(UserError, match=r"\(exit status 7\)\n.*start below `if __name__"):
         list(map_ordered(exit_at_three, range(10), 2))
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
 
@@ -213,7 +213,7 @@ def test_being_killed_from_outside_is_never_a_fact_about_the_piece() -> None:
     work = partial(end_process_at, these={3}, end=signal.SIGKILL)
     with pytest.raises(UserError) as error:
         list(map_ordered(work, range(10), 2, on_crash=lambda piece, _: -1))
-    assert "from outside (SIGKILL), most often for want of memory" in error.value.problem
+    assert "from outside (SIGKILL), mostly because memory is exhausted" in error.value.problem
     assert "a smaller IMP_WORKERS" in error.value.remedy
 
 

@@ -309,4 +309,4 @@ def test_without_an_address_a_ray_of_this_machine_is_started(tmp_path: Path) -> 
 def test_an_address_where_no_cluster_is_is_named_at_once(address: str, tmp_path: Path) -> None:
     done = engine_elsewhere(tmp_path, RAY_ADDRESS=address)
     assert done.returncode == 1
-    assert f"UserError: RAY_ADDRESS: no cluster can be joined at {address} (" in done.stderr
+    assert f"UserError: RAY_ADDRESS: cannot join a cluster at {address} (" in done.stderr

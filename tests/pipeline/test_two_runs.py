@@ -192,7 +192,7 @@ def test_a_run_waits_for_who_is_at_the_same_stage_and_says_for_whom(
         line = said(process)
         assert line.startswith(
             f"{asset}: waits for process {os.getpid()} on this machine (mixture other), "
-            "at it since 20"
+            "running since 20"
         )
         assert process.poll() is None
     ended(process)
@@ -223,7 +223,7 @@ def test_a_lock_whose_holder_was_killed_stops_nobody(
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert f"process {holder.pid} on this machine (mixture other)" in (line := said(waiting))
-    assert line.rstrip().endswith("ended in the midst of it; it is done anew")
+    assert line.rstrip().endswith("was interrupted; the work starts again")
     ended(waiting)
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 

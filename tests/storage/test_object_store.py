@@ -367,7 +367,7 @@ def test_a_bucket_that_is_missing_is_named_before_anything_is_done(
     error = refused(lost(tmp_path, "s3://no-such-bucket/data"))
     assert error.where.startswith("s3://no-such-bucket/data/.stamps/mixtures/small/raw/")
     assert error.problem == "cannot be written (The specified bucket does not exist)"
-    assert error.remedy.startswith("make the bucket or mend IMP_DATA_DIR")
+    assert error.remedy.startswith("create the bucket or correct IMP_DATA_DIR")
 
 
 def test_who_is_not_let_in_is_told_so(
@@ -402,7 +402,7 @@ def test_a_store_that_does_not_answer_is_named(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     error = refused(lost(tmp_path, f"{BUCKET}/down"))
     assert error.where == f"{BUCKET}/down/.stamps/mixtures/small/raw/chats.json"
-    assert error.problem.startswith("the store gives no answer (")
+    assert error.problem.startswith("the store does not respond (")
     assert "http://127.0.0.1:9" in error.problem
 
 
@@ -572,7 +572,9 @@ def test_a_lock_in_the_store_is_renewed_waited_for_and_removed(
     waiting.join(20)
     assert order == ["first", "second"]
     assert not is_there(lock)
-    line = f"records/chats: waits for process {os.getpid()} on this machine (mixture first), at it"
+    line = (
+        f"records/chats: waits for process {os.getpid()} on this machine (mixture first), running"
+    )
     assert capfd.readouterr().err.count(line) == 1
 
 
@@ -597,7 +599,5 @@ def test_a_run_whose_lock_in_the_store_was_taken_over_does_not_end_well(
     told = {"pid": 1, "host": "elsewhere", "for": "", "since": "now", "token": "x"}
     with pytest.raises(UserError) as error, held(lock, "records/chats"):
         lock.write_bytes(json.dumps(told).encode())
-    assert error.value.problem == (
-        "was taken for abandoned, and taken over by process 1 on elsewhere"
-    )
+    assert error.value.problem == ("expired and was taken over by process 1 on elsewhere")
     assert holder_of(lock) == told

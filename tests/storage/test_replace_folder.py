@@ -76,7 +76,9 @@ def test_killed_before_each_change_a_run_leaves_a_whole_folder_or_one_that_is_kn
 
 def state_of(folder: Path) -> str:
     if not folder.exists():
-        with pytest.raises(UserError, match=r"a run was killed as it replaced it; the one before"):
+        with pytest.raises(
+            UserError, match=r"a run was killed while replacing it; the previous one"
+        ):
             replace_folder.check_not_moved(folder)
         return "moved aside"
     ours = {name: content for name, content in contents(folder).items() if name.endswith(".ours")}
@@ -121,7 +123,7 @@ def test_what_was_saved_while_the_folder_was_replaced_is_kept_beside_what_was_th
         "notes.kept-1.md": b"mine, better",
         "more.md": b"more",
     }
-    told = "notes.kept-1.md: was notes.md in the folder before; another has that name now"
+    told = "notes.kept-1.md: was notes.md in the previous folder; another file has that name now"
     assert capsys.readouterr().err == f"{folder}/{told}\n"
 
 
@@ -193,7 +195,7 @@ def test_a_folder_of_others_that_cannot_be_moved_is_named_and_kept(tmp_path: Pat
 
 def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
-    with pytest.raises(UserError, match="is a file, where a folder is to be"):
+    with pytest.raises(UserError, match="is a file, but a folder is to be written"):
         replace(tmp_path / "folder")
     assert contents(tmp_path) == {"folder": b"a file"}
 
@@ -323,7 +325,9 @@ def told(folder: Path, old: bytes, new: bytes) -> str:
                 read()
             assert str(same.value) == str(error)
         kind = (
-            "moved" if "was killed as it replaced it; the one before is" in str(error) else "half"
+            "moved"
+            if "was killed while replacing it; the previous one is" in str(error)
+            else "half"
         )
         assert kind == "moved" or "holds no mixture.json: a build is replacing" in str(error)
         return kind

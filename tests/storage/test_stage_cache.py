@@ -108,7 +108,7 @@ def test_a_disk_that_takes_no_more_names_the_file_and_what_to_do(
         raise OSError(number, os.strerror(number))
     assert error.value.where == str(path)
     assert error.value.problem == f"cannot be written ({os.strerror(number)})"
-    assert error.value.remedy.startswith("make room or grant access")
+    assert error.value.remedy.startswith("free space or grant access")
     assert names(tmp_path) == ["file.txt"]
 
 
@@ -283,7 +283,9 @@ def test_an_arrow_file_that_is_not_whole_names_itself(tmp_path: Path) -> None:
     data = write_arrow(path, table())
     for cut in (0, 5, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
-        with pytest.raises(UserError, match=r"a\.arrow: is damaged: it does not end in checksums"):
+        with pytest.raises(
+            UserError, match=r"a\.arrow: is damaged: it does not end with checksums"
+        ):
             list(arrow_batches(path))
     path.unlink()
     with pytest.raises(UserError, match=r"a\.arrow: cannot be read \(.*No such file"):
