@@ -54,7 +54,7 @@ def redacted(text: str) -> str:
     text = _KNOWN_FORMS.sub(HIDDEN, _HEADER.sub(rf"\1\2{HIDDEN}", text))
     if "%3A%2F%2F" in text.upper():
         text = _ENCODED_USER.sub(f"{HIDDEN}%40", text)
-    return _URL.sub(lambda found: _redact_url(found[0]), text) if "://" in text else text
+    return _URL.sub(lambda found: _redact_rest(found[0]), text) if "://" in text else text
 
 
 def address(url: str) -> str:
@@ -65,7 +65,7 @@ def address(url: str) -> str:
     return f"{plain.partition('#')[0]}?{HIDDEN}" if query else plain.partition("#")[0]
 
 
-def _redact_url(rest: str) -> str:
+def _redact_rest(rest: str) -> str:
     """Return the part of a URL after `://` with credentials hidden."""
     user = _USER.match(rest) or _USER_UNQUOTED.match(rest)
     if user:

@@ -152,7 +152,9 @@ def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raise
 
 
 def result_of(
-    outcome: Result | Raised | Died, piece: Piece, on_crash: Callable[[Piece, Died], Result] | None
+    outcome: Result | Raised | Died,
+    piece: Piece,
+    on_crash: Callable[[Piece, Died], Result] | None,
 ) -> Result:
     """Return the result, raise the exception, or return `on_crash` of a piece that crashes."""
     if not isinstance(outcome, Raised | Died):

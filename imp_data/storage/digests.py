@@ -1,7 +1,7 @@
 """Digests of files, folders, texts and packages."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,9 +46,9 @@ def tree_digest(path: Path) -> str:
         raise UserError(path, "does not exist", "check whether its manifest names the right file")
     files = [path / name for name in found]
     names = [name.encode("utf-8", "surrogateescape") for name in found]
-    digests = (
-        at_once(file_sha256, files) if isinstance(path, ObjectPath) else map(file_sha256, files)
-    )
+    digests: Iterator[str] = map(file_sha256, files)
+    if isinstance(path, ObjectPath):
+        digests = at_once(file_sha256, files)
     return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
 
@@ -62,8 +62,11 @@ def listing_digest(folder: Path) -> str:
 
     Ignore sidecars, so that a desktop that displays the folder does not change the digest.
     """
-    listed = {name: state for name, state in below(folder).items() if name and not is_sidecar(name)}
-    lines = (f"{name} {size} {change}" for name, (size, change) in listed.items())
+    lines = (
+        f"{name} {size} {change}"
+        for name, (size, change) in below(folder).items()
+        if name and not is_sidecar(name)
+    )
     return text_digest(*(line.encode("utf-8", "surrogateescape") for line in lines))
 
 

@@ -127,7 +127,8 @@ def put_folder(
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if last:
         delete_object(target / last)
-    for _ in at_once(lambda name: put(folder / name, target / name), sorted(new - {last})):
+    first = sorted(new - {last})
+    for _ in at_once(lambda name: put(folder / name, target / name), first):
         pass
     old = sorted(
         name

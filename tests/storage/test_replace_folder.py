@@ -391,8 +391,11 @@ def test_readers_get_an_error_while_objects_are_uploaded(
     folder = place(f"memory://{tmp_path}/mixtures/small")
     files = {n: c for n, c in contents(two.folder).items() if is_ours(n)}
 
+    def is_of_mixture(path: Path) -> bool:
+        return is_ours(path.name)
+
     def put_mixture() -> None:
-        with written_aside(folder, "mixture.json", ours=lambda path: is_ours(path.name)) as aside:
+        with written_aside(folder, "mixture.json", ours=is_of_mixture) as aside:
             aside.mkdir()
             lay(aside, files)
 
