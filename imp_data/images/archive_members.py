@@ -32,7 +32,12 @@ def is_zip(archive: Path, state: int | State) -> bool:
     return is_zip_file(archive)
 
 
-def read_member(archive: Path, state: int | State, member: str, max_bytes: int) -> bytes | None:
+def read_member(
+    archive: Path,
+    state: int | State,
+    member: str,
+    max_bytes: int,
+) -> bytes | None:
     """A member's bytes, None if there is none of that name.
 
     `state` differs once the archive is another. Raises DamagedMember, TooManyBytes; UserError if

@@ -77,7 +77,7 @@ class Worker:
     def do(
         self, function: Callable[[Piece], Result], piece: Piece, seconds: int | None = None
     ) -> Result | Raised | Died:
-        """Run one piece. After a Died this worker is unusable."""
+        """Run one piece. After a crash this worker is unusable."""
         message = pickle.dumps((function, piece, seconds))
         try:
             self._pipe.send_bytes(message)
