@@ -14,7 +14,6 @@ from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import Check
 from imp_data.pipeline.stages import code_of
 from imp_data.redaction import redacted
-from imp_data.storage.paths import in_store
 from imp_data.storage.stage_cache import StageResult
 
 Result = dg.MaterializeResult[Any]
@@ -83,9 +82,7 @@ def report(
     """Return a stage's result in Dagster's form, and run its checks."""
     where = {}
     if path is not None:
-        where["path"] = dg.MetadataValue.path(
-            redacted(str(path if in_store(path) else path.resolve()))
-        )
+        where["path"] = dg.MetadataValue.path(redacted(str(path.resolve())))
     counted = {} if rows is None else {"dagster/row_count": rows}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(result.digest),

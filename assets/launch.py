@@ -7,11 +7,14 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
 
 from imp_data.errors import UserError
+from imp_data.parallel.error_json import ERROR_FILE, read_error
 from imp_data.redaction import redacted
 
 _MAX_LINES = 12
@@ -35,35 +38,31 @@ def launch(command: Sequence[str]) -> dict[str, Any]:
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
     output: deque[str] = deque(maxlen=_MAX_LINES)
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **variables},
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="backslashreplace",
-    ) as process:
-        try:
-            for line in process.stderr or ():
-                sys.stderr.write(redacted(line))
-                output.append(line)
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            process.wait(_SECONDS_TO_END)
-            raise
-    if process.returncode:
-        raise _failure(command, process.returncode, list(output))
+    with TemporaryDirectory(prefix="imp-data-") as folder:
+        error_file = Path(folder) / "error.json"
+        with subprocess.Popen(
+            command,
+            env={**os.environ, **variables, ERROR_FILE: str(error_file)},
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+        ) as process:
+            try:
+                for line in process.stderr or ():
+                    sys.stderr.write(redacted(line))
+                    output.append(line)
+            except BaseException:
+                process.send_signal(signal.SIGINT)
+                process.wait(_SECONDS_TO_END)
+                raise
+        if process.returncode:
+            raise read_error(error_file) or _failure(command, process.returncode, "".join(output))
 
 
-def _failure(command: Sequence[str], status: int, output: list[str]) -> UserError:
-    """Return the UserError that the command printed, or one with its last lines."""
-    begins = [n for n, line in enumerate(output) if line.startswith("imp-data: ")]
-    if begins:
-        text = "".join(output[begins[-1] :]).removeprefix("imp-data: ").strip()
-        message, _, remedy = text.partition("\n  What to do: ")
-        where, _, problem = message.partition(": ")
-        return UserError(where, problem, remedy)
+def _failure(command: Sequence[str], status: int, output: str) -> UserError:
+    """Return an error with the last lines of a command that reported no error itself."""
     return UserError(
         " ".join(command[1:5]),
-        f"ended with status {status}: {''.join(output).strip() or 'it printed nothing'}",
+        f"ended with status {status}: {output.strip() or 'it printed nothing'}",
         "run the same command again to continue from the last checkpoint",
     )

@@ -11,7 +11,7 @@ from imp_data.storage.atomic_write import move, writing_to
 from imp_data.storage.digests import file_sha256, library_versions, text_digest
 from imp_data.storage.locks import held
 from imp_data.storage.object_store import is_file, is_there
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 
 
@@ -49,9 +49,7 @@ def _drawn(build: Stamps) -> StageResult:
     drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
     same_code = known is not None and known["inputs"] == _inputs()
     # One run at a time draws, so that what a killed one left has the same name.
-    aside = raw / ".world.partial"
-    if in_store(raw):
-        aside = scratch(aside)
+    aside = local_path(raw / ".world.partial")
     shutil.rmtree(aside, ignore_errors=True)
     with writing_to(raw), progress("world", "folders") as told:
         draw_world(aside, lambda _: told.add(1))

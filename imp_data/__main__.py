@@ -1,4 +1,4 @@
-"""`python -m imp_data`, by which torchrun launches the command."""
+"""Run the command as `python -m imp_data`, as torchrun does."""
 
 from imp_data.cli import main
 

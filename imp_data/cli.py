@@ -11,6 +11,7 @@ import typer
 from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
+from imp_data.parallel.error_json import write_error
 from imp_data.redaction import guard, redacted
 from imp_data.storage.paths import at_home, place
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
@@ -251,5 +252,6 @@ def main() -> NoReturn:
         expand_home(typer.main.get_command(app))()
     except UserError as error:
         print(f"imp-data: {error}", file=sys.stderr)
+        write_error(error)
         sys.exit(1)
     sys.exit(0)

@@ -1,25 +1,25 @@
-"""The one error a user sees: where it happened, what is wrong, what to do."""
+"""The error that users see: where it happened, the problem, the remedy."""
 
 from imp_data.redaction import redacted
 
-# The remedy for a damaged file. Whoever put it there keeps it: the build writes over no file of its
-# own accord that it did not write.
+# The remedy for a damaged raw file. The user moves it, because the build overwrites no file that it
+# did not write.
 ANEW = (
-    "move it elsewhere and run the same command again, which fetches what has an address; download "
-    "again by hand what has none"
+    "move it elsewhere and run the same command again, which downloads files with a URL; download "
+    "other files again manually"
 )
 
 
 class UserError(Exception):
-    """Something a person must mend: printed without a traceback, with exit status 1.
+    """A problem that the user must solve: printed without a traceback, with exit status 1.
 
-    Credentials in its three texts are hidden, wherever these come from.
+    Credentials in its three texts are hidden.
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
         self.where, self.problem, self.remedy = map(redacted, (str(where), problem, remedy))
         super().__init__(f"{self.where}: {self.problem}\n  What to do: {self.remedy}")
 
-    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
-        # Raised in worker processes too, so it must survive pickling.
-        return UserError, (self.where, self.problem, self.remedy)
+    def as_dict(self) -> dict[str, str]:
+        """Return the three texts by name, as another process receives them in JSON."""
+        return {"where": self.where, "problem": self.problem, "remedy": self.remedy}

@@ -1,8 +1,8 @@
-"""Hides credentials in everything that is printed, logged or stored.
+"""Hide credentials in all text that is printed, logged or stored.
 
-Hidden are: user and password of an address, the values of a query that are long or whose names
-speak of a credential, the passwords, tokens and keys that stand in the environment, and tokens that
-are known by their form. A secret within an address's path cannot be told from a name.
+Hidden are: user and password of a URL, query values that are long or whose names suggest a
+credential, passwords, tokens and keys of the environment, and tokens of a known form. A secret
+within a URL's path cannot be distinguished from a name.
 """
 
 import logging
@@ -16,21 +16,23 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "***"
-# Shorter ones would hide parts of words: a password "a" stands in most messages.
+# Shorter secrets would hide parts of words: most messages contain a password "a".
 _SHORTEST_SECRET = 4
 _SHORTEST_TOKEN = 8
-# Values such as `download=true` or `page=12` help whoever reads the address; signatures are longer.
+# Short values such as `download=true` or `page=12` help the reader; signatures are longer.
 _SHORTEST_HIDDEN_VALUE = 16
 
 _URL = re.compile(r"(?<=://)(?:(?!://)[^\s\"'<>])+")
 _USER = re.compile(r"[^/?#]*@")
-# A password with a slash, which makes the address invalid: what follows the colon is no port.
+# A password with a slash, which makes the URL invalid: no port follows the colon.
 _USER_UNQUOTED = re.compile(r"[^/?#@:]{1,200}:(?!\d+(?:[/?#]|$)).{1,500}@")
 _WORDS = (
     "sig|signature|token|key|secret|pass|passwd|password|pwd|auth|authorization|credential|"
     "credentials|policy|session|code|ticket|jwt|hash|hmac|sas|apikey|accesskey|access_token|hdnts"
 )
-_TELLING = re.compile(rf"(?:^|[_\-.])(?:{_WORDS})(?:$|[_\-.])|^x-(?:amz|goog|oss|ms)-", re.I)
+_SUGGESTS_CREDENTIAL = re.compile(
+    rf"(?:^|[_\-.])(?:{_WORDS})(?:$|[_\-.])|^x-(?:amz|goog|oss|ms)-", re.I
+)
 _HEADER = re.compile(
     r"\b(authorization|cookie)\b(['\"]?\s*[:=,]\s*(?-i:b?)['\"]?)([^'\"\r\n]+)", re.I
 )
@@ -40,48 +42,48 @@ _NAMES_A_SECRET = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASS|KEY|CREDENTIALS?|CONNECTION_STRING|SAS)(?:$|_)",
     re.I,
 )
-# They name places, and whoever reads a message needs them.
-_NAMES_A_PLACE = re.compile(r"_(?:FILE|PATH|DIR)$|^GOOGLE_APPLICATION_CREDENTIALS$", re.I)
+# These variables hold paths, which the reader of a message needs.
+_NAMES_A_PATH = re.compile(r"_(?:FILE|PATH|DIR)$|^GOOGLE_APPLICATION_CREDENTIALS$", re.I)
 
 
 def redacted(text: str) -> str:
-    """The text without credentials; the same where there are none."""
+    """Return a text with credentials hidden."""
     for secret in _secrets():
         if secret in text:
             text = text.replace(secret, HIDDEN)
     text = _KNOWN_FORMS.sub(HIDDEN, _HEADER.sub(rf"\1\2{HIDDEN}", text))
     if "%3A%2F%2F" in text.upper():
         text = _ENCODED_USER.sub(f"{HIDDEN}%40", text)
-    return _URL.sub(lambda found: _url(found[0]), text) if "://" in text else text
+    return _URL.sub(lambda found: _redact_rest(found[0]), text) if "://" in text else text
 
 
 def address(url: str) -> str:
-    """An address as it may be shown and stored: nothing of its query but that there is one."""
-    if "://" not in url:  # it is no address then, but may hold what belongs into one
+    """Return a URL that may be printed and stored, with its query hidden."""
+    if "://" not in url:  # no URL, but it may contain the user part of one
         url = re.sub(r"^[^/\s]*@", f"{HIDDEN}@", url)
     plain, _, query = redacted(url).partition("?")
     return f"{plain.partition('#')[0]}?{HIDDEN}" if query else plain.partition("#")[0]
 
 
-def _url(rest: str) -> str:
-    """What stands behind `://`, without credentials."""
+def _redact_rest(rest: str) -> str:
+    """Return the part of a URL after `://` with credentials hidden."""
     user = _USER.match(rest) or _USER_UNQUOTED.match(rest)
     if user:
         rest = f"{HIDDEN}@{rest[user.end() :]}"
     place, *queries = re.split(r"([?#&;])", rest)
-    return place + "".join(map(_field, queries))
+    return place + "".join(map(_redact_field, queries))
 
 
-def _field(field: str) -> str:
+def _redact_field(field: str) -> str:
     name, mark, value = field.partition("=")
     if not mark:
         return HIDDEN if len(name) >= _SHORTEST_HIDDEN_VALUE else name
-    telling = _TELLING.search(unquote(name)) or len(value) >= _SHORTEST_HIDDEN_VALUE
-    return f"{name}={HIDDEN}" if telling and value else field
+    hidden = _SUGGESTS_CREDENTIAL.search(unquote(name)) or len(value) >= _SHORTEST_HIDDEN_VALUE
+    return f"{name}={HIDDEN}" if hidden and value else field
 
 
 def _secrets() -> list[str]:
-    """What the environment holds that nobody may see, the longest first."""
+    """Return the secrets of the environment, the longest first."""
     found = {spelled for secret in _in_environment() for spelled in (secret, quote(secret, ""))}
     return sorted(found, key=lambda secret: (-len(secret), secret))
 
@@ -89,7 +91,7 @@ def _secrets() -> list[str]:
 def _in_environment() -> Iterator[str]:
     for name, value in os.environ.items():
         value = value.strip()
-        named = _NAMES_A_SECRET.search(name) and not _NAMES_A_PLACE.search(name)
+        named = _NAMES_A_SECRET.search(name) and not _NAMES_A_PATH.search(name)
         if named and len(value) >= _SHORTEST_TOKEN:
             yield value
         if "@" in value and ("://" in value or name.upper().endswith(("_PROXY", "_MIRROR"))):
@@ -98,7 +100,7 @@ def _in_environment() -> Iterator[str]:
 
 
 def _passwords(url: str) -> Iterator[str]:
-    """The password of an address, as it is written there and as it is meant."""
+    """Yield the password of a URL, percent-encoded and decoded."""
     scheme, mark, rest = url.rpartition("://")
     try:
         netloc = urlsplit(f"{scheme}{mark}{rest}" if mark else f"//{rest}").netloc
@@ -111,43 +113,43 @@ def _passwords(url: str) -> Iterator[str]:
 
 
 def guard() -> None:
-    """From here on log records, and tracebacks that end this process, are redacted."""
+    """Redact all later log records, and the traceback that ends this process."""
     guard_logs()
     sys.excepthook = _print_redacted
 
 
 def guard_logs() -> None:
-    """From here on this process's log records are redacted, whoever logs them."""
-    if not _makers:
-        _makers.append(logging.getLogRecordFactory())
+    """Redact all later log records of this process, of any logger."""
+    if not _factories:
+        _factories.append(logging.getLogRecordFactory())
         logging.setLogRecordFactory(_record)
 
 
-_makers: list[Callable[..., logging.LogRecord]] = []
+_factories: list[Callable[..., logging.LogRecord]] = []
 
 
 def _record(*args: Any, **fields: Any) -> logging.LogRecord:
-    record = _makers[-1](*args, **fields)
+    record = _factories[-1](*args, **fields)
     _redact(record)
     return record
 
 
 def _redact(record: logging.LogRecord) -> None:
     try:
-        said = record.getMessage()
+        message = record.getMessage()
     except (TypeError, ValueError, KeyError):
-        return  # logging itself reports a message that its arguments do not fit
-    shown = redacted(said)
-    if shown != said:
+        return  # logging itself reports a message that does not match its arguments
+    shown = redacted(message)
+    if shown != message:
         record.msg, record.args = shown, ()
     if record.exc_info and record.exc_info[1] is not None:
-        # A formatter takes this text where there is one.
+        # A formatter prefers this text to the exception.
         record.exc_text = redacted("".join(traceback.format_exception(record.exc_info[1]))).rstrip()
 
 
 def _print_redacted(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an uncaught exception as Python does, without credentials."""
+    """Print an uncaught exception as Python does, with credentials hidden."""
     text = "".join(traceback.format_exception(kind, error, trace))
     print(redacted(text), file=sys.stderr, end="")

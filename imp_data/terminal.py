@@ -1,4 +1,4 @@
-"""What a command needs of its terminal: an encoding that never fails, and paths with `~`."""
+"""Terminal output in any encoding, and command-line paths with `~`."""
 
 import io
 import json
@@ -12,14 +12,14 @@ from imp_data.storage.paths import at_home
 
 
 def print_in_any_encoding() -> None:
-    """Print what the terminal's encoding lacks as `\\xe9` or `\\u2026`, instead of failing."""
+    """Print characters that the encoding lacks as `\\xe9` or `\\u2026` instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
-    """Print JSON, readable where the encoding has its characters, as `\\u00e9` where it has not."""
+    """Print JSON, with escapes such as `\\u00e9` only if the encoding lacks a character."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -29,22 +29,22 @@ def print_json(value: Any) -> None:
 
 
 def expand_home(command: click.Command) -> click.Command:
-    """The command, with `~` understood in each of its paths and in those of its subcommands."""
+    """Expand `~` in all path parameters of a command and its subcommands; return the command."""
     for parameter in command.params:
         if isinstance(parameter.type, click.Path):
-            parameter.type = _AtHome.like(parameter.type)
+            parameter.type = _ExpandedPath.copy_of(parameter.type)
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             expand_home(inner)
     return command
 
 
-class _AtHome(TyperPath):
-    """A path whose `~` is expanded: a shell does so in `-o ~/x`, and not in `--out=~/x`."""
+class _ExpandedPath(TyperPath):
+    """A path whose `~` is expanded: shells do so in `-o ~/x`, but not in `--out=~/x`."""
 
     @classmethod
-    def like(cls, kind: click.Path) -> "_AtHome":
-        """The same kind of path."""
+    def copy_of(cls, kind: click.Path) -> "_ExpandedPath":
+        """Copy the options of a path parameter."""
         new = cls()
         vars(new).update(vars(kind))
         return new

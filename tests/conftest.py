@@ -1,4 +1,4 @@
-"""What several test files need: images, records, and a small world to build mixtures in."""
+"""Shared fixtures: images, records, and a small world in which to build mixtures."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _skip_reason(longrepr: Any) -> str:
-    """The reason of a skip: pytest gives (file, line, "Skipped: reason"), or a text."""
+    """Return the reason of a skip: pytest gives (file, line, "Skipped: reason"), or a text."""
     text = longrepr[2] if isinstance(longrepr, tuple | list) else str(longrepr)
     return text.removeprefix("Skipped: ")
 
@@ -50,27 +50,27 @@ PUBLISHED = {"title": "A small one", "homepage": "https://example.org", "license
 
 
 def photo(seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
-    """An image whose coarse structure is its own: two of them differ in some 32 of 64 bits."""
+    """Return an image of random coarse structure: two differ in about 32 of 64 bits."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    """The bytes of a file that holds the image."""
+    """Return the bytes of an image file."""
     out = BytesIO()
     image.save(out, form, **options)
     return out.getvalue()
 
 
 def record(identity: Any, image: Any = None, answer: str = "A thing.") -> dict[str, Any]:
-    """One record in LLaVA's form."""
+    """Return one record in LLaVA's form."""
     question = "What is it?" if image is None else "<image>\nWhat is it?"
     turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
     return {"id": identity, **({} if image is None else {"image": image}), "conversations": turns}
 
 
 class World:
-    """A directory in which a test lays manifests and upstream files, and builds mixtures."""
+    """A directory of manifests and upstream files in which a test builds mixtures."""
 
     def __init__(self, root: Path) -> None:
         self.data = DataDir(root / "data")
@@ -83,14 +83,14 @@ class World:
         return path
 
     def file(self, name: str, path: str, content: bytes) -> Path:
-        """A file in data/raw/<name>/."""
+        """Write a file to data/raw/<name>/."""
         target = self.data.raw(name) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
         return target
 
     def source(self, name: str, records: Any, /, **fields: Any) -> None:
-        """A source whose one file holds `records`, its bytes or what becomes them as JSON."""
+        """Add a source with one file of `records`, given as bytes or as values for JSON."""
         content = records if isinstance(records, bytes) else json.dumps(records).encode()
         self.file(name, "records.json", content)
         files = [{"path": "records.json", "by_hand": "put it there"}]
@@ -98,14 +98,14 @@ class World:
         self.manifest("sources", name, **{**stated, **fields})
 
     def images(self, name: str, files: Mapping[str, bytes], path: str | None = None) -> None:
-        """A collection of loose images, below `path` as Samples name them."""
+        """Add a collection of loose images below `path`, as Samples name them."""
         for file, content in files.items():
             self.file(name, f"loose/{file}", content)
         folders = [{"path": path or name, "inside": "loose"}]
         self.manifest("images", name, **PUBLISHED, folders=folders)
 
     def benchmark(self, name: str, ids: Sequence[str], **fields: Any) -> None:
-        """A benchmark whose images are <name>/<id>.png of the collection of its name."""
+        """Add a benchmark whose images are <name>/<id>.png of the collection of its name."""
         self.file(name, "ids.json", json.dumps({"data": [{"image_id": i} for i in ids]}).encode())
         stated = {
             **PUBLISHED,
@@ -125,7 +125,7 @@ class World:
 
 
 def run(build: Build) -> dict[str, StageResult]:
-    """Every stage in its order; results by asset."""
+    """Run every stage in order; return results by asset."""
     sources = [part.source for part in build.recipe.mixture.parts]
     done = {f"raw/{name}": build.raw(name) for name in build.published}
     done |= {f"records/{name}": build.records(name) for name in sources}
@@ -140,13 +140,13 @@ def run(build: Build) -> dict[str, StageResult]:
 
 
 def built(results: Mapping[str, StageResult]) -> set[str]:
-    """The assets that had work to do."""
+    """Return the assets that were built."""
     return {asset for asset, result in results.items() if result.built}
 
 
 @pytest.fixture(scope="module")
 def one_worker() -> Iterator[None]:
-    """This process does the work: starting others costs more than these small builds."""
+    """Run all work in this process: starting others takes longer than these small builds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMP_WORKERS", "1")
         yield
@@ -161,7 +161,7 @@ TWIN = "00000000000000aa"
 
 
 def lay_album(world: World) -> None:
-    """Four sources in which every kind of fate occurs: see `album`."""
+    """Write four sources in which every outcome occurs; see `album`."""
     shown = {f"{n}.png": encoded(photo(n)) for n in range(8)}
     shown["cut.png"] = shown["0.png"][:-200]
     shown["again.jpg"] = encoded(photo(900), "JPEG", quality=70)
@@ -207,7 +207,7 @@ ALBUM_RULES = {
 
 @pytest.fixture(scope="session")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished mixture; read it, and copy it before you damage it.
+    """Return the folder of a finished mixture; copy it before you damage it.
 
     `photos`: 12 records, quota 8: one exact repeat, one broken, one missing and one benchmark
     image. `chats`: 4 records of which one is mended, one empty, one no record. `pages`: two
@@ -223,7 +223,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn_demo(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
-    """The demo's drawn files and their stamp, and no more: read them, and write nothing to them.
+    """Return the demo's drawn files and their stamp alone; write nothing to them.
 
     They are drawn once for all processes of a run.
     """
@@ -237,7 +237,7 @@ def drawn_demo(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
 
 
 def demo_with_world_of(drawn: DataDir, root: Path) -> Build:
-    """The demo's build in a directory `root` that is not there yet, of the same drawn files."""
+    """Return the demo's build in a new directory `root` with the same drawn files."""
     shutil.copytree(drawn.raw(""), root / "raw", copy_function=os.link)
     (root / ".stamps").mkdir()
     shutil.copy(drawn.stamp("world"), root / ".stamps" / "world.json")

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a gallery to build from, a process apart, a disk that is full."""
+"""Helpers of fault tests: a gallery to build from, separate processes, a small disk."""
 
 import os
 import subprocess
@@ -14,6 +14,7 @@ import pytest
 from conftest import World, encoded, photo, record
 
 from imp_data.manifests import load_recipe
+from imp_data.parallel.error_json import decode_error
 from imp_data.parallel.worker import Died, Raised, Worker
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
@@ -35,7 +36,7 @@ if __name__ == "__main__":
 
 
 def lay_gallery(world: World, strange: Mapping[str, bytes], count: int = 40) -> None:
-    """A source of `count` whole images, `{n}.png`, each in a record; and of strange ones."""
+    """Add a source of `count` valid images, `{n}.png`, and of strange ones, each in a record."""
     shown = {f"{n}.png": encoded(photo(n, SIZE_PX)) for n in range(count)}
     world.images("photos", {**shown, **strange})
     records = [record(name, f"photos/{name}") for name in [*shown, *strange]]
@@ -51,14 +52,14 @@ def build_at(manifest: Path, root: Path) -> Build:
 
 
 def digests(build: Build) -> dict[str, str]:
-    """By asset, of a whole build."""
+    """Return digests by asset of a complete build."""
     return {asset: result.digest for asset, result in rebuild(build).items()}
 
 
 def rebuild_apart(
     manifest: Path, root: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The build in an interpreter of its own, with two workers."""
+    """Build in a new interpreter with two workers."""
     own = {"IMP_DATA_DIR": str(root), "IMP_WORKERS": "2", **environment}
     command = [sys.executable, "-c", BUILD_SCRIPT, str(manifest)]
     return subprocess.run(
@@ -67,7 +68,7 @@ def rebuild_apart(
 
 
 def outcomes(root: Path) -> dict[str, tuple[str, str | None, dict[str, Any]]]:
-    """{upstream id: outcome, reason, evidence}."""
+    """Return {upstream id: (outcome, reason, evidence)}."""
     ledger = pl.read_parquet(root / "mixtures" / "small" / "ledger.parquet")
     return {
         row["upstream_id"]: (row["outcome"], row["reason"], orjson.loads(row["evidence"] or "{}"))
@@ -76,10 +77,10 @@ def outcomes(root: Path) -> dict[str, tuple[str, str | None, dict[str, Any]]]:
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call in a process of its own; what it raises is raised here."""
+    """Call a function in a separate process; return its result or raise its exception."""
     outcome = Worker().do(partial(_apart, function), arguments)
     if isinstance(outcome, Raised):
-        raise outcome.error
+        raise decode_error(outcome.error_json)
     assert not isinstance(outcome, Died), outcome
     return outcome
 
@@ -90,7 +91,7 @@ def _apart(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 class Disk:
-    """A small disk of its own, mounted at a folder; needs the right to mount."""
+    """A small disk, mounted at a folder; needs permission to mount."""
 
     def __init__(self, folder: Path, kib: int) -> None:
         self.folder = folder
@@ -107,7 +108,7 @@ class Disk:
         subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
     def names(self) -> list[str]:
-        """Of the files on it."""
+        """Return the names of the files on it."""
         paths = self.folder.rglob("*")
         return sorted(str(p.relative_to(self.folder)) for p in paths if p.is_file())
 

@@ -1,4 +1,4 @@
-"""Image files of every kind that becomes RGB by a rule, each with the RGB that it must become."""
+"""Image files of every mode, each with the RGB that it converts to."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ ALPHA[:, :8], ALPHA[:, 32:] = 0, 255
 
 
 def on_white(levels: Levels, alpha: Levels = ALPHA) -> Levels:
-    """Source-over on white, to the nearest level."""
+    """Composite on white (source-over), rounded to the nearest level."""
     share = alpha[:, :, None] / 255.0
     return np.rint(levels * share + 255 * (1 - share)).astype(np.uint8)
 

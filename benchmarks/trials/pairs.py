@@ -135,7 +135,7 @@ def of_a_wait(folder: Path, expected: dict[str, str]) -> str | None:
     wait_for("is at the records", folder / "said-0")
     second = started(folder, NAMES[0], folder / "said-1")
     done = [ended(child) for child in (first, second)]
-    word = f"waits for process {first} on this machine (mixture {NAMES[0]}), at it since"
+    word = f"waits for process {first} on this machine (mixture {NAMES[0]}), running since"
     if not all(done):
         return f"a run failed: {text_of(folder / 'said-0')}{text_of(folder / 'said-1')}"
     if word not in text_of(folder / "said-1"):

@@ -28,12 +28,12 @@ FOREIGN = {"notes.md": b"mine", "cache-1.arrow": b"of datasets", "plots/a.svg": 
 RANDOM_KILLS = 60
 # Files of the folder that is replaced at random moments: enough that the kills spread over them.
 FILES = 300
-_SAID = ("a run was killed as it replaced it", "a build is replacing this mixture")
+_SAID = ("a run was killed while replacing it", "a build is replacing this mixture")
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
     """Every change of each way, then kills at moments drawn by the seed."""
-    import imp_data.storage  # noqa: F401 (once, and not in each fork)
+    import imp_data.storage.atomic_write  # noqa: F401 (once, and not in each fork)
 
     for way in WAYS:
         yield from kills(f"a folder, {way}", partial(of_a_folder, folder / "folder", way))

@@ -4,10 +4,9 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import lru_cache, partial
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 from imp_data.errors import UserError
 from imp_data.images.archive_links import (
@@ -17,11 +16,10 @@ from imp_data.images.archive_links import (
     resolve_links,
 )
 from imp_data.images.path_spellings import EncodedName, name_on_disk
-from imp_data.images.remote_zip import REMEDY, RemoteZip, read_archive_range
 from imp_data.images.tar_members import member_name, tar_members
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.storage.archives import REMEDY, is_zip_file, open_at_offsets, open_zip_file
+from imp_data.storage.file_kinds import HEAD_BYTES
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store
 from imp_data.storage.zip_stream import DAMAGED, Zip, of_the_disk
 
 
@@ -35,16 +33,8 @@ class TooManyBytes(Exception):
 
 @lru_cache(maxsize=64)
 def is_zip(archive: Path, state: int | State) -> bool:
-    """Return whether a file is a zip and not a tar: by its first bytes, else by its name.
-
-    In an object store the name decides, because reading the bytes would cost a request.
-    """
-    if not in_store(archive):
-        with archive.open("rb") as file:
-            kind = file_kind(file.read(HEAD_BYTES))
-        if kind in ("zip", "tar"):
-            return kind == "zip"
-    return archive.suffix.lower() == ".zip"
+    """Return whether an archive is a zip, see `is_zip_file`; determined once in each process."""
+    return is_zip_file(archive)
 
 
 def read_member(archive: Path, state: int | State, member: str, max_bytes: int) -> bytes | None:
@@ -60,21 +50,9 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
         return None
     if stored.size > max_bytes:
         raise TooManyBytes
-    with _raise_damaged_member():
-        if isinstance(state, State):
-            return stored.read(partial(_read_object_at, archive, state.size))
-        with archive.open("rb") as file:
-            return stored.read(partial(_read_file_at, file))
-
-
-def _read_object_at(archive: Path, size: int, offset: int, count: int) -> bytes:
-    end = min(offset + count, size)
-    return read_archive_range(archive, offset, end) if offset < end else b""
-
-
-def _read_file_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)
+    size = state.size if isinstance(state, State) else None
+    with _raise_damaged_member(), open_at_offsets(archive, size) as read_at:
+        return stored.read(read_at)
 
 
 def member_head(archive: Path, state: int | State, member: str) -> bytes:
@@ -83,8 +61,8 @@ def member_head(archive: Path, state: int | State, member: str) -> bytes:
         stored = tar_members(archive, state).get(member)
         if stored is None:
             return b""
-        with _raise_damaged_member(), archive.open("rb") as file:
-            return _head(stored.pieces(partial(_read_file_at, file)))
+        with _raise_damaged_member(), open_at_offsets(archive) as read_at:
+            return _head(stored.pieces(read_at))
     whole = open_zip(archive, state)
     info = _find_member(whole, member)
     if info is None:
@@ -136,7 +114,7 @@ def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
         raise TooManyBytes
     with _raise_damaged_member():
         archive.check(info)
-        with archive.prefetch(info) if isinstance(archive, RemoteZip) else nullcontext():
+        with archive.prefetch(info):
             return b"".join(archive.pieces(info, at_once=info.file_size))
 
 
@@ -190,7 +168,7 @@ _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 def open_zip(path: Path, state: int | State) -> Zip:
     """Open a zip once in each process: reading a large directory takes seconds."""
     try:
-        archive = RemoteZip(path) if in_store(path) else Zip(path)
+        archive = open_zip_file(path)
     except DAMAGED as error:
         if of_the_disk(error):
             raise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from imp_data.images.decoding import decoder
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 from imp_data.storage.tables import parquet_writer
 
 # A few seconds of work, and a small file.
@@ -41,8 +41,7 @@ def open_checkpoint(folder: Path, images: str) -> Iterator[Checkpoint]:
 
     Checkpoints of other images, or of other code, are deleted at once.
     """
-    if in_store(folder):
-        folder = scratch(folder)
+    folder = local_path(folder)
     for other in folder.glob("*") if folder.is_dir() else ():
         if other.name != images:
             shutil.rmtree(other)

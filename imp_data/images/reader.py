@@ -25,7 +25,7 @@ from imp_data.manifests import Folder
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.folders import real_places, refuse_way_out
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import has_latency
 
 __all__ = ["AmbiguousImage", "DamagedMember", "ImageReader", "ImageSource", "TooManyBytes"]
 
@@ -71,7 +71,7 @@ class ImageReader(NamedTuple):
         DamagedMember, TooManyBytes; UserError if an archive is invalid, or if a file cannot be read
         or lies behind a link that leads out of `within`.
         """
-        if in_store(self.raw):
+        if has_latency(self.raw):
             return self.prefetch([image], max_bytes).read_with_spelling(image, max_bytes)
         data = self._exact(image, max_bytes)
         if data is not None:
@@ -95,7 +95,7 @@ class ImageReader(NamedTuple):
 
     def prefetch(self, images: Sequence[str], max_bytes: int) -> ImageSource:
         """Return a source of just these images, in this order; it prefetches from a store."""
-        if in_store(self.raw):
+        if has_latency(self.raw):
             requests = [ImageRequest(self.images, i, [*self.places(i)]) for i in images]
             return PrefetchedReader(requests, max_bytes, self)
         return self
@@ -126,8 +126,6 @@ def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) ->
     data/raw/<name>; they may lead anywhere. All other links must stay within the data directory and
     these folders.
     """
-    if in_store(data.root):
-        return ImageReader(data.images, data.raw(""), folders)
     named = [data.root, data.raw(""), data.images]
     for collection, folder in folders:
         named += [data.images / folder.path, data.raw(collection)]

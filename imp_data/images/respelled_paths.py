@@ -1,8 +1,6 @@
 """Find the image of a record whose path exists only in another spelling."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +13,12 @@ from imp_data.images.path_spellings import (
     name_on_disk,
     spelling_distance,
 )
+from imp_data.storage.listing import is_listed_file, list_names, listing_version
 from imp_data.storage.object_store import State
-from imp_data.storage.paths import in_store, reached, there
 
 # FOLDER, or an archive's state, which differs once the archive has changed; None if absent.
 StateOf = Callable[[Path], int | State | None]
 FOLDER = State(0, "")
-# Folders of a store have no modification time: their names are listed again after this time.
-_STORE_LISTING_S = 300
 
 
 class AmbiguousImage(FileNotFoundError):
@@ -85,38 +81,18 @@ def _names_below(root: ImageRoot, rest: list[str], state_of: StateOf) -> Iterato
 
 def _loose_files(folder: Path, before: str, rest: list[str]) -> Iterator[EncodedName]:
     """Yield matching files below a folder; a backslash in a name may stand for a folder."""
-    names = _folder_names(folder, _folder_version(folder))
+    names = _folder_names(folder, listing_version(folder))
     if len(rest) > 1:
         for name, _ in names.find(rest[0]):
             yield from _loose_files(folder / name, f"{before}{name}/", rest[1:])
     for name, _ in names.find("/".join(rest)):
-        if in_store(folder) or os.path.isfile(f"{folder}/{name}"):
+        if is_listed_file(folder / name):
             yield name_on_disk(before + name)
 
 
-def _folder_version(folder: Path) -> int:
-    if in_store(folder):
-        return int(time.monotonic()) // _STORE_LISTING_S
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return 0  # an absent or unreadable folder has no names
-
-
 @lru_cache(maxsize=64)
-def _folder_names(folder: Path, age: int) -> NameIndex:
-    if in_store(folder):
-        found = there(folder)
-        try:
-            with reached(folder):
-                listed = found.fs.ls(found.path, detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            listed = []
-        return NameIndex((name.rstrip("/").rpartition("/")[2], None) for name in listed)
-    try:
-        return NameIndex(map(name_on_disk, os.listdir(folder)))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return NameIndex([])
+def _folder_names(folder: Path, version: Hashable) -> NameIndex:
+    return NameIndex(map(name_on_disk, list_names(folder)))
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.images.archive_links import MOST_PATH_CHARACTERS, link_target, resolve_links
-from imp_data.images.remote_zip import REMEDY
+from imp_data.storage.archives import REMEDY
 from imp_data.storage.image_paths import normal_path
 from imp_data.storage.object_store import State
 from imp_data.storage.range_reader import open_file

@@ -11,7 +11,7 @@ from imp_data.mixture.mixture_json import root_digest
 from imp_data.mixture.shards import write_shards
 from imp_data.storage.atomic_write import json_text, write_text, written_aside
 from imp_data.storage.digests import file_sha256
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import in_scratch
 
 
 def build_mixture(
@@ -38,7 +38,7 @@ def build_mixture(
         # This process writes the ledger while the workers write the shards.
         with ThreadPoolExecutor(1) as thread:
             ledger = thread.submit(write_ledger, aside / "ledger.parquet", sources)
-            alone = in_store(folder) is not None  # other machines see it once it is there
+            alone = in_scratch(aside)  # other machines see it once it is there
             total, digests = write_shards(aside, sources, seed + 1, shard_rows, here=alone)
             parts = ledger.result()
         write_index(aside, digests, total)

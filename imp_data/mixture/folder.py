@@ -8,9 +8,9 @@ from typing import Any
 from imp_data.errors import UserError
 from imp_data.mixture.arrow_dataset import is_ours
 from imp_data.mixture.mixture_json import MANIFEST
-from imp_data.storage.digests import file_sizes
-from imp_data.storage.object_store import is_there, state_of
-from imp_data.storage.paths import in_store, reached
+from imp_data.storage.digests import file_sizes, file_version
+from imp_data.storage.object_path import store_errors
+from imp_data.storage.object_store import is_there
 from imp_data.storage.replace_folder import check_not_moved
 
 # The ledger alone can be queried, without the rest of its mixture.
@@ -24,7 +24,7 @@ def reading(folder: Path) -> Iterator[None]:
     Raise UserError if a build is replacing the mixture, was killed while replacing it, or replaced
     it while the block ran. Leave a folder without any file of a mixture to the block.
     """
-    with reached(folder):
+    with store_errors(folder):
         version = _version(folder)
         if version is None:
             _check_not_partial(folder)
@@ -40,14 +40,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 def _version(folder: Path) -> Any:
     """Return a value that changes with the mixture; None without a mixture.json."""
-    if in_store(folder):
-        return state_of(folder / MANIFEST)
-    try:
-        state = (folder / MANIFEST).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    # Not the inode: some network file systems give a file another one.
-    return state.st_mtime_ns, state.st_size
+    return file_version(folder / MANIFEST)
 
 
 def _check_not_partial(folder: Path) -> None:

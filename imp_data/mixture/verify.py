@@ -17,8 +17,8 @@ from imp_data.mixture.reconciliation import reconciliation_problems
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.storage.digests import file_sha256, file_sizes
+from imp_data.storage.object_path import store_errors
 from imp_data.storage.object_store import is_there
-from imp_data.storage.paths import reached
 from imp_data.storage.replace_folder import half_emptied
 from imp_data.storage.tables import arrow_source
 
@@ -40,7 +40,7 @@ def foreign_files(folder: Path) -> list[str]:
     A folder, with "/" at its end, stands for all files below it. Nothing reads these files as part
     of the mixture, so they are no problem.
     """
-    with reached(folder):
+    with store_errors(folder):
         stated = manifest_or_problem(folder, to_the_byte=True)
         known = set(stated["files"]) if isinstance(stated, dict) else set()
         found = [

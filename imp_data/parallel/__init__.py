@@ -1,4 +1,4 @@
-"""The same pure function over many pieces of work: in processes of this machine, or on Ray."""
+"""Apply one pure function to many pieces of work, in local processes or on Ray."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ _chosen = ContextVar("engine", default="local")
 
 @contextmanager
 def running_on(engine: str) -> Iterator[None]:
-    """What `map_ordered` runs on inside the block, and in this thread of control alone."""
+    """Set the engine of `map_ordered` for the block, in this context alone."""
     token = _chosen.set(engine)
     try:
         yield
@@ -36,19 +36,19 @@ def map_ordered(
     seconds: int | None = None,
     here: bool = False,
 ) -> Iterator[Result]:
-    """`function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
+    """Yield `function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
 
-    Where IMP_ENGINE is unset it is that of `running_on`, and local outside of it.
+    If IMP_ENGINE is unset, use the engine of `running_on`, or local processes by default.
 
-    At most two pieces a worker are under way, so memory does not grow with the input. What a
-    worker was at when it died, with its machine or alone, is done again elsewhere. A piece that
-    ends every process it is given to, or keeps one busy for more than `seconds`, is asked of
-    `on_crash`, in this process; without that it is named in a UserError. An error that `function`
-    raises comes through as it is; want of memory is a UserError too.
+    At most two pieces per worker are in progress, so memory does not grow with the input. A piece
+    whose worker or machine died is run again elsewhere. A piece that kills every process that runs
+    it, or uses more than `seconds` of CPU, is passed to `on_crash` in this process; without
+    `on_crash`, raise a UserError that names the piece. Raise the exceptions of `function` as
+    `error_json` restores them; raise a UserError if memory is exhausted.
 
-    `workers` (or IMP_WORKERS) counts processes of this machine; a Ray cluster that is there
-    already has its own number. One local worker means this process, which then crashes itself.
-    Work on files that only this machine has is done `here`, whatever the engine.
+    `workers` (or IMP_WORKERS) is the number of local processes; an existing Ray cluster has its own
+    number. One local worker means this process, which then crashes itself. With `here`, run
+    locally on any engine, for files that only this machine sees.
     """
     if here or engine_name() == "local":
         return map_locally(function, pieces, workers or worker_count(), on_crash, seconds)
@@ -58,7 +58,7 @@ def map_ordered(
 
 
 def engine_name() -> str:
-    """IMP_ENGINE, or where that is unset what `running_on` says: local or ray."""
+    """Return IMP_ENGINE, or if unset the engine of `running_on`: local or ray."""
     engine = os.environ.get("IMP_ENGINE", "").strip() or _chosen.get()
     if engine not in ("local", "ray"):
         raise UserError("IMP_ENGINE", f"is {engine!r}", "set it to local or ray, or leave it unset")

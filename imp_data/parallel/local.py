@@ -1,4 +1,4 @@
-"""Processes of this machine, one of which may die at any time."""
+"""Run pieces of work in local processes, any of which may die."""
 
 import os
 from collections import deque
@@ -17,17 +17,17 @@ Result = TypeVar("Result")
 
 
 def worker_count() -> int:
-    """IMP_WORKERS, or the cores this process may use, but two at least.
+    """Return IMP_WORKERS, or by default the number of usable cores, at least two.
 
-    One would mean this process, and a decoder that crashes would take the build along.
+    One would mean this process, and a crash of a decoder would end the build.
     """
-    asked = os.environ.get("IMP_WORKERS", "").strip()
-    if not asked:
+    setting = os.environ.get("IMP_WORKERS", "").strip()
+    if not setting:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         return max(cores, 2)
-    if not asked.isdecimal() or int(asked) < 1:
-        raise UserError("IMP_WORKERS", f"is {asked!r}", "set it to a whole number from 1 on")
-    return int(asked)
+    if not setting.isdecimal() or int(setting) < 1:
+        raise UserError("IMP_WORKERS", f"is {setting!r}", "set it to a whole number from 1 on")
+    return int(setting)
 
 
 def map_locally(
@@ -37,7 +37,7 @@ def map_locally(
     on_crash: Callable[[Piece, Died], Result] | None,
     seconds: int | None,
 ) -> Iterator[Result]:
-    """See `map_ordered`."""
+    """Implement `map_ordered` with local processes."""
     if workers == 1:
         yield from map(function, pieces)
         return
@@ -57,7 +57,7 @@ def map_locally(
             yield first()
     except (Exception, GeneratorExit):
         raise
-    except BaseException:  # Ctrl-C, and what Dagster makes of it: pieces may take long, or for ever
+    except BaseException:  # Ctrl-C, and what Dagster raises for it: a piece may never end
         interrupted.set()
         for worker in list(_workers):
             worker.end()
@@ -67,11 +67,11 @@ def map_locally(
             future.cancel()
 
 
-# Not ProcessPoolExecutor: there one process that dies takes all others along and leaves open which
-# piece it was, and in Python 3.11 a process started at that moment is waited for forever.
+# Not ProcessPoolExecutor: its processes all end when one dies, without stating which piece it ran,
+# and in Python 3.11 it waits forever for a process started at that moment.
 @lru_cache(maxsize=1)
 def _threads(workers: int) -> ThreadPoolExecutor:
-    """Kept for all stages, each thread with a worker process that has the libraries loaded."""
+    """Return a pool kept for all stages; each thread has a worker process with loaded libraries."""
     return ThreadPoolExecutor(workers, "worker")
 
 
@@ -82,7 +82,7 @@ _workers: WeakSet[Worker] = WeakSet()
 def _do(
     function: Callable[[Piece], Result], piece: Piece, seconds: int | None, interrupted: Event
 ) -> Result | Raised | Died:
-    """Run in one of the threads. If its process dies of it, a new one tries again."""
+    """Run a piece in one of the threads; if its process dies, try once more in a new one."""
     outcome = _attempt(function, piece, seconds)
     if isinstance(outcome, Died) and not (outcome.too_long or outcome.stalled):
         outcome = outcome if interrupted.is_set() else _attempt(function, piece, seconds)
@@ -92,7 +92,7 @@ def _do(
 def _attempt(
     function: Callable[[Piece], Result], piece: Piece, seconds: int | None
 ) -> Result | Raised | Died:
-    """Done by this thread's process; if it dies, the thread has none until the next piece."""
+    """Run a piece in this thread's process, starting one if there is none."""
     if not hasattr(_own, "worker"):
         _own.worker = Worker()
         _workers.add(_own.worker)

@@ -1,4 +1,4 @@
-"""Values through a pipe between two processes, the bytes of arrays without a copy on the way."""
+"""Send values through a pipe between two processes, the bytes of arrays without a copy."""
 
 import mmap
 import os
@@ -10,7 +10,7 @@ _LARGE_BYTES = 1 << 16
 
 
 def send(pipe: Connection, value: object) -> None:
-    """Send a value that `receive` gives at the other end."""
+    """Send a value, which `receive` returns at the other end."""
     arrays: list[pickle.PickleBuffer] = []
     message = pickle.dumps(value, 5, buffer_callback=arrays.append)
     views = [array.raw() for array in arrays]
@@ -21,9 +21,9 @@ def send(pipe: Connection, value: object) -> None:
 
 
 def receive(pipe: Connection) -> Any:
-    """The next value. Raises EOFError where the other end is closed before it is whole."""
+    """Receive the next value. Raise EOFError if the other end closes before it is complete."""
     message, sizes = pickle.loads(pipe.recv_bytes())
-    views = [_room(size) for size in sizes]
+    views = [_buffer(size) for size in sizes]
     for view in views:
         while view:
             count = os.readv(pipe.fileno(), [view])
@@ -33,8 +33,8 @@ def receive(pipe: Connection) -> Any:
     return pickle.loads(message, buffers=views)
 
 
-def _room(size: int) -> memoryview:
-    """Memory for so many bytes; large room goes back to the system as soon as it is free."""
+def _buffer(size: int) -> memoryview:
+    """Allocate a buffer; a large one returns to the system as soon as it is freed."""
     if size < _LARGE_BYTES:
         return memoryview(bytearray(size))
     return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

@@ -1,4 +1,4 @@
-"""Progress of long work: how much is done, how fast, how long it will still take."""
+"""Report the progress of long work: count, rate, and time left."""
 
 import sys
 import time
@@ -11,32 +11,32 @@ _PLAIN_SECONDS = 10.0
 
 
 class Progress:
-    """Counts units of one step and says so now and then; on a terminal on one line that renews."""
+    """Counts units of one step and prints the count regularly, on a terminal on a single line."""
 
     def __init__(self, label: str, unit: str, total: int | None, out: TextIO | None = None) -> None:
         self.label, self.unit, self.total = label, unit, total
         self.done = 0
         self._out = out or sys.stderr
         self._on_terminal = self._out.isatty()
-        self._begun = self._said = time.monotonic()
+        self._begun = self._printed = time.monotonic()
 
     def add(self, count: int) -> None:
-        """Count what was done, and say so if the last word is some time past."""
+        """Add to the count, and print it if the last line is old enough."""
         self.done += count
         pause = _TERMINAL_SECONDS if self._on_terminal else _PLAIN_SECONDS
-        if time.monotonic() - self._said >= pause:
-            self._said = time.monotonic()
-            self._say(self.line())
+        if time.monotonic() - self._printed >= pause:
+            self._printed = time.monotonic()
+            self._print(self.line())
 
     def line(self) -> str:
-        """`records/dvqa: 120,000 of 200,000 rows, 41,000/s, 2 s left`"""
+        """Return a line such as `records/dvqa: 120,000 of 200,000 rows, 41,000/s, 2 s left`."""
         rate = self.done / max(time.monotonic() - self._begun, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
-        left = f", {_span((self.total - self.done) / rate)} left" if self.total and rate else ""
-        speed = f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{_span(1 / rate)} each"
+        left = f", {_duration((self.total - self.done) / rate)} left" if self.total and rate else ""
+        speed = f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{_duration(1 / rate)} each"
         return f"{self.label}: {self.done:,}{of} {self.unit}, {speed}{left}"
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self._on_terminal:
             self._out.write(f"\r\x1b[K{line}")
         else:
@@ -44,13 +44,13 @@ class Progress:
         self._out.flush()
 
     def close(self) -> None:
-        """Clear the terminal's line; what a step came to is said by whoever ran it."""
+        """Clear the terminal's line; the caller reports the result."""
         if self._on_terminal:
             self._out.write("\r\x1b[K")
             self._out.flush()
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -60,9 +60,9 @@ def _span(seconds: float) -> str:
 
 @contextmanager
 def progress(label: str, unit: str, total: int | None = None) -> Iterator[Progress]:
-    """Progress of the work inside the block, to stderr."""
-    told = Progress(label, unit, total)
+    """Report the progress of the work in the block on stderr."""
+    shown = Progress(label, unit, total)
     try:
-        yield told
+        yield shown
     finally:
-        told.close()
+        shown.close()

@@ -1,11 +1,10 @@
-"""A process that does one piece of work after another, and may crash without harm to others."""
+"""A process that runs one piece of work after another and may crash without harm to others."""
 
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -13,58 +12,59 @@ from threading import Lock, Thread
 from typing import NamedTuple, TypeVar
 
 from imp_data.errors import UserError
+from imp_data.parallel.error_json import decode_error, encode_error
 from imp_data.parallel.pipes import receive, send
 from imp_data.storage.heap import trim_heap
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-# Sent from outside: by a person, a batch system, or a kernel that is out of memory. That says
-# nothing about the piece, and must not become a fact about it.
+# Signals sent by a user, a batch system, or a kernel that is out of memory. They say nothing about
+# the piece, and must not become a fact about it.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}
 _SHOWN_CHARACTERS = 200
 _MEMORY = (
-    "make memory free, or set a smaller IMP_WORKERS, and run the same command again; "
+    "free memory, or set a smaller IMP_WORKERS, and run the same command again; "
     "finished stages are kept"
 )
-_CRASHES = "take out or mend what it names, or report the crash; finished stages are kept"
-# A process that multiprocessing starts imports the script again.
-_OWN_SCRIPT = f'in a script of your own, begin below `if __name__ == "__main__":`; else {_CRASHES}'
-# How many times its seconds of work a piece may take by the clock, on a busy machine.
+_CRASHES = "remove or repair the file it names, or report the crash; finished stages are kept"
+# A process that multiprocessing starts imports the main script again.
+_OWN_SCRIPT = f'in your own script, start below `if __name__ == "__main__":`; else {_CRASHES}'
+# Wall-clock seconds allowed per CPU second of a piece's limit, for busy machines.
 _PATIENCE = 10
-# multiprocessing forgets how a process ended where another thread starts one at that moment.
+# multiprocessing loses an exit code if another thread starts a process at that moment.
 _STARTING_OR_ENDING = Lock()
 
 
 class Raised(NamedTuple):
-    """What the function raised: a value here, so that no engine wraps it in an error of its own."""
+    """An exception of the function as JSON: a value, which no engine wraps in its own error."""
 
-    error: Exception
+    error_json: str
 
 
 class Died(NamedTuple):
-    """How a process ended under its piece: as multiprocessing's exit codes say it."""
+    """The end of a process while it ran a piece, as multiprocessing's exit code."""
 
     exit_code: int
 
     @property
     def too_long(self) -> bool:
-        """Whether it had used up the seconds of work that a piece may take."""
+        """Whether the piece exceeded its limit of CPU seconds."""
         return -self.exit_code == signal.SIGXCPU
 
     @property
     def stalled(self) -> bool:
-        """Whether it was ended because neither a result came nor were its seconds used up."""
+        """Whether the process was killed for neither returning a result nor using its CPU limit."""
         return -self.exit_code == signal.SIGALRM
 
 
 class Worker:
-    """Starts a process, which ends with this object or with this object's process."""
+    """Starts a process, which ends with this object or with the process that holds it."""
 
     def __init__(self) -> None:
-        # Not a fork: Dagster's process has threads, whose locks a fork would copy shut.
+        # Not fork: Dagster's process has threads, whose held locks a fork would copy.
         context = multiprocessing.get_context("forkserver")
-        # pandas too: pyarrow imports it, where it is installed, when it makes its first array.
+        # pandas too: pyarrow imports it, if installed, when it creates its first array.
         context.set_forkserver_preload(
             ["imp_data.records.build", "imp_data.images.fingerprint_cache", "pandas"]
         )
@@ -77,7 +77,7 @@ class Worker:
     def do(
         self, function: Callable[[Piece], Result], piece: Piece, seconds: int | None = None
     ) -> Result | Raised | Died:
-        """What came of one piece; after a Died this worker is of no more use."""
+        """Run one piece. After a crash this worker is unusable."""
         message = pickle.dumps((function, piece, seconds))
         try:
             self._pipe.send_bytes(message)
@@ -92,23 +92,23 @@ class Worker:
         return outcome
 
     def end(self) -> None:
-        """End the process, whatever it is at."""
+        """Kill the process."""
         self._process.kill()
 
 
 def _serve(pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, whose end ends this
     Thread(target=_end_with_parent, daemon=True).start()
     trim_heap()
     with suppress(EOFError, OSError):
         while True:
-            send(pipe, attempt(_unpack_and_do, pipe.recv_bytes()))
+            send(pipe, attempt(_run_message, pipe.recv_bytes()))
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of the process that started this one, and end it, whatever it is at.
+    """Kill this process when its parent ends.
 
-    A build that is begun again at once may write where a piece of the killed one writes.
+    Otherwise a build that is restarted at once might write to the same files as this process.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -116,7 +116,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _unpack_and_do(message: bytes) -> object:
+def _run_message(message: bytes) -> object:
     function, piece, seconds = pickle.loads(message)
     with working_at_most(seconds):
         return function(piece)
@@ -124,9 +124,9 @@ def _unpack_and_do(message: bytes) -> object:
 
 @contextmanager
 def working_at_most(seconds: int | None) -> Iterator[None]:
-    """The kernel ends this process by SIGXCPU when the block has kept it busy for so long.
+    """Let the kernel end this process by SIGXCPU after so many CPU seconds in the block.
 
-    Seconds of work, not of the clock: a disk that does not answer is no fact about a piece.
+    CPU seconds, not wall-clock seconds: a disk that does not respond is no fact about a piece.
     """
     if seconds is None:
         yield
@@ -144,43 +144,45 @@ def working_at_most(seconds: int | None) -> Iterator[None]:
 
 
 def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised:
-    """The result, or what was raised instead."""
+    """Return the result, or the exception as a value."""
     try:
         return function(piece)
     except Exception as error:
-        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-        return Raised(error)
+        return Raised(encode_error(error))
 
 
 def result_of(
-    outcome: Result | Raised | Died, piece: Piece, on_crash: Callable[[Piece, Died], Result] | None
+    outcome: Result | Raised | Died,
+    piece: Piece,
+    on_crash: Callable[[Piece, Died], Result] | None,
 ) -> Result:
-    """The result; what was raised is raised here; `on_crash` says what a crash comes to."""
+    """Return the result, raise the exception, or return `on_crash` of a piece that crashes."""
     if not isinstance(outcome, Raised | Died):
         return outcome
     where = f"piece of work {' '.join(repr(piece).split())[:_SHOWN_CHARACTERS]}"
     if isinstance(outcome, Raised):
-        if isinstance(outcome.error, MemoryError):
-            raise UserError(where, "there was not memory enough for it", _MEMORY) from outcome.error
-        raise outcome.error
+        error = decode_error(outcome.error_json)
+        if isinstance(error, MemoryError):
+            raise UserError(where, "memory is not sufficient for it", _MEMORY) from error
+        raise error
     if outcome.stalled:
         raise UserError(
             where,
-            "no result came, and its process was hardly working, as when a disk does not answer",
-            "see that the data directory answers, and run the same command again; if it ends here "
-            "again, take out or mend what it names",
+            "its process returned no result and used little CPU, as when a disk does not respond",
+            "check that the data directory responds, and run the same command again; if it fails "
+            "again, remove or repair the file it names",
         )
     if -outcome.exit_code in _FROM_OUTSIDE:
         raise UserError(
             where,
-            f"two processes were ended over it from outside ({_name(outcome.exit_code)}), "
-            "most often for want of memory",
+            f"two processes that ran it were killed from outside ({_name(outcome.exit_code)}), "
+            "mostly because memory is exhausted",
             _MEMORY,
         )
     if on_crash is None:
         raise UserError(
             where,
-            f"it crashes each process that works on it ({_name(outcome.exit_code)})",
+            f"it crashes every process that runs it ({_name(outcome.exit_code)})",
             _OWN_SCRIPT if outcome.exit_code > 0 else _CRASHES,
         )
     return on_crash(piece, outcome)

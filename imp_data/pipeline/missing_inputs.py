@@ -15,7 +15,7 @@ from imp_data.sample import Draft
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.globs import matching
 from imp_data.storage.image_paths import normal_path
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import has_latency
 
 _MAX_NAMES = 5
 # If no folder holds the images of a source's first records, the other records hardly differ.
@@ -37,7 +37,7 @@ class InputPaths:
         with the folders. Skip paths that a download will create. In an object store check nothing:
         its folders cannot be listed in one request.
         """
-        if in_store(self._reader.raw):
+        if has_latency(self._reader.raw):
             return []
         found: list[str] = []
         for name, source in self._recipe.sources.items():

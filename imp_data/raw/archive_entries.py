@@ -13,8 +13,7 @@ from imp_data.raw.extract_limits import UNTRUSTED, ExtractionBudget, printable
 from imp_data.redaction import redacted
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.folders import is_sidecar
-from imp_data.storage.paths import in_store
-from imp_data.storage.range_reader import ObjectFile, open_file
+from imp_data.storage.range_reader import open_file
 from imp_data.storage.tar_stream import members, stored, unpacked
 from imp_data.storage.zip_stream import Zip
 
@@ -59,7 +58,7 @@ def matching_members(
 def _zip_members(
     archive: Path, matches: Callable[[str], bool], budget: ExtractionBudget
 ) -> Iterator[Member]:
-    with Zip(ObjectFile(archive) if in_store(archive) else archive) as whole:
+    with Zip(archive) as whole:
         if (name := whole.overlapping()) is not None:
             problem = f"member {printable(name)} overlaps the next one, as in a zip bomb"
             raise UserError(archive, problem, UNTRUSTED)

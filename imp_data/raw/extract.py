@@ -22,10 +22,10 @@ from imp_data.raw.extract_limits import (
 )
 from imp_data.raw.extract_marker import Marker
 from imp_data.storage.atomic_write import written_aside
-from imp_data.storage.digests import file_sizes
 from imp_data.storage.folders import real_places, refuse_way_out
-from imp_data.storage.object_store import is_there, put_bytes
-from imp_data.storage.paths import in_store
+from imp_data.storage.listing import NamesBelow
+from imp_data.storage.object_store import put_bytes
+from imp_data.storage.paths import has_latency
 from imp_data.storage.prefetch import at_once
 from imp_data.storage.range_reader import open_file
 from imp_data.storage.zip_stream import DAMAGED, of_the_disk
@@ -50,7 +50,8 @@ def extract(
     """
     marker = Marker(archive, "\n".join((digest, *globs)))
     current = marker.read_current()
-    present = _find_present(folder, current or ())
+    below = NamesBelow(folder)
+    present = {name for name in current or () if name in below}
     if current is not None and present.issuperset(current):
         return
     earlier = {*(current or marker.begin())}
@@ -115,12 +116,12 @@ class _Extractor:
     ) -> None:
         self._archive, self._folder, self._budget = archive, folder, budget
         self._own = {*earlier}
-        self._existing = {*file_sizes(folder)} if in_store(folder) else set[str]()
+        self._existing = NamesBelow(folder)
         self._put: dict[str, Event] = {}
 
     def extract(self, members: Iterator[Member]) -> None:
         """Write all members."""
-        if in_store(self._folder):
+        if has_latency(self._folder):
             for _ in at_once(_put_in_turn, self._small(members)):
                 pass
             return
@@ -163,9 +164,7 @@ class _Extractor:
 
     def _is_foreign(self, name: str) -> bool:
         """Return whether a file exists that is no extracted member; a disk may ignore case."""
-        if name in self._own:
-            return False
-        return name in self._existing if in_store(self._folder) else is_there(self._folder / name)
+        return name not in self._own and name in self._existing
 
 
 class _Put(NamedTuple):
@@ -197,9 +196,3 @@ def _is_equal(one: Path, other: Path) -> bool:
 def extracted_names(archive: Path) -> list[str]:
     """Return the members that were extracted beside an archive."""
     return Marker(archive, "").read_names()
-
-
-def _find_present(folder: Path, names: Sequence[str]) -> set[str]:
-    if not in_store(folder):
-        return {name for name in names if (folder / name).exists()}
-    return set(names) & file_sizes(folder).keys() if names else set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imp_data.errors import UserError
 from imp_data.manifests import Limits
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_folder
 
 UNTRUSTED = "do not trust this archive; get it elsewhere"
 NARROW_GLOBS = "exclude it with narrower globs in `unpack` of this file in the manifest"
@@ -57,7 +57,7 @@ class ExtractionBudget:
 
     def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
         self._archive, self._limits = archive, limits
-        self._disk = scratch(folder).parent if in_store(folder) else folder
+        self._disk = local_folder(folder)
         self._members = self._bytes = self._unchecked = 0
 
     def count_member(self) -> None:

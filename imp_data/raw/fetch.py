@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from imp_data.raw.extract import extract
 from imp_data.raw.http_response import DownloadError, HostUnreachableError
 from imp_data.raw.transfer import FREE_SPACE, Transfer, partial_size
 from imp_data.storage.object_store import is_there
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import free_bytes
 
 _AGAIN = (
     "run the same command again, which resumes the download; if that does not help, the pinned "
@@ -115,14 +114,14 @@ def _check_disk_space(manifests: Sequence[Published], folder: Path) -> None:
 
     Files for an object store pass through this machine's scratch disk one by one.
     """
-    if in_store(folder):
+    free = free_bytes(folder)
+    if free is None:
         return
     missing = {
         file.path: file.bytes - partial_size(folder / file.path)
         for file in (file for m in manifests for file in m.files)
         if file.bytes is not None and file.url and not (folder / file.path).exists()
     }
-    free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.is_dir())).free
     if (size := sum(missing.values())) > free:
         problem = f"needs {size:,} bytes for {len(missing)} files, {free:,} are free"
         raise UserError(folder, problem, FREE_SPACE)

@@ -11,8 +11,7 @@ from imp_data.raw.expected_file import check_kind
 from imp_data.raw.extract import extracted_names
 from imp_data.raw.fetch import mirrors_from_environment, obtain
 from imp_data.storage.digests import file_sha256, text_digest
-from imp_data.storage.globs import matching
-from imp_data.storage.paths import in_store
+from imp_data.storage.globs import first_altered, matching
 from imp_data.storage.stage_cache import Run, StageResult, read_stamp, run_stage
 
 
@@ -76,11 +75,9 @@ def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str,
     every change, so its files are not read.
     """
     known = {**figures["files"], **figures["unpacked"]}
-    for pattern in patterns if in_store(folder) is None else ():
-        for path in matching(folder, pattern):
-            if file_sha256(path) != known.get(_relative(folder, path)):
-                problem = "is damaged: its bytes changed since it was verified, its time did not"
-                raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
+    if (path := first_altered(folder, patterns, known)) is not None:
+        problem = "is damaged: its bytes changed since it was verified, its time did not"
+        raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
 
 
 def _relative(folder: Path, path: Path) -> str:

@@ -25,7 +25,7 @@ from imp_data.raw.http_response import (
 from imp_data.raw.minimum_speed import SpeedMonitor
 from imp_data.raw.redirects import open_response
 from imp_data.redaction import address as shown
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 
 _HUGGING_FACE = "https://huggingface.co/"
 # A file of unknown size must not fill the disk, which other programs need too.
@@ -85,7 +85,7 @@ class Transfer(NamedTuple):
 
 def partial_path(target: Path) -> Path:
     """Return the path of the received part on this machine."""
-    whole = scratch(target) if in_store(target) else target
+    whole = local_path(target)
     return whole.with_name(f".{whole.name}.part")
 
 

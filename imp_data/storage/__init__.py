@@ -1,1 +1,1 @@
-"""Files: where they lie, how they are written, checked and found unchanged."""
+"""Files on disk and in object stores: paths, atomic writes, checksums, stage cache."""

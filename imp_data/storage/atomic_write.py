@@ -1,4 +1,4 @@
-"""Files and folders written aside and renamed when whole."""
+"""Write files and folders atomically: under a temporary name, then renamed."""
 
 import errno
 import hashlib
@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from imp_data.errors import UserError
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.object_store import copied, delete_object, put, put_folder
-from imp_data.storage.paths import in_store, scratch
+from imp_data.storage.paths import local_path
 from imp_data.storage.replace_folder import (
     KINDS,
     Ours,
@@ -29,9 +30,9 @@ from imp_data.storage.replace_folder import (
 )
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-# What another machine's run has begun and not touched for a week is abandoned.
+# A temporary file of another machine that is unchanged for a week is abandoned.
 _ABANDONED_SECONDS = 7 * 24 * 3600
-# Of the 255 that a name may have; the rest is for what stands around it.
+# A file system allows 255 bytes; the rest is for the prefix and suffix of the temporary name.
 _LONGEST_NAME_BYTES = 120
 _in_use: set[Path] = set()
 
@@ -40,15 +41,15 @@ _in_use: set[Path] = set()
 def written_aside(
     path: Path, last: str = "", alone: bool = False, ours: Ours | None = None
 ) -> Iterator[Path]:
-    """A path on this machine to write a file or a folder to; it takes `path`'s place when whole.
+    """Yield a temporary path for a file or folder; move it to `path` when the block succeeds.
 
-    After an error or a kill `path` is as it was; leftovers of a run that was killed go at the next
-    attempt. `alone`: the caller holds a lock, so one name serves for every attempt, and the folder,
-    which may be large, is not looked through.
+    After an error or a kill `path` is unchanged; the next attempt deletes what a killed one left.
+    Pass `alone` if the caller holds a lock: then every attempt uses the same name, and the parent
+    folder, which may be large, is not scanned.
 
-    Whoever writes a folder says by `ours` what of the one before goes; all else in it is kept. In
-    an object store a folder takes one file after another: `last` names the one that says all are
-    there; the old one goes first, the new one comes last.
+    `ours` selects the entries of an earlier folder that are replaced; all others are kept. In an
+    object store files are uploaded one by one: `last` names the file that marks the folder as
+    complete. Its old version is deleted first, its new one uploaded last.
     """
     path = _as_named(path)
     aside = aside_of(_beside(path), alone)
@@ -67,28 +68,27 @@ def written_aside(
 
 
 def _as_named(path: Path) -> Path:
-    """The path itself of what a link leads to, or `.` stands for, where it is a folder."""
-    if in_store(path) is None and path.is_dir() and (path.is_symlink() or not path.name):
+    """Resolve a path to a folder that is a link or `.`; return any other path as it is."""
+    if not isinstance(path, ObjectPath) and path.is_dir() and (path.is_symlink() or not path.name):
         return path.resolve()
     return path
 
 
 def _beside(path: Path) -> Path:
-    """What names the place to write to: beside `path`, or below it if that is a disk of its own."""
-    if in_store(path):
-        return scratch(path)
+    """Return the path whose parent takes the temporary name: `path`, or below a mount point."""
+    path = local_path(path)
     return path / path.name if path.is_dir() and path.is_mount() else path
 
 
 def _clear(aside: Path, path: Path, ours: Ours | None) -> None:
-    """Remove what is unfinished, and bring a replacing to an end that a kill interrupted."""
+    """Delete an unfinished file or folder; complete a replacement that a kill interrupted."""
     remove(aside)
-    if ours is not None and in_store(path) is None:
+    if ours is not None and not isinstance(path, ObjectPath):
         clear_up(aside, path, ours)
 
 
 def aside_of(path: Path, alone: bool = False) -> Path:
-    """A name beside `path` that no other process or thread uses; see `written_aside`."""
+    """Return a name beside `path` that no other process or thread uses; see `written_aside`."""
     own = "" if alone else f".{_host()}-{os.getpid()}-{threading.get_ident()}"
     name = path.name
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
@@ -102,7 +102,7 @@ def _host() -> str:
 
 
 def _clear_leftovers(aside: Path, path: Path, ours: Ours | None) -> None:
-    """Clear up after attempts at the same file or folder that were killed."""
+    """Delete what killed attempts at the same file or folder left."""
     name, _, _ = aside.name.removesuffix(".partial").rpartition(f".{_host()}-")
     kinds = "|".join(KINDS if ours else KINDS[:1])
     own = r"(?:\.(?P<host>\w+)-(?P<pid>\d+)-\d+)?"
@@ -126,7 +126,7 @@ def _is_dead(host: str | None, process: str | None, left: "os.DirEntry[str]") ->
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of that number on this machine."""
+    """Return whether this machine runs a process of that id."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -138,7 +138,7 @@ def is_alive(process: int) -> bool:
 
 @contextmanager
 def writing_to(path: Path) -> Iterator[None]:
-    """A full disk, or one that may not be written to, is a UserError."""
+    """Raise UserError if the disk is full or not writable."""
     try:
         yield
     except OSError as error:
@@ -147,13 +147,13 @@ def writing_to(path: Path) -> Iterator[None]:
         raise UserError(
             error.filename or path,
             f"cannot be written ({os.strerror(error.errno)})",
-            "make room or grant access, then run the same command again; finished stages are kept",
+            "free space or grant access, then run the same command again; finished stages are kept",
         ) from error
 
 
 def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> None:
-    """Give a finished file or folder of this machine its place; see `written_aside`."""
-    if in_store(path):
+    """Move a finished local file or folder to `path`; see `written_aside`."""
+    if isinstance(path, ObjectPath):
         put_folder(aside, path, last, ours) if aside.is_dir() else put(aside, path)
         remove(aside)
         return
@@ -165,10 +165,10 @@ def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> N
 
 
 def share(file: Path, target: Path) -> None:
-    """Put a finished file in another place too: as the same file on disk, else as a copy."""
+    """Make a finished file available at `target` too: as a hard link, else as a copy."""
     if file == target:
         return
-    if in_store(target):
+    if isinstance(target, ObjectPath):
         copied(file, target)
         return
     with written_aside(target) as aside:
@@ -179,19 +179,19 @@ def share(file: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder of this machine, or an object, if it is there."""
-    if in_store(path):
+    """Delete a local file or folder, or an object, if it exists."""
+    if isinstance(path, ObjectPath):
         delete_object(path)
     else:
         delete(path)
 
 
 def json_text(value: Any) -> str:
-    """JSON for people and programs alike: indented, keys sorted."""
+    """Return a value as indented JSON with sorted keys."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
+    """Write a small text file atomically."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")

@@ -1,10 +1,11 @@
-"""Checksums of an Arrow or Parquet file within the file: a table between its data and its footer.
+"""Block checksums within an Arrow or Parquet file, in a table between its data and its footer.
 
-Readers of both formats begin at the end of a file: a mark, the footer's length, the footer, which
-says where the data is. They pass over the table, so a sealed file is a plain one for all others.
+Readers of both formats begin at the end of the file, with a magic number, the footer's length and
+the footer, which holds the offsets of the data. They skip the table, so that any reader reads a
+sealed file.
 
     data | xxh3 of each block of it | xxh3 of the footer | bytes of data | xxh3 of the table | mark
-         | footer, its length, the format's mark
+         | footer, its length, the format's magic number
 """
 
 import os
@@ -20,7 +21,7 @@ BLOCK_BYTES = 1 << 16
 _MARK = b"xxh3seal"
 _TAIL = struct.Struct("<8sQ8s8s")
 SUM_BYTES = 8
-# Bytes of the footer's length and the mark after it, by the mark.
+# Bytes of the footer's length and the magic number after it, by magic number.
 _ENDS = {b"PAR1": 8, b"ARROW1": 10}
 _LENGTH_BYTES = 4
 READ_BYTES = 1 << 20
@@ -28,7 +29,7 @@ block_sum = xxhash.xxh3_64_digest
 
 
 class Seal(NamedTuple):
-    """The checksums of `data_bytes` of data, 8 bytes a block; and all that follows the data."""
+    """The checksums of `data_bytes` of data, 8 bytes per block, and all bytes after the data."""
 
     data_bytes: int
     sums: bytes
@@ -36,11 +37,11 @@ class Seal(NamedTuple):
 
 
 class BrokenSeal(Exception):
-    """What is wrong with a seal."""
+    """A seal is damaged; the message states how."""
 
 
 def seal(path: Path) -> None:
-    """Add the checksums to a finished Arrow or Parquet file of this machine."""
+    """Add the checksums to a finished local Arrow or Parquet file."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         footer = _last(file, size, _footer_bytes(file, size))
@@ -60,7 +61,7 @@ def _sums_of(file: BinaryIO, data_bytes: int) -> Iterator[bytes]:
 
 
 def _footer_bytes(file: BinaryIO, size: int) -> int:
-    """Bytes of the footer with its length and the mark; 0 where the file ends in another way."""
+    """Return the size of footer, length and magic number; 0 for another file format."""
     end = _last(file, size, min(size, max(_ENDS.values())))
     for mark, after in _ENDS.items():
         if end.endswith(mark) and len(end) >= after:
@@ -75,7 +76,7 @@ def _last(file: BinaryIO, size: int, count: int) -> bytes:
 
 
 def read_seal(file: BinaryIO) -> Seal | None:
-    """The seal, itself checked; None where there is none. Raises BrokenSeal if it is damaged."""
+    """Return the verified seal, or None if there is none. Raise BrokenSeal if it is damaged."""
     size = file.seek(0, os.SEEK_END)
     footer_bytes = _footer_bytes(file, size)
     if not footer_bytes or size < footer_bytes + _TAIL.size:
@@ -86,12 +87,12 @@ def read_seal(file: BinaryIO) -> Seal | None:
         return None
     blocks = -(-data_bytes // BLOCK_BYTES)
     if data_bytes + blocks * SUM_BYTES + len(tail) != size:
-        raise BrokenSeal("the table of its checksums is not as it was written")
+        raise BrokenSeal("its table of checksums differs from what was written")
     rest = _last(file, size, size - data_bytes)
     table_end = len(rest) - len(tail) + _TAIL.size
     checked = table_end - len(_MARK) - SUM_BYTES
     if block_sum(rest[:checked]) != of_table:
-        raise BrokenSeal("the table of its checksums is not as it was written")
+        raise BrokenSeal("its table of checksums differs from what was written")
     if block_sum(rest[table_end:]) != of_footer:
-        raise BrokenSeal("its footer is not as it was written")
+        raise BrokenSeal("its footer differs from what was written")
     return Seal(data_bytes, rest[: blocks * SUM_BYTES], rest)

@@ -1,4 +1,4 @@
-"""Sealed files as they are read: each block is checked before a byte of it is used."""
+"""Read sealed files, verifying each block before its bytes are used."""
 
 import os
 from contextlib import suppress
@@ -14,25 +14,25 @@ from imp_data.storage.block_checksums import (
     block_sum,
     read_seal,
 )
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import PositionedFile, open_file
 
 AGAIN = (
-    "run the same command again: its stage writes the file anew (move it elsewhere first if it is "
+    "run the same command again: its stage rewrites the file (move it elsewhere first if it is "
     "in an object store or belongs to another user)"
 )
 
 
 class SealedFile(PositionedFile):
-    """A sealed file to read and seek in: each block is checked before a byte of it is given.
+    """A sealed file, open for reading; each block is verified before its bytes are returned.
 
-    Raises UserError where the file is damaged or not sealed. One of this machine then gets another
-    time of change, so that its stamp no longer agrees and its stage writes it anew.
+    Raise UserError if the file is damaged or not sealed. The modification time of a damaged local
+    file is set to now, so that its stamp no longer matches and its stage rewrites it.
     """
 
     def __init__(self, path: Path, remedy: str = AGAIN) -> None:
         self._path, self._remedy = path, remedy
-        self._at_hand = -1, b""  # the number and the bytes of the last block
+        self._at_hand = -1, b""  # number and bytes of the last block
         try:
             self._file = open_file(path)
         except OSError as error:
@@ -42,12 +42,12 @@ class SealedFile(PositionedFile):
         except (BrokenSeal, OSError) as error:
             raise self._damaged(str(error)) from error
         if found is None:
-            raise self._damaged("it does not end in checksums and a footer")
+            raise self._damaged("it does not end with checksums and a footer")
         self._seal = found
         self._size = found.data_bytes + len(found.rest)
 
     def read(self, size: int | None = -1) -> Any:
-        """The next bytes, of the file's own where all of them are in one place."""
+        """Return the next bytes, without a copy if all of them are in one block."""
         end = self._size if size is None or size < 0 else min(self._position + size, self._size)
         piece = self._piece(self._position, max(end, self._position))
         self._position += len(piece)
@@ -77,7 +77,7 @@ class SealedFile(PositionedFile):
         return memoryview(data)[start - begin : end - begin]
 
     def _blocks(self, first: int, last: int) -> bytes:
-        """The bytes of some blocks. Raises UserError if one is not as it was written."""
+        """Return the bytes of some blocks. Raise UserError if one differs from its checksum."""
         begin = first * BLOCK_BYTES
         count = min((last + 1) * BLOCK_BYTES, self._seal.data_bytes) - begin
         try:
@@ -91,7 +91,7 @@ class SealedFile(PositionedFile):
             block = view[start : start + BLOCK_BYTES]
             if block_sum(block) != sums[number * SUM_BYTES : (number + 1) * SUM_BYTES]:
                 where = f"from byte {number * BLOCK_BYTES:,} on"
-                raise self._damaged(f"its bytes are not as they were written {where}")
+                raise self._damaged(f"its bytes differ from what was written {where}")
         self._at_hand = last, bytes(view[(last - first) * BLOCK_BYTES :])
         return data
 
@@ -102,21 +102,21 @@ class SealedFile(PositionedFile):
 
 
 def check_sealed(path: Path) -> None:
-    """Read all of a sealed file. Raises UserError where it is damaged or not sealed."""
+    """Read a whole sealed file. Raise UserError if it is damaged or not sealed."""
     with SealedFile(path) as file:
         while file.read(READ_BYTES):
             pass
 
 
 def outdate(path: Path) -> None:
-    """Give a file of this machine another time of change: its stamp no longer agrees with it."""
-    if in_store(path) is None:
+    """Set the modification time of a local file to now, so that its stamp no longer matches."""
+    if not isinstance(path, ObjectPath):
         with suppress(OSError):  # another user's, or gone
             os.utime(path)
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file has a seal, whole or damaged."""
+    """Return whether a file has a seal, whole or damaged."""
     with open_file(path) as file:
         try:
             return read_seal(file) is not None

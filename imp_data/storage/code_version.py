@@ -1,4 +1,4 @@
-"""A stage's code version: a digest of its module and of all that this imports from imp_data."""
+"""Compute a stage's code version: a digest of its module and all it imports from imp_data."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from imp_data.storage.digests import text_digest
 
 PACKAGE = Path(__file__).parents[1]
-# A string is kept as it is; blanks, comments and empty lines before the end of a line are not.
+# Strings are kept; blanks, comments and empty lines before the end of a line are removed.
 _STRING_OR_LINE_END = re.compile(
     r'("""|\'\'\')(?:\\.|(?!\1).)*\1|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
     r"|(?P<end>(?:[ \t]*(?:#[^\n]*)?\n)+)",
@@ -20,7 +20,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Part(NamedTuple):
-    """A piece of source as it counts, and the names it imports, absolute and in full."""
+    """Source text without comments and docstrings, and the absolute names that it imports."""
 
     text: str
     imports: tuple[str, ...]
@@ -28,25 +28,24 @@ class Part(NamedTuple):
 
 @cache
 def code_version(*entries: str) -> str:
-    """Digest of these modules and of all modules and data files of imp_data that they need.
+    """Return a digest of these entries and of all modules and data files that they need.
 
-    An entry of another package beside imp_data brings the modules that it needs of that one, too.
-
-    An entry is a module ("imp_data.records.build"), or one function of it with what
-    that alone imports and calls there ("imp_data.training.cli:merge"). Imports within functions
-    count; those for type checkers, comments and docstrings do not.
+    An entry is a module ("imp_data.records.build"), or one function of a module together with the
+    functions it calls there ("imp_data.training.cli:merge"). An entry in another package beside
+    imp_data adds the modules of that package that it needs. Imports within functions count; imports
+    for type checkers, comments and docstrings do not.
     """
     return version_in(PACKAGE, *entries)
 
 
 def version_in(package: Path, *entries: str) -> str:
-    """The same of a package in another folder, read anew."""
+    """Return the code version of entries of a package in any folder, without a cache."""
     found = code_below(entries, package)
     return text_digest(*(part for item in sorted(found.items()) for part in item))[:16]
 
 
 def code_below(entries: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
-    """The text that counts by name: of the entries, and of all that they need of the package."""
+    """Return the counted text, by module or file name, of the entries and all that they need."""
     beside = {package.parent / entry.partition(".")[0] for entry in entries}
     packages = sorted({package, *beside})
     modules = {name: path for each in packages for name, path in _modules(each).items()}
@@ -65,14 +64,14 @@ def code_below(entries: Iterable[str], package: Path = PACKAGE) -> dict[str, str
             text, imports = _part(path.read_bytes(), _package_of(module, path), function)
         found[name] = text
         waiting += [needed for one in imports for needed in _needed(one, modules)]
-        # A template is loaded by its name, and includes others by theirs.
+        # Code loads a template by its file name; a template includes others by theirs.
         waiting += [name for name in data if f'"{name}"' in text]
     return found
 
 
 @cache
 def _modules(package: Path) -> dict[str, Path]:
-    """Files by the names of their modules."""
+    """Return the files of a package by module name."""
     found = {}
     for path in package.rglob("*.py"):
         parts = (package.name, *path.relative_to(package).with_suffix("").parts)
@@ -82,7 +81,7 @@ def _modules(package: Path) -> dict[str, Path]:
 
 @cache
 def _data_files(package: Path) -> dict[str, Path]:
-    """Templates and the like, by file name."""
+    """Return the data files of a package, such as templates, by file name."""
     files = [p for p in package.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
     return {path.name: path for path in files}
 
@@ -92,10 +91,10 @@ def _package_of(module: str, path: Path) -> str:
 
 
 def _needed(imported: str, modules: dict[str, Path]) -> Iterator[str]:
-    """The module that an imported name is or stands in, and the packages around it.
+    """Yield the module that an imported name is or belongs to, and the packages around it.
 
-    The outermost package counts only where something is imported from itself: it holds the
-    version, and a new one by itself makes no difference.
+    The outermost package counts only if a name is imported from it directly: it holds the version
+    number, which alone changes no output.
     """
     name = imported
     while name and name not in modules:
@@ -125,7 +124,7 @@ def _begin(statement: ast.stmt) -> int:
 
 
 def _reached(tree: ast.Module, function: str) -> list[ast.stmt]:
-    """A function, the functions and classes beside it that it names, and what is none of either."""
+    """Return a function, the definitions it refers to, and all statements that define neither."""
     definitions = {s.name: s for s in tree.body if isinstance(s, _Definition)}
     reached: set[str] = set()
     waiting = {function}
@@ -138,7 +137,7 @@ def _reached(tree: ast.Module, function: str) -> list[ast.stmt]:
 
 
 def _imports(statements: Iterable[ast.stmt], package: str) -> Iterator[str]:
-    """Names that are imported anywhere within, but for what type checkers alone import."""
+    """Yield the names imported anywhere within, except imports for type checkers."""
     for statement in statements:
         if isinstance(statement, ast.Import):
             yield from (alias.name for alias in statement.names)
@@ -162,7 +161,7 @@ def _within(statement: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def plain_source(source: bytes, tree: ast.Module) -> str:
-    """Source without comments, empty lines and docstrings: what it does is told by the rest."""
+    """Return source without comments, empty lines and docstrings, which change no behavior."""
     lines = source.splitlines(keepends=True)
     for text, instead in sorted(_docstrings([tree, *tree.body]), key=_line, reverse=True):
         before, after = text.col_offset, text.end_col_offset
@@ -182,7 +181,7 @@ def _line(docstring: tuple[ast.expr, bytes]) -> int:
 
 
 def _docstrings(nodes: Iterable[ast.Module | ast.stmt]) -> Iterator[tuple[ast.expr, bytes]]:
-    """Each docstring, and what has to stand in its place: a body is not empty."""
+    """Yield each docstring, and its replacement, since a body must not be empty."""
     for node in nodes:
         if isinstance(node, ast.Module | _Definition) and ast.get_docstring(node, clean=False):
             first = node.body[0]

@@ -1,36 +1,36 @@
-"""Where each stage's files are."""
+"""Paths of each stage's files in the data directory."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from imp_data.storage.paths import in_store, place
+from imp_data.storage.paths import place
 
 
 class DataDir(NamedTuple):
-    """The data directory as a mixture sees it.
+    """The data directory of one mixture.
 
-    What upstream publishes is common to all mixtures; what is made of it is each one's own, since
-    it depends on the mixture's limits and rules. Drawn and real builds have each their own
-    directory: neither undoes the other.
+    All mixtures share what upstream publishes. Each has its own derived files, since these depend
+    on its limits and rules. Demo and real builds use different directories, so that neither
+    overwrites the other.
     """
 
     root: Path
     mixture_name: str = ""
 
     def raw(self, name: str) -> Path:
-        """What upstream publishes under that name."""
+        """Return the folder of what upstream publishes under that name."""
         return self.root / "raw" / name if name else self.root / "raw"
 
     @property
     def locks(self) -> Path:
-        """What was learned of files, where the folder of their manifests cannot be written to."""
+        """The folder of lock files for manifests whose own folder is not writable."""
         return self.root / "locks"
 
     @property
     def images(self) -> Path:
-        """Images a person has unpacked; looked at before any archive."""
+        """The folder of images unpacked by the user; it takes precedence over archives."""
         return self.root / "images"
 
     def records(self, source: str) -> Path:
@@ -40,11 +40,11 @@ class DataDir(NamedTuple):
         return self._own("ledger") / f"{source}.parquet"
 
     def fingerprints(self, mixture: str, source: str) -> Path:
-        """Those of the images that a mixture's draw reaches."""
+        """Return the file of fingerprints of the images that a mixture's sampling reaches."""
         return self.root / "fingerprints" / mixture / f"{source}.parquet"
 
     def journal(self, source: str) -> Path:
-        """Fingerprints of a stage that is under way."""
+        """Return the checkpoint folder of an unfinished images stage."""
         return self._own("fingerprints") / f".{source}.journal"
 
     def benchmark(self, name: str) -> Path:
@@ -54,11 +54,11 @@ class DataDir(NamedTuple):
         return self.root / kind / self.mixture_name if self.mixture_name else self.root / kind
 
     def of(self, mixture: str) -> "DataDir":
-        """The same directory as another mixture sees it."""
+        """Return the same directory for another mixture."""
         return self._replace(mixture_name=mixture)
 
     def counterpart(self, path: Path, mixture: str) -> Path:
-        """Where another mixture has what this one has at `path`; the same where it is common."""
+        """Return another mixture's path for `path`; `path` itself if all mixtures share it."""
         kind, *rest = path.relative_to(self.root).parts
         if kind == "raw" or not rest or rest[0] != self.mixture_name:
             return path
@@ -69,8 +69,8 @@ class DataDir(NamedTuple):
 
     @property
     def mixture_names(self) -> list[str]:
-        """Those of which a stage has been finished here."""
-        # Listed, since a store takes the [1] of a folder's name for a pattern in glob.
+        """The mixtures of which at least one stage is finished here."""
+        # Not glob: a store reads the [1] of a folder's name as a pattern.
         with suppress(FileNotFoundError, NotADirectoryError):
             return sorted(path.name for path in (self.root / ".stamps" / "mixtures").iterdir())
         return []
@@ -79,21 +79,21 @@ class DataDir(NamedTuple):
         return self.root / "mixtures" / name
 
     def reports(self, name: str) -> Path:
-        """What is told of a mixture, beside it: its own folder is sealed by its digests."""
+        """Return the folder of reports about a mixture; its own folder has a fixed digest."""
         return self.root / "reports" / name
 
     def model(self, name: str) -> Path:
-        """The runs of a model's stages, and the model that came of them."""
+        """Return the folder of a model's training runs and of the merged model."""
         return self.root / "models" / name
 
     def stamp(self, asset: str) -> Path:
-        """What a finished stage was built from; beside the data, so that it moves with it."""
+        """Return the stamp of a finished stage, stored with the data so that both move together."""
         return self.root / ".stamps" / f"{asset}.json"
 
 
 def data_dir(drawn: bool) -> DataDir:
-    """IMP_DATA_DIR; where it is unset `data`, or `data/demo` for a drawn mixture."""
+    """Return the directory IMP_DATA_DIR; if unset, `data`, or `data/demo` for the demo."""
     default = "data/demo" if drawn else "data"
     root = place(os.environ.get("IMP_DATA_DIR", "").strip() or default)
-    # Absolute, since workers on other machines have other current folders.
-    return DataDir(root if in_store(root) else root.absolute())
+    # Absolute, because workers on other machines have other working directories.
+    return DataDir(root.absolute())

@@ -1,7 +1,7 @@
-"""What files, folders, texts and modules are, as digests."""
+"""Digests of files, folders, texts and packages."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,20 +9,20 @@ import xxhash
 
 from imp_data.errors import UserError
 from imp_data.storage.folders import files_below, is_sidecar
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.object_store import objects_below, state_of
-from imp_data.storage.paths import in_store
 from imp_data.storage.prefetch import at_once
 from imp_data.storage.range_reader import open_file
 
 
 def file_sha256(path: Path) -> str:
-    """The hex digest of a file's bytes, read in blocks."""
+    """Return the hex sha256 of a file, read in blocks."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def text_digest(*parts: str | bytes) -> str:
-    """sha256 over parts, each preceded by its length, so that no two lists of parts agree."""
+    """Return sha256 over parts, each preceded by its length to keep lists of parts distinct."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -31,46 +31,51 @@ def text_digest(*parts: str | bytes) -> str:
 
 
 def package_digest() -> str:
-    """Digest of all of imp_data's own files, byte by byte: equal where the same release is."""
+    """Return a digest of all source files of imp_data; equal for equal releases."""
     package = Path(__file__).parents[1]
     files = sorted(f for f in package.rglob("*") if f.suffix in {".py", ".j2"})
     return text_digest(*(f.read_bytes() for f in files))[:16]
 
 
 def tree_digest(path: Path) -> str:
-    """The digest of a file, or of a folder's file names and contents."""
+    """Return the digest of a file, or of a folder's file names and contents."""
     found = below(path)
     if list(found) == [""]:
         return file_sha256(path)
-    if not found and (in_store(path) or not path.is_dir()):
-        raise UserError(path, "is not there", "look whether its manifest names the right file")
+    if not found and (isinstance(path, ObjectPath) or not path.is_dir()):
+        raise UserError(path, "does not exist", "check whether its manifest names the right file")
     files = [path / name for name in found]
     names = [name.encode("utf-8", "surrogateescape") for name in found]
-    digests = at_once(file_sha256, files) if in_store(path) else map(file_sha256, files)
+    digests: Iterator[str] = map(file_sha256, files)
+    if isinstance(path, ObjectPath):
+        digests = at_once(file_sha256, files)
     return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file below a folder, by name; of a file itself, as ""."""
+    """Return the size of every file below a folder by relative name; of a file itself by ""."""
     return {name: size for name, (size, _) in below(folder).items()}
 
 
 def listing_digest(folder: Path) -> str:
-    """Digest of the names, sizes and changes below a folder, none of which is opened.
+    """Return a digest of the names, sizes and versions of files below a folder; open none.
 
-    Sidecars are left out: a desktop that shows the folder changes nothing.
+    Ignore sidecars, so that a desktop that displays the folder does not change the digest.
     """
-    listed = {name: state for name, state in below(folder).items() if name and not is_sidecar(name)}
-    lines = (f"{name} {size} {change}" for name, (size, change) in listed.items())
+    lines = (
+        f"{name} {size} {change}"
+        for name, (size, change) in below(folder).items()
+        if name and not is_sidecar(name)
+    )
     return text_digest(*(line.encode("utf-8", "surrogateescape") for line in lines))
 
 
 def below(path: Path) -> dict[str, tuple[int, int | str]]:
-    """Size, and time or checksum of change, of a file ("") or all files below a folder, by name.
+    """Return size and version of a file ("") or of all files below a folder, by relative name.
 
-    Symbolic links are followed.
+    The version is the modification time, or a store's checksum. Follow symbolic links.
     """
-    if in_store(path):
+    if isinstance(path, ObjectPath):
         state = state_of(path)
         if state is None or state.change:
             return {"": state} if state else {}
@@ -83,12 +88,20 @@ def below(path: Path) -> dict[str, tuple[int, int | str]]:
     return {"": (stat.st_size, stat.st_mtime_ns)}
 
 
+def file_version(path: Path) -> tuple[int, int | str] | None:
+    """Return size and version of a file, or None if it does not exist; see `below`.
+
+    The inode is no part of it, since some network file systems renumber inodes.
+    """
+    return below(path).get("")
+
+
 def library_versions(*names: str) -> dict[str, str]:
-    """Installed versions of libraries that a stage's bytes depend on."""
+    """Return installed versions of libraries that affect a stage's bytes."""
     return {name: version(name) for name in names}
 
 
 def xxh3_keys(seed: int, ids: Sequence[str]) -> list[int]:
-    """xxh3(seed, id) of each id, the key by which a draw and an order are made."""
+    """Return xxh3(seed, id) of each id, the key for sampling and shuffling."""
     digest = xxhash.xxh3_64_intdigest
     return [digest(text.encode(), seed) for text in ids]

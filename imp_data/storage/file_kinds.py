@@ -1,26 +1,26 @@
-"""What kind of file the first bytes show, whatever the file's name promises."""
+"""Detect the kind of a file from its first bytes, ignoring its name."""
 
 import re
 from typing import NamedTuple
 
-# As many bytes as every test here can use; a tar header is 512 bytes, HTML may begin with comments.
+# Enough for every test here: a tar header has 512 bytes, HTML may begin with comments.
 HEAD_BYTES = 4096
 
 
 class _Mark(NamedTuple):
-    """Bytes that stand at an offset of every file of one kind."""
+    """Magic bytes at a fixed offset of every file of one kind."""
 
     offset: int
     found: bytes
     kind: str
 
 
-# In the order of the tests: a longer mark before a shorter one that it begins with.
+# Tested in this order: a longer mark before its prefix.
 _MARKS = (
     _Mark(0, b"\x1f\x8b", "gzip"),
     _Mark(0, b"PK\x03\x04", "zip"),
-    _Mark(0, b"PK\x05\x06", "zip"),  # an empty one
-    _Mark(0, b"PK\x07\x08", "zip"),  # the first part of several
+    _Mark(0, b"PK\x05\x06", "zip"),  # an empty archive
+    _Mark(0, b"PK\x07\x08", "zip"),  # the first of several volumes
     _Mark(257, b"ustar", "tar"),
     _Mark(0, b"BZh", "bzip2"),
     _Mark(0, b"\xfd7zXZ\x00", "xz"),
@@ -104,10 +104,10 @@ _JSON = re.compile(rb'(?:\{\s*(?:"|\}|$)|\[\s*(?:[\[\]{"0-9-]|true|false|null|$)
 
 
 def file_kind(head: bytes) -> str | None:
-    """The kind of file that begins with these bytes; None if nothing shows it.
+    """Return the kind of a file that begins with these bytes; None if it is unknown.
 
-    `head` is the first HEAD_BYTES of the file, or all of it if it is shorter. The kind is a short
-    word for code to compare ("gzip", "zip", "utf-16", "json"…); `described` makes it a phrase.
+    `head` is the first HEAD_BYTES of the file, or the whole file if it is shorter. The kind is an
+    identifier ("gzip", "zip", "utf-16", "json"…); `described` makes it a phrase.
     """
     for mark in _MARKS:
         if head.startswith(mark.found, mark.offset):
@@ -122,7 +122,7 @@ def file_kind(head: bytes) -> str | None:
 
 
 def described(kind: str | None) -> str:
-    """A kind as a phrase that completes "the file is …"; of an unknown kind for None."""
+    """Return a kind as a phrase that completes "the file is …"."""
     return "of an unknown kind" if kind is None else _DESCRIPTIONS[kind]
 
 
@@ -131,7 +131,7 @@ _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
 
 def _is_old_tar(head: bytes) -> bool:
-    """Whether a tar header without the mark `ustar` (Unix V7) stands here: its checksum holds."""
+    """Return whether a tar header without `ustar` (Unix V7) begins here, by its checksum."""
     if len(head) < 512 or not head[0]:
         return False
     try:
@@ -142,7 +142,7 @@ def _is_old_tar(head: bytes) -> bool:
 
 
 def _unmarked_utf(head: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a byte order mark: JSON's first two characters are ASCII."""
+    """Detect UTF-16 or UTF-32 without a byte order mark by two leading ASCII characters."""
     match [bool(byte) for byte in head[:4]]:
         case [True, False, False, False] | [False, False, False, True]:
             return "utf-32" if _stays_in_units(head, 4) else None
@@ -152,9 +152,9 @@ def _unmarked_utf(head: bytes) -> str | None:
 
 
 def _stays_in_units(head: bytes, size: int) -> bool:
-    """Whether the first characters, all printable or white space, come in units of so many bytes.
+    """Return whether the first two characters are ASCII in code units of `size` bytes.
 
-    Text may leave ASCII soon, so only what opens the file is tested.
+    Later characters may not be ASCII, so only the first two are tested.
     """
     units = [
         head[place : place + size].strip(b"\0") for place in range(0, min(len(head), 16), size)
@@ -163,7 +163,7 @@ def _stays_in_units(head: bytes, size: int) -> bool:
 
 
 def _text_kind(head: bytes) -> str | None:
-    """HTML, XML or JSON, behind white space and a UTF-8 byte order mark."""
+    """Detect HTML, XML or JSON after white space and a UTF-8 byte order mark."""
     text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
     comments = _COMMENTS.match(text)
     if _HTML.match(text, comments.end() if comments else 0):

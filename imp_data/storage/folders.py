@@ -1,4 +1,4 @@
-"""Files below a folder, through links too; and which of them only a desktop has put there."""
+"""List files below a folder, follow links safely, and recognize a desktop's sidecar files."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -6,15 +6,16 @@ from functools import cache
 from pathlib import Path
 
 from imp_data.errors import UserError
+from imp_data.storage.object_path import ObjectPath
 
 LINKED = "IMP_LINKED_FOLDERS"
 _SIDECARS = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file or archive member (`a/._1.jpg`) is what macOS or Windows put beside others.
+    """Return whether macOS or Windows added a file or archive member, such as `a/._1.jpg`.
 
-    `._1.jpg` holds the attributes of `1.jpg` (AppleDouble), whatever its ending promises.
+    `._1.jpg` holds the attributes of `1.jpg` (AppleDouble), despite its extension.
     """
     return any(s.startswith("._") or s.lower() in _SIDECARS for s in name.split("/"))
 
@@ -22,11 +23,10 @@ def is_sidecar(name: str) -> bool:
 def files_below(
     folder: Path, unreadable: Callable[[OSError], object] | None = None
 ) -> list[tuple[str, os.stat_result]]:
-    """Relative name and state of every file below a folder, sorted as paths are.
+    """Return relative name and state of every file below a folder, sorted as paths are.
 
-    Symbolic links are followed; one that leads to a folder around it ends there, and one that leads
-    nowhere is left out. `unreadable` is told of folders that may not be read; without it they count
-    as empty.
+    Follow symbolic links, but no link to an enclosing folder and no broken link. Pass the error of
+    a folder that is not readable to `unreadable`; without it the folder counts as empty.
     """
     begin = len(os.path.join(folder, ""))
     own = os.stat(folder)
@@ -40,7 +40,7 @@ def _files(
     around: frozenset[tuple[int, int]],
     unreadable: Callable[[OSError], object] | None,
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """`around`: device and inode of the folder and of those it was reached through."""
+    """Yield files; `around` holds device and inode of the folder and its enclosing folders."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -52,7 +52,7 @@ def _files(
             state = os.stat(entry.path)
             is_file, is_folder = entry.is_file(), entry.is_dir()
         except OSError:
-            continue  # a link that leads nowhere, or round; or a file that has gone since
+            continue  # a broken or cyclic link, or a file deleted since
         identity = (state.st_dev, state.st_ino)
         if is_file:
             yield entry.path, state
@@ -61,23 +61,27 @@ def _files(
 
 
 def real_places(paths: Iterable[Path | str]) -> tuple[str, ...]:
-    """Where these folders are once links are followed, each with a slash at its end."""
-    return tuple(dict.fromkeys(os.path.join(os.path.realpath(path), "") for path in paths))
+    """Return the real paths of folders, with links resolved, each with a trailing slash.
+
+    Omit folders in an object store, which has no links.
+    """
+    found = [os.path.realpath(path) for path in paths if not isinstance(path, ObjectPath)]
+    return tuple(dict.fromkeys(os.path.join(path, "") for path in found))
 
 
 def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None:
-    """Raise UserError unless `real`, where `path` is once links are followed, is in a place.
+    """Raise UserError unless `real`, the real path of `path`, is in one of `places`.
 
-    Of `real_places`. What unpacks an archive by hand may lay links that lead anywhere; a person
-    links whole folders, at the top, or names in IMP_LINKED_FOLDERS where links may lead (the caches
-    of the Hub and of git-annex hold files that are linked one by one).
+    `places` come from `real_places`. An archive that is extracted by hand may create links to any
+    file. Users link whole folders at the top level, or name allowed targets in IMP_LINKED_FOLDERS
+    (the caches of the Hub and of git-annex hold files that are linked one by one).
     """
     if not os.path.join(real, "").startswith((*places, *_linked(os.environ.get(LINKED, "")))):
         raise UserError(
             path,
-            f"is behind a link that leads out of the data directory, to {real}",
-            "put the files themselves there, link the whole folder that a manifest names, or name "
-            f"the folder that it leads to in {LINKED}",
+            f"is reached by a link out of the data directory, to {real}",
+            "copy the files there, link the whole folder that a manifest names, or list the "
+            f"folder that it links to in {LINKED}",
         )
 
 

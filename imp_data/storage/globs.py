@@ -1,34 +1,34 @@
-"""Which files a manifest's glob names."""
+"""Match files against the globs of a manifest."""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from imp_data.storage.digests import below
+from imp_data.storage.digests import below, file_sha256
 from imp_data.storage.folders import is_sidecar, real_places, refuse_way_out
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 
 _WILD = frozenset("*?[")
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder that a glob names, sorted as paths are.
+    """Return the files below a folder that match a glob, sorted as paths are.
 
-    `*` stands for any characters of a name, `?` for one, `[ab]` for one of these, `**` for any
-    folders, none among them. Hidden files and a desktop's sidecars are named by no glob. Raises
-    UserError where a link that is neither directly in the folder nor named leads out of it.
+    `*` matches any characters of a name, `?` one, `[ab]` one of these, `**` zero or more folders.
+    No glob matches a hidden file or a desktop's sidecar. Raise UserError if a link leads out of the
+    folder that is neither directly in it nor named by the glob.
     """
-    if in_store(folder) or "**" in pattern:
+    if isinstance(folder, ObjectPath) or "**" in pattern:
         named = re.compile(glob_translate(pattern))
         found = [folder / name for name in below(folder) if named.match(name)]
     else:
         found = [path for path in folder.glob(pattern) if path.is_file()]
     found = [path for path in found if _is_shown(path, folder)]
-    if not in_store(folder):
+    if not isinstance(folder, ObjectPath):
         _refuse_ways_out(folder, pattern, found)
     return sorted(found, key=lambda path: path.parts)
 
@@ -41,8 +41,23 @@ def _refuse_ways_out(folder: Path, pattern: str, found: Sequence[Path]) -> None:
         refuse_way_out(path, os.path.realpath(path), places)
 
 
+def first_altered(
+    folder: Path, patterns: Sequence[str], sha256_of: Mapping[str, str]
+) -> Path | None:
+    """Return the first file that matches a pattern and differs from its known sha256.
+
+    `sha256_of` maps relative paths to digests. Skip an object store: its checksums, which a stamp
+    holds, show every change.
+    """
+    if isinstance(folder, ObjectPath):
+        return None
+    paths = (path for pattern in patterns for path in matching(folder, pattern))
+    known = ((path, sha256_of.get(path.relative_to(folder).as_posix())) for path in paths)
+    return next((path for path, sha256 in known if file_sha256(path) != sha256), None)
+
+
 def is_named(path: str, pattern: str) -> bool:
-    """Whether a glob names the file at that path, hidden or not."""
+    """Return whether a glob matches a path, hidden or not."""
     return re.match(glob_translate(pattern), path) is not None
 
 

@@ -1,7 +1,7 @@
-"""What a process has freed goes back to the system, so that one stage's peak is not kept for all.
+"""Return freed memory to the system, so that the peak of one stage is not held for all.
 
-By default glibc's heaps keep much of it, for each thread by itself. Arrow, whose own pool keeps
-more, is told in this package's `__init__` to ask glibc.
+By default glibc keeps much of it in heaps of each thread. `imp_data.__init__` makes Arrow allocate
+from glibc, since Arrow's own pool keeps more.
 """
 
 import ctypes
@@ -10,20 +10,20 @@ from functools import cache
 _LARGE_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 22
 _HEAPS = 2
-# glibc's; other systems have other ways.
+# Of glibc; other C libraries lack malloc_trim.
 _LIBC = ctypes.CDLL(None)
 _TRIM = getattr(_LIBC, "malloc_trim", None)
-# From its malloc.h.
+# From glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def trim_heap() -> None:
-    """Give back what this process holds free; from now on, most of what it frees by itself.
+    """Return free memory to the system, now and, for large blocks, whenever they are freed.
 
-    Takes milliseconds: for between stages, or after a large piece of work.
+    Takes milliseconds; call it between stages or after a large piece of work.
     """
     _set()
-    if _TRIM is not None:  # what lies between blocks in use
+    if _TRIM is not None:  # free memory between blocks in use
         _TRIM(0)
 
 

@@ -1,13 +1,13 @@
-"""An image's path as a record spells it: its normal form, and whether it may be used at all."""
+"""Normalize and check the image paths of records."""
 
-# Not str.isspace: a no-break space may belong to a file's name.
+# Not str.isspace: a file name may contain a no-break space.
 BLANK = " \t\n\r\v\f"
 
 
 def normal_path(path: str) -> str:
-    """The path without blanks around it, with `/` for `\\`, without empty steps and steps `.`.
+    """Strip blanks around a path, replace `\\` by `/`, and remove empty components and `.`.
 
-    What is absolute, empty or ends in a slash stays so, and `..` stays: see `leads_outside`.
+    Keep a leading or trailing slash and `..`, which `leads_outside` detects.
     """
     path = path.strip(BLANK).replace("\\", "/")
     first, *between = path.split("/")
@@ -18,8 +18,8 @@ def normal_path(path: str) -> str:
 
 
 def leads_outside(path: str) -> bool:
-    """Whether an image's path is empty, absolute, or climbs."""
+    """Return whether an image's path is empty, absolute, or contains `..`."""
     steps = path.replace("\\", "/").split("/")
-    # An empty step: nothing at all, or a slash at either end; behind a prefix two in the middle.
+    # An empty component: an empty path, a slash at either end, or, after a prefix, two slashes.
     outside = "" in steps or ".." in steps or "\0" in path
     return outside or (len(steps[0]) == 2 and steps[0][1] == ":")

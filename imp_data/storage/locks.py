@@ -1,7 +1,7 @@
-"""One run at a time does a piece of work; others wait for it, and say whom they wait for.
+"""Locks between runs; a waiting run prints which process holds the lock.
 
-On disk the lock is the operating system's, which lets go when a process ends, however it ends.
-In an object store it is an object that its holder renews; one that is not renewed is taken over.
+On disk the lock is one of the operating system, which releases it when a process ends in any way.
+In an object store it is an object that its holder renews; another run takes over an expired one.
 """
 
 import errno
@@ -19,23 +19,23 @@ import orjson
 from imp_data.redaction import redacted
 from imp_data.storage.atomic_write import writing_to
 from imp_data.storage.object_lock import object_lock
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _POLL_SECONDS = 0.1
-# A wait that is over sooner is not worth a line.
+# Shorter waits are not reported.
 _BRIEF_SECONDS = 0.5
-# Of file systems that know no locks, such as some network mounts.
+# Errors of file systems without locks, such as some network mounts.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
 def held(path: Path, label: str, who: str = "") -> Iterator[None]:
-    """Hold the lock at `path` for the block; one line on stderr tells of a wait that lasts.
+    """Hold the lock at `path` for the block; report a wait by one line on stderr.
 
-    `label` is the work, `who` says for what this run does it; a waiting run shows both.
+    `label` names the work, `who` what this run does it for; a waiting run prints both.
     """
     me = {
         "pid": os.getpid(),
@@ -43,8 +43,8 @@ def held(path: Path, label: str, who: str = "") -> Iterator[None]:
         "for": who,
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    if in_store(path):
-        with object_lock(path, me, lambda holder: _waiting(label, holder)):
+    if isinstance(path, ObjectPath):
+        with object_lock(path, me, lambda holder: _report_wait(label, holder)):
             yield
         return
     with _file_lock(path, label, me):
@@ -57,18 +57,20 @@ def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
 
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whoever may write to the folder may wait here.
+        # Every user who may write to the folder may wait for the lock.
         lock = FileLock(path, mode=0o666, poll_interval=_POLL_SECONDS)
         try:
             _acquire(lock, path, label)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            _say(f"{label}: {path.parent} knows no locks: let no other run write there meanwhile")
+            _report(
+                f"{label}: {path.parent} supports no locks; start no other run that writes there"
+            )
     try:
         before = _holder(path)
         if before and lock.is_locked:
-            _say(f"{label}: {_named(before)} ended in the midst of it; it is done anew")
+            _report(f"{label}: {_describe(before)} was interrupted; the work starts again")
         with writing_to(path):
             path.write_bytes(orjson.dumps(me))
         yield
@@ -81,22 +83,22 @@ def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
 
 
 def _acquire(lock: "BaseFileLock", path: Path, label: str) -> None:
-    """Take the lock; who holds it is announced once, when that is known."""
+    """Take the lock; report its holder once, when it is known."""
     from filelock import Timeout
 
-    told = False
+    reported = False
     while True:
         with suppress(Timeout):
             lock.acquire(timeout=_BRIEF_SECONDS)
             return
         holder = _holder(path)  # empty between two holders
-        if holder and not told:
-            told = True
-            _waiting(label, holder)
+        if holder and not reported:
+            reported = True
+            _report_wait(label, holder)
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """What the holder wrote; nothing where it has let go."""
+    """Return the record of the lock's holder; empty if no run holds it."""
     try:
         found: dict[str, Any] = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -104,17 +106,17 @@ def _holder(path: Path) -> dict[str, Any]:
     return found
 
 
-def _waiting(label: str, holder: dict[str, Any]) -> None:
-    _say(f"{label}: waits for {_named(holder)}")
+def _report_wait(label: str, holder: dict[str, Any]) -> None:
+    _report(f"{label}: waits for {_describe(holder)}")
 
 
-def _named(holder: dict[str, Any]) -> str:
-    """`process 4711 on this machine (mixture demo), at it since 2026-11-25 09:12:13`"""
+def _describe(holder: dict[str, Any]) -> str:
+    """Return `process 4711 on this machine (mixture demo), running since 2026-11-25 09:12:13,`."""
     here = holder["host"] == socket.gethostname()
     whose = f" ({holder['for']})" if holder["for"] else ""
     machine = "this machine" if here else holder["host"]
-    return f"process {holder['pid']} on {machine}{whose}, at it since {holder['since']},"
+    return f"process {holder['pid']} on {machine}{whose}, running since {holder['since']},"
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(redacted(line.rstrip(",")), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Objects of a store: listed with their states, put whole, removed."""
+"""List, upload, copy and delete objects of a store."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.storage.paths import in_store, reached, there
+from imp_data.storage.object_path import ObjectPath, object_path, store_errors
 from imp_data.storage.prefetch import at_once
 
-# What stores say of an object's content or its last change, the surest first.
+# Fields of an object's content or last change, by store; the most reliable first.
 _CHANGES = (
     *("ETag", "etag", "md5Hash", "content_md5", "checksum", "crc32c"),
     *("LastModified", "last_modified", "mtime", "modificationTime", "updated", "created"),
@@ -17,49 +17,49 @@ _CHANGES = (
 
 
 class State(NamedTuple):
-    """Size of an object, and what differs once it is another: its checksum where there is one."""
+    """Size of an object, and its checksum, or its time of change where there is no checksum."""
 
     size: int
     change: str
 
 
 def state_of(path: Path) -> State | None:
-    """The state of an object, of size 0 and "" for a folder; None if there is neither."""
-    found = there(path)
+    """Return the state of an object, (0, "") for a folder, None if there is neither."""
+    found = object_path(path)
     try:
-        with reached(path):
-            return _state(found.fs.info(found.path))
+        with store_errors(path):
+            return _state(found.fs.info(found.key))
     except FileNotFoundError:
         return None
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a file or folder. A UPath's own methods take a failure to ask for a no."""
-    return path.exists() if in_store(path) is None else state_of(path) is not None
+    """Return whether there is a file or folder."""
+    return state_of(path) is not None if isinstance(path, ObjectPath) else path.exists()
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file. A UPath's own methods take a failure to ask for a no."""
-    if in_store(path) is None:
+    """Return whether there is a file."""
+    if not isinstance(path, ObjectPath):
         return path.is_file()
     state = state_of(path)
     return state is not None and state.change != ""
 
 
 def file_size(path: Path) -> int:
-    """How many bytes a file or object has."""
-    if in_store(path) is None:
+    """Return the size of a file or object."""
+    if not isinstance(path, ObjectPath):
         return path.stat().st_size
     state = state_of(path)
     return state.size if state else 0
 
 
 def objects_below(path: Path) -> dict[str, State]:
-    """State by relative name of every object below a folder, sorted as paths are."""
-    found = there(path)
-    with reached(path):
-        infos = found.fs.find(found.path, detail=True)
-    begin = len(found.path.rstrip("/")) + 1
+    """Return the state of every object below a folder by relative name, sorted as paths are."""
+    found = object_path(path)
+    with store_errors(path):
+        infos = found.fs.find(found.key, detail=True)
+    begin = len(found.key.rstrip("/")) + 1
     named = {name[begin:]: _state(info) for name, info in infos.items() if len(name) > begin}
     return {name: named[name] for name in sorted(named, key=lambda n: PurePosixPath(n).parts)}
 
@@ -72,37 +72,37 @@ def _state(info: dict[str, Any]) -> State:
 
 
 def put(file: Path, target: Path) -> None:
-    """Make an object of a file; it appears when it is whole."""
-    found = there(target)
+    """Upload a file; the object appears when it is complete."""
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.put_file(str(file), found.path)
+        with store_errors(target):
+            found.fs.put_file(str(file), found.key)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
 
 def put_bytes(data: bytes, target: Path) -> None:
-    """Make an object of these bytes."""
-    found = there(target)
+    """Upload bytes as an object."""
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.pipe_file(found.path, data)
+        with store_errors(target):
+            found.fs.pipe_file(found.key, data)
     except FileNotFoundError as error:
         raise _no_bucket(target, error) from error
 
 
 def copied(source: Path, target: Path) -> None:
-    """Make an object of another one, within the store."""
-    with reached(target):
-        there(target).fs.cp_file(there(source).path, there(target).path)
+    """Copy an object within the store."""
+    with store_errors(target):
+        object_path(target).fs.cp_file(object_path(source).key, object_path(target).key)
 
 
 def create(target: Path, data: bytes) -> bool:
-    """Make an object of these bytes unless there is one; whether it was made."""
-    found = there(target)
+    """Upload bytes unless the object exists; return whether they were uploaded."""
+    found = object_path(target)
     try:
-        with reached(target):
-            found.fs.pipe_file(found.path, data, mode="create")
+        with store_errors(target):
+            found.fs.pipe_file(found.key, data, mode="create")
     except FileExistsError:
         return False
     except FileNotFoundError as error:
@@ -111,23 +111,24 @@ def create(target: Path, data: bytes) -> bool:
 
 
 def _no_bucket(target: Path, error: Exception) -> UserError:
-    remedy = "make the bucket or mend IMP_DATA_DIR, then run the same command again"
+    remedy = "create the bucket or correct IMP_DATA_DIR, then run the same command again"
     return UserError(target, f"cannot be written ({error})", remedy)
 
 
 def put_folder(
     folder: Path, target: Path, last: str, ours: Callable[[Path], bool] | None = None
 ) -> None:
-    """Make objects of a folder's files in the place of those below `target`, or of `ours` in it.
+    """Upload a folder, replacing all objects below `target`, or those that `ours` selects.
 
-    `last` names the file that says all others are there: the old one goes first, the new one
-    comes last.
+    `last` names the file that marks the folder as complete: its old version is deleted first, its
+    new one uploaded last.
     """
     before = objects_below(target)
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if last:
         delete_object(target / last)
-    for _ in at_once(lambda name: put(folder / name, target / name), sorted(new - {last})):
+    first = sorted(new - {last})
+    for _ in at_once(lambda name: put(folder / name, target / name), first):
         pass
     old = sorted(
         name
@@ -141,14 +142,14 @@ def put_folder(
 
 
 def delete_object(path: Path) -> None:
-    """Remove one object, if it is there."""
-    found = there(path)
-    with suppress(FileNotFoundError), reached(path):
-        found.fs.rm_file(found.path)
+    """Delete one object, if it exists."""
+    found = object_path(path)
+    with suppress(FileNotFoundError), store_errors(path):
+        found.fs.rm_file(found.key)
 
 
 def check_writable(path: Path) -> None:
-    """UserError if no object could be made there; asked before much work is done for it."""
+    """Raise UserError if no object can be written there; call it before long work."""
     probe = path.with_name(f".{path.name}.begun")
     put_bytes(b"", probe)
     delete_object(probe)

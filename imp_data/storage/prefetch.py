@@ -1,4 +1,4 @@
-"""Requests to a store, which answers late, but many at a time."""
+"""Run several requests to a store concurrently, to hide their latency."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    """Kept: ending a pool waits for its threads, which must not happen as garbage is freed."""
+    """Return a pool kept for the process: closing one waits, which garbage collection must not."""
     return ThreadPoolExecutor(_AT_ONCE, "store")
 
 
 def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function` of each in order, some under way: a store answers late, but many at a time.
+    """Yield `function` of each item in order, with up to 16 calls running ahead.
 
-    `function` must not itself use this.
+    `function` must not call `at_once` itself, because both share one thread pool.
     """
     waiting: deque[Future[Result]] = deque()
     try:

@@ -1,4 +1,4 @@
-"""Objects of a store read by ranges; files of this machine by the same names."""
+"""Read objects of a store by byte ranges, and local files through the same functions."""
 
 import errno
 import io
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from imp_data.storage.paths import in_store, reached, there
+from imp_data.storage.object_path import ObjectPath, object_path, store_errors
 from imp_data.storage.prefetch import at_once
 
 BLOCK_BYTES = 4 << 20
@@ -18,7 +18,7 @@ _WHOLE = 1 << 40
 
 
 class PositionedFile(io.RawIOBase):
-    """A file of `_size` bytes to read and seek in; what is below it says how it is read."""
+    """Base of seekable files of `_size` bytes; a subclass defines `readinto`."""
 
     _position = 0
     _size: int
@@ -41,24 +41,24 @@ class PositionedFile(io.RawIOBase):
 
 
 class ObjectFile(PositionedFile):
-    """An object's bytes by ranges, in blocks of which the last few are kept."""
+    """An object, read in blocks of which the last few are cached."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        with reached(path):
-            self._size = int(there(path).fs.info(there(path).path)["size"])
+        with store_errors(path):
+            self._size = int(object_path(path).fs.info(object_path(path).key)["size"])
 
     def readinto(self, buffer: Any) -> int:
         if self._position >= self._size:
             return 0
-        piece = self._at_hand(self._position)[: len(buffer)]
+        piece = self._bytes_from(self._position)[: len(buffer)]
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
 
-    def _at_hand(self, position: int) -> memoryview:
-        """Some bytes from a position on, at least one."""
+    def _bytes_from(self, position: int) -> memoryview:
+        """Return at least one byte from a position on."""
         number, within = divmod(position, BLOCK_BYTES)
         block = self._blocks.pop(number, None)
         if block is None:
@@ -71,43 +71,46 @@ class ObjectFile(PositionedFile):
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A file to read and seek in; an object is fetched by ranges, never as a whole."""
-    if in_store(path) is None:
-        return path.open("rb")
-    return io.BufferedReader(ObjectFile(path))
+    """Open a file for reading and seeking; fetch an object by ranges, never as a whole."""
+    return io.BufferedReader(open_unbuffered(path))
+
+
+def open_unbuffered(path: Path) -> io.RawIOBase:
+    """Open a file as `open_file` does, without a buffer."""
+    return ObjectFile(path) if isinstance(path, ObjectPath) else io.FileIO(path)
 
 
 def piece_of(path: Path, start: int, end: int) -> bytes:
-    """Bytes of an object from `start` up to `end`, or up to its own end."""
-    found = there(path)
-    with reached(path):
-        data: bytes = found.fs.cat_file(found.path, start=start, end=end)
+    """Return the bytes of an object from `start` up to `end`, or up to its own end."""
+    found = object_path(path)
+    with store_errors(path):
+        data: bytes = found.fs.cat_file(found.key, start=start, end=end)
         return data
 
 
 def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
-    """The first bytes of an object, by one request."""
-    found = there(path)
-    with reached(path):
+    """Return the first bytes of an object, by default all, by one request."""
+    found = object_path(path)
+    with store_errors(path):
         try:
-            data: bytes = found.fs.cat_file(found.path, start=0, end=most)
+            data: bytes = found.fs.cat_file(found.key, start=0, end=most)
             return data
         except FileNotFoundError:
             raise
         except OSError:
-            if found.fs.info(found.path)["size"]:
+            if found.fs.info(found.key)["size"]:
                 raise
-            return b""  # stores refuse any range of nothing
+            return b""  # stores refuse any range of an empty object
 
 
 def contents(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
-    """The first bytes of files, one after another; objects are fetched some at a time."""
+    """Yield the first bytes, by default all, of each file; fetch several objects at once."""
     files = list(paths)
-    if not files or in_store(files[0]) is None:
-        return (_first_bytes_here(file, most) for file in files)
+    if not files or not isinstance(files[0], ObjectPath):
+        return (_first_local_bytes(file, most) for file in files)
     return at_once(partial(first_bytes, most=most), files)
 
 
-def _first_bytes_here(file: Path, most: int) -> bytes:
+def _first_local_bytes(file: Path, most: int) -> bytes:
     with file.open("rb") as opened_file:
         return opened_file.read(-1 if most == _WHOLE else most)

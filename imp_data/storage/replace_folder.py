@@ -1,13 +1,14 @@
-"""A finished folder takes the place of an earlier one in one step; files of others move along.
+"""Replace a folder by a finished new one atomically, keeping foreign files in it.
 
-The new folder and the one before exchange their names, which Linux does at once. Others' files are
-in both by then, as hard links; their folders follow by rename. Where a file system exchanges no
-names, two renames do it; where it renames no folder, one file is put in place after another.
+The new and the old folder exchange their names, which Linux does atomically. Foreign files are hard
+links in both by then; foreign folders are renamed into the new folder afterwards. On a file system
+that exchanges no names, two renames replace the folder; on one that renames no folder, the files
+are replaced one by one.
 
-A run that is killed leaves one of three things beside the folder, which the next run clears up:
-`.<name>.partial` is unfinished. `.<name>.replaced` is, with the exchange ahead, the new folder, and
-afterwards the one before: it goes once others' files are out of it. `.<name>.before` is the whole
-folder before, between the two renames: it gets its name back.
+A killed run leaves one of three folders beside `<name>`, which the next run handles:
+`.<name>.partial` is unfinished and deleted. `.<name>.replaced` is the new folder before the
+exchange and the old one after it; it is deleted once foreign files are moved out of it.
+`.<name>.before` is the complete old folder between the two renames; it gets its name back.
 """
 
 import ctypes
@@ -25,87 +26,87 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.redaction import redacted
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 
-# Whether a file or folder in a finished folder is of those that its writer puts there.
+# Returns whether the build wrote an entry of a folder; every other entry is foreign.
 Ours = Callable[[Path], bool]
 
-# How what is beside a folder ends, by its stage.
+# Suffixes of the folders beside a folder while it is replaced, in this order.
 KINDS = ("partial", "replaced", "before")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-# Of file systems that cannot exchange two names, and of kernels and places that forbid it.
+# Errors of file systems that cannot exchange names, and of kernels and sandboxes that forbid it.
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}
-# Of a mount point, and of a folder in a lower layer of overlayfs.
+# Errors for a mount point, and for a folder in a lower layer of overlayfs.
 _NO_RENAME = {errno.EBUSY, errno.EINVAL, errno.EXDEV}
 
 
 def everything(path: Path) -> bool:
-    """Ours, of a folder in which nobody else keeps anything."""
+    """Select every entry: the `ours` of a folder without foreign files."""
     return True
 
 
 def replace_folder(new: Path, folder: Path, last: str, ours: Ours) -> None:
-    """Put a finished folder, `.<name>….partial`, in the place of one that is there.
+    """Replace an existing folder by a finished one, `.<name>….partial`.
 
-    What is not `ours` there is kept, under its name. `last` is the file without which the folder is
-    not whole, for file systems that rename no folder.
+    Keep entries that are not `ours` under their names. `last` is the file that marks the folder as
+    complete, for file systems that rename no folder.
     """
     if not folder.is_dir():
-        raise UserError(folder, "is a file, where a folder is to be", "name another place")
+        raise UserError(folder, "is a file, but a folder is to be written", "name another path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     clear_up(new, folder, ours)
     written = sorted(path.name for path in new.iterdir())
     for path in sorted(folder.iterdir()):
         if not ours(path) and (path.is_symlink() or not path.is_dir()):
-            with suppress(OSError):  # it is carried over by rename then
+            with suppress(OSError):  # then it is moved by rename later
                 os.link(path, new / path.name, follow_symlinks=False)
     _copy_access(folder, new)
     replaced = _beside(new, "replaced")
     os.rename(new, replaced)
     if _exchanged(replaced, folder) or _renamed(replaced, folder, _beside(new, "before")):
-        _empty(replaced, folder, ours)
+        _discard_old(replaced, folder, ours)
     else:
-        _fill(replaced, folder, written, last, ours)
+        _replace_files(replaced, folder, written, last, ours)
 
 
 def _copy_access(folder: Path, new: Path) -> None:
     """Give the new folder the owner, group and permissions of the one before."""
     state = folder.stat()
-    with suppress(OSError):  # others' folders are given away by root alone
+    with suppress(OSError):  # only root may change the owner
         os.chown(new, state.st_uid, state.st_gid)
     shutil.copystat(folder, new)
 
 
 def clear_up(new: Path, folder: Path, ours: Ours) -> None:
-    """Bring to an end what a killed run began; `new` is the name that it wrote to."""
+    """Complete a replacement that a kill interrupted; `new` is the path that it wrote to."""
     replaced, before = _beside(new, "replaced"), _beside(new, "before")
     if before.is_dir() and not os.path.lexists(folder):
         os.rename(before, folder)
     for left in (replaced, before):
         if left.is_dir() and folder.is_dir():
-            _empty(left, folder, ours)
+            _discard_old(left, folder, ours)
 
 
 def check_not_moved(folder: Path) -> None:
-    """Raise UserError where a folder is gone because a run was killed as it replaced it."""
-    if in_store(folder) or os.path.lexists(folder):
+    """Raise UserError if a folder is missing because a run was killed while replacing it."""
+    if isinstance(folder, ObjectPath) or os.path.lexists(folder):
         return
-    for path, kind in _left(folder):
+    for path, kind in _leftovers(folder):
         if kind == "before":
             raise UserError(
                 folder,
-                f"is not there: a run was killed as it replaced it; the one before is {path.name}, "
-                "beside it",
-                "run the command again that writes it, which puts that back first",
+                f"is missing: a run was killed while replacing it; the previous one is "
+                f"{path.name}, beside it",
+                "run the command that writes it again, which restores the previous one first",
             )
 
 
 def half_emptied(folder: Path, ours: Ours) -> list[Path]:
-    """What of others' is in a replaced folder, since a run was killed before it moved it on."""
-    if in_store(folder):
+    """Return foreign entries that a killed run left in the replaced folder."""
+    if isinstance(folder, ObjectPath):
         return []
-    left = (path for path, kind in _left(folder) if kind == "replaced" and folder.is_dir())
+    left = (path for path, kind in _leftovers(folder) if kind == "replaced" and folder.is_dir())
     return [
         entry
         for path in left
@@ -114,8 +115,8 @@ def half_emptied(folder: Path, ours: Ours) -> list[Path]:
     ]
 
 
-def _left(folder: Path) -> Iterator[tuple[Path, str]]:
-    """What runs have left beside a folder, by any machine and process."""
+def _leftovers(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders that runs of any machine left beside a folder, with their suffix."""
     name = re.escape(folder.name)
     pattern = re.compile(rf"\.{name}(\.\w+-\d+-\d+)?\.(?P<kind>replaced|before)")
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -134,7 +135,7 @@ def _libc() -> Any:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders at once; False where that cannot be done here."""
+    """Exchange the names of two folders atomically; return False if that is not supported."""
     exchange = getattr(_libc(), "renameat2", None)
     if exchange is None:
         return False
@@ -148,7 +149,7 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _renamed(replaced: Path, folder: Path, before: Path) -> bool:
-    """The same by two renames; False where the folder cannot be renamed."""
+    """Replace the folder by two renames; return False if it cannot be renamed."""
     try:
         os.rename(folder, before)
     except OSError as error:
@@ -160,22 +161,22 @@ def _renamed(replaced: Path, folder: Path, before: Path) -> bool:
     return True
 
 
-def _fill(new: Path, folder: Path, written: Sequence[str], last: str, ours: Ours) -> None:
-    """Put one file after another in place, `last` at the end; the old one of it goes first."""
+def _replace_files(new: Path, folder: Path, written: Sequence[str], last: str, ours: Ours) -> None:
+    """Replace files one by one; delete the old `last` first, move the new one last."""
     if last:
         delete(folder / last)
     for path in sorted(folder.iterdir()):
         if path.name in written and not ours(path):
-            _carry(path, folder)
+            _move_foreign(path, folder)
         elif path != new and ours(path) and (path.is_dir() or path.name not in written):
             delete(path)
     for name in sorted(written, key=lambda name: name == last):
-        _put(new / name, folder / name)
+        _move(new / name, folder / name)
     delete(new)
 
 
-def _put(path: Path, target: Path) -> None:
-    """Move a file or folder; from another disk, or what counts as one, by way of a copy."""
+def _move(path: Path, target: Path) -> None:
+    """Move a file or folder; copy it first if it is on another file system."""
     try:
         os.replace(path, target)
     except OSError as error:
@@ -187,20 +188,20 @@ def _put(path: Path, target: Path) -> None:
         os.replace(aside, target)
 
 
-def _empty(left: Path, folder: Path, ours: Ours) -> None:
-    """Remove what is ours from a replaced folder, carry the rest over, and remove the folder."""
-    # A program that has the folder open may still write to it.
+def _discard_old(left: Path, folder: Path, ours: Ours) -> None:
+    """Delete our entries of a replaced folder, move foreign ones to `folder`, delete the folder."""
+    # A program with the folder open may still write to it.
     while entries := sorted(left.iterdir()):
         for path in entries:
             if ours(path):
                 delete(path)
             else:
-                _carry(path, folder)
+                _move_foreign(path, folder)
     left.rmdir()
 
 
-def _carry(path: Path, folder: Path) -> None:
-    """Move what is not ours into the new folder, under another name where that one is taken."""
+def _move_foreign(path: Path, folder: Path) -> None:
+    """Move a foreign entry into the new folder, under another name if its own is taken."""
     target = folder / path.name
     if path != target and _same(path, target):
         delete(path)
@@ -212,15 +213,15 @@ def _carry(path: Path, folder: Path) -> None:
     try:
         os.rename(path, target)
     except OSError as error:
-        problem = f"cannot be moved to {folder} ({error.strerror}), where a new folder now stands"
+        problem = f"cannot be moved to the new folder {folder} ({error.strerror})"
         raise UserError(path, problem, "move it there, then run the same command again") from error
     if number:
-        told = f"was {path.name} in the folder before; another has that name now"
-        print(redacted(f"{target}: {told}"), file=sys.stderr)
+        notice = f"was {path.name} in the previous folder; another file has that name now"
+        print(redacted(f"{target}: {notice}"), file=sys.stderr)
 
 
 def _same(path: Path, target: Path) -> bool:
-    """Whether two names stand for one file, or for files of the same bytes."""
+    """Return whether two paths are the same file or files of equal bytes."""
     if not os.path.lexists(target):
         return False
     if os.path.samestat(path.lstat(), target.lstat()):
@@ -230,7 +231,7 @@ def _same(path: Path, target: Path) -> bool:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or folder of this machine, if it is there."""
+    """Delete a local file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""Batches of rows in a file of this run alone: found by their places, checked by their xxh3."""
+"""Record batches in a temporary file of one run, located by offset and verified by xxh3."""
 
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -10,7 +10,7 @@ from imp_data.errors import UserError
 
 
 class Block(NamedTuple):
-    """A batch's bytes in a file, and their xxh3."""
+    """The place of a batch in a file, and the xxh3 of its bytes."""
 
     file: Path
     start: int
@@ -19,7 +19,7 @@ class Block(NamedTuple):
 
 
 def write_block(file: Path, out: BinaryIO, batch: pa.RecordBatch) -> Block:
-    """Add a batch to a file that is open for writing as `out`."""
+    """Append a batch to `file`, which is open for writing as `out`."""
     data = batch.serialize()
     block = Block(file, out.tell(), data.size, xxhash.xxh3_64_intdigest(data))
     out.write(data)
@@ -27,11 +27,11 @@ def write_block(file: Path, out: BinaryIO, batch: pa.RecordBatch) -> Block:
 
 
 def read_block(block: Block, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch. Raises UserError if its bytes are not as they were written."""
+    """Read a batch. Raise UserError if its bytes differ from what was written."""
     with block.file.open("rb") as file:
         file.seek(block.start)
         data = file.read(block.size)
     if xxhash.xxh3_64_intdigest(data) != block.xxh3:
-        problem = f"is damaged: its bytes are not as they were written from byte {block.start:,} on"
-        raise UserError(block.file, problem, "run the same command again, which writes it anew")
+        problem = f"is damaged: its bytes from byte {block.start:,} on differ from what was written"
+        raise UserError(block.file, problem, "run the same command again, which rewrites it")
     return pa.ipc.read_record_batch(pa.py_buffer(data), schema)

@@ -1,4 +1,4 @@
-"""Files that a person writes or names: read whole, but never more of them than is sensible."""
+"""Read files that a user writes or names, up to a size limit."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,14 @@ from imp_data.errors import UserError
 
 
 def read_small(path: Path, most_bytes: int, remedy: str) -> bytes:
-    """The bytes of a regular file of this machine.
+    """Return the bytes of a regular local file.
 
-    Raises UserError, with this remedy where no better one is known, if there is no such file, if it
-    is a folder, a pipe or a device, if it has more than `most_bytes`, or cannot be read.
+    Raise UserError, with this remedy, if the file does not exist, is a folder, a pipe or a device,
+    has more than `most_bytes`, or is not readable.
     """
     try:
-        # Opening a pipe that nobody writes to would wait for ever.
-        with open(path, "rb", opener=_without_waiting) as file:
+        # Opening a pipe without a writer would block.
+        with open(path, "rb", opener=_open_nonblocking) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not S_ISREG(mode):
                 raise UserError(path, _other_kind(mode), remedy)
@@ -26,20 +26,20 @@ def read_small(path: Path, most_bytes: int, remedy: str) -> bytes:
         why = error.strerror if isinstance(error, OSError) else error
         raise UserError(path, f"cannot be read ({why})", remedy) from None
     if len(content) > most_bytes:
-        problem = f"has more than {most_bytes:,} bytes, the most that is read of such a file"
+        problem = f"has more than {most_bytes:,} bytes, the limit for such a file"
         raise UserError(path, problem, remedy)
     return content
 
 
 def small_text(path: Path, most_bytes: int, remedy: str) -> str:
-    """The same, decoded; UserError names the first byte that is not UTF-8."""
+    """Return a file's text as `read_small` does. Raise UserError at a byte that is not UTF-8."""
     try:
         return read_small(path, most_bytes, remedy).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(path, f"is not in UTF-8: byte {error.start + 1:,}", remedy) from None
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 

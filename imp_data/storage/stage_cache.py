@@ -1,4 +1,4 @@
-"""A stage's work, skipped where its inputs, its code and its files are unchanged."""
+"""Run a stage, or skip it if its inputs, its code and its files are unchanged."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ from imp_data.storage.atomic_write import share, write_text
 from imp_data.storage.digests import below, text_digest, tree_digest
 from imp_data.storage.heap import trim_heap
 from imp_data.storage.locks import held
+from imp_data.storage.object_path import ObjectPath, store_errors
 from imp_data.storage.object_store import check_writable
-from imp_data.storage.paths import in_store, reached
 from imp_data.storage.range_reader import first_bytes
 
 _FIELDS = {"inputs", "digest", "figures", "files"}
-# A stage's files; as a function, where only its work shows which there are.
+# A stage's files, or a function that lists them if only the finished stage determines them.
 Outputs = Sequence[Path] | Callable[[], Sequence[Path]]
 
 
 class StageResult(NamedTuple):
-    """What a stage left: the digest of its outputs, its figures, and whether it had to work."""
+    """The digest of a stage's outputs, its figures, and whether the stage was built in this run."""
 
     digest: str
     figures: dict[str, Any]
@@ -30,7 +30,7 @@ class StageResult(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Where another mixture has the stamp and the outputs of the same stage."""
+    """The stamp and outputs of the same stage of another mixture."""
 
     stamp: Path
     outputs: Sequence[Path]
@@ -41,9 +41,9 @@ def _no_others(outputs: Sequence[Path]) -> Sequence[Other]:
 
 
 class Run(NamedTuple):
-    """What concerns a stage beside its work: the lock it holds, for whom, whose results serve.
+    """The context of a stage: its lock, its label, and for what the run builds it.
 
-    `others` gives the results of other mixtures that would serve for these outputs.
+    `others` returns results of other mixtures that may be reused for these outputs.
     """
 
     lock: Path
@@ -61,27 +61,27 @@ def run_stage(
     run: Run | None = None,
     holds: Callable[[dict[str, Any]], bool] = lambda figures: True,
 ) -> StageResult:
-    """Build `outputs` unless they are whole and were built from these inputs by this code.
+    """Build `outputs` unless they are complete and were built from these inputs by this code.
 
-    `inputs` names everything the outputs depend on, each by a digest. The stamp is written last:
-    where it agrees with inputs and files the work was finished; after a kill it cannot agree.
-    `digest_of` takes the outputs' digest from the figures, where the build knows it already.
+    `inputs` maps everything the outputs depend on to digests. The stamp is written last: if it
+    matches inputs and files, the stage finished; after a kill it cannot match. `digest_of` computes
+    the outputs' digest from the figures if the build already knows it.
 
-    One run at a time builds; another waits, and then finds the work done. What another mixture
-    has built from the same inputs is taken over, if its digest is still the one of its stamp.
+    One run builds at a time; another waits and then finds the stage finished. Outputs of another
+    mixture from the same inputs are reused if their digest still matches their stamp.
 
-    `holds` may say of a finished stage's figures that they are not to be relied on any more.
+    `holds` returns whether a finished stage's figures are still valid.
     """
     inputs = dict(sorted(inputs.items()))
     run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
-    with reached(stamp):
+    with store_errors(stamp):
         if known := _finished(stamp, inputs, outputs, holds):
             return known
-        if in_store(stamp):
+        if isinstance(stamp, ObjectPath):
             check_writable(stamp)
         with held(run.lock, run.label, run.who):
             found = _finished(stamp, inputs, outputs, holds)
-            found = found or _taken_over(stamp, inputs, _listed(outputs), run.others)
+            found = found or _reuse_other(stamp, inputs, _listed(outputs), run.others)
             return found or _built(stamp, inputs, outputs, build, digest_of)
 
 
@@ -113,15 +113,15 @@ def _built(
     return StageResult(digest, figures, built=True)
 
 
-def _taken_over(
+def _reuse_other(
     stamp: Path,
     inputs: Mapping[str, str],
     outputs: Sequence[Path],
     others: Callable[[Sequence[Path]], Sequence[Other]],
 ) -> StageResult | None:
-    """What another mixture has of the same inputs, shared without a copy where the disk can.
+    """Reuse another mixture's outputs of the same inputs, as hard links if the disk supports them.
 
-    Files that are not those of its digest are passed over.
+    Skip outputs that do not match their digest.
     """
     for other in others(outputs):
         known = read_stamp(other.stamp)
@@ -129,9 +129,11 @@ def _taken_over(
             continue
         for theirs, ours in zip(other.outputs, outputs, strict=True):
             share(theirs, ours)
-        # Theirs may have been built anew meanwhile; what was shared is then of no use.
-        whole = known["files"] == _states(other.outputs if in_store(stamp) else outputs)
-        # The same files are as good for one mixture as for the other.
+        # The other mixture may have been rebuilt meanwhile; then the shared files are useless.
+        whole = known["files"] == _states(
+            other.outputs if isinstance(stamp, ObjectPath) else outputs
+        )
+        # Files that both mixtures share need no check of their digest.
         if whole and (other.outputs == outputs or known["digest"] == digest_of_files(outputs)):
             write_stamp(stamp, inputs, known["digest"], known["figures"], outputs)
             return StageResult(known["digest"], known["figures"], built=False)
@@ -139,7 +141,7 @@ def _taken_over(
 
 
 def digest_of_files(outputs: Sequence[Path]) -> str:
-    """The digest of a stage's files, by their names and contents."""
+    """Return the digest of a stage's files, by their names and contents."""
     return text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
 
 
@@ -150,23 +152,24 @@ def write_stamp(
     figures: dict[str, Any],
     outputs: Outputs = (),
 ) -> None:
-    """Say that a stage is finished: its inputs, its figures, its files as they are now."""
+    """Record a finished stage: its inputs, its figures, and the state of its files."""
     states = _states(outputs)
     if lacking := [name for name, size, _ in states if size is None]:
-        problem = f"{', '.join(lacking)} is not there when the stage ends"
-        raise UserError(stamp, problem, "let nothing else write there, and run the command again")
+        problem = f"{', '.join(lacking)} does not exist when the stage ends"
+        remedy = "stop other programs that write there, and run the command again"
+        raise UserError(stamp, problem, remedy)
     record = {"inputs": inputs, "digest": digest, "figures": figures, "files": states}
     record["xxh3"] = _sum(record)
     write_text(stamp, orjson.dumps(record, option=orjson.OPT_INDENT_2).decode())
 
 
 def read_stamp(stamp: Path) -> dict[str, Any] | None:
-    """What the last finished run of a stage left; None if there was none, or its stamp is damaged.
+    """Return the record of a stage's last finished run.
 
-    So a stage with a damaged stamp does its work again.
+    Return None if there is none or its stamp is damaged, so that the stage runs again.
     """
     try:
-        data = first_bytes(stamp) if in_store(stamp) else stamp.read_bytes()
+        data = first_bytes(stamp) if isinstance(stamp, ObjectPath) else stamp.read_bytes()
         record = orjson.loads(data)
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
@@ -185,7 +188,7 @@ def _listed(outputs: Outputs) -> Sequence[Path]:
 
 
 def _states(outputs: Outputs) -> list[list[Any]]:
-    """Name, size and change of each file: enough to notice that one was touched."""
+    """Return name, size and version of each file, enough to detect a change."""
     states: list[list[Any]] = []
     for output in _listed(outputs):
         found = below(output)

@@ -1,4 +1,4 @@
-"""Arrow and Parquet files: written whole, with pinned settings, and read piece by piece."""
+"""Write Arrow and Parquet files atomically with pinned settings, and read them in pieces."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from imp_data.errors import UserError
 from imp_data.storage.atomic_write import written_aside
 from imp_data.storage.block_checksums import seal
 from imp_data.storage.checked_file import AGAIN, SealedFile
-from imp_data.storage.paths import in_store
+from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import open_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
-    """An Arrow IPC file, uncompressed and sealed, whole or absent; equal batches, equal bytes."""
+    """Write an uncompressed, sealed Arrow IPC file atomically; equal batches give equal bytes."""
     with written_aside(path) as aside:
         with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             yield writer
@@ -33,9 +33,9 @@ def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFi
 def parquet_writer(
     path: Path, schema: pa.Schema, sealed: bool = True
 ) -> Iterator[pq.ParquetWriter]:
-    """A Parquet file with pinned settings; the same tables give the same bytes.
+    """Write a Parquet file with pinned settings; equal tables give equal bytes.
 
-    What is published has its digest elsewhere, and is not sealed.
+    Files to publish are not sealed, since their digest is stored elsewhere.
     """
     with written_aside(path) as aside:
         target = str(aside.absolute())
@@ -48,38 +48,39 @@ def parquet_writer(
 def arrow_batches(
     path: Path, columns: Sequence[str] | None = None, span: tuple[int, int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of a sealed Arrow file, one at a time, with some columns or all of them.
+    """Yield the batches of a sealed Arrow file, with all columns or the named ones.
 
-    Raises UserError where what is read of it is damaged.
-
-    `span` asks for those from a first to before a last number alone.
+    `span` limits them to a half-open range of batch numbers. Raise UserError if the bytes read are
+    damaged.
     """
-    with _opened(path, columns) as file:
+    with _open_arrow(path, columns) as file:
         for number in range(*(span or (0, file.num_record_batches))):
             yield file.get_batch(number)
 
 
 def arrow_batch_count(path: Path) -> int:
-    """How many batches a sealed Arrow file has."""
-    with _opened(path) as file:
+    """Return the number of batches of a sealed Arrow file."""
+    with _open_arrow(path) as file:
         return int(file.num_record_batches)
 
 
 def arrow_source(path: Path) -> pa.NativeFile:
-    """A published file as Arrow reads it; its digest is to be checked first."""
-    return pa.PythonFile(open_file(path)) if in_store(path) else pa.OSFile(str(path), "rb")
+    """Open a published file for Arrow; verify its digest first."""
+    if isinstance(path, ObjectPath):
+        return pa.PythonFile(open_file(path))
+    return pa.OSFile(str(path), "rb")
 
 
 def parquet_file(path: Path) -> pq.ParquetFile:
-    """A sealed Parquet file; of one in an object store only what is asked for is fetched.
+    """Open a sealed Parquet file; from an object store fetch only the ranges that are read.
 
-    Raises UserError where what is read of it is damaged.
+    Raise UserError if the bytes read are damaged.
     """
     return pq.ParquetFile(SealedFile(path))
 
 
 def parquet_frame(path: Path) -> "pl.DataFrame":
-    """All rows of a sealed Parquet file. Raises UserError where it is damaged."""
+    """Read all rows of a sealed Parquet file. Raise UserError if it is damaged."""
     import polars as pl
 
     frame = pl.from_arrow(parquet_file(path).read())
@@ -88,30 +89,32 @@ def parquet_frame(path: Path) -> "pl.DataFrame":
 
 
 def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
-    """A Parquet file without a seal: upstream's, or a mixture's, whose digest is checked first.
+    """Open a Parquet file without a seal, of upstream or a mixture; verify its digest first.
 
     `options` are those of pyarrow.parquet.ParquetFile.
     """
-    # Absolute, since pyarrow and polars take s3:/x for a URL.
-    return pq.ParquetFile(open_file(path) if in_store(path) else path.absolute(), **options)
+    # Absolute, because pyarrow and polars parse s3:/x as a URL.
+    return pq.ParquetFile(
+        open_file(path) if isinstance(path, ObjectPath) else path.absolute(), **options
+    )
 
 
 def parquet_rows(path: Path) -> "pl.LazyFrame":
-    """The rows of a published Parquet file; one in an object store is fetched as a whole.
+    """Scan a published Parquet file, fetched as a whole from an object store.
 
-    Its digest is to be checked first.
+    Verify its digest first.
     """
     import polars as pl
 
-    if in_store(path) is None:
-        # A folder may be named x[1], which is no pattern here.
+    if not isinstance(path, ObjectPath):
+        # No glob, because a folder may be named x[1].
         return pl.scan_parquet(path.absolute(), glob=False)
     with open_file(path) as file:
         return pl.scan_parquet(file.read())
 
 
 @contextmanager
-def _opened(
+def _open_arrow(
     path: Path, columns: Sequence[str] | None = None
 ) -> Iterator[pa.ipc.RecordBatchFileReader]:
     try:
@@ -124,13 +127,13 @@ def _opened(
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             path,
-            f"is not a whole Arrow file ({error})",
+            f"is not a complete Arrow file ({error})",
             AGAIN,
         ) from error
 
 
 def value_counts(values: pa.Array) -> dict[Any, int]:
-    """How often each value stands in a column."""
+    """Count each value of a column."""
     counted = pc.value_counts(values)
     names, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
     return dict(zip(names, numbers, strict=True))

@@ -1,4 +1,4 @@
-"""The members of a tar, one after another and piece by piece, whatever its headers claim."""
+"""Read the members of a tar sequentially, in pieces, safely for any claim of its headers."""
 
 import bz2
 import errno
@@ -13,27 +13,27 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
 from imp_data.storage.range_reader import PositionedFile
 
-# Reads so many bytes from an offset of the tar; fewer at its end.
+# Takes an offset in the tar and a number of bytes; returns fewer bytes at the tar's end.
 ReadAt = Callable[[int, int], bytes]
 
-# Each takes some 400 bytes of memory; the largest tars of images that are known have 20,000.
+# Each member takes about 400 bytes of memory; the largest known tars of images have 20,000.
 MOST_MEMBERS = 5_000_000
 _PIECE_BYTES = 1 << 20
-# All headers of one member: names and attributes come to kilobytes, maps of sparse ones to more.
+# Headers of one member: names and attributes take kilobytes, maps of sparse members more.
 _MOST_HEADER_BYTES = 1 << 20
-# tarfile looks through a pax header in a time that grows with the square of its longest number.
+# tarfile parses a pax header in time quadratic in its longest number.
 _MOST_DIGITS, _MOST_SIZE_DIGITS = 300, 20
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_MOST_DIGITS + 1))
 _PAX = (b"x", b"g", b"X")
-# xz takes as much as its dictionary, which may be stated as 4 GiB; its own levels take 65 MiB.
+# xz allocates its dictionary, for which a file may state 4 GiB; xz's presets use 65 MiB.
 _MOST_XZ_BYTES = 512 << 20
 _READ_BYTES = 64 << 10
 
 
 class Stored(NamedTuple):
-    """A member's place: `spans`, of a sparse one, are (position in the member, bytes stored).
+    """The place of a member; `spans` of a sparse one are (position in the member, bytes stored).
 
-    `room` is how many bytes there are until the next header.
+    `room` is the number of bytes until the next header.
     """
 
     offset: int
@@ -42,9 +42,9 @@ class Stored(NamedTuple):
     spans: tuple[tuple[int, int], ...] | None = None
 
     def pieces(self, read_at: ReadAt) -> Iterator[bytes]:
-        """The member's bytes; where a sparse one stores nothing they are zeros.
+        """Yield the member's bytes, with zeros for the holes of a sparse one.
 
-        Raises tarfile.ReadError where its map contradicts itself, or where the tar ends too early.
+        Raise tarfile.ReadError if its map contradicts itself or the tar is truncated.
         """
         if self.spans is None:
             yield from _span(read_at, self.offset, self.size)
@@ -58,7 +58,7 @@ class Stored(NamedTuple):
         yield from _zeros(self.size - done)
 
     def read(self, read_at: ReadAt) -> bytes:
-        """All of it; see `pieces`."""
+        """Return all bytes; see `pieces`."""
         return b"".join(self.pieces(read_at))
 
     def _check_map(self, spans: tuple[tuple[int, int], ...]) -> None:
@@ -69,7 +69,7 @@ class Stored(NamedTuple):
                 raise tarfile.ReadError("its map of stored bytes contradicts itself")
             done = position + count
         if self.room - stored >= tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("its map leaves out some of the bytes that are stored")
+            raise tarfile.ReadError("its map omits some of the stored bytes")
 
 
 def _span(read_at: ReadAt, offset: int, count: int) -> Iterator[bytes]:
@@ -88,17 +88,17 @@ def _zeros(count: int) -> Iterator[bytes]:
 
 
 def stored(member: tarfile.TarInfo, end: int) -> Stored:
-    """Where the bytes of a member are that `members` gave together with `end`."""
+    """Return the place of a member that `members` yielded together with `end`."""
     sparse: Any = member.sparse
-    # Fields that are not in use, and the one that marks the end, are spans of nothing.
+    # Unused fields, and the one that marks the end, are empty spans.
     spans = None if sparse is None else tuple((place, count) for place, count in sparse if count)
     return Stored(member.offset_data, member.size, end - member.offset_data, spans)
 
 
 def members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """Each member of a plain tar, and where the next one begins; none is past the one before.
+    """Yield each member of a plain tar with the offset of the next header.
 
-    Raises tarfile.ReadError where a header makes no sense.
+    Raise tarfile.ReadError if a header is invalid; offsets never decrease.
     """
     headers = _Headers(file)
     try:
@@ -107,24 +107,24 @@ def members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
                 end = archive.offset
                 if member.size < 0 or end < member.offset_data:
                     raise tarfile.ReadError(f"a size below zero at byte {member.offset:,}")
-                archive.members = []  # type: ignore[attr-defined]  # they are kept by who asks
+                archive.members = []  # type: ignore[attr-defined]  # the caller keeps members
                 yield member, end
                 headers.left = _MOST_HEADER_BYTES
-            # tarfile takes a damaged header for the end of the archive.
+            # tarfile treats a damaged header as the end of the archive.
             if headers.last.strip(b"\0"):
                 raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
     except tarfile.ReadError:
         raise
     except Exception as error:
-        # tarfile raises whatever it meets in damaged headers: ValueError, OverflowError,
-        # RecursionError, IndexError… What the disk says is no fact about them.
+        # On damaged headers tarfile raises ValueError, OverflowError, RecursionError, IndexError…
+        # An error of the disk is no fact about the headers.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise tarfile.ReadError(f"a header that makes no sense ({error})") from error
+        raise tarfile.ReadError(f"an invalid header ({error})") from error
 
 
 class _Headers:
-    """A tar as tarfile reads its headers: no more of them than a member can need, and forward."""
+    """A tar as tarfile reads its headers: forward, and a limited number of bytes per member."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._pax, self._back = file, False, False
@@ -134,8 +134,8 @@ class _Headers:
         return self._file.tell() - self._back
 
     def seek(self, offset: int) -> None:
-        # Before each header tarfile looks whether the byte before it is there. Where it was the
-        # last one read, to go back to it would mean to decompress all anew.
+        # Before each header tarfile reads the byte before it, to detect truncation. If it was the
+        # last byte read, seeking back to it would decompress everything again.
         self._back = offset == self._file.tell() - 1
         if not self._back:
             self._file.seek(offset)
@@ -146,7 +146,7 @@ class _Headers:
             return b"\0"
         self.left -= size
         if size < 0 or self.left < 0:
-            raise tarfile.ReadError(f"more than {_MOST_HEADER_BYTES:,} bytes of headers a member")
+            raise tarfile.ReadError(f"more than {_MOST_HEADER_BYTES:,} bytes of headers per member")
         data = self._file.read(size)
         if size == 1:
             return data
@@ -158,7 +158,7 @@ class _Headers:
 
 
 def _check_records(data: bytes) -> None:
-    """Raise ReadError where a pax header is none: by Python's version it is skipped, or worse."""
+    """Raise ReadError if a pax header is malformed; some versions of Python skip it, or worse."""
     place = 0
     while data[place : place + 1].strip(b"\0"):
         digits = data[place : data.find(b" ", place, place + _MOST_SIZE_DIGITS)]
@@ -167,11 +167,11 @@ def _check_records(data: bytes) -> None:
             raise tarfile.ReadError("a pax header that is malformed")
         place = end
     if _LONG_NUMBER.search(data):
-        raise tarfile.ReadError("a header with an endless number")
+        raise tarfile.ReadError("a header with an overlong number")
 
 
 def unpacked(file: BinaryIO) -> BinaryIO:
-    """The tar in a file that may be compressed by gzip, bzip2 or xz."""
+    """Return the tar in a file that may be compressed by gzip, bzip2 or xz."""
     kind = file_kind(file.read(HEAD_BYTES))
     file.seek(0)
     match kind:
@@ -185,7 +185,7 @@ def unpacked(file: BinaryIO) -> BinaryIO:
 
 
 class _Xz(PositionedFile):
-    """What an xz file holds, read forward; lzma.LZMAFile has no bound on its memory."""
+    """A decompressed xz file, read forward; lzma.LZMAFile does not limit its memory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -193,7 +193,7 @@ class _Xz(PositionedFile):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence != io.SEEK_SET or offset < self._position:
-            raise io.UnsupportedOperation("an xz file is read forward")
+            raise io.UnsupportedOperation("an xz file is read forward only")
         while self._position < offset and self.read(min(offset - self._position, _PIECE_BYTES)):
             pass
         return self._position

@@ -15,7 +15,7 @@ from imp_data.pipeline.build import Build
 from imp_data.storage.atomic_write import json_text
 from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import library_versions, text_digest, tree_digest
-from imp_data.storage.paths import in_store
+from imp_data.storage.paths import check_local
 from imp_data.storage.stage_cache import StageResult, digest_of_files
 from imp_data.training.loop.run_folder import clear_stale_run
 
@@ -117,13 +117,13 @@ class Plan:
                     "is not installed",
                     "pip install 'imp-data[train]'; the job curate builds the mixture alone",
                 )
-        if in_store(self.build.data.root):
-            raise UserError(
-                "IMP_DATA_DIR",
-                f"is {self.build.data.root}, but training memory-maps a mixture's files",
-                "copy the mixture and its images to a local folder and set that; the job curate "
-                "builds the mixture alone",
-            )
+        check_local(
+            self.build.data.root,
+            "IMP_DATA_DIR",
+            "training memory-maps a mixture's files",
+            "copy the mixture and its images to a local folder and set that; the job curate "
+            "builds the mixture alone",
+        )
 
     @property
     def _builds(self) -> list[Build]:

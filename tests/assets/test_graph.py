@@ -379,7 +379,7 @@ def test_a_waiting_run_prints_for_which_process_it_waits(world: World, tmp_path:
     assert launched.stderr is not None
     waits = f"records/chats: waits for process {holder.pid} on this machine (mixture other), "
     for line in launched.stderr:
-        if line.startswith(f"{waits}at it since 20"):
+        if line.startswith(f"{waits}running since 20"):
             holder.communicate()
             break
     else:

@@ -1,4 +1,4 @@
-"""Processes killed, interrupted or short of memory: the build goes on to the same bytes."""
+"""Builds whose processes are killed, interrupted or out of memory end with the same bytes."""
 
 import os
 import resource
@@ -33,7 +33,7 @@ IMAGES = 700
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A source of some hundred images; built once."""
+    """A source of several hundred images, built once."""
     world = World(tmp_path_factory.mktemp("gallery"))
     lay_gallery(world, {}, count=IMAGES)
     world.build({"photos": IMAGES})
@@ -49,7 +49,7 @@ def expected(gallery: World) -> dict[str, str]:
 
 @pytest.fixture
 def build(gallery: World, tmp_path: Path) -> Build:
-    """A build of which only what upstream publishes is there."""
+    """A build with upstream files alone."""
     shutil.copytree(gallery.data.raw(""), tmp_path / "raw", copy_function=os.link)
     return build_at(manifest_of(gallery), tmp_path)
 
@@ -60,7 +60,7 @@ def children(process: int) -> list[int]:
 
 
 def workers() -> set[int]:
-    """The engine's, which are children of the process that Python forks from."""
+    """Return the engine's workers, which are children of Python's fork server."""
     return {w for process in children(os.getpid()) for w in children(process)}
 
 
@@ -71,7 +71,7 @@ def workers() -> set[int]:
         ("images/photos", "fingerprints/small/.photos.parquet.*.partial"),
     ],
 )
-def test_workers_that_are_killed_cost_nothing(
+def test_killed_workers_do_not_change_the_result(
     asset: str,
     begun: str,
     build: Build,
@@ -111,7 +111,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_worker_ends_with_its_build_in_the_midst_of_a_piece(tmp_path: Path) -> None:
+def test_a_worker_ends_with_its_build_during_a_piece(tmp_path: Path) -> None:
     script, told = tmp_path / "orphan.py", tmp_path / "pid"
     script.write_text(ORPHAN)
     build = subprocess.Popen(
@@ -133,7 +133,7 @@ def is_zombie(process: int) -> bool:
 
 
 def killed_in_every_stage(manifest: Path, root: Path) -> list[str]:
-    """Build in forks of this process, each of which dies as the next file is to be put in place.
+    """Build in forks of this process, each of which dies before it moves the next file.
 
     One dies just before, the next just after. Returns what they were at, in their order.
     """
@@ -171,7 +171,7 @@ def _die_at_a_rename(said: Path, before: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same_bytes(
+def test_a_build_killed_at_each_file_it_writes_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_WORKERS", "1")
@@ -195,7 +195,7 @@ def test_a_build_that_is_killed_at_each_file_it_puts_in_place_ends_with_the_same
 
 
 def die_after(manifest: Path, root: Path, count: int) -> None:
-    """Killed as it looks at the first batch that goes beyond so many."""
+    """Kill this process at the first batch beyond a number of images."""
     build, looked = build_at(manifest, root), fingerprint_cache.fingerprints
 
     def dying(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
@@ -215,7 +215,7 @@ def kept_in_journal(build: Build) -> set[str]:
 
 
 def spoil_unseen(path: Path) -> None:
-    """Other bytes under the same name, size and time: who opens the file would notice."""
+    """Replace a file's bytes but not its name, size and time, to detect a read."""
     stat = path.stat()
     path.unlink()
     path.write_bytes(bytes(stat.st_size))
@@ -223,7 +223,7 @@ def spoil_unseen(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_killed_runs_have_looked_at_is_not_looked_at_again(
+def test_images_that_killed_runs_have_fingerprinted_are_not_read_again(
     build: Build, gallery: World, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_WORKERS", "1")
@@ -242,7 +242,7 @@ def test_what_killed_runs_have_looked_at_is_not_looked_at_again(
     assert not build.data.journal("photos").exists()
 
 
-def test_a_journal_of_other_images_or_one_that_is_damaged_is_of_no_use_and_no_harm(
+def test_a_foreign_or_damaged_checkpoint_is_ignored(
     build: Build, gallery: World, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_WORKERS", "1")
@@ -272,13 +272,13 @@ def takes_all_memory(number: int) -> int:
     return number
 
 
-def test_a_piece_for_which_there_is_not_memory_enough_is_named() -> None:
+def test_a_piece_that_exhausts_memory_is_named() -> None:
     results = map_ordered(takes_all_memory, range(6), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 3"
-    assert error.value.problem == "there was not memory enough for it"
+    assert error.value.problem == "memory is not sufficient for it"
     assert "set a smaller IMP_WORKERS" in error.value.remedy
 
 
@@ -290,7 +290,7 @@ def look_with_little_memory(image: str, reader: ImageReader, spare_bytes: int) -
     return fingerprint(image, reader, Limits())
 
 
-def test_want_of_memory_is_never_a_fact_about_a_image(tmp_path: Path) -> None:
+def test_exhausted_memory_is_never_a_fact_about_an_image(tmp_path: Path) -> None:
     (tmp_path / "big.png").write_bytes(encoded(Image.new("RGB", (6_000, 6_000))))
     reader = ImageReader(tmp_path, tmp_path, ())
     with pytest.raises(MemoryError):
@@ -304,7 +304,7 @@ def nap(number: int) -> int:
 
 
 @pytest.mark.slow
-def test_a_piece_that_neither_ends_nor_works_is_an_error_that_names_it(
+def test_a_stalled_piece_is_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     results = map_ordered(nap, range(3), 2, on_crash=lambda piece, _: -1, seconds=1)
@@ -314,14 +314,14 @@ def test_a_piece_that_neither_ends_nor_works_is_an_error_that_names_it(
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 1"
-    assert "as when a disk does not answer" in error.value.problem
+    assert "as when a disk does not respond" in error.value.problem
 
 
 @pytest.mark.parametrize(
     ("variable", "text"),
     [("IMP_WORKERS", "x"), ("IMP_ENGINE", "spark"), ("IMP_DATA_MIRROR", "ftp://x")],
 )
-def test_a_setting_that_is_wrong_is_told_before_anything_begins(
+def test_a_wrong_setting_is_an_error_before_any_work(
     variable: str, text: str, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_settings(build.recipe.mixture)
@@ -343,7 +343,7 @@ Image.register_open("TRAP", open_trap, lambda prefix: prefix.startswith(b"TRAP")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """An instance of Dagster's of its own."""
+    """Create a Dagster instance for this test."""
     folder = tmp_path / "home"
     folder.mkdir()
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}")
@@ -376,7 +376,7 @@ def test_a_wrong_setting_ends_a_run_with_one_error(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_run_in_the_middle_of_a_image_and_the_next_goes_on(
+def test_ctrl_c_ends_a_run_during_an_image_and_the_next_run_continues(
     home: Path, tmp_path: Path
 ) -> None:
     world = World(tmp_path / "world")

@@ -1,4 +1,4 @@
-"""One pure function over many pieces, in processes: order, errors, a worker that dies."""
+"""Order, errors and dying workers of a pure function over many pieces."""
 
 import os
 import pickle
@@ -48,7 +48,7 @@ def end_process_at(number: int, these: set[int], end: signal.Signals = signal.SI
 
 
 def end_process_once(number: int, marks: Path, end: signal.Signals) -> int:
-    """Threes end their process at the first attempt."""
+    """Kill the process at the first attempt of each three."""
     mark = marks / str(number)
     if number % 3 == 0 and not mark.exists():
         mark.touch()
@@ -63,7 +63,7 @@ def exit_at_three(number: int) -> int:
 
 
 def refuse_when_again(number: int, marks: Path) -> int:
-    """Ends a process, and refuses in the next."""
+    """Kill the process at the first attempt; raise at the second."""
     if not (marks / "ended").exists():
         (marks / "ended").touch()
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -88,7 +88,7 @@ def flat(batches: Iterable[list[int]]) -> list[int]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_results_come_in_the_order_of_the_pieces(workers: int) -> None:
+def test_results_have_the_order_of_the_pieces(workers: int) -> None:
     assert list(map_ordered(square, range(50), workers)) == [n * n for n in range(50)]
     assert list(map_ordered(later_if_even, range(8), workers)) == list(range(8))
     assert list(map_ordered(square, [], workers)) == []
@@ -101,7 +101,7 @@ def test_one_worker_means_this_process_and_more_mean_others() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0, 1, 7, 4095, 1 << 16, 300_001]), max_size=4))
-def test_arrays_of_any_size_cross_a_pipe_as_they_are(sizes: list[int]) -> None:
+def test_arrays_of_any_size_pass_a_pipe_unchanged(sizes: list[int]) -> None:
     ours, theirs = Pipe()
     sent = [np.arange(size, dtype=np.uint8) for size in sizes]
     sender = Thread(target=send, args=(theirs, {"arrays": sent, "text": pa.array(["é", None])}))
@@ -113,7 +113,7 @@ def test_arrays_of_any_size_cross_a_pipe_as_they_are(sizes: list[int]) -> None:
         assert np.array_equal(one, other)
 
 
-def test_a_pipe_that_closes_within_an_array_says_so() -> None:
+def test_a_pipe_that_closes_within_an_array_is_an_error() -> None:
     ours, theirs = Pipe()
     theirs.send_bytes(pickle.dumps((pickle.dumps(None), [100])))
     os.write(theirs.fileno(), b"only this")
@@ -123,7 +123,7 @@ def test_a_pipe_that_closes_within_an_array_says_so() -> None:
 
 
 @pytest.mark.parametrize("first", ["imp_data.cli", "assets.definitions", "imp_data.records.build"])
-def test_arrow_asks_the_system_for_memory_and_gives_it_back(first: str) -> None:
+def test_arrow_allocates_from_the_system_and_returns_memory(first: str) -> None:
     asked = f"import {first}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     env = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
     told = subprocess.run(
@@ -132,7 +132,7 @@ def test_arrow_asks_the_system_for_memory_and_gives_it_back(first: str) -> None:
     assert told.stdout == "system\n"
 
 
-def test_no_more_than_two_pieces_a_worker_are_under_way() -> None:
+def test_at_most_two_pieces_per_worker_are_in_progress() -> None:
     taken: list[int] = []
 
     def pieces() -> Iterator[int]:
@@ -147,7 +147,7 @@ def test_no_more_than_two_pieces_a_worker_are_under_way() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_comes_through_as_it_was_raised(workers: int) -> None:
+def test_an_error_reaches_the_caller(workers: int) -> None:
     results = map_ordered(refuse_three, range(10), workers)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError) as error:
@@ -158,7 +158,7 @@ def test_an_error_comes_through_as_it_was_raised(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_among_the_pieces_comes_through_too(workers: int) -> None:
+def test_an_error_of_the_iterator_of_pieces_reaches_the_caller(workers: int) -> None:
     def pieces() -> Iterator[int]:
         yield 1
         raise UserError("g.json", "is not there", "fetch it")
@@ -169,7 +169,7 @@ def test_an_error_among_the_pieces_comes_through_too(workers: int) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV])
 @pytest.mark.parametrize("workers", [2, 3])
-def test_what_a_worker_was_at_when_it_died_is_done_again(
+def test_the_piece_of_a_dead_worker_runs_again(
     workers: int, end: signal.Signals, tmp_path: Path
 ) -> None:
     work = partial(end_process_once, marks=tmp_path, end=end)
@@ -177,7 +177,7 @@ def test_what_a_worker_was_at_when_it_died_is_done_again(
     assert len(list(tmp_path.iterdir())) == 7
 
 
-def test_pieces_that_crash_every_process_cost_themselves_alone() -> None:
+def test_a_piece_that_crashes_every_process_affects_no_other() -> None:
     work = partial(end_process_at, these={0, 3, 4, 19})
     results = list(map_ordered(work, range(20), 2, on_crash=lambda piece, _: -piece - 100))
     lost = {0: -100, 3: -103, 4: -104, 19: -119}
@@ -185,7 +185,7 @@ def test_pieces_that_crash_every_process_cost_themselves_alone() -> None:
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
 
 
-def test_a_batch_that_crashes_can_be_done_again_one_by_one_by_on_crash() -> None:
+def test_on_crash_can_run_a_crashing_batch_one_by_one() -> None:
     work = partial(squares, these={5, 17})
     batches = [list(range(n, n + 6)) for n in range(0, 24, 6)]
 
@@ -203,8 +203,8 @@ def test_without_on_crash_a_piece_that_crashes_every_process_is_named() -> None:
     with pytest.raises(UserError) as error:
         next(results)
     assert error.value.where == "piece of work 3"
-    assert error.value.problem == "it crashes each process that works on it (SIGSEGV)"
-    with pytest.raises(UserError, match=r"\(exit status 7\)\n.*begin below `if __name__"):
+    assert error.value.problem == "it crashes every process that runs it (SIGSEGV)"
+    with pytest.raises(UserError, match=r"\(exit status 7\)\n.*start below `if __name__"):
         list(map_ordered(exit_at_three, range(10), 2))
     assert list(map_ordered(square, range(4), 2)) == [0, 1, 4, 9]
 
@@ -213,17 +213,17 @@ def test_being_killed_from_outside_is_never_a_fact_about_the_piece() -> None:
     work = partial(end_process_at, these={3}, end=signal.SIGKILL)
     with pytest.raises(UserError) as error:
         list(map_ordered(work, range(10), 2, on_crash=lambda piece, _: -1))
-    assert "from outside (SIGKILL), most often for want of memory" in error.value.problem
+    assert "from outside (SIGKILL), mostly because memory is exhausted" in error.value.problem
     assert "a smaller IMP_WORKERS" in error.value.remedy
 
 
-def test_an_error_comes_through_from_a_second_attempt_too(tmp_path: Path) -> None:
+def test_an_error_of_a_second_attempt_reaches_the_caller(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"h\.json: is damaged"):
         list(map_ordered(partial(refuse_when_again, marks=tmp_path), [1], 2))
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_workers_end_with_the_process_that_they_work_for(end: signal.Signals) -> None:
+def test_workers_end_with_their_parent_process(end: signal.Signals) -> None:
     code = (
         "from imp_data.parallel import map_ordered\n"
         "from tests.parallel.test_parallel import own_process_after\n"
@@ -248,11 +248,11 @@ def test_workers_end_with_the_process_that_they_work_for(end: signal.Signals) ->
 
 
 def on_ray(*args: object) -> Iterator[str]:
-    """In the place of Ray."""
+    """Replace Ray."""
     return iter(["on Ray"])
 
 
-def test_the_engine_is_that_of_the_block_and_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_applies_to_its_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMP_ENGINE", raising=False)
     monkeypatch.setattr("imp_data.parallel.ray.map_on_ray", on_ray)
     with running_on("ray"):
@@ -295,7 +295,7 @@ def test_the_environment_sets_the_number_of_workers(
 
 
 @pytest.mark.parametrize("text", [None, "", "  "])
-def test_unset_means_every_core_this_process_may_use_and_two_at_least(
+def test_the_default_is_every_usable_core_and_at_least_two(
     text: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("IMP_WORKERS", raising=False)
@@ -305,7 +305,7 @@ def test_unset_means_every_core_this_process_may_use_and_two_at_least(
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "2.5", "many", "²", "1e3"])
-def test_a_number_of_workers_that_is_none_is_refused(
+def test_an_invalid_number_of_workers_is_refused(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_WORKERS", text)

@@ -1,4 +1,4 @@
-"""Progress of long work: one line that renews on a terminal, plain lines now and then elsewhere."""
+"""Progress of long work: one updated line on a terminal, plain lines elsewhere."""
 
 import io
 
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         (500, None, 10, "records/dvqa: 500 rows, 50/s"),
     ],
 )
-def test_a_line_says_how_much_how_fast_and_how_long(
+def test_a_line_shows_count_rate_and_time_left(
     done: int, total: int | None, seconds: float, line: str, clock: Clock
 ) -> None:
     told = Progress("records/dvqa", "rows", total, io.StringIO())
@@ -50,7 +50,7 @@ def test_a_line_says_how_much_how_fast_and_how_long(
     assert told.line() == line
 
 
-def test_elsewhere_a_plain_line_comes_every_ten_seconds(clock: Clock) -> None:
+def test_without_a_terminal_a_line_is_printed_every_ten_seconds(clock: Clock) -> None:
     out = io.StringIO()
     told = Progress("records/dvqa", "rows", 100, out)
     for _ in range(25):
@@ -63,7 +63,7 @@ def test_elsewhere_a_plain_line_comes_every_ten_seconds(clock: Clock) -> None:
     )
 
 
-def test_on_a_terminal_one_line_renews_and_is_cleared_at_the_end(clock: Clock) -> None:
+def test_on_a_terminal_one_line_is_updated_and_cleared_at_the_end(clock: Clock) -> None:
     out = Terminal()
     told = Progress("records/dvqa", "rows", 4, out)
     for _ in range(4):
@@ -77,13 +77,13 @@ def test_on_a_terminal_one_line_renews_and_is_cleared_at_the_end(clock: Clock) -
     )
 
 
-def test_short_work_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_prints_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("records/dvqa", "rows", 5) as told:
         told.add(5)
     assert capsys.readouterr() == ("", "")
 
 
-def test_work_that_fails_clears_the_line_and_lets_the_error_through(
+def test_failing_work_clears_the_line_and_raises_its_error(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = Terminal()

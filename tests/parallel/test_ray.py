@@ -1,4 +1,4 @@
-"""Ray on a real cluster of two nodes: the same bytes as the local engine, though a node dies."""
+"""Ray on a real cluster of two nodes gives the bytes of the local engine, even if a node dies."""
 
 import os
 import secrets
@@ -54,7 +54,7 @@ class TwoNodes:
         return str(self._second.node_id)
 
     def kill_one(self) -> None:
-        """As if its plug were pulled: left alone, workers would end what they are at."""
+        """Kill the node at once; otherwise its workers would finish their pieces."""
         raylet = self._second.all_processes["raylet"][0].process.pid
         workers = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
         for process in (raylet, *map(int, workers)):
@@ -74,7 +74,7 @@ class TwoNodes:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
-    """Started outside the repository: workers find imp_data and these tests by PYTHONPATH."""
+    """Start it outside the repository: workers find imp_data and the tests by PYTHONPATH."""
     with (
         pytest.MonkeyPatch.context() as patch,
         # Not pytest's: the paths of Ray's sockets must be short.
@@ -97,7 +97,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
 
 @pytest.fixture
 def nodes(cluster: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> TwoNodes:
-    """The cluster, whole again, as the engine."""
+    """Restore the cluster and select it as the engine."""
     cluster.complete()
     monkeypatch.setenv("IMP_ENGINE", "ray")
     return cluster
@@ -111,7 +111,7 @@ def node_of(number: int, seconds: float = 0.05) -> tuple[int, str]:
 
 
 def noted(number: int, notes: Path) -> int:
-    """Leaves a note of when it began, on which node, and of when it ended."""
+    """Write start, node and end of a piece to a file."""
     import ray
 
     node = ray.get_runtime_context().get_node_id()
@@ -123,7 +123,7 @@ def noted(number: int, notes: Path) -> int:
 
 
 def busy(node: str, notes: Path) -> bool:
-    """Whether that node is in the middle of a piece."""
+    """Return whether that node is running a piece."""
     return any(node in path.name and "done" not in path.name for path in notes.iterdir())
 
 
@@ -140,13 +140,13 @@ def crash_at_three(number: int) -> int:
 
 
 @pytest.mark.slow
-def test_both_nodes_work_and_results_come_in_order(nodes: TwoNodes) -> None:
+def test_both_nodes_work_and_results_are_in_order(nodes: TwoNodes) -> None:
     results = list(map_ordered(node_of, range(30)))
     assert [number for number, _ in results] == list(range(30))
     assert len({node for _, node in results}) == 2
 
 
-def test_no_more_than_two_pieces_a_cpu_are_under_way(nodes: TwoNodes) -> None:
+def test_at_most_two_pieces_per_cpu_are_in_progress(nodes: TwoNodes) -> None:
     taken: list[int] = []
 
     def pieces() -> Iterator[int]:
@@ -160,7 +160,7 @@ def test_no_more_than_two_pieces_a_cpu_are_under_way(nodes: TwoNodes) -> None:
         assert len(taken) <= done + 4
 
 
-def test_an_error_comes_through_as_it_was_raised(nodes: TwoNodes) -> None:
+def test_an_error_reaches_the_caller(nodes: TwoNodes) -> None:
     results = map_ordered(refuse_three, range(10))
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError) as error:
@@ -170,7 +170,7 @@ def test_an_error_comes_through_as_it_was_raised(nodes: TwoNodes) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_killed_node_was_at_is_done_again_on_the_other(
+def test_the_pieces_of_a_killed_node_run_again_on_the_other(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:
     results = map_ordered(partial(noted, notes=tmp_path), range(24))
@@ -190,7 +190,7 @@ def test_what_a_killed_node_was_at_is_done_again_on_the_other(
 
 
 @pytest.mark.slow
-def test_a_piece_that_crashes_every_worker_costs_itself_alone(nodes: TwoNodes) -> None:
+def test_a_piece_that_crashes_every_worker_affects_no_other(nodes: TwoNodes) -> None:
     found = list(map_ordered(crash_at_three, range(8), on_crash=lambda piece, _: -piece))
     assert found == [0, 1, 2, -3, 4, 5, 6, 7]
 
@@ -209,7 +209,7 @@ def test_a_node_with_other_software_is_refused(
     assert "in place of 1.7.8" in error.value.problem
 
 
-def test_workers_that_lack_the_code_say_so(
+def test_workers_that_lack_the_code_are_an_error(
     nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "only_here.py").write_text("def twice(number): return 2 * number")
@@ -222,7 +222,7 @@ def test_workers_that_lack_the_code_say_so(
 
 @pytest.fixture(scope="module")
 def local(drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The demo as the local engine builds it."""
+    """Build the demo with the local engine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMP_ENGINE", "local")
         build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("local") / "data")
@@ -231,7 +231,7 @@ def local(drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Buil
 
 
 def digests(build: Build) -> dict[str, str]:
-    """Of every asset of a finished build."""
+    """Return the digest of every asset of a finished build."""
     return {asset: result.digest for asset, result in rebuild(build).items()}
 
 
@@ -257,7 +257,7 @@ def test_the_demo_has_the_same_digests_on_ray(
 
 
 @pytest.mark.slow
-def test_a_node_killed_while_it_looks_at_images_changes_nothing(
+def test_a_node_killed_while_it_reads_images_changes_nothing(
     nodes: TwoNodes,
     drawn_demo: DataDir,
     local: Build,
@@ -288,7 +288,7 @@ def test_a_node_killed_while_it_looks_at_images_changes_nothing(
 
 
 def engine_elsewhere(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """The engine in a process of its own, which knows no cluster and no token."""
+    """Run the engine in a subprocess without a cluster or a token."""
     code = (
         "from imp_data.parallel import map_ordered\n"
         "if __name__ == '__main__': print(list(map_ordered(abs, range(-3, 3))))"
@@ -300,13 +300,13 @@ def engine_elsewhere(home: Path, **settings: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_without_an_address_a_ray_of_this_machine_is_started(tmp_path: Path) -> None:
+def test_without_an_address_a_local_ray_is_started(tmp_path: Path) -> None:
     done = engine_elsewhere(tmp_path, IMP_WORKERS="1")
     assert (done.returncode, done.stdout) == (0, "[3, 2, 1, 0, 1, 2]\n"), done.stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "no-such-host.invalid:6379", "nonsense"])
-def test_an_address_where_no_cluster_is_is_named_at_once(address: str, tmp_path: Path) -> None:
+def test_an_address_without_a_cluster_is_named_at_once(address: str, tmp_path: Path) -> None:
     done = engine_elsewhere(tmp_path, RAY_ADDRESS=address)
     assert done.returncode == 1
-    assert f"UserError: RAY_ADDRESS: no cluster can be joined at {address} (" in done.stderr
+    assert f"UserError: RAY_ADDRESS: cannot join a cluster at {address} (" in done.stderr

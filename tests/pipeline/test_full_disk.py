@@ -105,7 +105,7 @@ def test_a_full_disk_stops_a_stage_that_continues_once_there_is_space(
         dict(stages(build))[asset]()
     assert str(disk.folder) in error.value.where
     assert "(No space left on device)" in error.value.problem
-    assert error.value.remedy.startswith("make room or grant access, then run the same command")
+    assert error.value.remedy.startswith("free space or grant access, then run the same command")
     assert disk.names() == before
     disk.remount("size=8m")
     assert digests(build) == expected

@@ -192,7 +192,7 @@ def test_a_run_waits_for_another_at_the_same_stage_and_names_it(
         line = next_line(process)
         assert line.startswith(
             f"{asset}: waits for process {os.getpid()} on this machine (mixture other), "
-            "at it since 20"
+            "running since 20"
         )
         assert process.poll() is None
     output_of(process)
@@ -223,7 +223,7 @@ def test_a_lock_of_a_killed_process_blocks_no_run(
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert f"process {holder.pid} on this machine (mixture other)" in (line := next_line(waiting))
-    assert line.rstrip().endswith("ended in the midst of it; it is done anew")
+    assert line.rstrip().endswith("was interrupted; the work starts again")
     output_of(waiting)
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 

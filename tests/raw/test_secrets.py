@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import subprocess
 import sys
 from collections import defaultdict
@@ -24,6 +23,7 @@ from trials.downloads import led, raw, said
 from assets.factory import _legible
 from imp_data.errors import UserError
 from imp_data.manifests.lockfile import Locks
+from imp_data.parallel.error_json import decode_error, encode_error
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs
 from imp_data.raw import download
@@ -135,7 +135,8 @@ def test_environment_variables_without_secrets_are_not_hidden(
 
 def test_an_error_hides_credentials_also_after_pickling() -> None:
     url = "https://ann:pw@host/x?token=abc"
-    error = pickle.loads(pickle.dumps(UserError(url, f"{url} fails", f"see {url}")))
+    error = decode_error(encode_error(UserError(url, f"{url} fails", f"see {url}")))
+    assert isinstance(error, UserError)
     shown = "https://***@host/x?token=***"
     assert (error.where, error.problem, error.remedy) == (shown, f"{shown} fails", f"see {shown}")
     assert str(error) == f"{shown}: {shown} fails\n  What to do: see {shown}"

@@ -280,6 +280,6 @@ def test_a_full_disk_leaves_no_partial_file_and_names_the_remedy(
 
     write(tmp_path, [record(1)])
     monkeypatch.setattr(pq.ParquetWriter, "write_table", no_room)
-    with pytest.raises(UserError, match=r"No space left on device.*\n.*make room"):
+    with pytest.raises(UserError, match=r"No space left on device.*\n.*free space"):
         Built(tmp_path)
     assert list((tmp_path / "out").iterdir()) == []

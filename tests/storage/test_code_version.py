@@ -1,4 +1,4 @@
-"""A stage's code version follows from what its code imports, and from nothing else."""
+"""Code versions of stages follow from imports alone."""
 
 import ast
 import shutil
@@ -32,7 +32,7 @@ BELOW = [
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package, to alter, with a copy of demo beside it."""
+    """Copy the package, to alter, with a copy of demo beside it."""
     folder = tmp_path_factory.mktemp("code")
     for name in ("imp_data", "demo"):
         unwanted = shutil.ignore_patterns("__pycache__")
@@ -48,7 +48,7 @@ def file_of(package: Path, name: str) -> Path:
 
 
 def altered(package: Path, name: str, text: str, entry: str) -> str:
-    """The version of a stage once `text` stands at the end of a file, which is put back."""
+    """Return a stage's version with `text` appended to a file; restore the file."""
     path = file_of(package, name)
     before = path.read_bytes()
     try:
@@ -68,7 +68,9 @@ def test_a_change_in_any_module_below_a_stage_changes_its_version(
 
 
 @pytest.mark.parametrize("stage", ENTRIES)
-def test_what_is_above_a_stage_or_beside_it_makes_no_difference(stage: str, package: Path) -> None:
+def test_modules_above_or_beside_a_stage_do_not_change_its_version(
+    stage: str, package: Path
+) -> None:
     entry = ENTRIES[stage]
     below = {name.partition(":")[0] for name in code_below([entry])}
     others = {
@@ -81,7 +83,7 @@ def test_what_is_above_a_stage_or_beside_it_makes_no_difference(stage: str, pack
         assert altered(package, name, "\nchanged = True\n", entry) == code_version(entry), name
 
 
-def test_the_stages_know_what_they_once_forgot() -> None:
+def test_the_versions_cover_modules_that_earlier_lists_omitted() -> None:
     below = {
         stage: {n.removeprefix("imp_data.") for n in code_below([e])}
         for stage, e in ENTRIES.items()
@@ -117,7 +119,7 @@ def names_below(package: Path, *entries: str) -> set[str]:
     return {name.removeprefix("imp_data.") for name in code_below(entries, package)}
 
 
-def test_imports_count_wherever_they_stand_but_for_those_of_type_checkers(tmp_path: Path) -> None:
+def test_imports_at_any_place_count_except_those_for_type_checkers(tmp_path: Path) -> None:
     package = small(
         tmp_path,
         stage="from typing import TYPE_CHECKING\nimport imp_data.plain\n"
@@ -136,7 +138,7 @@ def test_imports_count_wherever_they_stand_but_for_those_of_type_checkers(tmp_pa
     assert names_below(package, "imp_data.stage") == found
 
 
-def test_of_a_command_only_its_function_counts(tmp_path: Path) -> None:
+def test_only_the_function_of_a_command_counts(tmp_path: Path) -> None:
     package = small(
         tmp_path,
         cli="def one():\n    from imp_data import a\n    help()\n"
@@ -153,13 +155,13 @@ def test_of_a_command_only_its_function_counts(tmp_path: Path) -> None:
     assert version_in(package, "imp_data.cli:one") != before
 
 
-def test_the_package_itself_counts_only_where_its_version_is_read(tmp_path: Path) -> None:
+def test_the_package_itself_counts_only_if_its_version_is_read(tmp_path: Path) -> None:
     package = small(tmp_path, a="import imp_data.b", b="", c="from imp_data import __version__")
     assert names_below(package, "imp_data.a") == {"a", "b"}
     assert names_below(package, "imp_data.c") == {"c", "imp_data"}
 
 
-def test_comments_docstrings_and_empty_lines_make_no_difference(tmp_path: Path) -> None:
+def test_comments_docstrings_and_empty_lines_do_not_change_the_version(tmp_path: Path) -> None:
     kept = 'x = "#, kept"{0}\ndef f():\n    {1}return """a\n\n# b"""'
     package = small(tmp_path, a=kept.format("", ""))
     before = version_in(package, "imp_data.a")
@@ -173,7 +175,7 @@ def test_comments_docstrings_and_empty_lines_make_no_difference(tmp_path: Path) 
 
 
 class _Blank(ast.NodeTransformer):
-    """Takes docstrings out, or puts `...` where a body has nothing else."""
+    """Removes docstrings; replaces one that is a whole body by `...`."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
@@ -183,7 +185,7 @@ class _Blank(ast.NodeTransformer):
         return node
 
 
-def test_what_counts_of_a_source_is_all_that_python_makes_of_it() -> None:
+def test_the_counted_source_compiles_to_the_same_code() -> None:
     for path in PACKAGE.rglob("*.py"):
         source = path.read_bytes()
         plain = plain_source(source, ast.parse(source))

@@ -1,4 +1,4 @@
-"""What rots on disk is noticed where it is read: an error names the file, or it is made anew."""
+"""Damaged files are detected on reading: an error names the file, or it is rebuilt."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], pa.Table]]] = 
 
 
 def flip(path: Path, place: int | None = None, bit: int = 0) -> None:
-    """Flip a bit of a file, in its middle if nothing else is said; size and time stay."""
+    """Flip a bit of a file, by default in its middle; keep size and time."""
     stat, data = path.stat(), bytearray(path.read_bytes())
     data[len(data) // 2 if place is None else place] ^= 1 << bit
     path.unlink()  # or what shares its bytes on disk would rot as well
@@ -75,7 +75,7 @@ def flip(path: Path, place: int | None = None, bit: int = 0) -> None:
 # --- checksums within a file --------------------------------------------------------------------
 
 
-def test_others_read_a_file_with_checksums_as_any_other(tmp_path: Path) -> None:
+def test_other_readers_read_a_sealed_file(tmp_path: Path) -> None:
     write_arrow(tmp_path / "a.arrow")
     write_parquet(tmp_path / "a.parquet")
     assert pa.ipc.open_file(tmp_path / "a.arrow").read_all() == TABLE
@@ -86,7 +86,7 @@ def test_others_read_a_file_with_checksums_as_any_other(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
-def test_whichever_byte_is_altered_the_file_is_named(form: str, tmp_path: Path) -> None:
+def test_any_altered_byte_is_an_error_that_names_the_file(form: str, tmp_path: Path) -> None:
     write, read = FORMATS[form]
     path = tmp_path / "a"
     write(path)
@@ -101,7 +101,7 @@ def test_whichever_byte_is_altered_the_file_is_named(form: str, tmp_path: Path) 
 @pytest.mark.parametrize("form", FORMATS)
 @given(cut=st.integers(0, 10_000), more=st.binary(max_size=40), page=st.integers(0, 10_000))
 @settings(max_examples=60)
-def test_a_file_that_is_cut_or_longer_or_has_zeros_is_named(
+def test_a_truncated_extended_or_zeroed_file_is_an_error_that_names_it(
     form: str, tmp_path_factory: pytest.TempPathFactory, cut: int, more: bytes, page: int
 ) -> None:
     write, read = FORMATS[form]
@@ -119,7 +119,7 @@ def test_a_file_that_is_cut_or_longer_or_has_zeros_is_named(
             read(path)
 
 
-def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
+def test_blocks_that_are_not_read_are_not_checked(tmp_path: Path) -> None:
     path, rows = tmp_path / "a.arrow", 60_000
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
     batch = pa.record_batch([pa.array(range(rows)), pa.array(["words"] * rows)], schema=schema)
@@ -130,11 +130,11 @@ def test_what_is_not_read_is_not_checked(tmp_path: Path) -> None:
     flip(path, data.index(b"words" * rows, len(data) // 4) + 150_000)  # not in the first batch
     assert [len(b) for b in arrow_batches(path, span=(0, 1))] == [rows]
     assert sum(len(b) for b in arrow_batches(path, ["n"])) == 4 * rows
-    with pytest.raises(UserError, match=r"its bytes are not as they were written from byte \d"):
+    with pytest.raises(UserError, match=r"its bytes differ from what was written from byte \d"):
         list(arrow_batches(path, ["text"]))
 
 
-def test_a_damaged_file_makes_its_stage_due(tmp_path: Path) -> None:
+def test_a_damaged_file_causes_its_stage_to_run_again(tmp_path: Path) -> None:
     path = tmp_path / "a.arrow"
 
     def stage() -> StageResult:
@@ -143,14 +143,14 @@ def test_a_damaged_file_makes_its_stage_due(tmp_path: Path) -> None:
     first = stage()
     flip(path)
     assert not stage().built  # nothing was read, and an unchanged stage reads nothing
-    with pytest.raises(UserError, match="its stage writes the file anew"):
+    with pytest.raises(UserError, match="its stage rewrites the file"):
         arrow_table(path)
     again = stage()
     assert (again.built, again.digest) == (True, first.digest)
     assert arrow_table(path) == TABLE
 
 
-def test_a_batch_of_a_passing_file_is_checked_too(tmp_path: Path) -> None:
+def test_a_batch_of_a_temporary_file_is_checked_too(tmp_path: Path) -> None:
     path = tmp_path / "heap"
     with path.open("wb") as out:
         blocks = [write_block(path, out, BATCH) for _ in range(3)]
@@ -164,7 +164,7 @@ def test_a_batch_of_a_passing_file_is_checked_too(tmp_path: Path) -> None:
 # --- stamps -------------------------------------------------------------------------------------
 
 
-def test_a_stamp_says_what_was_written_or_nothing(tmp_path: Path) -> None:
+def test_a_stamp_reads_as_written_or_as_none(tmp_path: Path) -> None:
     path = tmp_path / "stamp.json"
     write_stamp(path, {"code": "1"}, "abc", {"rows": 12, "share": 0.25})
     data = path.read_bytes()
@@ -181,20 +181,22 @@ def test_a_stamp_says_what_was_written_or_nothing(tmp_path: Path) -> None:
     assert lost > len(data)
 
 
-def test_a_stamp_of_an_earlier_release_counts(tmp_path: Path) -> None:
+def test_a_stamp_of_an_earlier_release_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "stamp.json"
     path.write_text('{"inputs": {}, "digest": "abc", "figures": {}, "files": []}')
     assert read_stamp(path) == {"inputs": {}, "digest": "abc", "figures": {}, "files": []}
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "null", '"inputs digest figures files"'])
-def test_a_stamp_of_another_form_is_none(text: str, tmp_path: Path) -> None:
+def test_a_malformed_stamp_reads_as_none(text: str, tmp_path: Path) -> None:
     path = tmp_path / "stamp.json"
     path.write_text(text)
     assert read_stamp(path) is None
 
 
-def test_another_mixtures_file_that_is_not_of_its_stamp_is_not_taken_over(tmp_path: Path) -> None:
+def test_a_file_of_another_mixture_that_does_not_match_its_stamp_is_not_reused(
+    tmp_path: Path,
+) -> None:
     def stage(name: str, content: str) -> StageResult:
         def others(outputs: Sequence[Path]) -> list[Other]:
             return [Other(tmp_path / "b/stamp", [tmp_path / "b/out"])] if name == "a" else []
@@ -229,7 +231,7 @@ def small(world: World, name: str = "small") -> Build:
 
 
 def forget(build: Build, *assets: str) -> None:
-    """So that these stages are due."""
+    """Delete the stamps of these stages, so that they run again."""
     for asset in assets:
         build.stamp(asset).unlink()
 
@@ -248,9 +250,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("file", DAMAGED)
-def test_a_stage_that_reads_a_damaged_file_names_it_and_the_next_run_mends_it(
-    file: str, laid: World
-) -> None:
+def test_a_stage_names_a_damaged_input_and_the_next_run_rebuilds_it(file: str, laid: World) -> None:
     build = small(laid)
     expected = {asset: result.digest for asset, result in run(build).items()}
     flip(laid.data.root / file, bit=3)
@@ -266,7 +266,7 @@ def test_a_stage_that_reads_a_damaged_file_names_it_and_the_next_run_mends_it(
     assert built(run(small(laid))) == set()
 
 
-def test_damaged_fingerprints_are_made_anew(
+def test_damaged_fingerprints_are_computed_again(
     laid: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = run(small(laid))["mixture"].digest
@@ -283,7 +283,7 @@ def test_damaged_fingerprints_are_made_anew(
     assert run(small(laid))["mixture"].digest == expected
 
 
-def test_a_damaged_stamp_costs_its_stage_and_no_more(laid: World) -> None:
+def test_a_damaged_stamp_reruns_its_stage_alone(laid: World) -> None:
     build = small(laid)
     expected = run(build)["mixture"].digest
     for asset in ("records/photos", "images/photos", "screened/chats", "mixture", "raw/photos"):
@@ -293,7 +293,7 @@ def test_a_damaged_stamp_costs_its_stage_and_no_more(laid: World) -> None:
         assert results["mixture"].digest == expected
 
 
-def test_a_folder_that_is_not_as_its_stage_left_it_is_named(laid: World) -> None:
+def test_a_folder_that_differs_from_its_stage_output_is_named(laid: World) -> None:
     build = small(laid)
     folder = laid.data.model("small") / "merged"
     write_text(folder / "model.bin", "weights")
@@ -310,7 +310,7 @@ def test_a_folder_that_is_not_as_its_stage_left_it_is_named(laid: World) -> None
     ("file", "asset"),
     [("photos/records.json", "records/photos"), ("quiz/ids.json", "benchmarks/quiz")],
 )
-def test_an_upstream_file_that_rotted_since_it_was_verified_is_named(
+def test_an_upstream_file_damaged_since_its_verification_is_named(
     file: str, asset: str, laid: World
 ) -> None:
     build = small(laid)
@@ -362,7 +362,7 @@ def test_a_reader_of_a_damaged_mixture_names_the_file(
     read(folder)
 
 
-def test_the_graph_shows_no_damaged_report(laid: World) -> None:
+def test_the_asset_graph_does_not_show_a_damaged_report(laid: World) -> None:
     result = run(small(laid))["duplicates"]
     folder = laid.data.reports("small")
     assert stored_as(folder, result.digest)["samples"] > 0
@@ -373,7 +373,7 @@ def test_the_graph_shows_no_damaged_report(laid: World) -> None:
     assert stored_as(folder, result.digest)["samples"] > 0
 
 
-def test_fingerprint_files_of_others_are_read_and_damaged_ones_named(
+def test_foreign_fingerprint_files_are_read_and_damaged_ones_named(
     laid: World, tmp_path: Path
 ) -> None:
     run(small(laid))

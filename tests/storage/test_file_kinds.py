@@ -1,4 +1,4 @@
-"""What a file's first bytes say it is."""
+"""Kinds of files by their first bytes."""
 
 import bz2
 import gzip
@@ -42,7 +42,7 @@ def tarred(format: int, mode: str = "w") -> bytes:
 
 
 def v7_tar() -> bytes:
-    """A header as Unix V7 wrote it: without the mark `ustar`, its checksum corrected."""
+    """Return a header as Unix V7 wrote it: without `ustar`, its checksum corrected."""
     header = bytearray(tarred(tarfile.USTAR_FORMAT)[:512])
     header[257:512] = bytes(255)
     header[148:156] = b" " * 8
@@ -128,12 +128,12 @@ KINDS = {
         for number, content in enumerate(some)
     ],
 )
-def test_a_file_is_known_by_its_first_bytes(kind: str, content: bytes) -> None:
+def test_the_first_bytes_determine_the_kind_of_a_file(kind: str, content: bytes) -> None:
     assert file_kind(content[:HEAD_BYTES]) == kind
     assert described(kind)
 
 
-def test_a_database_is_known(tmp_path: Path) -> None:
+def test_a_database_is_recognized(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("create table t (id text)")
     database.close()
@@ -152,16 +152,16 @@ def test_a_database_is_known(tmp_path: Path) -> None:
         b"\x00\x01\x02\x03",
     ],
 )
-def test_other_files_are_of_no_kind(content: bytes) -> None:
+def test_unknown_bytes_have_no_kind(content: bytes) -> None:
     assert file_kind(content) is None
     assert described(None) == "of an unknown kind"
 
 
-def test_kinds_of_images_are_marked_as_such() -> None:
+def test_image_kinds_are_listed() -> None:
     assert {"jpeg", "png", "gif", "webp", "tiff", "bmp"} <= IMAGE_KINDS
     assert not IMAGE_KINDS & {"json", "zip", "html", "pdf"}
 
 
 @given(st.binary(max_size=600))
-def test_any_bytes_are_of_a_described_kind(content: bytes) -> None:
+def test_any_bytes_have_a_kind_with_a_description(content: bytes) -> None:
     assert described(file_kind(content))

@@ -1,4 +1,4 @@
-"""What is below a folder is listed through links, without what a desktop puts there."""
+"""Files below a folder are listed through links and without a desktop's sidecars."""
 
 import io
 import os
@@ -39,7 +39,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
     assert file_sizes(home) == {n: s.st_size for n, s in files_below(home)}
 
 
-def test_loops_end_and_links_that_lead_nowhere_are_no_files(tmp_path: Path) -> None:
+def test_cyclic_and_broken_links_are_no_files(tmp_path: Path) -> None:
     home = laid(tmp_path / "home", "a/1.jpg")
     (home / "a" / "up").symlink_to("..")
     (home / "a" / "self").symlink_to("self")
@@ -48,9 +48,7 @@ def test_loops_end_and_links_that_lead_nowhere_are_no_files(tmp_path: Path) -> N
     assert names(home) == ["a/1.jpg", "twice/1.jpg"]
 
 
-def test_a_folder_that_may_not_be_read_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = laid(tmp_path / "home", "a/1.jpg", "2.jpg")
     scandir = os.scandir
 
@@ -65,7 +63,7 @@ def test_a_folder_that_may_not_be_read_is_told(
     assert [error.filename for error in told] == [str(home / "a")]
 
 
-def test_a_change_behind_a_link_is_a_change(tmp_path: Path) -> None:
+def test_a_change_behind_a_link_changes_the_digest(tmp_path: Path) -> None:
     laid(tmp_path / "elsewhere", "1.jpg")
     home = laid(tmp_path / "home", "0.jpg")
     (home / "more").symlink_to(tmp_path / "elsewhere")
@@ -88,18 +86,18 @@ OTHERS = ["1.jpg", "a/.hidden.jpg", "a/_.jpg", "thumbs.jpg", "a/MACOSX/1.jpg", "
 
 
 @pytest.mark.parametrize("name", [*SIDECARS, "desktop.ini", "Thumbs.db"])
-def test_a_sidecar_is_one_wherever_it_lies(name: str) -> None:
+def test_a_sidecar_is_recognized_in_any_folder(name: str) -> None:
     assert is_sidecar(name)
     assert is_sidecar(f"deeper/{name}")
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_file_of_ones_own_is_none(name: str) -> None:
+def test_an_ordinary_file_is_no_sidecar(name: str) -> None:
     assert not is_sidecar(name)
 
 
 @given(st.sets(st.sampled_from(SIDECARS)))
-def test_sidecars_change_no_folder(
+def test_sidecars_do_not_change_the_digest_of_a_folder(
     tmp_path_factory: pytest.TempPathFactory, sidecars: set[str]
 ) -> None:
     home = laid(tmp_path_factory.mktemp("home"), "1.jpg", "a/2.jpg")
@@ -108,7 +106,7 @@ def test_sidecars_change_no_folder(
     assert listing_digest(home) == before
 
 
-def test_sidecars_are_not_unpacked_and_counted_once(
+def test_sidecars_are_not_extracted_and_reported_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / "records.zip", "w") as archive:
@@ -120,7 +118,7 @@ def test_sidecars_are_not_unpacked_and_counted_once(
     assert capsys.readouterr().err == f"{tmp_path / 'records.zip'}: {told}\n"
 
 
-def test_members_whose_names_are_not_utf8_are_unpacked_once(tmp_path: Path) -> None:
+def test_members_with_names_that_are_not_utf8_are_extracted_once(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "b.tar", "w:", format=tarfile.GNU_FORMAT) as tar:
         info = tarfile.TarInfo("caf\udce9.jpg")
         info.size = 3

@@ -1,4 +1,4 @@
-"""JSON files that a person names: whatever they hold is read, or one error that names the file."""
+"""JSON files that a user names are read, or are one error that names the file."""
 
 import os
 import struct
@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_such_file_is_an_error_that_names_it(
+def test_a_file_that_is_no_json_object_is_an_error_that_names_it(
     name: str, kind: str, tmp_path: Path
 ) -> None:
     path = tmp_path / name
@@ -56,7 +56,7 @@ def test_what_is_no_such_file_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_folder_and_a_pipe_are_no_such_file(name: str, tmp_path: Path) -> None:
+def test_a_folder_and_a_pipe_are_errors(name: str, tmp_path: Path) -> None:
     for number, lay in enumerate((Path.mkdir, os.mkfifo)):
         path = tmp_path / str(number) / name
         path.parent.mkdir()
@@ -95,7 +95,7 @@ def test_a_tokenizer_of_another_shape_is_an_error(text: bytes, tmp_path: Path) -
         b"[" * 100_000,
     ],
 )
-def test_a_header_of_weights_that_lies_is_an_error(header: bytes, tmp_path: Path) -> None:
+def test_a_false_header_of_weights_is_an_error(header: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(UserError) as error:
@@ -112,7 +112,7 @@ def test_answers_of_mme_in_another_form_are_an_error(tmp_path: Path) -> None:
         assert error.value.where == str(tmp_path / "art/1.txt")
 
 
-def test_no_more_is_read_of_a_file_than_is_sensible(tmp_path: Path) -> None:
+def test_a_file_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "any.json"
     path.write_bytes(b"[]  ")
     assert read_small(path, 4, "name another") == b"[]  "

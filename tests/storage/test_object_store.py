@@ -1,4 +1,4 @@
-"""The data directory in an object store: the bytes of a local build, or an error that says why."""
+"""A data directory in an object store has the bytes of a local build, or causes an error."""
 
 import io
 import json
@@ -50,7 +50,7 @@ BUCKET = "s3://imp"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    """What names the server and this test's scratch folder, as a user would set it."""
+    """Set credentials and this test's scratch folder as a user would."""
     import s3fs
 
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +67,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Monkey
 
 @pytest.fixture(scope="module")
 def server(settings: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an S3 server on loopback, which has an empty bucket."""
+    """Start an S3 server on loopback with an empty bucket; yield its address."""
     import s3fs
     from moto.server import ThreadedMotoServer
 
@@ -85,7 +85,7 @@ def server(settings: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def requests(server: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """Every request to the server from here on, with what it asked for."""
+    """Record every later request to the server with its arguments."""
     import s3fs
 
     asked: list[tuple[str, dict[str, Any]]] = []
@@ -101,7 +101,7 @@ def requests(server: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, di
 
 @pytest.fixture(scope="module")
 def far(server: str) -> Build:
-    """The demo, drawn and built in the store.
+    """Draw and build the demo in the store.
 
     In a process of its own: workers that other tests have started know no credentials.
     """
@@ -114,7 +114,7 @@ def far(server: str) -> Build:
 
 @pytest.fixture(scope="module")
 def near(far: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The demo, built from the same drawn files on this machine."""
+    """Build the demo on this machine from the same drawn files."""
     data = DataDir(tmp_path_factory.mktemp("near") / "data")
     for name in file_sizes(far.data.raw("")):
         if not name.endswith(".unpacked"):
@@ -139,16 +139,14 @@ if __name__ == "__main__":
 
 
 def digests(build: Build) -> dict[str, str]:
-    """Of every asset of a finished build, which finds nothing to do."""
+    """Return the digests of all assets of a finished build, which builds nothing again."""
     results = rebuild(build)
     assert built(results) == set()
     return {asset: result.digest for asset, result in results.items()}
 
 
 @pytest.mark.slow
-def test_every_stage_and_every_file_of_the_mixture_are_those_of_a_local_build(
-    far: Build, near: Build
-) -> None:
+def test_all_stages_and_files_equal_those_of_a_local_build(far: Build, near: Build) -> None:
     assert digests(far) == digests(near)
     folders = [build.data.mixture("demo") for build in (far, near)]
     manifests = [json.loads((folder / "mixture.json").read_text()) for folder in folders]
@@ -159,7 +157,7 @@ def test_every_stage_and_every_file_of_the_mixture_are_those_of_a_local_build(
 
 
 @pytest.mark.slow
-def test_neither_urls_nor_secrets_stand_in_what_is_written(far: Build) -> None:
+def test_no_written_file_contains_urls_or_secrets(far: Build) -> None:
     stamps = [far.data.root / ".stamps" / name for name in file_sizes(far.data.root / ".stamps")]
     assert len(stamps) > 50
     for path in (*stamps, far.data.mixture("demo") / "mixture.json"):
@@ -169,7 +167,7 @@ def test_neither_urls_nor_secrets_stand_in_what_is_written(far: Build) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_left_in_scratch(far: Build) -> None:
+def test_the_scratch_folder_is_empty_after_a_build(far: Build) -> None:
     assert list(scratch(far.data.root).parent.iterdir()) == []
 
 
@@ -181,7 +179,7 @@ def test_the_mixture_opens_with_datasets(far: Build) -> None:
 
 
 def small(root: Path, url: str) -> tuple[World, Build]:
-    """The album's build with its data at that URL."""
+    """Return the album's build with its data at a URL."""
     world = World(root)
     world.data = DataDir(place(url))
     lay_album(world)
@@ -197,7 +195,7 @@ def test_a_build_in_memory_has_the_bytes_of_one_on_disk(album: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_shards_on_their_way_to_a_store_are_put_together_on_the_machine_that_has_them(
+def test_shards_for_a_store_are_assembled_on_the_machine_that_has_them(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: set[str] = set()
@@ -243,7 +241,7 @@ if __name__ == "__main__":
 
 
 def rebuilt(manifest: Path, url: str, puts: int = -1, **settings: str) -> int:
-    """The exit status of a build in a process of its own, which is killed before its next put."""
+    """Build in a subprocess that is killed before an upload; return its exit status."""
     told = {**os.environ, "IMP_DATA_DIR": url, "IMP_WORKERS": "1", **settings}
     told["PYTHONPATH"] = str(TESTS.parent)
     return subprocess.run([sys.executable, "-c", REBUILD, manifest, str(puts)], env=told).returncode
@@ -300,7 +298,7 @@ def test_workers_on_ray_read_from_the_store(server: str, album: Path, tmp_path: 
 
 @pytest.fixture
 def mixture(server: str, album: Path, tmp_path: Path) -> Path:
-    """A copy of the album in the store."""
+    """Copy the album to the store."""
     folder = place(f"{BUCKET}/copies/{tmp_path.name}")
     put_folder(album, folder, "mixture.json")
     return folder
@@ -345,7 +343,7 @@ def refused(build: Build) -> UserError:
 
 @pytest.fixture
 def anew(server: str) -> Iterator[None]:
-    """Connections are made anew, and again after the test."""
+    """Open new connections now, and again after the test."""
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
@@ -354,29 +352,27 @@ def anew(server: str) -> Iterator[None]:
 
 
 def lost(tmp_path: Path, url: str) -> Build:
-    """A build of the album's manifests with its data elsewhere."""
+    """Return a build of the album's manifests with its data elsewhere."""
     world = World(tmp_path)
     lay_album(world)
     world.data = DataDir(place(url))
     return world.build(ALBUM_QUOTAS, **ALBUM_RULES)
 
 
-def test_a_bucket_that_is_missing_is_named_before_anything_is_done(
-    server: str, tmp_path: Path
-) -> None:
+def test_a_missing_bucket_is_an_error_before_any_work(server: str, tmp_path: Path) -> None:
     error = refused(lost(tmp_path, "s3://no-such-bucket/data"))
     assert error.where.startswith("s3://no-such-bucket/data/.stamps/mixtures/small/raw/")
     assert error.problem == "cannot be written (The specified bucket does not exist)"
-    assert error.remedy.startswith("make the bucket or mend IMP_DATA_DIR")
+    assert error.remedy.startswith("create the bucket or correct IMP_DATA_DIR")
 
 
-def test_who_is_not_let_in_is_told_so(
+def test_denied_access_is_an_error_that_says_so(
     server: str, anew: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from urllib.request import Request, urlopen
 
     def let_in(first: bytes) -> None:
-        """How many requests moto answers before it looks at credentials."""
+        """The number of requests that moto answers before it checks credentials."""
         plain = {"Content-Type": "text/plain"}
         urlopen(Request(f"{server}/moto-api/reset-auth", first, plain)).close()
 
@@ -395,14 +391,14 @@ def test_who_is_not_let_in_is_told_so(
     assert f"{BUCKET}/closed/mixtures/small/mixture.json: access is denied (" in ran.err
 
 
-def test_a_store_that_does_not_answer_is_named(
+def test_a_store_that_does_not_respond_is_named(
     anew: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     error = refused(lost(tmp_path, f"{BUCKET}/down"))
     assert error.where == f"{BUCKET}/down/.stamps/mixtures/small/raw/chats.json"
-    assert error.problem.startswith("the store gives no answer (")
+    assert error.problem.startswith("the store does not respond (")
     assert "http://127.0.0.1:9" in error.problem
 
 
@@ -427,7 +423,7 @@ def test_a_url_that_cannot_be_used_is_named(
     data=st.binary(max_size=60),
     moves=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=8),
 )
-def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
+def test_an_object_has_the_bytes_of_the_file_at_any_offset(
     data: bytes, moves: list[tuple[int, int]]
 ) -> None:
     path = place("memory://pieces/object")
@@ -441,7 +437,7 @@ def test_wherever_an_object_is_read_its_bytes_are_those_of_the_file(
                 assert there.tell() == here.tell()
 
 
-def test_images_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
+def test_an_image_in_a_zip_takes_one_request_of_its_own_size(
     server: str, requests: list[tuple[str, dict[str, Any]]]
 ) -> None:
     rng_bytes = {f"{n}.png": os.urandom(300_000) for n in range(40)}
@@ -466,7 +462,7 @@ def test_images_in_a_zip_cost_a_request_each_and_no_more_bytes_than_they_have(
     assert sum(sizes) < 5 * 301_000 + range_reader.BLOCK_BYTES
 
 
-def test_what_is_wrong_with_a_image_is_told_apart_from_a_store_that_fails(
+def test_a_damaged_image_is_distinguished_from_a_failing_store(
     server: str, requests: list[tuple[str, dict[str, Any]]]
 ) -> None:
     packed = io.BytesIO()
@@ -495,7 +491,7 @@ def test_what_is_wrong_with_a_image_is_told_apart_from_a_store_that_fails(
     assert "bytes=0-6" in fetched  # one byte more than allowed tells enough
 
 
-def test_a_folder_in_a_store_holds_what_was_written_last_and_nothing_else(tmp_path: Path) -> None:
+def test_a_folder_in_a_store_holds_only_what_was_written_last(tmp_path: Path) -> None:
     folder = place(f"memory://{tmp_path}/folder")
     for names in (["a", "b/c", "last"], ["b/c", "d", "last"]):
         with written_aside(folder, last="last") as aside:
@@ -507,9 +503,7 @@ def test_a_folder_in_a_store_holds_what_was_written_last_and_nothing_else(tmp_pa
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_was_not_finished_never_reaches_the_store(
-    error: type[BaseException], tmp_path: Path
-) -> None:
+def test_an_unfinished_file_is_never_uploaded(error: type[BaseException], tmp_path: Path) -> None:
     path = place(f"memory://{tmp_path}/file.txt")
     path.write_text("old")
     with pytest.raises(error), written_aside(path) as aside:
@@ -519,7 +513,7 @@ def test_what_was_not_finished_never_reaches_the_store(
     assert not aside.exists()
 
 
-def test_files_are_listed_in_the_order_of_paths_wherever_they_are(tmp_path: Path) -> None:
+def test_files_are_listed_in_the_order_of_paths_on_disk_and_in_a_store(tmp_path: Path) -> None:
     here, there = tmp_path / "here", place(f"memory://{tmp_path}/there")
     for root in (here, there):
         for name in ("a/b", "a.b", "a-b/c", "B"):
@@ -529,7 +523,7 @@ def test_files_are_listed_in_the_order_of_paths_wherever_they_are(tmp_path: Path
     assert tree_digest(here) == tree_digest(there)
 
 
-def test_scratch_is_where_it_is_set_and_the_same_for_each_attempt(
+def test_a_scratch_path_is_below_imp_scratch_and_equal_for_each_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "here"))
@@ -542,7 +536,7 @@ def test_scratch_is_where_it_is_set_and_the_same_for_each_attempt(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks that are renewed, asked for and given up within a second."""
+    """Set locks to be renewed, polled and expired within a second."""
     for name, seconds in {"RENEW": 0.2, "EXPIRE": 1.0, "POLL": 0.05, "SETTLE": 0.1}.items():
         monkeypatch.setattr(f"imp_data.storage.object_lock._{name}_SECONDS", seconds)
 
@@ -553,7 +547,7 @@ def holder_of(lock: Path) -> dict[str, Any]:
     return content
 
 
-def test_a_lock_in_the_store_is_renewed_waited_for_and_removed(
+def test_a_lock_in_a_store_is_renewed_awaited_and_removed(
     server: str, hasty: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
@@ -572,12 +566,14 @@ def test_a_lock_in_the_store_is_renewed_waited_for_and_removed(
     waiting.join(20)
     assert order == ["first", "second"]
     assert not is_there(lock)
-    line = f"records/chats: waits for process {os.getpid()} on this machine (mixture first), at it"
+    line = (
+        f"records/chats: waits for process {os.getpid()} on this machine (mixture first), running"
+    )
     assert capfd.readouterr().err.count(line) == 1
 
 
 @pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
-def test_a_lock_in_the_store_whose_holder_is_gone_is_taken_over(
+def test_an_expired_lock_in_a_store_is_taken_over(
     host: str, server: str, hasty: None, tmp_path: Path
 ) -> None:
     lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
@@ -590,14 +586,12 @@ def test_a_lock_in_the_store_whose_holder_is_gone_is_taken_over(
     assert not is_there(lock)
 
 
-def test_a_run_whose_lock_in_the_store_was_taken_over_does_not_end_well(
+def test_a_run_whose_lock_was_taken_over_ends_with_an_error(
     server: str, hasty: None, tmp_path: Path
 ) -> None:
     lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
     told = {"pid": 1, "host": "elsewhere", "for": "", "since": "now", "token": "x"}
     with pytest.raises(UserError) as error, held(lock, "records/chats"):
         lock.write_bytes(json.dumps(told).encode())
-    assert error.value.problem == (
-        "was taken for abandoned, and taken over by process 1 on elsewhere"
-    )
+    assert error.value.problem == ("expired and was taken over by process 1 on elsewhere")
     assert holder_of(lock) == told

@@ -1,4 +1,4 @@
-"""A finished folder is replaced in one step: killed at any moment, a run loses and breaks nothing.
+"""A folder is replaced atomically: a run killed at any moment loses and breaks nothing.
 
 A run is killed before each change that it makes to the disk, the first, the second, and so on: by
 an audit hook of Python's, in a fork of this process.
@@ -52,7 +52,7 @@ def replace(folder: Path, files: dict[str, bytes] = NEW) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_before_each_change_a_run_leaves_a_whole_folder_or_one_that_is_known_not_to_be(
+def test_a_run_killed_before_any_change_leaves_a_complete_or_detectably_incomplete_folder(
     way: str, tmp_path: Path
 ) -> None:
     number, states, ended = 0, set[str](), False
@@ -76,7 +76,9 @@ def test_killed_before_each_change_a_run_leaves_a_whole_folder_or_one_that_is_kn
 
 def state_of(folder: Path) -> str:
     if not folder.exists():
-        with pytest.raises(UserError, match=r"a run was killed as it replaced it; the one before"):
+        with pytest.raises(
+            UserError, match=r"a run was killed while replacing it; the previous one"
+        ):
             replace_folder.check_not_moved(folder)
         return "moved aside"
     ours = {name: content for name, content in contents(folder).items() if name.endswith(".ours")}
@@ -86,7 +88,7 @@ def state_of(folder: Path) -> str:
     return "old" if ours == OLD else "new"
 
 
-def test_files_of_others_are_in_the_folder_at_every_moment(tmp_path: Path) -> None:
+def test_foreign_files_are_in_the_folder_at_every_moment(tmp_path: Path) -> None:
     number, ended = 0, False
     while not ended:
         number += 1
@@ -100,7 +102,7 @@ def test_files_of_others_are_in_the_folder_at_every_moment(tmp_path: Path) -> No
             assert left == folder.parent / ".folder.replaced" / "plots"
 
 
-def test_what_was_saved_while_the_folder_was_replaced_is_kept_beside_what_was_there(
+def test_a_file_saved_during_the_replacement_is_kept_under_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder"
@@ -121,11 +123,11 @@ def test_what_was_saved_while_the_folder_was_replaced_is_kept_beside_what_was_th
         "notes.kept-1.md": b"mine, better",
         "more.md": b"more",
     }
-    told = "notes.kept-1.md: was notes.md in the folder before; another has that name now"
+    told = "notes.kept-1.md: was notes.md in the previous folder; another file has that name now"
     assert capsys.readouterr().err == f"{folder}/{told}\n"
 
 
-def test_a_program_that_has_the_folder_open_goes_on_with_the_old_files(tmp_path: Path) -> None:
+def test_a_program_with_the_folder_open_continues_with_the_old_files(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     lay(folder, OLD)
     with (folder / "1.ours").open("rb") as one:
@@ -152,7 +154,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     }
 
 
-def test_the_folder_one_stands_in_is_replaced_too(
+def test_the_working_directory_is_replaced_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay(tmp_path / "folder", {**OLD, **FOREIGN})
@@ -161,7 +163,7 @@ def test_the_folder_one_stands_in_is_replaced_too(
     assert contents(tmp_path) == {f"folder/{n}": c for n, c in {**NEW, **FOREIGN}.items()}
 
 
-def test_a_folder_that_is_a_disk_of_its_own_is_filled_file_by_file(tmp_path: Path) -> None:
+def test_a_mount_point_is_replaced_file_by_file(tmp_path: Path) -> None:
     disk = Disk(tmp_path / "folder", 1024)
     try:
         lay(disk.folder, {**OLD, **FOREIGN})
@@ -172,7 +174,7 @@ def test_a_folder_that_is_a_disk_of_its_own_is_filled_file_by_file(tmp_path: Pat
         disk.unmount()
 
 
-def test_a_folder_of_others_that_cannot_be_moved_is_named_and_kept(tmp_path: Path) -> None:
+def test_a_foreign_folder_that_cannot_be_moved_is_named_and_kept(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     lay(folder, OLD)
     disk = Disk(folder / "images", 1024)
@@ -191,14 +193,14 @@ def test_a_folder_of_others_that_cannot_be_moved_is_named_and_kept(tmp_path: Pat
         disk.unmount()
 
 
-def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_a_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
-    with pytest.raises(UserError, match="is a file, where a folder is to be"):
+    with pytest.raises(UserError, match="is a file, but a folder is to be written"):
         replace(tmp_path / "folder")
     assert contents(tmp_path) == {"folder": b"a file"}
 
 
-def test_an_exchange_that_fails_for_another_reason_leaves_all_as_it_was(
+def test_a_failed_exchange_leaves_all_files_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay(tmp_path / "folder", {**OLD, **FOREIGN})
@@ -212,7 +214,7 @@ def test_an_exchange_that_fails_for_another_reason_leaves_all_as_it_was(
     assert contents(tmp_path) == {f"folder/{n}": c for n, c in {**OLD, **FOREIGN}.items()}
 
 
-def test_two_writers_of_one_folder_each_leave_it_whole(tmp_path: Path) -> None:
+def test_two_writers_of_one_folder_each_leave_it_complete(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     lay(folder, {**OLD, **FOREIGN})
     with written_aside(folder, "last.ours", ours=of_ours) as one:
@@ -233,7 +235,7 @@ def test_two_writers_of_one_folder_each_leave_it_whole(tmp_path: Path) -> None:
 
 
 class Two:
-    """A built mixture with files of others in its folder, and a build that will replace it."""
+    """A built mixture with foreign files in its folder, and a build that replaces it."""
 
     def __init__(self, root: Path) -> None:
         self.world = World(root)
@@ -248,7 +250,7 @@ class Two:
         return self.world.build(ALBUM_QUOTAS, **{**ALBUM_RULES, "seed": seed})
 
     def screened(self, seed: int) -> Build:
-        """The build of another seed, on which all but the mixture is done."""
+        """The build of another seed, finished except for its mixture."""
         build = self.build(seed)
         for source in ALBUM_QUOTAS:
             build.images(source)
@@ -256,7 +258,7 @@ class Two:
         return build
 
     def copy(self, root: Path) -> "Two":
-        """The same elsewhere, times and all, since stages go by them."""
+        """Copy both to another folder with their times, which stamps record."""
         shutil.copytree(self.world.data.root.parent, root, symlinks=True)
         other = object.__new__(Two)
         other.world, other.old = World(root), self.old
@@ -278,7 +280,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 
 @pytest.fixture(scope="module")
 def new(two: Two, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What the build that replaces the mixture writes, card and all."""
+    """The files that the replacing build writes, including the card."""
     other = two.copy(tmp_path_factory.mktemp("new") / "world")
     other.before.mixture()
     write_card(other.before)
@@ -306,7 +308,7 @@ def test_a_mixture_that_is_replaced_is_the_old_or_the_new_one_at_every_kill(
 
 
 def told(folder: Path, old: bytes, new: bytes) -> str:
-    """What readers find: a whole mixture, or a sentence, which is the same for all of them."""
+    """Return what all readers find: a complete mixture, or the same error."""
     readers: list[Callable[[], object]] = [
         lambda: verify(folder),
         lambda: explain(folder, "t1"),
@@ -323,7 +325,9 @@ def told(folder: Path, old: bytes, new: bytes) -> str:
                 read()
             assert str(same.value) == str(error)
         kind = (
-            "moved" if "was killed as it replaced it; the one before is" in str(error) else "half"
+            "moved"
+            if "was killed while replacing it; the previous one is" in str(error)
+            else "half"
         )
         assert kind == "moved" or "holds no mixture.json: a build is replacing" in str(error)
         return kind
@@ -334,7 +338,7 @@ def told(folder: Path, old: bytes, new: bytes) -> str:
     return "old" if found == old else "new"
 
 
-def test_a_card_that_a_person_changed_is_carried_over_and_kept(two: Two, tmp_path: Path) -> None:
+def test_a_card_that_the_user_changed_is_kept(two: Two, tmp_path: Path) -> None:
     other = two.copy(tmp_path / "world")
     card = other.folder / "README.md"
     card.write_text(edited := card.read_text() + "\nMine.\n")
@@ -346,7 +350,7 @@ def test_a_card_that_a_person_changed_is_carried_over_and_kept(two: Two, tmp_pat
     assert verify(other.folder) == []
 
 
-def test_a_reader_is_told_that_the_mixture_was_replaced_while_it_read(
+def test_a_reader_gets_an_error_if_the_mixture_is_replaced_meanwhile(
     two: Two, tmp_path: Path
 ) -> None:
     other = two.copy(tmp_path / "world")
@@ -361,7 +365,7 @@ def test_a_reader_is_told_that_the_mixture_was_replaced_while_it_read(
         shards.__setstate__(state)
 
 
-def test_verify_names_what_of_others_a_killed_build_has_not_moved_on(
+def test_verify_names_foreign_files_that_a_killed_build_has_not_moved(
     two: Two, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = two.copy(tmp_path / "world")
@@ -381,14 +385,17 @@ def test_verify_names_what_of_others_a_killed_build_has_not_moved_on(
     assert left_behind(other.folder) == []
 
 
-def test_in_a_store_readers_are_told_while_one_object_is_put_after_another(
+def test_readers_get_an_error_while_objects_are_uploaded(
     two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = place(f"memory://{tmp_path}/mixtures/small")
     files = {n: c for n, c in contents(two.folder).items() if is_ours(n)}
 
+    def is_of_mixture(path: Path) -> bool:
+        return is_ours(path.name)
+
     def put_mixture() -> None:
-        with written_aside(folder, "mixture.json", ours=lambda path: is_ours(path.name)) as aside:
+        with written_aside(folder, "mixture.json", ours=is_of_mixture) as aside:
             aside.mkdir()
             lay(aside, files)
 

@@ -1,4 +1,4 @@
-"""A folder's name is a name: what looks like a pattern or a URL in it means nothing."""
+"""Folder names that contain patterns or URLs are plain names."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ NAMES = ["x[1]", "[!a]*?", "{a,b}", "a=1", "100%25", "a#b?c", "~", "s3:", "a b",
 
 @pytest.fixture(params=NAMES)
 def named(request: pytest.FixtureRequest, tmp_path: Path, album: Path) -> Path:
-    """A mixture below a folder of that name, beside one that its name matches as a pattern."""
+    """Copy a mixture below a folder of that name, beside one that the name matches as a pattern."""
     for name in (request.param, "x1", "a", "b"):
         shutil.copytree(album, tmp_path / name / "mixtures" / "small", dirs_exist_ok=True)
     for name in ("x1", "a", "b"):
@@ -75,7 +75,9 @@ def test_a_build_in_a_data_directory_of_that_name_has_the_same_bytes(
 
 
 @pytest.mark.parametrize("name", ["x[1]", "[!a]*", "{a,b}", "a=1", "a b"])
-def test_in_a_store_too(name: str, tmp_path: Path, album: Path, one_worker: None) -> None:
+def test_a_build_in_a_store_below_that_name_has_the_same_bytes(
+    name: str, tmp_path: Path, album: Path, one_worker: None
+) -> None:
     world = World(tmp_path / "here")
     lay_album(world)
     world.build(ALBUM_QUOTAS, **ALBUM_RULES)

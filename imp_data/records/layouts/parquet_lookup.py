@@ -19,8 +19,7 @@ from imp_data.records.layouts.parquet_rows import (
     read_batches,
     read_column_names,
 )
-from imp_data.storage.object_store import state_of
-from imp_data.storage.paths import in_store
+from imp_data.storage.digests import file_version
 
 
 class _ForwardReader:
@@ -47,10 +46,7 @@ class _ForwardReader:
 
 def _state(group: RowGroup, skipped: str) -> tuple[object, ...]:
     """Return a key that changes with the row group, or with the file under the same name."""
-    if in_store(group.file) is not None:
-        return group.file, group.number, skipped, state_of(group.file)
-    stat = group.file.stat()
-    return group.file, group.number, skipped, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return group.file, group.number, skipped, file_version(group.file)
 
 
 # The reader of the last row group that this process read.
