@@ -1,14 +1,14 @@
-"""The drawn world: every file that upstream would publish, at one-thousandth scale."""
+"""The demo world: every file that upstream publishes, at one-thousandth scale."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from demo.drawing.album import forget
+from demo.drawing.album import clear_cache
 from demo.faults import annotated_sources as annotated
 from demo.faults import catalogue
-from demo.faults import question_sources as troubled
+from demo.faults import question_sources as faulty
 from demo.faults.planted import indented
 from demo.sources import ai2d, allava, captions, cards, documents, llava, textvqa
 from demo.sources import charts as charts_module
@@ -23,7 +23,7 @@ from demo.sources.archives import (
 from demo.sources.llava import Entry
 
 Files = dict[str, bytes]
-# Path of an image's folder → zip below raw/ → folder in it: as manifests/images/ has them.
+# Image folder → (zip below raw/, folder inside the zip), as in manifests/images/.
 _ZIPS: Final = {
     "coco/train2017": ("coco/train2017.zip", "train2017"),
     "gqa/images": ("gqa/images.zip", "images"),
@@ -50,15 +50,15 @@ _ZIPS: Final = {
 _ALLAVA_CHUNKS = 10
 
 
-def draw_world(raw: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
-    """Write the world below `raw`; returns the bytes in each of its folders.
+def draw_world(raw: Path, report: Callable[[str], None] = lambda line: None) -> dict[str, int]:
+    """Write the world below `raw`; return the number of bytes in each folder.
 
-    The same code and libraries give the same bytes, whatever stood there before.
+    Equal code and libraries give equal bytes, whatever `raw` contained before.
     """
     for name, draw in _FOLDERS.items():
         draw(raw)
-        say(f"{name}: drawn")
-    forget()
+        report(f"{name}: drawn")
+    clear_cache()
     sizes: Counter[str] = Counter()
     for path in raw.rglob("*"):
         if path.is_file():
@@ -67,13 +67,13 @@ def draw_world(raw: Path, say: Callable[[str], None] = lambda line: None) -> dic
 
 
 def expectations() -> dict[str, dict[str, Any]]:
-    """`expect` of each source: rows upstream, and Samples by subset before screening."""
-    shown = Counter(case.subset for case in catalogue.LLAVA_665K)
-    shared = Counter(case.subset for case in annotated.SHAREGPT4V)
-    told = Counter(case.subset for case in (*annotated.LAION, *annotated.VFLAN))
+    """Return `expect` of each source: upstream rows, and Samples per subset before screening."""
+    llava_cases = Counter(case.subset for case in catalogue.LLAVA_665K)
+    sharegpt4v_cases = Counter(case.subset for case in annotated.SHAREGPT4V)
+    allava_cases = Counter(case.subset for case in (*annotated.LAION, *annotated.VFLAN))
     tasks = {f"vflan:{task}": count for task, count in allava.TASKS.items()}
     return {
-        "llava_665k": _expected(llava.CLEAN, shown),
+        "llava_665k": _expected(llava.CLEAN, llava_cases),
         "dvqa": {"rows": len(_dvqa("train")), "subsets": {}},
         "chartqa": {
             "rows": len(charts_module.human_rows()) + len(_augmented()),
@@ -85,9 +85,9 @@ def expectations() -> dict[str, dict[str, Any]]:
         "docvqa": {"rows": len(_docvqa()), "subsets": {}},
         "ai2d": _expected_of_diagrams(),
         "infographicvqa": {"rows": len(_infographicvqa()), "subsets": {}},
-        "sharegpt4v": _expected(captions.SHAREGPT4V, shared),
-        "laion_gpt4v": {"rows": captions.LAION + len(troubled.laion()), "subsets": {}},
-        "allava_instruct": _expected({"laion": allava.LAION, **tasks}, told),
+        "sharegpt4v": _expected(captions.SHAREGPT4V, sharegpt4v_cases),
+        "laion_gpt4v": {"rows": captions.LAION + len(faulty.laion()), "subsets": {}},
+        "allava_instruct": _expected({"laion": allava.LAION, **tasks}, allava_cases),
     }
 
 
@@ -98,7 +98,7 @@ def _expected(clean: dict[str, int], planted: "Counter[str | None]") -> dict[str
 
 
 def _expected_of_diagrams() -> dict[str, Any]:
-    files = {place: _asked(place) for place in (*ai2d.TRAIN, *ai2d.TEST)}
+    files = {place: _diagram_questions(place) for place in (*ai2d.TRAIN, *ai2d.TEST)}
     forms = [{bool(row["abcLabel"]) for row in files[place].values()} for place in ai2d.TRAIN]
     subsets = {
         "images": sum(False in f for f in forms),
@@ -108,7 +108,7 @@ def _expected_of_diagrams() -> dict[str, Any]:
 
 
 def _draw_llava(raw: Path) -> None:
-    """The LLaVA mix and ShareGPT4V, which share COCO; their records and all their images."""
+    """Draw the LLaVA mix and ShareGPT4V together, because they share COCO images."""
     mix, shared = llava.entries(), captions.sharegpt4v()
     elements = [indented(entry.record) for entry in mix]
     elements = catalogue.with_planted("llava_665k", catalogue.LLAVA_665K, elements)
@@ -133,7 +133,7 @@ def _images(entries: Iterable[Entry]) -> Files:
 
 
 def _write_images(raw: Path, images: Files) -> None:
-    """Each image into the zip of the folder that its path begins with."""
+    """Write each image to the zip of the folder that its path starts with."""
     zips: dict[str, Files] = {}
     for path, data in images.items():
         folder = next((f for f in _ZIPS if path.startswith(f"{f}/")), None)
@@ -175,14 +175,14 @@ def _draw_allava(raw: Path) -> None:
 
 
 def _draw_laion(raw: Path) -> None:
-    rows = [*captions.laion_rows(), *troubled.laion()]
+    rows = [*captions.laion_rows(), *faulty.laion()]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     write_parquet(raw / "laion_gpt4v" / "0000.parquet", columns)
     write_zip(raw / "laion_gpt4v" / "images.zip", captions.laion_files())
 
 
 def _dvqa(split: str) -> list[charts_module.Row]:
-    return [*charts_module.dvqa_rows(split), *([troubled.dvqa()] if split == "train" else [])]
+    return [*charts_module.dvqa_rows(split), *([faulty.dvqa()] if split == "train" else [])]
 
 
 def _draw_dvqa(raw: Path) -> None:
@@ -198,7 +198,7 @@ def _draw_dvqa(raw: Path) -> None:
 
 
 def _augmented() -> list[charts_module.Row]:
-    return [troubled.augmented(), *charts_module.augmented_rows()]
+    return [faulty.augmented(), *charts_module.augmented_rows()]
 
 
 def _draw_chartqa(raw: Path) -> None:
@@ -217,15 +217,15 @@ def _draw_chartqa(raw: Path) -> None:
 
 
 def _docvqa() -> list[documents.Row]:
-    return [*documents.page_rows(), *troubled.docvqa()]
+    return [*documents.page_rows(), *faulty.docvqa()]
 
 
 def _infographicvqa() -> list[documents.Row]:
-    return [*documents.infographic_rows(), *troubled.infographicvqa()]
+    return [*documents.infographic_rows(), *faulty.infographicvqa()]
 
 
 def _draw_documents(raw: Path) -> None:
-    """DocVQA and InfographicVQA."""
+    """Draw DocVQA and InfographicVQA."""
     pages = json_bytes(documents.docvqa(_docvqa()))
     write_file(raw / "docvqa" / "train_v1.0_withQT.json", pages)
     write_tar_gz(raw / "docvqa" / "spdocvqa_images.tar.gz", documents.page_files())
@@ -241,8 +241,8 @@ def _draw_cards(raw: Path) -> None:
     write_file(raw / "cards" / "cards.json", json_bytes(cards.records()))
 
 
-def _asked(place: int) -> dict[str, ai2d.Row]:
-    return {**ai2d.questions(place), **troubled.ai2d(place)}
+def _diagram_questions(place: int) -> dict[str, ai2d.Row]:
+    return {**ai2d.questions(place), **faulty.ai2d(place)}
 
 
 def _draw_ai2d(raw: Path) -> None:
@@ -251,7 +251,7 @@ def _draw_ai2d(raw: Path) -> None:
     for place in (*ai2d.TRAIN, *ai2d.TEST):
         name = f"{place}.png"
         image, covered = ai2d.image(place)
-        asked = ai2d.question_file(place, _asked(place))
+        asked = ai2d.question_file(place, _diagram_questions(place))
         plain[f"ai2d/images/{name}"] = image.data
         plain[f"ai2d/questions/{name}.json"] = json_bytes(asked)
         plain[f"ai2d/annotations/{name}.json"] = json_bytes(ai2d.annotation(place))

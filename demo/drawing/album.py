@@ -1,4 +1,4 @@
-"""Images with their facts: each drawn from the seed of its own name, encoded once."""
+"""Drawn images with their facts, each seeded by its own name, encoded once and cached."""
 
 import io
 import random
@@ -16,12 +16,12 @@ from demo.drawing.scenes import Scene, draw_scene
 
 Facts = TypeVar("Facts", covariant=True)
 Name = str | int
-# Facts are kept without their image: in memory its file is a tenth of its pixels.
+# The cache stores facts without pixels: an encoded file takes a tenth of their memory.
 _NOTHING: Final = Image.new("RGB", (1, 1))
 
 
 class DrawnImage(NamedTuple, Generic[Facts]):
-    """What is in an image, its file, and its width and height in pixels."""
+    """The facts of an image, its encoded file, and its width and height in pixels."""
 
     facts: Facts
     data: bytes
@@ -29,22 +29,22 @@ class DrawnImage(NamedTuple, Generic[Facts]):
 
 
 def seeded(*name: Name) -> random.Random:
-    """Chance that depends on a name alone, so that no record's drawing depends on another's."""
+    """Return a generator seeded by a name alone, so that no image depends on another."""
     return random.Random("/".join(map(str, name)))
 
 
 def number(low: int, high: int, *name: Name) -> int:
-    """A whole number in [low, high) that belongs to a name."""
+    """Return an integer in [low, high) derived from a name."""
     return low + int(hexadecimal(16, *name), 16) % (high - low)
 
 
 def hexadecimal(digits: int, *name: Name) -> str:
-    """Hexadecimal digits that belong to a name."""
+    """Return hexadecimal digits derived from a name."""
     return sha256("/".join(map(str, name)).encode()).hexdigest()[:digits]
 
 
 def encoded(image: Image.Image, form: str = "JPEG", **options: int | bytes) -> bytes:
-    """The image as a file: JPEG (quality 85), PNG, WEBP or GIF."""
+    """Encode an image as JPEG (quality 85), PNG, WEBP or GIF."""
     settings = {"JPEG": {"quality": 85}, "PNG": {"compress_level": 1}, "WEBP": {"method": 0}}
     out = io.BytesIO()
     image.save(out, form, **{**settings.get(form, {}), **options})
@@ -52,7 +52,7 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: int | bytes) -> b
 
 
 def open_image(data: bytes) -> Image.Image:
-    """The image in a file."""
+    """Decode an image file."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
@@ -103,7 +103,7 @@ def diagram(*name: Name, form: str = "PNG") -> tuple[DrawnImage[Diagram], bytes]
     return plain, encoded(drawn.lettered, form)
 
 
-def forget() -> None:
-    """Drop every image that is remembered."""
-    for remembered in (*(scene, cover, page, infographic, bar_chart, statista_chart, diagram),):
-        remembered.cache_clear()
+def clear_cache() -> None:
+    """Release every cached image."""
+    for cached in (*(scene, cover, page, infographic, bar_chart, statista_chart, diagram),):
+        cached.cache_clear()

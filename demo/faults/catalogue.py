@@ -1,4 +1,4 @@
-"""All planted records, each with what is to become of it."""
+"""All planted records with their expected outcomes."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _VFLAN_CLEAN = sum(allava.TASKS.values())
 def _planted(
     source: str, cases: tuple[Case, ...], clean: int, first: int = 0
 ) -> tuple[Planted, ...]:
-    """`first` is the place upstream of the file's first record."""
+    """`first` is the upstream ordinal of the first record in the file."""
     numbers = places(clean, len(cases))
     return tuple(
         case.planted(source, first + number) for case, number in zip(cases, numbers, strict=True)
@@ -34,10 +34,10 @@ PLANTED: Final[tuple[Planted, ...]] = (
 
 
 def with_planted(source: str, cases: tuple[Case, ...], clean: list[bytes]) -> list[bytes]:
-    """A file's elements, the planted ones among the clean."""
+    """Return the elements of a file with the planted records among the clean ones."""
     return spread(clean, [case.element(source) for case in cases])
 
 
 def files(cases: tuple[Case, ...]) -> dict[str, bytes]:
-    """{path: bytes} of the planted records' images."""
+    """Return {path: bytes} of the planted records' images."""
     return {path: data for case in cases for path, data in case.images().items()}

@@ -1,4 +1,4 @@
-"""What a planted record is: its trouble, its bytes, and what is to become of it."""
+"""Planted records: their faults, their bytes and their expected outcomes."""
 
 import textwrap
 from collections.abc import Callable, Sequence
