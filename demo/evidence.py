@@ -38,7 +38,10 @@ def gather(plan: Plan, command: Command) -> StageResult:
         plan.check_ready()
         plan.check_merged()
         images = write_held_out(folder)
-        leaked = len(_digests(images) & set(_trained_image_digests([*plan.other_mixtures, build])))
+        leaked = len(
+            {file_sha256(path) for path in images}
+            & set(_trained_image_digests([*plan.other_mixtures, build]))
+        )
         if leaked:
             raise UserError(
                 folder,
@@ -80,10 +83,6 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 _MODES = ("seeing", "blind")
-
-
-def _digests(paths: list[Path]) -> set[str]:
-    return {file_sha256(path) for path in paths}
 
 
 def _trained_image_digests(builds: list[Build]) -> Iterator[str]:

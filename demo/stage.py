@@ -54,7 +54,7 @@ def _draw(build: Stamps) -> StageResult:
         aside = scratch(aside)
     shutil.rmtree(aside, ignore_errors=True)
     with writing_to(raw), progress("world", "folders") as bar:
-        draw_world(aside, lambda _: bar.add(1))
+        draw_world(aside, lambda: bar.add(1))
     files = {
         path.relative_to(aside).as_posix(): file_sha256(path)
         for path in sorted(aside.rglob("*"))

@@ -2,22 +2,24 @@
 
 import io
 import random
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from PIL import Image
 
-from demo.drawing.charts import BarChart, StatistaChart, draw_bar_chart, draw_statista_chart
-from demo.drawing.diagrams import Diagram, draw_diagram
-from demo.drawing.pages import Cover, Infographic, Page, draw_cover, draw_infographic, draw_page
-from demo.drawing.scenes import Scene, draw_scene
+from demo.drawing.charts import draw_bar_chart, draw_statista_chart
+from demo.drawing.diagrams import draw_diagram
+from demo.drawing.pages import draw_cover, draw_infographic, draw_page
+from demo.drawing.scenes import draw_scene
 
 Facts = TypeVar("Facts", covariant=True)
 Name = str | int
 # The cache stores facts without pixels: an encoded file takes a tenth of their memory.
-_NOTHING: Final = Image.new("RGB", (1, 1))
+_NO_PIXELS: Final = Image.new("RGB", (1, 1))
+_cached: list[Any] = []
 
 
 class DrawnImage(NamedTuple, Generic[Facts]):
@@ -26,6 +28,10 @@ class DrawnImage(NamedTuple, Generic[Facts]):
     facts: Facts
     data: bytes
     size: tuple[int, int]
+
+
+class _Drawer(Protocol[Facts]):
+    def __call__(self, *name: Name, form: str = ...) -> DrawnImage[Facts]: ...
 
 
 def seeded(*name: Name) -> random.Random:
@@ -58,52 +64,30 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
-@cache
-def scene(*name: Name, form: str = "JPEG") -> DrawnImage[Scene]:
-    drawn = draw_scene(seeded("scene", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
+def _drawer(kind: str, draw: Callable[[random.Random], Facts], form: str) -> _Drawer[Facts]:
+    """Return a cached function from an image's name to the image, encoded in `form`."""
+
+    @cache
+    def drawn_image(*name: Name, form: str = form) -> DrawnImage[Facts]:
+        facts: Any = draw(seeded(kind, *name))
+        data = encoded(facts.image, form)
+        return DrawnImage(replace(facts, image=_NO_PIXELS), data, facts.image.size)
+
+    _cached.append(drawn_image)
+    return drawn_image
 
 
-@cache
-def cover(*name: Name, form: str = "JPEG") -> DrawnImage[Cover]:
-    drawn = draw_cover(seeded("cover", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
-
-
-@cache
-def page(*name: Name, form: str = "PNG") -> DrawnImage[Page]:
-    drawn = draw_page(seeded("page", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
-
-
-@cache
-def infographic(*name: Name, form: str = "JPEG") -> DrawnImage[Infographic]:
-    drawn = draw_infographic(seeded("infographic", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
-
-
-@cache
-def bar_chart(*name: Name, form: str = "PNG") -> DrawnImage[BarChart]:
-    drawn = draw_bar_chart(seeded("bar chart", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
-
-
-@cache
-def statista_chart(*name: Name, form: str = "PNG") -> DrawnImage[StatistaChart]:
-    drawn = draw_statista_chart(seeded("statista chart", *name))
-    return DrawnImage(replace(drawn, image=_NOTHING), encoded(drawn.image, form), drawn.image.size)
-
-
-@cache
-def diagram(*name: Name, form: str = "PNG") -> tuple[DrawnImage[Diagram], bytes]:
-    """A diagram, and its lettered form as a file."""
-    drawn = draw_diagram(seeded("diagram", *name))
-    facts = replace(drawn, image=_NOTHING, lettered=_NOTHING)
-    plain = DrawnImage(facts, encoded(drawn.image, form), drawn.image.size)
-    return plain, encoded(drawn.lettered, form)
+scene = _drawer("scene", draw_scene, "JPEG")
+cover = _drawer("cover", draw_cover, "JPEG")
+page = _drawer("page", draw_page, "PNG")
+infographic = _drawer("infographic", draw_infographic, "JPEG")
+bar_chart = _drawer("bar chart", draw_bar_chart, "PNG")
+statista_chart = _drawer("statista chart", draw_statista_chart, "PNG")
+diagram = _drawer("diagram", draw_diagram, "PNG")
+lettered_diagram = _drawer("diagram", partial(draw_diagram, lettered=True), "PNG")
 
 
 def clear_cache() -> None:
     """Release every cached image."""
-    for cached in (*(scene, cover, page, infographic, bar_chart, statista_chart, diagram),):
-        cached.cache_clear()
+    for drawn_image in _cached:
+        drawn_image.cache_clear()

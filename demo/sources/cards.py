@@ -18,8 +18,8 @@ from demo.sources.llava import Record, imaged
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
 # Twelve short words, so that each letter covers several patches.
-WORDS: Final = (
-    *("barn", "bell", "elm", "fox", "goat", "ivy", "lion", "mint", "oak", "owl", "plum", "rose"),
+WORDS: Final = tuple(
+    ["barn", "bell", "elm", "fox", "goat", "ivy", "lion", "mint", "oak", "owl", "plum", "rose"]
 )
 KINDS: Final = ("ball", "car", "house", "tree", "cup", "duck")
 # The number of cards that a small model needs to learn to answer from the image.
@@ -80,13 +80,13 @@ def held_out_card(number: int) -> Card:
     48 cards allow). A model that does not use the image therefore scores one in four on numbers,
     one in six on words and one in eight on colours, whatever it guesses.
     """
-    rng, place = seeded("card", "examined", number), number // 3
+    rng, index = seeded("card", "examined", number), number // 3
     if number % 3 == 0:
-        return _word_card(rng, WORDS[place % 12], WRITTEN[(place + place // 12) % len(WRITTEN)])
-    place = 2 * place + number % 3 - 1
-    kind, turn = place % len(KINDS), place // len(KINDS)
+        return _word_card(rng, WORDS[index % 12], WRITTEN[(index + index // 12) % len(WRITTEN)])
+    index = 2 * index + number % 3 - 1
+    kind, turn = index % len(KINDS), index // len(KINDS)
     row = Row(
-        _SIGN_COLOURS[place % len(_SIGN_COLOURS)],
+        _SIGN_COLOURS[index % len(_SIGN_COLOURS)],
         KINDS[kind],
         _THING_COLOURS[(turn + kind) % len(_THING_COLOURS)],
         1 + turn % _MOST,
@@ -159,7 +159,7 @@ def _things_card(rng: random.Random, row: Row, many: str) -> Card:
 
 @cache
 def _thing(kind: str, colour: str) -> Image.Image:
-    sprite = draw_sprite(kind, COLOURS[colour], _THING_PX, 0.0, (1, 1, 1))
+    sprite = draw_sprite(kind, COLOURS[colour], _THING_PX)
     widest = _SLOT_PX - 1
     if sprite.width <= widest:
         return sprite
