@@ -118,7 +118,7 @@ def test_verify_finds_no_problem(demo: Build) -> None:
     assert verify(demo.data.mixture("demo")) == []
 
 
-def test_the_report_names_the_planted_contradiction_and_near_duplicates(
+def test_the_report_names_the_planted_contradiction_and_no_accidental_near_duplicates(
     demo: Build, ledger: pl.DataFrame
 ) -> None:
     found = stored(demo.data.reports("demo"))
@@ -129,11 +129,10 @@ def test_the_report_names_the_planted_contradiction_and_near_duplicates(
     (row,) = ledger.filter(source="llava_665k", ordinal=planted).to_dicts()
     assert conflict["answers"]["day"] == [row["id"]]
     assert len(conflict["answers"]["night"]) == 1
-    assert found["alike"]["by_size"] == [
-        {"images": 2, "clusters": 3},
-        {"images": 3, "clusters": 2},
-    ]
-    assert found["same_image"]["shared"] == 2
+    # Uneven light makes the perceptual hash of every drawn image its own.
+    assert found["alike"]["by_size"] == []
+    # One COCO image of ShareGPT4V that is sampled is in the LLaVA mix too.
+    assert found["same_image"]["shared"] == 1
 
 
 def test_a_second_build_builds_nothing(demo: Build) -> None:
