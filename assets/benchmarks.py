@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import about, columns, counted, tag
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import column_schema, count_noun, describe_asset, tag_value
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import benchmark_checks
 from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA
@@ -18,20 +18,24 @@ def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
     manifest, checks = build.recipe.benchmarks[name], benchmark_checks(build, name)
     collections = () if build.deferred else manifest.images
 
-    @stage(
+    @stage_asset(
         build,
         *("benchmarks", name),
         after={f"raw/{name}", *(f"raw/{images}" for images in collections)},
         kinds={"python", "parquet"},
-        description=about("Ids and fingerprints of images not to be trained on.", manifest),
-        tags={"license": tag(manifest.license)},
+        description=describe_asset(
+            "Ids and fingerprints of images not to be trained on.", manifest
+        ),
+        tags={"license": tag_value(manifest.license)},
         checks=checks,
     )
     def benchmark() -> Result:
         result = build.benchmark(name)
         ids, seen = result.figures["ids"], result.figures["fingerprinted"]
-        summary = f"{counted(ids, 'id')}, {counted(seen, 'image')} fingerprinted"
-        metadata = {"images fingerprinted": seen, **columns(PACK_SCHEMA)}
-        return report(result, summary, metadata, checks, rows=ids, path=build.data.benchmark(name))
+        summary = f"{count_noun(ids, 'id')}, {count_noun(seen, 'image')} fingerprinted"
+        metadata = {"images fingerprinted": seen, **column_schema(PACK_SCHEMA)}
+        return materialize_result(
+            result, summary, metadata, checks, rows=ids, path=build.data.benchmark(name)
+        )
 
     return benchmark

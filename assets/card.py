@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import size
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import format_bytes
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
 
@@ -12,10 +12,10 @@ def card_asset(build: Build) -> dg.AssetsDefinition:
     """Return the asset of the card beside the mixture's shards."""
     path = build.data.mixture(build.recipe.mixture.name) / "README.md"
 
-    @stage(
+    @stage_asset(
         build,
         "card",
-        after=["mixture", *(["duplicates"] if build.reports_neighbours else [])],
+        after=["mixture", *(["duplicates"] if build.reports_duplicates else [])],
         kinds={"python", "markdown"},
         description="The dataset card: composition, dropped records, licences, near-duplicates.",
         group="mixture",
@@ -24,7 +24,7 @@ def card_asset(build: Build) -> dg.AssetsDefinition:
         result = write_card(build)
         text = path.read_text(encoding="utf-8")
         metadata = {"card": dg.MetadataValue.md(_body(text))}
-        return report(result, size(len(text.encode())), metadata, path=path)
+        return materialize_result(result, format_bytes(len(text.encode())), metadata, path=path)
 
     return card
 

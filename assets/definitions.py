@@ -20,9 +20,9 @@ from assets.screened import screened_assets
 from assets.training import training_assets
 from imp_data.errors import UserError
 from imp_data.pipeline.build import Build
-from imp_data.pipeline.environment import check_settings
-from imp_data.redaction import guard_logs
-from imp_data.storage.paths import at_home
+from imp_data.pipeline.environment import check_environment
+from imp_data.redaction import redact_logs
+from imp_data.storage.paths import expand_user
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "manifests/mixtures/demo.yaml"
@@ -55,8 +55,8 @@ def graph(build: Build) -> dg.Definitions:
 
 def named_mixture() -> Build:
     """Return the build of IMP_MIXTURE, a path relative to the repository's root."""
-    build = Build.of(ROOT / at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
-    check_settings(build.recipe.mixture)
+    build = Build.of(ROOT / expand_user(os.environ.get("IMP_MIXTURE", "").strip() or DEMO))
+    check_environment(build.recipe.mixture)
     return build
 
 
@@ -69,5 +69,5 @@ def named_graph() -> dg.Definitions:
         raise ClickException(str(error)) from None
 
 
-guard_logs()
+redact_logs()
 defs = named_graph()

@@ -4,26 +4,26 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
+from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import bullets, table
 from imp_data.mixture.duplicates.report import (
     Section,
+    read_checked_report,
     report_sections,
     report_summary,
-    stored_as,
 )
 from imp_data.pipeline.build import Build
-from imp_data.pipeline.duplicates_stage import write_neighbours
+from imp_data.pipeline.duplicates_stage import write_duplicates_report
 
 _MAX_ROWS = 20
 
 
 def duplicates_assets(build: Build) -> list[dg.AssetsDefinition]:
     """Return the report's asset; none where the mixture's policy is to ignore near-duplicates."""
-    if not build.reports_neighbours:
+    if not build.reports_duplicates:
         return []
 
-    @stage(
+    @stage_asset(
         build,
         "duplicates",
         after=["mixture", *(f"images/{source}" for source in build.recipe.sources)],
@@ -33,12 +33,12 @@ def duplicates_assets(build: Build) -> list[dg.AssetsDefinition]:
         group="mixture",
     )
     def duplicates() -> Result:
-        result = write_neighbours(build)
+        result = write_duplicates_report(build)
         folder = build.data.reports(build.name)
-        found = stored_as(folder, result.digest)
+        found = read_checked_report(folder, result.digest)
         tables = {part.title: _first_rows(part) for part in report_sections(found) if part.rows}
         unknown = {"not checked": bullets(found["not_checked"])} if found["not_checked"] else {}
-        return report(result, report_summary(found), {**unknown, **tables}, path=folder)
+        return materialize_result(result, report_summary(found), {**unknown, **tables}, path=folder)
 
     return [duplicates]
 

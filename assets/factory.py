@@ -12,8 +12,8 @@ from assets.tables import bullets, table
 from imp_data.errors import UserError
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import Check
-from imp_data.pipeline.stages import code_of
-from imp_data.redaction import redacted
+from imp_data.pipeline.stages import stage_code_version
+from imp_data.redaction import redact
 from imp_data.storage.stage_cache import StageResult
 
 Result = dg.MaterializeResult[Any]
@@ -36,7 +36,7 @@ def asset_key(build: Build, asset: str) -> dg.AssetKey:
     return dg.AssetKey([build.name, kind, *rest])
 
 
-def stage(
+def stage_asset(
     build: Build,
     *name: str,
     after: Collection[str],
@@ -64,14 +64,14 @@ def stage(
             owners=["team:data"],
             tags={**(tags or {}), **mixture},
             description=description,
-            code_version=code or code_of(kind),
+            code_version=code or stage_code_version(kind),
             check_specs=_specs(key, checks),
-        )(_legible(compute))
+        )(_without_traceback(compute))
 
     return declare
 
 
-def report(
+def materialize_result(
     result: StageResult,
     summary: str,
     metadata: Mapping[str, Any],
@@ -82,12 +82,12 @@ def report(
     """Return a stage's result in Dagster's form, and run its checks."""
     where = {}
     if path is not None:
-        where["path"] = dg.MetadataValue.path(redacted(str(path.resolve())))
+        where["path"] = dg.MetadataValue.path(redact(str(path.resolve())))
     counted = {} if rows is None else {"dagster/row_count": rows}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(result.digest),
         metadata={
-            "summary": redacted(summary),
+            "summary": redact(summary),
             "work": "built" if result.built else "unchanged",
             **counted,
             **where,
@@ -113,7 +113,7 @@ def _run_check(check: Check) -> dg.AssetCheckResult:
         check_name=check.name,
         passed=passed,
         severity=severity,
-        description=redacted("; ".join(problems)) or None,
+        description=redact("; ".join(problems)) or None,
         metadata={
             **({"compared": compared} if figures else {}),
             **({"problems": bullets(problems)} if problems else {}),
@@ -121,7 +121,7 @@ def _run_check(check: Check) -> dg.AssetCheckResult:
     )
 
 
-def _legible(compute: Compute) -> Compute:
+def _without_traceback(compute: Compute) -> Compute:
     """Turn a UserError into a failure with its message and without a traceback."""
 
     def run() -> Result:
@@ -132,10 +132,10 @@ def _legible(compute: Compute) -> Compute:
             raise dg.Failure(str(error), metadata=parts, allow_retries=False) from None
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
-            if redacted(trace) == trace:
+            if redact(trace) == trace:
                 raise
             # Dagster stores the message of an exception and those of its causes.
-            raise dg.Failure(redacted(trace), allow_retries=False) from None
+            raise dg.Failure(redact(trace), allow_retries=False) from None
 
     # Dagster knows MaterializeResult as an annotation, but not MaterializeResult[Any].
     run.__annotations__.clear()

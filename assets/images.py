@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import columns, counted, counts
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import column_schema, count_noun, counts_table
 from imp_data.pipeline.build import Build
 from imp_data.screening.image_decisions import DECIDED_SCHEMA
 
@@ -17,7 +17,7 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
     collections = () if build.deferred else build.recipe.sources[source].images
     benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
 
-    @stage(
+    @stage_asset(
         build,
         *("images", source),
         after=[f"records/{source}", *benchmarks, *(f"raw/{name}" for name in collections)],
@@ -27,9 +27,9 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
     def images() -> Result:
         result = build.images(source)
         count, statuses = result.figures["images"], result.figures["statuses"]
-        metadata = {**counts("status", statuses, "images"), **columns(DECIDED_SCHEMA)}
+        metadata = {**counts_table("status", statuses, "images"), **column_schema(DECIDED_SCHEMA)}
         summary = "images deferred" if build.deferred else _summary(count, statuses)
-        return report(
+        return materialize_result(
             result, summary, metadata, rows=count, path=build.data.fingerprints(build.name, source)
         )
 
@@ -38,4 +38,4 @@ def _images(build: Build, source: str) -> dg.AssetsDefinition:
 
 def _summary(count: int, statuses: dict[str, int]) -> str:
     broken = [f"{n:,} {status}" for status, n in statuses.items() if status != "ok"]
-    return ", ".join([counted(count, "image"), *broken])
+    return ", ".join([count_noun(count, "image"), *broken])

@@ -15,7 +15,7 @@ import dagster as dg
 
 from imp_data.errors import UserError
 from imp_data.parallel.error_json import ERROR_FILE, read_error
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 
 _MAX_LINES = 12
 _SECONDS_TO_END = 20
@@ -49,7 +49,7 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
         ) as process:
             try:
                 for line in process.stderr or ():
-                    sys.stderr.write(redacted(line))
+                    sys.stderr.write(redact(line))
                     output.append(line)
             except BaseException:
                 process.send_signal(signal.SIGINT)

@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import columns, counted, table
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import column_schema, count_noun, table
 from imp_data.ledger import Outcome
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks
@@ -17,7 +17,7 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
     recipe, checks = build.recipe.mixture, mixture_checks(build)
     folder = build.data.mixture(recipe.name)
 
-    @stage(
+    @stage_asset(
         build,
         "mixture",
         after=[f"{box}/{p.source}" for p in recipe.parts for box in ("records", "screened")],
@@ -29,9 +29,9 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
     def mixture() -> Result:
         result = build.mixture()
         rows, parts = result.figures["rows"], result.figures["parts"]
-        metadata = {"parts": table(_parts(parts)), **columns(SAMPLE_SCHEMA)}
-        summary = f"{counted(rows, 'row')} from {counted(len(parts), 'source')}"
-        return report(result, summary, metadata, checks, rows=rows, path=folder)
+        metadata = {"parts": table(_parts(parts)), **column_schema(SAMPLE_SCHEMA)}
+        summary = f"{count_noun(rows, 'row')} from {count_noun(len(parts), 'source')}"
+        return materialize_result(result, summary, metadata, checks, rows=rows, path=folder)
 
     return mixture
 

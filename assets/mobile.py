@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
+from assets.factory import Result, materialize_result, stage_asset
 from assets.launch import launch
-from assets.tables import size, table
+from assets.tables import format_bytes, table
 from imp_data.mobile.plan import (
     CODE_VERSIONS,
     export_stage,
@@ -40,7 +40,7 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
         lambda: _parity_finding(rows),
     )
 
-    @stage(
+    @stage_asset(
         plan.build,
         "gguf",
         after=["model"],
@@ -54,12 +54,12 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
     def gguf() -> Result:
         result = export_stage(plan, _run)
         rows[:] = parity_stage(plan, _run).figures["rows"]
-        summary = "\n".join([size(_bytes(result.figures["files"])), *parity_summary(rows)])
+        summary = "\n".join([format_bytes(_bytes(result.figures["files"])), *parity_summary(rows)])
         tables = {
             "files": table(result.figures["files"]),
             "beside PyTorch": table([{**r, "problems": "; ".join(r["problems"])} for r in rows]),
         }
-        return report(result, summary, tables, [check], path=gguf_folder(plan))
+        return materialize_result(result, summary, tables, [check], path=gguf_folder(plan))
 
     return gguf
 
@@ -67,7 +67,7 @@ def _gguf(plan: Plan) -> dg.AssetsDefinition:
 def _quality(plan: Plan) -> dg.AssetsDefinition:
     is_demo = plan.build.recipe.mixture.drawn
 
-    @stage(
+    @stage_asset(
         plan.build,
         "quality",
         after=["gguf", *(["evidence"] if is_demo else [])],
@@ -83,13 +83,13 @@ def _quality(plan: Plan) -> dg.AssetsDefinition:
         equal, cases = (sum(row[name] for row in rows) for name in ("equal_answers", "cases"))
         tables = {"by precision and resolution": table(rows), **_chart(plan)}
         summary = f"{equal} of {cases} answers equal PyTorch's with unrounded weights"
-        return report(result, summary, tables, path=gguf_folder(plan) / "quality.json")
+        return materialize_result(result, summary, tables, path=gguf_folder(plan) / "quality.json")
 
     return quality
 
 
 def _phone(plan: Plan) -> dg.AssetsDefinition:
-    @stage(
+    @stage_asset(
         plan.build,
         "phone",
         after=["gguf"],
@@ -102,9 +102,9 @@ def _phone(plan: Plan) -> dg.AssetsDefinition:
     def phone() -> Result:
         result = phone_stage(plan, _run)
         files, memory = result.figures["files"], result.figures["minimum_memory_bytes"]
-        summary = f"{size(_bytes(files))}; needs about {size(memory)} of memory"
+        summary = f"{format_bytes(_bytes(files))}; needs about {format_bytes(memory)} of memory"
         path = gguf_folder(plan) / "mobile"
-        return report(result, summary, {"files": table(files)}, path=path)
+        return materialize_result(result, summary, {"files": table(files)}, path=path)
 
     return phone
 

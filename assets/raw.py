@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import about, counted, size, table, tag
-from imp_data.manifests.lockfile import held_to
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import count_noun, describe_asset, format_bytes, table, tag_value
+from imp_data.manifests.lockfile import checksum_origins
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import inputs_checks
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 from imp_data.storage.stage_cache import StageResult
 
 
@@ -23,21 +23,23 @@ def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
 def _raw(build: Build, name: str) -> dg.AssetsDefinition:
     manifests = build.published[name]
 
-    @stage(
+    @stage_asset(
         build,
         *("raw", name),
         after=["world" if build.recipe.mixture.drawn else "inputs"],
         kinds=_kinds(file.path for m in manifests for file in m.files),
-        description=about("Upstream's files, their checksums verified.", *manifests),
-        tags={"license": tag(manifests[0].license)},
+        description=describe_asset("Upstream's files, their checksums verified.", *manifests),
+        tags={"license": tag_value(manifests[0].license)},
     )
     def raw() -> Result:
         result = build.raw(name)
         files = _files(
-            build.data.raw(name), result.figures["files"], held_to(manifests, build.locks)
+            build.data.raw(name), result.figures["files"], checksum_origins(manifests, build.locks)
         )
         summary = _summary(files) + _changes(result)
-        return report(result, summary, {"files": table(files)}, path=build.data.raw(name))
+        return materialize_result(
+            result, summary, {"files": table(files)}, path=build.data.raw(name)
+        )
 
     return raw
 
@@ -48,7 +50,7 @@ def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
         return []
     checks = inputs_checks(build)
 
-    @stage(
+    @stage_asset(
         build,
         "inputs",
         after=[],
@@ -60,7 +62,9 @@ def inputs_assets(build: Build) -> list[dg.AssetsDefinition]:
     )
     def inputs() -> Result:
         result = build.inputs()
-        return report(result, counted(result.figures["names"], "raw folder"), {}, checks)
+        return materialize_result(
+            result, count_noun(result.figures["names"], "raw folder"), {}, checks
+        )
 
     return [inputs]
 
@@ -70,7 +74,7 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
     if not build.recipe.mixture.drawn:
         return []
 
-    @stage(
+    @stage_asset(
         build,
         "world",
         after=[],
@@ -83,7 +87,9 @@ def world_assets(build: Build) -> list[dg.AssetsDefinition]:
 
         result = demo.world(build)
         files = _files(build.data.raw(""), result.figures["files"], {})
-        return report(result, _summary(files), {"files": table(files)}, path=build.data.raw(""))
+        return materialize_result(
+            result, _summary(files), {"files": table(files)}, path=build.data.raw("")
+        )
 
     return [world]
 
@@ -104,14 +110,14 @@ def _files(
             "file": path,
             "bytes": (folder / path).stat().st_size,
             "sha256": sha,
-            "pinned by": redacted(pinned_by.get(path, "the drawn world")),
+            "pinned by": redact(pinned_by.get(path, "the drawn world")),
         }
         for path, sha in digests.items()
     ]
 
 
 def _summary(files: list[dict[str, Any]]) -> str:
-    return f"{counted(len(files), 'file')}, {size(sum(f['bytes'] for f in files))}"
+    return f"{count_noun(len(files), 'file')}, {format_bytes(sum(f['bytes'] for f in files))}"
 
 
 def _kinds(paths: Iterable[str]) -> set[str]:

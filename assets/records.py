@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import about, columns, counts, reasons, tag
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import column_schema, counts_table, describe_asset, reasons_table, tag_value
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import records_checks
 from imp_data.sample import RECORD_SCHEMA
@@ -21,20 +21,20 @@ def records_assets(build: Build) -> list[dg.AssetsDefinition]:
 def _records(build: Build, source: str) -> dg.AssetsDefinition:
     manifest, checks = build.recipe.sources[source], records_checks(build, source)
 
-    @stage(
+    @stage_asset(
         build,
         *("records", source),
         after=[f"raw/{source}"],
         kinds={"python", "arrow"},
-        description=about("Upstream records as Samples, each one validated.", manifest),
-        tags={"license": tag(manifest.license), "layout": manifest.layout},
+        description=describe_asset("Upstream records as Samples, each one validated.", manifest),
+        tags={"license": tag_value(manifest.license), "layout": manifest.layout},
         checks=checks,
     )
     def records() -> Result:
         result = build.records(source)
         path, samples = build.data.records(source), result.figures["samples"]
         summary, metadata = _describe(result.figures)
-        return report(result, summary, metadata, checks, rows=samples, path=path)
+        return materialize_result(result, summary, metadata, checks, rows=samples, path=path)
 
     return records
 
@@ -48,12 +48,12 @@ def _describe(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return summary + _list_unread_fields(figures), {
         "rows read": figures["rows"],
         "exact repeats": figures["exact_repeats"],
-        **counts("subset", figures["subsets"], "samples"),
-        **reasons("dropped, and why", figures["dropped"], "rows"),
-        **reasons("repaired, and how", figures["repaired"], "rows"),
-        **counts("field not read", figures["fields_passed_over"], "records kept"),
-        **counts("field not read", figures["fields_unread"], "records dropped"),
-        **columns(RECORD_SCHEMA),
+        **counts_table("subset", figures["subsets"], "samples"),
+        **reasons_table("dropped, and why", figures["dropped"], "rows"),
+        **reasons_table("repaired, and how", figures["repaired"], "rows"),
+        **counts_table("field not read", figures["fields_passed_over"], "records kept"),
+        **counts_table("field not read", figures["fields_unread"], "records dropped"),
+        **column_schema(RECORD_SCHEMA),
     }
 
 

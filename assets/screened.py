@@ -4,8 +4,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, report, stage
-from assets.tables import columns, counts, reasons
+from assets.factory import Result, materialize_result, stage_asset
+from assets.tables import column_schema, counts_table, reasons_table
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import screened_checks
 from imp_data.screening.quota_sampling import SCREENED_SCHEMA
@@ -20,7 +20,7 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
     checks = screened_checks(build, source)
     benchmarks = [f"benchmarks/{name}" for name in build.recipe.benchmarks]
 
-    @stage(
+    @stage_asset(
         build,
         *("screened", source),
         after=[f"records/{source}", f"images/{source}", *benchmarks],
@@ -32,7 +32,7 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
         result = build.screened(source)
         path, passed = build.data.screened(build.name, source), result.figures["passed"]
         summary, metadata = _summary_and_metadata(result.figures)
-        return report(result, summary, metadata, checks, rows=passed, path=path)
+        return materialize_result(result, summary, metadata, checks, rows=passed, path=path)
 
     return screened
 
@@ -69,8 +69,8 @@ def _summary_and_metadata(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]
     return f"{figures['passed']:,} passed, {dropped:,} dropped, {held:,} held", {
         "held": held,
         "dropped": dropped,
-        **counts("exclusion", excluded, "records"),
-        **counts("subset", figures["subsets"], "samples"),
-        **reasons("dropped, and why", figures["dropped"], "samples"),
-        **columns(SCREENED_SCHEMA),
+        **counts_table("exclusion", excluded, "records"),
+        **counts_table("subset", figures["subsets"], "samples"),
+        **reasons_table("dropped, and why", figures["dropped"], "samples"),
+        **column_schema(SCREENED_SCHEMA),
     }

@@ -8,8 +8,8 @@ import dagster as dg
 import pyarrow as pa
 
 from imp_data.ledger import Reason, Repair
-from imp_data.manifests import Published
-from imp_data.redaction import redacted
+from imp_data.manifests import Publication
+from imp_data.redaction import redact
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -24,30 +24,34 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     )
 
 
-def counts(what: str, figures: Mapping[str, int], unit: str) -> dict[str, dg.TableMetadataValue]:
+def counts_table(
+    what: str, figures: Mapping[str, int], unit: str
+) -> dict[str, dg.TableMetadataValue]:
     """Return a table of names and numbers, largest first; nothing without figures."""
     rows = [{what: name or "(none)", unit: n} for name, n in _by_size(figures)]
     return {f"{unit} by {what}": table(rows)} if rows else {}
 
 
-def reasons(title: str, figures: Mapping[str, int], unit: str) -> dict[str, dg.TableMetadataValue]:
+def reasons_table(
+    title: str, figures: Mapping[str, int], unit: str
+) -> dict[str, dg.TableMetadataValue]:
     """Return a table of reasons, each with its meaning; nothing without figures."""
     rows = [{"reason": name, unit: n, "meaning": _MEANINGS[name]} for name, n in _by_size(figures)]
     return {title: table(rows)} if rows else {}
 
 
-def columns(schema: pa.Schema) -> dict[str, dg.TableSchema]:
+def column_schema(schema: pa.Schema) -> dict[str, dg.TableSchema]:
     """Return an Arrow schema in the form of the Columns tab."""
     described = [dg.TableColumn(f.name, str(f.type), _COLUMNS.get(f.name)) for f in schema]
     return {"dagster/column_schema": dg.TableSchema(described)}
 
 
-def about(what: str, *manifests: Published) -> str:
+def describe_asset(what: str, *manifests: Publication) -> str:
     """Return an asset's description, with title, homepage and licence of each publication."""
-    return redacted("\n\n".join([what, *(_published(manifest) for manifest in manifests)]))
+    return redact("\n\n".join([what, *(_published(manifest) for manifest in manifests)]))
 
 
-def _published(manifest: Published) -> str:
+def _published(manifest: Publication) -> str:
     note = f" {manifest.license_note}" if manifest.license_note else ""
     unverified = "".join(f"\n- Unverified: {text}" for text in manifest.unverified)
     return (
@@ -58,20 +62,20 @@ def _published(manifest: Published) -> str:
 
 def bullets(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
     """Return a bulleted list."""
-    return dg.MetadataValue.md(redacted("\n".join(f"- {line}" for line in lines)))
+    return dg.MetadataValue.md(redact("\n".join(f"- {line}" for line in lines)))
 
 
-def tag(text: str) -> str:
+def tag_value(text: str) -> str:
     """Return text as a valid tag value: letters, digits, dots and dashes, at most 63."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:63].strip("-_.")
 
 
-def counted(number: int, noun: str) -> str:
+def count_noun(number: int, noun: str) -> str:
     """Return `1 file` or `2,000 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def size(number: int) -> str:
+def format_bytes(number: int) -> str:
     """Return `3.7 kB` or `1,029.9 MB`."""
     return f"{number / 1e3:,.1f} kB" if number < 1e6 else f"{number / 1e6:,.1f} MB"
 

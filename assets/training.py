@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 import orjson
 
-from assets.factory import Result, report, stage
+from assets.factory import Result, materialize_result, stage_asset
 from assets.launch import launch
-from assets.tables import counted, size, table
+from assets.tables import count_noun, format_bytes, table
 from demo.evidence import CODE as EVIDENCE
-from demo.evidence import gather
+from demo.evidence import evaluate_held_out
 from imp_data.manifests.model import Stage, StageName
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
@@ -36,7 +36,7 @@ def training_assets(build: Build) -> list[dg.AssetsDefinition]:
 def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
     """Return the asset of another mixture of the model's stages, which runs all its stages."""
 
-    @stage(
+    @stage_asset(
         other,
         "mixture",
         after=["world"] if other.recipe.mixture.drawn else [],
@@ -49,8 +49,8 @@ def _mixture(plan: Plan, other: Build) -> dg.AssetsDefinition:
     def mixture() -> Result:
         result = rebuild(other)["mixture"]
         rows = result.figures["rows"]
-        return report(
-            result, counted(rows, "row"), {}, rows=rows, path=other.data.mixture(other.name)
+        return materialize_result(
+            result, count_noun(rows, "row"), {}, rows=rows, path=other.data.mixture(other.name)
         )
 
     return mixture
@@ -69,7 +69,7 @@ def _stages(plan: Plan) -> list[dg.AssetsDefinition]:
 def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.AssetsDefinition:
     run = plan.folder / name
 
-    @stage(
+    @stage_asset(
         plan.build,
         name,
         after=after,
@@ -83,16 +83,20 @@ def _stage(plan: Plan, name: StageName, recipe: Stage, after: list[str]) -> dg.A
         result = plan.train(name, lambda words: reported.update(launch(command_line(words))))
         done = result.figures
         first_loss, curve = _loss_curve(run)
-        summary = f"{counted(done['steps'], 'step')}, loss {first_loss:.3f} to {done['loss']:.3f}"
+        summary = (
+            f"{count_noun(done['steps'], 'step')}, loss {first_loss:.3f} to {done['loss']:.3f}"
+        )
         numbers = {"loss": round(done["loss"], 4), **{n: done[n] for n in ("steps", "tokens")}}
         newest = {n: _round(value) for n, value in reported.items()}
-        return report(result, summary, {**curve, **numbers, **newest}, path=run / "outcome")
+        return materialize_result(
+            result, summary, {**curve, **numbers, **newest}, path=run / "outcome"
+        )
 
     return trained
 
 
 def _model(plan: Plan) -> dg.AssetsDefinition:
-    @stage(
+    @stage_asset(
         plan.build,
         "model",
         after=[plan.model.planned[-1][0]],
@@ -104,13 +108,15 @@ def _model(plan: Plan) -> dg.AssetsDefinition:
     )
     def model() -> Result:
         result = plan.merge(lambda words: launch(command_line(words)))
-        return report(result, size(result.figures["bytes"]), {}, path=plan.merged)
+        return materialize_result(
+            result, format_bytes(result.figures["bytes"]), {}, path=plan.merged
+        )
 
     return model
 
 
 def _evidence(plan: Plan) -> dg.AssetsDefinition:
-    @stage(
+    @stage_asset(
         plan.build,
         "evidence",
         after=["model"],
@@ -121,11 +127,11 @@ def _evidence(plan: Plan) -> dg.AssetsDefinition:
         code=EVIDENCE,
     )
     def evidence() -> Result:
-        result = gather(plan, lambda words: launch(command_line(words)))
+        result = evaluate_held_out(plan, lambda words: launch(command_line(words)))
         rows = result.figures["kinds"]
         metadata = {"right answers, percent": table(rows)}
         parts = [f"{r['question']} {r['seeing']:.0f} % (blind {r['blind']:.0f})" for r in rows]
-        return report(result, ", ".join(parts), metadata, path=plan.folder / "evidence")
+        return materialize_result(result, ", ".join(parts), metadata, path=plan.folder / "evidence")
 
     return evidence
 

@@ -39,7 +39,7 @@ from PIL import Image
 
 from imp_data.images import decoding
 from imp_data.images import fingerprint as ours
-from imp_data.images.fingerprint_cache import fingerprints_of
+from imp_data.images.fingerprint_cache import compute_fingerprints
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
@@ -89,7 +89,7 @@ def with_ours(paths: Sequence[str], side: int | None = None) -> list[int]:
     decoding._DECODED_SIDE_PX = side or decoding._DECODED_SIDE_PX
     folder = Path(paths[0]).parent
     reader, limits = ImageReader(folder, folder, ()), Limits()
-    found = ours.fingerprints([os.path.basename(path) for path in paths], reader, limits)
+    found = ours.fingerprint_images([os.path.basename(path) for path in paths], reader, limits)
     assert all(one.status == "ok" for one in found)
     return [one.phash or 0 for one in found]
 
@@ -159,9 +159,9 @@ def timed_engine(workers: int, paths: list[str]) -> Any:
     folder = Path(paths[0]).parent
     names, reader = [Path(path).name for path in paths], ImageReader(folder, folder, ())
     with redirect_stderr(io.StringIO()):
-        fingerprints_of("", names[:200], reader, Limits())
+        compute_fingerprints("", names[:200], reader, Limits())
         begun = time.perf_counter()
-        rows = fingerprints_of("", names, reader, Limits())
+        rows = compute_fingerprints("", names, reader, Limits())
         return time.perf_counter() - begun, [row.phash or 0 for row in rows]
 
 
@@ -259,7 +259,7 @@ def by_side(contents: Sequence[bytes]) -> list[dict[str, Any]]:
     for side in _SIDES_PX:
         decoding._DECODED_SIDE_PX = side
         begun = time.perf_counter()
-        found = [ours.look(data, Limits()).phash or 0 for data in contents]
+        found = [ours.fingerprint_bytes(data, Limits()).phash or 0 for data in contents]
         seconds = time.perf_counter() - begun
         row: dict[str, Any] = {"side_px": side, "images_per_second": round(len(found) / seconds, 1)}
         rows.append({**row, "bits_differing": differing(found, whole), "now": side == kept})
@@ -272,7 +272,7 @@ def real_jpegs(folder: Path) -> list[bytes]:
     found = []
     for path in sorted(folder.rglob("*.jp*g")):
         data = path.read_bytes()
-        look = ours.look(data, Limits())
+        look = ours.fingerprint_bytes(data, Limits())
         if look.status == "ok" and look.format == "JPEG":
             found.append(data)
     return found

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from imp_data.mobile.gguf.bundle import read_bundle
-from imp_data.mobile.measure.latency import latency
-from imp_data.mobile.measure.latency_report import PAPER, Report
+from imp_data.mobile.gguf.export_manifest import read_export_manifest
+from imp_data.mobile.measure.latency import measure_latency
+from imp_data.mobile.measure.latency_report import PAPER_ROWS, LatencyReport
 
 TEXT = {
     "model_type": "phi",
@@ -199,17 +199,19 @@ def main() -> None:
         return
     found = None if asked.wheel else asked.server or shutil.which("llama-server")
     server = Path(found) if found else None
-    report = latency(out, read_bundle(out).precisions, asked.threads, asked.runs, server)
+    report = measure_latency(
+        out, read_export_manifest(out).precisions, asked.threads, asked.runs, server
+    )
     print("\n".join(report.lines()))
     figures["latency"] = report.model_dump(mode="json")
     figures["ratios"] = ratios(report)
     print(json.dumps(figures))
 
 
-def ratios(report: Report) -> dict[str, Any]:
+def ratios(report: LatencyReport) -> dict[str, Any]:
     """Print and return the savings of smaller images, and the error of the sum of parts."""
     found = {}
-    paper = PAPER[0].t_total_s / PAPER[1].t_total_s
+    paper = PAPER_ROWS[0].t_total_s / PAPER_ROWS[1].t_total_s
     for precision in dict.fromkeys(row.precision for row in report.rows):
         large, small = [row for row in report.rows if row.precision is precision]
         total = large.t_total_s.median / small.t_total_s.median

@@ -29,13 +29,13 @@ from PIL import Image
 from recipe import Recipe
 
 from imp_data.images.reader import ImageReader
-from imp_data.manifests import Folder
+from imp_data.manifests import ImageFolder
 from imp_data.mixture.arrow_dataset import write_index, write_shard
 from imp_data.sample import SAMPLE_SCHEMA
-from imp_data.training.data.batch_sampler import Packing, steps_of
+from imp_data.training.data.batch_sampler import Packing, iterate_steps
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.sampling import modality_length_order, padding_share, random_order
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 PHI2, IMAGE_TOKENS, MAX_LENGTH, SIDE = TEMPLATES["phi2"], 729, 3072, 384
 # Imp's: 4 samples a device, 8 devices, 4 batches a step.
@@ -116,7 +116,7 @@ def lay(folder: Path, made: list[dict[str, Any]]) -> ImageReader:
     (folder / "mixture.json").write_text("{}")
     (folder / "llava.json").write_text(json.dumps(rows))
     return ImageReader(
-        folder / "images", folder / "raw", (("zip", Folder(path="p", file="all.zip")),)
+        folder / "images", folder / "raw", (("zip", ImageFolder(path="p", file="all.zip")),)
     )
 
 
@@ -137,7 +137,7 @@ def padding(lengths: Any, words: Any) -> dict[str, float]:
     deal = packing.deal(packing.parts([guessed], whole, PER_DEVICE, DEVICES))
     packed = [
         [tuple(rows[n] for n in places) for places in batch]
-        for rows in steps_of(guessed, whole)
+        for rows in iterate_steps(guessed, whole)
         for batch in deal(rows)
     ]
     seconds = time.perf_counter() - begun
@@ -223,28 +223,28 @@ def main() -> None:
     parser.add_argument("--only", choices=["padding"], help="run this measurement only")
     asked = parser.parse_args()
     from imp_data.training.data.collator import Collator
-    from imp_data.training.data.dataset import Figures, MixtureDataset
-    from imp_data.training.data.preflight import accepted, preflight, report_text
+    from imp_data.training.data.dataset import InputSpec, MixtureDataset
+    from imp_data.training.data.preflight import format_report, preflight, read_accepted_rows
 
     made = records(asked.rows)
     reader = lay(asked.folder, made)
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
-    tokenizer = prepared(byte_level_bpe(texts, 8000), PHI2)
+    tokenizer = prepare_tokenizer(byte_level_bpe(texts, 8000), PHI2)
     begun = time.perf_counter()
     found = preflight(
         *(asked.folder, tokenizer, PHI2, IMAGE_TOKENS, MAX_LENGTH, asked.folder / "preflight")
     )
     seconds = time.perf_counter() - begun
     figures: dict[str, Any] = {"rows": len(made), "preflight_rows_per_s": len(made) / seconds}
-    print(report_text(found.figures))
+    print(format_report(found.figures))
     print(f"preflight: {len(made) / seconds:,.0f} rows/s")
-    table = accepted(asked.folder / "preflight")
+    table = read_accepted_rows(asked.folder / "preflight")
     figures["padding"] = padding(table.lengths, table.estimates)
     for name, value in figures["padding"].items():
         print(f"{name:<28}{value:8.4f}")
     if asked.only is None:
         del made
-        sizes = Figures(SIDE, IMAGE_TOKENS, "square", MAX_LENGTH)
+        sizes = InputSpec(SIDE, IMAGE_TOKENS, "square", MAX_LENGTH)
         ours = MixtureDataset(asked.folder, reader, tokenizer, PHI2, sizes)
         recipe = Recipe(asked.folder / "llava.json", reader, tokenizer, SIDE)
         figures["loader"] = {}

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from imp_data.images.clusters import clusters, pairs
-from imp_data.images.hamming import Hashes, index, nearest, nearest_within
+from imp_data.images.clusters import cluster_hashes, find_pairs
+from imp_data.images.hamming import Hashes, build_index, find_nearest, find_nearest_within
 
 # The slow ones run on this share of the queries, and their time is multiplied.
 _SHARE = 20
@@ -105,9 +105,9 @@ def matched(args: argparse.Namespace) -> dict[str, Any]:
     asked, known = world(args.queries, args.references, args.bits)
     some = asked[: max(len(asked) // _SHARE, 1)].copy()
     share = len(asked) / len(some)
-    ready, made = seconds(lambda: index(known, args.bits))
-    ways: dict[str, Callable[[], Any]] = {"ours": lambda: nearest_within(asked, made)}
-    ways["numpy, all pairs"] = lambda: nearest(some, known).distance_bits
+    ready, made = seconds(lambda: build_index(known, args.bits))
+    ways: dict[str, Callable[[], Any]] = {"ours": lambda: find_nearest_within(asked, made)}
+    ways["numpy, all pairs"] = lambda: find_nearest(some, known).distance_bits
     for name, make in (("faiss flat", by_faiss), ("numba, all pairs", by_numba)):
         search = make(known)
         if search:
@@ -139,7 +139,7 @@ def recalled(asked: Hashes, known: Hashes, found: Any, bits: int) -> dict[str, A
     """Return the recall of a search, on a sample compared with all pairs."""
     step = max(len(asked) // _SAMPLE, 1)
     sample = slice(None, None, step | 1)  # odd, so that planted and other queries are in it
-    every = nearest(asked[sample], known)
+    every = find_nearest(asked[sample], known)
     near = every.distance_bits <= bits
     same = (found.distance_bits[sample] == every.distance_bits) & (
         found.place[sample] == every.place
@@ -178,7 +178,7 @@ def self_join(count: int, bits: int) -> dict[str, Any]:
         hashes[piece] = flipped(like, generator.integers(0, bits + 3, len(like)), generator)
     hashes[: min(1000, copies)] = hashes[-1]
     before = peak_kib()
-    took, labels = seconds(lambda: clusters(hashes, bits))
+    took, labels = seconds(lambda: cluster_hashes(hashes, bits))
     peak = peak_kib()
     sample = np.arange(0, count, max(count // 1000, 1))
     near = [np.flatnonzero(np.bitwise_count(hashes ^ hashes[n]) <= bits) for n in sample]
@@ -203,7 +203,7 @@ def pair_recall(hashes: Hashes, bits: int) -> dict[str, Any]:
     half = min(_SAMPLE // 4, len(hashes) // 10)
     copies = len(hashes) // 5
     some = np.unique(np.concatenate([hashes[:copies][-half:], hashes[-half:]]))
-    found = sum(len(part.first) for part in pairs(some, bits))
+    found = sum(len(part.first) for part in find_pairs(some, bits))
     there = (
         int((np.bitwise_count(some[n] ^ some[n + 1 :]) <= bits).sum()) for n in range(len(some))
     )

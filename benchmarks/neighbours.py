@@ -29,8 +29,8 @@ from imp_data.images.fingerprint_cache import (
     hash_image_paths,
 )
 from imp_data.mixture.arrow_dataset import write_index, write_shard
-from imp_data.mixture.duplicates.analysis import report
-from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.duplicates.analysis import find_duplicates
+from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.mixture.shards import shard_names
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.storage.atomic_write import json_text
@@ -89,7 +89,7 @@ def write_world(folder: Path, scale: float) -> None:
         for path in folder.iterdir()
     }
     stated = {"name": "made_up", "images": "required", "files": files}
-    text = json_text({**stated, "digest": root_digest(stated)})
+    text = json_text({**stated, "digest": manifest_digest(stated)})
     (folder / "mixture.json").write_text(text)
     with fingerprint_writer(folder / "fingerprints.parquet") as out:
         out.write_table(fingerprint_table(looks).cast(out.schema))
@@ -114,7 +114,7 @@ def fingerprints(rows: Iterable[dict[str, Any]], seen: dict[int, None]) -> Itera
 def measured(folder: Path, bits: int) -> dict[str, Any]:
     """Return seconds and memory of one report, and whether it finds the planted cases."""
     begun = time.perf_counter()
-    found = report(folder, [folder / "fingerprints.parquet"], bits)
+    found = find_duplicates(folder, [folder / "fingerprints.parquet"], bits)
     seconds = time.perf_counter() - begun
     alike, said = found["alike"], found["contradictions"]
     figures = {

@@ -43,9 +43,9 @@ class Cost(NamedTuple):
 
 def cost_of(network: Any) -> Cost:
     """Of a network as `lora.attach` returns it; one on the device `meta` will do."""
-    from imp_data.training.model.lora import plain
+    from imp_data.training.model.lora import unwrap_peft
 
-    base = plain(network)
+    base = unwrap_peft(network)
     text, vision = base.config.text_config, base.config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     decoder = {n: p for n, p in base.named_parameters() if _in_decoder(n) and p.ndim == 2}

@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from fingerprint import photo_like
 
-from imp_data.images.fingerprint import Fingerprint, fingerprints
+from imp_data.images.fingerprint import Fingerprint, fingerprint_images
 from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer
-from imp_data.images.hamming import band_radii, index, masks, nearest_within
+from imp_data.images.hamming import band_radii, build_index, find_nearest_within, masks
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
@@ -93,17 +93,19 @@ def measured(plan: argparse.Namespace) -> Rates:
         images = draw(folder)
         reader, limits = ImageReader(folder, folder, ()), Limits()
         rows: list[Fingerprint] = []
-        fingerprints(images[:1], reader, limits)  # libraries are loaded once a worker, not an image
-        looking = seconds(lambda: rows.extend(fingerprints(images, reader, limits)))
+        fingerprint_images(
+            images[:1], reader, limits
+        )  # libraries are loaded once a worker, not an image
+        looking = seconds(lambda: rows.extend(fingerprint_images(images, reader, limits)))
         worker_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         gathering, row_bytes = gather(rows * 200, folder / "rows.parquet")
     numbers = np.random.default_rng(1)
     references, queries = (
         numbers.integers(0, 1 << 64, count, np.uint64) for count in (BENCHMARK_HASHES, QUERIES)
     )
-    found = index(references, MAX_BITS)
-    nearest_within(queries[:1000], found)
-    matching = seconds(lambda: nearest_within(queries, found))
+    found = build_index(references, MAX_BITS)
+    find_nearest_within(queries[:1000], found)
+    matching = seconds(lambda: find_nearest_within(queries, found))
     block = queries[:1024, None]
 
     def compare() -> None:

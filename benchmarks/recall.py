@@ -31,7 +31,7 @@ from PIL import Image, ImageOps
 from imp_data.images import decoding
 from imp_data.images.rgb import rgb
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
-from imp_data.screening.decontamination.recall import both_looks, least_bits, plain_copy
+from imp_data.screening.decontamination.recall import hash_image, min_distance_bits, plain_copy
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000
@@ -114,7 +114,7 @@ def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
     rows = []
     for side in _SIDES_PX.values():
         decoding._DECODED_SIDE_PX = side
-        rows.append(both_looks(data))
+        rows.append(hash_image(data))
     with Image.open(io.BytesIO(data)) as image:
         pair = [int(str(imagehash.phash(image)), 16)] * 2
         if image.getexif():
@@ -156,13 +156,19 @@ def figures_of(
     ways = [*_SIDES_PX, _PEER]
     origins = np.array([one.origin for one in some])
     apart = origins[:, None] != origins[None, :]
-    hits = {w: least_bits(copies[:, :, n], known[:, None, n]) <= bits for n, w in enumerate(ways)}
+    hits = {
+        w: min_distance_bits(copies[:, :, n], known[:, None, n]) <= bits for n, w in enumerate(ways)
+    }
     told: dict[str, dict[str, Any]] = {}
     for n, way in enumerate(ways):
         found, peer = hits[way], hits[_PEER]
         near = found[:, _NEAR]
         false = sum(
-            int((least_bits(copies[:, a, n][:, None], known[None, :, n]) <= bits)[apart].sum())
+            int(
+                (min_distance_bits(copies[:, a, n][:, None], known[None, :, n]) <= bits)[
+                    apart
+                ].sum()
+            )
             for a in range(copies.shape[1])
         )
         pairs = int(apart.sum()) * copies.shape[1]
@@ -170,7 +176,7 @@ def figures_of(
         balance = np.zeros(len(some))
         of_origin = np.unique(origins, return_inverse=True)[1]
         np.add.at(balance, of_origin, gained.sum(axis=1) - lost.sum(axis=1))
-        unaltered = least_bits(known[:, None, n], known[None, :, n]) <= bits
+        unaltered = min_distance_bits(known[:, None, n], known[None, :, n]) <= bits
         counts = dict(zip(ALTERATIONS, found.sum(axis=0).tolist(), strict=True))
         told[way] = {
             "found": counts,
@@ -236,7 +242,11 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers, context) as pool:
         seen = list(pool.map(looked_at, some, chunksize=2))
     known, copies = (np.stack([one[n] for one in seen]) for n in (0, 1))
-    figures: dict[str, Any] = {"bits": args.bits, "decoder": decoding.decoder(), "kinds": {}}
+    figures: dict[str, Any] = {
+        "bits": args.bits,
+        "decoder": decoding.decoder_version(),
+        "kinds": {},
+    }
     rooms = {"photographs and crops": {"photograph", "crop"}, "drawn": {"drawn"}}
     for room, kinds in rooms.items():
         places = [n for n, one in enumerate(some) if one.kind in kinds]

@@ -15,7 +15,7 @@ from imp_data.images.reader import ImageReader
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import IGNORED
 from imp_data.training.data.sampling import modality_length_order
-from imp_data.training.model.lora import plain
+from imp_data.training.model.lora import unwrap_peft
 
 IMAGE = -200  # where an image's features go, as in the original
 
@@ -73,7 +73,7 @@ def spliced(
 ) -> tuple[dict[str, Any], int]:
     """As llava_arch.py's prepare_inputs_labels_for_multimodal: each sample's own embeddings, its
     image's features in their place, padded; every image is encoded, a black one too."""
-    base = plain(network).model
+    base = unwrap_peft(network).model
     with torch.no_grad():
         seen = base.vision_tower(pixels, output_hidden_states=True).hidden_states[-2]
     features = base.multi_modal_projector(seen)
@@ -92,7 +92,7 @@ def spliced(
         rows.append(torch.cat([before, image.to(before.dtype), after]))
         held = torch.full((len(image),), IGNORED, device=words.device)
         marks.append(torch.cat([learned[:place], held, learned[place + 1 :]]))
-    most = plain(network).config.text_config.max_position_embeddings
+    most = unwrap_peft(network).config.text_config.max_position_embeddings
     rows, marks = [row[:most] for row in rows], [some[:most] for some in marks]
     pad = nn.utils.rnn.pad_sequence
     mask = pad([torch.ones(len(row), device=row.device) for row in rows], batch_first=True).long()

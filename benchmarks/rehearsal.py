@@ -39,17 +39,17 @@ from imp_data.images.fingerprint_cache import (
     fingerprint_writer,
     hash_image_paths,
 )
-from imp_data.images.hamming import Hashes, index, nearest_within
+from imp_data.images.hamming import Hashes, build_index, find_nearest_within
 from imp_data.ledger import Outcome, Reason
-from imp_data.manifests import Benchmark, Expect, File, Recipe, load_recipe
+from imp_data.manifests import Benchmark, ExpectedCounts, Recipe, UpstreamFile, load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks, records_checks, screened_checks
 from imp_data.pipeline.run_all import stages
 from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA, read_benchmark_index
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import xxh3_keys
-from imp_data.storage.stage_cache import digest_of_files, write_stamp
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.stage_cache import outputs_digest, write_stamp
+from imp_data.storage.tables import read_batches
 
 MANIFEST = Path(__file__).parents[1] / "manifests" / "mixtures" / "imp-1m.yaml"
 ALLAVA_LAION, ALLAVA_VFLAN = 505_588, 203_065
@@ -144,7 +144,7 @@ RECORDS = {
 
 
 ROW_GROUP = 1 << 15
-IDS = File(path="ids.json", by_hand="made up")
+IDS = UpstreamFile(path="ids.json", by_hand="made up")
 
 
 def rehearsal_recipe(size: float) -> Recipe:
@@ -156,7 +156,7 @@ def rehearsal_recipe(size: float) -> Recipe:
                 "files": (),
                 "records": RECORDS[name],
                 "held_out": None,
-                "expect": composition(size) if name == "llava_665k" else Expect(),
+                "expect": composition(size) if name == "llava_665k" else ExpectedCounts(),
             }
         )
         for name, source in recipe.sources.items()
@@ -180,11 +180,11 @@ def rehearsal_recipe(size: float) -> Recipe:
     )
 
 
-def composition(size: float) -> Expect:
+def composition(size: float) -> ExpectedCounts:
     """Return the number of records per sub-source; at full size, as published."""
     published = load_recipe(MANIFEST).sources["llava_665k"].expect
     subsets = {name: round(count * size) for name, count in published.subsets.items()}
-    return Expect(rows=sum(subsets.values()), subsets=subsets)
+    return ExpectedCounts(rows=sum(subsets.values()), subsets=subsets)
 
 
 def make_up_fingerprints(build: Build, source: str) -> None:
@@ -199,7 +199,7 @@ def make_up_fingerprints(build: Build, source: str) -> None:
     rows: dict[int, Fingerprint] = {}
     names: list[int] = []
     keys: list[int] = []
-    for batch in arrow_batches(build.data.records(source), ["id", "image"]):
+    for batch in read_batches(build.data.records(source), ["id", "image"]):
         images = batch.column("image").to_pylist()
         names += hash_image_paths(images).tolist()
         keys += xxh3_keys(build.recipe.mixture.seed, batch.column("id").to_pylist())
@@ -215,13 +215,15 @@ def make_up_fingerprints(build: Build, source: str) -> None:
         while some := list(islice(made, ROW_GROUP)):
             out.write_table(fingerprint_table(some).cast(out.schema))
     looked_at = {"images": build.images_digest(source)}
-    write_stamp(build.stamp(f"images/{source}"), looked_at, digest_of_files([path]), {})
+    write_stamp(build.stamp(f"images/{source}"), looked_at, outputs_digest([path]), {})
 
 
 def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
     """Replace the hashes of images that are near a reference by accident."""
     hashes = np.array([row.phash for row in rows.values()], np.uint64)
-    near = nearest_within(hashes, index(references, MATCH_BITS)).distance_bits <= MATCH_BITS
+    near = (
+        find_nearest_within(hashes, build_index(references, MATCH_BITS)).distance_bits <= MATCH_BITS
+    )
     for name in np.array(list(rows), np.uint64)[near].tolist():
         rows[name] = rows[name]._replace(phash=(rows[name].phash or 0) ^ FARTHEST)
 
@@ -362,7 +364,7 @@ def shape_of_mix(build: Build) -> dict[str, float]:
     """Return the file size of LLaVA's mix, and its mean and maximum exchanges per record."""
     lengths = [
         pc.list_value_length(batch.column("conversations")).to_numpy()
-        for batch in arrow_batches(build.data.records("llava_665k"), ["conversations"])
+        for batch in read_batches(build.data.records("llava_665k"), ["conversations"])
     ]
     exchanges = np.concatenate(lengths) / 2
     (file,) = build.data.raw("llava_665k").glob("*.json")
@@ -405,8 +407,8 @@ def images_opened(build: Build) -> tuple[int, int]:
     """Return the number of image references that sampling reached, and of all."""
     reached = total = 0
     for source in build.recipe.sources:
-        records = arrow_batches(build.data.records(source), ["image"])
-        screened = arrow_batches(build.data.screened(build.name, source), ["outcome", "reason"])
+        records = read_batches(build.data.records(source), ["image"])
+        screened = read_batches(build.data.screened(build.name, source), ["outcome", "reason"])
         for record, fate in zip(records, screened, strict=True):
             shown = pc.is_valid(record.column("image"))
             looked_at = pc.or_(

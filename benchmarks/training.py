@@ -30,16 +30,16 @@ from torch import nn
 
 import imp_data.training.loop.stage as stage_module
 from imp_data.manifests.model import Model, Stage, load_model
-from imp_data.training.data.batch_sampler import Packing, steps_of
+from imp_data.training.data.batch_sampler import Packing, iterate_steps
 from imp_data.training.data.mixture_input import MixtureInput
-from imp_data.training.data.preflight import accepted, preflight
+from imp_data.training.data.preflight import preflight, read_accepted_rows
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.loop.reporting import Reporter, read_metrics
-from imp_data.training.loop.stage import Job, arguments, train_stage
-from imp_data.training.loop.stage_data import data_of
+from imp_data.training.loop.stage import StageJob, train_stage, training_arguments
+from imp_data.training.loop.stage_data import prepare_data
 from imp_data.training.loop.trainer import parameter_groups
-from imp_data.training.model.architecture import build
-from imp_data.training.model.lora import attach, plain
+from imp_data.training.model.architecture import build_network
+from imp_data.training.model.lora import make_trainable, unwrap_peft
 
 MANIFESTS = Path(__file__).parents[1] / "manifests" / "models"
 ORDERS = ("random", "modality_length", "packed")
@@ -96,7 +96,9 @@ def stage_of(model: Model, global_batch: int) -> Stage:
 
 def network_of(setting: Setting) -> nn.Module:
     kind = KINDS[setting.stage.precision]
-    network = attach(build(setting.model, setting.tokenizer, 1, kind), setting.stage)
+    network = make_trainable(
+        build_network(setting.model, setting.tokenizer, 1, kind), setting.stage
+    )
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -127,10 +129,12 @@ def ours(setting: Setting, sampler: str) -> Seen:
     stage = setting.stage.model_copy(update={"sampler": sampler})
     run = setting.folder / sampler
     shutil.rmtree(run, ignore_errors=True)
-    job = Job("adapter", stage, run, WARM + setting.steps, setting.workers)
-    args = arguments(job)
+    job = StageJob("adapter", stage, run, WARM + setting.steps, setting.workers)
+    args = training_arguments(job)
     corpus = MixtureInput(setting.folder, "made", len(setting.lengths), "", {})
-    data = data_of(setting.model, stage, corpus, setting.tokenizer, setting.reader, setting.folder)
+    data = prepare_data(
+        setting.model, stage, corpus, setting.tokenizer, setting.reader, setting.folder
+    )
     reset_peak()
     Watch.spent.clear()
     stage_module.Reporter = Watch  # type: ignore[misc]
@@ -158,7 +162,7 @@ def recipe(setting: Setting) -> Seen:
     """Run the plain loop."""
     stage, network = setting.stage, network_of(setting)
     if stage.gradient_checkpointing:
-        plain(network).activation_checkpointing_enable({"use_reentrant": False})
+        unwrap_peft(network).activation_checkpointing_enable({"use_reentrant": False})
     network.train()
     optimizer = torch.optim.AdamW(parameter_groups(network, stage), betas=(0.9, 0.999))
     batches = iter(recipe_loader(setting))
@@ -238,7 +242,7 @@ def orders(setting: Setting) -> dict[str, dict[str, float]]:
     deal = packing.deal(packing.parts([dealt], whole, per, DEVICES))
     widths = [
         [int(sizes[[rows[n] for n in places]].sum()) for places in batch]
-        for rows in steps_of(dealt, whole)
+        for rows in iterate_steps(dealt, whole)
         for batch in deal(rows)
     ]
 
@@ -296,11 +300,11 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
     tokenizer = loader.prepared(loader.byte_level_bpe(texts, 8000), loader.PHI2)
     limits = (model.image_tokens, model.max_length)
     preflight(folder, tokenizer, loader.PHI2, *limits, folder)
-    table = accepted(folder)
+    table = read_accepted_rows(folder)
     kept, lengths, learned, words = table.rows, table.lengths, table.learned, table.estimates
     stage = stage_of(model, 4)
     with torch.device("meta"):
-        cost = operations.cost_of(attach(build(model, tokenizer), stage))
+        cost = operations.cost_of(make_trainable(build_network(model, tokenizer), stage))
     return Setting(model, stage, folder, reader, tokenizer, kept, lengths, learned, words, cost)
 
 
@@ -344,7 +348,7 @@ def fed(setting: Setting, workers: int) -> float:
     stage = setting.stage
     corpus = MixtureInput(setting.folder, "made", len(setting.lengths), "", {})
     plain_order = stage.model_copy(update={"sampler": "random"})
-    data = data_of(
+    data = prepare_data(
         *(
             setting.model,
             plain_order,

@@ -20,7 +20,7 @@ from imp_data.training.plan import Command, Plan
 CODE = code_version("demo.held_out", "imp_data.training.cli:evaluate")
 
 
-def gather(plan: Plan, command: Command) -> StageResult:
+def evaluate_held_out(plan: Plan, command: Command) -> StageResult:
     """Write questions, answers and scores to `evidence/` beside the model.
 
     The figures hold one row per kind of question: the number of questions, and the percentage of

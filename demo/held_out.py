@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from demo.sources.cards import HELD_OUT, card_file, held_out_card
 from imp_data.sample import SHORT_ANSWER_SUFFIX
-from imp_data.storage.atomic_write import write_text, written_aside
+from imp_data.storage.atomic_write import write_atomically, write_text
 
 KINDS: Final = ("colour", "count", "word")
 
@@ -16,7 +16,7 @@ def write_held_out(folder: Path) -> list[Path]:
     images = folder / "images"
     names = [f"{number}.png" for number in range(HELD_OUT)]
     rows: list[dict[str, Any]] = []
-    with written_aside(images, names[-1], ours=_is_card_name) as aside:
+    with write_atomically(images, names[-1], ours=_is_card_name) as aside:
         aside.mkdir()
         for number, name in enumerate(names):
             drawn = held_out_card(number)

@@ -12,8 +12,8 @@ from imp_data import __version__
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.parallel.error_json import write_error
-from imp_data.redaction import guard, redacted
-from imp_data.storage.paths import at_home, place
+from imp_data.redaction import redact, redact_output
+from imp_data.storage.paths import expand_user, parse_path
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
 from imp_data.training import cli as training
 
@@ -57,7 +57,7 @@ def explain(
     """Show the history of one record: repairs, outcome, and the reason."""
     from imp_data.mixture.ledger_queries import explain as record_histories
 
-    folder = place(mixture) if mixture else _current_mixture()
+    folder = parse_path(mixture) if mixture else _current_mixture()
     histories = record_histories(folder, identity)
     if not histories:
         raise UserError(
@@ -75,29 +75,29 @@ def explain(
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Check that a mixture is complete and unaltered; exit status 1 if it is not."""
     from imp_data.mixture.mixture_json import read_manifest
-    from imp_data.mixture.verify import foreign_files, has_earlier_card, left_behind
+    from imp_data.mixture.verify import files_to_move, foreign_files, has_earlier_card
     from imp_data.mixture.verify import verify as find_problems
 
-    path = place(folder)
+    path = parse_path(folder)
     problems, foreign = find_problems(path), foreign_files(path)
     if as_json:
         found = {"sound": not problems, "problems": problems, "foreign": foreign}
-        print(json.dumps({"mixture": redacted(folder), **found}))
+        print(json.dumps({"mixture": redact(folder), **found}))
     elif not problems:
         manifest = read_manifest(path)
         result = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
-        print(f"{redacted(folder)}: {result}")
+        print(f"{redact(folder)}: {result}")
         if has_earlier_card(path):
             notice = "written by an earlier release; its figures agree, its wording is not checked"
-            print(redacted(f"{path / 'README.md'}: {notice}"), file=sys.stderr)
+            print(redact(f"{path / 'README.md'}: {notice}"), file=sys.stderr)
     if foreign and not as_json:
         print(f"not part of this mixture, ignored: {', '.join(foreign)}", file=sys.stderr)
-    if left := left_behind(path):
+    if left := files_to_move(path):
         notice = "not part of this mixture, in its previous folder; its next build moves them here"
-        print(redacted(f"{', '.join(map(str, left))}: {notice}"), file=sys.stderr)
+        print(redact(f"{', '.join(map(str, left))}: {notice}"), file=sys.stderr)
     if problems:
         if not as_json:
-            print(redacted("\n".join(f"{path / problem}" for problem in problems)), file=sys.stderr)
+            print(redact("\n".join(f"{path / problem}" for problem in problems)), file=sys.stderr)
             print("What to do: build the mixture again, or fetch it again.", file=sys.stderr)
         raise typer.Exit(1)
 
@@ -111,7 +111,7 @@ def diff(
     """Show which records changed their outcome between two builds, by source and reason."""
     from imp_data.mixture.ledger_queries import diff as compare_ledgers
 
-    changes = compare_ledgers(place(old), place(new))
+    changes = compare_ledgers(parse_path(old), parse_path(new))
     if as_json:
         print_json(changes.to_dicts())
     elif changes.is_empty():
@@ -134,7 +134,7 @@ def schemas(
     """Write the JSON Schemas of manifests, samples and the ledger."""
     from imp_data.manifests.json_schemas import schema_path, stale_schemas, write_schemas
 
-    path = place(folder)
+    path = parse_path(folder)
     stale = stale_schemas(path) if check else write_schemas(path)
     if check and stale:
         files = ", ".join(str(schema_path(path, name)) for name in stale)
@@ -157,7 +157,7 @@ def fingerprint(
     counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
     print(f"{out}: {len(rows):,} images ({counts})")
     for where, why in unread.items():
-        print(redacted(f"not read: {where}: {why}"), file=sys.stderr)
+        print(redact(f"not read: {where}: {why}"), file=sys.stderr)
     if unread:
         raise typer.Exit(1)
 
@@ -173,9 +173,9 @@ def match(
     as_json: AsJson = False,
 ) -> None:
     """List the images of one fingerprint file that are near-duplicates of images in another."""
-    from imp_data.images.compare import pairs
+    from imp_data.images.compare import match_images
 
-    found = pairs(queries, references, max_distance)
+    found = match_images(queries, references, max_distance)
     if as_json:
         print_json([pair._asdict() for pair in found])
         return
@@ -195,7 +195,7 @@ def duplicates(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJso
     """Report near-duplicate images and conflicting answers in a mixture."""
     from imp_data.mixture.duplicates import report
 
-    found = report.neighbours(place(folder), fingerprints or [])
+    found = report.load_or_make_report(parse_path(folder), fingerprints or [])
     if as_json:
         print_json(found)
         return
@@ -235,11 +235,11 @@ mount_mobile(app)
 
 
 def _current_mixture() -> Path:
-    from imp_data.manifests import Mixture, load
+    from imp_data.manifests import Mixture, load_manifest
     from imp_data.storage.data_dir import data_dir
 
-    mixture = load(
-        Path(at_home(os.environ.get("IMP_MIXTURE", "").strip() or DEFAULT_MIXTURE)), Mixture
+    mixture = load_manifest(
+        Path(expand_user(os.environ.get("IMP_MIXTURE", "").strip() or DEFAULT_MIXTURE)), Mixture
     )
     return data_dir(mixture.drawn).mixture(mixture.name)
 
@@ -247,7 +247,7 @@ def _current_mixture() -> Path:
 def main() -> NoReturn:
     """Run the command; print a UserError without a traceback, with exit status 1."""
     print_in_any_encoding()
-    guard()
+    redact_output()
     try:
         expand_home(typer.main.get_command(app))()
     except UserError as error:

@@ -1,10 +1,10 @@
 """The error that users see: where it happened, the problem, the remedy."""
 
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 
 # The remedy for a damaged raw file. The user moves it, because the build overwrites no file that it
 # did not write.
-ANEW = (
+REFETCH = (
     "move it elsewhere and run the same command again, which downloads files with a URL; download "
     "other files again manually"
 )
@@ -17,7 +17,7 @@ class UserError(Exception):
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
-        self.where, self.problem, self.remedy = map(redacted, (str(where), problem, remedy))
+        self.where, self.problem, self.remedy = map(redact, (str(where), problem, remedy))
         super().__init__(f"{self.where}: {self.problem}\n  What to do: {self.remedy}")
 
     def as_dict(self) -> dict[str, str]:

@@ -46,7 +46,7 @@ _NAMES_A_SECRET = re.compile(
 _NAMES_A_PATH = re.compile(r"_(?:FILE|PATH|DIR)$|^GOOGLE_APPLICATION_CREDENTIALS$", re.I)
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text with credentials hidden."""
     for secret in _secrets():
         if secret in text:
@@ -61,7 +61,7 @@ def address(url: str) -> str:
     """Return a URL that may be printed and stored, with its query hidden."""
     if "://" not in url:  # no URL, but it may contain the user part of one
         url = re.sub(r"^[^/\s]*@", f"{HIDDEN}@", url)
-    plain, _, query = redacted(url).partition("?")
+    plain, _, query = redact(url).partition("?")
     return f"{plain.partition('#')[0]}?{HIDDEN}" if query else plain.partition("#")[0]
 
 
@@ -112,13 +112,13 @@ def _passwords(url: str) -> Iterator[str]:
             yield secret
 
 
-def guard() -> None:
+def redact_output() -> None:
     """Redact all later log records, and the traceback that ends this process."""
-    guard_logs()
+    redact_logs()
     sys.excepthook = _print_redacted
 
 
-def guard_logs() -> None:
+def redact_logs() -> None:
     """Redact all later log records of this process, of any logger."""
     if not _factories:
         _factories.append(logging.getLogRecordFactory())
@@ -139,12 +139,12 @@ def _redact(record: logging.LogRecord) -> None:
         message = record.getMessage()
     except (TypeError, ValueError, KeyError):
         return  # logging itself reports a message that does not match its arguments
-    shown = redacted(message)
+    shown = redact(message)
     if shown != message:
         record.msg, record.args = shown, ()
     if record.exc_info and record.exc_info[1] is not None:
         # A formatter prefers this text to the exception.
-        record.exc_text = redacted("".join(traceback.format_exception(record.exc_info[1]))).rstrip()
+        record.exc_text = redact("".join(traceback.format_exception(record.exc_info[1]))).rstrip()
 
 
 def _print_redacted(
@@ -152,4 +152,4 @@ def _print_redacted(
 ) -> None:
     """Print an uncaught exception as Python does, with credentials hidden."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    print(redacted(text), file=sys.stderr, end="")
+    print(redact(text), file=sys.stderr, end="")

@@ -110,7 +110,7 @@ def sample_problem(row: dict[str, Any]) -> str | None:
 
 
 @dataclass(slots=True)
-class Row:
+class UpstreamRecord:
     """One upstream record before validation: its position, its id and its content."""
 
     ordinal: int
@@ -128,7 +128,7 @@ class Row:
 class Draft:
     """A Sample before the rules, made of one upstream record or of several on one image."""
 
-    rows: list[Row]
+    rows: list[UpstreamRecord]
     upstream_id: str
     subset: str
     image: str | None
@@ -139,5 +139,5 @@ class Draft:
 class RejectedRecord(NamedTuple):
     """An upstream record that goes into no Sample, and the reason."""
 
-    row: Row
+    row: UpstreamRecord
     verdict: Verdict

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from typer.models import TyperPath
 
-from imp_data.storage.paths import at_home
+from imp_data.storage.paths import expand_user
 
 
 def print_in_any_encoding() -> None:
@@ -50,4 +50,4 @@ class _ExpandedPath(TyperPath):
         return new
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return super().convert(at_home(value) if isinstance(value, str) else value, param, ctx)
+        return super().convert(expand_user(value) if isinstance(value, str) else value, param, ctx)

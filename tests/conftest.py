@@ -20,7 +20,7 @@ from demo.stage import world as draw_demo
 from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
-from imp_data.pipeline.duplicates_stage import write_neighbours
+from imp_data.pipeline.duplicates_stage import write_duplicates_report
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.stage_cache import StageResult
 
@@ -134,8 +134,8 @@ def run(build: Build) -> dict[str, StageResult]:
         done[f"images/{name}"] = build.images(name)
         done[f"screened/{name}"] = build.screened(name)
     done["mixture"] = build.mixture()
-    if build.reports_neighbours:
-        done["duplicates"] = write_neighbours(build)
+    if build.reports_duplicates:
+        done["duplicates"] = write_duplicates_report(build)
     return {**done, "card": write_card(build)}
 
 

@@ -15,7 +15,7 @@ from conftest import World, encoded, photo, record
 
 from imp_data.manifests import load_recipe
 from imp_data.parallel.error_json import decode_error
-from imp_data.parallel.worker import Died, Raised, Worker
+from imp_data.parallel.worker import Crash, Raised, Worker
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
 from imp_data.storage.data_dir import DataDir
@@ -81,7 +81,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     outcome = Worker().do(partial(_apart, function), arguments)
     if isinstance(outcome, Raised):
         raise decode_error(outcome.error_json)
-    assert not isinstance(outcome, Died), outcome
+    assert not isinstance(outcome, Crash), outcome
     return outcome
 
 

@@ -15,7 +15,7 @@ import yaml
 from conftest import World, encoded, photo, record, run
 
 from imp_data import __version__
-from imp_data.storage.paths import place, scratch
+from imp_data.storage.paths import parse_path, scratch_path
 
 # typer 0.25, the last that Dagster's dg works with, names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -440,11 +440,11 @@ def test_a_tilde_is_expanded_as_a_shell_does_it(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("IMP_SCRATCH", "~/scratch")
-    assert scratch(place("memory://bucket/a.bin")).parent == tmp_path / "scratch"
-    assert place("~/data") == place("file://~/data") == tmp_path / "data"
-    assert place("~") == tmp_path
-    assert place("~nobody_of_that_name/data") == Path("~nobody_of_that_name/data")
-    assert str(place("memory://~/data")) == "memory://~/data"
+    assert scratch_path(parse_path("memory://bucket/a.bin")).parent == tmp_path / "scratch"
+    assert parse_path("~/data") == parse_path("file://~/data") == tmp_path / "data"
+    assert parse_path("~") == tmp_path
+    assert parse_path("~nobody_of_that_name/data") == Path("~nobody_of_that_name/data")
+    assert str(parse_path("memory://~/data")) == "memory://~/data"
 
 
 def test_schemas_are_written_and_checked(

@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
 from conftest import World
-from training_world import STAGES, lay_shapes, manifest, model
+from training_world import STAGES, build_shapes, manifest, model
 
 from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.loop.reporting import read_metrics
@@ -30,7 +30,7 @@ ADAPTER = {"adapter": STAGES["adapter"]}
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
     """Build a world whose mixture `small` has 22 rows: 18 shapes and 4 conversations."""
     world = World(tmp_path_factory.mktemp("shapes"))
-    lay_shapes(world, 18, 4)
+    build_shapes(world, 18, 4)
     manifest(world)
     return world
 

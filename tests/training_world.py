@@ -89,7 +89,7 @@ def shape(colour: tuple[int, int, int], seed: int, side: int = 64) -> Image.Imag
     return image
 
 
-def lay_shapes(world: World, count: int, talks: int = 2) -> Path:
+def build_shapes(world: World, count: int, talks: int = 2) -> Path:
     """Build a mixture of images, and of conversations without one; return its folder."""
     names = list(COLOURS)
     files = {f"{n}.png": encoded(shape(COLOURS[names[n % 4]], n)) for n in range(count)}

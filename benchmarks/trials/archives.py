@@ -12,7 +12,7 @@ from hostile.zip_cases import ZIPS
 
 from imp_data.errors import UserError
 from imp_data.images.reader import DamagedMember, ImageReader, TooManyBytes
-from imp_data.manifests import Folder, Limits
+from imp_data.manifests import ImageFolder, Limits
 from imp_data.raw.extract import extract
 from trials import Outcome
 
@@ -65,7 +65,7 @@ def _held(folder: Path, file: str, data: bytes) -> tuple[list[bytes | str], obje
     (home / file).write_bytes(data)
     (home / "own.json").write_bytes(_OWN)
     reader = ImageReader(
-        folder / "images", folder / "raw", (("birds", Folder(path="birds", file=file)),)
+        folder / "images", folder / "raw", (("birds", ImageFolder(path="birds", file=file)),)
     )
     found = [_found(reader, name) for name in ("owl.png", "jay.png")]
     laid: object

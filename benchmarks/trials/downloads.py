@@ -17,10 +17,10 @@ import httpx
 from scripted_server import Answer, Pause, Request, Reset, Step, scripted
 
 from imp_data.errors import UserError
-from imp_data.manifests import File, ImageCollection
-from imp_data.manifests.lockfile import Locks
+from imp_data.manifests import ImageCollection, UpstreamFile
+from imp_data.manifests.lockfile import LockFiles
 from imp_data.raw import download, minimum_speed, redirects
-from imp_data.raw.fetch import obtain
+from imp_data.raw.fetch import fetch_files
 from trials import Outcome
 
 BODY = bytes(range(256)) * 400
@@ -419,7 +419,7 @@ def hurried() -> Iterator[None]:
 def manifest_of(fault: Fault, stated: str, url: str) -> ImageCollection:
     """A manifest that states so much of the fault's file."""
     digest = hashlib.sha256(fault.body).hexdigest()
-    file = File(
+    file = UpstreamFile(
         path=fault.path,
         url=f"{url}/{fault.path}",
         bytes=len(fault.body) if stated in (ALL, SIZE) else None,
@@ -439,7 +439,7 @@ def failure(fault: Fault, stated: str, folder: Path) -> str | None:
     with scripted(*fault.answers) as server, hurried():
         published = manifest_of(fault, stated, server.url)
         try:
-            obtain([published], folder, (), Locks(room.parent, folder / "locks"))
+            fetch_files([published], folder, (), LockFiles(room.parent, folder / "locks"))
         except UserError as error:
             if not refused:
                 return f"was refused: {error}"

@@ -8,9 +8,9 @@ from hostile.apart import apart
 from hostile.image_cases import IMAGES
 from hostile.images import encoded, jpeg, photo, png
 
+from imp_data.images.decode_errors import NoImage, TooManyPixels
 from imp_data.images.decoding import decode_rgb
-from imp_data.images.fingerprint import look
-from imp_data.images.refusals import NoImage, TooManyPixels
+from imp_data.images.fingerprint import fingerprint_bytes
 from imp_data.manifests import Limits
 from trials import Outcome
 
@@ -53,7 +53,7 @@ def _failure(told: object, status: str) -> str:
 
 def _looked_at(data: bytes) -> tuple[str, str | None]:
     """The status by the quick decoder, and what Pillow's whole decode says otherwise."""
-    seen = look(data, _LIMITS)
+    seen = fingerprint_bytes(data, _LIMITS)
     try:
         decode_rgb(data, _LIMITS.max_pixels)
         other, why = "ok", ""

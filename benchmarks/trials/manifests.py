@@ -86,17 +86,17 @@ def _started() -> "subprocess.Popen[str]":
 def read_all() -> None:
     """Read the manifests that stdin names, and answer for each: `held`, or what did not."""
     from imp_data.errors import UserError
-    from imp_data.manifests import ROOMS, load
+    from imp_data.manifests import MANIFEST_KINDS, load_manifest
     from imp_data.manifests.model import Model
 
-    rooms = {**ROOMS, "models": Model}
+    rooms = {**MANIFEST_KINDS, "models": Model}
     # On top of what the libraries have mapped.
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + _MOST_BYTES,) * 2)
     for line in sys.stdin:
         path, room = json.loads(line)
         try:
-            load(Path(path), rooms[room])
+            load_manifest(Path(path), rooms[room])
             answer = "held"
         except UserError as error:
             named = error.where == path and error.problem and error.remedy

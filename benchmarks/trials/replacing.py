@@ -144,9 +144,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def replace(folder: Path, files: dict[str, bytes]) -> None:
     """The folder, with these files of ours."""
-    from imp_data.storage.atomic_write import written_aside
+    from imp_data.storage.atomic_write import write_atomically
 
-    with written_aside(folder, "last.ours", alone=True, ours=of_ours) as aside:
+    with write_atomically(folder, "last.ours", alone=True, ours=of_ours) as aside:
         aside.mkdir()
         lay(aside, files)
 
@@ -263,7 +263,7 @@ def mixtures(folder: Path) -> Iterator[Outcome]:
 def wrong_mixture(folder: Path) -> str | None:
     """What is wrong after a kill, or after the next run."""
     from imp_data.errors import UserError
-    from imp_data.mixture.duplicates.report import neighbours
+    from imp_data.mixture.duplicates.report import load_or_make_report
     from imp_data.mixture.ledger_queries import diff, explain
     from imp_data.mixture.verify import verify
     from imp_data.pipeline.card_stage import write_card
@@ -276,7 +276,7 @@ def wrong_mixture(folder: Path) -> str | None:
         lambda: verify(mixture),
         lambda: explain(mixture, "1"),
         lambda: diff(mixture, mixture),
-        lambda: neighbours(mixture, []),
+        lambda: load_or_make_report(mixture, []),
         lambda: open_mixture(mixture),
         lambda: Shards(mixture),
     ]

@@ -231,14 +231,14 @@ def rebuilt(folder: Path, root: Path, trial: Trial) -> str | None:
 def readers_fail_well(mixture: Path) -> str | None:
     """What a reader of a damaged mixture gets that is neither an answer nor an error naming it."""
     from imp_data.errors import UserError
-    from imp_data.mixture.duplicates.report import neighbours
+    from imp_data.mixture.duplicates.report import load_or_make_report
     from imp_data.mixture.ledger_queries import diff, explain
     from imp_data.training.data.mixture_input import open_mixture
 
     for reader in (
         lambda: explain(mixture, "1"),
         lambda: diff(mixture, mixture),
-        lambda: neighbours(mixture, []),
+        lambda: load_or_make_report(mixture, []),
         lambda: open_mixture(mixture),
     ):
         try:
@@ -269,7 +269,7 @@ def build_whole(folder: Path) -> None:
     """Build what is to be damaged, and a journal as an interrupted run leaves it."""
     import pyarrow.parquet as pq
 
-    from imp_data.images.decoding import decoder
+    from imp_data.images.decoding import decoder_version
     from imp_data.storage.data_dir import DataDir
     from imp_data.storage.tables import parquet_writer
 
@@ -280,7 +280,7 @@ def build_whole(folder: Path) -> None:
     data = DataDir(whole).of("small")
     stamp = orjson.loads(data.stamp("mixtures/small/images/photos").read_bytes())
     table = pq.read_table(data.fingerprints("small", "photos"))
-    schema = table.schema.with_metadata({"decoder": decoder()})
+    schema = table.schema.with_metadata({"decoder": decoder_version()})
     place = data.journal("photos") / stamp["inputs"]["images"]
     with parquet_writer(place / "000001.parquet", schema) as writer:
         writer.write_table(table.cast(schema))

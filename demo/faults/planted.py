@@ -10,8 +10,8 @@ from demo.sources.archives import json_bytes
 from imp_data.ledger import Outcome, Reason, Repair
 from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
-from imp_data.records.rules import judge
-from imp_data.sample import Draft, Row, content_hash, sample_id
+from imp_data.records.rules import repair_and_check
+from imp_data.sample import Draft, UpstreamRecord, content_hash, sample_id
 from imp_data.storage.digests import xxh3_keys
 
 Result = Reason | Repair | None
@@ -78,9 +78,9 @@ class Case(NamedTuple):
 def _sample_ids(element: bytes, source: str, copies: int) -> list[str]:
     published = {"name": source, "title": "", "homepage": "", "license": ""}
     manifest = Source(**published, layout="llava", records=("records.json",))
-    (draft,) = LAYOUTS["llava"].assemble([Row(0, None, raw=element)], manifest)
-    # `judge` applies the repairs, which change the content.
-    assert isinstance(draft, Draft) and judge(draft, Limits()) is None, element[:200]
+    (draft,) = LAYOUTS["llava"].assemble([UpstreamRecord(0, None, raw=element)], manifest)
+    # `repair_and_check` applies the repairs, which change the content.
+    assert isinstance(draft, Draft) and repair_and_check(draft, Limits()) is None, element[:200]
     content = content_hash(source, draft.upstream_id, draft.image, draft.turns)
     return [sample_id(source, content, copy) for copy in range(1, copies + 1)]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from imp_data.storage.atomic_write import written_aside
+from imp_data.storage.atomic_write import write_atomically
 
 _EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _COMPRESSED_FORMATS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
@@ -17,13 +17,13 @@ _COMPRESSED_FORMATS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file atomically."""
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         aside.write_bytes(data)
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
     """Write a zip with sorted members; store images, which are compressed already."""
-    with written_aside(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+    with write_atomically(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name in sorted(members):
             info = zipfile.ZipInfo(name, _EARLIEST_ZIP_TIME)
             info.create_system, info.external_attr = 3, 0o100644 << 16
@@ -35,7 +35,7 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
 def write_tar_gz(path: Path, members: Mapping[str, bytes]) -> None:
     """Write a gzipped tar with sorted members."""
     with (
-        written_aside(path) as aside,
+        write_atomically(path) as aside,
         aside.open("wb") as out,
         gzip.GzipFile("", "wb", compresslevel=1, fileobj=out, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
@@ -53,7 +53,7 @@ def write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
 
     kinds = {n: pa.null() if set(c) == {None} else pa.string() for n, c in columns.items()}
     arrays = {name: pa.array(column, kinds[name]) for name, column in columns.items()}
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         pq.write_table(pa.table(arrays), aside, compression="snappy", version="2.6")
 
 

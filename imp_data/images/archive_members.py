@@ -17,10 +17,10 @@ from imp_data.images.archive_links import (
 )
 from imp_data.images.path_spellings import EncodedName, name_on_disk
 from imp_data.images.tar_members import member_name, tar_members
-from imp_data.storage.archives import REMEDY, is_zip_file, open_at_offsets, open_zip_file
+from imp_data.storage.archives import ARCHIVE_REMEDY, is_zip_file, open_at_offsets, open_zip_file
 from imp_data.storage.file_kinds import HEAD_BYTES
-from imp_data.storage.object_store import State
-from imp_data.storage.zip_stream import DAMAGED, Zip, of_the_disk
+from imp_data.storage.object_store import ObjectState
+from imp_data.storage.zip_stream import DAMAGE_ERRORS, ZipReader, is_disk_error
 
 
 class DamagedMember(Exception):
@@ -32,12 +32,14 @@ class TooManyBytes(Exception):
 
 
 @lru_cache(maxsize=64)
-def is_zip(archive: Path, state: int | State) -> bool:
+def is_zip(archive: Path, state: int | ObjectState) -> bool:
     """Return whether an archive is a zip, see `is_zip_file`; determined once in each process."""
     return is_zip_file(archive)
 
 
-def read_member(archive: Path, state: int | State, member: str, max_bytes: int) -> bytes | None:
+def read_member(
+    archive: Path, state: int | ObjectState, member: str, max_bytes: int
+) -> bytes | None:
     """Return a member's bytes, or None if the archive has no member of that name.
 
     `state` differs once the archive has changed. Raise DamagedMember, TooManyBytes; UserError if
@@ -50,12 +52,12 @@ def read_member(archive: Path, state: int | State, member: str, max_bytes: int) 
         return None
     if stored.size > max_bytes:
         raise TooManyBytes
-    size = state.size if isinstance(state, State) else None
+    size = state.size if isinstance(state, ObjectState) else None
     with _raise_damaged_member(), open_at_offsets(archive, size) as read_at:
         return stored.read(read_at)
 
 
-def member_head(archive: Path, state: int | State, member: str) -> bytes:
+def member_head(archive: Path, state: int | ObjectState, member: str) -> bytes:
     """Return the first bytes of a member, enough to detect its type. Raise DamagedMember."""
     if not is_zip(archive, state):
         stored = tar_members(archive, state).get(member)
@@ -75,7 +77,7 @@ def _head(pieces: Iterator[bytes]) -> bytes:
     return next(pieces, b"")[:HEAD_BYTES]
 
 
-def member_names(archive: Path, state: int | State) -> Iterator[EncodedName]:
+def member_names(archive: Path, state: int | ObjectState) -> Iterator[EncodedName]:
     """Yield the names of an archive's files, names through links included.
 
     A name comes with its bytes where a zip does not declare its encoding.
@@ -101,12 +103,12 @@ def _undeclared_bytes(name: str) -> bytes | None:
     return None if name.isascii() else name.encode("cp437", "replace")
 
 
-def index_archive(archive: Path, state: State) -> None:
+def index_archive(archive: Path, state: ObjectState) -> None:
     """Read an archive's directory once, before several threads need it."""
     open_zip(archive, state) if is_zip(archive, state) else tar_members(archive, state)
 
 
-def _read_zipped(archive: Zip, member: str, max_bytes: int) -> bytes | None:
+def _read_zipped(archive: ZipReader, member: str, max_bytes: int) -> bytes | None:
     info = _find_member(archive, member)
     if info is None:
         return None
@@ -123,13 +125,13 @@ def _raise_damaged_member() -> Iterator[None]:
     """Turn errors in a member's bytes into DamagedMember."""
     try:
         yield
-    except (*DAMAGED, tarfile.TarError) as error:
-        if of_the_disk(error):
+    except (*DAMAGE_ERRORS, tarfile.TarError) as error:
+        if is_disk_error(error):
             raise
         raise DamagedMember(str(error)) from error
 
 
-def _find_member(archive: Zip, member: str) -> zipfile.ZipInfo | None:
+def _find_member(archive: ZipReader, member: str) -> zipfile.ZipInfo | None:
     """Return the member of that name, or the target of a symbolic link of that name."""
     info = archive.NameToInfo.get(member)
     if (info is None or _is_link(info)) and (links := read_symbolic_links(archive)):
@@ -142,7 +144,7 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return stat.S_ISLNK(info.external_attr >> 16)
 
 
-def read_symbolic_links(archive: Zip) -> dict[str, str]:
+def read_symbolic_links(archive: ZipReader) -> dict[str, str]:
     """Return {name: target} of a zip's symbolic links; read once for each archive."""
     known = archive.links
     if known is None:
@@ -151,8 +153,8 @@ def read_symbolic_links(archive: Zip) -> dict[str, str]:
             if _is_link(info) and info.file_size <= MOST_PATH_CHARACTERS:
                 try:
                     target = b"".join(archive.pieces(info)).decode()
-                except DAMAGED as error:
-                    if of_the_disk(error):
+                except DAMAGE_ERRORS as error:
+                    if is_disk_error(error):
                         raise
                     continue  # a damaged link has no target
                 if (path := link_target(name, target)) is not None:
@@ -165,14 +167,14 @@ _UTF8_NAME = 0x800  # APPNOTE 4.4.4, bit 11
 
 
 @lru_cache(maxsize=64)
-def open_zip(path: Path, state: int | State) -> Zip:
+def open_zip(path: Path, state: int | ObjectState) -> ZipReader:
     """Open a zip once in each process: reading a large directory takes seconds."""
     try:
         archive = open_zip_file(path)
-    except DAMAGED as error:
-        if of_the_disk(error):
+    except DAMAGE_ERRORS as error:
+        if is_disk_error(error):
             raise
-        raise UserError(path, f"is not a whole zip ({error})", REMEDY) from error
+        raise UserError(path, f"is not a whole zip ({error})", ARCHIVE_REMEDY) from error
     # Index by the normal form of the name too; the last of several equal names counts.
     for info in archive.filelist:
         if not info.filename.endswith("/"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from imp_data.images.decoding import decoder
+from imp_data.images.decoding import decoder_version
 from imp_data.storage.paths import local_path
 from imp_data.storage.tables import parquet_writer
 
@@ -29,7 +29,7 @@ class Checkpoint:
         self._pending.append(rows)
         if sum(table.num_rows for table in self._pending) >= _IMAGES:
             path = self._folder / f"{self._next:06d}.parquet"
-            schema = rows.schema.with_metadata({"decoder": decoder()})
+            schema = rows.schema.with_metadata({"decoder": decoder_version()})
             with parquet_writer(path, schema) as writer:
                 writer.write_table(pa.concat_tables(self._pending))
             self._next, self._pending = self._next + 1, []

@@ -47,12 +47,12 @@ class Pairs(NamedTuple):
     distance_bits: npt.NDArray[np.uint8]
 
 
-def clusters(hashes: Hashes, max_bits: int) -> Places:
+def cluster_hashes(hashes: Hashes, max_bits: int) -> Places:
     """Return for each hash the first place in its cluster: steps within `max_bits` connect it.
 
     Equal hashes count once, so an image that occurs often costs no more than any other.
     """
-    distinct, which = ranked(hashes)
+    distinct, which = rank_distinct(hashes)
     labels = np.arange(len(distinct))
     link = partial(_links, hashes=distinct, max_bits=max_bits)
     pieces = _pieces(max_bits)
@@ -60,14 +60,14 @@ def clusters(hashes: Hashes, max_bits: int) -> Places:
     for left, right in (
         map(link, pieces) if compared < _FEW_COMPARISONS else map_ordered(link, pieces)
     ):
-        labels = united(labels, left, right)
+        labels = union_labels(labels, left, right)
     label = labels[which]
     first = np.full(len(distinct), len(hashes))
     np.minimum.at(first, label, np.arange(len(hashes)))
     return first[label]
 
 
-def ranked(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
+def rank_distinct(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
     """Return the sorted distinct values and the rank of each value; half of np.unique's memory."""
     ordered = np.sort(values)
     fresh = np.ones(len(ordered), np.bool_)
@@ -76,7 +76,7 @@ def ranked(values: Hashes) -> tuple[Hashes, npt.NDArray[np.int32]]:
     return distinct, np.searchsorted(distinct, values).astype(np.int32)
 
 
-def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
+def find_pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
     """Yield every pair of hashes within `max_bits`, each once, in no particular order.
 
     Recall is 1 by construction: see `band_radii`. Memory: some 100 bytes a hash. Raise ValueError
@@ -86,7 +86,7 @@ def pairs(hashes: Hashes, max_bits: int) -> Iterator[Pairs]:
     return _merge_small(some for piece in pieces for some in _pairs_of(piece, hashes, max_bits))
 
 
-def pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterator[Pairs]:
+def find_pairs_between(queries: Hashes, references: Hashes, max_bits: int) -> Iterator[Pairs]:
     """Yield the pairs of a query and a reference within `max_bits`; some occur several times."""
     for band, radius in band_radii(max_bits):
         keys, query_keys = band_keys(references, band), band_keys(queries, band)
@@ -119,7 +119,7 @@ def _links(piece: Piece, hashes: Hashes, max_bits: int) -> tuple[Places, Places]
     """Return the hashes that a piece connects to an earlier hash, and the first such hash."""
     labels = np.arange(len(hashes))
     for found in _merge_small(_pairs_of(piece, hashes, max_bits)):
-        labels = united(labels, found.first, found.second)
+        labels = union_labels(labels, found.first, found.second)
     joined = np.flatnonzero(labels != np.arange(len(hashes)))
     return joined, labels[joined]
 
@@ -170,7 +170,7 @@ def _found_by(bands: list[tuple[int, int]], difference: Hashes) -> npt.NDArray[n
     return found
 
 
-def united(labels: Places, left: Ints, right: Ints) -> Places:
+def union_labels(labels: Places, left: Ints, right: Ints) -> Places:
     """Join the items at `left` and `right`; return the least label of each connected set.
 
     Each label is the place of an item that is its own label.

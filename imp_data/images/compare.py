@@ -12,8 +12,12 @@ import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.images.fingerprint import Fingerprint
-from imp_data.images.fingerprint_cache import check_decoder, fingerprints_of, write_fingerprints
-from imp_data.images.hamming import index, nearest_within
+from imp_data.images.fingerprint_cache import (
+    check_decoder,
+    compute_fingerprints,
+    write_fingerprints,
+)
+from imp_data.images.hamming import build_index, find_nearest_within
 from imp_data.images.image_hashes import hash_entries, read_hashes
 from imp_data.images.listing import list_images, unique_stems
 from imp_data.images.path_spellings import escape_name
@@ -52,14 +56,16 @@ def fingerprint_paths(paths: Sequence[Path], out: Path) -> Fingerprinted:
     ]
     rows: list[Fingerprint] = []
     for group in (group for one in found for group in one.groups):
-        for row in fingerprints_of(escape_name(group.stem), group.names, group.reader, Limits()):
+        for row in compute_fingerprints(
+            escape_name(group.stem), group.names, group.reader, Limits()
+        ):
             name = f"{group.stem}/{row.image}".removeprefix("/")
             rows.append(row._replace(image=escape_name(name), found_as=None))
     write_fingerprints(out, rows)
     return Fingerprinted(rows, {escape_name(k): v for one in found for k, v in one.unread.items()})
 
 
-def pairs(queries: Path, references: Path, max_distance_bits: int) -> list[ImageMatch]:
+def match_images(queries: Path, references: Path, max_distance_bits: int) -> list[ImageMatch]:
     """Return the nearest reference within the distance of each query image, nearest first.
 
     An image that EXIF turns is compared both as stored and upright. A flat image has no hash and
@@ -81,7 +87,9 @@ def _hash_matches(
 ) -> Iterator[ImageMatch]:
     hashes, rows = hash_entries(read_hashes(queries))
     reference_hashes, reference_rows = hash_entries(read_hashes(references))
-    distances, places = nearest_within(hashes, index(reference_hashes, max_distance_bits))
+    distances, places = find_nearest_within(
+        hashes, build_index(reference_hashes, max_distance_bits)
+    )
     near = np.flatnonzero(distances <= max_distance_bits)
     images = queries["image"].take(pa.array(rows[near])).to_pylist()
     others = references["image"].take(pa.array(reference_rows[places[near]])).to_pylist()

@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
+from imp_data.images.decode_errors import NoImage, TruncatedImage
 from imp_data.images.jpeg_completeness import check_jpeg
-from imp_data.images.refusals import NoImage, TruncatedImage
 
 # MPO is several JPEGs; the first is decoded.
 JPEGS = frozenset({"JPEG", "MPO"})

@@ -12,9 +12,9 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError, features
 
 from imp_data.images.completeness import JPEGS, load_whole
+from imp_data.images.decode_errors import NoImage, TooManyPixels
 from imp_data.images.jpeg_completeness import check_scans
 from imp_data.images.phash import FLAT_LEVELS, Frequencies, frequencies, strips
-from imp_data.images.refusals import NoImage, TooManyPixels
 from imp_data.images.rgb import RGB_RULE, allow_text, rgb
 
 __all__ = ["NoImage", "TooManyPixels"]
@@ -32,7 +32,7 @@ _PHASH = f"phash in one step, none below {FLAT_LEVELS:g} levels"
 _PIXEL_BYTES, _DECODER_BYTES = 24, 256 << 20
 
 
-def decoder() -> str:
+def decoder_version() -> str:
     """Return the versions that a fingerprint depends on; never compare across different ones."""
     jpeg = features.version("libjpeg_turbo") or features.version("jpg")
     libraries = f"Pillow {version('pillow')}, libjpeg {jpeg}, simplejpeg {version('simplejpeg')}"
@@ -40,7 +40,7 @@ def decoder() -> str:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Suppress Pillow's warnings: the fingerprint has the facts, or they do not affect a hash."""
     allow_text()
     with warnings.catch_warnings(action="ignore"):
@@ -61,7 +61,7 @@ def decode_rgb(
     Raise NoImage, MemoryError.
     """
     try:
-        with quietly(), open_image(data, max_pixels, formats) as image:
+        with without_warnings(), open_image(data, max_pixels, formats) as image:
             check_pixels(image, max_pixels)
             check_scans(image, data)
             load_whole(image, data, trusted)
@@ -133,7 +133,7 @@ def _formats() -> tuple[str, ...]:
     return (*first, *sorted(set(Image.OPEN) - {*first, "EPS"}))
 
 
-def orientation_of(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)

@@ -8,17 +8,17 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from imp_data.images.completeness import load_whole
+from imp_data.images.decode_errors import NoImage, TooManyPixels, TruncatedImage
 from imp_data.images.decoding import (
     check_pixels,
     has_memory_for,
     lowest_frequencies,
     open_image,
-    orientation_of,
-    quietly,
+    read_orientation,
+    without_warnings,
 )
 from imp_data.images.phash import Frequencies, phashes, upright
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageSource, TooManyBytes
-from imp_data.images.refusals import NoImage, TooManyPixels, TruncatedImage
 from imp_data.manifests import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
@@ -28,7 +28,7 @@ _CUT_SHORT = ("truncated", "incomplete", "not enough image data")
 # Candidates that the problem of an ambiguous path lists.
 _MOST_SHOWN = 10
 
-SCHEMA = pa.schema(
+FINGERPRINT_SCHEMA = pa.schema(
     [
         pa.field("image", pa.string()),
         pa.field("status", pa.string()),
@@ -79,20 +79,22 @@ class _Unhashed(NamedTuple):
     frequencies: tuple[Frequencies, ...] = ()
 
 
-def fingerprint(image: str, reader: ImageSource, limits: Limits) -> Fingerprint:
+def fingerprint_image(image: str, reader: ImageSource, limits: Limits) -> Fingerprint:
     """Read and fingerprint one image; any fault of the image becomes its status."""
-    return fingerprints([image], reader, limits)[0]
+    return fingerprint_images([image], reader, limits)[0]
 
 
-def fingerprints(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
+def fingerprint_images(
+    images: Sequence[str], reader: ImageSource, limits: Limits
+) -> list[Fingerprint]:
     """Fingerprint several images; a batch takes less time than single calls."""
-    with quietly():
+    with without_warnings():
         return _add_hashes([_read_and_decode(image, reader, limits) for image in images])
 
 
-def look(data: bytes, limits: Limits) -> Fingerprint:
+def fingerprint_bytes(data: bytes, limits: Limits) -> Fingerprint:
     """Fingerprint an image from its bytes, without their sha256."""
-    with quietly():
+    with without_warnings():
         return _add_hashes([_decode(Fingerprint("", "ok"), data, limits)])[0]
 
 
@@ -134,7 +136,7 @@ def _decode(known: Fingerprint, data: bytes, limits: Limits) -> _Unhashed:
             check_pixels(image, limits.max_pixels)
             if image.format == "PNG":
                 load_whole(image, data)  # its EXIF may stand after its pixels
-            orientation = orientation_of(image)
+            orientation = read_orientation(image)
             stored = lowest_frequencies(image, data)
             turned = (upright(stored, orientation),) if orientation > 1 else ()
             return _Unhashed(known._replace(exif_orientation=orientation), (stored, *turned))

@@ -15,24 +15,24 @@ import xxhash
 
 from imp_data.errors import UserError
 from imp_data.images.checkpoint import Checkpoint
-from imp_data.images.decoding import decoder
-from imp_data.images.fingerprint import SCHEMA, Fingerprint, fingerprints
+from imp_data.images.decoding import decoder_version
+from imp_data.images.fingerprint import FINGERPRINT_SCHEMA, Fingerprint, fingerprint_images
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
-from imp_data.parallel import Died, map_ordered
+from imp_data.parallel import Crash, map_ordered
 from imp_data.parallel.progress import Progress, progress
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 from imp_data.storage.checked_file import check_sealed
 from imp_data.storage.sorted_lookup import find_sorted
-from imp_data.storage.tables import parquet_file, parquet_writer
+from imp_data.storage.tables import open_parquet, parquet_writer
 
 _BATCH_IMAGES = 32
 
-Names = npt.NDArray[np.uint64]
+HashKeys = npt.NDArray[np.uint64]
 ComputeFingerprints = Callable[[Sequence[str]], list[Fingerprint]]
 
 
-def hash_image_paths(images: Sequence[str | None]) -> Names:
+def hash_image_paths(images: Sequence[str | None]) -> HashKeys:
     """Return the xxh3 of each image path: a key that takes less memory than the path.
 
     0 stands for text without an image.
@@ -55,7 +55,7 @@ class EarlierFingerprints:
                 fresh = _names_of_groups(path)
             except UserError as error:
                 message = f"{error.where}: {error.problem}; its images are fingerprinted again"
-                print(redacted(message), file=sys.stderr)
+                print(redact(message), file=sys.stderr)
                 continue
             names += fresh
             self._groups += [(path, n) for n in range(len(fresh))]
@@ -64,7 +64,7 @@ class EarlierFingerprints:
         self._names = all_names[self._order]
         self._bounds = np.cumsum([len(some) for some in names])
 
-    def places(self, names: Names) -> npt.NDArray[np.int64]:
+    def places(self, names: HashKeys) -> npt.NDArray[np.int64]:
         """Return the row of each image; -1 if it is unknown."""
         if not len(self._names):
             return np.full(len(names), -1)
@@ -81,18 +81,20 @@ class EarlierFingerprints:
         return table.take(pa.array(within))
 
 
-def _names_of_groups(path: Path) -> list[Names]:
+def _names_of_groups(path: Path) -> list[HashKeys]:
     check_sealed(path)  # find damage before any row is used
-    with parquet_file(path) as file:
+    with open_parquet(path) as file:
         check_decoder(path, file.schema_arrow)
         groups = (file.read_row_group(n, columns=["image"]) for n in range(file.num_row_groups))
         return [hash_image_paths(group.column("image").to_pylist()) for group in groups]
 
 
 def _group(path: Path, number: int) -> pa.Table:
-    with parquet_file(path) as file:
+    with open_parquet(path) as file:
         # A finished file also holds decisions, which other rules may make otherwise.
-        return file.read_row_group(number, columns=SCHEMA.names).replace_schema_metadata(None)
+        return file.read_row_group(
+            number, columns=FINGERPRINT_SCHEMA.names
+        ).replace_schema_metadata(None)
 
 
 class FingerprintCache:
@@ -152,15 +154,15 @@ def _compute_batches(
 
 
 def _fingerprints(images: Sequence[str], reader: ImageReader, limits: Limits) -> list[Fingerprint]:
-    return fingerprints(images, reader.prefetch(images, limits.max_image_bytes), limits)
+    return fingerprint_images(images, reader.prefetch(images, limits.max_image_bytes), limits)
 
 
 def _one_by_one(
-    compute: ComputeFingerprints, seconds: int, images: Sequence[str], _: Died
+    compute: ComputeFingerprints, seconds: int, images: Sequence[str], _: Crash
 ) -> list[Fingerprint]:
     """Process a batch that crashed its process image by image: one image is the cause."""
 
-    def crashed(one: Sequence[str], how: Died) -> list[Fingerprint]:
+    def crashed(one: Sequence[str], how: Crash) -> list[Fingerprint]:
         endless = f"keeps its decoder busy for more than {seconds} s"
         problem = endless if how.too_long else "crashes its decoder"
         return [Fingerprint(one[0], "undecodable", problem=problem)]
@@ -170,7 +172,7 @@ def _one_by_one(
     return [row for rows in computed for row in rows]
 
 
-def fingerprints_of(
+def compute_fingerprints(
     label: str, images: Sequence[str], reader: ImageReader, limits: Limits
 ) -> list[Fingerprint]:
     """Fingerprint a list of images."""
@@ -183,9 +185,11 @@ def fingerprints_of(
 
 
 @contextmanager
-def fingerprint_writer(path: Path, schema: pa.Schema = SCHEMA) -> Iterator[pq.ParquetWriter]:
+def fingerprint_writer(
+    path: Path, schema: pa.Schema = FINGERPRINT_SCHEMA
+) -> Iterator[pq.ParquetWriter]:
     """Open a fingerprint file for writing; its metadata name the decoder of the hashes."""
-    with parquet_writer(path, schema.with_metadata({"decoder": decoder()})) as writer:
+    with parquet_writer(path, schema.with_metadata({"decoder": decoder_version()})) as writer:
         yield writer
 
 
@@ -197,14 +201,14 @@ def write_fingerprints(path: Path, rows: Sequence[Fingerprint]) -> None:
 
 def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
     """Return fingerprints as a table, one row each."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    columns = list(zip(*rows, strict=True)) or [()] * len(FINGERPRINT_SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, FINGERPRINT_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=FINGERPRINT_SCHEMA)
 
 
 def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
     """Read {image: fingerprint} from a file that this machine's decoder made."""
-    file = parquet_file(path)
+    file = open_parquet(path)
     check_decoder(path, file.schema_arrow)
     return {row["image"]: Fingerprint(**row) for row in file.read().to_pylist()}
 
@@ -212,9 +216,9 @@ def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
 def check_decoder(path: Path, schema: pa.Schema) -> None:
     """Raise UserError if other library versions made the hashes: a bit may differ."""
     made_by = (schema.metadata or {}).get(b"decoder", b"an unknown decoder").decode()
-    if made_by != decoder():
+    if made_by != decoder_version():
         raise UserError(
             path,
-            f"its hashes were made by {made_by}, here is {decoder()}",
+            f"its hashes were made by {made_by}, here is {decoder_version()}",
             "build it again here, or install the versions of constraints.txt",
         )

@@ -35,19 +35,19 @@ class Band(NamedTuple):
 
 
 class Index(NamedTuple):
-    """References indexed for `nearest_within`: 25 MiB for 28,408 of them at 10 bits."""
+    """References indexed for `find_nearest_within`: 25 MiB for 28,408 of them at 10 bits."""
 
     references: Hashes
     max_bits: int
     bands: tuple[Band, ...]
 
 
-def nearest(queries: Hashes, references: Hashes) -> Nearest:
+def find_nearest(queries: Hashes, references: Hashes) -> Nearest:
     """Return the nearest reference to each query; the first of equally near ones.
 
     Every pair is compared, so recall is 1 by construction. Without references the distance is 255.
     """
-    distance, place = nothing_near(len(queries))
+    distance, place = no_neighbours(len(queries))
     if not len(references):
         return Nearest(distance, place)
     step = max(_BLOCK_PAIRS // len(references), 1)
@@ -60,12 +60,12 @@ def nearest(queries: Hashes, references: Hashes) -> Nearest:
     return Nearest(distance, place)
 
 
-def nothing_near(count: int) -> Nearest:
+def no_neighbours(count: int) -> Nearest:
     """Return the result of `count` queries without references."""
     return Nearest(np.full(count, _NONE_NEAR, np.uint8), np.zeros(count, np.int64))
 
 
-def index(references: Hashes, max_bits: int) -> Index:
+def build_index(references: Hashes, max_bits: int) -> Index:
     """Index references so that a query reads only those that may be within `max_bits`."""
     if max_bits > _MOST_INDEXED_BITS:
         return Index(references, max_bits, ())
@@ -92,10 +92,10 @@ def _band(references: Hashes, number: int, radius: int) -> Band:
     return Band(number, places, bounds)
 
 
-def nearest_within(queries: Hashes, index: Index) -> Nearest:
+def find_nearest_within(queries: Hashes, index: Index) -> Nearest:
     """Return the nearest reference within the index's distance; 255 where none is."""
     if index.max_bits > _MOST_INDEXED_BITS:
-        found = nearest(queries, index.references)
+        found = find_nearest(queries, index.references)
         far = found.distance_bits > index.max_bits
         found.distance_bits[far], found.place[far] = _NONE_NEAR, 0
         return found

@@ -6,7 +6,7 @@ import re
 import simplejpeg
 from PIL import Image
 
-from imp_data.images.refusals import NoImage, TruncatedImage
+from imp_data.images.decode_errors import NoImage, TruncatedImage
 
 _SIDE_PX = 60
 # libjpeg's warning on data that end early; on bytes after the last scan, which are harmless; and

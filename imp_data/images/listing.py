@@ -16,9 +16,9 @@ from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, member_head, member_names
 from imp_data.images.path_spellings import ENDINGS, escape_name
 from imp_data.images.reader import ImageReader
-from imp_data.manifests import Folder
-from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
-from imp_data.storage.folders import files_below, is_sidecar
+from imp_data.manifests import ImageFolder
+from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, detect_kind, kind_phrase
+from imp_data.storage.folders import is_sidecar, list_files
 
 _ARCHIVES = ("zip", "tar")
 _COMPRESSED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -72,7 +72,7 @@ def _list_folder(path: Path, stem: str, found: Listing) -> None:
     def unreadable(error: OSError) -> None:
         found.unread[str(error.filename)] = f"cannot be read ({error.strerror})"
 
-    for name, _ in files_below(path, unreadable):
+    for name, _ in list_files(path, unreadable):
         if not is_sidecar(name):
             _list_file(path, name, stem, found)
 
@@ -86,9 +86,9 @@ def _list_file(folder: Path, name: str, stem: str, found: Listing) -> None:
         elif kind in _ARCHIVES or path.suffix.lower() in (".zip", ".tar"):
             _list_archive(path, f"{stem}/{os.path.dirname(name)}".strip("/"), found)
         elif kind in _UNSUPPORTED_ARCHIVES or _holds_tar(path, kind):
-            found.unread[str(path)] = f"is {described(kind)}: unpack it, or make a zip of it"
+            found.unread[str(path)] = f"is {kind_phrase(kind)}: unpack it, or make a zip of it"
         else:
-            found.others[described(kind)] += 1
+            found.others[kind_phrase(kind)] += 1
     except OSError as error:
         found.unread[str(path)] = f"cannot be read ({error.strerror or error})"
     except UserError as error:
@@ -98,7 +98,7 @@ def _list_file(folder: Path, name: str, stem: str, found: Listing) -> None:
 def _list_archive(path: Path, stem: str, found: Listing) -> None:
     state = path.stat().st_mtime_ns
     # Skip the model's checks: they are for manifests, and an archive may have any name.
-    root = Folder.model_construct(path=path.name, file=path.name, inside="")
+    root = ImageFolder.model_construct(path=path.name, file=path.name, inside="")
     reader = ImageReader(path.parent / ".none", path.parent, (("", root),))
     for name in sorted(name for name, _ in member_names(path, state)):
         if is_sidecar(name):
@@ -112,10 +112,10 @@ def _list_archive(path: Path, stem: str, found: Listing) -> None:
             _add(found, stem, f"{path.name}/{name}", reader)
         elif kind in (*_ARCHIVES, *_UNSUPPORTED_ARCHIVES):
             found.unread[f"{path}, member {escape_name(name)}"] = (
-                f"is {described(kind)} in an archive"
+                f"is {kind_phrase(kind)} in an archive"
             )
         else:
-            found.others[described(kind)] += 1
+            found.others[kind_phrase(kind)] += 1
 
 
 def _add(found: Listing, stem: str, name: str, reader: ImageReader) -> None:
@@ -132,7 +132,7 @@ def _named_image(name: str) -> bool:
 
 def _kind(name: str, head: bytes) -> str | None:
     """Return `image`, or the kind that the first bytes show; an image ending is enough."""
-    kind = file_kind(head)
+    kind = detect_kind(head)
     if kind in IMAGE_KINDS or _named_image(name) or (kind is None and _is_known_to_pillow(head)):
         return "image"
     return kind
@@ -161,7 +161,7 @@ def _holds_tar(path: Path, kind: str | None) -> bool:
         return ".tar." in path.name.lower() and kind is not None
     try:
         with _COMPRESSED[kind](path, "rb") as file:
-            return file_kind(file.read(HEAD_BYTES)) == "tar"
+            return detect_kind(file.read(HEAD_BYTES)) == "tar"
     except (OSError, EOFError, zlib.error, lzma.LZMAError):
         return path.name.lower().endswith((".tgz", ".tbz2", ".txz")) or ".tar." in path.name
 

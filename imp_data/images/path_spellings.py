@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from imp_data.storage.folders import is_sidecar
-from imp_data.storage.image_paths import BLANK, normal_path
+from imp_data.storage.image_paths import BLANK, normalize_path
 
 ENDINGS = frozenset(
     {
@@ -119,7 +119,7 @@ def _decode(raw: bytes, encodings: Iterable[str]) -> set[str]:
 
 
 def _fold_encoding(name: str) -> str:
-    steps = normal_path(name).lstrip("/").split("/")
+    steps = normalize_path(name).lstrip("/").split("/")
     return unicodedata.normalize("NFC", "/".join(step.strip(BLANK) for step in steps))
 
 

@@ -10,9 +10,9 @@ from imp_data.errors import UserError
 from imp_data.images.archive_members import DamagedMember, TooManyBytes, index_archive, read_member
 from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.respelled_paths import StateOf
-from imp_data.storage.object_store import State, state_of
-from imp_data.storage.prefetch import at_once
-from imp_data.storage.range_reader import first_bytes
+from imp_data.storage.object_store import ObjectState, object_state
+from imp_data.storage.prefetch import map_ahead
+from imp_data.storage.range_reader import read_object
 
 
 class ImageRequest(NamedTuple):
@@ -46,11 +46,11 @@ class PrefetchedReader:
         self._reader = reader
         tops = {images / image.partition("/")[0] for images, image, _ in requests}
         places = list(tops | {place for *_, places in requests for place, _ in places})
-        self._states = dict(zip(places, at_once(state_of, places), strict=True))
+        self._states = dict(zip(places, map_ahead(object_state, places), strict=True))
         archives = [place for place in places if (state := self._states[place]) and state.change]
-        for _ in at_once(self._index, archives):
+        for _ in map_ahead(self._index, archives):
             pass
-        self._outcomes = at_once(partial(self._outcome, max_bytes=max_bytes), requests)
+        self._outcomes = map_ahead(partial(self._outcome, max_bytes=max_bytes), requests)
 
     def read(self, image: str, max_bytes: int) -> bytes:
         """Return the next image's bytes; see ImageReader.read_with_spelling."""
@@ -98,9 +98,9 @@ class PrefetchedReader:
                 return data
         return None
 
-    def _state(self, place: Path) -> State | None:
+    def _state(self, place: Path) -> ObjectState | None:
         if place not in self._states:
-            self._states[place] = state_of(place)
+            self._states[place] = object_state(place)
         return self._states[place]
 
     def _read_place(self, place: Path, member: str, max_bytes: int) -> bytes | None:
@@ -119,7 +119,7 @@ def _read_loose(folder: Path, name: str, max_bytes: int) -> bytes | None:
     if len(str(path).encode()) > _MOST_KEY_BYTES:
         return None
     try:
-        data = first_bytes(path, max_bytes + 1)
+        data = read_object(path, max_bytes + 1)
     except FileNotFoundError:
         return None
     if len(data) > max_bytes:

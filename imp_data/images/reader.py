@@ -21,10 +21,10 @@ from imp_data.images.respelled_paths import (
     StateOf,
     find_respelled,
 )
-from imp_data.manifests import Folder
+from imp_data.manifests import ImageFolder
 from imp_data.storage.data_dir import DataDir
-from imp_data.storage.folders import real_places, refuse_way_out
-from imp_data.storage.object_store import State
+from imp_data.storage.folders import check_inside, real_folders
+from imp_data.storage.object_store import ObjectState
 from imp_data.storage.paths import has_latency
 
 __all__ = ["AmbiguousImage", "DamagedMember", "ImageReader", "ImageSource", "TooManyBytes"]
@@ -57,7 +57,7 @@ class ImageReader(NamedTuple):
 
     images: Path
     raw: Path
-    folders: tuple[tuple[str, Folder], ...]
+    folders: tuple[tuple[str, ImageFolder], ...]
     within: tuple[str, ...] = ()
 
     def read(self, image: str, max_bytes: int) -> bytes:
@@ -119,7 +119,7 @@ class ImageReader(NamedTuple):
                 yield (home / folder.file if folder.file else home), inside
 
 
-def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) -> ImageReader:
+def data_image_reader(data: DataDir, folders: tuple[tuple[str, ImageFolder], ...]) -> ImageReader:
     """Return a reader of the images of a data directory, and of no other file of this machine.
 
     A person makes the links at a folder that a manifest names, above it, or directly in
@@ -130,10 +130,10 @@ def data_image_reader(data: DataDir, folders: tuple[tuple[str, Folder], ...]) ->
     for collection, folder in folders:
         named += [data.images / folder.path, data.raw(collection)]
         named += [] if folder.file else [data.raw(collection) / folder.inside]
-    return ImageReader(data.images, data.raw(""), folders, real_places(named))
+    return ImageReader(data.images, data.raw(""), folders, real_folders(named))
 
 
-def local_state(place: Path) -> int | State | None:
+def local_state(place: Path) -> int | ObjectState | None:
     """Return the state of a local folder or archive."""
     try:
         state = place.stat()
@@ -168,7 +168,7 @@ def _read(place: Path, member: str, max_bytes: int, within: tuple[str, ...]) -> 
                 return None
             if within and not (real := _real_path(file)).startswith(within):
                 top = place / member.partition("/")[0]
-                refuse_way_out(str(file.name), real, real_places((top,)))
+                check_inside(str(file.name), real, real_folders((top,)))
             if state.st_size > max_bytes:
                 raise TooManyBytes
             return file.read()

@@ -14,11 +14,11 @@ from imp_data.images.path_spellings import (
     spelling_distance,
 )
 from imp_data.storage.listing import is_listed_file, list_names, listing_version
-from imp_data.storage.object_store import State
+from imp_data.storage.object_store import ObjectState
 
 # FOLDER, or an archive's state, which differs once the archive has changed; None if absent.
-StateOf = Callable[[Path], int | State | None]
-FOLDER = State(0, "")
+StateOf = Callable[[Path], int | ObjectState | None]
+FOLDER = ObjectState(0, "")
 
 
 class AmbiguousImage(FileNotFoundError):
@@ -96,5 +96,5 @@ def _folder_names(folder: Path, version: Hashable) -> NameIndex:
 
 
 @lru_cache(maxsize=64)
-def _archive_names(archive: Path, state: int | State) -> NameIndex:
+def _archive_names(archive: Path, state: int | ObjectState) -> NameIndex:
     return NameIndex(member_names(archive, state))

@@ -9,7 +9,7 @@ GREY = (127, 127, 127)
 _ROWS_AT_ONCE = 256
 
 
-def squared(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
+def resize_to_square(image: Image.Image, size: int, preprocessing: str) -> Image.Image:
     """Resize to size x size RGB pixels, bicubic: `square` distorts, `pad` adds a grey border.
 
     As Imp's own code (image_processing_imp.py, train.py's expand2square), it ignores the EXIF

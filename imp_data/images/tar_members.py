@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.images.archive_links import MOST_PATH_CHARACTERS, link_target, resolve_links
-from imp_data.storage.archives import REMEDY
-from imp_data.storage.image_paths import normal_path
-from imp_data.storage.object_store import State
+from imp_data.storage.archives import ARCHIVE_REMEDY
+from imp_data.storage.image_paths import normalize_path
+from imp_data.storage.object_store import ObjectState
 from imp_data.storage.range_reader import open_file
-from imp_data.storage.tar_stream import MOST_MEMBERS, Stored, members, stored
+from imp_data.storage.tar_stream import MOST_MEMBERS, StoredMember, iterate_members, stored_member
 
 
 class TarMembers(NamedTuple):
@@ -20,10 +20,10 @@ class TarMembers(NamedTuple):
     The last of several members of one name counts.
     """
 
-    files: dict[str, Stored]
+    files: dict[str, StoredMember]
     links: dict[str, str]
 
-    def get(self, name: str) -> Stored | None:
+    def get(self, name: str) -> StoredMember | None:
         """Return the member of that name, or the target of a link of that name."""
         found = self.files.get(name)
         if found is None and self.links:
@@ -33,17 +33,17 @@ class TarMembers(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def tar_members(path: Path, state: int | State) -> TarMembers:
+def tar_members(path: Path, state: int | ObjectState) -> TarMembers:
     """Index the members of an uncompressed tar, once in each process."""
     found = TarMembers({}, {})
     try:
         with open_file(path) as file:
-            for count, (member, end) in enumerate(members(file)):
+            for count, (member, end) in enumerate(iterate_members(file)):
                 if count == MOST_MEMBERS:
                     raise tarfile.ReadError(f"it has more than {MOST_MEMBERS:,} members")
                 _add(found, member, end)
     except tarfile.TarError as error:
-        raise UserError(path, f"is not a whole plain tar ({error})", REMEDY) from error
+        raise UserError(path, f"is not a whole plain tar ({error})", ARCHIVE_REMEDY) from error
     return found
 
 
@@ -53,7 +53,7 @@ def _add(found: TarMembers, member: tarfile.TarInfo, end: int) -> None:
         return  # no path can name it
     if member.isfile():
         found.links.pop(name, None)
-        found.files[name] = stored(member, end)
+        found.files[name] = stored_member(member, end)
         return
     # The first member that a hard link shares has the bytes.
     hard = member.islnk()
@@ -66,5 +66,5 @@ def _add(found: TarMembers, member: tarfile.TarInfo, end: int) -> None:
 def member_name(name: str) -> str:
     """Return a member's name in normal form: no leading slash, `./`, `//` or backslash."""
     if "\\" in name or "//" in name or name[:1] in "./" or "/./" in name or name[-1:].isspace():
-        return normal_path(name).lstrip("/").removeprefix("./")
+        return normalize_path(name).lstrip("/").removeprefix("./")
     return name

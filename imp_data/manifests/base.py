@@ -15,16 +15,16 @@ from imp_data.manifests.yaml_text import Position, read_manifest_text
 from imp_data.storage.digests import text_digest
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Base model of manifests: unknown fields are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Model = TypeVar("Model", bound=Strict)
+Model = TypeVar("Model", bound=StrictModel)
 
 
-def load(path: Path, model: type[Model]) -> Model:
+def load_manifest(path: Path, model: type[Model]) -> Model:
     """Read one YAML manifest.
 
     Raise UserError naming the file and, for each problem, line, column, field and the accepted
@@ -53,7 +53,7 @@ def model_digest(*models: BaseModel) -> str:
     return text_digest(*(model.model_dump_json() for model in models))
 
 
-def spot_of(path: Path, *location: str | int) -> Position:
+def field_position(path: Path, *location: str | int) -> Position:
     """Return the position of the field at `location`, such as "folders", 0, "inside".
 
     For a field that is left out, return the position of the innermost enclosing field.

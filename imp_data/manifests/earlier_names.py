@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imp_data.errors import UserError
 from imp_data.manifests.yaml_document import Entry, Node
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 
 # The location of a field (* is any element of a list), and its present name.
 _FIELDS = {
@@ -69,4 +69,4 @@ def _warn(text: str) -> None:
     """Print a line on stderr, once per process."""
     if text not in _warned:
         _warned.add(text)
-        print(redacted(text), file=sys.stderr)
+        print(redact(text), file=sys.stderr)

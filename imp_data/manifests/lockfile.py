@@ -19,16 +19,23 @@ import orjson
 from pydantic import ValidationError
 
 from imp_data.errors import UserError
-from imp_data.manifests import ROOMS, Benchmark, File, Published, Source, Strict
+from imp_data.manifests import (
+    MANIFEST_KINDS,
+    Benchmark,
+    Publication,
+    Source,
+    StrictModel,
+    UpstreamFile,
+)
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.fields import Count, Sha256
-from imp_data.redaction import address, redacted
+from imp_data.redaction import address, redact
 from imp_data.storage.atomic_write import write_text
-from imp_data.storage.globs import is_named
-from imp_data.storage.object_store import is_there
+from imp_data.storage.globs import matches_glob
+from imp_data.storage.object_store import exists
 
 
-class LockEntry(Strict):
+class LockEntry(StrictModel):
     """One line of a lock file: the only accepted version of a file."""
 
     path: str
@@ -49,13 +56,13 @@ class LocatedEntry(NamedTuple):
     location: str
 
 
-class Locks:
+class LockFiles:
     """The lock files in `manifests_dir` and in `locks_dir`, the fallback in a data directory."""
 
     def __init__(self, manifests_dir: Path, locks_dir: Path) -> None:
         self._manifests_dir, self._locks_dir = manifests_dir, locks_dir
 
-    def read_entries(self, published: Published) -> dict[str, LocatedEntry]:
+    def read_entries(self, published: Publication) -> dict[str, LocatedEntry]:
         """Return a manifest's entries by path; the file beside the manifest takes precedence."""
         return {
             entry.path: LocatedEntry(entry, f"{lock}, line {number}")
@@ -63,12 +70,12 @@ class Locks:
             for number, entry in enumerate(_read(lock), 1)
         }
 
-    def find_entry(self, published: Published, path: str) -> LocatedEntry | None:
+    def find_entry(self, published: Publication, path: str) -> LocatedEntry | None:
         """Return the entry of a file."""
         return self.read_entries(published).get(path)
 
     def add_entry(
-        self, published: Published, path: str, size: int, sha256: str, url: str | None
+        self, published: Publication, path: str, size: int, sha256: str, url: str | None
     ) -> LocatedEntry:
         """Write a file's entry unless there is one; return the entry that holds.
 
@@ -90,7 +97,7 @@ class Locks:
             write_text(target, "".join(f"{entry.to_json()}\n" for entry in entries))
         return LocatedEntry(new, f"{target}, line {entries.index(new) + 1}")
 
-    def match(self, published: Published, digests: Mapping[str, str]) -> bool:
+    def match(self, published: Publication, digests: Mapping[str, str]) -> bool:
         """Return whether each file that needs an entry has one with its sha256."""
         entries = self.read_entries(published)
         for file in published.files:
@@ -102,13 +109,13 @@ class Locks:
                     return False
         return True
 
-    def _files(self, published: Published) -> tuple[Path, Path]:
-        kind = next(name for name, model in ROOMS.items() if type(published) is model)
+    def _files(self, published: Publication) -> tuple[Path, Path]:
+        kind = next(name for name, model in MANIFEST_KINDS.items() if type(published) is model)
         name = f"{published.name}.lock"
         return kind_dir(self._manifests_dir, kind) / name, self._locks_dir / kind / name
 
 
-def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, str]:
+def checksum_origins(manifests: Sequence[Publication], locks: LockFiles | None) -> dict[str, str]:
     """Return, by path, what states a file's sha256; empty for drawn files, which have no locks."""
     origins = {}
     for published in manifests if locks else ():
@@ -120,17 +127,17 @@ def held_to(manifests: Sequence[Published], locks: Locks | None) -> dict[str, st
     return origins
 
 
-def is_user_edited(published: Published, file: File) -> bool:
+def is_user_edited(published: Publication, file: UpstreamFile) -> bool:
     """Return whether a user may edit the file: records or ids without a URL."""
     if file.url is not None or file.unpack:
         return False
     if isinstance(published, Source):
-        return any(is_named(file.path, pattern) for pattern in published.records)
+        return any(matches_glob(file.path, pattern) for pattern in published.records)
     return isinstance(published, Benchmark) and file.path in published.id_files
 
 
 def _read(lock: Path) -> list[LockEntry]:
-    if not is_there(lock):
+    if not exists(lock):
         return []
     entries = []
     for number, line in enumerate(lock.read_text(encoding="utf-8", errors="replace").splitlines()):
@@ -157,5 +164,5 @@ def _exclusive(manifest: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             warning = f"cannot be locked ({error.strerror}): run no second download of it meanwhile"
-            print(redacted(f"{manifest}: {warning}"), file=sys.stderr)
+            print(redact(f"{manifest}: {warning}"), file=sys.stderr)
         yield

@@ -8,32 +8,32 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from imp_data.errors import UserError
-from imp_data.manifests.base import Strict, load, spot_of
+from imp_data.manifests.base import StrictModel, field_position, load_manifest
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.fields import Count, Name, Positive
 from imp_data.manifests.sources import (
     Benchmark,
-    Expect,
-    File,
-    Folder,
+    ExpectedCounts,
     ImageCollection,
-    Published,
+    ImageFolder,
+    Publication,
     Source,
+    UpstreamFile,
     find_path_clash,
 )
 
 
-class Part(Strict):
+class MixturePart(StrictModel):
     """One source's share of a mixture."""
 
     source: Name
     quota: Positive
     paper: Count | None = Field(None, description="the paper's rounded count, for the card")
     group: str = Field(description="the paper's heading for it")
-    expect: Expect | None = Field(None, description="overrides `expect` of the source")
+    expect: ExpectedCounts | None = Field(None, description="overrides `expect` of the source")
 
 
-class Exclusion(Strict):
+class Exclusion(StrictModel):
     """A kind of record to exclude from one source, identified by two criteria that must agree."""
 
     name: Name
@@ -45,7 +45,7 @@ class Exclusion(Strict):
     because: str
 
 
-class Decontamination(Strict):
+class Decontamination(StrictModel):
     """A benchmark to keep out of the mixture, and the distance up to which images match."""
 
     benchmark: Name
@@ -61,7 +61,7 @@ class Decontamination(Strict):
     )
 
 
-class NearDuplicates(Strict):
+class NearDuplicates(StrictModel):
     """How near-duplicate images within the mixture and conflicting answers are handled."""
 
     policy: Literal["report", "drop", "ignore"] = Field(
@@ -80,7 +80,7 @@ class NearDuplicates(Strict):
     listed: Count = Field(100, description="number of findings of each kind that are listed")
 
 
-class Limits(Strict):
+class Limits(StrictModel):
     """Limits beyond which a record or an image is dropped, or an archive is refused."""
 
     max_record_bytes: Positive = Field(
@@ -103,7 +103,7 @@ class Limits(Strict):
     )
 
 
-class Mixture(Strict):
+class Mixture(StrictModel):
     """How much to sample from which source, what to keep out, and how to write it."""
 
     name: Name
@@ -113,7 +113,7 @@ class Mixture(Strict):
     drawn: bool = Field(False, description="generate the demo's files instead of downloading")
     images: Literal["required", "deferred"] = "required"
     exact_repeats: Literal["keep", "drop"] = "keep"
-    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
     exclusions: tuple[Exclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()
@@ -150,16 +150,16 @@ class Mixture(Strict):
         return self
 
 
-class Recipe(Strict):
+class Recipe(StrictModel):
     """A mixture with every manifest it refers to."""
 
     mixture: Mixture
     sources: dict[str, Source]
     images: dict[str, ImageCollection]
     benchmarks: dict[str, Benchmark]
-    rooms: Path = Field(Path("manifests"), description="the folder of these manifests")
+    manifests_dir: Path = Field(Path("manifests"), description="the folder of these manifests")
 
-    def part(self, source: str) -> Part:
+    def part(self, source: str) -> MixturePart:
         """Return the mixture's part of that source."""
         return next(p for p in self.mixture.parts if p.source == source)
 
@@ -167,17 +167,17 @@ class Recipe(Strict):
         """Return the mixture's settings for that benchmark."""
         return next(d for d in self.mixture.decontaminate if d.benchmark == benchmark)
 
-    def expect(self, source: str) -> Expect:
+    def expect(self, source: str) -> ExpectedCounts:
         """Return the expected counts: those of the mixture if it states any, else the source's."""
         return self.part(source).expect or self.sources[source].expect
 
-    def folders(self, names: tuple[str, ...]) -> tuple[tuple[str, Folder], ...]:
+    def folders(self, names: tuple[str, ...]) -> tuple[tuple[str, ImageFolder], ...]:
         """Return (collection, folder) of the named collections, the longest path first."""
         pairs = [(name, folder) for name in names for folder in self.images[name].folders]
         return tuple(sorted(pairs, key=lambda pair: (-len(pair[1].path), pair[1].path)))
 
 
-ROOMS: dict[str, type[Strict]] = {
+MANIFEST_KINDS: dict[str, type[StrictModel]] = {
     "sources": Source,
     "images": ImageCollection,
     "benchmarks": Benchmark,
@@ -187,19 +187,23 @@ ROOMS: dict[str, type[Strict]] = {
 
 def load_recipe(mixture_path: Path) -> Recipe:
     """Load a mixture and every manifest it refers to, from the directories beside its own."""
-    mixture = load(mixture_path, Mixture)
+    mixture = load_manifest(mixture_path, Mixture)
     manifests_dir = mixture_path.parent.parent
     sources_dir, benchmarks_dir = manifests_dir / "sources", manifests_dir / "benchmarks"
-    sources = {p.source: load(sources_dir / f"{p.source}.yaml", Source) for p in mixture.parts}
+    sources = {
+        p.source: load_manifest(sources_dir / f"{p.source}.yaml", Source) for p in mixture.parts
+    }
     benchmarks = {
-        d.benchmark: load(benchmarks_dir / f"{d.benchmark}.yaml", Benchmark)
+        d.benchmark: load_manifest(benchmarks_dir / f"{d.benchmark}.yaml", Benchmark)
         for d in mixture.decontaminate
     }
     collections = {n for s in sources.values() for n in s.images}
     collections |= {n for b in benchmarks.values() for n in b.images}
     images_dir = kind_dir(manifests_dir, "images")
-    images = {n: load(images_dir / f"{n}.yaml", ImageCollection) for n in sorted(collections)}
-    published: dict[str, Mapping[str, Published]] = {
+    images = {
+        n: load_manifest(images_dir / f"{n}.yaml", ImageCollection) for n in sorted(collections)
+    }
+    published: dict[str, Mapping[str, Publication]] = {
         "sources": sources,
         "images": images,
         "benchmarks": benchmarks,
@@ -211,20 +215,20 @@ def load_recipe(mixture_path: Path) -> Recipe:
         sources=sources,
         images=images,
         benchmarks=benchmarks,
-        rooms=manifests_dir,
+        manifests_dir=manifests_dir,
     )
 
 
 def _check_files(
-    manifests_dir: Path, name: str, published: Mapping[str, Mapping[str, Published]]
+    manifests_dir: Path, name: str, published: Mapping[str, Mapping[str, Publication]]
 ) -> None:
     """Raise UserError if manifests of one name, which share a folder, disagree about a file."""
-    known: dict[str, File] = {}
+    known: dict[str, UpstreamFile] = {}
     for kind, manifests in published.items():
         for number, file in enumerate(manifests[name].files if name in manifests else ()):
             if known.get(file.path) != file and (clash := find_path_clash([*known, file.path])):
                 path = kind_dir(manifests_dir, kind) / f"{name}.yaml"
-                where = f"{spot_of(path, 'files', number)}, files.{number}"
+                where = f"{field_position(path, 'files', number)}, files.{number}"
                 problem = f"{where}: another manifest of this name states it differently ({clash})"
                 raise UserError(path, problem, "state the file equally in both, or only in one")
             known[file.path] = file

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from imp_data.errors import UserError
-from imp_data.manifests import Name, Strict, load
+from imp_data.manifests import Name, StrictModel, load_manifest
 from imp_data.manifests.model_parts import (
     Architecture,
     Fraction,
@@ -19,7 +19,7 @@ from imp_data.manifests.model_parts import (
 
 TemplateName = Literal["phi2", "qwen", "phi3", "plain"]
 Sampler = Literal["random", "modality_length", "packed"]
-Part = Literal["projector", "vision_tower", "language_model"]
+TrainablePart = Literal["projector", "vision_tower", "language_model"]
 StageName = Literal["projector", "adapter"]
 Preprocessing = Literal["square", "pad"]
 LossWeighting = Literal["micro_batch", "token"]
@@ -43,7 +43,7 @@ LORA_TARGETS: dict[Architecture, frozenset[str]] = {
 }
 
 
-class Lora(Strict):
+class Lora(StrictModel):
     """Low-rank adapters, without biases."""
 
     r: Size
@@ -54,13 +54,13 @@ class Lora(Strict):
     )
 
 
-class Stage(Strict):
+class Stage(StrictModel):
     """One training stage: its data, the trained weights, and the hyperparameters."""
 
     mixture: Name = Field(description="the mixture it is trained on, by its manifest's name")
     template: TemplateName | None = Field(None, description="overrides the model's `template`")
     sampler: Sampler
-    trains: Annotated[tuple[Part, ...], Field(min_length=1)] = Field(
+    trains: Annotated[tuple[TrainablePart, ...], Field(min_length=1)] = Field(
         description="parts whose weights are all trained"
     )
     because: str | None = Field(
@@ -126,14 +126,14 @@ class Stage(Strict):
         return self.sampler == "modality_length" or packed_means
 
 
-class Stages(Strict):
+class Stages(StrictModel):
     """The stages in order; one of them may be left out."""
 
     projector: Stage | None = None
     adapter: Stage | None = None
 
 
-class Export(Strict):
+class Export(StrictModel):
     """The files that are exported for llama.cpp."""
 
     bits: Annotated[tuple[Literal[16, 8, 4], ...], Field(min_length=1)] = (16, 8, 4)
@@ -147,7 +147,7 @@ class Export(Strict):
     )
 
 
-class Model(Strict):
+class Model(StrictModel):
     """A vision-language model and its training recipe."""
 
     name: Name
@@ -214,10 +214,10 @@ class Model(Strict):
 
 def load_model(path: Path) -> Model:
     """Read a model's manifest. Raise UserError naming file, line, field and accepted values."""
-    return load(path, Model)
+    return load_manifest(path, Model)
 
 
-def accumulation(stage: Stage, devices: int) -> int:
+def gradient_accumulation_steps(stage: Stage, devices: int) -> int:
     """Return the number of gradient accumulation steps that yields the stage's global batch."""
     per_pass = stage.per_device_batch * devices
     if stage.global_batch % per_pass:

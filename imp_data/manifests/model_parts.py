@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imp_data.manifests import Positive, Strict
+from imp_data.manifests import Positive, StrictModel
 
 Size = Positive
 PositiveFraction = Annotated[float, Field(gt=0, lt=1)]
@@ -12,7 +12,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Architecture = Literal["phi", "qwen2", "phi3"]
 
 
-class Weights(Strict):
+class Weights(StrictModel):
     """The location of pretrained weights; a component without them is initialized at random."""
 
     hub: str | None = Field(
@@ -30,7 +30,7 @@ class Weights(Strict):
         return self
 
 
-class TextConfig(Strict):
+class TextConfig(StrictModel):
     """Dimensions of a decoder, with the field names of transformers' configurations."""
 
     vocab_size: Size | None = Field(
@@ -57,7 +57,7 @@ class TextConfig(Strict):
         return self
 
 
-class LanguageModel(Strict):
+class LanguageModel(StrictModel):
     """The decoder."""
 
     architecture: Architecture
@@ -76,7 +76,7 @@ class LanguageModel(Strict):
         return self
 
 
-class VisionConfig(Strict):
+class VisionConfig(StrictModel):
     """Dimensions of a SigLIP vision tower."""
 
     hidden_size: Size
@@ -93,14 +93,14 @@ class VisionConfig(Strict):
         return self
 
 
-class VisionTower(Strict):
+class VisionTower(StrictModel):
     """The image encoder; its penultimate layer is the output."""
 
     weights: Weights | None = None
     config: VisionConfig
 
 
-class Tokenizer(Strict):
+class Tokenizer(StrictModel):
     """A byte-level BPE trained on the mixture, for a model without pretrained weights."""
 
     vocab_size: Annotated[int, Field(ge=300)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from imp_data.manifests.base import Strict
+from imp_data.manifests.base import StrictModel
 from imp_data.manifests.fields import (
     Count,
     MemberGlob,
@@ -35,7 +35,7 @@ def find_path_clash(paths: Iterable[str]) -> str:
     return ""
 
 
-class File(Strict):
+class UpstreamFile(StrictModel):
     """One file as upstream publishes it."""
 
     path: RelativePath = Field(description="below data/raw/<name>/")
@@ -54,13 +54,13 @@ class File(Strict):
     )
 
     @model_validator(mode="after")
-    def _check_obtainable(self) -> "File":
+    def _check_obtainable(self) -> "UpstreamFile":
         if self.url is None and self.by_hand is None:
             raise ValueError(f"{self.path}: give `url`, or describe the download in `by_hand`")
         return self
 
 
-class Published(Strict):
+class Publication(StrictModel):
     """Base of the manifests of upstream publications: name, origin, licence, files."""
 
     name: Name
@@ -69,17 +69,17 @@ class Published(Strict):
     license: str = Field(description="SPDX name, or upstream's own term")
     license_note: str | None = None
     unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
-    files: tuple[File, ...] = ()
+    files: tuple[UpstreamFile, ...] = ()
 
     @model_validator(mode="after")
-    def _check_paths(self) -> "Published":
+    def _check_paths(self) -> "Publication":
         paths = [file.path for file in self.files]
         if clash := find_path_clash(paths):
             raise ValueError(f"files: {clash}; give each file a distinct path")
         return self
 
 
-class Folder(Strict):
+class ImageFolder(StrictModel):
     """The location of images whose paths begin with `path`."""
 
     path: RelativePath = Field(description="beginning of a Sample's image path")
@@ -91,24 +91,24 @@ class Folder(Strict):
     )
 
 
-class ImageCollection(Published):
+class ImageCollection(Publication):
     """A collection of images that one or several sources use."""
 
-    folders: Annotated[tuple[Folder, ...], Field(min_length=1)]
+    folders: Annotated[tuple[ImageFolder, ...], Field(min_length=1)]
 
 
 LayoutName = Literal["llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"]
 SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
 
 
-class Expect(Strict):
+class ExpectedCounts(StrictModel):
     """Expected counts of the pinned revision; a blocking check compares them."""
 
     rows: Count | None = Field(None, description="upstream rows")
     subsets: dict[str, Count] = Field({}, description="Samples per subset, before screening")
 
 
-class Source(Published):
+class Source(Publication):
     """One upstream dataset of instructions."""
 
     layout: LayoutName
@@ -125,7 +125,7 @@ class Source(Published):
         "layout knows; for a turn: conversations.<field>",
     )
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
-    expect: Expect = Expect()
+    expect: ExpectedCounts = ExpectedCounts()
 
     @model_validator(mode="after")
     def _check_prompts(self) -> "Source":
@@ -150,7 +150,7 @@ def _check_template(path: str) -> str:
     return path
 
 
-class Benchmark(Published):
+class Benchmark(Publication):
     """A benchmark whose images must be kept out of training."""
 
     id_files: tuple[RelativePath, ...] = Field(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.digests import text_digest
-from imp_data.storage.tables import arrow_source
+from imp_data.storage.tables import open_arrow_source
 
 # The batch size that datasets writes; it reads other sizes as well.
 BATCH_ROWS = 1000
@@ -22,7 +22,7 @@ _MIXTURE_FILE = re.compile(
 _DATASETS_TYPES = {pa.string(): "string", pa.int32(): "int32"}
 
 
-def is_ours(name: str) -> bool:
+def is_mixture_file(name: str) -> bool:
     """Return whether a name in a mixture's folder is that of a file which the mixture stage writes.
 
     The card is none: it has a stage of its own.
@@ -102,5 +102,5 @@ def shard_files(folder: Path) -> list[Path]:
 
 def shard_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the batches of one shard, one at a time."""
-    with arrow_source(path) as source:
+    with open_arrow_source(path) as source:
         yield from pa.ipc.open_stream(source)

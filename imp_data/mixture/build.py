@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from imp_data.mixture.arrow_dataset import is_ours, write_index
+from imp_data.mixture.arrow_dataset import is_mixture_file, write_index
 from imp_data.mixture.ledger_writer import SourceInputs, write_ledger
-from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.mixture.shards import write_shards
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
 from imp_data.storage.digests import file_sha256
 from imp_data.storage.paths import in_scratch
 
@@ -31,9 +31,9 @@ def build_mixture(
     """
 
     def is_replaced(path: Path) -> bool:
-        return is_ours(path.name) or is_built_card(path)
+        return is_mixture_file(path.name) or is_built_card(path)
 
-    with written_aside(folder, "mixture.json", alone=True, ours=is_replaced) as aside:
+    with write_atomically(folder, "mixture.json", alone=True, ours=is_replaced) as aside:
         aside.mkdir(parents=True)
         # This process writes the ledger while the workers write the shards.
         with ThreadPoolExecutor(1) as thread:
@@ -63,7 +63,7 @@ def _manifest(
         for path in sorted(folder.iterdir())
     }
     manifest = {**facts, "rows": total, "parts": _add_counts(facts["parts"], parts), "files": files}
-    return {**manifest, "digest": root_digest(manifest)}
+    return {**manifest, "digest": manifest_digest(manifest)}
 
 
 def _add_counts(

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.mixture.arrow_dataset import is_ours
+from imp_data.mixture.arrow_dataset import is_mixture_file
 from imp_data.mixture.mixture_json import MANIFEST
 from imp_data.storage.digests import file_sizes, file_version
 from imp_data.storage.object_path import store_errors
-from imp_data.storage.object_store import is_there
+from imp_data.storage.object_store import exists
 from imp_data.storage.replace_folder import check_not_moved
 
 # The ledger alone can be queried, without the rest of its mixture.
@@ -18,7 +18,7 @@ _LEDGER = "ledger.parquet"
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[None]:
+def consistent_read(folder: Path) -> Iterator[None]:
     """Guarantee that all the block reads belongs to one mixture.
 
     Raise UserError if a build is replacing the mixture, was killed while replacing it, or replaced
@@ -45,7 +45,7 @@ def _version(folder: Path) -> Any:
 
 def _check_not_partial(folder: Path) -> None:
     check_not_moved(folder)
-    if is_there(folder) and any(is_ours(n) and n != _LEDGER for n in file_sizes(folder)):
+    if exists(folder) and any(is_mixture_file(n) and n != _LEDGER for n in file_sizes(folder)):
         raise UserError(
             folder,
             f"holds no {MANIFEST}: a build is replacing this mixture, or was killed as it did so",

@@ -12,10 +12,10 @@ import pyarrow as pa
 from imp_data.errors import UserError
 from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
-from imp_data.mixture.folder import reading
+from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import check_files, read_manifest
 from imp_data.storage.object_store import is_file
-from imp_data.storage.tables import parquet_rows
+from imp_data.storage.tables import scan_published_parquet
 
 _MAX_HISTORIES = 20
 
@@ -62,7 +62,7 @@ def ledger_of(folder: Path) -> pl.LazyFrame:
         raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
     check_files(folder, [path.name])
     with _readable(path):
-        rows = parquet_rows(path)
+        rows = scan_published_parquet(path)
         rows.collect_schema()
     return rows
 
@@ -86,7 +86,7 @@ def explain(folder: Path, identity: str) -> list[RecordHistory]:
         | (pl.col("upstream_id") == identity)
         | pl.col("id").str.starts_with(f"{identity}~")
     )
-    with reading(folder):
+    with consistent_read(folder):
         rows = ledger_of(folder).filter(matches).head(_MAX_HISTORIES).collect().to_dicts()
         kept = {row["id"] for row in rows if row["outcome"] == Outcome.KEPT}
         if kept:
@@ -121,7 +121,7 @@ def diff(old: Path, new: Path) -> pl.DataFrame:
 
     Columns: source, before, after (`outcome: reason`, or `absent`), records, example.
     """
-    with reading(old), reading(new):
+    with consistent_read(old), consistent_read(new):
         return _changes(old, new)
 
 

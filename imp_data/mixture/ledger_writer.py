@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Repair, Stage
-from imp_data.storage.tables import arrow_batches, parquet_file, parquet_writer, value_counts
+from imp_data.storage.tables import open_parquet, parquet_writer, read_batches, value_counts
 
 _BATCH_ROWS = 1 << 15
 
@@ -36,7 +36,7 @@ def write_ledger(path: Path, sources: Sequence[SourceInputs]) -> dict[str, dict[
             counts: dict[str, Counter[str]] = {
                 name: Counter() for name in ("outcomes", "reasons", "repairs")
             }
-            for batch in parquet_file(source.ledger).iter_batches(_BATCH_ROWS):
+            for batch in open_parquet(source.ledger).iter_batches(_BATCH_ROWS):
                 rows = decisions.decide(batch)
                 writer.write_batch(rows)
                 counts["outcomes"].update(value_counts(rows.column("outcome")))
@@ -58,7 +58,7 @@ class _Decisions:
         words: dict[str | None, int] = {}
         codes: dict[str, list[npt.NDArray[np.uint8]]] = {"outcome": [], "reason": []}
         evidence, with_evidence, first = [pa.array([], pa.string())], [np.zeros(0, np.int64)], 0
-        for batch in arrow_batches(screened, [*codes, "evidence"]):
+        for batch in read_batches(screened, [*codes, "evidence"]):
             for name, some in codes.items():
                 some.append(_codes(batch.column(name), words))
             rows = np.flatnonzero(batch.column("evidence").is_valid())

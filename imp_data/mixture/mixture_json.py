@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.storage.atomic_write import json_text
-from imp_data.storage.checked_file import outdate
+from imp_data.storage.checked_file import invalidate
 from imp_data.storage.digests import file_sha256, file_sizes, text_digest
 from imp_data.storage.image_paths import leads_outside
 from imp_data.storage.object_store import is_file
@@ -55,7 +55,7 @@ class _Stated(BaseModel):
     files: dict[Annotated[str, AfterValidator(_inside)], _File]
 
 
-def root_digest(manifest: dict[str, Any]) -> str:
+def manifest_digest(manifest: dict[str, Any]) -> str:
     """Return the sha256 of mixture.json without `digest`; through `files` it covers every byte."""
     rest = {name: value for name, value in manifest.items() if name != "digest"}
     return text_digest(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))
@@ -75,7 +75,7 @@ def manifest_or_problem(folder: Path, to_the_byte: bool = False) -> dict[str, An
         text = path.read_bytes()
         manifest: dict[str, Any] = orjson.loads(text)
         _Stated.model_validate(manifest)
-        is_whole = root_digest(manifest) == manifest["digest"]
+        is_whole = manifest_digest(manifest) == manifest["digest"]
         if to_the_byte:
             is_whole = is_whole and json_text(manifest).encode() == text
     except (orjson.JSONDecodeError, ValidationError, TypeError):
@@ -131,5 +131,5 @@ def check_file(path: Path, stated: Mapping[str, Any]) -> None:
 def _damaged(path: Path, problem: str) -> UserError:
     """Return the error; mark the file as changed, so that its stage builds the mixture again."""
     # Readers take a new time of mixture.json itself for another mixture.
-    outdate(path.with_name("state.json") if path.name == MANIFEST else path)
+    invalidate(path.with_name("state.json") if path.name == MANIFEST else path)
     return UserError(path, problem, REMEDY)

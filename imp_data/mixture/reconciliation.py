@@ -11,7 +11,7 @@ from imp_data.ledger import Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.storage.digests import xxh3_keys
-from imp_data.storage.tables import parquet_file, published_parquet_file, value_counts
+from imp_data.storage.tables import open_parquet, open_published_parquet, value_counts
 
 _BATCH_ROWS = 1 << 15
 
@@ -43,7 +43,7 @@ def reconcile_records(ledger: Path, rows: int, samples: int) -> dict[str, tuple[
     ordinals, named = _SeenNumbers(rows), _SeenNumbers(samples)
     count = undecided = 0
     columns = ["ordinal", "outcome", "reason", "sample"]
-    for batch in parquet_file(ledger).iter_batches(_BATCH_ROWS, columns=columns):
+    for batch in open_parquet(ledger).iter_batches(_BATCH_ROWS, columns=columns):
         ordinal, outcome, reason, sample = batch.columns
         count += len(batch)
         ordinals.add(ordinal)
@@ -69,7 +69,7 @@ def reconciliation_problems(folder: Path) -> list[str]:
     manifest = read_manifest(folder)
     rows: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
-    ledger = published_parquet_file(folder / "ledger.parquet")
+    ledger = open_published_parquet(folder / "ledger.parquet")
     hashes = bytearray()
     for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
         rows.update(value_counts(batch.column("source")))

@@ -22,7 +22,7 @@ from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA
 from imp_data.storage.digests import file_sha256, xxh3_keys
 from imp_data.storage.scratch_batches import Block, read_block, write_block
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.tables import read_batches
 
 # Rows of a bucket: whole batches of a shard, so that its bytes do not depend on the buckets.
 _BUCKET_ROWS = 10 * BATCH_ROWS
@@ -111,7 +111,7 @@ def _assign_places(sources: Sequence[SourceInputs], seed: int) -> tuple[list[_Sp
     keys = bytearray()
     for source in sources:
         first = rows = last = 0
-        for last, batch in enumerate(arrow_batches(source.screened, ["id", "outcome"]), start=1):
+        for last, batch in enumerate(read_batches(source.screened, ["id", "outcome"]), start=1):
             ids = batch.column("id").filter(pc.equal(batch.column("outcome"), Outcome.KEPT))
             keys += np.array(xxh3_keys(seed, ids.to_pylist()), np.uint64).tobytes()
             rows += len(ids)
@@ -144,8 +144,8 @@ def _scatter(piece: _Piece, shard_rows: int) -> _Scattered:
 
 def _read_kept(span: _Span, places: Places) -> pa.Table:
     source, batches = span.source, []
-    records = arrow_batches(source.records, span=(span.first, span.last))
-    screened = arrow_batches(source.screened, ["outcome", *_IMAGE_COLUMNS], (span.first, span.last))
+    records = read_batches(source.records, span=(span.first, span.last))
+    screened = read_batches(source.screened, ["outcome", *_IMAGE_COLUMNS], (span.first, span.last))
     for record, decision in zip(records, screened, strict=True):
         kept = pc.equal(decision.column("outcome"), Outcome.KEPT)
         rows = pa.array(np.flatnonzero(kept.to_numpy(zero_copy_only=False)))

@@ -8,19 +8,19 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from imp_data.mixture.arrow_dataset import is_ours
+from imp_data.mixture.arrow_dataset import is_mixture_file
 from imp_data.mixture.card import is_card
 from imp_data.mixture.earlier_card import is_earlier_card
-from imp_data.mixture.folder import reading
+from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import MANIFEST, manifest_or_problem
 from imp_data.mixture.reconciliation import reconciliation_problems
 from imp_data.parallel.progress import progress
 from imp_data.sample import SAMPLE_SCHEMA, sample_problem
 from imp_data.storage.digests import file_sha256, file_sizes
 from imp_data.storage.object_path import store_errors
-from imp_data.storage.object_store import is_there
-from imp_data.storage.replace_folder import half_emptied
-from imp_data.storage.tables import arrow_source
+from imp_data.storage.object_store import exists
+from imp_data.storage.replace_folder import unmoved_foreign_files
+from imp_data.storage.tables import open_arrow_source
 
 _CARD = "README.md"
 
@@ -30,7 +30,7 @@ def verify(folder: Path) -> list[str]:
 
     Raise UserError if the folder holds no mixture, or one that a build is replacing.
     """
-    with reading(folder):
+    with consistent_read(folder):
         return _problems(folder)
 
 
@@ -46,23 +46,25 @@ def foreign_files(folder: Path) -> list[str]:
         found = [
             f"{top}/" if rest else top
             for top, _, rest in (name.partition("/") for name in file_sizes(folder))
-            if rest or not (top in known or top == _CARD or is_ours(top))
+            if rest or not (top in known or top == _CARD or is_mixture_file(top))
         ]
     return list(dict.fromkeys(found))
 
 
-def left_behind(folder: Path) -> list[Path]:
+def files_to_move(folder: Path) -> list[Path]:
     """Return other files in the previous folder, which a killed build did not move to this one.
 
     The next build of the mixture moves them.
     """
-    return half_emptied(folder, lambda path: is_ours(path.name) or path.name == _CARD)
+    return unmoved_foreign_files(
+        folder, lambda path: is_mixture_file(path.name) or path.name == _CARD
+    )
 
 
 def has_earlier_card(folder: Path) -> bool:
     """Return whether the card is one that an earlier release rendered."""
     card = folder / _CARD
-    return is_there(card) and is_earlier_card(_text(card))
+    return exists(card) and is_earlier_card(_text(card))
 
 
 def _text(card: Path) -> str:
@@ -83,7 +85,7 @@ def _problems(folder: Path) -> list[str]:
     problems += reconciliation_problems(folder)
     problems += _composition_problems(manifest, counted)
     card = folder / _CARD
-    if is_there(card) and not is_card(_text(card), folder):
+    if exists(card) and not is_card(_text(card), folder):
         problems.append(f"{_CARD}: is not the card of this mixture.json")
     return problems
 
@@ -94,7 +96,7 @@ def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str
     sizes = file_sizes(folder)
     for name in sorted(sizes.keys() - set(stated) - {MANIFEST}):
         # A file with a shard's name is read as a shard by readers that list the folder.
-        if is_ours(name):
+        if is_mixture_file(name):
             yield name, "does not belong to this mixture"
     with progress("verify", "bytes", sum(f["bytes"] for f in stated.values())) as bar:
         for name, file in stated.items():
@@ -116,7 +118,7 @@ def _row_problems(
     shards = [name for name in manifest["files"] if name.endswith(".arrow")]
     with progress("verify", "samples", manifest["rows"]) as bar:
         for name in shards:
-            with arrow_source(folder / name) as source:
+            with open_arrow_source(folder / name) as source:
                 reader = pa.ipc.open_stream(source)
                 if reader.schema != SAMPLE_SCHEMA:
                     yield f"{name}: its columns are not those of a Sample"

@@ -74,10 +74,10 @@ def parity(
     """Compare an export's answers with its model in PyTorch; exit 1 if they differ."""
     require_mobile_extra()
     from imp_data.mobile.measure.parity import compare_export
-    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
+    from imp_data.mobile.measure.test_prompts import cases_from_images, default_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else default_cases()
+    cases = cases_from_images(image, question) if image else default_cases()
     report = compare_export(model, folder, cases, runtime_settings(threads, exact=True))
     text = report.model_dump_json(indent=2) + "\n"
     write_text(folder / "parity.json", text)
@@ -107,11 +107,11 @@ def latency(
 ) -> None:
     """Measure the latency of an export on this machine by the paper's protocol."""
     require_mobile_extra()
-    from imp_data.mobile.gguf.bundle import read_bundle
-    from imp_data.mobile.measure.latency import latency as measure
+    from imp_data.mobile.gguf.export_manifest import read_export_manifest
+    from imp_data.mobile.measure.latency import measure_latency as measure
     from imp_data.storage.atomic_write import write_text
 
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     requested = [parse_precision(word) for word in precision.split(",")] if precision else None
     chosen = requested or manifest.precisions
     report = measure(folder, chosen, threads or os.cpu_count() or 1, runs, server)
@@ -146,10 +146,10 @@ def quality(
     from imp_data.mobile.measure.qa_accuracy import QuestionSet
     from imp_data.mobile.measure.quality import measure_quality as measure
     from imp_data.mobile.measure.quality_chart import chart_svg
-    from imp_data.mobile.measure.test_prompts import default_cases, given_cases
+    from imp_data.mobile.measure.test_prompts import cases_from_images, default_cases
     from imp_data.storage.atomic_write import write_text
 
-    cases = given_cases(image, question) if image else default_cases()
+    cases = cases_from_images(image, question) if image else default_cases()
     question_set = QuestionSet(questions, images) if questions else None
     report = measure(model, folder, cases, runtime_settings(threads), question_set, towers)
     text = report.model_dump_json(indent=2) + "\n"
@@ -174,10 +174,10 @@ def bundle(
 ) -> None:
     """Write DIR/mobile, the folder to copy to a phone."""
     require_mobile_extra()
-    from imp_data.mobile.gguf.bundle import read_bundle
+    from imp_data.mobile.gguf.export_manifest import read_export_manifest
     from imp_data.mobile.phone_folder import write_phone_folder
 
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     chosen = parse_precision(precision) if precision else manifest.precisions[-1]
     size = resolution or manifest.default_resolution
     limit = int(max_file * 1e9) if max_file else None
@@ -211,9 +211,9 @@ def chat(
     """Serve a chat page and the OpenAI protocol for an export."""
     require_mobile_extra()
     from imp_data.mobile.chat.serve import serve
-    from imp_data.mobile.gguf.bundle import read_bundle
+    from imp_data.mobile.gguf.export_manifest import read_export_manifest
 
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     chosen = parse_precision(precision) if precision else manifest.precisions[-1]
     size = resolution or manifest.default_resolution
     settings = replace(runtime_settings(threads), prompt_cache_mib=_PROMPT_CACHE_MIB)

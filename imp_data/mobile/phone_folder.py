@@ -10,11 +10,16 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import MANIFEST_NAME, ExportedNetwork, ExportManifest, read_bundle
+from imp_data.mobile.gguf.export_manifest import (
+    MANIFEST_NAME,
+    ExportedNetwork,
+    ExportManifest,
+    read_export_manifest,
+)
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.in_process import CONTEXT_TOKENS
 from imp_data.mobile.runtime.memory import minimum_memory
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
 from imp_data.storage.digests import file_sha256
 
 
@@ -29,13 +34,13 @@ def write_phone_folder(
 
     Raise UserError if a file differs from the export's manifest or exceeds `max_bytes`.
     """
-    manifest = read_bundle(export)
+    manifest = read_export_manifest(export)
     chosen = [manifest.text(precision), manifest.vision(precision, resolution, vision)]
     for network in chosen:
         _check_files(export, network, max_bytes)
     memory = minimum_memory(export, manifest, *chosen)
     phone = manifest.model_copy(update={"files": chosen, "minimum_memory_bytes": memory})
-    with written_aside(export / "mobile", MANIFEST_NAME, ours=_is_ours) as aside:
+    with write_atomically(export / "mobile", MANIFEST_NAME, ours=_is_ours) as aside:
         aside.mkdir()
         for file in (file for network in chosen for file in network.files):
             _link_or_copy(export / file.name, aside / file.name)

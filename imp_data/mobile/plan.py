@@ -52,7 +52,7 @@ def export_stage(plan: Plan, command: Command) -> StageResult:
         command(["export", str(plan.merged), *options])
         return {"files": _files(manifest)}
 
-    mixtures = plan.asked_mixtures
+    mixtures = plan.mixtures_with_questions
     inputs = {
         "model": plan.build.digest_of(_asset(plan, "merged")),
         "asked": model_digest(wanted),

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from imp_data.errors import UserError
 from imp_data.parallel.local import map_locally, worker_count
-from imp_data.parallel.worker import Died
+from imp_data.parallel.worker import Crash
 
-__all__ = ["Died", "engine_name", "map_ordered", "running_on", "worker_count"]
+__all__ = ["Crash", "engine_name", "map_ordered", "running_on", "worker_count"]
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -19,7 +19,7 @@ _chosen = ContextVar("engine", default="local")
 
 
 @contextmanager
-def running_on(engine: str) -> Iterator[None]:
+def use_engine(engine: str) -> Iterator[None]:
     """Set the engine of `map_ordered` for the block, in this context alone."""
     token = _chosen.set(engine)
     try:
@@ -32,13 +32,13 @@ def map_ordered(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int | None = None,
-    on_crash: Callable[[Piece, Died], Result] | None = None,
+    on_crash: Callable[[Piece, Crash], Result] | None = None,
     seconds: int | None = None,
     here: bool = False,
 ) -> Iterator[Result]:
     """Yield `function` of each piece, in the pieces' order, on the engine that IMP_ENGINE names.
 
-    If IMP_ENGINE is unset, use the engine of `running_on`, or local processes by default.
+    If IMP_ENGINE is unset, use the engine of `use_engine`, or local processes by default.
 
     At most two pieces per worker are in progress, so memory does not grow with the input. A piece
     whose worker or machine died is run again elsewhere. A piece that kills every process that runs
@@ -58,7 +58,7 @@ def map_ordered(
 
 
 def engine_name() -> str:
-    """Return IMP_ENGINE, or if unset the engine of `running_on`: local or ray."""
+    """Return IMP_ENGINE, or if unset the engine of `use_engine`: local or ray."""
     engine = os.environ.get("IMP_ENGINE", "").strip() or _chosen.get()
     if engine not in ("local", "ray"):
         raise UserError("IMP_ENGINE", f"is {engine!r}", "set it to local or ray, or leave it unset")

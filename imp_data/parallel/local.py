@@ -10,7 +10,7 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from imp_data.errors import UserError
-from imp_data.parallel.worker import Died, Raised, Worker, result_of
+from imp_data.parallel.worker import Crash, Raised, Worker, unwrap_outcome
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def map_locally(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int,
-    on_crash: Callable[[Piece, Died], Result] | None,
+    on_crash: Callable[[Piece, Crash], Result] | None,
     seconds: int | None,
 ) -> Iterator[Result]:
     """Implement `map_ordered` with local processes."""
@@ -42,11 +42,11 @@ def map_locally(
         yield from map(function, pieces)
         return
     threads, interrupted = _threads(workers), Event()
-    waiting: deque[tuple[Piece, Future[Result | Raised | Died]]] = deque()
+    waiting: deque[tuple[Piece, Future[Result | Raised | Crash]]] = deque()
 
     def first() -> Result:
         piece, future = waiting.popleft()
-        return result_of(future.result(), piece, on_crash)
+        return unwrap_outcome(future.result(), piece, on_crash)
 
     try:
         for piece in pieces:
@@ -81,22 +81,22 @@ _workers: WeakSet[Worker] = WeakSet()
 
 def _do(
     function: Callable[[Piece], Result], piece: Piece, seconds: int | None, interrupted: Event
-) -> Result | Raised | Died:
+) -> Result | Raised | Crash:
     """Run a piece in one of the threads; if its process dies, try once more in a new one."""
     outcome = _attempt(function, piece, seconds)
-    if isinstance(outcome, Died) and not (outcome.too_long or outcome.stalled):
+    if isinstance(outcome, Crash) and not (outcome.too_long or outcome.stalled):
         outcome = outcome if interrupted.is_set() else _attempt(function, piece, seconds)
     return outcome
 
 
 def _attempt(
     function: Callable[[Piece], Result], piece: Piece, seconds: int | None
-) -> Result | Raised | Died:
+) -> Result | Raised | Crash:
     """Run a piece in this thread's process, starting one if there is none."""
     if not hasattr(_own, "worker"):
         _own.worker = Worker()
         _workers.add(_own.worker)
-    outcome: Result | Raised | Died = _own.worker.do(function, piece, seconds)
-    if isinstance(outcome, Died):
+    outcome: Result | Raised | Crash = _own.worker.do(function, piece, seconds)
+    if isinstance(outcome, Crash):
         del _own.worker
     return outcome

@@ -14,7 +14,14 @@ from typing import TypeVar
 from imp_data.errors import UserError
 from imp_data.parallel.error_json import encode_error
 from imp_data.parallel.local import worker_count
-from imp_data.parallel.worker import Died, Raised, Worker, attempt, result_of, working_at_most
+from imp_data.parallel.worker import (
+    Crash,
+    Raised,
+    Worker,
+    limit_cpu_seconds,
+    run_caught,
+    unwrap_outcome,
+)
 from imp_data.storage.digests import library_versions, package_digest
 
 Piece = TypeVar("Piece")
@@ -29,7 +36,7 @@ def map_on_ray(
     function: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     workers: int | None,
-    on_crash: Callable[[Piece, Died], Result] | None,
+    on_crash: Callable[[Piece, Crash], Result] | None,
     seconds: int | None,
 ) -> Iterator[Result]:
     """Implement `map_ordered` on Ray."""
@@ -52,13 +59,13 @@ def map_on_ray(
     def first() -> Result:
         piece, reference = waiting.popleft()
         try:
-            outcome: Result | Raised | Died = ray.get(reference)
+            outcome: Result | Raised | Crash = ray.get(reference)
         except (NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError):
             outcome = Worker().do(function, piece, seconds)  # locally, to learn how it ends
         except RayTaskError as error:
             why = " ".join(str(error.cause).split())
             raise UserError("a Ray worker", f"cannot start ({why})", _INSTALL) from error
-        return result_of(outcome, piece, on_crash)
+        return unwrap_outcome(outcome, piece, on_crash)
 
     try:
         for piece in pieces:
@@ -125,8 +132,8 @@ def _attempt_on_node(
     """Run a piece on a node of equal software; other versions might give other bytes."""
     here = _software(tuple(name for name in expected if name not in _OWN))
     if here == expected:
-        with working_at_most(seconds):
-            return attempt(function, piece)
+        with limit_cpu_seconds(seconds):
+            return run_caught(function, piece)
     differing = [f"{n} {here[n]} in place of {expected[n]}" for n in here if here[n] != expected[n]]
     where = f"Ray node {platform.node()}"
     error = UserError(where, f"it has {', '.join(differing)}", _INSTALL)

@@ -42,7 +42,7 @@ class Raised(NamedTuple):
     error_json: str
 
 
-class Died(NamedTuple):
+class Crash(NamedTuple):
     """The end of a process while it ran a piece, as multiprocessing's exit code."""
 
     exit_code: int
@@ -76,19 +76,19 @@ class Worker:
 
     def do(
         self, function: Callable[[Piece], Result], piece: Piece, seconds: int | None = None
-    ) -> Result | Raised | Died:
+    ) -> Result | Raised | Crash:
         """Run one piece. After a crash this worker is unusable."""
         message = pickle.dumps((function, piece, seconds))
         try:
             self._pipe.send_bytes(message)
             if seconds is not None and not self._pipe.poll(_PATIENCE * seconds):
                 self.end()
-                return Died(-signal.SIGALRM)
+                return Crash(-signal.SIGALRM)
             outcome: Result | Raised = receive(self._pipe)
         except (EOFError, OSError):
             with _STARTING_OR_ENDING:
                 self._process.join()
-            return Died(self._process.exitcode or 0)
+            return Crash(self._process.exitcode or 0)
         return outcome
 
     def end(self) -> None:
@@ -102,7 +102,7 @@ def _serve(pipe: Connection) -> None:
     trim_heap()
     with suppress(EOFError, OSError):
         while True:
-            send(pipe, attempt(_run_message, pipe.recv_bytes()))
+            send(pipe, run_caught(_run_message, pipe.recv_bytes()))
 
 
 def _end_with_parent() -> None:
@@ -118,12 +118,12 @@ def _end_with_parent() -> None:
 
 def _run_message(message: bytes) -> object:
     function, piece, seconds = pickle.loads(message)
-    with working_at_most(seconds):
+    with limit_cpu_seconds(seconds):
         return function(piece)
 
 
 @contextmanager
-def working_at_most(seconds: int | None) -> Iterator[None]:
+def limit_cpu_seconds(seconds: int | None) -> Iterator[None]:
     """Let the kernel end this process by SIGXCPU after so many CPU seconds in the block.
 
     CPU seconds, not wall-clock seconds: a disk that does not respond is no fact about a piece.
@@ -143,7 +143,7 @@ def working_at_most(seconds: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
-def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised:
+def run_caught(function: Callable[[Piece], Result], piece: Piece) -> Result | Raised:
     """Return the result, or the exception as a value."""
     try:
         return function(piece)
@@ -151,13 +151,13 @@ def attempt(function: Callable[[Piece], Result], piece: Piece) -> Result | Raise
         return Raised(encode_error(error))
 
 
-def result_of(
-    outcome: Result | Raised | Died,
+def unwrap_outcome(
+    outcome: Result | Raised | Crash,
     piece: Piece,
-    on_crash: Callable[[Piece, Died], Result] | None,
+    on_crash: Callable[[Piece, Crash], Result] | None,
 ) -> Result:
     """Return the result, raise the exception, or return `on_crash` of a piece that crashes."""
-    if not isinstance(outcome, Raised | Died):
+    if not isinstance(outcome, Raised | Crash):
         return outcome
     where = f"piece of work {' '.join(repr(piece).split())[:_SHOWN_CHARACTERS]}"
     if isinstance(outcome, Raised):

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from imp_data.images.decoding import decoder
+from imp_data.images.decoding import decoder_version
 from imp_data.manifests import Recipe, load_recipe, model_digest
 from imp_data.mixture.build import build_mixture
 from imp_data.mixture.ledger_writer import SourceInputs
@@ -15,10 +15,10 @@ from imp_data.mixture.shards import shard_names
 from imp_data.pipeline.images_stage import images_stage
 from imp_data.pipeline.mixture_facts import LIBRARIES, mixture_facts
 from imp_data.pipeline.required_inputs import check_inputs
-from imp_data.pipeline.sampling_inputs import Draws
+from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.screened_stage import screened_stage
-from imp_data.pipeline.stages import CARD, code_of
-from imp_data.raw.stage import check_unchanged, raw_stage
+from imp_data.pipeline.stages import CARD, stage_code_version
+from imp_data.raw.stage import check_unchanged, run_raw_stage
 from imp_data.records.build import build_records
 from imp_data.screening.decontamination.benchmark_index import build_benchmark
 from imp_data.storage.data_dir import DataDir
@@ -26,7 +26,7 @@ from imp_data.storage.digests import library_versions, text_digest
 from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 
 
-class Build(Draws):
+class Build(SamplingInputs):
     """One mixture being built in one data directory; each method runs one stage.
 
     A stage whose inputs, code and outputs are unchanged does nothing; its result states that.
@@ -46,7 +46,10 @@ class Build(Draws):
         """Check before any download that all inputs exist; see `check_inputs`."""
         check_inputs(self)
         digest = model_digest(*(m for manifests in self.published.values() for m in manifests))
-        stamp, inputs = self.stamp("inputs"), {"code": code_of("inputs"), "manifests": digest}
+        stamp, inputs = (
+            self.stamp("inputs"),
+            {"code": stage_code_version("inputs"), "manifests": digest},
+        )
         known = read_stamp(stamp)
         figures = {"names": len(self.published)}
         if new := known is None or known["inputs"] != inputs:
@@ -64,8 +67,8 @@ class Build(Draws):
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
         pins, limits = self._pins(name), self.recipe.mixture.limits
-        code = code_of("raw")
-        result = raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
+        code = stage_code_version("raw")
+        result = run_raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
         self._note_result(f"raw/{name}", result)
         return result
 
@@ -79,7 +82,7 @@ class Build(Draws):
             return build_records(manifest, self.data.raw(source), limits, *outputs)
 
         inputs = {
-            "code": code_of("records"),
+            "code": stage_code_version("records"),
             "libraries": str(library_versions(*LIBRARIES)),
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{source}"),
@@ -98,8 +101,8 @@ class Build(Draws):
             return build_benchmark(manifest, self.data.raw(name), reader, limits, out, altered)
 
         inputs = {
-            "code": code_of("benchmarks"),
-            "decoder": decoder(),
+            "code": stage_code_version("benchmarks"),
+            "decoder": decoder_version(),
             "altered": str(altered),
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{name}"),
@@ -136,7 +139,7 @@ class Build(Draws):
             }
 
         inputs = {
-            "code": code_of("mixture"),
+            "code": stage_code_version("mixture"),
             "facts": text_digest(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)),
             **{f"records/{p.source}": self.digest_of(f"records/{p.source}") for p in mixture.parts},
             **{

@@ -6,19 +6,19 @@ from typing import Any
 
 from imp_data.mixture.card import duplicates_section, is_card, render_card
 from imp_data.mixture.mixture_json import MANIFEST
-from imp_data.pipeline.stages import CARD, Stamps, code_of
-from imp_data.redaction import redacted
-from imp_data.storage.atomic_write import json_text, share, write_text
+from imp_data.pipeline.stages import CARD, StageContext, stage_code_version
+from imp_data.redaction import redact
+from imp_data.storage.atomic_write import json_text, link_or_copy, write_text
 from imp_data.storage.digests import text_digest, tree_digest
 from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import StageResult
 
 
-def write_card(build: Stamps) -> StageResult:
+def write_card(build: StageContext) -> StageResult:
     """Write README.md beside the shards, again when the mixture, its report or the code changed."""
     folder = build.data.mixture(build.name)
     readme = folder / CARD
-    duplicates = build.figures("duplicates") if build.reports_neighbours else None
+    duplicates = build.figures("duplicates") if build.reports_duplicates else None
 
     def write() -> dict[str, Any]:
         text = render_card(folder)
@@ -30,7 +30,7 @@ def write_card(build: Stamps) -> StageResult:
         return {"characters": len(text)}
 
     inputs = {
-        "code": code_of("card"),
+        "code": stage_code_version("card"),
         "mixture": tree_digest(folder / MANIFEST),
         "duplicates": text_digest(json_text(duplicates)),
     }
@@ -42,6 +42,6 @@ def _keep_edited_card(readme: Path, folder: Path) -> None:
     text = readme.read_bytes()
     if not is_card(text.decode(errors="replace"), folder):
         kept = folder / f"README.mine-{text_digest(text)[:8]}.md"
-        share(readme, kept)
+        link_or_copy(readme, kept)
         notice = f"{readme}: was not written by the build; it is kept as {kept.name}"
-        print(redacted(notice), file=sys.stderr)
+        print(redact(notice), file=sys.stderr)

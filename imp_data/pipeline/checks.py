@@ -10,9 +10,9 @@ from imp_data.mixture.mixture_json import check_files
 from imp_data.mixture.reconciliation import reconcile_records, reconciliation_problems
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import manual_downloads
-from imp_data.raw.fetch import asks_for
+from imp_data.raw.fetch import format_manual_downloads
 from imp_data.screening.decontamination.recall import recall_within
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.tables import read_batches
 
 
 class Finding(NamedTuple):
@@ -46,7 +46,7 @@ def inputs_checks(build: Build) -> list[Check]:
 
 def _manual_downloads(build: Build) -> Finding:
     missing = manual_downloads(build)
-    return Finding(not missing, {}, [asks_for(missing)] if missing else [])
+    return Finding(not missing, {}, [format_manual_downloads(missing)] if missing else [])
 
 
 def records_checks(build: Build, source: str) -> list[Check]:
@@ -145,7 +145,7 @@ def screened_checks(build: Build, source: str) -> list[Check]:
 def _screened_conserved(build: Build, source: str) -> Finding:
     figures = build.figures(f"screened/{source}")
     outcomes: dict[str | None, int] = {}
-    for batch in arrow_batches(build.data.screened(build.name, source), ["outcome"]):
+    for batch in read_batches(build.data.screened(build.name, source), ["outcome"]):
         for entry in pc.value_counts(batch.column("outcome")).to_pylist():
             outcomes[entry["values"]] = outcomes.get(entry["values"], 0) + entry["counts"]
     samples = build.figures(f"records/{source}")["samples"]

@@ -7,7 +7,7 @@ from imp_data.raw.fetch import mirrors_from_environment
 from imp_data.storage.data_dir import data_dir
 
 
-def check_settings(mixture: Mixture) -> None:
+def check_environment(mixture: Mixture) -> None:
     """Raise UserError for the first variable with an unusable value."""
     worker_count()
     engine_name()

@@ -8,8 +8,8 @@ from imp_data.images.checkpoint import open_checkpoint
 from imp_data.images.fingerprint_cache import FingerprintCache
 from imp_data.images.reader import ImageReader
 from imp_data.parallel.progress import progress
-from imp_data.pipeline.sampling_inputs import Draws
-from imp_data.pipeline.stages import code_of
+from imp_data.pipeline.sampling_inputs import SamplingInputs
+from imp_data.pipeline.stages import stage_code_version
 from imp_data.screening.image_decisions import ImageFilter, decision_writer
 from imp_data.screening.quota_sampling import image_paths, sample_quota
 from imp_data.screening.text_filters import Rows
@@ -18,7 +18,7 @@ from imp_data.storage.stage_cache import StageResult
 _CHUNK_ROWS = 1 << 14
 
 
-def images_stage(inputs: Draws, source: str) -> StageResult:
+def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
     """Write one row for each image; return how many there are, and how many of each status."""
     out = inputs.data.fingerprints(inputs.name, source)
     images = inputs.images_digest(source)
@@ -49,7 +49,11 @@ def images_stage(inputs: Draws, source: str) -> StageResult:
                 raise _no_image_found(source, statuses["missing"], reader, image)
             return {"images": sum(statuses.values()), "statuses": statuses}
 
-    digests = {**inputs.sampling_digests(source), "code": code_of("images"), "images": images}
+    digests = {
+        **inputs.sampling_digests(source),
+        "code": stage_code_version("images"),
+        "images": images,
+    }
     return inputs.stage(f"images/{source}", digests, [out], build)
 
 

@@ -8,13 +8,21 @@ from zipfile import BadZipFile, ZipFile
 
 from imp_data.errors import UserError
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
-from imp_data.manifests import File, Folder, ImageCollection, Limits, Recipe, Source, spot_of
+from imp_data.manifests import (
+    ImageCollection,
+    ImageFolder,
+    Limits,
+    Recipe,
+    Source,
+    UpstreamFile,
+    field_position,
+)
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.records.layouts import LAYOUTS
 from imp_data.sample import Draft
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
-from imp_data.storage.globs import matching
-from imp_data.storage.image_paths import normal_path
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
+from imp_data.storage.globs import matching_files
+from imp_data.storage.image_paths import normalize_path
 from imp_data.storage.paths import has_latency
 
 _MAX_NAMES = 5
@@ -55,12 +63,12 @@ class InputPaths:
             return
         raw = self._reader.raw / name
         for number, pattern in enumerate(source.records):
-            if pattern not in published and not matching(raw, pattern):
+            if pattern not in published and not matching_files(raw, pattern):
                 where = self._line("sources", name, "records", number)
                 yield f"{where}: {pattern} is not in {raw}; {_listing(raw, pattern)}"
 
     def _check_folder(
-        self, name: str, collection: ImageCollection, number: int, folder: Folder
+        self, name: str, collection: ImageCollection, number: int, folder: ImageFolder
     ) -> Iterator[str]:
         raw, wanted = self._reader.raw / name, folder.inside
         if folder.file is None:
@@ -113,7 +121,7 @@ class InputPaths:
         except UserError:
             return []  # not downloaded yet, or the records stage reports the problem
         images = [d.image for d in drafts if isinstance(d, Draft) and d.image]
-        return [normal_path(image) for image in images][:_IMAGES_TRIED]
+        return [normalize_path(image) for image in images][:_IMAGES_TRIED]
 
     def _is_found(self, image: str) -> bool:
         try:
@@ -124,7 +132,7 @@ class InputPaths:
             return True  # a file exists; the images stage reports the problem
         return True
 
-    def _files(self, name: str) -> list[File]:
+    def _files(self, name: str) -> list[UpstreamFile]:
         """Return the files that all manifests of one name publish together."""
         kinds = (self._recipe.sources, self._recipe.images, self._recipe.benchmarks)
         return [file for kind in kinds if name in kind for file in kind[name].files]
@@ -132,13 +140,13 @@ class InputPaths:
     def _line(self, kind: str, name: str, *location: str | int) -> str:
         path = self._manifest(kind, name)
         field = ".".join(map(str, location))
-        return f"{path}, {spot_of(path, *location)}, {field}"
+        return f"{path}, {field_position(path, *location)}, {field}"
 
     def _manifest(self, kind: str, name: str) -> Path:
-        return kind_dir(self._recipe.rooms, kind) / f"{name}.yaml"
+        return kind_dir(self._recipe.manifests_dir, kind) / f"{name}.yaml"
 
     def _manifests(self, kind: str) -> list[Path]:
-        return list(kind_dir(self._recipe.rooms, kind).glob("*.yaml"))
+        return list(kind_dir(self._recipe.manifests_dir, kind).glob("*.yaml"))
 
 
 def _outermost(archive: Path, wanted: str) -> list[str]:
@@ -149,7 +157,7 @@ def _outermost(archive: Path, wanted: str) -> list[str]:
     if not archive.is_file():
         return []
     with archive.open("rb") as file:
-        if file_kind(file.read(HEAD_BYTES)) != "zip":
+        if detect_kind(file.read(HEAD_BYTES)) != "zip":
             return []
     try:
         with ZipFile(archive) as whole:

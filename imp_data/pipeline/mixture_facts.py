@@ -7,12 +7,12 @@ from imp_data.manifests import (
     Decontamination,
     Exclusion,
     Mixture,
-    Part,
-    Published,
+    MixturePart,
+    Publication,
     Recipe,
     model_digest,
 )
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 from imp_data.screening.decontamination.recall import recall_within
 from imp_data.storage.digests import library_versions
 
@@ -29,7 +29,7 @@ Figures = Callable[[str], dict[str, Any]]
 
 
 def mixture_facts(
-    recipe: Recipe, published: Mapping[str, Sequence[Published]], figures: Figures
+    recipe: Recipe, published: Mapping[str, Sequence[Publication]], figures: Figures
 ) -> dict[str, Any]:
     """Return the facts, from the manifests and the figures of the stages."""
     mixture = recipe.mixture
@@ -61,7 +61,7 @@ def _near_duplicate_policy(mixture: Mixture) -> dict[str, Any] | None:
     return {"within_bits": policy.max_distance_bits} if policy.policy == "drop" else None
 
 
-def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
+def _part(recipe: Recipe, part: MixturePart, figures: Figures) -> dict[str, Any]:
     name, source = part.source, recipe.sources[part.source]
     records, screened = figures(f"records/{name}"), figures(f"screened/{name}")
     return {
@@ -71,9 +71,9 @@ def _part(recipe: Recipe, part: Part, figures: Figures) -> dict[str, Any]:
         "paper": part.paper,
         "quota": part.quota,
         "license": source.license,
-        "license_note": source.license_note and redacted(source.license_note),
-        "homepage": redacted(source.homepage),
-        "unverified": list(map(redacted, source.unverified)),
+        "license_note": source.license_note and redact(source.license_note),
+        "homepage": redact(source.homepage),
+        "unverified": list(map(redact, source.unverified)),
         "rows_read": records["rows"],
         "exact_repeats": records["exact_repeats"],
         "fields_passed_over": records["fields_passed_over"],

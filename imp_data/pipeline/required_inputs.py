@@ -7,21 +7,27 @@ from urllib.parse import urlsplit
 import httpx
 
 from imp_data.errors import UserError
-from imp_data.manifests import File, Published
+from imp_data.manifests import Publication, UpstreamFile
 from imp_data.pipeline.missing_inputs import InputPaths
-from imp_data.pipeline.sampling_inputs import Draws
-from imp_data.raw.fetch import OFFLINE, Manual, host_of, manual, mirrors_from_environment
-from imp_data.storage.object_store import is_there
+from imp_data.pipeline.sampling_inputs import SamplingInputs
+from imp_data.raw.fetch import (
+    OFFLINE_REMEDY,
+    ManualDownload,
+    host_of,
+    manual_download,
+    mirrors_from_environment,
+)
+from imp_data.storage.object_store import exists
 
 _CONNECT_SECONDS = 5.0
 _TRIES = 2
 
 
-def check_inputs(build: Draws) -> None:
+def check_inputs(build: SamplingInputs) -> None:
     """Raise one UserError for all missing paths, and one if no server can be reached."""
     if build.recipe.mixture.drawn:
         return
-    unbuilt = [name for name in build.recipe.sources if not is_there(build.stamp(f"images/{name}"))]
+    unbuilt = [name for name in build.recipe.sources if not exists(build.stamp(f"images/{name}"))]
     compared = [] if build.deferred else unbuilt
     missing = InputPaths(build.recipe, build.reader(tuple(build.recipe.images))).missing(compared)
     if missing:
@@ -31,22 +37,22 @@ def check_inputs(build: Draws) -> None:
     _check_network([file.url for _, file in _missing_files(build) if file.url])
 
 
-def manual_downloads(build: Draws) -> list[Manual]:
+def manual_downloads(build: SamplingInputs) -> list[ManualDownload]:
     """Return the files still to download manually; none if a mirror may have them."""
     if build.recipe.mixture.drawn or mirrors_from_environment():
         return []
     return [
-        manual(published, file, build.data.raw(published.name))
+        manual_download(published, file, build.data.raw(published.name))
         for published, file in _missing_files(build)
         if file.url is None
     ]
 
 
-def _missing_files(build: Draws) -> Iterator[tuple[Published, File]]:
+def _missing_files(build: SamplingInputs) -> Iterator[tuple[Publication, UpstreamFile]]:
     for name, manifests in build.published.items():
         for published in manifests:
             for file in published.files:
-                if not is_there(build.data.raw(name) / file.path):
+                if not exists(build.data.raw(name) / file.path):
                     yield published, file
 
 
@@ -63,7 +69,9 @@ def _check_network(urls: Sequence[str]) -> None:
             f"\n  {host_of(server) or server}: {problem}"
             for server, problem in zip(servers, problems, strict=True)
         )
-        raise UserError(f"{len(urls)} files to fetch", f"no server can be reached:{lines}", OFFLINE)
+        raise UserError(
+            f"{len(urls)} files to fetch", f"no server can be reached:{lines}", OFFLINE_REMEDY
+        )
 
 
 def _server(url: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from imp_data.errors import UserError
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
-from imp_data.pipeline.duplicates_stage import write_neighbours
+from imp_data.pipeline.duplicates_stage import write_duplicates_report
 from imp_data.pipeline.required_inputs import check_inputs
 from imp_data.storage.stage_cache import StageResult
 
@@ -28,8 +28,8 @@ def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
         yield f"images/{source}", partial(build.images, source)
         yield f"screened/{source}", partial(build.screened, source)
     yield "mixture", build.mixture
-    if build.reports_neighbours:
-        yield "duplicates", partial(write_neighbours, build)
+    if build.reports_duplicates:
+        yield "duplicates", partial(write_duplicates_report, build)
     yield "card", partial(write_card, build)
 
 

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from imp_data.images.decoding import decoder
+from imp_data.images.decoding import decoder_version
 from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import Decontamination, Recipe, model_digest
-from imp_data.pipeline.stages import Stamps, is_of_stamp
-from imp_data.redaction import redacted
+from imp_data.pipeline.stages import StageContext, matches_stamp
+from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
 from imp_data.screening.near_duplicates import NearDuplicateIndex
@@ -19,7 +19,7 @@ from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import read_stamp
 
 
-class Draws(Stamps):
+class SamplingInputs(StageContext):
     """The candidates of a source, the matchers of the benchmarks, and the reader of images."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
@@ -38,7 +38,7 @@ class Draws(Stamps):
             self._images_digest(self.recipe.sources[source].images),
             model_digest(self.recipe.mixture.limits),
             code_version("imp_data.images.fingerprint_cache"),
-            decoder(),
+            decoder_version(),
         )
 
     def _images_digest(self, collections: tuple[str, ...]) -> str:
@@ -65,11 +65,11 @@ class Draws(Stamps):
             known = read_stamp(stamp)
             if known and known["inputs"].get("images") == images:
                 file = self.data.fingerprints(mixture, source)
-                if is_of_stamp(stamp, file):
+                if matches_stamp(stamp, file):
                     found.append(file)
                 elif is_file(file):
                     problem = "is not as its stage wrote it; its images are fingerprinted again"
-                    print(redacted(f"{file}: {problem}"), file=sys.stderr)
+                    print(redact(f"{file}: {problem}"), file=sys.stderr)
         return found
 
     def forget(self) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from imp_data.errors import UserError
-from imp_data.pipeline.sampling_inputs import Draws
-from imp_data.pipeline.stages import FIRST, code_of
+from imp_data.pipeline.sampling_inputs import SamplingInputs
+from imp_data.pipeline.stages import MATERIALIZE_FIRST, stage_code_version
 from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.quota_sampling import sample_quota, write_screened
 from imp_data.storage.stage_cache import StageResult
 
 
-def screened_stage(inputs: Draws, source: str) -> StageResult:
+def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
     """Write one row for each Sample: its outcome with reason and evidence, and its image's facts.
 
     The images stage has decided every image; this stage reads its decisions.
@@ -33,13 +33,13 @@ def screened_stage(inputs: Draws, source: str) -> StageResult:
             )
         except KeyError as unseen:
             problem = f"was built before a change: it lacks {unseen.args[0]}"
-            raise UserError(f"images/{source}", problem, FIRST) from None
+            raise UserError(f"images/{source}", problem, MATERIALIZE_FIRST) from None
         records = inputs.data.records(source)
         return write_screened(out, records, candidates, sampled, decisions)
 
     digests = {
         **inputs.sampling_digests(source),
-        "code": code_of("screened"),
+        "code": stage_code_version("screened"),
         "images": inputs.digest_of(f"images/{source}"),
     }
     return inputs.stage(f"screened/{source}", digests, [out], build)

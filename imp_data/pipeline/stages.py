@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.manifests import Published, Recipe
-from imp_data.manifests.lockfile import Locks
-from imp_data.parallel import running_on
-from imp_data.storage.checked_file import outdate
+from imp_data.manifests import Publication, Recipe
+from imp_data.manifests.lockfile import LockFiles
+from imp_data.parallel import use_engine
+from imp_data.storage.checked_file import invalidate
 from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir, data_dir
 from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import (
-    Other,
-    Run,
+    StageOutputs,
     StageResult,
-    digest_of_files,
+    StageRun,
+    outputs_digest,
     read_stamp,
     run_stage,
 )
 
 CARD = "README.md"
-FIRST = "materialize it first, or run the whole job"
+MATERIALIZE_FIRST = "materialize it first, or run the whole job"
 # Stages whose results all mixtures of a data directory share.
 _SHARED = {"world", "models"}
 
@@ -42,18 +42,18 @@ _ENTRIES = {
 }
 
 
-def code_of(kind: str) -> str:
+def stage_code_version(kind: str) -> str:
     """Return the code version of the stages of one kind, for instance "raw"."""
     return code_version(_ENTRIES[kind])
 
 
-def is_of_stamp(stamp: Path, output: Path) -> bool:
+def matches_stamp(stamp: Path, output: Path) -> bool:
     """Return whether a file exists and has the digest that its stage's last finished run left."""
     known = read_stamp(stamp)
-    return known is not None and is_file(output) and known["digest"] == digest_of_files([output])
+    return known is not None and is_file(output) and known["digest"] == outputs_digest([output])
 
 
-class Stamps:
+class StageContext:
     """A mixture's recipe, its data directory, and the results of the stages that ran there."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
@@ -71,23 +71,27 @@ class Stamps:
         return self.recipe.mixture.images == "deferred"
 
     @property
-    def locks(self) -> Locks | None:
+    def locks(self) -> LockFiles | None:
         """Return the lock files of downloads; None for a drawn mixture, which downloads none."""
-        return None if self.recipe.mixture.drawn else Locks(self.recipe.rooms, self.data.locks)
+        return (
+            None
+            if self.recipe.mixture.drawn
+            else LockFiles(self.recipe.manifests_dir, self.data.locks)
+        )
 
     @property
-    def reports_neighbours(self) -> bool:
+    def reports_duplicates(self) -> bool:
         """Return whether the mixture's policy asks for the duplicates report."""
         return self.recipe.mixture.near_duplicates.policy != "ignore"
 
     @cached_property
-    def published(self) -> dict[str, list[Published]]:
+    def published(self) -> dict[str, list[Publication]]:
         """Return the manifests by raw folder; several may publish files in one folder.
 
         Image collections are left out if images are deferred.
         """
-        recipe, by_name = self.recipe, dict[str, list[Published]]()
-        kinds: list[Mapping[str, Published]] = [recipe.sources, recipe.benchmarks]
+        recipe, by_name = self.recipe, dict[str, list[Publication]]()
+        kinds: list[Mapping[str, Publication]] = [recipe.sources, recipe.benchmarks]
         if not self.deferred:
             kinds.append(recipe.images)
         for manifests in kinds:
@@ -104,11 +108,11 @@ class Stamps:
         digest_of: Callable[[dict[str, Any]], str] | None = None,
     ) -> StageResult:
         """Run the stage of an asset, with the engine that the mixture names; see `run_stage`."""
-        with running_on(self.recipe.mixture.engine):
+        with use_engine(self.recipe.mixture.engine):
             run = self.run_of(asset)
             return run_stage(self.stamp(asset), inputs, outputs, build, digest_of, run)
 
-    def run_of(self, asset: str) -> Run:
+    def run_of(self, asset: str) -> StageRun:
         """Return the lock of an asset, and the results of other mixtures that it may reuse.
 
         All mixtures share the raw folders, so these have one lock for all mixtures.
@@ -116,13 +120,13 @@ class Stamps:
         kind = asset.split("/")[0]
         stamp = self.data.stamp(asset) if kind == "raw" else self.stamp(asset)
         lock = stamp.with_name(f"{stamp.name}.lock")
-        run = Run(lock, asset, f"mixture {self.name}")
+        run = StageRun(lock, asset, f"mixture {self.name}")
         return run if kind in _SHARED else run._replace(others=partial(self._others, asset))
 
-    def _others(self, asset: str, outputs: Sequence[Path]) -> list[Other]:
+    def _others(self, asset: str, outputs: Sequence[Path]) -> list[StageOutputs]:
         data, names = self.data, sorted({*self.data.mixture_names} - {self.name})
         return [
-            Other(
+            StageOutputs(
                 data.stamp(f"mixtures/{name}/{asset}"),
                 [data.counterpart(output, name) for output in outputs],
             )
@@ -136,16 +140,16 @@ class Stamps:
 
     def is_unchanged(self, asset: str, output: Path) -> bool:
         """Return whether the one output of a stage is as the stage's last finished run left it."""
-        return is_of_stamp(self.stamp(asset), output)
+        return matches_stamp(self.stamp(asset), output)
 
-    def check_left(self, asset: str, digest: str, output: Path) -> None:
+    def check_unaltered(self, asset: str, digest: str, output: Path) -> None:
         """Raise UserError if the digest of a folder is not the one that its stage left.
 
         Mark a file of the folder as changed, so that its stage runs again.
         """
         if digest == self.digest_of(asset):
             return
-        outdate(min((path for path in output.rglob("*") if path.is_file()), default=output))
+        invalidate(min((path for path in output.rglob("*") if path.is_file()), default=output))
         raise UserError(
             output,
             f"is damaged: a file in it is not as {asset} wrote it",
@@ -166,5 +170,5 @@ class Stamps:
     def _stamp_of(self, asset: str) -> dict[str, Any]:
         stamp = read_stamp(self.stamp(asset))
         if stamp is None:
-            raise UserError(asset, "has not been built", FIRST)
+            raise UserError(asset, "has not been built", MATERIALIZE_FIRST)
         return stamp

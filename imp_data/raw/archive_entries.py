@@ -10,12 +10,12 @@ from typing import BinaryIO, NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.raw.extract_limits import UNTRUSTED, ExtractionBudget, printable
-from imp_data.redaction import redacted
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.redaction import redact
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.folders import is_sidecar
 from imp_data.storage.range_reader import open_file
-from imp_data.storage.tar_stream import members, stored, unpacked
-from imp_data.storage.zip_stream import Zip
+from imp_data.storage.tar_stream import decompress_tar, iterate_members, stored_member
+from imp_data.storage.zip_stream import ZipReader
 
 _PIECE_BYTES = 1 << 20
 
@@ -47,18 +47,18 @@ def matching_members(
         return True
 
     with open_file(archive) as file:
-        kind = file_kind(file.read(HEAD_BYTES))
+        kind = detect_kind(file.read(HEAD_BYTES))
     is_zip = kind == "zip" or (kind is None and archive.suffix.lower() == ".zip")
     yield from (_zip_members if is_zip else _tar_members)(archive, matches, budget)
     if sidecars:
         note = f"{len(sidecars):,} files that macOS or Windows put there are left out"
-        print(redacted(f"{archive}: {note} ({printable(sidecars[0])}…)"), file=sys.stderr)
+        print(redact(f"{archive}: {note} ({printable(sidecars[0])}…)"), file=sys.stderr)
 
 
 def _zip_members(
     archive: Path, matches: Callable[[str], bool], budget: ExtractionBudget
 ) -> Iterator[Member]:
-    with Zip(archive) as whole:
+    with ZipReader(archive) as whole:
         if (name := whole.overlapping()) is not None:
             problem = f"member {printable(name)} overlaps the next one, as in a zip bomb"
             raise UserError(archive, problem, UNTRUSTED)
@@ -78,13 +78,13 @@ def _zip_members(
 def _tar_members(
     archive: Path, matches: Callable[[str], bool], budget: ExtractionBudget
 ) -> Iterator[Member]:
-    with open_file(archive) as packed, unpacked(packed) as file:
-        for member, end in members(file):
+    with open_file(archive) as packed, decompress_tar(packed) as file:
+        for member, end in iterate_members(file):
             budget.count_member()
             budget.check_position(end)
             name = member.name.removeprefix("./")
             if matches(name) and not member.isdir():
-                pieces = partial(stored(member, end).pieces, partial(_read_at, file))
+                pieces = partial(stored_member(member, end).pieces, partial(_read_at, file))
                 yield Member(name, member.size, member.isfile(), pieces)
         # Read to the end, where the checksum of compressed data is.
         while file.read(_PIECE_BYTES):

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 
 from imp_data.errors import UserError
-from imp_data.manifests import File
+from imp_data.manifests import UpstreamFile
 from imp_data.raw.http_response import DownloadError, HostUnreachableError, RetryableError
 from imp_data.raw.minimum_speed import SpeedMonitor
 from imp_data.raw.transfer import ContentMismatchError, Transfer, receive_response
 from imp_data.redaction import address as shown
-from imp_data.redaction import guard_logs
-from imp_data.storage.atomic_write import move
+from imp_data.redaction import redact_logs
+from imp_data.storage.atomic_write import move_into_place
 from imp_data.storage.digests import file_sha256
 
 # The longest silence: a store that fetches a file from tape may take most of a minute.
@@ -35,7 +35,7 @@ _sleep = time.sleep
 AcceptFile = Callable[[Path, str, str], None]
 
 
-def verify_checksum(file: File, path: Path, stated_by: str = "the manifest") -> str:
+def verify_checksum(file: UpstreamFile, path: Path, stated_by: str = "the manifest") -> str:
     """Return the sha256 of the file at `path`. Raise DownloadError unless it is the stated one."""
     size = path.stat().st_size
     if file.bytes not in (None, size):
@@ -53,7 +53,7 @@ def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | 
 
     `accept` may raise DownloadError; the content is then discarded, and the next address is tried.
     """
-    guard_logs()  # httpx logs each requested address
+    redact_logs()  # httpx logs each requested address
     transfer.part.parent.mkdir(parents=True, exist_ok=True)
     errors: list[DownloadError] = []
     for address in addresses:
@@ -63,7 +63,7 @@ def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | 
         except DownloadError as error:
             errors.append(type(error)(f"{shown(address)} {error}"))
         else:
-            move(transfer.part, transfer.target)
+            move_into_place(transfer.part, transfer.target)
             transfer.discard()
             return digest
     offline = errors and all(isinstance(error, HostUnreachableError) for error in errors)

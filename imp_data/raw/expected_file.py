@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from imp_data.errors import ANEW, UserError
-from imp_data.manifests import File, Published
-from imp_data.manifests.lockfile import LocatedEntry, Locks, is_user_edited
+from imp_data.errors import REFETCH, UserError
+from imp_data.manifests import Publication, UpstreamFile
+from imp_data.manifests.lockfile import LocatedEntry, LockFiles, is_user_edited
 from imp_data.raw.http_response import DownloadError
-from imp_data.storage.file_kinds import HEAD_BYTES, described, file_kind
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind, kind_phrase
 from imp_data.storage.range_reader import open_file
 
 # Accepted kinds by suffix. The records stage distinguishes the kinds of JSON.
@@ -30,7 +30,7 @@ _REMEDIES = {
 class ExpectedFile:
     """One file with the size and sha256 of its manifest, or else of its lock entry."""
 
-    def __init__(self, published: Published, file: File, locks: Locks | None) -> None:
+    def __init__(self, published: Publication, file: UpstreamFile, locks: LockFiles | None) -> None:
         self._published, self._stated, self._locks = published, file, locks
         self._found: LocatedEntry | None = None
         if locks and file.sha256 is None:
@@ -97,7 +97,9 @@ def find_kind_mismatch(path: Path, name: str) -> tuple[str, str] | None:
     if accepted is None and suffix.lower() in _HTML_SUFFIXES:
         return None
     with open_file(path) as file:
-        kind = file_kind(file.read(HEAD_BYTES))
+        kind = detect_kind(file.read(HEAD_BYTES))
     if kind is None or (kind not in _PLACEHOLDERS if accepted is None else kind in accepted):
         return None
-    return f"is {described(kind)}, although its name ends in {suffix}", _REMEDIES.get(kind, ANEW)
+    return f"is {kind_phrase(kind)}, although its name ends in {suffix}", _REMEDIES.get(
+        kind, REFETCH
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import NamedTuple
 
-from imp_data.errors import ANEW, UserError
+from imp_data.errors import REFETCH, UserError
 from imp_data.manifests import Limits
 from imp_data.raw.archive_entries import Member, matching_members
 from imp_data.raw.extract_limits import (
@@ -21,14 +21,14 @@ from imp_data.raw.extract_limits import (
     printable,
 )
 from imp_data.raw.extract_marker import Marker
-from imp_data.storage.atomic_write import written_aside
-from imp_data.storage.folders import real_places, refuse_way_out
+from imp_data.storage.atomic_write import write_atomically
+from imp_data.storage.folders import check_inside, real_folders
 from imp_data.storage.listing import NamesBelow
-from imp_data.storage.object_store import put_bytes
+from imp_data.storage.object_store import upload_bytes
 from imp_data.storage.paths import has_latency
-from imp_data.storage.prefetch import at_once
+from imp_data.storage.prefetch import map_ahead
 from imp_data.storage.range_reader import open_file
-from imp_data.storage.zip_stream import DAMAGED, of_the_disk
+from imp_data.storage.zip_stream import DAMAGE_ERRORS, is_disk_error
 
 _SMALL_BYTES, _PIECE_BYTES = 4 << 20, 1 << 20
 _BLOCKED_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
@@ -80,11 +80,11 @@ def extract(
 def _report_damage(archive: Path, names: Sequence[str]) -> Iterator[None]:
     try:
         yield
-    except (*DAMAGED, tarfile.TarError) as error:
-        if of_the_disk(error):
+    except (*DAMAGE_ERRORS, tarfile.TarError) as error:
+        if is_disk_error(error):
             raise
         last = printable(names[-1]) if names else "its beginning"
-        raise UserError(archive, f"is damaged at or after {last}: {error}", ANEW) from error
+        raise UserError(archive, f"is damaged at or after {last}: {error}", REFETCH) from error
 
 
 def _safe_members(
@@ -104,8 +104,8 @@ def _check_links(folder: Path, name: str) -> None:
     """Raise UserError if a link below the folder's direct children leads a member out of it."""
     parent = (folder / name).parent
     top = folder / name.partition("/")[0]
-    places = real_places((folder, folder.parent, top))
-    refuse_way_out(folder / name, os.path.realpath(parent), places)
+    places = real_folders((folder, folder.parent, top))
+    check_inside(folder / name, os.path.realpath(parent), places)
 
 
 class _Extractor:
@@ -122,7 +122,7 @@ class _Extractor:
     def extract(self, members: Iterator[Member]) -> None:
         """Write all members."""
         if has_latency(self._folder):
-            for _ in at_once(_put_in_turn, self._small(members)):
+            for _ in map_ahead(_put_in_turn, self._small(members)):
                 pass
             return
         for member in members:
@@ -149,7 +149,7 @@ class _Extractor:
     def _write(self, member: Member, pieces: Iterator[bytes]) -> None:
         path = self._folder / member.name
         try:
-            with written_aside(path, alone=True) as aside:
+            with write_atomically(path, alone=True) as aside:
                 with aside.open("wb") as out:
                     out.writelines(pieces)
                 if self._is_foreign(member.name) and not _is_equal(aside, path):
@@ -180,7 +180,7 @@ def _put_in_turn(put: _Put) -> None:
     if put.before is not None:
         put.before.wait()
     try:
-        put_bytes(put.data, put.path)
+        upload_bytes(put.data, put.path)
     finally:
         put.done.set()
 

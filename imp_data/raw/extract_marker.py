@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from imp_data.storage.atomic_write import remove, written_aside
-from imp_data.storage.object_store import is_there
+from imp_data.storage.atomic_write import delete_path, write_atomically
+from imp_data.storage.object_store import exists
 
 
 class Marker:
@@ -29,7 +29,7 @@ class Marker:
         """Mark the extraction as unfinished; return the members that earlier ones extracted."""
         names = [*_read(self._unfinished_path)[1], *self.read_names()]
         self.write_unfinished(names)
-        remove(self._path)
+        delete_path(self._path)
         return names
 
     def write_unfinished(self, names: Iterable[str]) -> None:
@@ -40,11 +40,11 @@ class Marker:
     def write_finished(self, names: Iterable[str]) -> None:
         """Write that all members are extracted."""
         _write(self._path, self._key, dict.fromkeys(names))
-        remove(self._unfinished_path)
+        delete_path(self._unfinished_path)
 
 
 def _read(path: Path) -> tuple[str, list[str]]:
-    if not is_there(path):
+    if not exists(path):
         return "", []
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     key, _, names = text.partition("\n\n")
@@ -53,6 +53,6 @@ def _read(path: Path) -> tuple[str, list[str]]:
 
 def _write(path: Path, key: str, names: Iterable[str]) -> None:
     # Names need not be UTF-8.
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         text = "\n".join((key, "", *names))
         aside.write_text(text, encoding="utf-8", errors="surrogateescape")

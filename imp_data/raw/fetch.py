@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from imp_data.errors import ANEW, UserError
-from imp_data.manifests import File, Limits, Published
-from imp_data.manifests.lockfile import Locks
+from imp_data.errors import REFETCH, UserError
+from imp_data.manifests import Limits, Publication, UpstreamFile
+from imp_data.manifests.lockfile import LockFiles
 from imp_data.raw.download import download, verify_checksum
 from imp_data.raw.expected_file import ExpectedFile, check_kind
 from imp_data.raw.extract import extract
 from imp_data.raw.http_response import DownloadError, HostUnreachableError
 from imp_data.raw.transfer import FREE_SPACE, Transfer, partial_size
-from imp_data.storage.object_store import is_there
+from imp_data.storage.object_store import exists
 from imp_data.storage.paths import free_bytes
 
 _AGAIN = (
     "run the same command again, which resumes the download; if that does not help, the pinned "
     "revision has moved: correct the manifest, or put the file there yourself"
 )
-OFFLINE = (
+OFFLINE_REMEDY = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror in IMP_DATA_MIRROR, then run "
     "the same command again; partial files are kept, and files put in place by hand are used"
 )
 
 
-class Manual(NamedTuple):
+class ManualDownload(NamedTuple):
     """A file to download manually, and its target; `failure`: why mirrors do not provide it."""
 
-    file: File
+    file: UpstreamFile
     target: Path
     license: str
     instructions: str
@@ -53,24 +53,26 @@ def mirrors_from_environment() -> tuple[str, ...]:
     return mirrors
 
 
-def manual(published: Published, file: File, folder: Path, failure: str = "") -> Manual:
+def manual_download(
+    published: Publication, file: UpstreamFile, folder: Path, failure: str = ""
+) -> ManualDownload:
     """Return the instructions for downloading a file into `folder`, its raw folder."""
     # Manifests assume the default data directory.
     instructions = (file.by_hand or "").replace("data/raw/", f"{folder.parent}/")
-    return Manual(file, folder / file.path, published.license, instructions, failure)
+    return ManualDownload(file, folder / file.path, published.license, instructions, failure)
 
 
-def asks_for(missing: Sequence[Manual]) -> str:
+def format_manual_downloads(missing: Sequence[ManualDownload]) -> str:
     """Return the request to download these files, with a line for each."""
     files = "this file" if len(missing) == 1 else f"these {len(missing)} files"
     return f"download {files} manually:" + "".join(f"\n  {one}" for one in missing)
 
 
-def obtain(
-    manifests: Sequence[Published],
+def fetch_files(
+    manifests: Sequence[Publication],
     folder: Path,
     mirrors: Sequence[str] = (),
-    locks: Locks | None = None,
+    locks: LockFiles | None = None,
     limits: Limits | None = None,
 ) -> dict[str, str]:
     """Complete, in `folder`, all files of manifests that share a name; return sha256 by path.
@@ -80,7 +82,7 @@ def obtain(
     other files are complete, one UserError lists all files that must be downloaded manually.
     """
     digests: dict[str, str] = {}
-    missing: list[Manual] = []
+    missing: list[ManualDownload] = []
     _check_disk_space(manifests, folder)
     allowed_hosts = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
     for published, file in ((m, f) for m in manifests for f in m.files):
@@ -97,18 +99,20 @@ def obtain(
         except DownloadError as error:
             if file.by_hand is None:
                 offline = isinstance(error, HostUnreachableError)
-                remedy = OFFLINE if offline else expected.remedy(_AGAIN)
+                remedy = OFFLINE_REMEDY if offline else expected.remedy(_AGAIN)
                 raise UserError(target, f"cannot be fetched: {error}", remedy) from None
-            missing.append(manual(published, file, folder, str(error) if addresses else ""))
+            missing.append(
+                manual_download(published, file, folder, str(error) if addresses else "")
+            )
         except OSError as error:
             raise UserError(target, f"cannot be read or written: {error}", FREE_SPACE) from error
     if missing:
         remedy = "put each there, then run the same command again"
-        raise UserError(manifests[0].name, asks_for(missing), remedy)
+        raise UserError(manifests[0].name, format_manual_downloads(missing), remedy)
     return digests
 
 
-def _check_disk_space(manifests: Sequence[Published], folder: Path) -> None:
+def _check_disk_space(manifests: Sequence[Publication], folder: Path) -> None:
     """Raise UserError if the missing files of known size do not fit on the disk together.
 
     Files for an object store pass through this machine's scratch disk one by one.
@@ -146,7 +150,7 @@ def host_of(url: str) -> str:
 
 def _complete(transfer: Transfer, addresses: Sequence[str], expected: ExpectedFile) -> str:
     """Verify the file if it exists, else download it; return its sha256."""
-    if not is_there(transfer.target):
+    if not exists(transfer.target):
         return download(transfer, addresses, expected.lock_download)
     try:
         digest = verify_checksum(transfer.file, transfer.target, transfer.stated_by)
@@ -156,5 +160,5 @@ def _complete(transfer: Transfer, addresses: Sequence[str], expected: ExpectedFi
     except DownloadError as error:
         check_kind(transfer.target)
         keep = "to use this file as it is, correct its sha256 and bytes in the manifest"
-        remedy = expected.remedy(f"{ANEW}; {keep}")
+        remedy = expected.remedy(f"{REFETCH}; {keep}")
         raise UserError(transfer.target, str(error), remedy) from None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
-from imp_data.manifests import File
+from imp_data.manifests import UpstreamFile
 
 _HTML = ("text/html", "application/xhtml+xml")
 _GZIPPED = (".gz", ".tgz")
@@ -74,7 +74,7 @@ def version_of(headers: httpx.Headers) -> str:
 
 
 def byte_range_of(
-    response: httpx.Response, file: File, partial: PartialFile, stated_by: str
+    response: httpx.Response, file: UpstreamFile, partial: PartialFile, stated_by: str
 ) -> ByteRange | None:
     """Return the bytes of the file in the response; None if the partial file is complete.
 
@@ -104,7 +104,7 @@ def byte_range_of(
     return found
 
 
-def check_size(size: int, file: File, stated_by: str) -> None:
+def check_size(size: int, file: UpstreamFile, stated_by: str) -> None:
     """Raise Refused if more bytes have arrived than the file may have."""
     if file.bytes is not None and size > file.bytes:
         raise DownloadError(f"sends more than the {file.bytes:,} bytes that {stated_by} states")
@@ -112,11 +112,11 @@ def check_size(size: int, file: File, stated_by: str) -> None:
         raise DownloadError(f"sends more{_over_limit(file)}")
 
 
-def _over_limit(file: File) -> str:
+def _over_limit(file: UpstreamFile) -> str:
     return f" than the {file.max_bytes:,} allowed (`max_bytes` of the file in its manifest)"
 
 
-def _check_content_headers(response: httpx.Response, file: File) -> None:
+def _check_content_headers(response: httpx.Response, file: UpstreamFile) -> None:
     """Raise DownloadError if the headers show that the body is not the file itself."""
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     # Many servers declare the compression of the file itself as an encoding.
@@ -130,7 +130,7 @@ def _check_content_headers(response: httpx.Response, file: File) -> None:
         raise DownloadError(f"answers with an HTML page (Content-Type: {kind})")
 
 
-def _whole_range(response: httpx.Response, file: File) -> ByteRange:
+def _whole_range(response: httpx.Response, file: UpstreamFile) -> ByteRange:
     length = response.headers.get("Content-Length")
     chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if chunked:

@@ -4,26 +4,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imp_data.errors import ANEW, UserError
-from imp_data.manifests import Limits, Published, Source, model_digest
-from imp_data.manifests.lockfile import Locks
+from imp_data.errors import REFETCH, UserError
+from imp_data.manifests import Limits, Publication, Source, model_digest
+from imp_data.manifests.lockfile import LockFiles
 from imp_data.raw.expected_file import check_kind
 from imp_data.raw.extract import extracted_names
-from imp_data.raw.fetch import mirrors_from_environment, obtain
+from imp_data.raw.fetch import fetch_files, mirrors_from_environment
 from imp_data.storage.digests import file_sha256, text_digest
-from imp_data.storage.globs import first_altered, matching
-from imp_data.storage.stage_cache import Run, StageResult, read_stamp, run_stage
+from imp_data.storage.globs import first_altered, matching_files
+from imp_data.storage.stage_cache import StageResult, StageRun, read_stamp, run_stage
 
 
 # Above 40 lines: the closures of one stage share its arguments.
-def raw_stage(
-    manifests: Sequence[Published],
+def run_raw_stage(
+    manifests: Sequence[Publication],
     folder: Path,
     stamp: Path,
     pins: Mapping[str, str],
     code: str,
-    run: Run | None = None,
-    locks: Locks | None = None,
+    run: StageRun | None = None,
+    locks: LockFiles | None = None,
     limits: Limits | None = None,
 ) -> StageResult:
     """Download, verify and extract the files of these manifests, which share a folder.
@@ -41,7 +41,7 @@ def raw_stage(
 
     def build() -> dict[str, Any]:
         pinned = [_with_pins(m, pins) if pins else m for m in manifests]
-        found = obtain(pinned, folder, mirrors_from_environment(), locks, limits)
+        found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits)
         others = {
             _relative(folder, path): _checked_digest(path)
             for path in _other_records(manifests, folder)
@@ -74,7 +74,7 @@ def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str,
     known = {**figures["files"], **figures["unpacked"]}
     if (path := first_altered(folder, patterns, known)) is not None:
         problem = "is damaged: its bytes changed since it was verified, its time did not"
-        raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
+        raise UserError(path, problem, f"{REFETCH}; if you changed it yourself, touch it")
 
 
 def _output_digest(figures: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def _checked_digest(path: Path) -> str:
     return file_sha256(path)
 
 
-def _with_pins(manifest: Published, pins: Mapping[str, str]) -> Published:
+def _with_pins(manifest: Publication, pins: Mapping[str, str]) -> Publication:
     """Return the manifest with the digests of generated files instead of upstream's."""
     files = tuple(
         file.model_copy(update={"sha256": pins.get(file.path), "bytes": None})
@@ -100,16 +100,19 @@ def _with_pins(manifest: Published, pins: Mapping[str, str]) -> Published:
     return manifest.model_copy(update={"files": files})
 
 
-def _other_records(manifests: Sequence[Published], folder: Path) -> list[Path]:
+def _other_records(manifests: Sequence[Publication], folder: Path) -> list[Path]:
     """Return the record files that no manifest lists: extracted, or added by a user."""
     published = {folder / file.path for m in manifests for file in m.files}
     patterns = [p for m in manifests if isinstance(m, Source) for p in m.records]
-    found = {path for pattern in patterns for path in matching(folder, pattern)}
+    found = {path for pattern in patterns for path in matching_files(folder, pattern)}
     return sorted(found - published)
 
 
 def _check_unaltered(
-    manifests: Sequence[Published], folder: Path, before: Mapping[str, str], now: Mapping[str, str]
+    manifests: Sequence[Publication],
+    folder: Path,
+    before: Mapping[str, str],
+    now: Mapping[str, str],
 ) -> None:
     """Raise UserError if a file that was extracted from the same archive has changed."""
     for file in (file for m in manifests for file in m.files if file.unpack):

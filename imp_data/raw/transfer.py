@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.manifests import File
+from imp_data.manifests import UpstreamFile
 from imp_data.parallel.progress import progress
 from imp_data.raw.http_response import (
     ByteRange,
@@ -41,7 +41,7 @@ class Transfer(NamedTuple):
     `stated_by` names what states its size and sha256, for messages. `allowed_hosts` may be private.
     """
 
-    file: File
+    file: UpstreamFile
     target: Path
     label: str
     stated_by: str = "the manifest"
@@ -156,7 +156,7 @@ def _write(
     return size
 
 
-def _headers(address: str, file: File, partial: PartialFile) -> dict[str, str]:
+def _headers(address: str, file: UpstreamFile, partial: PartialFile) -> dict[str, str]:
     """Return headers that request the missing bytes; without a sha256, of the same version only.
 
     HF_TOKEN goes only to Hugging Face; httpx drops it if a redirect leaves the host.

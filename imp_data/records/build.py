@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from imp_data.errors import UserError
 from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Reason, Verdict
 from imp_data.manifests import Limits, Source
-from imp_data.parallel import Died, map_ordered
+from imp_data.parallel import Crash, map_ordered
 from imp_data.parallel.progress import progress
 from imp_data.records.chunk import ChunkResult, merge_results, process_chunk, reject_chunk
 from imp_data.records.layouts import LAYOUTS
@@ -98,11 +98,11 @@ class _Figures:
 
 
 def _process_one_by_one(
-    work: Callable[[Chunk], ChunkResult], source: Source, limits: Limits, chunk: Chunk, _: Died
+    work: Callable[[Chunk], ChunkResult], source: Source, limits: Limits, chunk: Chunk, _: Crash
 ) -> ChunkResult:
     """Process a chunk record by record after its worker died, to find the record that kills it."""
 
-    def reject(one: Chunk, how: Died) -> ChunkResult:
+    def reject(one: Chunk, how: Crash) -> ChunkResult:
         endless = f"keeps its reader busy for more than {limits.max_read_seconds} s"
         problem = endless if how.too_long else "crashes its reader"
         return reject_chunk(one, source, Verdict(Reason.READER_FAILED, {"problem": problem}))

@@ -18,14 +18,14 @@ from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.base import Chunk, Layout
 from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.ledger_rows import Ints, LedgerRowBuilder, build_ledger_rows
-from imp_data.records.rules import judge
+from imp_data.records.rules import repair_and_check
 from imp_data.records.vectorized_rules import check_drafts
 from imp_data.sample import (
     RECORD_SCHEMA,
     TURN_TYPE,
     Draft,
     RejectedRecord,
-    Row,
+    UpstreamRecord,
     content_hash,
     sample_id,
 )
@@ -113,7 +113,9 @@ def reject_chunk(chunk: Chunk, source: Source, verdict: Verdict) -> ChunkResult:
     """Return the result of a chunk whose records are all rejected for one reason, unread."""
     builder = LedgerRowBuilder()
     for ordinal in chunk.ordinals.tolist():
-        builder.add_rejected(Row(ordinal, value=None), chunk.rejections.get(ordinal, verdict))
+        builder.add_rejected(
+            UpstreamRecord(ordinal, value=None), chunk.rejections.get(ordinal, verdict)
+        )
     return _merge_parts([_part([], builder, source.name)], None)
 
 
@@ -200,14 +202,16 @@ def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
             if isinstance(item, RejectedRecord):
                 builder.add_rejected(item.row, item.verdict)
                 continue
-            verdict = judge(item, limits)
+            verdict = repair_and_check(item, limits)
             builder.add_draft(item, verdict, len(drafts))
             if verdict is None:
                 drafts.append(item)
     return _part(drafts, builder, source.name)
 
 
-def _assemble(layout: Layout, group: list[Row], source: Source) -> list[Draft | RejectedRecord]:
+def _assemble(
+    layout: Layout, group: list[UpstreamRecord], source: Source
+) -> list[Draft | RejectedRecord]:
     """Assemble the rows of one image; reject them if they nest too deeply."""
     try:
         return list(layout.assemble(group, source))

@@ -16,7 +16,7 @@ from imp_data.ledger import (
     Verdict,
     evidence_json,
 )
-from imp_data.sample import Draft, Row
+from imp_data.sample import Draft, UpstreamRecord
 
 Ints = npt.NDArray[np.int64]
 
@@ -25,12 +25,12 @@ class LedgerRowBuilder:
     """Collect the ledger rows of records that are processed one by one."""
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._rows: list[UpstreamRecord] = []
         self._verdicts: list[Verdict | None] = []
         self._samples: list[int] = []
         self.ignored_fields: Counter[str] = Counter()
 
-    def add_rejected(self, row: Row, verdict: Verdict) -> None:
+    def add_rejected(self, row: UpstreamRecord, verdict: Verdict) -> None:
         """Add a row that belongs to no Draft."""
         self._add(row, verdict, -1)
 
@@ -40,7 +40,7 @@ class LedgerRowBuilder:
         for row in draft.rows:
             self._add(row, verdict, -1 if verdict else sample)
 
-    def _add(self, row: Row, verdict: Verdict | None, sample: int) -> None:
+    def _add(self, row: UpstreamRecord, verdict: Verdict | None, sample: int) -> None:
         self._rows.append(row)
         self._verdicts.append(verdict)
         self._samples.append(sample)

@@ -11,7 +11,7 @@ from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
 from imp_data.records.layouts.llava import REGION_SUBSETS
 from imp_data.sample import IMAGE_TOKEN, Draft, has_visible_text
-from imp_data.storage.image_paths import leads_outside, normal_path
+from imp_data.storage.image_paths import leads_outside, normalize_path
 
 # C0 and C1 controls except tab, newline and carriage return: they carry no meaning in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -22,7 +22,7 @@ _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 def normalise_image_path(draft: Draft) -> AppliedRepair | None:
     """Normalise the image's path; keep a path that leads outside unchanged, as evidence."""
     before = draft.image
-    if before is None or (path := normal_path(before)) == before or leads_outside(path):
+    if before is None or (path := normalize_path(before)) == before or leads_outside(path):
         return None
     draft.image = path
     return AppliedRepair(Repair.IMAGE_PATH_NORMALISED, before)
@@ -147,7 +147,7 @@ RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
 )
 
 
-def judge(draft: Draft, limits: Limits) -> Verdict | None:
+def repair_and_check(draft: Draft, limits: Limits) -> Verdict | None:
     """Repair the Draft in place; return None if it passes all rules, or else the first verdict."""
     for repair in REPAIRS:
         done = repair(draft)

@@ -17,7 +17,7 @@ from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.layouts.llava import REGION_SUBSETS
 from imp_data.records.rules import is_blank, put_token_first
 from imp_data.sample import IMAGE_TOKEN
-from imp_data.storage.image_paths import leads_outside, normal_path
+from imp_data.storage.image_paths import leads_outside, normalize_path
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -192,4 +192,4 @@ def _find_odd_paths(images: Sequence[str | None]) -> Mask:
 
 
 def _is_odd_path(path: str) -> bool:
-    return leads_outside(path) or normal_path(path) != path
+    return leads_outside(path) or normalize_path(path) != path

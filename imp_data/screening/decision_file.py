@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
-from imp_data.images.fingerprint_cache import Names, check_decoder, hash_image_paths
+from imp_data.images.fingerprint_cache import HashKeys, check_decoder, hash_image_paths
 from imp_data.ledger import evidence_json
 from imp_data.screening.image_decisions import DECISION_SCHEMA
 from imp_data.screening.refusal_table import Refusals, join_refusals, refusals_from_columns
 from imp_data.storage.sorted_lookup import find_sorted
-from imp_data.storage.tables import parquet_file
+from imp_data.storage.tables import open_parquet
 
 _COLUMNS = ["image", "sha256", "width", "height", "found_as", *DECISION_SCHEMA.names]
 _SHA256_BYTES = 32
@@ -31,7 +31,7 @@ class ImageDecisions(NamedTuple):
     were found under another spelling of their path.
     """
 
-    names: Names
+    names: HashKeys
     rows: npt.NDArray[np.int32]
     sha256: npt.NDArray[np.uint8]
     width: npt.NDArray[np.int32]
@@ -40,14 +40,14 @@ class ImageDecisions(NamedTuple):
     refused: Refusals
     respelled: dict[int, dict[str, str]]
 
-    def passes(self, names: Names) -> npt.NDArray[np.bool_]:
+    def passes(self, names: HashKeys) -> npt.NDArray[np.bool_]:
         """Return for each image whether its Samples may stay. Raise KeyError if one is unknown."""
         places = find_sorted(self.names, names)
         if (places < 0).any():
             raise KeyError("an image that has no decision")
         return self.passing[self.rows[places]]
 
-    def columns(self, names: Names, visible: npt.NDArray[np.bool_]) -> list[pa.Array]:
+    def columns(self, names: HashKeys, visible: npt.NDArray[np.bool_]) -> list[pa.Array]:
         """Return sha256, width and height of the images; null where `visible` is false."""
         # An image without a decision is never visible. The values of its neighbour stand under the
         # nulls, as in all earlier files: a file's digest covers them.
@@ -64,7 +64,7 @@ class ImageDecisions(NamedTuple):
 
 def read_decisions(path: Path) -> ImageDecisions:
     """Read the decisions of a fingerprint file. Raise UserError if it holds none."""
-    file = parquet_file(path)
+    file = open_parquet(path)
     check_decoder(path, file.schema_arrow)
     _check_columns(path, file.schema_arrow)
     # The first row stands for text without an image, which passes.
@@ -110,19 +110,19 @@ class _Originals:
         self._names = np.sort(pc.unique(column.drop_null()).to_numpy())
         self._paths = np.empty(len(self._names), object)
 
-    def add(self, names: Names, paths: pa.Array) -> None:
+    def add(self, names: HashKeys, paths: pa.Array) -> None:
         """Keep the paths of those images that near-duplicates name."""
         places = find_sorted(self._names, names)
         rows = np.flatnonzero(places >= 0)
         self._paths[places[rows]] = paths.take(pa.array(rows)).to_pylist()
 
-    def paths(self, names: Names) -> list[str]:
+    def paths(self, names: HashKeys) -> list[str]:
         """Return the path of each kept image."""
         found: list[str] = self._paths[find_sorted(self._names, names)].tolist()
         return found
 
 
-def _refusals(batch: pa.RecordBatch, names: Names, originals: _Originals) -> Refusals:
+def _refusals(batch: pa.RecordBatch, names: HashKeys, originals: _Originals) -> Refusals:
     """Return the refusals of a batch, the evidence as in the ledger."""
     refused = batch["reason"].is_valid()
     evidence = batch["evidence"]
@@ -137,7 +137,7 @@ def _refusals(batch: pa.RecordBatch, names: Names, originals: _Originals) -> Ref
     return refusals_from_columns(keys, batch["reason"].filter(refused), evidence.filter(refused))
 
 
-def _respelled(batch: pa.RecordBatch, names: Names) -> dict[int, dict[str, str]]:
+def _respelled(batch: pa.RecordBatch, names: HashKeys) -> dict[int, dict[str, str]]:
     rows = np.flatnonzero(batch["found_as"].is_valid())
     pairs = batch.select(["image", "found_as"]).take(pa.array(rows)).to_pylist()
     evidence: list[dict[str, Any]] = pairs

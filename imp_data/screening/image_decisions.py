@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from imp_data.images.fingerprint import SCHEMA
-from imp_data.images.fingerprint_cache import Names, fingerprint_writer, hash_image_paths
+from imp_data.images.fingerprint import FINGERPRINT_SCHEMA
+from imp_data.images.fingerprint_cache import HashKeys, fingerprint_writer, hash_image_paths
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.manifests import Limits
 from imp_data.screening.image_filters import BenchmarkMatcher, image_verdicts
@@ -26,7 +26,7 @@ DECISION_SCHEMA = pa.schema(
         pa.field("duplicate_of", pa.uint64()),
     ]
 )
-DECIDED_SCHEMA = pa.schema([*SCHEMA, *DECISION_SCHEMA])
+DECIDED_SCHEMA = pa.schema([*FINGERPRINT_SCHEMA, *DECISION_SCHEMA])
 _ROW_GROUP = 1 << 15
 
 # Return a table of fingerprints, one row for each image, in the order of the images.
@@ -67,7 +67,7 @@ class ImageFilter:
             self._remember(names[new], table["reason"].is_null().to_numpy())
         return self._passing[find_sorted(self._names, names)]
 
-    def _remember(self, names: Names, passing: npt.NDArray[np.bool_]) -> None:
+    def _remember(self, names: HashKeys, passing: npt.NDArray[np.bool_]) -> None:
         names, passing = np.append(self._names, names), np.append(self._passing, passing)
         order = np.argsort(names, kind="stable")
         self._names, self._passing = names[order], passing[order]

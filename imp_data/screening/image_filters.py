@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.hamming import Index, Nearest, index, nearest_within, nothing_near
+from imp_data.images.hamming import Index, Nearest, build_index, find_nearest_within, no_neighbours
 from imp_data.images.image_hashes import hash_entries, read_hashes
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
@@ -32,7 +32,7 @@ class BenchmarkMatcher(NamedTuple):
 
 def prepare_matcher(pack: BenchmarkIndex, max_distance_bits: int) -> BenchmarkMatcher:
     """Index the pack of a benchmark whose images are removed."""
-    return BenchmarkMatcher(pack, index(pack.hashes, max_distance_bits))
+    return BenchmarkMatcher(pack, build_index(pack.hashes, max_distance_bits))
 
 
 def image_verdicts(
@@ -89,9 +89,9 @@ def _benchmark_matches(fingerprints: pa.Table, benchmark: BenchmarkMatcher) -> d
 
 def _nearest(fingerprints: pa.Table, references: Index) -> Nearest:
     """Return the nearest reference to either hash of each image; the stored one wins a tie."""
-    nearest = nothing_near(fingerprints.num_rows)
+    nearest = no_neighbours(fingerprints.num_rows)
     hashes, rows = hash_entries(read_hashes(fingerprints))
-    found = nearest_within(hashes, references)
+    found = find_nearest_within(hashes, references)
     order = np.lexsort((found.distance_bits, rows))
     hashed, first = np.unique(rows[order], return_index=True)
     best = order[first]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from imp_data.images.clusters import pairs, pairs_between
-from imp_data.images.fingerprint_cache import Names, hash_image_paths
+from imp_data.images.clusters import find_pairs, find_pairs_between
+from imp_data.images.fingerprint_cache import HashKeys, hash_image_paths
 from imp_data.images.hamming import Hashes, Places
 from imp_data.images.image_hashes import HashEntries, ImageHashes, hash_entries, read_hashes
 
@@ -29,8 +29,8 @@ class HashedImages(NamedTuple):
     The hashes of an image that is not `hashed` mean nothing.
     """
 
-    names: Names
-    digests: Names
+    names: HashKeys
+    digests: HashKeys
     hashes: Hashes
     hashed: npt.NDArray[np.bool_]
 
@@ -118,7 +118,7 @@ class NearDuplicateIndex:
         """Return for each image the first image kept by earlier chunks; _ABSENT if none is near."""
         known = np.full(len(new.names), _ABSENT)
         queries, references = _entries(new), _entries(self._kept)
-        for found in pairs_between(queries.hashes, references.hashes, self._max_bits):
+        for found in find_pairs_between(queries.hashes, references.hashes, self._max_bits):
             np.minimum.at(known, queries.rows[found.first], references.rows[found.second])
         return known
 
@@ -130,7 +130,7 @@ def _entries(images: HashedImages) -> HashEntries:
 def _earlier(entries: HashEntries, max_bits: int) -> dict[int, set[int]]:
     """Return {row: the earlier rows within the distance}, rows in ascending order."""
     found: dict[int, set[int]] = {}
-    for some in pairs(entries.hashes, max_bits):
+    for some in find_pairs(entries.hashes, max_bits):
         one, other = entries.rows[some.first], entries.rows[some.second]
         for row, before in zip(
             np.maximum(one, other).tolist(), np.minimum(one, other).tolist(), strict=True

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names
+from imp_data.images.fingerprint_cache import HashKeys
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
 from imp_data.screening.decision_file import ImageDecisions
 from imp_data.screening.refusal_table import Refusals, refusals_from_verdicts
 from imp_data.screening.text_filters import Candidates, Rows
-from imp_data.storage.tables import arrow_batches, arrow_writer, value_counts
+from imp_data.storage.tables import arrow_writer, read_batches, value_counts
 
 SCREENED_SCHEMA = pa.schema(
     [
@@ -71,7 +71,7 @@ def image_paths(records: Path, rows: Rows) -> list[str | None]:
     wanted = rows[ascending]
     found: list[pa.Array] = [pa.array([], pa.string())]
     first = done = 0
-    for batch in arrow_batches(records, ["image"]):
+    for batch in read_batches(records, ["image"]):
         until = int(np.searchsorted(wanted, first + len(batch)))
         found.append(batch.column("image").take(pa.array(wanted[done:until] - first)))
         first, done = first + len(batch), until
@@ -96,7 +96,7 @@ def write_screened(
     subsets: Counter[str] = Counter()
     first = 0
     with arrow_writer(path, SCREENED_SCHEMA) as writer:
-        for batch in arrow_batches(records, ["id", "subset"]):
+        for batch in read_batches(records, ["id", "subset"]):
             here = slice(first, first + len(batch))
             columns = _outcome_columns(here, batch.column("id"), kept[here], refused)
             if decisions is not None and decisions.respelled:
@@ -157,7 +157,7 @@ def _outcome_columns(
     return [sample, ids, outcome, reason, evidence]
 
 
-def _respelled(images: Names, kept: Mask, decisions: ImageDecisions) -> pa.Array:
+def _respelled(images: HashKeys, kept: Mask, decisions: ImageDecisions) -> pa.Array:
     """Return evidence on the kept rows whose image has another spelling of its path."""
     evidence = np.full(len(kept), None, object)
     known = np.fromiter(decisions.respelled, np.uint64)
@@ -166,7 +166,9 @@ def _respelled(images: Names, kept: Mask, decisions: ImageDecisions) -> pa.Array
     return pa.array(evidence, pa.string())
 
 
-def _image_columns(images: Names, kept: Mask, decisions: ImageDecisions | None) -> list[pa.Array]:
+def _image_columns(
+    images: HashKeys, kept: Mask, decisions: ImageDecisions | None
+) -> list[pa.Array]:
     """Return sha256, width and height of the kept rows' images."""
     visible = kept & (images != 0)
     if decisions is None or not visible.any():

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names, hash_image_paths
+from imp_data.images.fingerprint_cache import HashKeys, hash_image_paths
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 from imp_data.screening.image_filters import BenchmarkMatcher
 from imp_data.storage.digests import xxh3_keys
-from imp_data.storage.tables import arrow_batch_count, arrow_batches
+from imp_data.storage.tables import arrow_batch_count, read_batches
 
 Rows = npt.NDArray[np.int32]
 # Batches of a records file in one piece of work; most have some two thousand rows.
@@ -32,7 +32,7 @@ class Candidates(NamedTuple):
     that need no image; `order` the other rows in sampling order.
     """
 
-    images: Names
+    images: HashKeys
     refused: dict[int, Verdict]
     order: Rows
 
@@ -78,7 +78,7 @@ class _Rules(NamedTuple):
 class _ScreenedBatches(NamedTuple):
     """Some batches of Samples: path hashes of images, sampling keys, and {row: verdict}."""
 
-    names: Names
+    names: HashKeys
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
 
@@ -87,7 +87,7 @@ def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
     columns = ["id", "image", "conversations"][: 3 if rules.exclusions else 2]
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
-    for batch in arrow_batches(rules.records, columns, span):
+    for batch in read_batches(rules.records, columns, span):
         ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
         for row, verdict in _text_verdicts(batch, ids, images, rules):
             refused.setdefault(first + row, verdict)

@@ -9,14 +9,14 @@ from threading import local
 from typing import BinaryIO
 
 from imp_data.errors import UserError
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.object_store import file_size
-from imp_data.storage.range_reader import ObjectFile, piece_of
+from imp_data.storage.range_reader import ObjectFile, read_range
 from imp_data.storage.tar_stream import ReadAt
-from imp_data.storage.zip_stream import Zip
+from imp_data.storage.zip_stream import ZipReader
 
-REMEDY = "materialize its raw asset again, or copy the whole file in its place"
+ARCHIVE_REMEDY = "materialize its raw asset again, or copy the whole file in its place"
 # A member's own header may be longer than its entry in the directory.
 _HEADER_SLACK_BYTES = 256
 
@@ -28,18 +28,18 @@ def is_zip_file(archive: Path) -> bool:
     """
     if not isinstance(archive, ObjectPath):
         with archive.open("rb") as file:
-            kind = file_kind(file.read(HEAD_BYTES))
+            kind = detect_kind(file.read(HEAD_BYTES))
         if kind in ("zip", "tar"):
             return kind == "zip"
     return archive.suffix.lower() == ".zip"
 
 
-def open_zip_file(archive: Path) -> Zip:
+def open_zip_file(archive: Path) -> ZipReader:
     """Open a zip; in an object store each of its members takes one request.
 
-    Raise one of zip_stream.DAMAGED if the file is not a whole zip.
+    Raise one of zip_stream.DAMAGE_ERRORS if the file is not a whole zip.
     """
-    return _ObjectZip(archive) if isinstance(archive, ObjectPath) else Zip(archive)
+    return _ObjectZip(archive) if isinstance(archive, ObjectPath) else ZipReader(archive)
 
 
 @contextmanager
@@ -72,9 +72,9 @@ def _piece(archive: Path, start: int, end: int) -> bytes:
     an image.
     """
     try:
-        return piece_of(archive, start, end)
+        return read_range(archive, start, end)
     except FileNotFoundError as error:
-        raise UserError(archive, "was deleted while it was read", REMEDY) from error
+        raise UserError(archive, "was deleted while it was read", ARCHIVE_REMEDY) from error
 
 
 class _Window(ObjectFile):
@@ -101,7 +101,7 @@ class _Window(ObjectFile):
         return super()._bytes_from(position)
 
 
-class _ObjectZip(Zip):
+class _ObjectZip(ZipReader):
     """A zip in an object store: a member takes one request, also with several threads."""
 
     def __init__(self, path: Path) -> None:

@@ -18,15 +18,15 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.storage.object_path import ObjectPath
-from imp_data.storage.object_store import copied, delete_object, put, put_folder
+from imp_data.storage.object_store import copy_object, delete_object, upload, upload_folder
 from imp_data.storage.paths import local_path
 from imp_data.storage.replace_folder import (
     KINDS,
     Ours,
-    clear_up,
-    delete,
-    everything,
+    complete_replacement,
+    delete_local,
     replace_folder,
+    select_all,
 )
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -38,7 +38,7 @@ _in_use: set[Path] = set()
 
 
 @contextmanager
-def written_aside(
+def write_atomically(
     path: Path, last: str = "", alone: bool = False, ours: Ours | None = None
 ) -> Iterator[Path]:
     """Yield a temporary path for a file or folder; move it to `path` when the block succeeds.
@@ -52,8 +52,8 @@ def written_aside(
     complete. Its old version is deleted first, its new one uploaded last.
     """
     path = _as_named(path)
-    aside = aside_of(_beside(path), alone)
-    with writing_to(path):
+    aside = temporary_path(_beside(path), alone)
+    with disk_errors(path):
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
             if not alone:
@@ -61,7 +61,7 @@ def written_aside(
             _clear(aside, path, ours)
             _in_use.add(aside)
             yield aside
-            move(aside, path, last, ours)
+            move_into_place(aside, path, last, ours)
         finally:
             _clear(aside, path, ours)
             _in_use.discard(aside)
@@ -82,13 +82,13 @@ def _beside(path: Path) -> Path:
 
 def _clear(aside: Path, path: Path, ours: Ours | None) -> None:
     """Delete an unfinished file or folder; complete a replacement that a kill interrupted."""
-    remove(aside)
+    delete_path(aside)
     if ours is not None and not isinstance(path, ObjectPath):
-        clear_up(aside, path, ours)
+        complete_replacement(aside, path, ours)
 
 
-def aside_of(path: Path, alone: bool = False) -> Path:
-    """Return a name beside `path` that no other process or thread uses; see `written_aside`."""
+def temporary_path(path: Path, alone: bool = False) -> Path:
+    """Return a name beside `path` that no other process or thread uses; see `write_atomically`."""
     own = "" if alone else f".{_host()}-{os.getpid()}-{threading.get_ident()}"
     name = path.name
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
@@ -122,10 +122,10 @@ def _is_dead(host: str | None, process: str | None, left: "os.DirEntry[str]") ->
         with suppress(FileNotFoundError):
             return time.time() - left.stat(follow_symlinks=False).st_mtime > _ABANDONED_SECONDS
         return False
-    return int(process) == os.getpid() or not is_alive(int(process))
+    return int(process) == os.getpid() or not process_is_alive(int(process))
 
 
-def is_alive(process: int) -> bool:
+def process_is_alive(process: int) -> bool:
     """Return whether this machine runs a process of that id."""
     try:
         os.kill(process, 0)
@@ -137,7 +137,7 @@ def is_alive(process: int) -> bool:
 
 
 @contextmanager
-def writing_to(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Raise UserError if the disk is full or not writable."""
     try:
         yield
@@ -151,39 +151,39 @@ def writing_to(path: Path) -> Iterator[None]:
         ) from error
 
 
-def move(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> None:
-    """Move a finished local file or folder to `path`; see `written_aside`."""
+def move_into_place(aside: Path, path: Path, last: str = "", ours: Ours | None = None) -> None:
+    """Move a finished local file or folder to `path`; see `write_atomically`."""
     if isinstance(path, ObjectPath):
-        put_folder(aside, path, last, ours) if aside.is_dir() else put(aside, path)
-        remove(aside)
+        upload_folder(aside, path, last, ours) if aside.is_dir() else upload(aside, path)
+        delete_path(aside)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     if aside.is_dir() and os.path.lexists(path):
-        replace_folder(aside, path, last, ours or everything)
+        replace_folder(aside, path, last, ours or select_all)
     else:
         os.replace(aside, path)
 
 
-def share(file: Path, target: Path) -> None:
+def link_or_copy(file: Path, target: Path) -> None:
     """Make a finished file available at `target` too: as a hard link, else as a copy."""
     if file == target:
         return
     if isinstance(target, ObjectPath):
-        copied(file, target)
+        copy_object(file, target)
         return
-    with written_aside(target) as aside:
+    with write_atomically(target) as aside:
         try:
             os.link(file, aside)
         except OSError:
             shutil.copy2(file, aside)
 
 
-def remove(path: Path) -> None:
+def delete_path(path: Path) -> None:
     """Delete a local file or folder, or an object, if it exists."""
     if isinstance(path, ObjectPath):
         delete_object(path)
     else:
-        delete(path)
+        delete_local(path)
 
 
 def json_text(value: Any) -> str:
@@ -193,5 +193,5 @@ def json_text(value: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         aside.write_text(text, encoding="utf-8")

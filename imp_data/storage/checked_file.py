@@ -17,7 +17,7 @@ from imp_data.storage.block_checksums import (
 from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import PositionedFile, open_file
 
-AGAIN = (
+REBUILD_REMEDY = (
     "run the same command again: its stage rewrites the file (move it elsewhere first if it is "
     "in an object store or belongs to another user)"
 )
@@ -30,7 +30,7 @@ class SealedFile(PositionedFile):
     file is set to now, so that its stamp no longer matches and its stage rewrites it.
     """
 
-    def __init__(self, path: Path, remedy: str = AGAIN) -> None:
+    def __init__(self, path: Path, remedy: str = REBUILD_REMEDY) -> None:
         self._path, self._remedy = path, remedy
         self._at_hand = -1, b""  # number and bytes of the last block
         try:
@@ -96,7 +96,7 @@ class SealedFile(PositionedFile):
         return data
 
     def _damaged(self, problem: str) -> UserError:
-        outdate(self._path)
+        invalidate(self._path)
         self._file.close()
         return UserError(self._path, f"is damaged: {problem}", self._remedy)
 
@@ -108,7 +108,7 @@ def check_sealed(path: Path) -> None:
             pass
 
 
-def outdate(path: Path) -> None:
+def invalidate(path: Path) -> None:
     """Set the modification time of a local file to now, so that its stamp no longer matches."""
     if not isinstance(path, ObjectPath):
         with suppress(OSError):  # another user's, or gone

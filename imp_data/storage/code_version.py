@@ -35,16 +35,16 @@ def code_version(*entries: str) -> str:
     imp_data adds the modules of that package that it needs. Imports within functions count; imports
     for type checkers, comments and docstrings do not.
     """
-    return version_in(PACKAGE, *entries)
+    return code_version_in(PACKAGE, *entries)
 
 
-def version_in(package: Path, *entries: str) -> str:
+def code_version_in(package: Path, *entries: str) -> str:
     """Return the code version of entries of a package in any folder, without a cache."""
-    found = code_below(entries, package)
+    found = counted_code(entries, package)
     return text_digest(*(part for item in sorted(found.items()) for part in item))[:16]
 
 
-def code_below(entries: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
+def counted_code(entries: Iterable[str], package: Path = PACKAGE) -> dict[str, str]:
     """Return the counted text, by module or file name, of the entries and all that they need."""
     beside = {package.parent / entry.partition(".")[0] for entry in entries}
     packages = sorted({package, *beside})

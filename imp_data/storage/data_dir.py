@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from imp_data.storage.paths import place
+from imp_data.storage.paths import parse_path
 
 
 class DataDir(NamedTuple):
@@ -94,6 +94,6 @@ class DataDir(NamedTuple):
 def data_dir(drawn: bool) -> DataDir:
     """Return the directory IMP_DATA_DIR; if unset, `data`, or `data/demo` for the demo."""
     default = "data/demo" if drawn else "data"
-    root = place(os.environ.get("IMP_DATA_DIR", "").strip() or default)
+    root = parse_path(os.environ.get("IMP_DATA_DIR", "").strip() or default)
     # Absolute, because workers on other machines have other working directories.
     return DataDir(root.absolute())

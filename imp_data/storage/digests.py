@@ -8,10 +8,10 @@ from pathlib import Path
 import xxhash
 
 from imp_data.errors import UserError
-from imp_data.storage.folders import files_below, is_sidecar
+from imp_data.storage.folders import is_sidecar, list_files
 from imp_data.storage.object_path import ObjectPath
-from imp_data.storage.object_store import objects_below, state_of
-from imp_data.storage.prefetch import at_once
+from imp_data.storage.object_store import list_objects, object_state
+from imp_data.storage.prefetch import map_ahead
 from imp_data.storage.range_reader import open_file
 
 
@@ -39,7 +39,7 @@ def package_digest() -> str:
 
 def tree_digest(path: Path) -> str:
     """Return the digest of a file, or of a folder's file names and contents."""
-    found = below(path)
+    found = file_states(path)
     if list(found) == [""]:
         return file_sha256(path)
     if not found and (isinstance(path, ObjectPath) or not path.is_dir()):
@@ -48,13 +48,13 @@ def tree_digest(path: Path) -> str:
     names = [name.encode("utf-8", "surrogateescape") for name in found]
     digests: Iterator[str] = map(file_sha256, files)
     if isinstance(path, ObjectPath):
-        digests = at_once(file_sha256, files)
+        digests = map_ahead(file_sha256, files)
     return text_digest(*(part for pair in zip(names, digests, strict=True) for part in pair))
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
     """Return the size of every file below a folder by relative name; of a file itself by ""."""
-    return {name: size for name, (size, _) in below(folder).items()}
+    return {name: size for name, (size, _) in file_states(folder).items()}
 
 
 def listing_digest(folder: Path) -> str:
@@ -64,24 +64,24 @@ def listing_digest(folder: Path) -> str:
     """
     lines = (
         f"{name} {size} {change}"
-        for name, (size, change) in below(folder).items()
+        for name, (size, change) in file_states(folder).items()
         if name and not is_sidecar(name)
     )
     return text_digest(*(line.encode("utf-8", "surrogateescape") for line in lines))
 
 
-def below(path: Path) -> dict[str, tuple[int, int | str]]:
+def file_states(path: Path) -> dict[str, tuple[int, int | str]]:
     """Return size and version of a file ("") or of all files below a folder, by relative name.
 
     The version is the modification time, or a store's checksum. Follow symbolic links.
     """
     if isinstance(path, ObjectPath):
-        state = state_of(path)
+        state = object_state(path)
         if state is None or state.change:
             return {"": state} if state else {}
-        return dict(objects_below(path))
+        return dict(list_objects(path))
     if path.is_dir():
-        return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in files_below(path)}
+        return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in list_files(path)}
     if not path.is_file():
         return {}
     stat = path.stat()
@@ -89,11 +89,11 @@ def below(path: Path) -> dict[str, tuple[int, int | str]]:
 
 
 def file_version(path: Path) -> tuple[int, int | str] | None:
-    """Return size and version of a file, or None if it does not exist; see `below`.
+    """Return size and version of a file, or None if it does not exist; see `file_states`.
 
     The inode is no part of it, since some network file systems renumber inodes.
     """
-    return below(path).get("")
+    return file_states(path).get("")
 
 
 def library_versions(*names: str) -> dict[str, str]:

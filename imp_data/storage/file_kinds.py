@@ -103,11 +103,11 @@ _XML = re.compile(rb"<(?:\?xml\b|!DOCTYPE\b|[A-Za-z_][\w.:-]*(?:\s[^<>]*)?/?>)")
 _JSON = re.compile(rb'(?:\{\s*(?:"|\}|$)|\[\s*(?:[\[\]{"0-9-]|true|false|null|$))')
 
 
-def file_kind(head: bytes) -> str | None:
+def detect_kind(head: bytes) -> str | None:
     """Return the kind of a file that begins with these bytes; None if it is unknown.
 
     `head` is the first HEAD_BYTES of the file, or the whole file if it is shorter. The kind is an
-    identifier ("gzip", "zip", "utf-16", "json"…); `described` makes it a phrase.
+    identifier ("gzip", "zip", "utf-16", "json"…); `kind_phrase` makes it a phrase.
     """
     for mark in _MARKS:
         if head.startswith(mark.found, mark.offset):
@@ -121,7 +121,7 @@ def file_kind(head: bytes) -> str | None:
     return _unmarked_utf(head) or _text_kind(head)
 
 
-def described(kind: str | None) -> str:
+def kind_phrase(kind: str | None) -> str:
     """Return a kind as a phrase that completes "the file is …"."""
     return "of an unknown kind" if kind is None else _DESCRIPTIONS[kind]
 

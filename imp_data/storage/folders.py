@@ -20,7 +20,7 @@ def is_sidecar(name: str) -> bool:
     return any(s.startswith("._") or s.lower() in _SIDECARS for s in name.split("/"))
 
 
-def files_below(
+def list_files(
     folder: Path, unreadable: Callable[[OSError], object] | None = None
 ) -> list[tuple[str, os.stat_result]]:
     """Return relative name and state of every file below a folder, sorted as paths are.
@@ -60,7 +60,7 @@ def _files(
             yield from _files(entry.path, around | {identity}, unreadable)
 
 
-def real_places(paths: Iterable[Path | str]) -> tuple[str, ...]:
+def real_folders(paths: Iterable[Path | str]) -> tuple[str, ...]:
     """Return the real paths of folders, with links resolved, each with a trailing slash.
 
     Omit folders in an object store, which has no links.
@@ -69,10 +69,10 @@ def real_places(paths: Iterable[Path | str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.join(path, "") for path in found))
 
 
-def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None:
+def check_inside(path: Path | str, real: str, places: tuple[str, ...]) -> None:
     """Raise UserError unless `real`, the real path of `path`, is in one of `places`.
 
-    `places` come from `real_places`. An archive that is extracted by hand may create links to any
+    `places` come from `real_folders`. An archive that is extracted by hand may create links to any
     file. Users link whole folders at the top level, or name allowed targets in IMP_LINKED_FOLDERS
     (the caches of the Hub and of git-annex hold files that are linked one by one).
     """
@@ -87,4 +87,4 @@ def refuse_way_out(path: Path | str, real: str, places: tuple[str, ...]) -> None
 
 @cache
 def _linked(folders: str) -> tuple[str, ...]:
-    return real_places(filter(None, folders.split(os.pathsep)))
+    return real_folders(filter(None, folders.split(os.pathsep)))

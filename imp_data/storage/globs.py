@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
-from imp_data.storage.digests import below, file_sha256
-from imp_data.storage.folders import is_sidecar, real_places, refuse_way_out
+from imp_data.storage.digests import file_sha256, file_states
+from imp_data.storage.folders import check_inside, is_sidecar, real_folders
 from imp_data.storage.object_path import ObjectPath
 
 _WILD = frozenset("*?[")
 
 
-def matching(folder: Path, pattern: str) -> list[Path]:
+def matching_files(folder: Path, pattern: str) -> list[Path]:
     """Return the files below a folder that match a glob, sorted as paths are.
 
     `*` matches any characters of a name, `?` one, `[ab]` one of these, `**` zero or more folders.
@@ -24,7 +24,7 @@ def matching(folder: Path, pattern: str) -> list[Path]:
     """
     if isinstance(folder, ObjectPath) or "**" in pattern:
         named = re.compile(glob_translate(pattern))
-        found = [folder / name for name in below(folder) if named.match(name)]
+        found = [folder / name for name in file_states(folder) if named.match(name)]
     else:
         found = [path for path in folder.glob(pattern) if path.is_file()]
     found = [path for path in found if _is_shown(path, folder)]
@@ -37,8 +37,8 @@ def _refuse_ways_out(folder: Path, pattern: str, found: Sequence[Path]) -> None:
     named = folder.joinpath(*takewhile(lambda step: not _WILD & set(step), pattern.split("/")))
     for path in found:
         top = folder / path.relative_to(folder).parts[0]
-        places = real_places((folder.parent, folder, named, top))
-        refuse_way_out(path, os.path.realpath(path), places)
+        places = real_folders((folder.parent, folder, named, top))
+        check_inside(path, os.path.realpath(path), places)
 
 
 def first_altered(
@@ -51,12 +51,12 @@ def first_altered(
     """
     if isinstance(folder, ObjectPath):
         return None
-    paths = (path for pattern in patterns for path in matching(folder, pattern))
+    paths = (path for pattern in patterns for path in matching_files(folder, pattern))
     known = ((path, sha256_of.get(path.relative_to(folder).as_posix())) for path in paths)
     return next((path for path, sha256 in known if file_sha256(path) != sha256), None)
 
 
-def is_named(path: str, pattern: str) -> bool:
+def matches_glob(path: str, pattern: str) -> bool:
     """Return whether a glob matches a path, hidden or not."""
     return re.match(glob_translate(pattern), path) is not None
 

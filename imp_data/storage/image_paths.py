@@ -4,7 +4,7 @@
 BLANK = " \t\n\r\v\f"
 
 
-def normal_path(path: str) -> str:
+def normalize_path(path: str) -> str:
     """Strip blanks around a path, replace `\\` by `/`, and remove empty components and `.`.
 
     Keep a leading or trailing slash and `..`, which `leads_outside` detects.

@@ -11,20 +11,20 @@ from imp_data.storage.small_files import read_small
 MOST_BYTES = 256 << 20
 
 
-def json_object(path: Path, remedy: str, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+def read_json_object(path: Path, remedy: str, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raise UserError, with this remedy, if the path is no file, or the file is too large, not JSON in
     UTF-8, nested too deep, contains a number too long for Python, or holds another value.
     """
-    found = json_value(path, read_small(path, most_bytes, remedy), remedy)
+    found = parse_json(path, read_small(path, most_bytes, remedy), remedy)
     if not isinstance(found, dict):
         raise UserError(path, "holds no JSON object", remedy)
     return found
 
 
-def json_value(path: Path, content: bytes, remedy: str) -> Any:
-    """Parse the content of a JSON file; see `json_object`."""
+def parse_json(path: Path, content: bytes, remedy: str) -> Any:
+    """Parse the content of a JSON file; see `read_json_object`."""
     try:
         return json.loads(content)
     except RecursionError:

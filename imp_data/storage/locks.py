@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from imp_data.redaction import redacted
-from imp_data.storage.atomic_write import writing_to
+from imp_data.redaction import redact
+from imp_data.storage.atomic_write import disk_errors
 from imp_data.storage.object_lock import object_lock
 from imp_data.storage.object_path import ObjectPath
 
@@ -32,7 +32,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
-def held(path: Path, label: str, who: str = "") -> Iterator[None]:
+def hold_lock(path: Path, label: str, who: str = "") -> Iterator[None]:
     """Hold the lock at `path` for the block; report a wait by one line on stderr.
 
     `label` names the work, `who` what this run does it for; a waiting run prints both.
@@ -55,7 +55,7 @@ def held(path: Path, label: str, who: str = "") -> Iterator[None]:
 def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
     from filelock import FileLock
 
-    with writing_to(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Every user who may write to the folder may wait for the lock.
         lock = FileLock(path, mode=0o666, poll_interval=_POLL_SECONDS)
@@ -71,7 +71,7 @@ def _file_lock(path: Path, label: str, me: dict[str, Any]) -> Iterator[None]:
         before = _holder(path)
         if before and lock.is_locked:
             _report(f"{label}: {_describe(before)} was interrupted; the work starts again")
-        with writing_to(path):
+        with disk_errors(path):
             path.write_bytes(orjson.dumps(me))
         yield
         path.write_bytes(b"")
@@ -119,4 +119,4 @@ def _describe(holder: dict[str, Any]) -> str:
 
 
 def _report(line: str) -> None:
-    print(redacted(line.rstrip(",")), file=sys.stderr, flush=True)
+    print(redact(line.rstrip(",")), file=sys.stderr, flush=True)

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.storage.atomic_write import is_alive
+from imp_data.storage.atomic_write import process_is_alive
 from imp_data.storage.object_path import store_errors
-from imp_data.storage.object_store import create, delete_object, put_bytes
-from imp_data.storage.range_reader import first_bytes
+from imp_data.storage.object_store import create_object, delete_object, upload_bytes
+from imp_data.storage.range_reader import read_object
 
 _RENEW_SECONDS = 20.0
 # A lock that is unchanged for so long, by the clock of the waiting run, has expired.
@@ -51,13 +51,13 @@ def _take(path: Path, mine: dict[str, Any], waiting: Callable[[dict[str, Any]], 
     seen: dict[str, Any] = {}
     changed = time.monotonic()
     reported = False
-    while not create(path, orjson.dumps(mine)):
+    while not create_object(path, orjson.dumps(mine)):
         now = _content(path)
         if now != seen:
             seen, changed = now, time.monotonic()
         if _is_gone(now, mine) or time.monotonic() - changed > _EXPIRE_SECONDS:
             delete_object(path)
-            if create(path, orjson.dumps(mine)):
+            if create_object(path, orjson.dumps(mine)):
                 time.sleep(_SETTLE_SECONDS)
                 if _content(path).get("token") == mine["token"]:
                     return
@@ -70,7 +70,7 @@ def _take(path: Path, mine: dict[str, Any], waiting: Callable[[dict[str, Any]], 
 
 def _is_gone(holder: dict[str, Any], mine: dict[str, Any]) -> bool:
     """Return whether the holder was a process of this machine that has ended."""
-    return holder.get("host") == mine["host"] and not is_alive(holder["pid"])
+    return holder.get("host") == mine["host"] and not process_is_alive(holder["pid"])
 
 
 def _renew(path: Path, mine: dict[str, Any], ended: Event) -> None:
@@ -80,7 +80,7 @@ def _renew(path: Path, mine: dict[str, Any], ended: Event) -> None:
         # Retry if the store fails for a while: the lock survives some missed renewals.
         with suppress(UserError, OSError):
             if _content(path).get("token") == mine["token"] and not ended.is_set():
-                put_bytes(orjson.dumps({**mine, "beat": beat}), path)
+                upload_bytes(orjson.dumps({**mine, "beat": beat}), path)
 
 
 def _check_mine(path: Path, mine: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def _check_mine(path: Path, mine: dict[str, Any]) -> None:
 def _content(path: Path) -> dict[str, Any]:
     try:
         with store_errors(path):
-            found: dict[str, Any] = orjson.loads(first_bytes(path))
+            found: dict[str, Any] = orjson.loads(read_object(path))
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return found

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.storage.object_path import ObjectPath, object_path, store_errors
-from imp_data.storage.prefetch import at_once
+from imp_data.storage.prefetch import map_ahead
 
 # Fields of an object's content or last change, by store; the most reliable first.
 _CHANGES = (
@@ -16,14 +16,14 @@ _CHANGES = (
 )
 
 
-class State(NamedTuple):
+class ObjectState(NamedTuple):
     """Size of an object, and its checksum, or its time of change where there is no checksum."""
 
     size: int
     change: str
 
 
-def state_of(path: Path) -> State | None:
+def object_state(path: Path) -> ObjectState | None:
     """Return the state of an object, (0, "") for a folder, None if there is neither."""
     found = object_path(path)
     try:
@@ -33,16 +33,16 @@ def state_of(path: Path) -> State | None:
         return None
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Return whether there is a file or folder."""
-    return state_of(path) is not None if isinstance(path, ObjectPath) else path.exists()
+    return object_state(path) is not None if isinstance(path, ObjectPath) else path.exists()
 
 
 def is_file(path: Path) -> bool:
     """Return whether there is a file."""
     if not isinstance(path, ObjectPath):
         return path.is_file()
-    state = state_of(path)
+    state = object_state(path)
     return state is not None and state.change != ""
 
 
@@ -50,11 +50,11 @@ def file_size(path: Path) -> int:
     """Return the size of a file or object."""
     if not isinstance(path, ObjectPath):
         return path.stat().st_size
-    state = state_of(path)
+    state = object_state(path)
     return state.size if state else 0
 
 
-def objects_below(path: Path) -> dict[str, State]:
+def list_objects(path: Path) -> dict[str, ObjectState]:
     """Return the state of every object below a folder by relative name, sorted as paths are."""
     found = object_path(path)
     with store_errors(path):
@@ -64,14 +64,14 @@ def objects_below(path: Path) -> dict[str, State]:
     return {name: named[name] for name in sorted(named, key=lambda n: PurePosixPath(n).parts)}
 
 
-def _state(info: dict[str, Any]) -> State:
+def _state(info: dict[str, Any]) -> ObjectState:
     if info["type"] == "directory":
-        return State(0, "")
+        return ObjectState(0, "")
     change = next((str(info[name]) for name in _CHANGES if info.get(name)), "unknown")
-    return State(int(info["size"] or 0), change)
+    return ObjectState(int(info["size"] or 0), change)
 
 
-def put(file: Path, target: Path) -> None:
+def upload(file: Path, target: Path) -> None:
     """Upload a file; the object appears when it is complete."""
     found = object_path(target)
     try:
@@ -81,7 +81,7 @@ def put(file: Path, target: Path) -> None:
         raise _no_bucket(target, error) from error
 
 
-def put_bytes(data: bytes, target: Path) -> None:
+def upload_bytes(data: bytes, target: Path) -> None:
     """Upload bytes as an object."""
     found = object_path(target)
     try:
@@ -91,13 +91,13 @@ def put_bytes(data: bytes, target: Path) -> None:
         raise _no_bucket(target, error) from error
 
 
-def copied(source: Path, target: Path) -> None:
+def copy_object(source: Path, target: Path) -> None:
     """Copy an object within the store."""
     with store_errors(target):
         object_path(target).fs.cp_file(object_path(source).key, object_path(target).key)
 
 
-def create(target: Path, data: bytes) -> bool:
+def create_object(target: Path, data: bytes) -> bool:
     """Upload bytes unless the object exists; return whether they were uploaded."""
     found = object_path(target)
     try:
@@ -115,7 +115,7 @@ def _no_bucket(target: Path, error: Exception) -> UserError:
     return UserError(target, f"cannot be written ({error})", remedy)
 
 
-def put_folder(
+def upload_folder(
     folder: Path, target: Path, last: str, ours: Callable[[Path], bool] | None = None
 ) -> None:
     """Upload a folder, replacing all objects below `target`, or those that `ours` selects.
@@ -123,22 +123,22 @@ def put_folder(
     `last` names the file that marks the folder as complete: its old version is deleted first, its
     new one uploaded last.
     """
-    before = objects_below(target)
+    before = list_objects(target)
     new = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if last:
         delete_object(target / last)
     first = sorted(new - {last})
-    for _ in at_once(lambda name: put(folder / name, target / name), first):
+    for _ in map_ahead(lambda name: upload(folder / name, target / name), first):
         pass
     old = sorted(
         name
         for name in before.keys() - new
         if ours is None or ("/" not in name and ours(target / name))
     )
-    for _ in at_once(lambda name: delete_object(target / name), old):
+    for _ in map_ahead(lambda name: delete_object(target / name), old):
         pass
     if last:
-        put(folder / last, target / last)
+        upload(folder / last, target / last)
 
 
 def delete_object(path: Path) -> None:
@@ -151,5 +151,5 @@ def delete_object(path: Path) -> None:
 def check_writable(path: Path) -> None:
     """Raise UserError if no object can be written there; call it before long work."""
     probe = path.with_name(f".{path.name}.begun")
-    put_bytes(b"", probe)
+    upload_bytes(b"", probe)
     delete_object(probe)

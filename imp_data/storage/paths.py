@@ -10,16 +10,16 @@ from imp_data.errors import UserError
 from imp_data.storage.object_path import ObjectPath, missing_package
 
 
-def place(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """Return the path that a local path or a URL names; see ObjectPath for a URL's.
 
     Raise UserError if fsspec does not know the protocol or lacks a package for it.
     """
     protocol, mark, rest = text.partition("://")
     if not mark:
-        return Path(at_home(text))
+        return Path(expand_user(text))
     if protocol in ("file", "local"):
-        return Path(at_home(rest))
+        return Path(expand_user(rest))
     import fsspec
 
     try:
@@ -32,7 +32,7 @@ def place(text: str) -> Path:
     return ObjectPath(text.rstrip("/"))
 
 
-def at_home(path: str) -> str:
+def expand_user(path: str) -> str:
     """Expand `~` and `~ann` as a shell does; keep the path if there is no such user.
 
     Raise UserError if no home directory is known, since a folder named `~` is never meant.
@@ -43,7 +43,7 @@ def at_home(path: str) -> str:
     return expanded
 
 
-def scratch(target: Path) -> Path:
+def scratch_path(target: Path) -> Path:
     """Return a path below IMP_SCRATCH at which to write what is uploaded to `target`.
 
     Equal for every attempt, so that a later one finds what a killed one left.
@@ -58,7 +58,7 @@ def scratch(target: Path) -> Path:
 def _scratch_folder() -> Path:
     named = os.environ.get("IMP_SCRATCH", "").strip()
     default = Path(tempfile.gettempdir()) / f"imp-data-{os.getuid()}"
-    return Path(at_home(named) or default).absolute()
+    return Path(expand_user(named) or default).absolute()
 
 
 def in_scratch(path: Path) -> bool:
@@ -68,12 +68,12 @@ def in_scratch(path: Path) -> bool:
 
 def local_path(target: Path) -> Path:
     """Return a path on this machine at which to write `target`: itself unless in a store."""
-    return scratch(target) if isinstance(target, ObjectPath) else target
+    return scratch_path(target) if isinstance(target, ObjectPath) else target
 
 
 def local_folder(folder: Path) -> Path:
     """Return the folder whose disk holds files while they are written to `folder`."""
-    return scratch(folder).parent if isinstance(folder, ObjectPath) else folder
+    return scratch_path(folder).parent if isinstance(folder, ObjectPath) else folder
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -18,10 +18,10 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_AT_ONCE, "store")
 
 
-def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield `function` of each item in order, with up to 16 calls running ahead.
 
-    `function` must not call `at_once` itself, because both share one thread pool.
+    `function` must not call `map_ahead` itself, because both share one thread pool.
     """
     waiting: deque[Future[Result]] = deque()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from imp_data.storage.object_path import ObjectPath, object_path, store_errors
-from imp_data.storage.prefetch import at_once
+from imp_data.storage.prefetch import map_ahead
 
 BLOCK_BYTES = 4 << 20
 _BLOCKS_KEPT = 4
@@ -63,7 +63,7 @@ class ObjectFile(PositionedFile):
         block = self._blocks.pop(number, None)
         if block is None:
             begin = number * BLOCK_BYTES
-            block = piece_of(self._path, begin, min(begin + BLOCK_BYTES, self._size))
+            block = read_range(self._path, begin, min(begin + BLOCK_BYTES, self._size))
         self._blocks[number] = block
         while len(self._blocks) > _BLOCKS_KEPT:
             self._blocks.popitem(last=False)
@@ -80,7 +80,7 @@ def open_unbuffered(path: Path) -> io.RawIOBase:
     return ObjectFile(path) if isinstance(path, ObjectPath) else io.FileIO(path)
 
 
-def piece_of(path: Path, start: int, end: int) -> bytes:
+def read_range(path: Path, start: int, end: int) -> bytes:
     """Return the bytes of an object from `start` up to `end`, or up to its own end."""
     found = object_path(path)
     with store_errors(path):
@@ -88,7 +88,7 @@ def piece_of(path: Path, start: int, end: int) -> bytes:
         return data
 
 
-def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
+def read_object(path: Path, most: int = _WHOLE) -> bytes:
     """Return the first bytes of an object, by default all, by one request."""
     found = object_path(path)
     with store_errors(path):
@@ -103,12 +103,12 @@ def first_bytes(path: Path, most: int = _WHOLE) -> bytes:
             return b""  # stores refuse any range of an empty object
 
 
-def contents(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
+def read_files(paths: Iterable[Path], most: int = _WHOLE) -> Iterator[bytes]:
     """Yield the first bytes, by default all, of each file; fetch several objects at once."""
     files = list(paths)
     if not files or not isinstance(files[0], ObjectPath):
         return (_first_local_bytes(file, most) for file in files)
-    return at_once(partial(first_bytes, most=most), files)
+    return map_ahead(partial(read_object, most=most), files)
 
 
 def _first_local_bytes(file: Path, most: int) -> bytes:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.redaction import redacted
+from imp_data.redaction import redact
 from imp_data.storage.object_path import ObjectPath
 
 # Returns whether the build wrote an entry of a folder; every other entry is foreign.
@@ -40,7 +40,7 @@ _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno
 _NO_RENAME = {errno.EBUSY, errno.EINVAL, errno.EXDEV}
 
 
-def everything(path: Path) -> bool:
+def select_all(path: Path) -> bool:
     """Select every entry: the `ours` of a folder without foreign files."""
     return True
 
@@ -55,7 +55,7 @@ def replace_folder(new: Path, folder: Path, last: str, ours: Ours) -> None:
         raise UserError(folder, "is a file, but a folder is to be written", "name another path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-    clear_up(new, folder, ours)
+    complete_replacement(new, folder, ours)
     written = sorted(path.name for path in new.iterdir())
     for path in sorted(folder.iterdir()):
         if not ours(path) and (path.is_symlink() or not path.is_dir()):
@@ -78,7 +78,7 @@ def _copy_access(folder: Path, new: Path) -> None:
     shutil.copystat(folder, new)
 
 
-def clear_up(new: Path, folder: Path, ours: Ours) -> None:
+def complete_replacement(new: Path, folder: Path, ours: Ours) -> None:
     """Complete a replacement that a kill interrupted; `new` is the path that it wrote to."""
     replaced, before = _beside(new, "replaced"), _beside(new, "before")
     if before.is_dir() and not os.path.lexists(folder):
@@ -102,7 +102,7 @@ def check_not_moved(folder: Path) -> None:
             )
 
 
-def half_emptied(folder: Path, ours: Ours) -> list[Path]:
+def unmoved_foreign_files(folder: Path, ours: Ours) -> list[Path]:
     """Return foreign entries that a killed run left in the replaced folder."""
     if isinstance(folder, ObjectPath):
         return []
@@ -164,15 +164,15 @@ def _renamed(replaced: Path, folder: Path, before: Path) -> bool:
 def _replace_files(new: Path, folder: Path, written: Sequence[str], last: str, ours: Ours) -> None:
     """Replace files one by one; delete the old `last` first, move the new one last."""
     if last:
-        delete(folder / last)
+        delete_local(folder / last)
     for path in sorted(folder.iterdir()):
         if path.name in written and not ours(path):
             _move_foreign(path, folder)
         elif path != new and ours(path) and (path.is_dir() or path.name not in written):
-            delete(path)
+            delete_local(path)
     for name in sorted(written, key=lambda name: name == last):
         _move(new / name, folder / name)
-    delete(new)
+    delete_local(new)
 
 
 def _move(path: Path, target: Path) -> None:
@@ -183,7 +183,7 @@ def _move(path: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         aside = target.with_name(f".{target.name}.partial")
-        delete(aside)
+        delete_local(aside)
         shutil.copytree(path, aside) if path.is_dir() else shutil.copy2(path, aside)
         os.replace(aside, target)
 
@@ -194,7 +194,7 @@ def _discard_old(left: Path, folder: Path, ours: Ours) -> None:
     while entries := sorted(left.iterdir()):
         for path in entries:
             if ours(path):
-                delete(path)
+                delete_local(path)
             else:
                 _move_foreign(path, folder)
     left.rmdir()
@@ -204,7 +204,7 @@ def _move_foreign(path: Path, folder: Path) -> None:
     """Move a foreign entry into the new folder, under another name if its own is taken."""
     target = folder / path.name
     if path != target and _same(path, target):
-        delete(path)
+        delete_local(path)
         return
     number = 0
     while os.path.lexists(target):
@@ -217,7 +217,7 @@ def _move_foreign(path: Path, folder: Path) -> None:
         raise UserError(path, problem, "move it there, then run the same command again") from error
     if number:
         notice = f"was {path.name} in the previous folder; another file has that name now"
-        print(redacted(f"{target}: {notice}"), file=sys.stderr)
+        print(redact(f"{target}: {notice}"), file=sys.stderr)
 
 
 def _same(path: Path, target: Path) -> bool:
@@ -230,7 +230,7 @@ def _same(path: Path, target: Path) -> bool:
     return files and filecmp.cmp(path, target, shallow=False)
 
 
-def delete(path: Path) -> None:
+def delete_local(path: Path) -> None:
     """Delete a local file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

@@ -31,7 +31,7 @@ def read_small(path: Path, most_bytes: int, remedy: str) -> bytes:
     return content
 
 
-def small_text(path: Path, most_bytes: int, remedy: str) -> str:
+def read_small_text(path: Path, most_bytes: int, remedy: str) -> str:
     """Return a file's text as `read_small` does. Raise UserError at a byte that is not UTF-8."""
     try:
         return read_small(path, most_bytes, remedy).decode("utf-8")

@@ -8,13 +8,13 @@ import orjson
 import xxhash
 
 from imp_data.errors import UserError
-from imp_data.storage.atomic_write import share, write_text
-from imp_data.storage.digests import below, text_digest, tree_digest
+from imp_data.storage.atomic_write import link_or_copy, write_text
+from imp_data.storage.digests import file_states, text_digest, tree_digest
 from imp_data.storage.heap import trim_heap
-from imp_data.storage.locks import held
+from imp_data.storage.locks import hold_lock
 from imp_data.storage.object_path import ObjectPath, store_errors
 from imp_data.storage.object_store import check_writable
-from imp_data.storage.range_reader import first_bytes
+from imp_data.storage.range_reader import read_object
 
 _FIELDS = {"inputs", "digest", "figures", "files"}
 # A stage's files, or a function that lists them if only the finished stage determines them.
@@ -29,18 +29,18 @@ class StageResult(NamedTuple):
     built: bool
 
 
-class Other(NamedTuple):
+class StageOutputs(NamedTuple):
     """The stamp and outputs of the same stage of another mixture."""
 
     stamp: Path
     outputs: Sequence[Path]
 
 
-def _no_others(outputs: Sequence[Path]) -> Sequence[Other]:
+def _no_others(outputs: Sequence[Path]) -> Sequence[StageOutputs]:
     return ()
 
 
-class Run(NamedTuple):
+class StageRun(NamedTuple):
     """The context of a stage: its lock, its label, and for what the run builds it.
 
     `others` returns results of other mixtures that may be reused for these outputs.
@@ -49,7 +49,7 @@ class Run(NamedTuple):
     lock: Path
     label: str
     who: str = ""
-    others: Callable[[Sequence[Path]], Sequence[Other]] = _no_others
+    others: Callable[[Sequence[Path]], Sequence[StageOutputs]] = _no_others
 
 
 def run_stage(
@@ -58,7 +58,7 @@ def run_stage(
     outputs: Outputs,
     build: Callable[[], dict[str, Any]],
     digest_of: Callable[[dict[str, Any]], str] | None = None,
-    run: Run | None = None,
+    run: StageRun | None = None,
     holds: Callable[[dict[str, Any]], bool] = lambda figures: True,
 ) -> StageResult:
     """Build `outputs` unless they are complete and were built from these inputs by this code.
@@ -73,13 +73,13 @@ def run_stage(
     `holds` returns whether a finished stage's figures are still valid.
     """
     inputs = dict(sorted(inputs.items()))
-    run = run or Run(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
+    run = run or StageRun(stamp.with_name(f"{stamp.name}.lock"), stamp.name)
     with store_errors(stamp):
         if known := _finished(stamp, inputs, outputs, holds):
             return known
         if isinstance(stamp, ObjectPath):
             check_writable(stamp)
-        with held(run.lock, run.label, run.who):
+        with hold_lock(run.lock, run.label, run.who):
             found = _finished(stamp, inputs, outputs, holds)
             found = found or _reuse_other(stamp, inputs, _listed(outputs), run.others)
             return found or _built(stamp, inputs, outputs, build, digest_of)
@@ -107,7 +107,7 @@ def _built(
 ) -> StageResult:
     trim_heap()
     figures = build()
-    digest = digest_of(figures) if digest_of else digest_of_files(_listed(outputs))
+    digest = digest_of(figures) if digest_of else outputs_digest(_listed(outputs))
     write_stamp(stamp, inputs, digest, figures, outputs)
     trim_heap()
     return StageResult(digest, figures, built=True)
@@ -117,7 +117,7 @@ def _reuse_other(
     stamp: Path,
     inputs: Mapping[str, str],
     outputs: Sequence[Path],
-    others: Callable[[Sequence[Path]], Sequence[Other]],
+    others: Callable[[Sequence[Path]], Sequence[StageOutputs]],
 ) -> StageResult | None:
     """Reuse another mixture's outputs of the same inputs, as hard links if the disk supports them.
 
@@ -128,19 +128,19 @@ def _reuse_other(
         if not known or known["inputs"] != inputs or known["files"] != _states(other.outputs):
             continue
         for theirs, ours in zip(other.outputs, outputs, strict=True):
-            share(theirs, ours)
+            link_or_copy(theirs, ours)
         # The other mixture may have been rebuilt meanwhile; then the shared files are useless.
         whole = known["files"] == _states(
             other.outputs if isinstance(stamp, ObjectPath) else outputs
         )
         # Files that both mixtures share need no check of their digest.
-        if whole and (other.outputs == outputs or known["digest"] == digest_of_files(outputs)):
+        if whole and (other.outputs == outputs or known["digest"] == outputs_digest(outputs)):
             write_stamp(stamp, inputs, known["digest"], known["figures"], outputs)
             return StageResult(known["digest"], known["figures"], built=False)
     return None
 
 
-def digest_of_files(outputs: Sequence[Path]) -> str:
+def outputs_digest(outputs: Sequence[Path]) -> str:
     """Return the digest of a stage's files, by their names and contents."""
     return text_digest(*(part for o in outputs for part in (o.name, tree_digest(o))))
 
@@ -169,7 +169,7 @@ def read_stamp(stamp: Path) -> dict[str, Any] | None:
     Return None if there is none or its stamp is damaged, so that the stage runs again.
     """
     try:
-        data = first_bytes(stamp) if isinstance(stamp, ObjectPath) else stamp.read_bytes()
+        data = read_object(stamp) if isinstance(stamp, ObjectPath) else stamp.read_bytes()
         record = orjson.loads(data)
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
@@ -191,7 +191,7 @@ def _states(outputs: Outputs) -> list[list[Any]]:
     """Return name, size and version of each file, enough to detect a change."""
     states: list[list[Any]] = []
     for output in _listed(outputs):
-        found = below(output)
+        found = file_states(output)
         states += [[(output / name).name, *state] for name, state in found.items()]
         states += [] if found else [[output.name, None, None]]
     return states

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
-from imp_data.storage.atomic_write import written_aside
+from imp_data.storage.atomic_write import write_atomically
 from imp_data.storage.block_checksums import seal
-from imp_data.storage.checked_file import AGAIN, SealedFile
+from imp_data.storage.checked_file import REBUILD_REMEDY, SealedFile
 from imp_data.storage.object_path import ObjectPath
 from imp_data.storage.range_reader import open_file
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @contextmanager
 def arrow_writer(path: Path, schema: pa.Schema) -> Iterator[pa.ipc.RecordBatchFileWriter]:
     """Write an uncompressed, sealed Arrow IPC file atomically; equal batches give equal bytes."""
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             yield writer
         seal(aside)
@@ -37,7 +37,7 @@ def parquet_writer(
 
     Files to publish are not sealed, since their digest is stored elsewhere.
     """
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         target = str(aside.absolute())
         with pq.ParquetWriter(target, schema, compression="zstd", version="2.6") as writer:
             yield writer
@@ -45,7 +45,7 @@ def parquet_writer(
             seal(aside)
 
 
-def arrow_batches(
+def read_batches(
     path: Path, columns: Sequence[str] | None = None, span: tuple[int, int] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a sealed Arrow file, with all columns or the named ones.
@@ -64,14 +64,14 @@ def arrow_batch_count(path: Path) -> int:
         return int(file.num_record_batches)
 
 
-def arrow_source(path: Path) -> pa.NativeFile:
+def open_arrow_source(path: Path) -> pa.NativeFile:
     """Open a published file for Arrow; verify its digest first."""
     if isinstance(path, ObjectPath):
         return pa.PythonFile(open_file(path))
     return pa.OSFile(str(path), "rb")
 
 
-def parquet_file(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a sealed Parquet file; from an object store fetch only the ranges that are read.
 
     Raise UserError if the bytes read are damaged.
@@ -79,16 +79,16 @@ def parquet_file(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(SealedFile(path))
 
 
-def parquet_frame(path: Path) -> "pl.DataFrame":
+def read_parquet(path: Path) -> "pl.DataFrame":
     """Read all rows of a sealed Parquet file. Raise UserError if it is damaged."""
     import polars as pl
 
-    frame = pl.from_arrow(parquet_file(path).read())
+    frame = pl.from_arrow(open_parquet(path).read())
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
-def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
+def open_published_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     """Open a Parquet file without a seal, of upstream or a mixture; verify its digest first.
 
     `options` are those of pyarrow.parquet.ParquetFile.
@@ -99,7 +99,7 @@ def published_parquet_file(path: Path, **options: Any) -> pq.ParquetFile:
     )
 
 
-def parquet_rows(path: Path) -> "pl.LazyFrame":
+def scan_published_parquet(path: Path) -> "pl.LazyFrame":
     """Scan a published Parquet file, fetched as a whole from an object store.
 
     Verify its digest first.
@@ -128,7 +128,7 @@ def _open_arrow(
         raise UserError(
             path,
             f"is not a complete Arrow file ({error})",
-            AGAIN,
+            REBUILD_REMEDY,
         ) from error
 
 

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from imp_data.storage.file_kinds import HEAD_BYTES, file_kind
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.range_reader import PositionedFile
 
 # Takes an offset in the tar and a number of bytes; returns fewer bytes at the tar's end.
@@ -30,7 +30,7 @@ _MOST_XZ_BYTES = 512 << 20
 _READ_BYTES = 64 << 10
 
 
-class Stored(NamedTuple):
+class StoredMember(NamedTuple):
     """The place of a member; `spans` of a sparse one are (position in the member, bytes stored).
 
     `room` is the number of bytes until the next header.
@@ -87,15 +87,15 @@ def _zeros(count: int) -> Iterator[bytes]:
         count -= _PIECE_BYTES
 
 
-def stored(member: tarfile.TarInfo, end: int) -> Stored:
-    """Return the place of a member that `members` yielded together with `end`."""
+def stored_member(member: tarfile.TarInfo, end: int) -> StoredMember:
+    """Return the place of a member that `iterate_members` yielded together with `end`."""
     sparse: Any = member.sparse
     # Unused fields, and the one that marks the end, are empty spans.
     spans = None if sparse is None else tuple((place, count) for place, count in sparse if count)
-    return Stored(member.offset_data, member.size, end - member.offset_data, spans)
+    return StoredMember(member.offset_data, member.size, end - member.offset_data, spans)
 
 
-def members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
+def iterate_members(file: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """Yield each member of a plain tar with the offset of the next header.
 
     Raise tarfile.ReadError if a header is invalid; offsets never decrease.
@@ -170,9 +170,9 @@ def _check_records(data: bytes) -> None:
         raise tarfile.ReadError("a header with an overlong number")
 
 
-def unpacked(file: BinaryIO) -> BinaryIO:
+def decompress_tar(file: BinaryIO) -> BinaryIO:
     """Return the tar in a file that may be compressed by gzip, bzip2 or xz."""
-    kind = file_kind(file.read(HEAD_BYTES))
+    kind = detect_kind(file.read(HEAD_BYTES))
     file.seek(0)
     match kind:
         case "gzip":

@@ -15,7 +15,7 @@ from pathlib import Path
 from imp_data.storage.range_reader import open_unbuffered
 
 # Exceptions that zipfile and its decompressors raise on damaged bytes.
-DAMAGED = (
+DAMAGE_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, struct.error),
     *(RuntimeError, OverflowError),  # encrypted, unknown compression; 64-bit sizes that are wrong
 )
@@ -31,7 +31,7 @@ _END_MARK_FLAG = 0x2  # APPNOTE 4.4.4, bit 1: LZMA data end with a mark
 _HEADER_BYTES = 30
 
 
-def of_the_disk(error: Exception) -> bool:
+def is_disk_error(error: Exception) -> bool:
     """Return whether the disk failed: no fact about the bytes. EINVAL is a bad offset."""
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
@@ -51,7 +51,7 @@ class _Bounded(io.BufferedReader):
         return data
 
 
-class Zip(zipfile.ZipFile):
+class ZipReader(zipfile.ZipFile):
     """A zip whose members are found by name, the last one of equal names; see `pieces`.
 
     Raise zipfile.BadZipFile, or another of DAMAGED, if the file is no zip.

@@ -102,9 +102,9 @@ def evaluate(
         problem = "neither a model nor answers are given"
         raise UserError("evaluate", problem, "give the folder of a model, or --answers FILE")
     _ready()
-    from imp_data.training.evaluation.generate import Speaker
+    from imp_data.training.evaluation.generate import AnswerGenerator
 
-    answer = Speaker(model).answer
+    answer = AnswerGenerator(model).answer
     figures = evaluate_model(
         answer, model.name, questions, images, benchmark, annotations, out, blind
     )

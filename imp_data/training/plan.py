@@ -16,7 +16,7 @@ from imp_data.storage.atomic_write import json_text
 from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import library_versions, text_digest, tree_digest
 from imp_data.storage.paths import check_local
-from imp_data.storage.stage_cache import StageResult, digest_of_files
+from imp_data.storage.stage_cache import StageResult, outputs_digest
 from imp_data.training.loop.run_folder import clear_stale_run
 
 # Runs an `imp-data` command, given as a list of arguments; raises UserError if it fails.
@@ -39,7 +39,7 @@ class Plan:
     def of(cls, build: Build) -> "Plan | None":
         """Return the plan of the model that the mixture's manifest names, if it names one."""
         name = build.recipe.mixture.model
-        return cls(build, build.recipe.rooms / "models" / f"{name}.yaml") if name else None
+        return cls(build, build.recipe.manifests_dir / "models" / f"{name}.yaml") if name else None
 
     @property
     def other_mixtures(self) -> list[Build]:
@@ -48,7 +48,7 @@ class Plan:
         return [self._other(name) for name in names if name != self.build.name]
 
     @property
-    def asked_mixtures(self) -> list[Build]:
+    def mixtures_with_questions(self) -> list[Build]:
         """Builds of the mixtures whose questions the model trains on; `plain` omits questions."""
         names = {
             stage.mixture
@@ -101,12 +101,12 @@ class Plan:
 
     def check_merged(self) -> None:
         """Raise UserError if the finished model is damaged."""
-        digest = digest_of_files([self.merged])
-        self.build.check_left(self._asset("merged"), digest, self.merged)
+        digest = outputs_digest([self.merged])
+        self.build.check_unaltered(self._asset("merged"), digest, self.merged)
 
     def _check_outcome(self, stage: StageName) -> None:
         outcome = self.folder / stage / "outcome"
-        self.build.check_left(self._asset(stage), tree_digest(outcome), outcome)
+        self.build.check_unaltered(self._asset(stage), tree_digest(outcome), outcome)
 
     def check_ready(self) -> None:
         """Raise UserError if this machine cannot train: libraries, or storage of the data."""
@@ -148,7 +148,7 @@ class Plan:
         }
 
     def _other(self, name: str) -> Build:
-        rooms = self.build.recipe.rooms
+        rooms = self.build.recipe.manifests_dir
         found = [p for p in rooms.glob("mixtures/*.yaml") if p.stem.replace("-", "_") == name]
         if not found:
             raise UserError(

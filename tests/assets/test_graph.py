@@ -356,8 +356,8 @@ def test_a_second_run_builds_nothing_and_prints_that(
 HOLD = """
 import select, sys
 from pathlib import Path
-from imp_data.storage.locks import held
-with held(Path(sys.argv[1]), "records/chats", "mixture other"):
+from imp_data.storage.locks import hold_lock
+with hold_lock(Path(sys.argv[1]), "records/chats", "mixture other"):
     print("held", flush=True)
     select.select([sys.stdin], [], [], 60)
 """

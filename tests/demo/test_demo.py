@@ -18,7 +18,7 @@ from demo.faults.catalogue import PLANTED
 from demo.faults.planted import Planted
 from imp_data.errors import UserError
 from imp_data.manifests import load_recipe
-from imp_data.mixture.duplicates.report import stored
+from imp_data.mixture.duplicates.report import read_report
 from imp_data.mixture.verify import verify
 from imp_data.pipeline import checks
 from imp_data.pipeline.build import Build
@@ -121,7 +121,7 @@ def test_verify_finds_no_problem(demo: Build) -> None:
 def test_the_report_names_the_planted_contradiction_and_no_accidental_near_duplicates(
     demo: Build, ledger: pl.DataFrame
 ) -> None:
-    found = stored(demo.data.reports("demo"))
+    found = read_report(demo.data.reports("demo"))
     (conflict,) = found["contradictions"]["listed"]
     assert conflict["question"] == "is it night or day"
     what = "a question with another answer in another record"

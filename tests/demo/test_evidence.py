@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.drawing.ink import COLOURS
-from demo.evidence import gather
+from demo.evidence import evaluate_held_out
 from demo.held_out import write_held_out
 from demo.sources.cards import COUNT, WORDS, card, card_file
 from imp_data.manifests import load_recipe
@@ -92,7 +92,7 @@ def test_the_demo_model_learns_to_use_images(plan: Plan) -> None:
     for name, _ in plan.model.planned:
         plan.train(name, run)
     plan.merge(run)
-    found = {row["question"]: row for row in gather(plan, run).figures["kinds"]}
+    found = {row["question"]: row for row in evaluate_held_out(plan, run).figures["kinds"]}
     assert found["colour"]["seeing"] > 80 > 40 > found["colour"]["blind"]
     assert found["count"]["seeing"] > 50 > 40 > found["count"]["blind"]
     assert found["word"]["seeing"] > 60 > 30 > found["word"]["blind"]

@@ -7,10 +7,10 @@ import pytest
 from conftest import World, run
 from training_world import manifest
 
-from demo.evidence import gather
+from demo.evidence import evaluate_held_out
 from demo.sources.cards import Card, card, card_file, held_out_card
 from imp_data.errors import UserError
-from imp_data.storage.stage_cache import digest_of_files, write_stamp
+from imp_data.storage.stage_cache import outputs_digest, write_stamp
 from imp_data.training.plan import Plan
 
 pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp-data[train]'")
@@ -38,7 +38,7 @@ def plan_of(world: World, cards: Sequence[Card]) -> Plan:
     plan = Plan.of(build)
     assert plan is not None
     plan.merged.mkdir(parents=True)
-    digest = digest_of_files([plan.merged])
+    digest = outputs_digest([plan.merged])
     write_stamp(build.stamp("models/small/merged"), {}, digest, {}, [])
     return plan
 
@@ -54,10 +54,10 @@ def evaluate(words: Sequence[str]) -> None:
 def test_a_held_out_image_in_a_mixture_is_an_error_under_any_name(world: World) -> None:
     plan = plan_of(world, [card("cards", 0), held_out_card(3), card("cards", 1)])
     with pytest.raises(UserError, match="1 held-out images are in a training mixture"):
-        gather(plan, evaluate)
+        evaluate_held_out(plan, evaluate)
 
 
 def test_the_model_is_evaluated_if_no_held_out_image_is_in_a_mixture(world: World) -> None:
     plan = plan_of(world, [card("cards", 0), card("cards", 1)])
     with pytest.raises(EvaluateCalled):
-        gather(plan, evaluate)
+        evaluate_held_out(plan, evaluate)

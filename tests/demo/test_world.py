@@ -21,12 +21,12 @@ from demo.sources import ai2d, charts, llava, textvqa
 from demo.world import draw_world
 from imp_data.images.reader import ImageReader
 from imp_data.ledger import Outcome, Reason
-from imp_data.manifests import Published, load_recipe
-from imp_data.raw.fetch import obtain
+from imp_data.manifests import Publication, load_recipe
+from imp_data.raw.fetch import fetch_files
 from imp_data.records.build import build_records
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import tree_digest, xxh3_keys
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.tables import read_batches
 
 MIXTURES = Path(__file__).parents[2] / "manifests" / "mixtures"
 RECIPE = load_recipe(MIXTURES / "demo.yaml")
@@ -57,7 +57,7 @@ class Reading(NamedTuple):
         return rows[0]
 
 
-def published() -> list[Published]:
+def published() -> list[Publication]:
     cards = load_recipe(MIXTURES / "demo-cards.yaml")
     kinds = (RECIPE.sources, RECIPE.benchmarks, RECIPE.images, cards.sources, cards.images)
     return [manifest for kind in kinds for manifest in kind.values()]
@@ -84,7 +84,7 @@ def unpacked_world(drawn_world: Path, tmp_path_factory: pytest.TempPathFactory) 
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 target.hardlink_to(drawn_world / manifest.name / file.path)
-        obtain([manifest.model_copy(update={"files": tuple(files)})], raw / manifest.name)
+        fetch_files([manifest.model_copy(update={"files": tuple(files)})], raw / manifest.name)
     return raw
 
 
@@ -100,7 +100,7 @@ def readings(
             paths = out / f"{name}.arrow", out / f"{name}.parquet"
             limits = RECIPE.mixture.limits
             figures = build_records(source, unpacked_world / name, limits, *paths)
-            samples = [s for batch in arrow_batches(paths[0]) for s in batch.to_pylist()]
+            samples = [s for batch in read_batches(paths[0]) for s in batch.to_pylist()]
             found[name] = Reading(figures, pq.read_table(paths[1]).to_pylist(), samples)
     yield found
 

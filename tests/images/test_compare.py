@@ -12,7 +12,7 @@ from conftest import encoded, photo
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.images.compare import ImageMatch, fingerprint_paths, pairs
+from imp_data.images.compare import ImageMatch, fingerprint_paths, match_images
 from imp_data.images.fingerprint import Fingerprint
 from imp_data.images.fingerprint_cache import write_fingerprints
 
@@ -48,7 +48,7 @@ def test_every_image_is_fingerprinted_in_place(kind: str, tmp_path: Path, one_wo
     assert unread == {}
     names = [f"{path.name}/{name}" for name in ("2.JPG", "a/1.png")]
     assert [(row.image, row.status) for row in rows] == [(name, "ok") for name in names]
-    found = pairs(tmp_path / "f.parquet", tmp_path / "f.parquet", 0)
+    found = match_images(tmp_path / "f.parquet", tmp_path / "f.parquet", 0)
     assert found == [ImageMatch(name, name, 0) for name in names]
 
 
@@ -132,7 +132,7 @@ def test_names_that_are_not_utf8_are_escaped_and_stay_distinct(
     out = tmp_path / "f.parquet"
     rows = fingerprint_paths([home], out).rows
     assert [row.status for row in rows] == ["ok"] * 3
-    found = pairs(out, out, 0)
+    found = match_images(out, out, 0)
     names = ["all/b.tar/%E9/1.png", "all/caf%E8.png", "all/caf%E9.png"]
     assert found == [ImageMatch(name, name, 0) for name in names]
 
@@ -199,7 +199,7 @@ def test_matching_against_an_empty_file_is_an_error(tmp_path: Path, one_worker: 
         both = [tmp_path / "good.parquet", tmp_path / name]
         for asked, others in (both, both[::-1]):
             with pytest.raises(UserError, match="holds no image to compare") as error:
-                pairs(asked, others, 10)
+                match_images(asked, others, 10)
             assert error.value.where == str(tmp_path / name)
 
 
@@ -215,11 +215,11 @@ def test_pairs_are_sorted_by_distance_and_within_the_maximum(
             (tmp_path / folder / name).write_bytes(content)
         fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
     files = (tmp_path / "ours.parquet", tmp_path / "theirs.parquet")
-    same, soft = pairs(*files, 10)
+    same, soft = match_images(*files, 10)
     assert same == ImageMatch("ours/same.png", "theirs/1.png", 0)
     assert soft[:2] == ("ours/soft.jpg", "theirs/2.png")
     assert 0 < soft.distance_bits <= 10
-    assert pairs(*files, soft.distance_bits - 1) == [same]
+    assert match_images(*files, soft.distance_bits - 1) == [same]
 
 
 def test_an_image_saved_upright_matches_the_one_with_an_exif_orientation(
@@ -234,8 +234,12 @@ def test_an_image_saved_upright_matches_the_one_with_an_exif_orientation(
         (tmp_path / name / "1.png").write_bytes(content)
         fingerprint_paths([tmp_path / name], tmp_path / f"{name}.parquet")
     turned_file, upright_file = (tmp_path / f"{name}.parquet" for name in images)
-    assert pairs(turned_file, upright_file, 0) == [ImageMatch("turned/1.png", "upright/1.png", 0)]
-    assert pairs(upright_file, turned_file, 0) == [ImageMatch("upright/1.png", "turned/1.png", 0)]
+    assert match_images(turned_file, upright_file, 0) == [
+        ImageMatch("turned/1.png", "upright/1.png", 0)
+    ]
+    assert match_images(upright_file, turned_file, 0) == [
+        ImageMatch("upright/1.png", "turned/1.png", 0)
+    ]
 
 
 @pytest.mark.parametrize("name", ["gone", "text.txt", "broken.zip", "broken.tar"])
@@ -258,5 +262,5 @@ def test_a_flat_image_matches_its_own_bytes_and_no_other_flat_one(
         for name, content in images.items():
             (tmp_path / folder / name).write_bytes(content)
         fingerprint_paths([tmp_path / folder], tmp_path / f"{folder}.parquet")
-    found = pairs(tmp_path / "ours.parquet", tmp_path / "theirs.parquet", 10)
+    found = match_images(tmp_path / "ours.parquet", tmp_path / "theirs.parquet", 10)
     assert found == [ImageMatch("ours/a.png", "theirs/c.png", 0)]

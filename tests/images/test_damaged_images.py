@@ -12,9 +12,9 @@ from conftest import PUBLISHED, World, encoded, photo, record
 from faulty import apart, digests, lay_gallery, manifest_of, outcomes, rebuild_apart
 from PIL import Image
 
-from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.fingerprint import Fingerprint, fingerprint_image
 from imp_data.images.reader import ImageReader
-from imp_data.manifests import Folder, Limits
+from imp_data.manifests import ImageFolder, Limits
 
 # Far below Pillow's own limit, so that what is refused would be cheap to decode as well.
 LIMITS = {"max_pixels": 4_000_000, "max_image_bytes": 8 << 20, "max_decode_seconds": 1}
@@ -144,7 +144,9 @@ def looked_at(images: list[str], reader: ImageReader) -> list[tuple[Fingerprint,
     for image in images:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = peak_kib()
-        found.append((fingerprint(image, reader, Limits(**LIMITS)), (peak_kib() - before) >> 10))
+        found.append(
+            (fingerprint_image(image, reader, Limits(**LIMITS)), (peak_kib() - before) >> 10)
+        )
     return found
 
 
@@ -298,5 +300,5 @@ def test_a_member_with_a_false_size_takes_no_more_memory(method: int, tmp_path: 
         for _ in range(300):
             member.write(bytes(1 << 20))
     (tmp_path / "p.zip").write_bytes(altered(out.getvalue(), "a.png", 24, struct.pack("<I", 100)))
-    reader = ImageReader(tmp_path / "none", tmp_path, (("", Folder(path="z", file="p.zip")),))
+    reader = ImageReader(tmp_path / "none", tmp_path, (("", ImageFolder(path="z", file="p.zip")),))
     assert apart(read_from_zip, reader, "z/a.png") < MOST_MIB

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from imp_data.images.decoding import NoImage, decode_rgb
-from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.fingerprint import Fingerprint, fingerprint_image
 from imp_data.images.fingerprint_cache import read_fingerprints, write_fingerprints
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
@@ -28,7 +28,9 @@ def looked_at(folder: Path, content: bytes, name: str = "p.jpg", **limits: int) 
     path = folder / "images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return fingerprint(name, ImageReader(folder / "images", folder / "raw", ()), Limits(**limits))
+    return fingerprint_image(
+        name, ImageReader(folder / "images", folder / "raw", ()), Limits(**limits)
+    )
 
 
 def hash_of(image: Image.Image) -> int:
@@ -68,7 +70,7 @@ def test_a_complete_image_has_every_field(tmp_path: Path) -> None:
 
 def test_an_absent_image_is_missing(tmp_path: Path) -> None:
     reader = ImageReader(tmp_path, tmp_path, ())
-    assert fingerprint("no.jpg", reader, Limits()) == Fingerprint("no.jpg", "missing")
+    assert fingerprint_image("no.jpg", reader, Limits()) == Fingerprint("no.jpg", "missing")
 
 
 def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:

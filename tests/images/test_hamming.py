@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imp_data.images import hamming
-from imp_data.images.hamming import band_radii, index, masks, nearest, nearest_within
+from imp_data.images.hamming import (
+    band_radii,
+    build_index,
+    find_nearest,
+    find_nearest_within,
+    masks,
+)
 
 # Few different values as well as all, so that equal distances occur.
 HASHES = st.lists(st.integers(0, 7) | st.integers(0, 2**64 - 1), max_size=12)
@@ -22,7 +28,7 @@ def test_each_query_gets_the_nearest_reference_and_of_equally_near_ones_the_firs
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamming, "_BLOCK_PAIRS", at_once)
-        found = nearest(hashes(queries), hashes(references))
+        found = find_nearest(hashes(queries), hashes(references))
     distances = [[(q ^ r).bit_count() for r in references] for q in queries]
     assert found.distance_bits.tolist() == [min(some) for some in distances]
     assert found.place.tolist() == [some.index(min(some)) for some in distances]
@@ -38,19 +44,22 @@ def test_each_query_gets_the_nearest_reference_and_of_equally_near_ones_the_firs
     ],
 )
 def test_known_pairs(query: int, references: list[int], distance: int, place: int) -> None:
-    found = nearest(hashes([query]), hashes(references))
+    found = find_nearest(hashes([query]), hashes(references))
     assert (found.distance_bits.tolist(), found.place.tolist()) == ([distance], [place])
 
 
 def test_without_references_nothing_is_near() -> None:
-    assert nearest(hashes([5, 6]), hashes([])).distance_bits.tolist() == [255, 255]
-    assert nearest_within(hashes([5, 6]), index(hashes([]), 10)).distance_bits.tolist() == [255] * 2
+    assert find_nearest(hashes([5, 6]), hashes([])).distance_bits.tolist() == [255, 255]
+    assert (
+        find_nearest_within(hashes([5, 6]), build_index(hashes([]), 10)).distance_bits.tolist()
+        == [255] * 2
+    )
 
 
 def test_without_queries_nothing_is_found() -> None:
     for found in (
-        nearest(hashes([]), hashes([5])),
-        nearest_within(hashes([]), index(hashes([5]), 3)),
+        find_nearest(hashes([]), hashes([5])),
+        find_nearest_within(hashes([]), build_index(hashes([5]), 3)),
     ):
         assert (found.distance_bits.tolist(), found.place.tolist()) == ([], [])
 
@@ -69,11 +78,11 @@ def test_within_a_distance_the_same_is_found_as_among_all_pairs(
     world: tuple[list[int], list[int]], max_bits: int, at_once: int
 ) -> None:
     queries, references = (hashes(values) for values in world)
-    every = nearest(queries, references)
+    every = find_nearest(queries, references)
     near = every.distance_bits <= max_bits
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamming, "_BLOCK_PAIRS", at_once)
-        found = nearest_within(queries, index(references, max_bits))
+        found = find_nearest_within(queries, build_index(references, max_bits))
     assert found.distance_bits.tolist() == np.where(near, every.distance_bits, 255).tolist()
     assert found.place.tolist() == np.where(near, every.place, 0).tolist()
 
@@ -85,10 +94,10 @@ def test_every_distribution_of_the_bits_over_the_hash_is_found(max_bits: int) ->
         for first in (0, 16, 32, 48):
             flipped = [(b + first) % 64 for b in bits]
             query = sum(1 << b for b in flipped)
-            found = nearest_within(hashes([query]), index(hashes([0]), max_bits))
+            found = find_nearest_within(hashes([query]), build_index(hashes([0]), max_bits))
             assert found.distance_bits.tolist() == [max_bits]
             beyond = query ^ (1 << next(b for b in range(64) if b not in flipped))
-            found = nearest_within(hashes([beyond]), index(hashes([0]), max_bits))
+            found = find_nearest_within(hashes([beyond]), build_index(hashes([0]), max_bits))
             assert found.distance_bits.tolist() == [255]
 
 

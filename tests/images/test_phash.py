@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imp_data.images.decoding import lowest_frequencies
-from imp_data.images.fingerprint import look
+from imp_data.images.fingerprint import fingerprint_bytes
 from imp_data.images.phash import Frequencies, Pixels, frequencies, phashes, strips, upright
 from imp_data.manifests import Limits
 
@@ -94,7 +94,7 @@ def test_an_image_is_turned_upright_in_its_frequencies(orientation: int) -> None
 def test_an_empty_page_has_no_hash_whatever_its_size_and_its_grey(
     grey: int, size: tuple[int, int]
 ) -> None:
-    assert look(encoded(Image.new("L", size, grey)), Limits()).phash is None
+    assert fingerprint_bytes(encoded(Image.new("L", size, grey)), Limits()).phash is None
 
 
 def test_the_last_bits_of_a_number_do_not_decide_between_equal_frequencies() -> None:
@@ -146,10 +146,10 @@ def test_a_jpeg_decodes_to_the_same_by_simplejpeg_and_by_pillow(
 
     real = simplejpeg.decode_jpeg
     monkeypatch.setattr(simplejpeg, "decode_jpeg", decode)
-    quick = look(content, Limits())
+    quick = fingerprint_bytes(content, Limits())
     assert len(decoded) == 1
     monkeypatch.setattr(simplejpeg, "decode_jpeg", refused)
-    assert look(content, Limits()) == quick
+    assert fingerprint_bytes(content, Limits()) == quick
     assert quick.status == "ok"
 
 
@@ -163,4 +163,4 @@ def test_an_image_with_a_libjpeg_warning_that_pillow_reads_has_its_hash() -> Non
     padded = content[:place] + content[place:].replace(b"\xff\xd9", b"\0\0\0\xff\xd9")
     with pytest.raises(ValueError, match="extraneous"):
         simplejpeg.decode_jpeg(padded, "GRAY")
-    assert look(padded, Limits()).phash == look(content, Limits()).phash
+    assert fingerprint_bytes(padded, Limits()).phash == fingerprint_bytes(content, Limits()).phash

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from imp_data.errors import UserError
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageReader, TooManyBytes
-from imp_data.manifests import Folder, ImageCollection, Mixture, Recipe
-from imp_data.storage.atomic_write import move
-from imp_data.storage.paths import place
+from imp_data.manifests import ImageCollection, ImageFolder, Mixture, Recipe
+from imp_data.storage.atomic_write import move_into_place
+from imp_data.storage.paths import parse_path
 
 PUBLISHED = {"title": "Any", "homepage": "https://example.org", "license": "CC0-1.0"}
 MANY = 1 << 20
@@ -30,7 +30,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """An empty folder; that of a store lies in this process's memory."""
     if request.param == "this machine":
         return tmp_path
-    return place(f"memory://{tmp_path}")
+    return parse_path(f"memory://{tmp_path}")
 
 
 def zipped(members: Mapping[str, bytes], how: int = zipfile.ZIP_STORED) -> bytes:
@@ -51,7 +51,7 @@ def tarred(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def reader(root: Path, files: Mapping[str, bytes], *folders: Folder) -> ImageReader:
+def reader(root: Path, files: Mapping[str, bytes], *folders: ImageFolder) -> ImageReader:
     """Files below `root`, which has `images` and, for collection `birds`, `raw/birds`."""
     for name, content in files.items():
         path = root / name
@@ -61,8 +61,8 @@ def reader(root: Path, files: Mapping[str, bytes], *folders: Folder) -> ImageRea
     return ImageReader(root / "images", root / "raw", pairs)
 
 
-def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
-    return Folder(path=path, file=file, inside=inside)
+def folder(path: str, file: str | None = None, inside: str = "") -> ImageFolder:
+    return ImageFolder(path=path, file=file, inside=inside)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def folder(path: str, file: str | None = None, inside: str = "") -> Folder:
         ("raw/birds/b.tar", tarred({"./owl.png": b"owl"}), folder("birds", "b.tar")),
     ],
 )
-def test_an_image_is_read_in_place(place: str, content: bytes, home: Folder, root: Path) -> None:
+def test_an_image_is_read_in_place(
+    place: str, content: bytes, home: ImageFolder, root: Path
+) -> None:
     birds = reader(root, {place: content}, home)
     assert birds.read("birds/owl.png", MANY) == b"owl"
     with pytest.raises(FileNotFoundError, match=r"birds/gone\.png"):
@@ -236,7 +238,7 @@ def test_an_archive_that_was_replaced_is_opened_again(root: Path, tmp_path: Path
     assert birds.read("birds/owl.png", MANY) == b"old"
     replacement = tmp_path / "replacement"
     replacement.write_bytes(zipped({"owl.png": b"newer"}))
-    move(replacement, root / "raw" / "birds" / "b.zip")
+    move_into_place(replacement, root / "raw" / "birds" / "b.zip")
     assert birds.read("birds/owl.png", MANY) == b"newer"
 
 
@@ -253,7 +255,7 @@ def test_a_change_of_any_byte_of_an_archive_ends_in_a_known_error_or_the_image(
     content = ARCHIVES[name]
     spot = data.draw(st.integers(0, len(content.rstrip(b"\0")) - 1))
     changed = altered(content, spot, data.draw(st.integers(0, 255)))
-    root = place(f"{there}{tmp_path_factory.mktemp('altered')}")
+    root = parse_path(f"{there}{tmp_path_factory.mktemp('altered')}")
     birds = reader(root, {f"raw/birds/{name}": changed}, folder("birds", name))
     try:
         found = birds.read("birds/owl.png", MANY)

@@ -17,14 +17,14 @@ from rgb_images import COLOURS, FILES, GREY, in_grey
 
 from imp_data.images import rgb as rgb_rules
 from imp_data.images.decoding import NoImage, TooManyPixels, decode_rgb
-from imp_data.images.fingerprint import look
+from imp_data.images.fingerprint import fingerprint_bytes
 from imp_data.images.rgb import rgb
-from imp_data.images.square import squared
+from imp_data.images.square import resize_to_square
 from imp_data.manifests import Limits
-from imp_data.mobile.chat.requests import prepared
-from imp_data.mobile.measure.test_prompts import given_cases
+from imp_data.mobile.chat.requests import convert_request
+from imp_data.mobile.measure.test_prompts import cases_from_images
 from imp_data.screening.decontamination.recall import plain_copy
-from imp_data.training.evaluation.evaluate import answered
+from imp_data.training.evaluation.evaluate import answer_questions
 from imp_data.training.evaluation.questions import Question
 
 SIDE = 20
@@ -131,9 +131,9 @@ def test_bytes_that_are_no_image_raise_with_the_reason() -> None:
 
 
 def by_dataset(data: bytes, folder: Path) -> Any:
-    from imp_data.training.data.dataset import _decoded
+    from imp_data.training.data.dataset import _decode_image
 
-    return squared(_decoded(data, "a", "sample 1"), SIDE, "square")
+    return resize_to_square(_decode_image(data, "a", "sample 1"), SIDE, "square")
 
 
 def by_evaluate(data: bytes, folder: Path) -> Any:
@@ -144,15 +144,15 @@ def by_evaluate(data: bytes, folder: Path) -> Any:
         shown.append(image)
         return "yes"
 
-    answered(model, [Question(1, "a", "What?")], folder)
-    return squared(shown[0], SIDE, "square")
+    answer_questions(model, [Question(1, "a", "What?")], folder)
+    return resize_to_square(shown[0], SIDE, "square")
 
 
 def by_parity(data: bytes, folder: Path) -> Any:
     (folder / "a").write_bytes(data)
-    (case,) = given_cases([folder / "a"], "What?")
+    (case,) = cases_from_images([folder / "a"], "What?")
     assert case.image is not None
-    return squared(case.image, SIDE, "square")
+    return resize_to_square(case.image, SIDE, "square")
 
 
 def by_runtime(data: bytes, folder: Path) -> Any:
@@ -165,7 +165,7 @@ def by_runtime(data: bytes, folder: Path) -> Any:
 
 
 def by_augmentation(data: bytes, folder: Path) -> Any:
-    return squared(plain_copy(data), SIDE, "square")
+    return resize_to_square(plain_copy(data), SIDE, "square")
 
 
 CONSUMERS: dict[str, Callable[[bytes, Path], Any]] = {
@@ -184,14 +184,17 @@ def test_every_consumer_sees_the_same_pixels(name: str, consumer: str, tmp_path:
     data, _ = FILES[name]()
     if consumer == "export" and name == "a large text chunk":
         data, _ = FILES["RGB"]()  # it is handed opened images, which others have bounded
-    expected = squared(decode_rgb(data), SIDE, "square")
+    expected = resize_to_square(decode_rgb(data), SIDE, "square")
     assert (pixels(CONSUMERS[consumer](data, tmp_path)) == pixels(expected)).all()
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_hash_is_that_of_the_rgb(name: str) -> None:
     data, _ = FILES[name]()
-    seen, plain = look(data, Limits()), look(encoded(decode_rgb(data)), Limits())
+    seen, plain = (
+        fingerprint_bytes(data, Limits()),
+        fingerprint_bytes(encoded(decode_rgb(data)), Limits()),
+    )
     assert seen.status == "ok" and seen.phash is not None
     assert seen.phash == plain.phash
 
@@ -206,15 +209,15 @@ def test_the_chat_sends_the_same_pixels(name: str) -> None:
     url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What?"}]
     request = {"messages": [{"role": "user", "content": content}]}
-    sent = prepared(request, lambda image: squared(image, SIDE, "pad"))
+    sent = convert_request(request, lambda image: resize_to_square(image, SIDE, "pad"))
     shown = sent["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2]
     seen = Image.open(io.BytesIO(base64.b64decode(shown)))
-    assert (pixels(seen) == pixels(squared(decode_rgb(data), SIDE, "pad"))).all()
+    assert (pixels(seen) == pixels(resize_to_square(decode_rgb(data), SIDE, "pad"))).all()
 
 
 def test_grey_files_of_eight_and_sixteen_bits_have_one_hash() -> None:
     (sixteen, _), eight = FILES["16 bits"](), encoded(Image.fromarray(GREY))
-    assert look(sixteen, Limits()).phash == look(eight, Limits()).phash
+    assert fingerprint_bytes(sixteen, Limits()).phash == fingerprint_bytes(eight, Limits()).phash
     assert (pixels(decode_rgb(eight)) == in_grey(GREY)).all()
 
 

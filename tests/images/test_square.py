@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imp_data.images.rgb import rgb
-from imp_data.images.square import GREY, squared
+from imp_data.images.square import GREY, resize_to_square
 
 SIDES = st.integers(1, 600)
 
@@ -28,12 +28,12 @@ def test_padding_in_rows_makes_the_pixels_of_the_whole_canvas(
     width: int, height: int, size: int
 ) -> None:
     image = noise(width, height, 3)
-    assert squared(image, size, "pad").tobytes() == on_a_canvas(image, size).tobytes()
+    assert resize_to_square(image, size, "pad").tobytes() == on_a_canvas(image, size).tobytes()
 
 
 def test_the_canvas_of_a_line_is_never_allocated() -> None:
     line = Image.new("RGB", (60_000, 1), "white")  # on a canvas of 3.6 gigapixels
-    assert squared(line, 14, "pad").getextrema() == ((127, 127),) * 3
+    assert resize_to_square(line, 14, "pad").getextrema() == ((127, 127),) * 3
 
 
 @given(width=SIDES, height=SIDES)

@@ -9,7 +9,7 @@ from click import ClickException
 from conftest import PUBLISHED, World
 
 from imp_data.errors import UserError
-from imp_data.manifests import ImageCollection, Mixture, load, load_recipe
+from imp_data.manifests import ImageCollection, Mixture, load_manifest, load_recipe
 from imp_data.manifests.model import load_model
 from imp_data.manifests.yaml_text import MAX_BYTES
 from tests.manifests.test_yaml_document import MIXTURE, written
@@ -26,7 +26,7 @@ def test_a_folder_a_pipe_and_a_device_are_refused(tmp_path: Path) -> None:
     }
     for name, problem in said.items():
         with pytest.raises(UserError) as error:
-            load(tmp_path / f"{name}.yaml", Mixture)
+            load_manifest(tmp_path / f"{name}.yaml", Mixture)
         assert error.value.problem == f"{problem}, not a file"
 
 
@@ -34,7 +34,7 @@ def test_a_file_of_a_gigabyte_is_refused_after_its_first_mebibyte(tmp_path: Path
     path = written(tmp_path, "")
     os.truncate(path, 1 << 30)
     with pytest.raises(UserError, match=f"has more than {MAX_BYTES:,} bytes"):
-        load(path, Mixture)
+        load_manifest(path, Mixture)
 
 
 def test_circular_and_dangling_links_are_errors(tmp_path: Path) -> None:
@@ -42,29 +42,29 @@ def test_circular_and_dangling_links_are_errors(tmp_path: Path) -> None:
     (tmp_path / "gone.yaml").symlink_to("nowhere.yaml")
     for name in ("small", "gone"):
         with pytest.raises(UserError, match="cannot be read"):
-            load(tmp_path / f"{name}.yaml", Mixture)
+            load_manifest(tmp_path / f"{name}.yaml", Mixture)
 
 
 def test_a_file_name_that_is_too_long_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such manifest"):
-        load(tmp_path / f"{'s' * 300}.yaml", Mixture)
+        load_manifest(tmp_path / f"{'s' * 300}.yaml", Mixture)
 
 
 @pytest.mark.parametrize("other", ["a_b.yaml", "A-B.yaml", "a-b.yml", "A_b.yaml"])
 def test_two_manifests_of_one_name_are_an_error(other: str, tmp_path: Path) -> None:
     text = MIXTURE.replace("small", "a_b", 1)
     path = written(tmp_path, text, "a-b.yaml")
-    assert load(path, Mixture).name == "a_b"
+    assert load_manifest(path, Mixture).name == "a_b"
     written(tmp_path, text, other)
     with pytest.raises(UserError) as error:
-        load(path, Mixture)
+        load_manifest(path, Mixture)
     assert error.value.problem == f"{other} beside it has the same name, a_b"
 
 
 def test_a_link_to_a_manifest_is_not_a_second_one(tmp_path: Path) -> None:
     path = written(tmp_path, MIXTURE)
     (tmp_path / "SMALL.yaml").symlink_to("small.yaml")
-    assert load(path, Mixture).name == "small"
+    assert load_manifest(path, Mixture).name == "small"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_two_files_with_one_path_are_an_error(paths: list[str], said: str, tmp_p
     files = [{"path": path, "url": f"https://e.org/{n}"} for n, path in enumerate(paths)]
     stated = {"name": "birds", **PUBLISHED, "folders": [{"path": "b"}], "files": files}
     with pytest.raises(UserError) as error:
-        load(written(tmp_path, yaml.safe_dump(stated), "birds.yaml"), ImageCollection)
+        load_manifest(written(tmp_path, yaml.safe_dump(stated), "birds.yaml"), ImageCollection)
     assert f"files: {said}" in error.value.problem
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.manifests import earlier_names, load_recipe
-from imp_data.manifests.base import spot_of
+from imp_data.manifests.base import field_position
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_an_earlier_field_name_is_read_with_a_warning(
     assert load_recipe(mixture) == before
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 5
-    spot = spot_of(quiz, "image_paths")
+    spot = field_position(quiz, "image_paths")
     assert (
         f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it"
         in warnings

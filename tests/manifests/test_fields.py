@@ -9,7 +9,7 @@ import yaml
 from conftest import PUBLISHED
 
 from imp_data.errors import UserError
-from imp_data.manifests import Benchmark, ImageCollection, Source, load
+from imp_data.manifests import Benchmark, ImageCollection, Source, load_manifest
 from tests.manifests.test_yaml_document import written
 
 ELSEWHERE = [
@@ -68,7 +68,7 @@ def test_no_path_field_leads_out_of_its_base_folder(field: str, path: str, tmp_p
     text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
     file = written(tmp_path, text, "birds.yaml")
     with pytest.raises(UserError) as error:
-        load(file, model)
+        load_manifest(file, model)
     assert re.match(r"line \d+, column \d+, ", error.value.problem)
     assert "must be a relative path without .." in error.value.problem
 
@@ -81,7 +81,7 @@ def test_names_that_resemble_an_escape_are_accepted(field: str, path: str, tmp_p
     model, template = PATH_FIELDS[field]
     stated = filled(template, path + "/{id}" * (field == "image_paths"))
     text = yaml.safe_dump({"name": "birds", **PUBLISHED, **stated}, allow_unicode=True)
-    assert load(written(tmp_path, text, "birds.yaml"), model)
+    assert load_manifest(written(tmp_path, text, "birds.yaml"), model)
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_the_expressions_of_a_benchmark_are_checked(
     stated = {"id_files": [], "id_pattern": "x", "images": [], "image_paths": ["{id}"]}
     text = yaml.safe_dump({"name": "quiz", **PUBLISHED, **stated, field: value})
     with pytest.raises(UserError) as error:
-        load(written(tmp_path, text, "quiz.yaml"), Benchmark)
+        load_manifest(written(tmp_path, text, "quiz.yaml"), Benchmark)
     assert said in error.value.problem

@@ -17,9 +17,9 @@ from scripted_server import scripted
 from trials.downloads import said
 
 from imp_data.errors import UserError
-from imp_data.manifests import Benchmark, File, ImageCollection, Published, Source
-from imp_data.manifests.lockfile import Locks, held_to
-from imp_data.raw.fetch import obtain
+from imp_data.manifests import Benchmark, ImageCollection, Publication, Source, UpstreamFile
+from imp_data.manifests.lockfile import LockFiles, checksum_origins
+from imp_data.raw.fetch import fetch_files
 
 ABOUT: dict[str, Any] = {"name": "birds", "title": "B", "homepage": "", "license": "MIT"}
 ONE, TWO = b"[1]", b"[22]"
@@ -36,11 +36,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def images(*files: File) -> ImageCollection:
+def images(*files: UpstreamFile) -> ImageCollection:
     return ImageCollection(**ABOUT, files=files, folders=({"path": "birds"},))
 
 
-def source(*files: File, records: Sequence[str] = ("*.json",)) -> Source:
+def source(*files: UpstreamFile, records: Sequence[str] = ("*.json",)) -> Source:
     return Source(**ABOUT, files=files, layout="llava", records=tuple(records))
 
 
@@ -49,7 +49,7 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root, self.raw = root, root / "data" / "raw" / "birds"
-        self.locks = Locks(root / "manifests", root / "data" / "locks")
+        self.locks = LockFiles(root / "manifests", root / "data" / "locks")
         for kind in ("images", "sources", "benchmarks"):
             (root / "manifests" / kind).mkdir(parents=True)
             (root / "manifests" / kind / "birds.yaml").touch()
@@ -58,10 +58,10 @@ class Place:
     def lock(self, kind: str = "images") -> Path:
         return self.root / "manifests" / kind / "birds.lock"
 
-    def obtain(self, *manifests: Published) -> dict[str, str]:
-        return obtain(manifests, self.raw, (), self.locks)
+    def obtain(self, *manifests: Publication) -> dict[str, str]:
+        return fetch_files(manifests, self.raw, (), self.locks)
 
-    def refused(self, *manifests: Published) -> UserError:
+    def refused(self, *manifests: Publication) -> UserError:
         with pytest.raises(UserError) as error:
             self.obtain(*manifests)
         return error.value
@@ -74,7 +74,7 @@ def here(tmp_path: Path) -> Place:
 
 def test_the_first_download_writes_an_entry(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin")))
+        here.obtain(images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin")))
     assert here.lock().read_text() == (
         f'{{"path":"a.bin","bytes":3,"sha256":"{sha256(ONE)}",'
         f'"address":"{server.url}/a.bin","fetched":"2025-11-30"}}\n'
@@ -83,13 +83,15 @@ def test_the_first_download_writes_an_entry(here: Place) -> None:
 
 def test_a_file_with_a_sha256_in_the_manifest_gets_no_entry(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        here.obtain(images(File(path="a.bin", url=f"{server.url}/a.bin", sha256=sha256(ONE))))
+        here.obtain(
+            images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin", sha256=sha256(ONE)))
+        )
     assert not here.lock().exists()
 
 
 def test_another_version_is_refused_until_its_entry_is_removed(here: Place) -> None:
     with scripted(said(body=ONE), said(body=TWO)) as server:
-        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").unlink()
         error = here.refused(manifest)
@@ -109,7 +111,7 @@ def test_another_version_is_refused_until_its_entry_is_removed(here: Place) -> N
 
 def test_another_version_of_the_same_size_is_refused_by_its_sha256(here: Place) -> None:
     with scripted(said(body=ONE), said(body=b"[2]")) as server:
-        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").unlink()
         problem = here.refused(manifest).problem
@@ -119,7 +121,7 @@ def test_another_version_of_the_same_size_is_refused_by_its_sha256(here: Place) 
 
 def test_a_file_changed_on_disk_is_an_error_and_kept(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin"))
         here.obtain(manifest)
         (here.raw / "a.bin").write_bytes(b"[7]")
         error = here.refused(manifest)
@@ -129,7 +131,9 @@ def test_a_file_changed_on_disk_is_an_error_and_kept(here: Place) -> None:
 
 
 def test_a_file_put_in_place_by_hand_is_locked_when_it_is_first_used(here: Place) -> None:
-    manifest = images(File(path="a.bin", by_hand="Ask."), File(path="b.bin", url="http://h/b"))
+    manifest = images(
+        UpstreamFile(path="a.bin", by_hand="Ask."), UpstreamFile(path="b.bin", url="http://h/b")
+    )
     (here.raw / "a.bin").write_bytes(ONE)
     (here.raw / "b.bin").write_bytes(TWO)
     here.obtain(manifest)
@@ -140,7 +144,7 @@ def test_a_file_put_in_place_by_hand_is_locked_when_it_is_first_used(here: Place
 
 
 def test_records_and_ids_put_in_place_by_hand_are_not_locked(here: Place) -> None:
-    file = File(path="a.json", by_hand="Write it.")
+    file = UpstreamFile(path="a.json", by_hand="Write it.")
     ids = Benchmark(
         **ABOUT,
         files=(file,),
@@ -158,22 +162,25 @@ def test_records_and_ids_put_in_place_by_hand_are_not_locked(here: Place) -> Non
 
 def test_an_archive_of_records_put_in_place_by_hand_is_locked(here: Place) -> None:
     (here.raw / "a.json").write_bytes(ONE)
-    here.obtain(source(File(path="a.json", by_hand="Ask."), records=["b.json"]))
+    here.obtain(source(UpstreamFile(path="a.json", by_hand="Ask."), records=["b.json"]))
     assert here.lock("sources").exists()
 
 
 def test_a_file_of_the_wrong_kind_is_not_locked(here: Place) -> None:
     page = b"<!doctype html><html>Sign in</html>"
     (here.raw / "a.bin").write_bytes(page)
-    here.obtain(images(File(path="a.bin", by_hand="Ask.")))
+    here.obtain(images(UpstreamFile(path="a.bin", by_hand="Ask.")))
     (here.raw / "a.zip").write_bytes(page)
-    assert "is an HTML page" in here.refused(images(File(path="a.zip", by_hand="Ask."))).problem
+    assert (
+        "is an HTML page"
+        in here.refused(images(UpstreamFile(path="a.zip", by_hand="Ask."))).problem
+    )
     assert not here.lock().exists()
 
 
 def test_manifests_that_share_a_folder_have_separate_locks(here: Place) -> None:
     (here.raw / "a.bin").write_bytes(ONE)
-    file = File(path="a.bin", by_hand="Ask.")
+    file = UpstreamFile(path="a.bin", by_hand="Ask.")
     here.obtain(images(file), source(file))
     assert here.lock("images").read_bytes() == here.lock("sources").read_bytes()
 
@@ -212,7 +219,7 @@ def test_read_only_manifests_have_their_lock_in_the_data_directory(
 def test_an_invalid_line_is_an_error(line: str, here: Place) -> None:
     here.locks.add_entry(images(), "a.bin", 3, sha256(ONE), None)
     here.lock().write_text(f"{here.lock().read_text()}{line}\n")
-    error = here.refused(images(File(path="b.bin", by_hand="Ask.")))
+    error = here.refused(images(UpstreamFile(path="b.bin", by_hand="Ask.")))
     assert error.where == f"{here.lock()}, line 2"
     assert error.problem.startswith("is not a valid lock entry")
     assert error.remedy == "remove the line, or restore the file from version control"
@@ -241,7 +248,7 @@ def test_concurrent_runs_lose_no_entry_and_agree_on_one_version(here: Place) -> 
 
 def test_a_second_run_with_another_version_is_refused(here: Place) -> None:
     with scripted(said(body=ONE)) as server:
-        manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
+        manifest = images(UpstreamFile(path="a.bin", url=f"{server.url}/a.bin"))
         locked = here.locks.find_entry
         here.locks.add_entry(manifest, "a.bin", 4, sha256(TWO), None)
         # The other run wrote its entry after this one had read the file.
@@ -276,11 +283,11 @@ def test_a_changed_lock_reruns_a_finished_stage(world: World) -> None:
 
 def test_the_origin_of_each_checksum_is_reported(here: Place) -> None:
     files = [
-        File(path="a", url="http://h/a", sha256=sha256(ONE)),
-        File(path="b", url="http://h/b"),
-        File(path="c.json", by_hand="Write it."),
+        UpstreamFile(path="a", url="http://h/a", sha256=sha256(ONE)),
+        UpstreamFile(path="b", url="http://h/b"),
+        UpstreamFile(path="c.json", by_hand="Write it."),
     ]
     here.locks.add_entry(source(), "b", 3, sha256(TWO), "http://h/b")
-    held = held_to([source(*files)], here.locks)
+    held = checksum_origins([source(*files)], here.locks)
     where = f"{here.lock('sources')}, line 1"
     assert held == {"a": "the manifest", "b": where, "c.json": "nothing"}

@@ -11,17 +11,17 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imp_data.errors import UserError
-from imp_data.manifests import ROOMS as DATA_KINDS
+from imp_data.manifests import MANIFEST_KINDS as DATA_KINDS
 from imp_data.manifests import (
     ImageCollection,
     Limits,
     Mixture,
     NearDuplicates,
     Source,
-    load,
+    field_position,
+    load_manifest,
     load_recipe,
     model_digest,
-    spot_of,
 )
 from imp_data.manifests.json_schemas import (
     schema_path,
@@ -72,7 +72,7 @@ def test_the_manifests_are_those_of_the_recipe() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=called)
 def test_each_manifest_loads_and_its_schema_accepts_it(path: Path) -> None:
-    assert load(path, KINDS[path.parent.name])
+    assert load_manifest(path, KINDS[path.parent.name])
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert [error.message for error in schema_of(path.parent.name).iter_errors(content)] == []
 
@@ -89,7 +89,7 @@ def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=called)
 def test_files_of_the_hub_are_pinned_to_a_commit(path: Path) -> None:
-    for file in load(path, KINDS[path.parent.name]).files:
+    for file in load_manifest(path, KINDS[path.parent.name]).files:
         if file.url and "huggingface.co/" in file.url:
             assert re.search(r"/resolve/[0-9a-f]{40}/\S+$", file.url), file.url
 
@@ -104,8 +104,8 @@ def test_a_recipe_contains_every_manifest_of_its_mixture(path: Path) -> None:
 
 
 def test_the_quotas_are_those_of_table_2_and_a_thousandth_in_the_demo() -> None:
-    demo = load(MANIFESTS / "mixtures/demo.yaml", Mixture)
-    whole = load(MANIFESTS / "mixtures/imp-1m.yaml", Mixture)
+    demo = load_manifest(MANIFESTS / "mixtures/demo.yaml", Mixture)
+    whole = load_manifest(MANIFESTS / "mixtures/imp-1m.yaml", Mixture)
     assert {part.source: part.quota for part in demo.parts} == TABLE_2
     assert {part.source: part.paper / 1000 for part in whole.parts} == TABLE_2
     assert sum(part.quota for part in demo.parts) == 1005
@@ -198,7 +198,7 @@ def written(folder: Path, kind: str, document: Any) -> Path:
 )
 def test_a_document_that_must_pass(kind: str, place: str, value: Any, tmp_path: Path) -> None:
     document = changed(DOCUMENTS[kind], place, value)
-    assert load(written(tmp_path, kind, document), KINDS[kind])
+    assert load_manifest(written(tmp_path, kind, document), KINDS[kind])
     assert schema_of(kind).is_valid(document)
 
 
@@ -262,7 +262,7 @@ def test_a_document_that_must_fail_names_file_and_field(
     document = changed(DOCUMENTS[kind], place, value)
     path = written(tmp_path, kind, document)
     with pytest.raises(UserError) as error:
-        load(path, KINDS[kind])
+        load_manifest(path, KINDS[kind])
     assert error.value.where == str(path)
     assert place in error.value.problem
     assert not schema_of(kind).is_valid(document)
@@ -287,7 +287,7 @@ def test_contradictory_fields_are_an_error(
 ) -> None:
     path = written(tmp_path, kind, changed(DOCUMENTS[kind], place, value))
     with pytest.raises(UserError) as error:
-        load(path, KINDS[kind])
+        load_manifest(path, KINDS[kind])
     assert error.value.where == str(path)
     assert said in error.value.problem
 
@@ -297,7 +297,7 @@ def test_a_file_without_a_manifest_is_an_error(content: bytes, tmp_path: Path) -
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        load(path, Source)
+        load_manifest(path, Source)
     assert error.value.where == str(path)
 
 
@@ -320,7 +320,7 @@ def test_a_repeated_key_is_an_error_with_both_positions(
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as error:
-        load(path, Source)
+        load_manifest(path, Source)
     assert (error.value.where, error.value.problem) == (str(path), said)
 
 
@@ -334,7 +334,7 @@ def test_anchors_and_merge_keys_are_supported(tmp_path: Path) -> None:
     )
     path = tmp_path / "small.yaml"
     path.write_text(text, encoding="utf-8")
-    parts = load(path, Mixture).parts
+    parts = load_manifest(path, Mixture).parts
     assert [(p.source, p.paper) for p in parts] == [("a", 0), ("b", 0), ("c", None), ("d", 0)]
 
 
@@ -345,27 +345,31 @@ def test_yaml_beyond_json_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as error:
-        load(path, Source)
+        load_manifest(path, Source)
     assert error.value.where == str(path)
 
 
 def test_spellings_of_one_path_give_equal_manifests(tmp_path: Path) -> None:
-    plain = load(written(tmp_path, "images", IMAGES), ImageCollection)
+    plain = load_manifest(written(tmp_path, "images", IMAGES), ImageCollection)
     folders = [{"path": "./birds/", "inside": ".//photos/"}]
-    odd = load(written(tmp_path, "images", {**IMAGES, "folders": folders}), ImageCollection)
+    odd = load_manifest(
+        written(tmp_path, "images", {**IMAGES, "folders": folders}), ImageCollection
+    )
     assert odd == plain
     assert model_digest(odd) == model_digest(plain)
-    prefixed = load(written(tmp_path, "sources", {**SOURCE, "image_prefix": "./a//b/"}), Source)
+    prefixed = load_manifest(
+        written(tmp_path, "sources", {**SOURCE, "image_prefix": "./a//b/"}), Source
+    )
     assert prefixed.image_prefix == "a/b/"
 
 
 def test_the_position_of_a_missing_field_is_that_of_the_enclosing_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("a: 1\nfolders:\n  - path: x\n  - path: y\n    inside: z\n")
-    assert spot_of(path, "folders", 1, "inside") == (5, 5)
-    assert spot_of(path, "folders", 0, "inside") == (3, 5)
-    assert spot_of(path, "folders", 7, "inside") == (2, 1)
-    assert spot_of(path, "images") == (1, 1)
+    assert field_position(path, "folders", 1, "inside") == (5, 5)
+    assert field_position(path, "folders", 0, "inside") == (3, 5)
+    assert field_position(path, "folders", 7, "inside") == (2, 1)
+    assert field_position(path, "images") == (1, 1)
 
 
 def test_a_manifest_must_be_named_like_its_file(tmp_path: Path) -> None:
@@ -373,7 +377,7 @@ def test_a_manifest_must_be_named_like_its_file(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"other\.yaml: line \d, column 1, name: is mine, unlike.*\n.*mine\.yaml"
     ):
-        load(path, Source)
+        load_manifest(path, Source)
 
 
 def test_an_unknown_source_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
@@ -396,25 +400,27 @@ def test_a_users_source_requires_only_its_manifest(tmp_path: Path) -> None:
 
 
 def test_a_manifest_is_immutable(tmp_path: Path) -> None:
-    source = load(written(tmp_path, "sources", SOURCE), Source)
+    source = load_manifest(written(tmp_path, "sources", SOURCE), Source)
     with pytest.raises(ValueError, match="frozen"):
         source.title = "Other"
 
 
 def test_the_digest_of_a_manifest_depends_on_its_values_only(tmp_path: Path) -> None:
     path = written(tmp_path, "sources", SOURCE)
-    digest = model_digest(load(path, Source))
+    digest = model_digest(load_manifest(path, Source))
     backwards = yaml.safe_dump(dict(reversed(SOURCE.items())), sort_keys=False)
     path.write_text("# a comment\n" + backwards, encoding="utf-8")
-    assert model_digest(load(path, Source)) == digest
+    assert model_digest(load_manifest(path, Source)) == digest
     path.write_text(backwards.replace("MIT", "CC0-1.0"), encoding="utf-8")
-    assert model_digest(load(path, Source)) != digest
+    assert model_digest(load_manifest(path, Source)) != digest
 
 
 def test_settings_that_do_not_change_a_mixture_are_not_in_its_digest(tmp_path: Path) -> None:
-    plain = load(written(tmp_path, "mixtures", MIXTURE), Mixture)
+    plain = load_manifest(written(tmp_path, "mixtures", MIXTURE), Mixture)
     for place, value in {"engine": "ray", "near_duplicates": {"max_distance_bits": 9}}.items():
-        other = load(written(tmp_path, "mixtures", changed(MIXTURE, place, value)), Mixture)
+        other = load_manifest(
+            written(tmp_path, "mixtures", changed(MIXTURE, place, value)), Mixture
+        )
         assert other != plain
         assert model_digest(other) == model_digest(plain)
     narrow, wide = (NearDuplicates(max_distance_bits=bits) for bits in (4, 9))

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.manifests import Mixture, load
+from imp_data.manifests import Mixture, load_manifest
 from imp_data.manifests.yaml_document import MAX_VALUES, parse_document
 from imp_data.manifests.yaml_scalars import parse_scalar, yaml_1_1_value
 from imp_data.manifests.yaml_text import MAX_BYTES
@@ -33,7 +33,7 @@ def written(folder: Path, text: str | bytes, name: str = "small.yaml") -> Path:
 def load_error(folder: Path, text: str | bytes) -> UserError:
     path = written(folder, text)
     with pytest.raises(UserError) as error:
-        load(path, Mixture)
+        load_manifest(path, Mixture)
     assert error.value.where == str(path)
     return error.value
 
@@ -287,13 +287,13 @@ def test_at_most_twenty_problems_are_listed(tmp_path: Path) -> None:
     "text", [f"\ufeff{MIXTURE}", f"---\n{MIXTURE}...\n", f"%YAML 1.2\n---\n{MIXTURE}"]
 )
 def test_a_bom_and_document_markers_are_accepted(text: str, tmp_path: Path) -> None:
-    assert load(written(tmp_path, text), Mixture).seed == 1
+    assert load_manifest(written(tmp_path, text), Mixture).seed == 1
 
 
 def test_any_line_ending_is_accepted(tmp_path: Path) -> None:
-    plain = load(written(tmp_path, MIXTURE), Mixture)
+    plain = load_manifest(written(tmp_path, MIXTURE), Mixture)
     for end in ("\r\n", "\r"):
-        assert load(written(tmp_path, MIXTURE.replace("\n", end)), Mixture) == plain
+        assert load_manifest(written(tmp_path, MIXTURE.replace("\n", end)), Mixture) == plain
 
 
 def test_explicit_fields_override_merged_ones(tmp_path: Path) -> None:

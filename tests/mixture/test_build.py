@@ -18,7 +18,7 @@ from imp_data.mixture.build import build_mixture
 from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.mixture.reconciliation import reconciliation_problems
 from imp_data.sample import Sample
-from imp_data.storage.tables import arrow_batches, arrow_writer
+from imp_data.storage.tables import arrow_writer, read_batches
 
 COLUMNS = ["id", "source", "subset", "image", "conversations", "upstream_id"]
 FEATURES = Features(
@@ -139,7 +139,7 @@ def mixed(world: World, folder: Path, batch_rows: int, shard_rows: int) -> dict[
             "screened": world.data.screened("small", source),
         }
         for stage, path in stages.items():
-            table = pa.Table.from_batches(list(arrow_batches(path))).combine_chunks()
+            table = pa.Table.from_batches(list(read_batches(path))).combine_chunks()
             stages[stage] = folder / f"{source}.{stage}"
             with arrow_writer(stages[stage], table.schema) as writer:
                 for batch in table.to_batches(batch_rows):

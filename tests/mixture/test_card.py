@@ -12,9 +12,9 @@ from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, lay_album, record, run
 from datasets import Features, load_dataset_builder, load_from_disk
 from huggingface_hub import DatasetCard
 
-from imp_data.manifests import Mixture, load
+from imp_data.manifests import Mixture, load_manifest
 from imp_data.mixture.card import is_card, metadata, render_card
-from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.pipeline.card_stage import write_card
 from imp_data.screening.decontamination.augmentations import ALTERATIONS
 from imp_data.storage.atomic_write import json_text
@@ -191,10 +191,10 @@ def test_the_size_category_is_one_of_the_hub(rows: int, category: str) -> None:
 def test_the_command_that_rebuilds_the_mixture_is_stated(
     path: Path, album: Path, tmp_path: Path
 ) -> None:
-    mixture = load(path, Mixture)
+    mixture = load_manifest(path, Mixture)
     manifest = orjson.loads((album / "mixture.json").read_bytes())
     stated = {**manifest, "name": mixture.name, "drawn": mixture.drawn}
-    text = json_text({**stated, "digest": root_digest(stated)})
+    text = json_text({**stated, "digest": manifest_digest(stated)})
     (tmp_path / "mixture.json").write_text(text)
     command = render_card(tmp_path).split("```sh\n")[1].splitlines()[0]
     where = path.relative_to(ROOT)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from imp_data.errors import UserError
 from imp_data.mixture.arrow_dataset import shard_schema, write_index, write_shard
 from imp_data.mixture.card import render_card
-from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.mixture.verify import foreign_files, verify
 from imp_data.storage.atomic_write import json_text
 from imp_data.storage.digests import file_sha256
@@ -149,7 +149,7 @@ def sealed(folder: Path) -> list[str]:
     for name in manifest["files"]:
         path = folder / name
         manifest["files"][name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-    manifest["digest"] = root_digest(manifest)
+    manifest["digest"] = manifest_digest(manifest)
     (folder / "mixture.json").write_text(json_text(manifest))
     (folder / "README.md").write_text(render_card(folder))
     return verify(folder)
@@ -240,5 +240,5 @@ def test_a_mixture_json_of_another_shape_is_damaged_though_its_digest_fits(
     shutil.copytree(album, tmp_path / "mixture")
     path = tmp_path / "mixture" / "mixture.json"
     manifest = {**orjson.loads(path.read_bytes()), field: value}
-    path.write_text(json_text({**manifest, "digest": root_digest(manifest)}))
+    path.write_text(json_text({**manifest, "digest": manifest_digest(manifest)}))
     assert verify(tmp_path / "mixture") == ["mixture.json: is damaged: it cannot be read"]

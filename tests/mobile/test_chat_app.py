@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from imp_data.mobile.chat.app import ModelInfo, chat_app
 from imp_data.mobile.chat.request_body import MAX_BODY_BYTES
-from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
+from imp_data.mobile.gguf.export_manifest import ExampleQuestion, QuestionStyle
 
 NOWHERE = Path("nowhere.sock")
 ABOUT = ModelInfo("imp-tiny", 56, "square", "Apache-2.0", mixture="9418671a")

@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from imp_data.mobile.chat.app import ModelInfo, chat_app
-from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
+from imp_data.mobile.gguf.export_manifest import ExampleQuestion, QuestionStyle
 
 SUFFIX = "\nAnswer in a word."
 ASKING = QuestionStyle(

@@ -9,7 +9,7 @@ import pytest
 
 from imp_data.errors import UserError
 from imp_data.mobile.chat.question_style import read_question_style
-from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
+from imp_data.mobile.gguf.export_manifest import ExampleQuestion, QuestionStyle
 
 SHORT = "\nAnswer in a word."
 TURN = pa.struct([("from", pa.string()), ("value", pa.string())])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from imp_data.mobile.chat.field_rules import RequestRefused
 from imp_data.mobile.chat.request_fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
-from imp_data.mobile.chat.requests import convert_body, prepared
+from imp_data.mobile.chat.requests import convert_body, convert_request
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -78,12 +78,12 @@ def squared(image: Image.Image) -> Image.Image:
 
 
 def asked(**fields: Any) -> dict[str, Any]:
-    return prepared({"messages": HELLO, **fields}, squared)
+    return convert_request({"messages": HELLO, **fields}, squared)
 
 
 def refusal(request: Any) -> RequestRefused:
     with pytest.raises(RequestRefused) as caught:
-        prepared(request, squared)
+        convert_request(request, squared)
     return caught.value
 
 
@@ -121,7 +121,7 @@ def test_a_long_value_is_truncated_in_the_refusal() -> None:
 
 
 def messages(*given: dict[str, Any]) -> list[dict[str, Any]]:
-    sent: list[dict[str, Any]] = prepared({"messages": list(given)}, squared)["messages"]
+    sent: list[dict[str, Any]] = convert_request({"messages": list(given)}, squared)["messages"]
     return sent
 
 

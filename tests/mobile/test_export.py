@@ -20,8 +20,8 @@ from models import SIZE, VOCABULARY, byte_level_tokenizer, random_model, save_mo
 from safetensors.torch import load_file, save_file
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
+from imp_data.mobile.gguf.export_manifest import read_export_manifest
 from imp_data.mobile.gguf.merged_model import canonical_name, load_checkpoint
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
 from imp_data.storage.digests import file_sha256
@@ -56,7 +56,7 @@ def test_the_export_has_a_file_for_each_precision_and_resolution(exported: Path)
     texts = [f"text-{precision}.gguf" for precision in ("F16", "Q8_0", "Q4_0", "Q4_K_M")]
     towers = [f"vision-{p}-{size}.gguf" for p in ("F16", "Q8_0", "Q4_0") for size in (56, 28)]
     assert sorted(p.name for p in exported.iterdir()) == sorted([*texts, *towers, "manifest.json"])
-    listed = [file for one in read_bundle(exported).files for file in one.files]
+    listed = [file for one in read_export_manifest(exported).files for file in one.files]
     assert all(file_sha256(exported / file.name) == file.sha256 for file in listed)
 
 
@@ -255,7 +255,7 @@ def test_an_interrupted_export_leaves_the_earlier_one(
         with pytest.raises(KeyboardInterrupt):
             export(model, out, [8])
     assert sorted(path.name for path in out.iterdir()) == files
-    assert read_bundle(out) == before
+    assert read_export_manifest(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     after = export(model, out, [8])
     # Other files stay; reports about the earlier export are removed.

@@ -12,8 +12,8 @@ from models import SIZE, save_model
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency import _encoding_seconds, latency
-from imp_data.mobile.measure.latency_report import PAPER, LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency import _encoding_seconds, measure_latency
+from imp_data.mobile.measure.latency_report import PAPER_ROWS, LatencyReport, LatencyRow, Spread
 from imp_data.mobile.measure.latency_worker import LatencyTask
 from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 
@@ -32,7 +32,7 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_protocol_is_that_of_the_paper(exported: Path) -> None:
-    report = latency(exported, [Precision.Q4_0], threads=1, runs=2)
+    report = measure_latency(exported, [Precision.Q4_0], threads=1, runs=2)
     large, small = report.rows
     assert (large.resolution, small.resolution) == (SIZE, SIZE // 2)
     assert (large.image_tokens, small.image_tokens) == (16, 4)
@@ -52,7 +52,7 @@ def test_the_protocol_is_that_of_the_paper(exported: Path) -> None:
 
 
 def test_the_paper_s_totals_follow_from_their_parts() -> None:
-    for paper, tokens in zip(PAPER, (729, 196), strict=True):
+    for paper, tokens in zip(PAPER_ROWS, (729, 196), strict=True):
         total = paper.t_ve_s + (tokens + 41) / paper.s_prompt + 64 / paper.s_gen
         assert abs(total / paper.t_total_s - 1) < 0.02
 
@@ -76,7 +76,7 @@ def test_the_report_states_the_difference_of_prediction_and_measurement() -> Non
         size_bytes=1,
         peak_bytes=1,
     )
-    report = Report(model="m", runtime="r", threads=2, runs=3, load_before=0.1, rows=[row])
+    report = LatencyReport(model="m", runtime="r", threads=2, runs=3, load_before=0.1, rows=[row])
     text = "\n".join(report.lines())
     assert "10.50 (+5.0%)" in text
     assert "2.00 (1.50–4.00)" in text
@@ -119,7 +119,7 @@ def test_an_export_that_cannot_be_loaded_is_an_error(exported: Path, tmp_path: P
     ):
         pass
     with pytest.raises(UserError, match=r"text-Q4_0\.gguf: llama\.cpp cannot load it"):
-        latency(copy, [Precision.Q4_0], threads=1, runs=1)
+        measure_latency(copy, [Precision.Q4_0], threads=1, runs=1)
 
 
 def test_a_server_that_exits_at_once_is_an_error_with_its_log(
@@ -129,5 +129,5 @@ def test_a_server_that_exits_at_once_is_an_error_with_its_log(
     server.write_text("#!/bin/sh\necho 'error: unknown option' >&2\nexit 1\n")
     server.chmod(0o755)
     with pytest.raises(UserError, match="llama-server: exited with status 1; see its log"):
-        latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
+        measure_latency(exported, [Precision.Q4_0], threads=1, runs=1, server=server)
     assert "error: unknown option" in capfd.readouterr().err

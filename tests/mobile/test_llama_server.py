@@ -16,7 +16,7 @@ from models import SIZE, save_model
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency import latency
+from imp_data.mobile.measure.latency import measure_latency
 from imp_data.mobile.measure.test_prompts import default_cases
 from imp_data.mobile.runtime.in_process import Runtime, RuntimeSettings, open_runtime
 from imp_data.mobile.runtime.llama_server import llama_server_version, open_llama_server
@@ -79,7 +79,7 @@ def test_neither_runtime_listens_on_a_port(exported: Path, server: Path) -> None
 
 
 def test_the_latency_of_a_llama_server_is_measured(exported: Path, server: Path) -> None:
-    report = latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
+    report = measure_latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
     assert report.runtime == llama_server_version(server)
     assert report.runtime.startswith("llama-server ") and "of unknown" not in report.runtime
     (row,) = report.rows

@@ -15,7 +15,7 @@ from models import SIZE, save_model
 from transformers import Phi3Config, PhiConfig, Qwen2Config, SiglipVisionConfig
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.chat_template import chat_template
+from imp_data.mobile.gguf.chat_template import read_chat_template
 from imp_data.mobile.gguf.export import export
 from imp_data.mobile.measure.pytorch_reference import PytorchReference
 
@@ -136,7 +136,7 @@ def test_the_newest_kind_of_chat_template_file_takes_precedence(
 ) -> None:
     copy = Path(shutil.copytree(folders["phi"], tmp_path / "model"))
     as_processor(copy, "old")
-    assert chat_template(copy) == chat_template(folders["phi"])
+    assert read_chat_template(copy) == read_chat_template(folders["phi"])
 
 
 def test_special_tokens_may_be_in_a_file_of_their_own(

@@ -21,8 +21,8 @@ from models import SHARED, SIZE, TEXTS, save_model
 from transformers import Qwen2Config
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import read_bundle
 from imp_data.mobile.gguf.export import export
+from imp_data.mobile.gguf.export_manifest import read_export_manifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.latency_worker import LatencyResult, LatencyTask
 from imp_data.mobile.measure.test_prompts import default_cases
@@ -50,7 +50,7 @@ def phone(exported: Path) -> Path:
 def test_the_phone_folder_has_two_models_a_manifest_a_licence_and_instructions(phone: Path) -> None:
     names = ["LICENSE", "README.md", "manifest.json", "text-Q4_0.gguf", "vision-Q4_0-28.gguf"]
     assert sorted(path.name for path in phone.iterdir()) == names
-    bundle = read_bundle(phone)
+    bundle = read_export_manifest(phone)
     files = [file for one in bundle.files for file in one.files]
     assert [file_sha256(phone / file.name) for file in files] == [file.sha256 for file in files]
     assert bundle.mixture_digest == "ab" * 32
@@ -76,7 +76,7 @@ def test_the_stated_memory_is_the_measured_memory_of_a_conversation(
     larger: Path, precision: Precision
 ) -> None:
     write_phone_folder(larger, precision, 384)
-    stated = read_bundle(larger / "mobile").minimum_memory_bytes
+    stated = read_export_manifest(larger / "mobile").minimum_memory_bytes
     task = LatencyTask(
         folder=larger / "mobile",
         precision=precision,
@@ -120,8 +120,8 @@ def test_the_readme_states_training_and_exported_resolution(
 def test_the_default_resolution_is_that_of_training(exported: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     subprocess.run([sys.executable, "-m", "imp_data", "bundle", str(out)], check=True)
-    assert read_bundle(out / "mobile").resolutions == [SIZE]
-    held = read_bundle(exported)
+    assert read_export_manifest(out / "mobile").resolutions == [SIZE]
+    held = read_export_manifest(exported)
     assert (held.resolutions, held.default_resolution) == ([SIZE, SIZE // 2], SIZE)
     for trained, nearest in ((200, SIZE), (30, SIZE // 2)):
         elsewhere = held.model_copy(update={"trained_resolution": trained})
@@ -256,7 +256,7 @@ def test_the_instructions_for_llama_rn_run_in_its_desktop_version(
 ) -> None:
     out = Path(shutil.copytree(exported, tmp_path / "out"))
     if parts > 1:
-        text = read_bundle(out).text(Precision.Q4_0)
+        text = read_export_manifest(out).text(Precision.Q4_0)
         export(save_model(tmp_path / "model"), out, [4], [SIZE // 2], text.bytes // parts)
     phone = write_phone_folder(out, Precision.Q4_0, SIZE // 2)
     assert len(phone.text(Precision.Q4_0).files) >= parts

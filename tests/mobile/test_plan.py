@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import World
-from training_world import STAGES, lay_shapes, manifest
+from training_world import STAGES, build_shapes, manifest
 
 from assets.launch import launch
 from assets.mobile import mobile_assets
@@ -37,7 +37,7 @@ ASSETS = (export_stage, parity_stage, quality_stage, phone_stage)
 def plan(world: World, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Return a plan with a merged model of random weights, since its training is irrelevant."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    lay_shapes(world, 6)
+    build_shapes(world, 6)
     manifest(world, export={"bits": [16]}, image_size=SIZE)
     return planned(world)
 
@@ -156,12 +156,12 @@ def test_the_export_command_gets_the_mixtures_and_the_short_answer_suffix(
 
 
 def test_a_mixture_trained_without_questions_gives_no_examples(world: World) -> None:
-    lay_shapes(world, 6)
+    build_shapes(world, 6)
     plain = {name: {**stage, "template": "plain"} for name, stage in STAGES.items()}
     manifest(world, plain, image_size=SIZE)
-    assert planned(world).asked_mixtures == []
+    assert planned(world).mixtures_with_questions == []
     manifest(world, {**STAGES, "projector": plain["projector"]}, image_size=SIZE)
-    assert [build.name for build in planned(world).asked_mixtures] == ["small"]
+    assert [build.name for build in planned(world).mixtures_with_questions] == ["small"]
 
 
 @pytest.mark.parametrize(

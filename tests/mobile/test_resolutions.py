@@ -13,12 +13,12 @@ import torch
 from conftest import World
 from gguf import GGUFReader
 from models import byte_level_tokenizer, save_model, vision_config
-from training_world import MODEL, STAGE, lay_shapes, model
+from training_world import MODEL, STAGE, build_shapes, model
 from transformers import SiglipVisionModel
 
 from imp_data.mobile.gguf import vision_model
-from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.export import export
+from imp_data.mobile.gguf.export_manifest import ExportManifest
 from imp_data.mobile.gguf.merged_model import load_checkpoint
 from imp_data.mobile.gguf.position_embedding import interpolate_positions
 from imp_data.mobile.gguf.quantize import Precision
@@ -117,7 +117,7 @@ def trained_at_196(world: World, at: Path) -> tuple[Path, ExportManifest]:
         image_size=196,
         max_length=512,
     )
-    lay_shapes(world, 6)
+    build_shapes(world, 6)
     corpus = open_mixture(world.data.mixture("small"))
     train(Run(recipe, world.manifests, [corpus], at / "run", max_steps=2, workers=0))
     merge(at / "run", at / "merged")

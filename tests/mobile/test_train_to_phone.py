@@ -12,12 +12,12 @@ pytest.importorskip("xllamacpp", reason="pip install 'imp-data[mobile]'")
 import torch
 from conftest import World
 from PIL import Image
-from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, lay_shapes, model, shape
+from training_world import COLOURS, LORA, MODEL, QUESTION, STAGES, build_shapes, model, shape
 
 from imp_data.manifests.model import LORA_TARGETS
 from imp_data.manifests.model_parts import Architecture
-from imp_data.mobile.gguf.bundle import ExportManifest
 from imp_data.mobile.gguf.export import export
+from imp_data.mobile.gguf.export_manifest import ExportManifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.parity import TOLERANCES, compare_export
 from imp_data.mobile.measure.qa_accuracy import QuestionSet
@@ -28,10 +28,10 @@ from imp_data.mobile.phone_folder import write_phone_folder
 from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Encoded, encode_prompt
+from imp_data.training.data.encoding import EncodedSample, encode_prompt
 from imp_data.training.data.mixture_input import MixtureInput, open_mixture
-from imp_data.training.evaluation.generate import Speaker
-from imp_data.training.evaluation.metrics import exact
+from imp_data.training.evaluation.generate import AnswerGenerator
+from imp_data.training.evaluation.metrics import is_exact_match
 from imp_data.training.loop.run import Run, train
 from imp_data.training.model.merge import merge
 from imp_data.training.model.model_folder import load_processor
@@ -49,7 +49,7 @@ QUESTIONS = [(QUESTION, True), (QUESTION, False), ("Two\nlines, 東京?", True)]
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
     """Return a world whose mixture `small` has 10 rows."""
     world = World(tmp_path_factory.mktemp("shapes"))
-    lay_shapes(world, 8, 2)
+    build_shapes(world, 8, 2)
     return world
 
 
@@ -124,13 +124,13 @@ def test_llama_cpp_gets_the_tokens_of_training(delivered: Delivered) -> None:
         ]:
             asked = f"{IMAGE_TOKEN}\n{question}" if imaged else question
             trained = encode_prompt(tokenizer, delivered.template, asked, int(imaged))
-            assert isinstance(trained, Encoded)
+            assert isinstance(trained, EncodedSample)
             pieces = runtime.tokenize(runtime.prompt(question, imaged))
             joined = [t for n, piece in enumerate(pieces) for t in [*[image] * n, *piece]]
             assert joined == trained.input_ids.tolist()
 
 
-def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
+def regret(speaker: AnswerGenerator, image: Image.Image, said: list[int]) -> float:
     """Return the most by which the speaker prefers another token to one of these, in nats."""
     inputs = speaker._inputs(image, QUESTION)
     ids = torch.cat([inputs["input_ids"], torch.tensor([said])], dim=1)
@@ -142,7 +142,7 @@ def regret(speaker: Speaker, image: Image.Image, said: list[int]) -> float:
 
 def test_llama_cpp_answers_as_the_trainers_own_generator(delivered: Delivered) -> None:
     """The tokens may differ if equally likely: a model after two steps has no preference."""
-    speaker = Speaker(delivered.merged)
+    speaker = AnswerGenerator(delivered.merged)
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         for number, colour in enumerate(COLOURS.values()):
             image = shape(colour, number).crop((0, 0, 64, 40))
@@ -156,7 +156,7 @@ def test_llama_cpp_answers_as_the_trainers_own_generator(delivered: Delivered) -
 def test_the_score_is_reported_for_every_file_and_for_pytorch(
     delivered: Delivered, tmp_path: Path
 ) -> None:
-    speaker, rows = Speaker(delivered.merged), []
+    speaker, rows = AnswerGenerator(delivered.merged), []
     for number, colour in enumerate(COLOURS.values()):
         image = shape(colour, number)
         image.save(tmp_path / f"{number}.png")
@@ -173,7 +173,7 @@ def test_the_score_is_reported_for_every_file_and_for_pytorch(
     with open_runtime(delivered.out, Precision.F16, SIZE, QUIET) as runtime:
         asked = runtime.prompt(QUESTION, True)
         said = [runtime.answer(asked, shape(c, n), 32).text for n, c in enumerate(COLOURS.values())]
-    right = [exact(one, row["answer"]) for one, row in zip(said, rows, strict=True)]
+    right = [is_exact_match(one, row["answer"]) for one, row in zip(said, rows, strict=True)]
     assert finest.score == 25 * sum(right)
     assert all(row.score is not None for row in report.rows)
     assert any("PyTorch" in line and "75.0 %" in line for line in report.lines())

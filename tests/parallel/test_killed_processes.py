@@ -19,12 +19,12 @@ from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.images import checkpoint, fingerprint_cache
-from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.fingerprint import Fingerprint, fingerprint_image
 from imp_data.images.reader import ImageReader, ImageSource
 from imp_data.manifests import Limits
 from imp_data.parallel import map_ordered
 from imp_data.pipeline.build import Build
-from imp_data.pipeline.environment import check_settings
+from imp_data.pipeline.environment import check_environment
 from imp_data.pipeline.run_all import stages
 
 ROOT = Path(__file__).parents[2]
@@ -283,11 +283,11 @@ def test_a_piece_that_exhausts_memory_is_named() -> None:
 
 
 def look_with_little_memory(image: str, reader: ImageReader, spare_bytes: int) -> Fingerprint:
-    fingerprint(image, reader, Limits(max_pixels=1))
+    fingerprint_image(image, reader, Limits(max_pixels=1))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + spare_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-    return fingerprint(image, reader, Limits())
+    return fingerprint_image(image, reader, Limits())
 
 
 def test_exhausted_memory_is_never_a_fact_about_an_image(tmp_path: Path) -> None:
@@ -324,10 +324,10 @@ def test_a_stalled_piece_is_an_error_that_names_it(
 def test_a_wrong_setting_is_an_error_before_any_work(
     variable: str, text: str, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_settings(build.recipe.mixture)
+    check_environment(build.recipe.mixture)
     monkeypatch.setenv(variable, text)
     with pytest.raises(UserError) as error:
-        check_settings(build.recipe.mixture)
+        check_environment(build.recipe.mixture)
     assert error.value.where == variable
 
 

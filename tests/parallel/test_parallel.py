@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.parallel import Died, map_ordered, running_on, worker_count
+from imp_data.parallel import Crash, map_ordered, use_engine, worker_count
 from imp_data.parallel.pipes import receive, send
 
 TESTS = Path(__file__).parents[1]
@@ -189,7 +189,7 @@ def test_on_crash_can_run_a_crashing_batch_one_by_one() -> None:
     work = partial(squares, these={5, 17})
     batches = [list(range(n, n + 6)) for n in range(0, 24, 6)]
 
-    def one_by_one(batch: list[int], how: Died) -> list[int]:
+    def one_by_one(batch: list[int], how: Crash) -> list[int]:
         ones = [[number] for number in batch]
         return flat(map_ordered(work, ones, 2, on_crash=lambda one, _: [-1]))
 
@@ -255,13 +255,13 @@ def on_ray(*args: object) -> Iterator[str]:
 def test_the_engine_applies_to_its_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMP_ENGINE", raising=False)
     monkeypatch.setattr("imp_data.parallel.ray.map_on_ray", on_ray)
-    with running_on("ray"):
+    with use_engine("ray"):
         assert list(map_ordered(square, [2], 1)) == ["on Ray"]
-        with running_on("local"):
+        with use_engine("local"):
             assert list(map_ordered(square, [2], 1)) == [4]
         with ThreadPoolExecutor(1) as elsewhere:
             assert elsewhere.submit(lambda: list(map_ordered(square, [2], 1))).result() == [4]
-    with pytest.raises(ZeroDivisionError), running_on("ray"):
+    with pytest.raises(ZeroDivisionError), use_engine("ray"):
         _ = 1 / 0
     assert list(map_ordered(square, [2], 1)) == [4]
 
@@ -269,10 +269,10 @@ def test_the_engine_applies_to_its_block_alone(monkeypatch: pytest.MonkeyPatch) 
 def test_the_environment_overrides_the_engine_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imp_data.parallel.ray.map_on_ray", on_ray)
     monkeypatch.setenv("IMP_ENGINE", "local")
-    with running_on("ray"):
+    with use_engine("ray"):
         assert list(map_ordered(square, [2], 1)) == [4]
     monkeypatch.setenv("IMP_ENGINE", "ray")
-    with running_on("local"):
+    with use_engine("local"):
         assert list(map_ordered(square, [2], 1)) == ["on Ray"]
 
 

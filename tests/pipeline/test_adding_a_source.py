@@ -11,7 +11,7 @@ import pytest
 from conftest import encoded, photo, record, run
 from datasets import load_from_disk
 
-from imp_data.manifests import ROOMS, Source
+from imp_data.manifests import MANIFEST_KINDS, Source
 from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
@@ -153,7 +153,7 @@ def test_the_schema_that_a_file_names_exists(path: str) -> None:
     schema = re.match(r"# yaml-language-server: \$schema=(\S+)", stated_files()[path])
     assert schema is not None
     assert (ROOT / Path(path).parent / schema.group(1)).resolve().is_file()
-    assert Path(path).parent.name in ROOMS
+    assert Path(path).parent.name in MANIFEST_KINDS
 
 
 def test_an_unmet_expected_count_is_a_problem(built: Build) -> None:

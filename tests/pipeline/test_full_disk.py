@@ -18,10 +18,10 @@ from conftest import PUBLISHED, World
 from faulty import Disk, apart, build_at, digests, lay_gallery, manifest_of
 
 from imp_data.errors import UserError
-from imp_data.images.decoding import decoder
+from imp_data.images.decoding import decoder_version
 from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
-from imp_data.pipeline.environment import check_settings
+from imp_data.pipeline.environment import check_environment
 from imp_data.pipeline.run_all import stages
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_stops_a_download_that_continues_once_there_is_space(
 def fingerprint_as_nobody(manifest: Path, root: Path) -> None:
     """Run the images stage as the user nobody: root may read every file."""
     build = build_at(manifest, root)
-    decoder()  # imports its modules while root may still read them
+    decoder_version()  # imports its modules while root may still read them
     os.seteuid(65534 if os.geteuid() == 0 else os.geteuid())
     build.images("photos")
 
@@ -220,6 +220,6 @@ def test_a_data_directory_that_is_a_file_is_an_error_before_any_work(
     file.touch()
     monkeypatch.setenv("IMP_DATA_DIR", str(file / inside))
     with pytest.raises(UserError) as error:
-        check_settings(load_recipe(manifest_of(gallery)).mixture)
+        check_environment(load_recipe(manifest_of(gallery)).mixture)
     assert error.value.where == "IMP_DATA_DIR"
     assert error.value.problem == f"is {file / inside}, but {file} is a file"

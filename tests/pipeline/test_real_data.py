@@ -15,8 +15,8 @@ import pytest
 from conftest import World, run
 from datasets import load_from_disk
 
-from imp_data.images.fingerprint import Fingerprint, fingerprint
-from imp_data.images.hamming import nearest
+from imp_data.images.fingerprint import Fingerprint, fingerprint_image
+from imp_data.images.hamming import find_nearest
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="IMP_REAL_DATA names n
 
 
 def fingerprint_of(image: str) -> Fingerprint:
-    return fingerprint(image, ImageReader(REAL, REAL, ()), Limits())
+    return fingerprint_image(image, ImageReader(REAL, REAL, ()), Limits())
 
 
 def rows_and_ledger(
@@ -127,7 +127,7 @@ def test_the_corrupt_jpeg_is_undecodable() -> None:
 
 
 def bits_apart(one: Fingerprint, other: Fingerprint) -> int:
-    found = nearest(np.array([one.phash], np.uint64), np.array([other.phash], np.uint64))
+    found = find_nearest(np.array([one.phash], np.uint64), np.array([other.phash], np.uint64))
     return int(found.distance_bits[0])
 
 

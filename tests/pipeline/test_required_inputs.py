@@ -11,7 +11,7 @@ from imp_data.errors import UserError
 from imp_data.pipeline import required_inputs
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
-from imp_data.storage.globs import matching
+from imp_data.storage.globs import matching_files
 
 
 @pytest.fixture(autouse=True)
@@ -240,11 +240,11 @@ def test_files_that_hold_no_records_change_nothing(world: World) -> None:
 def test_globs_match_files_on_disk_and_in_a_store(
     root: str, pattern: str, names: list[str], tmp_path: Path
 ) -> None:
-    from imp_data.storage.paths import place
+    from imp_data.storage.paths import parse_path
 
-    folder = place(f"{root}{tmp_path}/raw")
+    folder = parse_path(f"{root}{tmp_path}/raw")
     for name in ("a.json", "b.json", "deep/a.json", "deep/er/c1.json", "._a.json", ".x.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"[]")
-    found = [path.relative_to(folder).as_posix() for path in matching(folder, pattern)]
+    found = [path.relative_to(folder).as_posix() for path in matching_files(folder, pattern)]
     assert found == names

@@ -22,10 +22,10 @@ from demo.stage import world as draw
 from imp_data.manifests import load_recipe
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
-from imp_data.storage.atomic_write import written_aside
+from imp_data.storage.atomic_write import write_atomically
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import file_sha256, tree_digest
-from imp_data.storage.locks import held
+from imp_data.storage.locks import hold_lock
 from tests.raw.test_fetch import Handler, serving
 
 DRAW = """
@@ -38,8 +38,8 @@ print(world(Build.of(Path(sys.argv[1]))).digest)
 HOLD = """
 import sys, time
 from pathlib import Path
-from imp_data.storage.locks import held
-with held(Path(sys.argv[1]), "records/photos", "mixture other"):
+from imp_data.storage.locks import hold_lock
+with hold_lock(Path(sys.argv[1]), "records/photos", "mixture other"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -187,7 +187,7 @@ def test_a_run_waits_for_another_at_the_same_stage_and_names_it(
     asset: str, root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
     lock = build_at(manifests["small"], root).run_of(asset).lock
-    with held(lock, asset, "mixture other"):
+    with hold_lock(lock, asset, "mixture other"):
         process = start(BUILD, manifests["small"], IMP_DATA_DIR=str(root))
         line = next_line(process)
         assert line.startswith(
@@ -357,7 +357,7 @@ def nested_mappings(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_two_writers_use_different_temporary_files(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    with written_aside(path) as one, written_aside(tmp_path / "g") as other:
+    with write_atomically(path) as one, write_atomically(tmp_path / "g") as other:
         assert one != other and one.parent == tmp_path
         one.write_text("1")
         other.write_text("2")
@@ -369,8 +369,8 @@ def test_the_temporary_file_of_a_killed_process_is_deleted_by_the_next_write(
 ) -> None:
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from imp_data.storage.atomic_write import written_aside\n"
-        "with written_aside(Path(sys.argv[1])) as aside:\n"
+        "from imp_data.storage.atomic_write import write_atomically\n"
+        "with write_atomically(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     path = tmp_path / "f"
@@ -378,11 +378,11 @@ def test_the_temporary_file_of_a_killed_process_is_deleted_by_the_next_write(
     (left,) = tmp_path.iterdir()
     mine = tmp_path / ".f.elsewhere-1-1.partial"
     mine.write_text("of a run on another machine, which may still write")
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         assert not left.exists() and mine.exists()
         aside.write_text("whole")
     week = time.time() - 8 * 24 * 3600
     os.utime(mine, (week, week))
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         aside.write_text("whole")
     assert [p.name for p in tmp_path.iterdir()] == ["f"]

@@ -11,9 +11,9 @@ from scripted_server import scripted
 from trials.downloads import FAULTS, endless, failure, led, said
 
 from imp_data.errors import UserError
-from imp_data.manifests import File
+from imp_data.manifests import UpstreamFile
 from imp_data.raw import download, minimum_speed, redirects, transfer
-from imp_data.raw.fetch import obtain
+from imp_data.raw.fetch import fetch_files
 from imp_data.raw.http_response import DownloadError, RetryableError
 from imp_data.raw.minimum_speed import SpeedMonitor
 from imp_data.raw.redirects import is_private, open_response
@@ -89,7 +89,9 @@ def test_a_server_below_the_minimum_speed_is_abandoned(
     monkeypatch.setattr(minimum_speed, "LOWEST_BYTES_PER_SECOND", 1e12)
     with scripted(said(body=BIRDS, ETag='"1"')) as server:
         with pytest.raises(UserError, match=r"fails again and again: only [\d,]+ bytes in 0 s"):
-            obtain(birds(File(path="birds.bin", url=f"{server.url}/birds.bin")), tmp_path)
+            fetch_files(
+                birds(UpstreamFile(path="birds.bin", url=f"{server.url}/birds.bin")), tmp_path
+            )
         assert len(server.asked) == 6
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -105,29 +107,29 @@ def test_endless_headers_time_out(
             yield b"x" * 9
 
     with scripted(drips) as server:
-        file = File(path="birds.bin", url=f"{server.url}/birds.bin")
+        file = UpstreamFile(path="birds.bin", url=f"{server.url}/birds.bin")
         with pytest.raises(UserError, match="fails again and again"):
-            obtain(birds(file), tmp_path)
+            fetch_files(birds(file), tmp_path)
 
 
 def test_no_more_bytes_are_written_than_the_manifest_states(
     tmp_path: Path, pauses: list[float]
 ) -> None:
     with scripted(endless(chunked=True)) as server:
-        file = File(path="birds.bin", url=f"{server.url}/x", bytes=70_000)
+        file = UpstreamFile(path="birds.bin", url=f"{server.url}/x", bytes=70_000)
         with pytest.raises(UserError, match="sends more than the 70,000 bytes"):
-            obtain(birds(file), tmp_path)
+            fetch_files(birds(file), tmp_path)
     assert names(tmp_path) == []
 
 
 def test_a_file_of_unknown_size_is_limited_by_max_bytes(
     tmp_path: Path, pauses: list[float]
 ) -> None:
-    assert File(path="x", url="http://h/x").max_bytes == 64 << 30
+    assert UpstreamFile(path="x", url="http://h/x").max_bytes == 64 << 30
     with scripted(endless(chunked=True)) as server:
-        file = File(path="birds.bin", url=f"{server.url}/x", max_bytes=100_000)
+        file = UpstreamFile(path="birds.bin", url=f"{server.url}/x", max_bytes=100_000)
         with pytest.raises(UserError, match="sends more than the 100,000 allowed"):
-            obtain(birds(file), tmp_path)
+            fetch_files(birds(file), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -137,9 +139,9 @@ def test_a_file_of_unknown_size_leaves_free_space_on_the_disk(
     monkeypatch.setattr(transfer, "_DISK_CHECK_INTERVAL_BYTES", 100_000)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9))
     with scripted(endless(chunked=True)) as server:
-        file = File(path="birds.bin", url=f"{server.url}/x")
+        file = UpstreamFile(path="birds.bin", url=f"{server.url}/x")
         with pytest.raises(UserError, match="leaves 1,000,000,000 bytes free, fewer than"):
-            obtain(birds(file), tmp_path)
+            fetch_files(birds(file), tmp_path)
 
 
 def test_files_that_do_not_fit_together_are_not_downloaded(
@@ -149,9 +151,9 @@ def test_files_that_do_not_fit_together_are_not_downloaded(
     files = (stated(upstream), stated(upstream, "two.bin"))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=511_999))
     with pytest.raises(UserError, match="needs 512,000 bytes for 2 files, 511,999 are free"):
-        obtain(birds(*files), tmp_path)
+        fetch_files(birds(*files), tmp_path)
     (tmp_path / ".two.bin.part").write_bytes(BIRDS[:1])
-    assert obtain(birds(*files), tmp_path) == {"birds.bin": DIGEST, "two.bin": DIGEST}
+    assert fetch_files(birds(*files), tmp_path) == {"birds.bin": DIGEST, "two.bin": DIGEST}
 
 
 @pytest.mark.parametrize(
@@ -194,28 +196,28 @@ def test_a_redirect_to_a_name_of_this_machine_is_refused_before_the_request(
     with scripted(said(body=BIRDS)) as inside, scripted(led("")) as outside:
         target = f"http://cdn.example:{inside.port}/x"
         outside._answers = [led(target)]
-        file = File(path="birds.bin", url=f"{outside.url}/birds.bin", sha256=DIGEST)
+        file = UpstreamFile(path="birds.bin", url=f"{outside.url}/birds.bin", sha256=DIGEST)
         with pytest.raises(UserError) as error:
-            obtain(birds(file), tmp_path)
+            fetch_files(birds(file), tmp_path)
         assert "redirects to cdn.example (127.0.0.1), an address of this machine" in str(
             error.value
         )
         assert inside.asked == []
         # A manifest that names the host, here for another file, allows it.
-        other = File(path="other.bin", by_hand="Ask.", url=target)
-        assert obtain(birds(file, other), tmp_path)["birds.bin"] == DIGEST
+        other = UpstreamFile(path="other.bin", by_hand="Ask.", url=target)
+        assert fetch_files(birds(file, other), tmp_path)["birds.bin"] == DIGEST
 
 
 def test_a_manifest_may_name_a_private_host(
     resolved: None, tmp_path: Path, pauses: list[float]
 ) -> None:
     with scripted(said(body=BIRDS)) as inside:
-        file = File(path="birds.bin", url=f"http://lab.example:{inside.port}/x")
-        assert obtain(birds(file), tmp_path) == {"birds.bin": DIGEST}
+        file = UpstreamFile(path="birds.bin", url=f"http://lab.example:{inside.port}/x")
+        assert fetch_files(birds(file), tmp_path) == {"birds.bin": DIGEST}
         (tmp_path / "birds.bin").unlink()
         mirror = [f"http://lab.example:{inside.port}"]
-        file = File(path="birds.bin", by_hand="Ask.")
-        assert obtain(birds(file), tmp_path, mirror) == {"birds.bin": DIGEST}
+        file = UpstreamFile(path="birds.bin", by_hand="Ask.")
+        assert fetch_files(birds(file), tmp_path, mirror) == {"birds.bin": DIGEST}
 
 
 def test_a_proxy_resolves_names_itself(
@@ -224,8 +226,8 @@ def test_a_proxy_resolves_names_itself(
     with scripted(led("http://cdn.example/x"), said(body=BIRDS)) as proxy:
         monkeypatch.setenv("NO_PROXY", "")
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        file = File(path="birds.bin", url="http://far.example/x")
-        assert obtain(birds(file), tmp_path) == {"birds.bin": DIGEST}
+        file = UpstreamFile(path="birds.bin", url="http://far.example/x")
+        assert fetch_files(birds(file), tmp_path) == {"birds.bin": DIGEST}
         assert [one.path for one in proxy.asked] == ["http://far.example/x", "http://cdn.example/x"]
 
 

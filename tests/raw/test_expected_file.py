@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.raw.fetch import obtain
+from imp_data.raw.fetch import fetch_files
 from tests.raw.test_fetch import here
 
 
@@ -26,7 +26,7 @@ def test_a_file_of_another_kind_is_an_error_and_kept(
 ) -> None:
     (tmp_path / path).write_bytes(content)
     with pytest.raises(UserError) as error:
-        obtain(here(path), tmp_path)
+        fetch_files(here(path), tmp_path)
     assert error.value.where == str(tmp_path / path)
     assert error.value.problem.startswith(f"is {kind}")
     assert "delete" not in error.value.remedy

@@ -14,11 +14,11 @@ import pytest
 from conftest import PUBLISHED, World
 
 from imp_data.errors import UserError
-from imp_data.manifests import File, Limits
+from imp_data.manifests import Limits, UpstreamFile
 from imp_data.raw.extract import extract
-from imp_data.raw.fetch import obtain
+from imp_data.raw.fetch import fetch_files
 from imp_data.storage.digests import file_sizes
-from imp_data.storage.paths import place
+from imp_data.storage.paths import parse_path
 from tests.raw.test_fetch import Upstream, birds, here, names, pauses, store, upstream
 
 __all__ = ["pauses", "store", "upstream"]
@@ -58,7 +58,7 @@ each_kind = pytest.mark.parametrize("file", PACKS)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A raw folder on this machine, and one in an in-memory object store."""
     if request.param == "an object store":
-        return place(f"memory://{tmp_path}")
+        return parse_path(f"memory://{tmp_path}")
     (tmp_path / "raw").mkdir()
     return tmp_path / "raw"
 
@@ -225,7 +225,7 @@ def test_matching_members_are_extracted_beside_the_archive(
     name: str, pack: Any, tmp_path: Path
 ) -> None:
     pack(tmp_path / name, *RECORDS)
-    digests = obtain(here(name, "*.json", "qa/*"), tmp_path)
+    digests = fetch_files(here(name, "*.json", "qa/*"), tmp_path)
     assert list(digests) == [name]
     assert names(tmp_path) == [f".{name}.unpacked", name, "qa/deep/val.json", "qa/train.json"]
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
@@ -236,7 +236,7 @@ def test_matching_members_are_extracted_beside_the_archive(
 
 def test_a_leading_dot_slash_of_tar_members_is_dropped(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", ("./qa/train.json", b"[1]"))
-    obtain(here("a.tar", "qa/*"), tmp_path)
+    fetch_files(here("a.tar", "qa/*"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
 
 
@@ -245,8 +245,8 @@ def test_an_archive_is_downloaded_and_extracted_in_one_call(
 ) -> None:
     write_zip(tmp_path / "a.zip", *RECORDS)
     upstream.files["/a.zip"] = (tmp_path / "a.zip").read_bytes()
-    file = File(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
-    obtain(birds(file), tmp_path / "raw")
+    file = UpstreamFile(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
+    fetch_files(birds(file), tmp_path / "raw")
     assert names(tmp_path / "raw") == [".b.zip.unpacked", "b.zip", "images/0.png"]
 
 
@@ -257,16 +257,16 @@ def test_members_of_an_archive_in_a_store_are_extracted_beside_it(
     large = ("qa/large.json", os.urandom(5 << 20))
     pack(tmp_path / name, *RECORDS, large)
     (store / name).write_bytes((tmp_path / name).read_bytes())
-    obtain(here(name, "*.json", "qa/*"), store)
+    fetch_files(here(name, "*.json", "qa/*"), store)
     marker, laid = f".{name}.unpacked", ["qa/deep/val.json", "qa/large.json", "qa/train.json"]
     assert sorted(file_sizes(store)) == sorted([marker, name, *laid])
     assert (store / "qa/train.json").read_bytes() == b"[1]"
     assert (store / "qa/large.json").read_bytes() == large[1]
     (store / "qa/train.json").write_bytes(b"[mine]")
-    obtain(here(name, "*.json", "qa/*"), store)
+    fetch_files(here(name, "*.json", "qa/*"), store)
     assert (store / "qa/train.json").read_bytes() == b"[mine]"
     (store / "qa/deep/val.json").unlink()
-    obtain(here(name, "*.json", "qa/*"), store)
+    fetch_files(here(name, "*.json", "qa/*"), store)
     assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
     assert (store / "qa/train.json").read_bytes() == b"[mine]"
     assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
@@ -274,9 +274,9 @@ def test_members_of_an_archive_in_a_store_are_extracted_beside_it(
 
 def test_a_finished_extraction_is_not_repeated(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", *RECORDS)
-    obtain(here("a.zip", "*.json"), tmp_path)
+    fetch_files(here("a.zip", "*.json"), tmp_path)
     (tmp_path / "qa/train.json").write_bytes(b"[mine]")
-    obtain(here("a.zip", "*.json"), tmp_path)
+    fetch_files(here("a.zip", "*.json"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[mine]"
 
 
@@ -285,18 +285,18 @@ def test_an_interrupted_extraction_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "qa").mkdir()
     (tmp_path / "qa/train.json").write_bytes(b"[1]")
     (tmp_path / "qa/.train.json.partial").write_bytes(b"[")
-    obtain(here("a.zip", "*.json"), tmp_path)
+    fetch_files(here("a.zip", "*.json"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
     assert names(tmp_path / "qa") == ["deep/val.json", "train.json"]
 
 
 def test_another_archive_or_other_globs_are_extracted_again(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", *RECORDS)
-    obtain(here("a.zip", "qa/*"), tmp_path)
-    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    fetch_files(here("a.zip", "qa/*"), tmp_path)
+    fetch_files(here("a.zip", "qa/*", "images/*"), tmp_path)
     assert (tmp_path / "images/0.png").read_bytes() == b"PNG"
     write_zip(tmp_path / "a.zip", *RECORDS[1:], ("qa/train.json", b"[3]"))
-    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    fetch_files(here("a.zip", "qa/*", "images/*"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[3]"
 
 
@@ -309,7 +309,7 @@ def test_a_member_that_leads_out_of_the_folder_is_refused(
     raw.mkdir()
     pack(raw / archive, (name, b"evil"))
     with pytest.raises(UserError) as error:
-        obtain(here(archive, "*"), raw)
+        fetch_files(here(archive, "*"), raw)
     assert error.value.problem == f"member {name} is a link or a device, or leads out of the folder"
     assert names(tmp_path) == [f"raw/{archive}"]
 
@@ -321,20 +321,20 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", links=["passwd"])
     for name in ("a.zip", "a.tar"):
         with pytest.raises(UserError, match="member passwd is a link"):
-            obtain(here(name, "*"), tmp_path)
+            fetch_files(here(name, "*"), tmp_path)
     assert names(tmp_path) == ["a.tar", "a.zip"]
 
 
 def test_a_link_that_no_glob_matches_is_ignored(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", *RECORDS, links=["passwd"])
-    obtain(here("a.tar", "images/*"), tmp_path)
+    fetch_files(here("a.tar", "images/*"), tmp_path)
     assert names(tmp_path) == [".a.tar.unpacked", "a.tar", "images/0.png"]
 
 
 def test_a_glob_without_matches_is_an_error(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", *RECORDS)
     with pytest.raises(UserError, match=r"a\.zip: no member matches \*\.txt, b/\*"):
-        obtain(here("a.zip", "*.json", "*.txt", "b/*"), tmp_path)
+        fetch_files(here("a.zip", "*.json", "*.txt", "b/*"), tmp_path)
     assert not (tmp_path / ".a.zip.unpacked").exists()
 
 
@@ -345,7 +345,7 @@ def test_a_damaged_member_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"a\.zip: is damaged at or after qa/deep/val\.json: Bad CRC"
     ):
-        obtain(here("a.zip", "*"), tmp_path)
+        fetch_files(here("a.zip", "*"), tmp_path)
     assert names(tmp_path) == [".a.zip.unpacking", "a.zip", "qa/train.json"]
 
 
@@ -355,7 +355,7 @@ def test_a_truncated_archive_is_an_error(name: str, pack: Any, tmp_path: Path) -
     pack(path, ("one", os.urandom(5000)), ("two", os.urandom(5000)))
     path.write_bytes(path.read_bytes()[:8000])
     with pytest.raises(UserError, match="is damaged at or after"):
-        obtain(here(name, "*"), tmp_path)
+        fetch_files(here(name, "*"), tmp_path)
     assert not (tmp_path / f".{name}.unpacked").exists()
 
 
@@ -364,11 +364,11 @@ def test_a_damaged_tar_header_is_not_the_end_of_the_archive(tmp_path: Path) -> N
     write_tar(path, *RECORDS)
     path.write_bytes(path.read_bytes().replace(b"images/0.png", b"images/0.pnq"))
     with pytest.raises(UserError, match=r"damaged at or after qa/deep/val\.json: no header"):
-        obtain(here("a.tar", "*"), tmp_path)
+        fetch_files(here("a.tar", "*"), tmp_path)
 
 
 def test_a_tar_named_as_a_zip_is_extracted_as_a_tar(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", *RECORDS)
     (tmp_path / "a.tar").rename(tmp_path / "a.zip")
-    obtain(here("a.zip", "qa/*"), tmp_path)
+    fetch_files(here("a.zip", "qa/*"), tmp_path)
     assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"

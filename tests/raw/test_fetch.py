@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.manifests import File, Published
+from imp_data.manifests import Publication, UpstreamFile
 from imp_data.raw import download, transfer
-from imp_data.raw.fetch import mirrors_from_environment, obtain
+from imp_data.raw.fetch import fetch_files, mirrors_from_environment
 from imp_data.storage.digests import file_sizes
-from imp_data.storage.paths import place
+from imp_data.storage.paths import parse_path
 
 BIRDS = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BIRDS).hexdigest()
@@ -108,19 +108,19 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def birds(*files: File) -> list[Published]:
+def birds(*files: UpstreamFile) -> list[Publication]:
     """Return a manifest named birds with those files."""
-    return [Published(name="birds", title="Birds", homepage="", license="MIT", files=files)]
+    return [Publication(name="birds", title="Birds", homepage="", license="MIT", files=files)]
 
 
-def stated(upstream: Upstream, path: str = "birds.bin") -> File:
+def stated(upstream: Upstream, path: str = "birds.bin") -> UpstreamFile:
     """Return the file with address, size and checksum."""
-    return File(path=path, url=f"{upstream.url}/{path}", bytes=len(BIRDS), sha256=DIGEST)
+    return UpstreamFile(path=path, url=f"{upstream.url}/{path}", bytes=len(BIRDS), sha256=DIGEST)
 
 
-def unstated(upstream: Upstream) -> File:
+def unstated(upstream: Upstream) -> UpstreamFile:
     """Return the file with its address only."""
-    return File(path="birds.bin", url=f"{upstream.url}/birds.bin")
+    return UpstreamFile(path="birds.bin", url=f"{upstream.url}/birds.bin")
 
 
 def names(folder: Path) -> list[str]:
@@ -130,20 +130,20 @@ def names(folder: Path) -> list[str]:
 def test_a_file_is_downloaded_verified_and_moved_into_place(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert (tmp_path / "birds.bin").read_bytes() == BIRDS
     assert names(tmp_path) == ["birds.bin"]
 
 
 def test_a_file_goes_into_the_folder_its_path_names(upstream: Upstream, tmp_path: Path) -> None:
-    file = File(path="train/a b.bin", url=f"{upstream.url}/birds.bin")
-    assert obtain(birds(file), tmp_path / "raw") == {"train/a b.bin": DIGEST}
+    file = UpstreamFile(path="train/a b.bin", url=f"{upstream.url}/birds.bin")
+    assert fetch_files(birds(file), tmp_path / "raw") == {"train/a b.bin": DIGEST}
     assert names(tmp_path) == ["raw/train/a b.bin"]
 
 
 def test_an_existing_file_is_verified_and_not_requested(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / "birds.bin").write_bytes(BIRDS)
-    assert obtain(birds(stated(upstream)), tmp_path, [upstream.url]) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path, [upstream.url]) == {"birds.bin": DIGEST}
     assert upstream.asked == []
 
 
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_an_error_with_a_remedy(
     path = tmp_path / "birds.bin"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        obtain(birds(stated(upstream)), tmp_path)
+        fetch_files(birds(stated(upstream)), tmp_path)
     assert error.value.where == str(path)
     assert error.value.problem in {
         "has 255,999 bytes, the manifest says 256,000",
@@ -167,7 +167,7 @@ def test_a_damaged_file_is_an_error_with_a_remedy(
 
 def test_a_download_resumes_a_killed_one(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-"]
     assert names(tmp_path) == ["birds.bin"]
 
@@ -176,7 +176,7 @@ def test_a_download_resumes_a_killed_one(upstream: Upstream, tmp_path: Path) -> 
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in an in-memory object store with an empty scratch folder."""
     monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "scratch"))
-    return place(f"memory://{tmp_path}/birds")
+    return parse_path(f"memory://{tmp_path}/birds")
 
 
 def test_a_download_for_a_store_resumes_in_scratch_and_is_uploaded_once_verified(
@@ -184,26 +184,26 @@ def test_a_download_for_a_store_resumes_in_scratch_and_is_uploaded_once_verified
 ) -> None:
     upstream.tricks = [{"cut": 1000}, {"status": 403}]
     with pytest.raises(UserError, match="answers HTTP 403"):
-        obtain(birds(stated(upstream)), store)
+        fetch_files(birds(stated(upstream)), store)
     assert file_sizes(store) == {}
-    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
     assert upstream.ranges() == [None, "bytes=1000-", "bytes=1000-"]
     assert (store / "birds.bin").read_bytes() == BIRDS
     assert names(tmp_path / "scratch") == []
-    assert obtain(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), store) == {"birds.bin": DIGEST}
     assert len(upstream.asked) == 3
 
 
 def test_a_damaged_object_is_an_error(upstream: Upstream, store: Path) -> None:
     (store / "birds.bin").write_bytes(BIRDS[:-1])
     with pytest.raises(UserError, match="the manifest says 256,000") as error:
-        obtain(birds(stated(upstream)), store)
+        fetch_files(birds(stated(upstream)), store)
     assert error.value.where == str(store / "birds.bin")
 
 
 def test_a_complete_partial_file_is_not_requested_again(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS)
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.asked == []
 
 
@@ -212,7 +212,7 @@ def test_a_server_without_ranges_sends_the_whole_file_again(
 ) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     upstream.tricks = [{"deaf": True}]
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-"]
 
 
@@ -220,7 +220,7 @@ def test_a_partial_file_longer_than_the_whole_is_discarded(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS + b"more")
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=256004-", None]
 
 
@@ -228,7 +228,7 @@ def test_a_wrong_partial_file_is_discarded_after_a_checksum_mismatch(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     (tmp_path / ".birds.bin.part").write_bytes(b"x" * 1000)
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == ["bytes=1000-", None]
 
 
@@ -236,7 +236,7 @@ def test_an_interrupted_download_is_resumed(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"cut": 1000}, {"cut": 500}]
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges() == [None, "bytes=1000-", "bytes=1500-"]
     assert pauses == [1.0, 1.0]
 
@@ -246,16 +246,16 @@ def test_without_a_checksum_only_the_same_version_is_resumed(
 ) -> None:
     upstream.etag, upstream.tricks = '"nought"', [{"cut": 1000}, {"cut": 18}, {"status": 403}]
     with pytest.raises(UserError, match="answers HTTP 403"):
-        obtain(birds(unstated(upstream)), tmp_path)
+        fetch_files(birds(unstated(upstream)), tmp_path)
     assert upstream.ranges() == [None, "bytes=1000-", "bytes=1018-"]
     assert upstream.asked[1][1]["If-Range"] == '"nought"'
 
     upstream.etag = '"one"'
-    assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
 
     (tmp_path / "birds.bin").unlink()
     (tmp_path / ".birds.bin.part").write_bytes(b"of no known version")
-    assert obtain(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(unstated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert upstream.ranges()[3:] == ["bytes=1018-", None]
     assert names(tmp_path) == ["birds.bin"]
 
@@ -264,7 +264,7 @@ def test_a_busy_server_is_retried_with_exponential_backoff(
     upstream: Upstream, tmp_path: Path, pauses: list[float]
 ) -> None:
     upstream.tricks = [{"status": 503}, {"status": 503}]
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert pauses == [1.0, 2.0]
 
 
@@ -274,7 +274,7 @@ def test_retry_after_sets_the_pause(
     long_ago, soon = "Wed, 21 Oct 2015 07:28:00 GMT", "soon"
     said = ["7", "86400", long_ago, soon]
     upstream.tricks = [{"status": 429, "headers": {"Retry-After": value}} for value in said]
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
     assert pauses == [7.0, 300.0, 0.0, 8.0]
 
 
@@ -283,7 +283,7 @@ def test_retries_end_if_the_server_keeps_failing(
 ) -> None:
     upstream.tricks = [{"status": 500}] * 99
     with pytest.raises(UserError, match=r"birds\.bin fails again and again: HTTP 500"):
-        obtain(birds(stated(upstream)), tmp_path)
+        fetch_files(birds(stated(upstream)), tmp_path)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
@@ -292,7 +292,7 @@ def test_retries_end_if_the_server_always_stops_at_the_same_byte(
 ) -> None:
     upstream.tricks = [{"cut": 1000, "deaf": True}] * 99
     with pytest.raises(UserError, match="fails again and again"):
-        obtain(birds(stated(upstream)), tmp_path)
+        fetch_files(birds(stated(upstream)), tmp_path)
     assert len(upstream.asked) == 6
     assert (tmp_path / ".birds.bin.part").read_bytes() == BIRDS[:1000]
 
@@ -303,7 +303,7 @@ def test_retries_end_early_if_no_connection_is_possible(
     with serving() as server:
         gone = stated(server)
     with pytest.raises(UserError, match="cannot be reached") as error:
-        obtain(birds(gone), tmp_path)
+        fetch_files(birds(gone), tmp_path)
     assert pauses == [1, 2]
     assert "connect this machine" in error.value.remedy
     assert "revision" not in error.value.remedy
@@ -312,7 +312,7 @@ def test_retries_end_early_if_no_connection_is_possible(
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "http://127.0.0.1:x", "birds.bin"])
 def test_an_invalid_address_is_not_retried(url: str, tmp_path: Path, pauses: list[float]) -> None:
     with pytest.raises(UserError, match="cannot be requested"):
-        obtain(birds(File(path="birds.bin", url=url)), tmp_path)
+        fetch_files(birds(UpstreamFile(path="birds.bin", url=url)), tmp_path)
     assert pauses == []
 
 
@@ -321,7 +321,7 @@ def test_a_download_with_a_wrong_checksum_leaves_nothing(
 ) -> None:
     upstream.files["/birds.bin"] = BIRDS[::-1]
     with pytest.raises(UserError) as error:
-        obtain(birds(stated(upstream)), tmp_path)
+        fetch_files(birds(stated(upstream)), tmp_path)
     found = hashlib.sha256(BIRDS[::-1]).hexdigest()
     assert error.value.where == str(tmp_path / "birds.bin")
     assert f"has sha256 {found}, the manifest says {DIGEST}" in error.value.problem
@@ -337,7 +337,7 @@ def test_a_download_of_a_wrong_size_leaves_nothing(
     upstream.files["/birds.bin"] = b"<html>Please log in</html>"
     upstream.tricks = [{"length": length}]
     with pytest.raises(UserError, match="has 26 bytes, the manifest says 256,000"):
-        obtain(birds(stated(upstream)), tmp_path)
+        fetch_files(birds(stated(upstream)), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -347,21 +347,21 @@ def test_a_download_larger_than_the_free_space_is_not_started(
     disk = SimpleNamespace(free=255_000)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: disk)
     with pytest.raises(UserError, match="needs 256,000 bytes, 255,000 are free"):
-        obtain(birds(unstated(upstream)), tmp_path)
+        fetch_files(birds(unstated(upstream)), tmp_path)
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
-    assert obtain(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path) == {"birds.bin": DIGEST}
 
 
 def test_an_unwritable_folder_is_an_error(upstream: Upstream, tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"raw/birds\.bin: cannot be read or written"):
-        obtain(birds(stated(upstream)), tmp_path / "raw")
+        fetch_files(birds(stated(upstream)), tmp_path / "raw")
 
 
 def test_a_mirror_is_tried_first(upstream: Upstream, mirror: Upstream, tmp_path: Path) -> None:
     mirror.files["/lab/birds/a%20b.bin"] = BIRDS
-    file = File(path="a b.bin", url=f"{upstream.url}/birds.bin", sha256=DIGEST)
-    assert obtain(birds(file), tmp_path, [f"{mirror.url}/lab/"]) == {"a b.bin": DIGEST}
+    file = UpstreamFile(path="a b.bin", url=f"{upstream.url}/birds.bin", sha256=DIGEST)
+    assert fetch_files(birds(file), tmp_path, [f"{mirror.url}/lab/"]) == {"a b.bin": DIGEST}
     assert upstream.asked == []
 
 
@@ -370,7 +370,7 @@ def test_files_missing_or_wrong_at_a_mirror_come_from_upstream(
 ) -> None:
     mirror.files["/stale/birds/birds.bin"] = BIRDS[::-1]
     mirrors = [f"{mirror.url}/empty", f"{mirror.url}/stale"]
-    assert obtain(birds(stated(upstream)), tmp_path, mirrors) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(upstream)), tmp_path, mirrors) == {"birds.bin": DIGEST}
     assert [path for path, _ in mirror.asked] == [
         "/empty/birds/birds.bin",
         "/stale/birds/birds.bin",
@@ -392,10 +392,10 @@ def test_files_to_download_manually_are_listed_together_after_the_others(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     place_it = "Register at rrc.cvc.uab.es, and place it at data/raw/birds/a/one.zip."
-    one = File(path="a/one.zip", by_hand=place_it)
-    two = File(path="two.zip", bytes=1234, by_hand="Ask its authors.")
+    one = UpstreamFile(path="a/one.zip", by_hand=place_it)
+    two = UpstreamFile(path="two.zip", bytes=1234, by_hand="Ask its authors.")
     with pytest.raises(UserError) as error:
-        obtain(birds(one, stated(upstream), two), tmp_path)
+        fetch_files(birds(one, stated(upstream), two), tmp_path)
     assert str(error.value) == (
         "birds: download these 2 files manually:\n"
         f"  {tmp_path}/a/one.zip (size unknown, licence MIT)\n"
@@ -409,15 +409,15 @@ def test_files_to_download_manually_are_listed_together_after_the_others(
 
 def test_a_mirror_may_provide_a_file_for_manual_download(mirror: Upstream, tmp_path: Path) -> None:
     mirror.files["/birds/birds.bin"] = BIRDS
-    file = File(path="birds.bin", by_hand="Ask its authors.")
-    assert obtain(birds(file), tmp_path, [mirror.url]) == {"birds.bin": DIGEST}
+    file = UpstreamFile(path="birds.bin", by_hand="Ask its authors.")
+    assert fetch_files(birds(file), tmp_path, [mirror.url]) == {"birds.bin": DIGEST}
 
 
 def test_the_token_is_not_sent_to_other_hosts(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    obtain(birds(stated(upstream)), tmp_path)
+    fetch_files(birds(stated(upstream)), tmp_path)
     assert "Authorization" not in upstream.asked[0][1]
 
 
@@ -428,7 +428,7 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(
     monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{mirror.url}/")
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     mirror.tricks = [{"status": 302, "headers": {"Location": f"{upstream.url}/birds.bin"}}]
-    assert obtain(birds(stated(mirror)), tmp_path) == {"birds.bin": DIGEST}
+    assert fetch_files(birds(stated(mirror)), tmp_path) == {"birds.bin": DIGEST}
     assert mirror.asked[0][1]["Authorization"] == "Bearer hf_secret"
     assert "Authorization" not in upstream.asked[0][1]
     assert upstream.ranges() == ["bytes=1000-"]
@@ -442,12 +442,12 @@ def test_a_gated_file_is_an_error_that_explains_access(
     upstream.tricks = [{"status": status}]
     url = f"{upstream.url}/datasets/lab/birds/resolve/main/birds.bin"
     with pytest.raises(UserError) as error:
-        obtain(birds(File(path="birds.bin", url=url)), tmp_path)
+        fetch_files(birds(UpstreamFile(path="birds.bin", url=url)), tmp_path)
     assert error.value.remedy == (
         f"accept its licence at {upstream.url}/datasets/lab/birds, "
         "and set HF_TOKEN to a token of that account"
     )
 
 
-def here(path: str, *globs: str) -> list[Published]:
-    return birds(File(path=path, by_hand="Put it here.", unpack=globs))
+def here(path: str, *globs: str) -> list[Publication]:
+    return birds(UpstreamFile(path=path, by_hand="Put it here.", unpack=globs))

@@ -12,10 +12,10 @@ from conftest import World, encoded, photo, record, run
 
 from imp_data.errors import UserError
 from imp_data.images.reader import ImageReader, data_image_reader
-from imp_data.manifests import Folder
+from imp_data.manifests import ImageFolder
 from imp_data.raw.extract import extract
 from imp_data.storage.data_dir import DataDir
-from imp_data.storage.globs import matching
+from imp_data.storage.globs import matching_files
 
 MANY = 1 << 20
 
@@ -33,7 +33,7 @@ def outside(tmp_path: Path) -> Path:
 def birds_of(root: Path, path: str = "birds", inside: str = "photos") -> ImageReader:
     """Return a reader of raw/birds/<inside> for images whose paths begin with `path`."""
     return data_image_reader(
-        DataDir(root), (("birds", Folder(path=path, file=None, inside=inside)),)
+        DataDir(root), (("birds", ImageFolder(path=path, file=None, inside=inside)),)
     )
 
 
@@ -130,12 +130,12 @@ def test_record_files_behind_links_out_are_refused_unless_the_user_named_them(
     (raw / "json/a.json").symlink_to(outside / "secret.json")
     for pattern in ("json/*.json", "**/*.json"):
         with pytest.raises(UserError) as error:
-            matching(raw, pattern)
+            matching_files(raw, pattern)
         assert error.value.where == str(raw / "json/a.json")
-    assert matching(raw, "json/a.json") == [raw / "json/a.json"]  # named: meant
+    assert matching_files(raw, "json/a.json") == [raw / "json/a.json"]  # named: meant
     (raw / "json/a.json").unlink()
     (raw / "own").symlink_to(outside)
-    assert matching(raw, "own/*.json") == [raw / "own/secret.json"]
+    assert matching_files(raw, "own/*.json") == [raw / "own/secret.json"]
 
 
 def test_a_member_is_not_extracted_through_a_link_out(tmp_path: Path, outside: Path) -> None:

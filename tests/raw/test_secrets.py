@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from scripted_server import Answer, ScriptedServer, scripted
 from trials.downloads import led, raw, said
 
-from assets.factory import _legible
+from assets.factory import _without_traceback
 from imp_data.errors import UserError
-from imp_data.manifests.lockfile import Locks
+from imp_data.manifests.lockfile import LockFiles
 from imp_data.parallel.error_json import decode_error, encode_error
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs
 from imp_data.raw import download
-from imp_data.raw.fetch import obtain
-from imp_data.redaction import address, guard_logs, redacted
-from imp_data.storage.paths import place
+from imp_data.raw.fetch import fetch_files
+from imp_data.redaction import address, redact, redact_logs
+from imp_data.storage.paths import parse_path
 from tests.assets.test_graph import RECORDS, SOURCE, World
 
 CONTENT = json.dumps(RECORDS).encode()
@@ -70,7 +70,7 @@ SECRETS = {
     ],
 )
 def test_credentials_are_hidden_in_any_text(text: str, shown: str) -> None:
-    assert redacted(text) == shown
+    assert redact(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_credentials_are_hidden_in_any_text(text: str, shown: str) -> None:
     ],
 )
 def test_text_without_credentials_is_unchanged(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 def test_a_stored_address_hides_the_whole_query() -> None:
@@ -100,8 +100,8 @@ def test_no_user_password_or_signed_value_is_ever_shown(
     user: str, password: str, value: str, name: str
 ) -> None:
     text = f"GET https://{user}:{password}@host.example/data.zip?{name}={value} failed"
-    assert redacted(text) == f"GET https://***@host.example/data.zip?{name}=*** failed"
-    assert redacted(redacted(text)) == redacted(text)
+    assert redact(text) == f"GET https://***@host.example/data.zip?{name}=*** failed"
+    assert redact(redact(text)) == redact(text)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_secrets_of_the_environment_are_hidden_in_any_text(
     name: str, value: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert redacted(f"cannot use {secret}!") == "cannot use ***!"
+    assert redact(f"cannot use {secret}!") == "cannot use ***!"
 
 
 def test_environment_variables_without_secrets_are_not_hidden(
@@ -130,7 +130,7 @@ def test_environment_variables_without_secrets_are_not_hidden(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/home/ann/.aws/credentials")
     monkeypatch.setenv("SHORT_TOKEN", "data")
     text = "disabled: /home/ann/.aws/credentials of the data"
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 def test_an_error_hides_credentials_also_after_pickling() -> None:
@@ -143,7 +143,7 @@ def test_an_error_hides_credentials_also_after_pickling() -> None:
 
 
 def test_log_records_of_libraries_are_redacted(caplog: pytest.LogCaptureFixture) -> None:
-    guard_logs()
+    redact_logs()
     logger = logging.getLogger("httpx")
     with caplog.at_level(logging.INFO):
         logger.info("HTTP Request: GET %s %d", httpx.URL("https://ann:pw@host/x?sig=abc"), 200)
@@ -157,9 +157,7 @@ def test_log_records_of_libraries_are_redacted(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_traceback_that_ends_the_command_is_redacted() -> None:
-    script = (
-        "from imp_data.redaction import guard; guard(); raise ValueError('http://ann:pw@host/x')"
-    )
+    script = "from imp_data.redaction import redact_output; redact_output(); raise ValueError('http://ann:pw@host/x')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.endswith("ValueError: http://***@host/x\n")
@@ -173,7 +171,7 @@ def test_an_unexpected_exception_reaches_dagster_redacted() -> None:
             raise ValueError("it failed") from error
 
     with pytest.raises(dg.Failure) as failure:
-        _legible(fails)()
+        _without_traceback(fails)()
     assert "OSError: https://***@host/x" in (failure.value.description or "")
     assert failure.value.__suppress_context__ and failure.value.__cause__ is None
 
@@ -193,7 +191,7 @@ def unredacted(source: str) -> list[str]:
         if ast.unparse(call.func) == "print"
         and any(ast.unparse(keyword.value) == "sys.stderr" for keyword in call.keywords)
         and not isinstance(call.args[0], ast.Constant)
-        and not ast.unparse(call.args[0]).startswith("redacted(")
+        and not ast.unparse(call.args[0]).startswith("redact(")
     ]
 
 
@@ -379,7 +377,7 @@ def test_the_address_of_a_data_directory_leaves_no_secret(
 ) -> None:
     secretive.setenv("IMP_DATA_DIR", f"memory://ann:{SECRETS['data']}@{tmp_path}/data")
     world = World(tmp_path)
-    world.data = world.data._replace(root=place(os.environ["IMP_DATA_DIR"]))
+    world.data = world.data._replace(root=parse_path(os.environ["IMP_DATA_DIR"]))
     assert not run_job(world, tmp_path / "dagster")
     world.publish("chats", RECORDS)
     assert run_job(world, tmp_path / "dagster")
@@ -396,9 +394,9 @@ def test_a_secret_in_an_invalid_address_is_hidden(
         file = {"path": "chats.json", "url": url.format(SECRETS["password"])}
         world.write("sources/chats", {**SOURCE, "files": [file]})
         build = Build.of(tmp_path / "manifests" / "mixtures" / "tiny.yaml")
-        locks = Locks(tmp_path / "manifests", tmp_path / "locks")
+        locks = LockFiles(tmp_path / "manifests", tmp_path / "locks")
         with pytest.raises(UserError) as error:
-            obtain([build.recipe.sources["chats"]], tmp_path / "raw", (), locks)
+            fetch_files([build.recipe.sources["chats"]], tmp_path / "raw", (), locks)
         assert SECRETS["password"] not in str(error.value)
         build.data = world.data
         with pytest.raises(UserError) as error:

@@ -17,7 +17,7 @@ from imp_data.manifests import Limits, Source
 from imp_data.records.build import build_records
 from imp_data.sample import RECORD_SCHEMA, content_hash, sample_id
 from imp_data.storage.digests import file_sha256
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.tables import read_batches
 
 HERE = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -47,7 +47,7 @@ class Built:
     def __init__(self, raw: Path, of: Source | None = None) -> None:
         self.arrow, self.parquet = raw / "out/some.arrow", raw / "out/some.parquet"
         self.figures = build_records(of or source(), raw, Limits(), self.arrow, self.parquet)
-        batches = list(arrow_batches(self.arrow))
+        batches = list(read_batches(self.arrow))
         self.samples = pa.Table.from_batches(batches, RECORD_SCHEMA).to_pylist()
         self.ledger = pq.read_table(self.parquet, schema=RECORDS_LEDGER_SCHEMA).to_pylist()
 

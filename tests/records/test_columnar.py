@@ -12,7 +12,7 @@ from imp_data.manifests import Limits, Source
 from imp_data.records import chunk as chunk_module
 from imp_data.records.chunk import ChunkResult, process_chunk
 from imp_data.records.layouts import LAYOUTS
-from imp_data.records.rules import judge
+from imp_data.records.rules import repair_and_check
 
 LIMITS = Limits(max_turns=8, max_characters=200)
 HERE = settings(
@@ -226,7 +226,9 @@ def test_a_valid_record_is_not_checked_one_by_one(
 ) -> None:
     if "conversations" in record:
         record = {**record, "conversations": said(*record["conversations"])}
-    monkeypatch.setattr(chunk_module, judge.__name__, lambda *_: pytest.fail("checked one by one"))
+    monkeypatch.setattr(
+        chunk_module, repair_and_check.__name__, lambda *_: pytest.fail("checked one by one")
+    )
     (only,) = process_all(tmp_path, source(layout, subsets="mix665k"), array([record] * 3))
     assert only.ledger.column("sample").to_pylist() == ([0] * 3 if layout != "llava" else [0, 1, 2])
 
@@ -238,7 +240,9 @@ def test_one_bad_record_leaves_the_others_in_columns(
     bad = {"id": "bad", "conversations": said((" ", "b"))}
     judged: list[Any] = []
     monkeypatch.setattr(
-        chunk_module, judge.__name__, lambda draft, limits: judged.append(draft.upstream_id)
+        chunk_module,
+        repair_and_check.__name__,
+        lambda draft, limits: judged.append(draft.upstream_id),
     )
     text = array([good, bad, good, 3, good])
     (only,) = process_all(tmp_path, source("llava"), text)

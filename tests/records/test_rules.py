@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from imp_data.ledger import AppliedRepair, Reason, Repair
 from imp_data.manifests import Limits
-from imp_data.records.rules import judge
-from imp_data.sample import Draft, Row, has_visible_text
+from imp_data.records.rules import repair_and_check
+from imp_data.sample import Draft, UpstreamRecord, has_visible_text
 
 LIMITS = Limits()
 
@@ -19,7 +19,7 @@ LIMITS = Limits()
 def draft(
     *turns: tuple[str, str], image: str | None = "coco/1.jpg", subset: str = "llava_instruct"
 ) -> Draft:
-    return Draft([Row(0, None)], "1", subset, image, list(turns))
+    return Draft([UpstreamRecord(0, None)], "1", subset, image, list(turns))
 
 
 def alternating(*values: str, **fields: Any) -> Draft:
@@ -44,7 +44,7 @@ def alternating(*values: str, **fields: Any) -> Draft:
 )
 def test_a_valid_record_passes_unchanged(record: Draft) -> None:
     before = list(record.turns)
-    assert judge(record, LIMITS) is None
+    assert repair_and_check(record, LIMITS) is None
     assert record.turns == before
     assert record.repairs == []
 
@@ -106,7 +106,7 @@ def test_a_valid_record_passes_unchanged(record: Draft) -> None:
 def test_a_repair_records_the_text_before_it(
     record: Draft, turns: list[tuple[str, str]], repairs: list[AppliedRepair]
 ) -> None:
-    assert judge(record, LIMITS) is None
+    assert repair_and_check(record, LIMITS) is None
     assert record.turns == turns
     assert record.repairs == repairs
 
@@ -150,7 +150,7 @@ def conversation(*turns: str) -> Draft:
 def test_a_rejected_record_has_its_reason_and_evidence(
     record: Draft, reason: str, evidence: dict[str, Any]
 ) -> None:
-    assert judge(record, LIMITS) == (reason, evidence)
+    assert repair_and_check(record, LIMITS) == (reason, evidence)
 
 
 @pytest.mark.parametrize(("values", "turn"), [(("a <image>", "b"), 0), (("a", "b <image>"), 1)])
@@ -158,7 +158,7 @@ def test_a_record_without_an_image_must_not_contain_the_token(
     values: tuple[str, str], turn: int
 ) -> None:
     record = alternating(*values, image=None)
-    assert judge(record, LIMITS) == ("token_without_image", {"turn": turn})
+    assert repair_and_check(record, LIMITS) == ("token_without_image", {"turn": turn})
 
 
 @pytest.mark.parametrize("subset", ["vg", "refcoco"])
@@ -178,7 +178,7 @@ def test_a_box_must_lie_inside_the_image_with_ordered_corners(
 ) -> None:
     values = ["<image>\nWhere?", "There."]
     values[turn] = f"<image>\n{text}" if turn == 0 else text
-    verdict = judge(alternating(*values, subset=subset), LIMITS)
+    verdict = repair_and_check(alternating(*values, subset=subset), LIMITS)
     assert verdict == ("box_out_of_range", {"turn": turn, "box": box})
 
 
@@ -192,12 +192,15 @@ def test_a_box_must_lie_inside_the_image_with_ordered_corners(
 def test_a_conversation_above_the_length_limits_is_dropped(
     answers: list[str], evidence: dict[str, int]
 ) -> None:
-    assert judge(alternating("<image>\nWhat?", *answers), LIMITS) == ("too_long", evidence)
+    assert repair_and_check(alternating("<image>\nWhat?", *answers), LIMITS) == (
+        "too_long",
+        evidence,
+    )
 
 
 @pytest.mark.parametrize("turns", [2, 20, 274])
 def test_the_longest_conversations_upstream_pass(turns: int) -> None:
-    assert judge(alternating("<image>\nWhat?", *["x"] * (turns - 1)), LIMITS) is None
+    assert repair_and_check(alternating("<image>\nWhat?", *["x"] * (turns - 1)), LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -218,7 +221,7 @@ def test_the_longest_conversations_upstream_pass(turns: int) -> None:
     ],
 )
 def test_an_image_path_that_is_empty_absolute_or_climbs_is_rejected(path: str) -> None:
-    verdict = judge(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS)
+    verdict = repair_and_check(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS)
     assert verdict == ("bad_image_path", {"image": path})
 
 
@@ -239,7 +242,7 @@ def test_an_image_path_that_is_empty_absolute_or_climbs_is_rejected(path: str) -
 )
 def test_an_image_path_is_normalised_and_the_original_recorded(path: str, normal: str) -> None:
     draft = alternating("<image>\nWhat?", "A bus.", image=path)
-    assert judge(draft, LIMITS) is None
+    assert repair_and_check(draft, LIMITS) is None
     assert (draft.image, draft.repairs) == (normal, [("image_path_normalised", path)])
 
 
@@ -248,17 +251,19 @@ def test_an_image_path_is_normalised_and_the_original_recorded(path: str, normal
 )
 def test_a_normal_path_is_unchanged(path: str) -> None:
     draft = alternating("<image>\nWhat?", "A bus.", image=path)
-    assert judge(draft, LIMITS) is None
+    assert repair_and_check(draft, LIMITS) is None
     assert (draft.image, draft.repairs) == (path, [])
 
 
 @pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])
 def test_an_unusual_but_valid_image_path_passes(path: str) -> None:
-    assert judge(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
+    assert repair_and_check(alternating("<image>\nWhat?", "A bus.", image=path), LIMITS) is None
 
 
 def test_a_long_path_is_shortened_in_the_evidence() -> None:
-    verdict = judge(alternating("<image>\nWhat?", "A bus.", image="/" + "a" * 999), LIMITS)
+    verdict = repair_and_check(
+        alternating("<image>\nWhat?", "A bus.", image="/" + "a" * 999), LIMITS
+    )
     assert verdict == ("bad_image_path", {"image": "/" + "a" * 199})
 
 
@@ -268,7 +273,7 @@ def test_a_long_path_is_shortened_in_the_evidence() -> None:
 )
 def test_the_mixture_sets_the_limits(turns: int, characters: int, reason: str | None) -> None:
     record = alternating("<image>\nWhat?", "A", "Why?", "B")
-    verdict = judge(record, Limits(max_turns=turns, max_characters=characters))
+    verdict = repair_and_check(record, Limits(max_turns=turns, max_characters=characters))
     assert (verdict and verdict.reason) == reason
 
 
@@ -290,7 +295,7 @@ def test_llavas_loader_reads_a_record_the_same_before_and_after_repair(
 ) -> None:
     record = alternating(*[text for answer in answers for text in (question, answer)])
     before = [of_llava(value) for _, value in record.turns]
-    verdict = judge(record, LIMITS)
+    verdict = repair_and_check(record, LIMITS)
     assert [of_llava(value) for _, value in record.turns] == before
     holds = "<image>" in question
     says = bool(question.replace("<image>", "").strip())
@@ -300,11 +305,11 @@ def test_llavas_loader_reads_a_record_the_same_before_and_after_repair(
 @given(pieces.map("".join))
 def test_a_moved_token_is_first_and_is_not_moved_again(question: str) -> None:
     record = alternating(question, "a")
-    if judge(record, LIMITS) is None:
+    if repair_and_check(record, LIMITS) is None:
         assert record.turns[0][1].startswith("<image>\n")
         assert record.turns[0][1].count("<image>") == 1
         repairs = list(record.repairs)
-        assert judge(record, LIMITS) is None
+        assert repair_and_check(record, LIMITS) is None
         assert record.repairs == repairs
 
 
@@ -330,7 +335,7 @@ def test_space_control_and_format_characters_are_not_visible() -> None:
     ],
 )
 def test_an_invisible_answer_is_empty(answer: str) -> None:
-    verdict = judge(alternating("<image>\nWhat?", answer), LIMITS)
+    verdict = repair_and_check(alternating("<image>\nWhat?", answer), LIMITS)
     assert verdict == (Reason.EMPTY_VALUE, {"turn": 1})
 
 
@@ -338,4 +343,4 @@ def test_an_invisible_answer_is_empty(answer: str) -> None:
     "answer", ["\u200b7", "☃", "日", "❤\ufe0f", "é\u200d", "\u0604", ".", "한"]
 )
 def test_an_answer_with_a_visible_character_is_not_empty(answer: str) -> None:
-    assert judge(alternating("<image>\nWhat?", answer), LIMITS) is None
+    assert repair_and_check(alternating("<image>\nWhat?", answer), LIMITS) is None

@@ -15,7 +15,7 @@ from imp_data.records import chunk as chunk_module
 from imp_data.records.chunk import ChunkResult, process_chunk
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.unread_fields import LayoutFields, find_ignored_fields
-from imp_data.records.rules import judge
+from imp_data.records.rules import repair_and_check
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,9 @@ def test_ignore_fields_lists_further_fields_without_meaning(tmp_path: Path) -> N
 def test_records_with_ignored_fields_are_still_read_in_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk_module, judge.__name__, lambda *_: pytest.fail("checked one by one"))
+    monkeypatch.setattr(
+        chunk_module, repair_and_check.__name__, lambda *_: pytest.fail("checked one by one")
+    )
     batch = processed(tmp_path, source(), [{**record(str(n)), "url": "u"} for n in range(3)])
     assert (reasons(batch), batch.ignored_fields) == ([None] * 3, {"url": 3})
 

@@ -9,7 +9,7 @@ from conftest import World, encoded, photo
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.manifests import Benchmark, load
+from imp_data.manifests import Benchmark, load_manifest
 from imp_data.pipeline.build import Build
 from imp_data.screening.decontamination.benchmark_index import (
     BenchmarkIndex,
@@ -38,7 +38,7 @@ def textvqa(world: World, **images: str) -> Build:
         FILES, [questions(TRAIN, TRAIN), questions(VAL), questions(TEST, VAL)], strict=True
     ):
         world.file("textvqa", file, content)
-    stated = load(TEXTVQA, Benchmark).model_dump(mode="json", exclude={"name", "files"})
+    stated = load_manifest(TEXTVQA, Benchmark).model_dump(mode="json", exclude={"name", "files"})
     files = [{"path": file, "by_hand": "put it there"} for file in FILES]
     world.manifest("benchmarks", "textvqa", **stated, files=files)
     shown = {path: encoded(photo(len(path))) for path in images.values()}

@@ -19,7 +19,7 @@ from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.image_decisions import ImageFilter
 from imp_data.screening.quota_sampling import image_paths, sample_quota, write_screened
 from imp_data.screening.text_filters import find_candidates
-from imp_data.storage.tables import arrow_batches
+from imp_data.storage.tables import read_batches
 from tests.screening.test_decision_file import write_decisions
 from tests.screening.test_image_filters import TWIN, look, quiz
 from tests.screening.test_text_filters import CAPTIONS, mixture, records
@@ -124,7 +124,7 @@ def test_the_outcome_of_each_sample_is_written_in_its_row(tmp_path: Path) -> Non
     looks = read_decisions(tmp_path / "f")
     one = sample_quota(offered.order, 1, lambda some: looks.passes(offered.images[some]))
     figures = write_screened(tmp_path / "s.arrow", path, offered, one, looks)
-    written = [row for b in arrow_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
+    written = [row for b in read_batches(tmp_path / "s.arrow") for row in b.to_pylist()]
     assert [(row["sample"], row["id"]) for row in written] == [
         (n, row[0]) for n, row in enumerate(rows)
     ]

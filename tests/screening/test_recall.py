@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from imp_data.images.fingerprint import Fingerprint, fingerprint
+from imp_data.images.fingerprint import Fingerprint, fingerprint_image
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
 from imp_data.pipeline.checks import Finding, benchmark_checks
 from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
 from imp_data.screening.decontamination.recall import (
-    both_looks,
     choose_sample,
     hash_altered_copies,
-    least_bits,
+    hash_image,
     measure_recall,
+    min_distance_bits,
     plain_copy,
     recall_within,
 )
@@ -38,7 +38,7 @@ def seen(folder: Path, images: list[Image.Image]) -> tuple[list[Fingerprint], Im
     reader = ImageReader(folder, folder, ())
     for n, image in enumerate(images):
         (folder / f"{n}.png").write_bytes(encoded(image))
-    return [fingerprint(f"{n}.png", reader, Limits()) for n in range(len(images))], reader
+    return [fingerprint_image(f"{n}.png", reader, Limits()) for n in range(len(images))], reader
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_other_alterations_change_the_pixels_by_their_names() -> None:
 
 def test_a_copy_that_exif_turns_has_the_upright_hash_of_the_original() -> None:
     copy = altered(PHOTOS[0], ALTERATIONS["turned 90°, EXIF turns it back"])
-    original = both_looks(encoded(PHOTOS[0]))
-    stored, upright = np.bitwise_count(both_looks(copy) ^ original)
+    original = hash_image(encoded(PHOTOS[0]))
+    stored, upright = np.bitwise_count(hash_image(copy) ^ original)
     assert stored > 10
     assert upright <= 2
 
@@ -110,7 +110,7 @@ def test_images_of_any_mode_are_altered(mode: str) -> None:
     same = {"PNG": ALTERATIONS["PNG"]}
     (copy,) = hash_altered_copies(encoded(image), same)
     assert copy is not None
-    assert least_bits(copy, both_looks(encoded(image))) == 0
+    assert min_distance_bits(copy, hash_image(encoded(image))) == 0
 
 
 def test_a_very_large_image_is_reduced_before_it_is_altered() -> None:
@@ -170,7 +170,7 @@ def test_one_more_image_changes_at_most_one_of_the_sample(
 def test_the_distance_of_images_is_that_of_their_nearest_hashes() -> None:
     one = np.array([0b1111, 0b0011], np.uint64)
     others = np.array([[0b0000, 0b0001], [0b1111, 0b1111]], np.uint64)
-    assert least_bits(one, others).tolist() == [1, 0]
+    assert min_distance_bits(one, others).tolist() == [1, 0]
 
 
 def check(world: World, **rule: float) -> Finding:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -20,7 +20,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep/down/file.txt"
-    with written_aside(path) as aside:
+    with write_atomically(path) as aside:
         aside.write_text("half")
         assert not path.exists()
         assert aside.parent == path.parent
@@ -34,7 +34,7 @@ def test_an_error_leaves_the_old_file_and_no_part_of_the_new(
 ) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(error), written_aside(path) as aside:
+    with pytest.raises(error), write_atomically(path) as aside:
         aside.write_text("ne")
         raise error
     assert names(tmp_path) == ["file.txt"]
@@ -44,7 +44,7 @@ def test_an_error_leaves_the_old_file_and_no_part_of_the_new(
 def test_a_folder_replaces_the_old_one_and_its_content(tmp_path: Path) -> None:
     path = tmp_path / "mixture"
     for content in ("old", "new"):
-        with written_aside(path) as aside:
+        with write_atomically(path) as aside:
             aside.mkdir()
             (aside / f"{content}.txt").write_text(content)
     assert names(tmp_path) == ["mixture"]
@@ -54,7 +54,7 @@ def test_a_folder_replaces_the_old_one_and_its_content(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
     (tmp_path / "mixture").mkdir()
     (tmp_path / "mixture/old.txt").touch()
-    with pytest.raises(ValueError), written_aside(tmp_path / "mixture") as aside:
+    with pytest.raises(ValueError), write_atomically(tmp_path / "mixture") as aside:
         aside.mkdir()
         raise ValueError
     assert names(tmp_path) == ["mixture"]
@@ -66,8 +66,8 @@ def test_after_a_kill_the_old_file_remains_and_the_next_attempt_cleans_up(tmp_pa
     path.write_text("old")
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from imp_data.storage.atomic_write import written_aside\n"
-        "with written_aside(Path(sys.argv[1])) as aside:\n"
+        "from imp_data.storage.atomic_write import write_atomically\n"
+        "with write_atomically(Path(sys.argv[1])) as aside:\n"
         "    aside.write_text('ne'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
@@ -83,7 +83,7 @@ def test_after_a_kill_the_old_file_remains_and_the_next_attempt_cleans_up(tmp_pa
 def test_a_full_disk_is_an_error_with_file_and_remedy(number: int, tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(UserError) as error, written_aside(path) as aside:
+    with pytest.raises(UserError) as error, write_atomically(path) as aside:
         aside.write_text("ne")
         raise OSError(number, os.strerror(number))
     assert error.value.where == str(path)
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_created_is_the_same_error(
 
 
 def test_an_error_unrelated_to_space_or_access_passes_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), written_aside(tmp_path / "file.txt"):
+    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "file.txt"):
         (tmp_path / "other").read_bytes()
 
 

@@ -9,10 +9,10 @@ import pytest
 from imp_data.pipeline.stages import _ENTRIES as ENTRIES
 from imp_data.storage.code_version import (
     PACKAGE,
-    code_below,
     code_version,
+    code_version_in,
+    counted_code,
     plain_source,
-    version_in,
 )
 
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
 BELOW = [
     (stage, name)
     for stage, entry in {**ENTRIES, **COMMANDS}.items()
-    for name in sorted(code_below([entry]))
+    for name in sorted(counted_code([entry]))
 ]
 
 
@@ -53,7 +53,7 @@ def altered(package: Path, name: str, text: str, entry: str) -> str:
     before = path.read_bytes()
     try:
         path.write_bytes(before + text.encode())
-        return version_in(package, entry)
+        return code_version_in(package, entry)
     finally:
         path.write_bytes(before)
 
@@ -63,7 +63,7 @@ def test_a_change_in_any_module_below_a_stage_changes_its_version(
     stage: str, name: str, package: Path
 ) -> None:
     entry = {**ENTRIES, **COMMANDS}[stage]
-    assert version_in(package, entry) == code_version(entry)
+    assert code_version_in(package, entry) == code_version(entry)
     assert altered(package, name, "\nchanged = True\n", entry) != code_version(entry)
 
 
@@ -72,7 +72,7 @@ def test_modules_above_or_beside_a_stage_do_not_change_its_version(
     stage: str, package: Path
 ) -> None:
     entry = ENTRIES[stage]
-    below = {name.partition(":")[0] for name in code_below([entry])}
+    below = {name.partition(":")[0] for name in counted_code([entry])}
     others = {
         *("pipeline.build", "cli", "pipeline.run_all", "mixture.verify", "pipeline.checks"),
         *("training.loop.run", "mobile.measure.parity"),
@@ -85,7 +85,7 @@ def test_modules_above_or_beside_a_stage_do_not_change_its_version(
 
 def test_the_versions_cover_modules_that_earlier_lists_omitted() -> None:
     below = {
-        stage: {n.removeprefix("imp_data.") for n in code_below([e])}
+        stage: {n.removeprefix("imp_data.") for n in counted_code([e])}
         for stage, e in ENTRIES.items()
     }
     assert below["screened"] >= {
@@ -116,7 +116,7 @@ def small(folder: Path, **files: str) -> Path:
 
 
 def names_below(package: Path, *entries: str) -> set[str]:
-    return {name.removeprefix("imp_data.") for name in code_below(entries, package)}
+    return {name.removeprefix("imp_data.") for name in counted_code(entries, package)}
 
 
 def test_imports_at_any_place_count_except_those_for_type_checkers(tmp_path: Path) -> None:
@@ -150,9 +150,9 @@ def test_only_the_function_of_a_command_counts(tmp_path: Path) -> None:
     )
     assert names_below(package, "imp_data.cli:one") == {"cli:one", "a", "c"}
     (package / "cli.py").write_text((package / "cli.py").read_text().replace("two", "three"))
-    before = version_in(package, "imp_data.cli:one")
+    before = code_version_in(package, "imp_data.cli:one")
     (package / "cli.py").write_text((package / "cli.py").read_text().replace("help()", "help( )"))
-    assert version_in(package, "imp_data.cli:one") != before
+    assert code_version_in(package, "imp_data.cli:one") != before
 
 
 def test_the_package_itself_counts_only_if_its_version_is_read(tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_the_package_itself_counts_only_if_its_version_is_read(tmp_path: Path) -
 def test_comments_docstrings_and_empty_lines_do_not_change_the_version(tmp_path: Path) -> None:
     kept = 'x = "#, kept"{0}\ndef f():\n    {1}return """a\n\n# b"""'
     package = small(tmp_path, a=kept.format("", ""))
-    before = version_in(package, "imp_data.a")
+    before = code_version_in(package, "imp_data.a")
     told = kept.format("  # gone\n\n", '"""Gone,\n    gone."""\n    # gone\n\n    ')
     small(tmp_path, a=f'"""Gone."""\n\n{told}  # gone\n\n')
-    assert version_in(package, "imp_data.a") == before
+    assert code_version_in(package, "imp_data.a") == before
     small(tmp_path, a=kept.format("", "").replace("# b", "# c"))
-    assert version_in(package, "imp_data.a") != before
+    assert code_version_in(package, "imp_data.a") != before
     small(tmp_path, a=kept.format("", "").replace("#, kept", "#, other"))
-    assert version_in(package, "imp_data.a") != before
+    assert code_version_in(package, "imp_data.a") != before
 
 
 class _Blank(ast.NodeTransformer):

@@ -15,16 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imp_data.errors import UserError
-from imp_data.images.compare import pairs
-from imp_data.mixture.duplicates.report import neighbours, stored_as
+from imp_data.images.compare import match_images
+from imp_data.mixture.duplicates.report import load_or_make_report, read_checked_report
 from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.storage.atomic_write import write_text
 from imp_data.storage.digests import tree_digest
 from imp_data.storage.scratch_batches import read_block, write_block
-from imp_data.storage.stage_cache import Other, Run, StageResult, read_stamp, run_stage, write_stamp
-from imp_data.storage.tables import arrow_batches, arrow_writer, parquet_file, parquet_writer
+from imp_data.storage.stage_cache import (
+    StageOutputs,
+    StageResult,
+    StageRun,
+    read_stamp,
+    run_stage,
+    write_stamp,
+)
+from imp_data.storage.tables import arrow_writer, open_parquet, parquet_writer, read_batches
 from imp_data.training.data.mixture_input import open_mixture
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("more", pa.list_(pa.string()))])
@@ -50,11 +57,11 @@ def write_parquet(path: Path) -> None:
 
 
 def arrow_table(path: Path) -> pa.Table:
-    return pa.Table.from_batches(arrow_batches(path))
+    return pa.Table.from_batches(read_batches(path))
 
 
 def parquet_table(path: Path) -> pa.Table:
-    return parquet_file(path).read()
+    return open_parquet(path).read()
 
 
 FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], pa.Table]]] = {
@@ -128,10 +135,10 @@ def test_blocks_that_are_not_read_are_not_checked(tmp_path: Path) -> None:
             writer.write_batch(batch)
     data = path.read_bytes()
     flip(path, data.index(b"words" * rows, len(data) // 4) + 150_000)  # not in the first batch
-    assert [len(b) for b in arrow_batches(path, span=(0, 1))] == [rows]
-    assert sum(len(b) for b in arrow_batches(path, ["n"])) == 4 * rows
+    assert [len(b) for b in read_batches(path, span=(0, 1))] == [rows]
+    assert sum(len(b) for b in read_batches(path, ["n"])) == 4 * rows
     with pytest.raises(UserError, match=r"its bytes differ from what was written from byte \d"):
-        list(arrow_batches(path, ["text"]))
+        list(read_batches(path, ["text"]))
 
 
 def test_a_damaged_file_causes_its_stage_to_run_again(tmp_path: Path) -> None:
@@ -198,14 +205,14 @@ def test_a_file_of_another_mixture_that_does_not_match_its_stamp_is_not_reused(
     tmp_path: Path,
 ) -> None:
     def stage(name: str, content: str) -> StageResult:
-        def others(outputs: Sequence[Path]) -> list[Other]:
-            return [Other(tmp_path / "b/stamp", [tmp_path / "b/out"])] if name == "a" else []
+        def others(outputs: Sequence[Path]) -> list[StageOutputs]:
+            return [StageOutputs(tmp_path / "b/stamp", [tmp_path / "b/out"])] if name == "a" else []
 
         folder = tmp_path / name
         return run_stage(
             *(folder / "stamp", {"code": "1"}, [folder / "out"]),
             lambda: write_text(folder / "out", content) or {"rows": 1},
-            run=Run(folder / "lock", name, others=others),
+            run=StageRun(folder / "lock", name, others=others),
         )
 
     theirs = stage("b", "content")
@@ -298,11 +305,11 @@ def test_a_folder_that_differs_from_its_stage_output_is_named(laid: World) -> No
     folder = laid.data.model("small") / "merged"
     write_text(folder / "model.bin", "weights")
     write_stamp(build.stamp("models/small/merged"), {}, tree_digest(folder), {})
-    build.check_left("models/small/merged", tree_digest(folder), folder)
+    build.check_unaltered("models/small/merged", tree_digest(folder), folder)
     flip(folder / "model.bin")
     before = (folder / "model.bin").stat().st_mtime_ns
     with pytest.raises(UserError, match="merged: is damaged: a file in it is not as models/small"):
-        build.check_left("models/small/merged", tree_digest(folder), folder)
+        build.check_unaltered("models/small/merged", tree_digest(folder), folder)
     assert (folder / "model.bin").stat().st_mtime_ns != before
 
 
@@ -331,7 +338,7 @@ def test_an_upstream_file_damaged_since_its_verification_is_named(
 READERS: dict[str, tuple[Callable[[Path], Any], set[str]]] = {
     "explain": (lambda folder: explain(folder, "1"), {"ledger", "shard", "state", "mixture"}),
     "diff": (lambda folder: diff(folder, folder), {"ledger", "mixture"}),
-    "duplicates": (lambda folder: neighbours(folder, []), {"shard", "state", "mixture"}),
+    "duplicates": (lambda folder: load_or_make_report(folder, []), {"shard", "state", "mixture"}),
     "train": (open_mixture, {"ledger", "shard", "state", "mixture", "info"}),
 }
 PUBLISHED_FILES = {
@@ -365,12 +372,12 @@ def test_a_reader_of_a_damaged_mixture_names_the_file(
 def test_the_asset_graph_does_not_show_a_damaged_report(laid: World) -> None:
     result = run(small(laid))["duplicates"]
     folder = laid.data.reports("small")
-    assert stored_as(folder, result.digest)["samples"] > 0
+    assert read_checked_report(folder, result.digest)["samples"] > 0
     flip(folder / "duplicates.json")
     with pytest.raises(UserError, match=r"duplicates\.json or duplicates\.md is damaged"):
-        stored_as(folder, result.digest)
+        read_checked_report(folder, result.digest)
     assert run(small(laid))["duplicates"].digest == result.digest
-    assert stored_as(folder, result.digest)["samples"] > 0
+    assert read_checked_report(folder, result.digest)["samples"] > 0
 
 
 def test_foreign_fingerprint_files_are_read_and_damaged_ones_named(
@@ -380,7 +387,7 @@ def test_foreign_fingerprint_files_are_read_and_damaged_ones_named(
     sealed = shutil.copy(laid.data.fingerprints("small", "photos"), tmp_path / "sealed.parquet")
     plain = tmp_path / "plain.parquet"
     pq.write_table(pq.read_table(sealed), plain)
-    assert pairs(sealed, plain, 4) == pairs(plain, sealed, 4) != []
+    assert match_images(sealed, plain, 4) == match_images(plain, sealed, 4) != []
     flip(sealed)
     with pytest.raises(UserError, match=r"sealed\.parquet: is damaged: .*\n.*imp-data fingerprint"):
-        pairs(sealed, plain, 4)
+        match_images(sealed, plain, 4)

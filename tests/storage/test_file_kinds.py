@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, described, file_kind
+from imp_data.storage.file_kinds import HEAD_BYTES, IMAGE_KINDS, detect_kind, kind_phrase
 
 TABLE = pa.table({"id": ["a"]})
 
@@ -129,15 +129,15 @@ KINDS = {
     ],
 )
 def test_the_first_bytes_determine_the_kind_of_a_file(kind: str, content: bytes) -> None:
-    assert file_kind(content[:HEAD_BYTES]) == kind
-    assert described(kind)
+    assert detect_kind(content[:HEAD_BYTES]) == kind
+    assert kind_phrase(kind)
 
 
 def test_a_database_is_recognized(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a.db") as database:
         database.execute("create table t (id text)")
     database.close()
-    assert file_kind((tmp_path / "a.db").read_bytes()[:HEAD_BYTES]) == "sqlite"
+    assert detect_kind((tmp_path / "a.db").read_bytes()[:HEAD_BYTES]) == "sqlite"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_a_database_is_recognized(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_bytes_have_no_kind(content: bytes) -> None:
-    assert file_kind(content) is None
-    assert described(None) == "of an unknown kind"
+    assert detect_kind(content) is None
+    assert kind_phrase(None) == "of an unknown kind"
 
 
 def test_image_kinds_are_listed() -> None:
@@ -164,4 +164,4 @@ def test_image_kinds_are_listed() -> None:
 
 @given(st.binary(max_size=600))
 def test_any_bytes_have_a_kind_with_a_description(content: bytes) -> None:
-    assert described(file_kind(content))
+    assert kind_phrase(detect_kind(content))

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from imp_data.images.reader import ImageReader
 from imp_data.raw.extract import extract
 from imp_data.storage.digests import file_sizes, listing_digest, tree_digest
-from imp_data.storage.folders import files_below, is_sidecar
-from imp_data.training.data.mixture_input import MixtureInput, images_of
-from imp_data.training.data.parquet_images import Release, parquet_files
+from imp_data.storage.folders import is_sidecar, list_files
+from imp_data.training.data.mixture_input import MixtureInput, open_images
+from imp_data.training.data.parquet_images import ParquetImages, parquet_files
 
 
 def names(folder: Path) -> list[str]:
-    return [name for name, _ in files_below(folder)]
+    return [name for name, _ in list_files(folder)]
 
 
 def laid(folder: Path, *files: str) -> Path:
@@ -36,7 +36,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
     (home / "more").symlink_to(tmp_path / "elsewhere")
     (home / "one.jpg").symlink_to("../elsewhere/2.jpg")
     assert names(home) == ["0.jpg", "more/2.jpg", "more/a/1.jpg", "one.jpg"]
-    assert file_sizes(home) == {n: s.st_size for n, s in files_below(home)}
+    assert file_sizes(home) == {n: s.st_size for n, s in list_files(home)}
 
 
 def test_cyclic_and_broken_links_are_no_files(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "scandir", refuse)
     told: list[OSError] = []
-    assert [name for name, _ in files_below(home, told.append)] == ["2.jpg"]
+    assert [name for name, _ in list_files(home, told.append)] == ["2.jpg"]
     assert [error.filename for error in told] == [str(home / "a")]
 
 
@@ -142,9 +142,9 @@ def test_parquet_files_behind_a_link_hold_the_images(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [image]}), tmp_path / "elsewhere" / "1.parquet")
     home = laid(tmp_path / "home", "._1.parquet")
     corpus = MixtureInput(tmp_path, "any", 1, "0", {})
-    assert isinstance(images_of(corpus, tmp_path, home), ImageReader)
+    assert isinstance(open_images(corpus, tmp_path, home), ImageReader)
     (home / "more").symlink_to(tmp_path / "elsewhere")
     assert parquet_files(home) == [home / "more" / "1.parquet"]
-    release = images_of(corpus, tmp_path, home)
-    assert isinstance(release, Release)
+    release = open_images(corpus, tmp_path, home)
+    assert isinstance(release, ParquetImages)
     assert release.read("birds/owl.png", 1 << 20) == image["bytes"]

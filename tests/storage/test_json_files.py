@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.storage.json_files import json_object
+from imp_data.storage.json_files import read_json_object
 from imp_data.storage.small_files import read_small
 
 pytest.importorskip("transformers", reason="pip install 'imp-data[train,mobile]'")
 
 from imp_data.mobile.gguf.merged_model import load_checkpoint
 from imp_data.mobile.gguf.vocabulary import load_vocabulary
-from imp_data.mobile.gguf.weights import stored_tensors
+from imp_data.mobile.gguf.weights import read_stored_tensors
 from imp_data.training.evaluation.questions import read_answers, read_questions
-from imp_data.training.evaluation.scoring import _mme_answers, _object
-from imp_data.training.model.model_folder import facts_of
+from imp_data.training.evaluation.scoring import _mme_answers, _read_annotations
+from imp_data.training.model.model_folder import read_facts
 
 HOSTILE: dict[str, bytes] = {
     "empty": b"",
@@ -35,11 +35,11 @@ HOSTILE: dict[str, bytes] = {
 READERS: dict[str, Callable[[Path], Any]] = {
     "config.json": lambda path: load_checkpoint(path.parent),
     "tokenizer.json": lambda path: load_vocabulary(path.parent, 10),
-    "imp.json": lambda path: facts_of(path.parent),
+    "imp.json": lambda path: read_facts(path.parent),
     "questions.jsonl": read_questions,
     "answers.jsonl": read_answers,
-    "annotations.json": _object,
-    "any.json": lambda path: json_object(path, "name another"),
+    "annotations.json": _read_annotations,
+    "any.json": lambda path: read_json_object(path, "name another"),
 }
 
 
@@ -99,7 +99,7 @@ def test_a_false_header_of_weights_is_an_error(header: bytes, tmp_path: Path) ->
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(UserError) as error:
-        stored_tensors(tmp_path)
+        read_stored_tensors(tmp_path)
     assert error.value.where == str(path)
 
 

@@ -26,18 +26,18 @@ from test_cli import Ran
 
 from imp_data.errors import UserError
 from imp_data.images.reader import DamagedMember, ImageReader, TooManyBytes
-from imp_data.manifests import Folder, load_recipe
+from imp_data.manifests import ImageFolder, load_recipe
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
 from imp_data.storage import range_reader
-from imp_data.storage.atomic_write import write_text, written_aside
+from imp_data.storage.atomic_write import write_atomically, write_text
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import file_sizes, tree_digest
-from imp_data.storage.locks import held
-from imp_data.storage.object_store import is_there, put_folder
-from imp_data.storage.paths import place, scratch
-from imp_data.storage.range_reader import first_bytes, open_file
+from imp_data.storage.locks import hold_lock
+from imp_data.storage.object_store import exists, upload_folder
+from imp_data.storage.paths import parse_path, scratch_path
+from imp_data.storage.range_reader import open_file, read_object
 
 if find_spec("s3fs") is None or find_spec("moto") is None:
     pytest.skip("s3fs or moto is not installed (pip install 'imp-data[dev]')", True)
@@ -168,7 +168,7 @@ def test_no_written_file_contains_urls_or_secrets(far: Build) -> None:
 
 @pytest.mark.slow
 def test_the_scratch_folder_is_empty_after_a_build(far: Build) -> None:
-    assert list(scratch(far.data.root).parent.iterdir()) == []
+    assert list(scratch_path(far.data.root).parent.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_the_mixture_opens_with_datasets(far: Build) -> None:
 def small(root: Path, url: str) -> tuple[World, Build]:
     """Return the album's build with its data at a URL."""
     world = World(root)
-    world.data = DataDir(place(url))
+    world.data = DataDir(parse_path(url))
     lay_album(world)
     return world, world.build(ALBUM_QUOTAS, **ALBUM_RULES)
 
@@ -214,7 +214,7 @@ def test_shards_for_a_store_are_assembled_on_the_machine_that_has_them(
 
 
 def test_a_file_url_is_a_folder_of_this_machine(tmp_path: Path) -> None:
-    assert place(f"file://{tmp_path}") == tmp_path
+    assert parse_path(f"file://{tmp_path}") == tmp_path
 
 
 REBUILD = """
@@ -284,7 +284,7 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     assert "mixture" in built(rebuild(other))
     assert verify(mixture) == []
     assert "data-00002-of-00003.arrow" not in file_sizes(mixture)
-    assert list(scratch(mixture).parent.iterdir()) == []
+    assert list(scratch_path(mixture).parent.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -299,8 +299,8 @@ def test_workers_on_ray_read_from_the_store(server: str, album: Path, tmp_path: 
 @pytest.fixture
 def mixture(server: str, album: Path, tmp_path: Path) -> Path:
     """Copy the album to the store."""
-    folder = place(f"{BUCKET}/copies/{tmp_path.name}")
-    put_folder(album, folder, "mixture.json")
+    folder = parse_path(f"{BUCKET}/copies/{tmp_path.name}")
+    upload_folder(album, folder, "mixture.json")
     return folder
 
 
@@ -355,7 +355,7 @@ def lost(tmp_path: Path, url: str) -> Build:
     """Return a build of the album's manifests with its data elsewhere."""
     world = World(tmp_path)
     lay_album(world)
-    world.data = DataDir(place(url))
+    world.data = DataDir(parse_path(url))
     return world.build(ALBUM_QUOTAS, **ALBUM_RULES)
 
 
@@ -426,7 +426,7 @@ def test_a_url_that_cannot_be_used_is_named(
 def test_an_object_has_the_bytes_of_the_file_at_any_offset(
     data: bytes, moves: list[tuple[int, int]]
 ) -> None:
-    path = place("memory://pieces/object")
+    path = parse_path("memory://pieces/object")
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(range_reader, "BLOCK_BYTES", 7)
@@ -445,11 +445,11 @@ def test_an_image_in_a_zip_takes_one_request_of_its_own_size(
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in rng_bytes.items():
             archive.writestr(name, content)
-    root = place(f"{BUCKET}/zipped")
+    root = parse_path(f"{BUCKET}/zipped")
     (root / "raw" / "birds" / "b.zip").write_bytes(packed.getvalue())
     requests.clear()
     birds = ImageReader(
-        root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
+        root / "images", root / "raw", (("birds", ImageFolder(path="birds", file="b.zip")),)
     )
     asked = [f"birds/{n}.png" for n in (3, 14, 15, 9, 26)]
     images = birds.prefetch(asked, 1 << 20)
@@ -471,12 +471,12 @@ def test_a_damaged_image_is_distinguished_from_a_failing_store(
     content = packed.getvalue()
     # The directory's word on where the member begins, which is beyond the end.
     where = content.index(b"PK\1\2") + 42
-    root = place(f"{BUCKET}/wrong")
+    root = parse_path(f"{BUCKET}/wrong")
     (root / "raw/birds/b.zip").write_bytes(content[:where] + b"\xff\xff\0\0" + content[where + 4 :])
     (root / "images/birds/empty.png").write_bytes(b"")
     (root / "images/birds/large.png").write_bytes(b"1234567")
     birds = ImageReader(
-        root / "images", root / "raw", (("birds", Folder(path="birds", file="b.zip")),)
+        root / "images", root / "raw", (("birds", ImageFolder(path="birds", file="b.zip")),)
     )
     assert birds.read("birds/empty.png", 6) == b""
     assert birds.read("birds/large.png", 7) == b"1234567"
@@ -492,9 +492,9 @@ def test_a_damaged_image_is_distinguished_from_a_failing_store(
 
 
 def test_a_folder_in_a_store_holds_only_what_was_written_last(tmp_path: Path) -> None:
-    folder = place(f"memory://{tmp_path}/folder")
+    folder = parse_path(f"memory://{tmp_path}/folder")
     for names in (["a", "b/c", "last"], ["b/c", "d", "last"]):
-        with written_aside(folder, last="last") as aside:
+        with write_atomically(folder, last="last") as aside:
             for name in names:
                 (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 (aside / name).write_text(f"{names}")
@@ -504,9 +504,9 @@ def test_a_folder_in_a_store_holds_only_what_was_written_last(tmp_path: Path) ->
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_unfinished_file_is_never_uploaded(error: type[BaseException], tmp_path: Path) -> None:
-    path = place(f"memory://{tmp_path}/file.txt")
+    path = parse_path(f"memory://{tmp_path}/file.txt")
     path.write_text("old")
-    with pytest.raises(error), written_aside(path) as aside:
+    with pytest.raises(error), write_atomically(path) as aside:
         aside.write_text("ne")
         raise error
     assert path.read_text() == "old"
@@ -514,7 +514,7 @@ def test_an_unfinished_file_is_never_uploaded(error: type[BaseException], tmp_pa
 
 
 def test_files_are_listed_in_the_order_of_paths_on_disk_and_in_a_store(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", place(f"memory://{tmp_path}/there")
+    here, there = tmp_path / "here", parse_path(f"memory://{tmp_path}/there")
     for root in (here, there):
         for name in ("a/b", "a.b", "a-b/c", "B"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -527,10 +527,10 @@ def test_a_scratch_path_is_below_imp_scratch_and_equal_for_each_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "here"))
-    target = place(f"{BUCKET}/data/records/dvqa.arrow")
-    assert scratch(target) == scratch(target)
-    assert scratch(target).parent == tmp_path / "here"
-    assert scratch(target) != scratch(place(f"{BUCKET}/other/records/dvqa.arrow"))
+    target = parse_path(f"{BUCKET}/data/records/dvqa.arrow")
+    assert scratch_path(target) == scratch_path(target)
+    assert scratch_path(target).parent == tmp_path / "here"
+    assert scratch_path(target) != scratch_path(parse_path(f"{BUCKET}/other/records/dvqa.arrow"))
     shutil.rmtree(tmp_path / "here")
 
 
@@ -543,29 +543,29 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def holder_of(lock: Path) -> dict[str, Any]:
     # By one request: between two the lock may be renewed.
-    content: dict[str, Any] = json.loads(first_bytes(lock))
+    content: dict[str, Any] = json.loads(read_object(lock))
     return content
 
 
 def test_a_lock_in_a_store_is_renewed_awaited_and_removed(
     server: str, hasty: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    lock = parse_path(f"{BUCKET}/locks/{tmp_path.name}.lock")
     order: list[str] = []
 
     def second() -> None:
-        with held(lock, "records/chats", "mixture second"):
+        with hold_lock(lock, "records/chats", "mixture second"):
             order.append("second")
 
     waiting = Thread(target=second)
-    with held(lock, "records/chats", "mixture first"):
+    with hold_lock(lock, "records/chats", "mixture first"):
         waiting.start()
         time.sleep(2)  # longer than a lock that nobody renews is respected
         order.append("first")
         assert holder_of(lock)["for"] == "mixture first"
     waiting.join(20)
     assert order == ["first", "second"]
-    assert not is_there(lock)
+    assert not exists(lock)
     line = (
         f"records/chats: waits for process {os.getpid()} on this machine (mixture first), running"
     )
@@ -576,22 +576,22 @@ def test_a_lock_in_a_store_is_renewed_awaited_and_removed(
 def test_an_expired_lock_in_a_store_is_taken_over(
     host: str, server: str, hasty: None, tmp_path: Path
 ) -> None:
-    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    lock = parse_path(f"{BUCKET}/locks/{tmp_path.name}.lock")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     told = {"pid": gone.pid, "host": host, "for": "", "since": "2026-01-01 00:00:00", "token": "x"}
     lock.write_bytes(json.dumps(told).encode())
-    with held(lock, "records/chats"):
+    with hold_lock(lock, "records/chats"):
         assert holder_of(lock)["pid"] == os.getpid()
-    assert not is_there(lock)
+    assert not exists(lock)
 
 
 def test_a_run_whose_lock_was_taken_over_ends_with_an_error(
     server: str, hasty: None, tmp_path: Path
 ) -> None:
-    lock = place(f"{BUCKET}/locks/{tmp_path.name}.lock")
+    lock = parse_path(f"{BUCKET}/locks/{tmp_path.name}.lock")
     told = {"pid": 1, "host": "elsewhere", "for": "", "since": "now", "token": "x"}
-    with pytest.raises(UserError) as error, held(lock, "records/chats"):
+    with pytest.raises(UserError) as error, hold_lock(lock, "records/chats"):
         lock.write_bytes(json.dumps(told).encode())
     assert error.value.problem == ("expired and was taken over by process 1 on elsewhere")
     assert holder_of(lock) == told

@@ -19,17 +19,17 @@ from trials.replacing import WAYS, contents, killed_at, lay, of_ours
 from trials.replacing import replace as put_in_place
 
 from imp_data.errors import UserError
-from imp_data.mixture.arrow_dataset import is_ours
-from imp_data.mixture.duplicates.report import neighbours
-from imp_data.mixture.folder import reading
+from imp_data.mixture.arrow_dataset import is_mixture_file
+from imp_data.mixture.duplicates.report import load_or_make_report
+from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.ledger_queries import diff, explain
-from imp_data.mixture.verify import left_behind, verify
+from imp_data.mixture.verify import files_to_move, verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.card_stage import write_card
 from imp_data.storage import object_store, replace_folder
-from imp_data.storage.atomic_write import written_aside
-from imp_data.storage.paths import place
-from imp_data.storage.replace_folder import half_emptied
+from imp_data.storage.atomic_write import write_atomically
+from imp_data.storage.paths import parse_path
+from imp_data.storage.replace_folder import unmoved_foreign_files
 from imp_data.training.data.mixture_input import open_mixture
 from imp_data.training.data.shards import Shards
 
@@ -98,7 +98,7 @@ def test_foreign_files_are_in_the_folder_at_every_moment(tmp_path: Path) -> None
         assert (folder / "notes.md").read_bytes() == b"mine"
         # A folder follows a moment later; until then it is told where it is.
         if not (folder / "plots").exists():
-            (left,) = half_emptied(folder, of_ours)
+            (left,) = unmoved_foreign_files(folder, of_ours)
             assert left == folder.parent / ".folder.replaced" / "plots"
 
 
@@ -217,12 +217,12 @@ def test_a_failed_exchange_leaves_all_files_unchanged(
 def test_two_writers_of_one_folder_each_leave_it_complete(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     lay(folder, {**OLD, **FOREIGN})
-    with written_aside(folder, "last.ours", ours=of_ours) as one:
+    with write_atomically(folder, "last.ours", ours=of_ours) as one:
         one.mkdir()
         lay(one, NEW)
         child = os.fork()
         if child == 0:
-            with written_aside(folder, "last.ours", ours=of_ours) as other:
+            with write_atomically(folder, "last.ours", ours=of_ours) as other:
                 other.mkdir()
                 lay(other, {"last.ours": b"another's"})
             os._exit(0)
@@ -313,7 +313,7 @@ def told(folder: Path, old: bytes, new: bytes) -> str:
         lambda: verify(folder),
         lambda: explain(folder, "t1"),
         lambda: diff(folder, folder),
-        lambda: neighbours(folder, []),
+        lambda: load_or_make_report(folder, []),
         lambda: open_mixture(folder),
         lambda: Shards(folder),
     ]
@@ -355,7 +355,7 @@ def test_a_reader_gets_an_error_if_the_mixture_is_replaced_meanwhile(
 ) -> None:
     other = two.copy(tmp_path / "world")
     words = "was replaced by a build while it was read"
-    with pytest.raises(UserError, match=words), reading(other.folder):
+    with pytest.raises(UserError, match=words), consistent_read(other.folder):
         other.before.mixture()
     shards = Shards(other.folder)
     state = shards.__getstate__()
@@ -370,7 +370,7 @@ def test_verify_names_foreign_files_that_a_killed_build_has_not_moved(
 ) -> None:
     other = two.copy(tmp_path / "world")
     number = 1
-    while not left_behind(other.folder):
+    while not files_to_move(other.folder):
         shutil.rmtree(tmp_path / "world")
         other = two.copy(tmp_path / "world")
         number += 1
@@ -382,20 +382,20 @@ def test_verify_names_foreign_files_that_a_killed_build_has_not_moved(
         "previous folder; its next build moves them here"
     )
     other.before.mixture()
-    assert left_behind(other.folder) == []
+    assert files_to_move(other.folder) == []
 
 
 def test_readers_get_an_error_while_objects_are_uploaded(
     two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = place(f"memory://{tmp_path}/mixtures/small")
-    files = {n: c for n, c in contents(two.folder).items() if is_ours(n)}
+    folder = parse_path(f"memory://{tmp_path}/mixtures/small")
+    files = {n: c for n, c in contents(two.folder).items() if is_mixture_file(n)}
 
     def is_of_mixture(path: Path) -> bool:
-        return is_ours(path.name)
+        return is_mixture_file(path.name)
 
     def put_mixture() -> None:
-        with written_aside(folder, "mixture.json", ours=is_of_mixture) as aside:
+        with write_atomically(folder, "mixture.json", ours=is_of_mixture) as aside:
             aside.mkdir()
             lay(aside, files)
 
@@ -407,13 +407,17 @@ def test_readers_get_an_error_while_objects_are_uploaded(
 
     def put(file: Path, target: Path) -> None:
         asked.append(target.name)
-        for read in (verify, partial(explain, identity="t1"), partial(neighbours, fingerprints=[])):
+        for read in (
+            verify,
+            partial(explain, identity="t1"),
+            partial(load_or_make_report, fingerprints=[]),
+        ):
             with pytest.raises(UserError, match=r"a build is replacing this mixture"):
                 read(folder)
         objects_put(file, target)
 
-    objects_put = object_store.put
-    monkeypatch.setattr(object_store, "put", put)
+    objects_put = object_store.upload
+    monkeypatch.setattr(object_store, "upload", put)
     put_mixture()
     assert sorted(asked) == sorted(files) and asked[-1] == "mixture.json"
     assert verify(folder) == []
@@ -422,4 +426,4 @@ def test_readers_get_an_error_while_objects_are_uploaded(
 
 def test_no_name_of_a_mixtures_file_is_foreign(two: Two) -> None:
     files = {path.name for path in two.folder.iterdir()} - {"README.md", "plots", *FOREIGN}
-    assert all(map(is_ours, files)) and len(files) > 5
+    assert all(map(is_mixture_file, files)) and len(files) > 5

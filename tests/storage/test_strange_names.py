@@ -9,12 +9,12 @@ from datasets import load_from_disk
 from faulty import build_at
 from test_cli import Ran
 
-from imp_data.images.compare import fingerprint_paths, pairs
-from imp_data.mixture.duplicates.report import neighbours
+from imp_data.images.compare import fingerprint_paths, match_images
+from imp_data.mixture.duplicates.report import load_or_make_report
 from imp_data.mixture.ledger_queries import diff, explain
 from imp_data.mixture.verify import verify
 from imp_data.storage.digests import tree_digest
-from imp_data.storage.paths import place
+from imp_data.storage.paths import parse_path
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_every_reader_reads_the_mixture_in_the_folder_of_that_name(
     assert explain(named, "t3") == explain(album, "t3")
     assert explain(named, "4") == explain(album, "4")
     assert diff(named, album).is_empty() and diff(album, named).is_empty()
-    assert neighbours(named, [])["samples"] == 11
+    assert load_or_make_report(named, [])["samples"] == 11
     assert load_from_disk(str(named)).num_rows == 11
 
 
@@ -81,7 +81,7 @@ def test_a_build_in_a_store_below_that_name_has_the_same_bytes(
     world = World(tmp_path / "here")
     lay_album(world)
     world.build(ALBUM_QUOTAS, **ALBUM_RULES)
-    root = place(f"memory://{tmp_path}/{name}")
+    root = parse_path(f"memory://{tmp_path}/{name}")
     for file in sorted((world.data.root / "raw").rglob("*")):
         if file.is_file():
             (root / file.relative_to(world.data.root).as_posix()).write_bytes(file.read_bytes())
@@ -106,5 +106,5 @@ def test_images_below_a_folder_of_that_name_are_found_and_compared(
         path.write_bytes(encoded(photo(1)))
     rows, unread = fingerprint_paths([folder / "images"], folder / "f.parquet")
     assert ([row.image for row in rows], unread) == ([f"images/{name}/1.png"], {})
-    found = pairs(folder / "f.parquet", folder / "f.parquet", 0)
+    found = match_images(folder / "f.parquet", folder / "f.parquet", 0)
     assert [pair.image for pair in found] == [f"images/{name}/1.png"]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imp_data.errors import UserError
-from imp_data.storage.tables import arrow_batches, arrow_writer, parquet_writer
+from imp_data.storage.tables import arrow_writer, parquet_writer, read_batches
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("more", pa.list_(pa.string()))])
 
@@ -37,10 +37,10 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_batches_are_read_in_order_with_the_requested_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.arrow"
     write_arrow(path, table(3), table(0), table(5))
-    assert [len(batch) for batch in arrow_batches(path)] == [3, 0, 5]
-    assert list(arrow_batches(path))[2] == table(5)
+    assert [len(batch) for batch in read_batches(path)] == [3, 0, 5]
+    assert list(read_batches(path))[2] == table(5)
     for columns in (["n"], ["id", "more"], ["more", "id"]):
-        batch = next(arrow_batches(path, columns))
+        batch = next(read_batches(path, columns))
         assert batch.select(columns) == table(3).select(columns)
         assert sorted(batch.schema.names) == sorted(columns)
 
@@ -53,7 +53,7 @@ def test_an_incomplete_arrow_file_is_an_error_that_names_it(tmp_path: Path) -> N
         with pytest.raises(
             UserError, match=r"a\.arrow: is damaged: it does not end with checksums"
         ):
-            list(arrow_batches(path))
+            list(read_batches(path))
     path.unlink()
     with pytest.raises(UserError, match=r"a\.arrow: cannot be read \(.*No such file"):
-        list(arrow_batches(path))
+        list(read_batches(path))

@@ -14,8 +14,8 @@ from training_world import MODEL, STAGE, model
 from imp_data.errors import UserError
 from imp_data.manifests.model import Model
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.model.architecture import build
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.architecture import build_network
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 torch.set_num_threads(1)
 
@@ -25,7 +25,7 @@ STAGE_OF_ANY = {"adapter": STAGE}
 
 
 def tokenizer(template: str = "phi2") -> Any:
-    return prepared(byte_level_bpe(["What colour is it? Red."], 300), TEMPLATES[template])
+    return prepare_tokenizer(byte_level_bpe(["What colour is it? Red."], 300), TEMPLATES[template])
 
 
 def tiny(world: World, architecture: str, **fields: Any) -> Model:
@@ -180,7 +180,7 @@ def reference(
 def test_the_forward_pass_equals_the_reference(architecture: str, world: World) -> None:
     m = tiny(world, architecture)
     words = tokenizer(m.template)
-    network = randomize(build(m, words))
+    network = randomize(build_network(m, words))
     image = words.convert_tokens_to_ids("<image>")
     ids = [7, 9, *[image] * m.image_tokens, 40, 41, 42, 43]
     pixels = torch.rand(3, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -192,15 +192,18 @@ def test_the_forward_pass_equals_the_reference(architecture: str, world: World) 
 
 
 def test_only_phi_has_a_bias_on_its_head(world: World) -> None:
-    found = {a: build(tiny(world, a), tokenizer()).lm_head.bias is not None for a in ARCHITECTURES}
+    found = {
+        a: build_network(tiny(world, a), tokenizer()).lm_head.bias is not None
+        for a in ARCHITECTURES
+    }
     assert found == {"phi": True, "qwen2": False, "phi3": False}
 
 
 def test_random_weights_depend_on_the_seed_alone(world: World) -> None:
-    first = build(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
+    first = build_network(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
     torch.rand(7)
-    second = build(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
-    other = build(tiny(world, "phi"), tokenizer(), seed=4).state_dict()
+    second = build_network(tiny(world, "phi"), tokenizer(), seed=3).state_dict()
+    other = build_network(tiny(world, "phi"), tokenizer(), seed=4).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
@@ -210,4 +213,4 @@ def test_an_embedding_too_small_for_the_tokenizer_is_refused(world: World) -> No
     config = m.language_model.config.model_copy(update={"vocab_size": 64})
     language = m.language_model.model_copy(update={"config": config})
     with pytest.raises(UserError, match=r"vocab_size: 64 rows are too few for the tokenizer's 274"):
-        build(m.model_copy(update={"language_model": language}), tokenizer())
+        build_network(m.model_copy(update={"language_model": language}), tokenizer())

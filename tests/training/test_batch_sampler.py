@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from training_world import STAGE
 
 from imp_data.errors import UserError
-from imp_data.manifests.model import Stage, accumulation
-from imp_data.training.data.batch_sampler import Packing, StepBatchSampler, split_in_order, steps_of
+from imp_data.manifests.model import Stage, gradient_accumulation_steps
+from imp_data.training.data.batch_sampler import (
+    Packing,
+    StepBatchSampler,
+    iterate_steps,
+    split_in_order,
+)
 from imp_data.training.data.sampling import random_order
 from imp_data.training.data.token_weights import StepWeights
 from tests.training.test_sampling import LENGTHS
@@ -17,7 +22,7 @@ from tests.training.test_sampling import LENGTHS
 @pytest.mark.parametrize(("devices", "expected"), [(1, 32), (2, 16), (4, 8), (8, 4), (32, 1)])
 def test_accumulation_depends_on_the_number_of_devices(devices: int, expected: int) -> None:
     stage = Stage.model_validate({**STAGE, "global_batch": 128, "per_device_batch": 4})
-    assert accumulation(stage, devices) == expected
+    assert gradient_accumulation_steps(stage, devices) == expected
 
 
 def test_a_number_of_devices_that_does_not_divide_the_batch_is_refused() -> None:
@@ -25,7 +30,7 @@ def test_a_number_of_devices_that_does_not_divide_the_batch_is_refused() -> None
     with pytest.raises(
         UserError, match="128 is no multiple of per_device_batch 4 x 3 devices = 12"
     ):
-        accumulation(stage, 3)
+        gradient_accumulation_steps(stage, 3)
 
 
 @given(rows=st.integers(1, 50), devices=st.sampled_from([1, 2, 4]), epoch=st.integers(0, 3))
@@ -72,7 +77,7 @@ def test_a_packed_step_has_the_same_rows_in_equally_many_batches_per_device(
     parts = packing.parts(orders, 8, per_device, devices)
     if parts > 8:  # refused: more batches than rows
         return
-    for rows in (rows for order in orders for rows in steps_of(order, 8)):
+    for rows in (rows for order in orders for rows in iterate_steps(order, 8)):
         dealt = packing.deal(parts)(rows)
         assert len(dealt) == parts and parts % devices == 0
         assert sorted(n for batch in dealt for some in batch for n in some) == list(range(8))

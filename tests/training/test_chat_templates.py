@@ -16,9 +16,9 @@ from training_world import COLOURS, shape
 from transformers import AutoProcessor
 
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Encoded, encode, encode_prompt
+from imp_data.training.data.encoding import EncodedSample, encode, encode_prompt
 from imp_data.training.model.model_folder import make_processor
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 from tests.training.test_architecture import ARCHITECTURES, tiny
 from tests.training.test_encoding import TEXTS, tokenizer
 
@@ -59,7 +59,7 @@ def strips(template: str) -> Any:
         for text in TEMPLATES[template].special
     ]
     made.add_tokens(special, special_tokens=True)
-    return prepared(made, TEMPLATES[template])
+    return prepare_tokenizer(made, TEMPLATES[template])
 
 
 @pytest.mark.parametrize("stripping", [False, True], ids=["plain", "rstrip"])
@@ -79,7 +79,7 @@ def test_transformers_assistant_mask_gives_our_labels(
     )
     has_image, turns = row
     ours = encode(words, TEMPLATES[name], conversation(*turns), 4 if has_image else 0, 999)
-    assert isinstance(ours, Encoded)
+    assert isinstance(ours, EncodedSample)
     ids, mask = (np.array(given[key])[0] for key in ("input_ids", "assistant_masks"))
     assert ids.tolist() == ours.input_ids.tolist()
     assert np.where(mask == 1, ids, -100).tolist() == ours.labels.tolist()
@@ -117,7 +117,7 @@ def test_random_conversations_have_the_labels_of_transformers_mask(
             return_assistant_tokens_mask=True,
         )
         ours = encode(words, TEMPLATES[name], conversation(*turns), 4 if has_image else 0, 9999)
-        assert isinstance(ours, Encoded)
+        assert isinstance(ours, EncodedSample)
         ids, mask = (np.array(given[key])[0] for key in ("input_ids", "assistant_masks"))
         assert ids.tolist() == ours.input_ids.tolist(), turns
         more = np.flatnonzero((mask == 1) != (ours.labels != -100)).tolist()
@@ -148,7 +148,7 @@ def test_trls_assistant_only_loss_uses_the_same_labels(
         ours = encode(
             tokenizer(name), TEMPLATES[name], conversation(*turns), 4 if has_image else 0, 9999
         )
-        assert isinstance(ours, Encoded)
+        assert isinstance(ours, EncodedSample)
         assert given["input_ids"][0].tolist() == ours.input_ids.tolist(), turns
         assert given["labels"][0].tolist() == ours.labels.tolist(), turns
 
@@ -171,7 +171,7 @@ def test_transformers_with_split_special_tokens_reads_spelled_tokens_as_text(
     words = tokenizer(name)
     special = {words.convert_tokens_to_ids(token) for token in words.get_added_vocab()}
     ours = encode_prompt(words, TEMPLATES[name], question, 0)
-    assert isinstance(ours, Encoded)
+    assert isinstance(ours, EncodedSample)
     # It splits the text at spelled tokens, so the tokens around them may differ from ours.
     assert words.decode(given["input_ids"]) == words.decode(ours.input_ids)
     assert [n for n in given["input_ids"] if n in special] == (
@@ -182,10 +182,10 @@ def test_transformers_with_split_special_tokens_reads_spelled_tokens_as_text(
 @pytest.mark.parametrize("name", ["phi2", "qwen", "phi3"])
 def test_llama_cpp_gets_the_template_without_generation_tags(name: str, tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="pip install 'imp-data[mobile]'")
-    from imp_data.mobile.gguf.chat_template import chat_template
+    from imp_data.mobile.gguf.chat_template import read_chat_template
 
     (tmp_path / "chat_template.jinja").write_text(tokenizer(name).chat_template)
-    plain = chat_template(tmp_path)
+    plain = read_chat_template(tmp_path)
     assert "generation -%}" in TEMPLATES[name].jinja
     assert "generation -%}" not in plain and "bos_token" not in plain
     turns = ("Which bus?", "Red.", "And that?", "Blue.")
@@ -211,7 +211,7 @@ def test_a_removed_tag_strips_the_same_blanks_as_jinja(
     written: str, left: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("gguf", reason="pip install 'imp-data[mobile]'")
-    from imp_data.mobile.gguf.chat_template import chat_template
+    from imp_data.mobile.gguf.chat_template import read_chat_template
 
     (tmp_path / "chat_template.jinja").write_text(written)
-    assert chat_template(tmp_path) == left
+    assert read_chat_template(tmp_path) == left

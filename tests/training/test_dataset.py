@@ -22,21 +22,21 @@ from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.collator import Collator
-from imp_data.training.data.dataset import Figures, MixtureDataset
-from imp_data.training.data.encoding import Encoded, encode
+from imp_data.training.data.dataset import InputSpec, MixtureDataset
+from imp_data.training.data.encoding import EncodedSample, encode
 from imp_data.training.data.images import preprocess
 from imp_data.training.data.shards import Shards
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 PHI2 = TEMPLATES["phi2"]
 
 
-FIGURES = Figures(image_size=28, image_tokens=4, preprocessing="square", max_length=400)
+FIGURES = InputSpec(image_size=28, image_tokens=4, preprocessing="square", max_length=400)
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return prepared(byte_level_bpe(["USER: What is it?"], 257), PHI2)
+    return prepare_tokenizer(byte_level_bpe(["USER: What is it?"], 257), PHI2)
 
 
 def shelf_of(folder: Path) -> ImageReader:
@@ -62,7 +62,7 @@ def test_an_item_has_the_tokens_and_the_pixels_of_its_row(album: Path, tokenizer
     item = data.item(row)
     sample = data.shards.row(row, ["id", "conversations"])
     tokens = encode(tokenizer, PHI2, sample["conversations"], 4, 400)
-    assert isinstance(tokens, Encoded)
+    assert isinstance(tokens, EncodedSample)
     assert item["id"] == sample["id"]
     assert item["input_ids"].tolist() == tokens.input_ids.tolist()
     assert item["labels"].tolist() == tokens.labels.tolist()

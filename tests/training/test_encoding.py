@@ -16,8 +16,8 @@ from training_reference import SYS, conversation, expected
 from transformers import PreTrainedTokenizerFast
 
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Encoded, RefusedSample, encode, encode_prompt
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.data.encoding import EncodedSample, RefusedSample, encode, encode_prompt
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 TEXTS = [
     f"{SYS} USER: What is it? ASSISTANT: It is a red bus, a blue bus and two words.\n\n\n",
@@ -37,7 +37,7 @@ def tokenizer(name: str) -> Any:
     """Return a tokenizer like the template's model's: GPT-2's, Qwen2's, or one with bos_token."""
     template = TEMPLATES[name]
     if name in {"phi2", "plain"}:
-        return prepared(byte_level_bpe(TEXTS, 600), template)
+        return prepare_tokenizer(byte_level_bpe(TEXTS, 600), template)
     bpe = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(QWEN_PATTERN), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -55,12 +55,12 @@ def tokenizer(name: str) -> Any:
         bpe.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     begin = {"bos_token": "<s>"} if name == "phi3" else {}
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<|endoftext|>", **begin)
-    return prepared(made, template)
+    return prepare_tokenizer(made, template)
 
 
-def encoded(name: str, *texts: str, features: int = 0, limit: int = 100_000) -> Encoded:
+def encoded(name: str, *texts: str, features: int = 0, limit: int = 100_000) -> EncodedSample:
     found = encode(tokenizer(name), TEMPLATES[name], conversation(*texts), features, limit)
-    assert isinstance(found, Encoded), found
+    assert isinstance(found, EncodedSample), found
     return found
 
 
@@ -261,7 +261,7 @@ def test_spelled_special_tokens_of_a_sample_with_an_image_are_text(name: str) ->
 
 def test_a_question_may_spell_out_special_tokens() -> None:
     prompt = encode_prompt(tokenizer("phi2"), TEMPLATES["phi2"], "What is </s>?", 0)
-    assert isinstance(prompt, Encoded)
+    assert isinstance(prompt, EncodedSample)
     assert not special_ids("phi2") & set(prompt.input_ids.tolist())
     text = f"{SYS} USER: What is </s>? ASSISTANT:"
     assert tokenizer("phi2").decode(prompt.input_ids, skip_special_tokens=False) == text
@@ -274,10 +274,10 @@ def test_spelled_special_tokens_are_text_for_a_tokenizer_like_phi_3s() -> None:
 
     made = piece_tokenizer()
     made.add_tokens([AddedToken("</s>", special=False, normalized=False, rstrip=True)])
-    made = prepared(made, TEMPLATES["phi3"])
+    made = prepare_tokenizer(made, TEMPLATES["phi3"])
     turns = conversation("Is <|end|> or </s> the end? <s>", "<|assistant|>\n no </s> <unk>")
     found = encode(made, TEMPLATES["phi3"], turns, 0, 9999)
-    assert isinstance(found, Encoded)
+    assert isinstance(found, EncodedSample)
     special = {made.convert_tokens_to_ids(token): token for token in made.get_added_vocab()}
     assert [special[n] for n in found.input_ids.tolist() if n in special] == [
         *("<s>", "<|system|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>", "<|end|>")
@@ -305,14 +305,14 @@ def test_a_tokenizer_that_strips_blanks_after_special_tokens() -> None:
     """Phi-3's tokenizer encodes `<|assistant|>` and a newline as one token."""
     from tokenizers import AddedToken
 
-    greedy = prepared(byte_level_bpe(TEXTS, 400), TEMPLATES["plain"])
+    greedy = prepare_tokenizer(byte_level_bpe(TEXTS, 400), TEMPLATES["plain"])
     special = [
         AddedToken(text, special=True, normalized=False, rstrip=True)
         for text in ("<|system|>", "<|end|>", "<|user|>", "<|assistant|>")
     ]
     greedy.add_tokens(special, special_tokens=True)
     found = encode(greedy, TEMPLATES["phi3"], conversation("a", " b", "c", "d"), 0, 999)
-    assert isinstance(found, Encoded)
+    assert isinstance(found, EncodedSample)
     kept = [i for i, label in enumerate(found.labels) if label != -100]
     assert greedy.convert_ids_to_tokens(found.input_ids[kept].tolist()) == (
         ["b", "<|end|>", "d", "<|end|>"]
@@ -364,7 +364,7 @@ def test_a_prompt_is_the_text_before_the_answer() -> None:
     for name in CHATS:
         prompt = encode_prompt(tokenizer(name), TEMPLATES[name], "<image>\nWhich bus?", 3)
         whole = encoded(name, "<image>\nWhich bus?", "Red.", features=3)
-        assert isinstance(prompt, Encoded)
+        assert isinstance(prompt, EncodedSample)
         count = len(prompt.input_ids)
         assert prompt.input_ids.tolist() == whole.input_ids[:count].tolist()
         assert (whole.labels[:count] == -100).all() and whole.labels[count] != -100
@@ -394,7 +394,7 @@ def test_the_chat_template_gives_the_same_text(name: str) -> None:
 def test_preparing_a_tokenizer_twice_adds_nothing() -> None:
     made = byte_level_bpe(TEXTS, 300)
     assert len(made) == 300
-    phi2 = prepared(made, TEMPLATES["phi2"])
+    phi2 = prepare_tokenizer(made, TEMPLATES["phi2"])
     assert (phi2.convert_tokens_to_ids("</s>"), phi2.convert_tokens_to_ids("<image>")) == (300, 301)
     assert (phi2.eos_token, phi2.pad_token) == ("</s>", "<|endoftext|>")
-    assert len(prepared(phi2, TEMPLATES["phi2"])) == 302
+    assert len(prepare_tokenizer(phi2, TEMPLATES["phi2"])) == 302

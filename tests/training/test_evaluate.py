@@ -12,7 +12,12 @@ from PIL import Image
 from test_cli import Ran
 
 from imp_data.errors import UserError
-from imp_data.training.evaluation.evaluate import Model, evaluate, format_scores, score_answers
+from imp_data.training.evaluation.evaluate import (
+    AnswerFunction,
+    evaluate,
+    format_scores,
+    score_answers,
+)
 from imp_data.training.evaluation.questions import Answer, read_questions, write_answers
 from imp_data.training.evaluation.scoring import score
 
@@ -32,7 +37,7 @@ def whole(path: Path, value: Any) -> Path:
     return path
 
 
-def says(*answers: str) -> Model:
+def says(*answers: str) -> AnswerFunction:
     """Return a model that gives these answers in order."""
     waiting = list(answers)
     return lambda image, question: waiting.pop(0)

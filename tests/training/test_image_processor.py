@@ -19,7 +19,7 @@ from transformers import AutoProcessor
 from imp_data.images.decoding import decode_rgb
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.images import preprocess
-from imp_data.training.model.architecture import build
+from imp_data.training.model.architecture import build_network
 from imp_data.training.model.model_folder import save_model
 from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, tiny, tokenizer
 
@@ -47,7 +47,7 @@ def saved(world: World, folder: Path, architecture: str, how: str) -> None:
     m = tiny(world, architecture, image_preprocessing=how)
     words = tokenizer(m.template)
     jinja = TEMPLATES[TEMPLATE_OF[architecture]].jinja
-    save_model(build(m, words), words, m, jinja, {}, folder)
+    save_model(build_network(m, words), words, m, jinja, {}, folder)
 
 
 def pixels_alone(folder: Path, files: dict[str, bytes]) -> dict[str, list[Any]]:

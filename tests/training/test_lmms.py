@@ -12,7 +12,7 @@ from conftest import World
 from training_world import COLOURS, QUESTION, shape
 
 from imp_data.errors import UserError
-from imp_data.training.evaluation.generate import Speaker
+from imp_data.training.evaluation.generate import AnswerGenerator
 from tests.training.test_merge import merged
 
 
@@ -31,10 +31,10 @@ def test_lmms_eval_gets_the_models_answers(world: World, tmp_path: Path) -> None
     )
     model.task_dict = {"cards": {"test": [{}]}}
     image, other = shape(COLOURS["red"], 1), "Say it in a word."
-    answer = Speaker(folder).answer(image, QUESTION, 8)
+    answer = AnswerGenerator(folder).answer(image, QUESTION, 8)
     requests = [request(QUESTION, 1, max_new_tokens=8), request(other, 0, max_new_tokens=3)]
     requests.append(request(f"<image>\n{QUESTION}", 1, max_new_tokens=8, until=[answer[3:]]))
-    unseen = Speaker(folder).answer(None, other, 3)
+    unseen = AnswerGenerator(folder).answer(None, other, 3)
     assert model.generate_until(requests) == [answer, unseen, answer[:3].strip()]
     with pytest.raises(UserError, match="cards 0: shows more than one still image"):
         model.generate_until([request(QUESTION, 2)])

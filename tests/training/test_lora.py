@@ -16,8 +16,8 @@ from transformers import LlavaConfig
 
 from imp_data.manifests.model import LORA_TARGETS, Stage, load_model
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.model.architecture import build
-from imp_data.training.model.lora import attach, plain, trainable_parameters
+from imp_data.training.model.architecture import build_network
+from imp_data.training.model.lora import make_trainable, trainable_parameters, unwrap_peft
 from imp_data.training.model.modeling_imp import ImpConfig, ImpForConditionalGeneration
 from imp_data.training.model.stage_output import restore_model, write_stage_output
 from tests.training.test_architecture import TEMPLATE_OF, randomize, tiny, tokenizer
@@ -40,7 +40,7 @@ def stage(architecture: str, **fields: Any) -> Stage:
 
 def adapted(network: torch.nn.Module) -> set[str]:
     """Return the names of the modules with LoRA."""
-    names = [name for name, _ in plain(network).named_parameters() if ".lora_" in name]
+    names = [name for name, _ in unwrap_peft(network).named_parameters() if ".lora_" in name]
     return {name.split(".lora_")[0] for name in names}
 
 
@@ -49,7 +49,7 @@ def test_lora_targets_every_linear_of_the_decoder_and_its_head(
     architecture: str, world: World
 ) -> None:
     m = tiny(world, architecture)
-    network = attach(build(m, tokenizer(m.template)), stage(architecture))
+    network = make_trainable(build_network(m, tokenizer(m.template)), stage(architecture))
     layers = {
         f"model.language_model.layers.{n}.{name}"
         for n in range(2)
@@ -65,14 +65,14 @@ def test_imp_3b_trains_391m_lora_weights_and_9_5m_projector_weights() -> None:
     m = load_model(MANIFESTS / "imp-3b.yaml")
     with torch.device("meta"):
         network = ImpForConditionalGeneration(true_config())
-        network = attach(network, m.stages.adapter)
+        network = make_trainable(network, m.stages.adapter)
     counts = {"lora": 0, "projector": 0}
     for name, parameter in trainable_parameters(network):
         counts["lora" if ".lora_" in name else "projector"] += parameter.numel()
         assert ".lora_" not in name or not name.endswith("bias")
     # 32 layers x 256 x (4 x (2560 + 2560) + 2 x (2560 + 10240)) + 256 x (2560 + 51200)
     assert counts == {"lora": 391_249_920, "projector": 9_507_840}
-    tower = [p for n, p in plain(network).named_parameters() if "vision_tower" in n]
+    tower = [p for n, p in unwrap_peft(network).named_parameters() if "vision_tower" in n]
     assert tower and not any(parameter.requires_grad for parameter in tower)
 
 
@@ -98,7 +98,9 @@ def test_the_layer_after_the_features_is_not_trained(
     world: World,
 ) -> None:
     m = tiny(world, "phi")
-    network = attach(build(m, tokenizer()), Stage.model_validate({**STAGE, **WHOLE}))
+    network = make_trainable(
+        build_network(m, tokenizer()), Stage.model_validate({**STAGE, **WHOLE})
+    )
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     assert {name.split(".")[2] for name in frozen} == {"encoder", "post_layernorm"}
     assert all("layers.1." in name or "post_layernorm" in name for name in frozen)
@@ -106,7 +108,7 @@ def test_the_layer_after_the_features_is_not_trained(
 
 def test_trained_weights_are_float32_and_frozen_ones_16_bits(world: World) -> None:
     m = tiny(world, "phi")
-    network = attach(build(m, tokenizer(), dtype=torch.bfloat16), stage("phi"))
+    network = make_trainable(build_network(m, tokenizer(), dtype=torch.bfloat16), stage("phi"))
     types = {(p.requires_grad, p.dtype) for p in network.parameters()}
     assert types == {(True, torch.float32), (False, torch.bfloat16)}
 
@@ -117,11 +119,11 @@ def test_a_merged_model_has_the_logits_of_its_adapter(
 ) -> None:
     m = tiny(world, architecture)
     words = tokenizer(TEMPLATE_OF[architecture])
-    network = randomize(attach(build(m, words, m.seed), stage(architecture)))
-    named = dict(plain(network).named_parameters())
+    network = randomize(make_trainable(build_network(m, words, m.seed), stage(architecture)))
+    named = dict(unwrap_peft(network).named_parameters())
     weights = {name: p.detach().clone() for name, p in named.items() if is_trained(name)}
     # The seed determines the base model, so only trained weights may differ from it.
-    network = attach(build(m, words, m.seed), stage(architecture)).eval()
+    network = make_trainable(build_network(m, words, m.seed), stage(architecture)).eval()
     with torch.no_grad():
         for name, parameter in trainable_parameters(network):
             parameter.copy_(weights[name])
@@ -146,7 +148,7 @@ def is_trained(name: str) -> bool:
 def test_the_adapter_has_pefts_format_without_embeddings(world: World, tmp_path: Path) -> None:
     m, words = tiny(world, "phi"), tokenizer()
     m = m.model_copy(update={"stages": type(m.stages)(adapter=stage("phi"))})
-    network = attach(build(m, words), stage("phi"))
+    network = make_trainable(build_network(m, words), stage("phi"))
     weights = {name: parameter.detach() for name, parameter in trainable_parameters(network)}
     write_stage_output(tmp_path / "o", m, "adapter", words, TEMPLATES["phi2"].jinja, weights, {})
     saved = load_file(tmp_path / "o" / "adapter_model.safetensors")

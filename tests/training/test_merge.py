@@ -16,9 +16,9 @@ from training_world import COLOURS, LORA, STAGE, shape
 
 from imp_data.manifests.model import LORA_TARGETS
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.evaluation.generate import Speaker
-from imp_data.training.model.architecture import build
-from imp_data.training.model.lora import attach, trainable_parameters
+from imp_data.training.evaluation.generate import AnswerGenerator
+from imp_data.training.model.architecture import build_network
+from imp_data.training.model.lora import make_trainable, trainable_parameters
 from imp_data.training.model.merge import merge
 from imp_data.training.model.stage_output import write_stage_output
 from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, randomize, tiny, tokenizer
@@ -36,7 +36,7 @@ def merged(architecture: str, world: World, out: Path) -> Path:
     stage = {**STAGE, "lora": {**LORA, "targets": targets}}
     m = m.model_validate({**m.model_dump(), "stages": {"adapter": stage}})
     (_, adapter), words = m.planned[0], tokenizer(m.template)
-    network = randomize(attach(build(m, words, m.seed), adapter))
+    network = randomize(make_trainable(build_network(m, words, m.seed), adapter))
     weights = {name: weight.detach() for name, weight in trainable_parameters(network)}
     facts = {"mixture": {"name": "small", "rows": 1, "digest": "d"}, "steps": 1, "loss": 1.0}
     jinja = TEMPLATES[m.template].jinja
@@ -66,7 +66,7 @@ def test_the_cards_example_runs_with_transformers_alone(
     )
     assert done.returncode == 0, done.stderr
     image = shape(COLOURS["red"], 1)
-    answer = Speaker(folder).answer(image, "What is in the image?", max_new_tokens=64)
+    answer = AnswerGenerator(folder).answer(image, "What is in the image?", max_new_tokens=64)
     assert answer
     assert done.stdout.rstrip("\n") == answer
     needs_code = 'ImageTextToText.from_pretrained(".", trust_remote_code=True)' in example

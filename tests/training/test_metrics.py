@@ -4,7 +4,7 @@ import pytest
 
 from imp_data.training.evaluation.metrics import (
     PopeMetrics,
-    exact,
+    is_exact_match,
     is_pope_yes,
     mme_label,
     mme_scores,
@@ -131,6 +131,6 @@ def test_mmes_scores_reward_both_questions_right() -> None:
 
 
 def test_exact_match_ignores_case_and_a_final_period() -> None:
-    assert exact(" Red. ", "red")
-    assert not exact("dark red", "red")
-    assert not exact("", "red")
+    assert is_exact_match(" Red. ", "red")
+    assert not is_exact_match("dark red", "red")
+    assert not is_exact_match("", "red")

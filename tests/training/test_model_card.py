@@ -14,7 +14,7 @@ from conftest import World, record, run
 from peft import LoraConfig
 
 from imp_data.manifests.model import Model, load_model
-from imp_data.mixture.mixture_json import root_digest
+from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.mixture_input import hub_datasets, open_mixture
 from imp_data.training.model.model_card import model_card
@@ -99,7 +99,7 @@ def test_datasets_are_the_sources_with_samples(published: World) -> None:
 def test_the_demos_drawn_sources_name_no_dataset(published: World) -> None:
     path = published.data.mixture("small") / "mixture.json"
     manifest = {**orjson.loads(path.read_bytes()), "drawn": True}
-    path.write_bytes(orjson.dumps({**manifest, "digest": root_digest(manifest)}))
+    path.write_bytes(orjson.dumps({**manifest, "digest": manifest_digest(manifest)}))
     assert hub_datasets(open_mixture(path.parent), published.manifests) == []
 
 

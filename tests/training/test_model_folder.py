@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.images import preprocess
-from imp_data.training.model.architecture import build
+from imp_data.training.model.architecture import build_network
 from imp_data.training.model.model_folder import load_network, load_processor, save_model
 from tests.training.test_architecture import ARCHITECTURES, randomize, tiny, tokenizer
 
@@ -26,7 +26,7 @@ def test_a_saved_model_loads_with_transformers_own_classes(
 ) -> None:
     m, folder = tiny(world, architecture), tmp_path / "model"
     words = tokenizer(m.template)
-    network = randomize(build(m, words))
+    network = randomize(build_network(m, words))
     save_model(network, words, m, TEMPLATES[m.template].jinja, {"mixture": {"digest": "d"}}, folder)
     again = load_network(folder).eval()
     also = AutoModelForImageTextToText.from_pretrained(folder).eval()
@@ -47,7 +47,12 @@ def test_a_saved_model_loads_with_transformers_own_classes(
 def test_imp_json_has_the_facts_that_inference_needs(world: World, tmp_path: Path) -> None:
     m, folder, words = tiny(world, "phi"), tmp_path / "model", tokenizer()
     save_model(
-        build(m, words), words, m, TEMPLATES["phi2"].jinja, {"mixture": {"digest": "d"}}, folder
+        build_network(m, words),
+        words,
+        m,
+        TEMPLATES["phi2"].jinja,
+        {"mixture": {"digest": "d"}},
+        folder,
     )
     files = {path.name for path in folder.iterdir()}
     assert files == {
@@ -80,7 +85,7 @@ def test_the_saved_processor_makes_the_pixels_of_training(
         tmp_path / "m",
         tokenizer("qwen"),
     )
-    save_model(build(m, words), words, m, TEMPLATES["qwen"].jinja, {}, folder)
+    save_model(build_network(m, words), words, m, TEMPLATES["qwen"].jinja, {}, folder)
     processor = AutoProcessor.from_pretrained(folder, backend="pil")
     image = Image.effect_mandelbrot((90, 40), (-2, -1, 1, 1), 20).convert("RGB")
     found = processor(images=image, text="<image>", return_tensors="pt")["pixel_values"][0]

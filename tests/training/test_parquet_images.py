@@ -12,12 +12,12 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import World
-from training_world import STAGES, lay_shapes, manifest, model
+from training_world import STAGES, build_shapes, manifest, model
 
 from imp_data.errors import UserError
 from imp_data.images.reader import TooManyBytes
 from imp_data.training.data.mixture_input import open_mixture
-from imp_data.training.data.parquet_images import Release
+from imp_data.training.data.parquet_images import ParquetImages
 from imp_data.training.loop.reporting import read_metrics
 from imp_data.training.loop.run import Run, train
 
@@ -37,7 +37,7 @@ def test_an_image_is_found_by_name_in_any_file_and_row_group(tmp_path: Path) -> 
     others = {f"b/{n}.png": bytes([n + 50]) * 9 for n in range(3)}
     write_parquet(tmp_path / "data/one.parquet", some)
     write_parquet(tmp_path / "data/two.parquet", others)
-    release = Release(tmp_path)
+    release = ParquetImages(tmp_path)
     for read in (release.read, pickle.loads(pickle.dumps(release)).read):
         assert {name: read(name, LIMIT) for name in {**some, **others}} == {**some, **others}
     with pytest.raises(FileNotFoundError):
@@ -52,7 +52,7 @@ def test_files_of_the_library_datasets_are_read(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image()})
     rows = [{"image": {"bytes": b"some", "path": "a/0.png"}}]
     datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "0.parquet")
-    assert Release(tmp_path).read("a/0.png", LIMIT) == b"some"
+    assert ParquetImages(tmp_path).read("a/0.png", LIMIT) == b"some"
 
 
 def write_pushed(path: Path, images: dict[str, bytes], full_names: bool = False) -> None:
@@ -74,7 +74,7 @@ def write_pushed(path: Path, images: dict[str, bytes], full_names: bool = False)
 def test_files_of_push_to_hub_are_found_by_bare_file_names(tmp_path: Path) -> None:
     write_pushed(tmp_path / "0.parquet", {"a/0.png": b"some", "a/1.png": b"other"})
     write_pushed(tmp_path / "1.parquet", {"a/0.png": b"some"})
-    release = Release(tmp_path)
+    release = ParquetImages(tmp_path)
     assert [release.read(f"a/{n}.png", LIMIT) for n in range(2)] == [b"some", b"other"]
 
 
@@ -85,22 +85,22 @@ def test_images_with_equal_file_names_need_a_column_of_full_names(tmp_path: Path
     write_pushed(tmp_path / "bare/0.parquet", images)
     write_pushed(tmp_path / "named/0.parquet", images, full_names=True)
     with pytest.raises(UserError, match=r"bare: 2 images have the name 0\.png\n.*\(b/0\.png\)"):
-        Release(tmp_path / "bare").read("b/0.png", LIMIT)
-    release = Release(tmp_path / "named")
+        ParquetImages(tmp_path / "bare").read("b/0.png", LIMIT)
+    release = ParquetImages(tmp_path / "named")
     assert {name: release.read(name, LIMIT) for name in images} == images
 
 
 def test_a_bare_file_name_matches_no_image_with_a_full_name(tmp_path: Path) -> None:
     write_parquet(tmp_path / "0.parquet", {"0.png": b"some", "a/1.png": b"other"})
-    assert Release(tmp_path).read("0.png", LIMIT) == b"some"
+    assert ParquetImages(tmp_path).read("0.png", LIMIT) == b"some"
     with pytest.raises(FileNotFoundError):
-        Release(tmp_path).read("a/0.png", LIMIT)
+        ParquetImages(tmp_path).read("a/0.png", LIMIT)
 
 
 def test_an_image_without_bytes_is_missing(tmp_path: Path) -> None:
     write_parquet(tmp_path / "0.parquet", {"a/0.png": None, "a/1.png": b"some"})
     with pytest.raises(FileNotFoundError):
-        Release(tmp_path).read("a/0.png", LIMIT)
+        ParquetImages(tmp_path).read("a/0.png", LIMIT)
 
 
 @pytest.mark.parametrize("content", [b"no parquet", None])
@@ -111,11 +111,11 @@ def test_a_file_without_images_is_named(content: bytes | None, tmp_path: Path) -
     else:
         pq.write_table(pa.table({"id": ["a"]}), path)
     with pytest.raises(UserError, match=r"0\.parquet: (cannot be read|has no column of images)"):
-        Release(tmp_path)
+        ParquetImages(tmp_path)
 
 
 def test_a_run_does_not_depend_on_the_location_of_images(world: World, tmp_path: Path) -> None:
-    folder = lay_shapes(world, 6)
+    folder = build_shapes(world, 6)
     manifest(world)
     files = {f"shapes/{p.name}": p for p in world.data.root.rglob("*.png")}
     assert len(files) == 6

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 from conftest import World
-from training_world import STAGES, lay_shapes, manifest
+from training_world import STAGES, build_shapes, manifest
 
 from assets.definitions import graph
 from imp_data.errors import UserError
@@ -24,7 +24,7 @@ def shapes(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """Build a world whose mixture `small` has 8 rows and names the model `small`."""
     for name in ("OMP_NUM_THREADS", "IMP_WORKERS"):
         monkeypatch.setenv(name, "1")
-    lay_shapes(world, 6)
+    build_shapes(world, 6)
     write_model(world)
     return world
 
@@ -116,7 +116,7 @@ def test_a_failed_commands_message_is_the_steps_message(
 
 
 def test_a_model_without_a_manifest_is_named(world: World) -> None:
-    lay_shapes(world, 6)
+    build_shapes(world, 6)
     with pytest.raises(UserError, match=r"models/huge\.yaml: there is no such manifest"):
         Plan.of(world.build({"shapes": 8}, model="huge"))
 

@@ -10,7 +10,7 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
 import torch
 from conftest import World
-from training_world import STAGES, lay_shapes, manifest, model
+from training_world import STAGES, build_shapes, manifest, model
 
 from imp_data.errors import UserError
 from imp_data.training.data.mixture_input import open_mixture
@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory, one_worker: None) -> World:
     world = World(tmp_path_factory.mktemp("shapes"))
-    lay_shapes(world, 8, 2)
+    build_shapes(world, 8, 2)
     manifest(world)
     return world
 

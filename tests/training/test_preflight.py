@@ -12,17 +12,17 @@ pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 from imp_data.errors import UserError
 from imp_data.storage.stage_cache import StageResult
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.encoding import Encoded, encode
-from imp_data.training.data.preflight import accepted, preflight, report_text
+from imp_data.training.data.encoding import EncodedSample, encode
+from imp_data.training.data.preflight import format_report, preflight, read_accepted_rows
 from imp_data.training.data.shards import Shards
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 PHI2 = TEMPLATES["phi2"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return prepared(byte_level_bpe(["USER: What is it?"], 257), PHI2)
+    return prepare_tokenizer(byte_level_bpe(["USER: What is it?"], 257), PHI2)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_row_gets_token_counts_and_an_outcome(
         assert (row["id"], row["source"], row["image"]) == (sample["id"], "chats", False)
         if row["outcome"] != "refused":
             found = encode(tokenizer, PHI2, sample["conversations"], 0, 300)
-            assert isinstance(found, Encoded)
+            assert isinstance(found, EncodedSample)
             assert row["tokens"] == len(found.input_ids)
             assert row["learned"] == (found.labels != -100).sum()
     assert outcomes == {"a": "whole", "b": "whole", "two": "truncated", "long": "refused"}
@@ -67,7 +67,7 @@ def test_the_report_counts_by_source_and_lists_refused_samples(
     together = figures["together"]
     assert (together["samples"], together["truncated"], together["refused"]) == (4, 1, 1)
     assert [source["source"] for source in figures["sources"]] == ["chats"]
-    lines = report_text(figures).splitlines()
+    lines = format_report(figures).splitlines()
     assert lines[0].split() == [
         *("source", "samples", "tokens", "learned", "mean", "longest"),
         *("truncated", "refused", "lost", "lost", "learned"),
@@ -104,20 +104,20 @@ def test_special_tokens_that_texts_spell_out_are_counted(
         {"token": "</s>", "times": 3, "samples": 2},
         {"token": "<|endoftext|>", "times": 1, "samples": 1},
     ]
-    assert "  </s>: 3 in 2 samples" in report_text(found).splitlines()
+    assert "  </s>: 3 in 2 samples" in format_report(found).splitlines()
     assert (found["together"]["refused"], found["together"]["samples"]) == (0, 3)
 
 
 def test_refused_rows_are_not_trained_on(mixture: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(mixture, tokenizer, tmp_path)
-    rows, lengths, *_ = accepted(tmp_path)
+    rows, lengths, *_ = read_accepted_rows(tmp_path)
     assert len(rows) == len(lengths) == 3
     assert (lengths < 0).all(), "lengths without an image are negative"
 
 
 def test_length_estimates_equal_the_originals(album: Path, tokenizer: Any, tmp_path: Path) -> None:
     checked(album, tokenizer, tmp_path)
-    table = accepted(tmp_path)
+    table = read_accepted_rows(tmp_path)
     shards = Shards(album)
     for number, estimate in zip(table.rows.tolist(), table.estimates.tolist(), strict=True):
         row = shards.row(number, ["image", "conversations"])
@@ -129,7 +129,7 @@ def test_lengths_of_samples_without_an_image_are_negative(
     album: Path, tokenizer: Any, tmp_path: Path
 ) -> None:
     checked(album, tokenizer, tmp_path)
-    rows, lengths, *_ = accepted(tmp_path)
+    rows, lengths, *_ = read_accepted_rows(tmp_path)
     shards = Shards(album)
     has_image = [shards.row(int(n), ["image"])["image"] is not None for n in rows]
     assert (lengths > 0).tolist() == has_image

@@ -20,7 +20,7 @@ from transformers import (
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Model
-from imp_data.training.model.architecture import build
+from imp_data.training.model.architecture import build_network
 from imp_data.training.model.pretrained import resize_positions
 from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, randomize, tiny, tokenizer
 
@@ -28,7 +28,7 @@ from tests.training.test_architecture import ARCHITECTURES, TEMPLATE_OF, randomi
 def write_weights(world: World, architecture: str, folder: Path) -> tuple[Any, Any]:
     """Write pretrained parts in their publishers' layout: a decoder, and all of SigLIP."""
     whole = randomize(
-        build(tiny(world, architecture), tokenizer(TEMPLATE_OF[architecture]), seed=9)
+        build_network(tiny(world, architecture), tokenizer(TEMPLATE_OF[architecture]), seed=9)
     )
     kinds = {"phi": PhiForCausalLM, "qwen2": Qwen2ForCausalLM, "phi3": Phi3ForCausalLM}
     decoder = kinds[architecture](whole.config.text_config)
@@ -51,7 +51,7 @@ def test_pretrained_weights_load_from_a_folder(
     m = tiny(world, architecture)
     words = tokenizer(m.template)
     pretrained = with_weights(m, tmp_path / "decoder", tmp_path / "siglip")
-    network = build(pretrained, words).eval()
+    network = build_network(pretrained, words).eval()
     text = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         assert torch.equal(network(input_ids=text).logits, whole(input_ids=text).logits)
@@ -70,7 +70,7 @@ def with_weights(m: Model, decoder: Path, siglip: Path) -> Model:
 
 def test_positions_of_a_larger_tower_are_resized_for_smaller_images(world: World) -> None:
     m = tiny(world, "phi", image_size=84, max_length=300)
-    vision = build(m, tokenizer()).model.vision_tower.eval()
+    vision = build_network(m, tokenizer()).model.vision_tower.eval()
     randomize(vision)
     embeddings, pixels = vision.embeddings, torch.rand(1, 3, 42, 42)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_positions_of_a_larger_tower_are_resized_for_smaller_images(world: World
 def test_missing_pretrained_weights_are_named(world: World, tmp_path: Path) -> None:
     m = with_weights(tiny(world, "phi"), tmp_path / "none", tmp_path / "none")
     with pytest.raises(UserError, match=r"vision_tower\.weights\.folder: .*none holds no weights"):
-        build(m, tokenizer())
+        build_network(m, tokenizer())
 
 
 def test_pretrained_weights_of_another_shape_name_the_field(world: World, tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_pretrained_weights_of_another_shape_name_the_field(world: World, tmp_pa
     config = m.language_model.config.model_copy(update={"rope_theta": 5e5})
     language = m.language_model.model_copy(update={"config": config})
     with pytest.raises(UserError, match=r"config\.rope_theta: the manifest has 500000\.0, the we"):
-        build(m.model_copy(update={"language_model": language}), tokenizer())
+        build_network(m.model_copy(update={"language_model": language}), tokenizer())

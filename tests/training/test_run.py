@@ -14,7 +14,7 @@ from training_world import COLOURS, QUESTION, STAGE, STAGES, shape
 
 from imp_data.errors import UserError
 from imp_data.training.data.mixture_input import open_mixture
-from imp_data.training.evaluation.generate import Speaker
+from imp_data.training.evaluation.generate import AnswerGenerator
 from imp_data.training.loop.run import train
 from imp_data.training.model.merge import merge
 
@@ -84,7 +84,7 @@ def test_the_card_names_the_mixtures_root_digest(finished: Path, shapes: World) 
 def test_a_merged_run_answers_questions(finished: Path, tmp_path: Path) -> None:
     facts = merge(finished, tmp_path / "merged")
     assert facts["stage"] == "adapter"
-    answer = Speaker(tmp_path / "merged").answer(shape(COLOURS["red"], 1), QUESTION, 8)
+    answer = AnswerGenerator(tmp_path / "merged").answer(shape(COLOURS["red"], 1), QUESTION, 8)
     assert isinstance(answer, str)
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "trust_remote_code=True" in card

@@ -17,7 +17,7 @@ from training_runs import ADAPTER, command, finished, launch, losses, run_of, sh
 
 from imp_data.errors import UserError
 from imp_data.storage.digests import text_digest
-from imp_data.storage.locks import held
+from imp_data.storage.locks import hold_lock
 from imp_data.training.loop import run as run_module
 from imp_data.training.loop.run import train
 from imp_data.training.loop.run_folder import clear_stale_run, lock_path
@@ -41,7 +41,7 @@ def test_a_run_waits_for_another_run_in_its_folder_with_a_message(
 ) -> None:
     ended = list[Path]()
     waiting = Thread(target=lambda: ended.extend(train(run_of(shapes, finished))))
-    with held(lock_path(finished, "projector"), "projector", "another"):
+    with hold_lock(lock_path(finished, "projector"), "projector", "another"):
         waiting.start()
         stderr = ""
         while "waits for process" not in stderr and waiting.is_alive():

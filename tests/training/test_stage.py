@@ -12,7 +12,7 @@ from training_world import model
 
 from imp_data.errors import UserError
 from imp_data.training.loop.run import train
-from imp_data.training.loop.stage import Job, arguments
+from imp_data.training.loop.stage import StageJob, training_arguments
 
 __all__ = ["shapes"]
 
@@ -32,6 +32,6 @@ def test_a_full_disk_fails_before_the_first_step(
 def test_arguments_start_no_tracking_service(shapes: World, tmp_path: Path) -> None:
     stage = model(shapes).stages.adapter
     assert stage is not None
-    args = arguments(Job("adapter", stage, tmp_path))
+    args = training_arguments(StageJob("adapter", stage, tmp_path))
     assert args.report_to == []
     assert args.gradient_accumulation_steps == 2

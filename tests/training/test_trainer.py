@@ -20,7 +20,7 @@ from imp_data.manifests.model import Stage
 from imp_data.training.loop.reporting import read_metrics
 from imp_data.training.loop.run import train
 from imp_data.training.loop.trainer import ImpTrainer, parameter_groups
-from imp_data.training.model.lora import attach
+from imp_data.training.model.lora import make_trainable
 
 __all__ = ["shapes"]
 
@@ -45,7 +45,7 @@ def test_the_rate_warms_up_linearly_and_decays_by_a_cosine(shapes: World, tmp_pa
 def test_the_projector_has_its_own_rate_and_no_weight_decay(shapes: World) -> None:
     fields = {"learning_rate": 2e-4, "projector_learning_rate": 2e-5}
     stage = Stage.model_validate({**STAGES["adapter"], **fields})
-    network = attach(network_of(shapes), stage)
+    network = make_trainable(network_of(shapes), stage)
     groups = parameter_groups(network, stage)
     rates = {
         id(parameter): (group["lr"], group["weight_decay"])
@@ -62,10 +62,10 @@ def test_the_projector_has_its_own_rate_and_no_weight_decay(shapes: World) -> No
 
 
 def network_of(world: World) -> Any:
-    from imp_data.training.model.architecture import build
+    from imp_data.training.model.architecture import build_network
     from tests.training.test_architecture import tokenizer
 
-    return build(model(world), tokenizer())
+    return build_network(model(world), tokenizer())
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ _DEFERRED = "Images were deferred, so identical images are recognized by their p
 _NO_FINGERPRINTS = "Near-duplicate images are not known: there are no fingerprints."
 
 
-def report(
+def find_duplicates(
     folder: Path,
     fingerprints: Sequence[Path],
     max_bits: int = 4,

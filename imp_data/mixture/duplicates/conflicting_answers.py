@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from imp_data.images.fingerprint_cache import Names
+from imp_data.images.fingerprint_cache import HashKeys
 from imp_data.images.hamming import Places
 from imp_data.mixture.duplicates.qa_pairs import Groups, QAPairs, Rows
 
@@ -66,7 +66,7 @@ def _candidates(pairs: QAPairs, image: Groups) -> Places:
     return np.sort(np.concatenate(found))
 
 
-def _keys(pairs: QAPairs, image: Groups, some: Places | slice) -> Names:
+def _keys(pairs: QAPairs, image: Groups, some: Places | slice) -> HashKeys:
     """Return a 64-bit key of image and question; different ones hardly ever collide."""
     with np.errstate(over="ignore"):
         scattered = image[pairs.row[some]].astype(np.uint64) * _SCATTER

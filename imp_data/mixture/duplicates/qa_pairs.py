@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import Names, hash_image_paths
+from imp_data.images.fingerprint_cache import HashKeys, hash_image_paths
 from imp_data.mixture.arrow_dataset import mixture_batches, shard_batches, shard_files
 from imp_data.mixture.mixture_json import check_file
 from imp_data.parallel import map_ordered
@@ -37,8 +37,8 @@ class Rows(NamedTuple):
     pairs of source and subset.
     """
 
-    image: Names
-    sha256: Names
+    image: HashKeys
+    sha256: HashKeys
     origin: npt.NDArray[np.int32]
     origins: tuple[tuple[str, str], ...]
 
@@ -47,8 +47,8 @@ class QAPairs(NamedTuple):
     """Question-and-answer pairs to compare: the row of the Sample, and hashes of both texts."""
 
     row: npt.NDArray[np.int32]
-    question: Names
-    answer: Names
+    question: HashKeys
+    answer: HashKeys
 
 
 class MixtureColumns(NamedTuple):
@@ -84,7 +84,7 @@ def read_mixture(
     return MixtureColumns(columns, pairs)
 
 
-def _names(data: bytearray) -> Names:
+def _names(data: bytearray) -> HashKeys:
     return np.frombuffer(data, np.uint64)
 
 
@@ -120,7 +120,7 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]
         first += table.num_rows
 
 
-def _digest_keys(table: pa.Table) -> Names:
+def _digest_keys(table: pa.Table) -> HashKeys:
     """Return the first 64 bits of each image's sha256; 0 where it is unknown."""
     begins = pc.utf8_slice_codeunits(table["image_sha256"], 0, _KEY_HEX)
     text = "".join(pc.fill_null(begins, "0" * _KEY_HEX).to_pylist())

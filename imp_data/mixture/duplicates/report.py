@@ -8,14 +8,14 @@ import orjson
 import pyarrow as pa
 
 from imp_data.errors import UserError
-from imp_data.mixture.duplicates.analysis import report
-from imp_data.mixture.folder import reading
+from imp_data.mixture.duplicates.analysis import find_duplicates
+from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.storage.atomic_write import json_text, write_text
-from imp_data.storage.checked_file import outdate
+from imp_data.storage.checked_file import invalidate
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.object_store import is_file
-from imp_data.storage.stage_cache import digest_of_files, read_stamp
+from imp_data.storage.stage_cache import outputs_digest, read_stamp
 
 _JSON, _MARKDOWN = "duplicates.json", "duplicates.md"
 
@@ -41,14 +41,14 @@ def report_figures(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def neighbours(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
+def load_or_make_report(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any]:
     """Return the report that was built with the mixture in `folder`, or make one.
 
     Always make one where `fingerprints` are given. Raise UserError if there is no mixture.
     """
-    with reading(folder):
+    with consistent_read(folder):
         try:
-            return _built_report(folder, fingerprints) or report(folder, fingerprints)
+            return _built_report(folder, fingerprints) or find_duplicates(folder, fingerprints)
         except (pa.ArrowException, OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
             remedy = "find the damage with `imp-data verify`, then build or fetch the mixture again"
             raise UserError(folder, f"is not whole ({error})", remedy) from error
@@ -62,25 +62,25 @@ def _built_report(folder: Path, fingerprints: Sequence[Path]) -> dict[str, Any] 
     stamp = read_stamp(data.stamp(f"mixtures/{manifest['name']}/duplicates"))
     if fingerprints or not stamp or not _is_unaltered(reports, stamp["digest"]):
         return None
-    found = stored(reports)
+    found = read_report(reports)
     return found if found["digest"] == manifest["digest"] else None
 
 
-def stored_as(folder: Path, digest: str) -> dict[str, Any]:
+def read_checked_report(folder: Path, digest: str) -> dict[str, Any]:
     """Return the report that its stage left with this digest. Raise UserError if it is damaged."""
     if not _is_unaltered(folder, digest):
-        outdate(folder / _JSON)
+        invalidate(folder / _JSON)
         problem = f"{_JSON} or {_MARKDOWN} is damaged: it is not as its stage wrote it"
         raise UserError(folder, problem, "run the same command again, which makes a new report")
-    return stored(folder)
+    return read_report(folder)
 
 
 def _is_unaltered(folder: Path, digest: str) -> bool:
     files = report_files(folder)
-    return all(map(is_file, files)) and digest_of_files(files) == digest
+    return all(map(is_file, files)) and outputs_digest(files) == digest
 
 
-def stored(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> dict[str, Any]:
     """Return the report in a folder of reports."""
     found: dict[str, Any] = orjson.loads((folder / _JSON).read_bytes())
     return found

@@ -22,7 +22,7 @@ from imp_data.mobile.chat.images import SquareImage, png_data_url, square_upload
 from imp_data.mobile.chat.middleware import AccessControl, ConcurrencyLimit, SecurityHeaders
 from imp_data.mobile.chat.request_body import read_body
 from imp_data.mobile.chat.requests import convert_body
-from imp_data.mobile.gguf.bundle import QuestionStyle
+from imp_data.mobile.gguf.export_manifest import QuestionStyle
 
 _TYPES = {
     ".css": "text/css",

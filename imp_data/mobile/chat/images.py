@@ -14,8 +14,8 @@ from imp_data.images.decoding import (
     TooManyPixels,
     decode_rgb,
     open_image,
-    orientation_of,
-    quietly,
+    read_orientation,
+    without_warnings,
 )
 from imp_data.mobile.chat.field_rules import RequestRefused
 from imp_data.mobile.runtime.images import encode_png
@@ -135,7 +135,7 @@ def _check_header(raw: bytes, field: str) -> tuple[int, int]:
     if len(raw) > MAX_IMAGE_BYTES:
         raise _too_long(field)
     try:
-        with quietly(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
+        with without_warnings(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
             (width, height), kind = image.size, image.format
     except Exception as error:
         # Decoders raise arbitrary exceptions for damaged bytes.
@@ -176,8 +176,8 @@ def _unreadable(raw: bytes, field: str, error: Exception) -> RequestRefused:
 
 
 def _orientation(raw: bytes) -> int:
-    with quietly(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
-        return orientation_of(image)
+    with without_warnings(), open_image(raw, None, tuple(MAX_PIXELS_BY_FORMAT)) as image:
+        return read_orientation(image)
 
 
 def png_data_url(image: Image.Image) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import ExampleQuestion, QuestionStyle
+from imp_data.mobile.gguf.export_manifest import ExampleQuestion, QuestionStyle
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.training.data.shards import Shards
 

@@ -14,12 +14,12 @@ from imp_data.mobile.chat.request_fields import REQUEST_FIELDS
 def convert_body(body: bytes, square: SquareImage) -> bytes:
     """Convert a request's body to llama.cpp's. Raise RequestRefused if it is invalid."""
     try:
-        return json.dumps(prepared(parse_json(body), square)).encode()
+        return json.dumps(convert_request(parse_json(body), square)).encode()
     except RecursionError:
         raise RequestRefused(400, "body", "is nested too deeply") from None
 
 
-def prepared(request: object, square: SquareImage) -> dict[str, Any]:
+def convert_request(request: object, square: SquareImage) -> dict[str, Any]:
     """Return the request with square images, moved before the text of their message.
 
     Raises:

@@ -13,7 +13,7 @@ from imp_data.errors import UserError
 from imp_data.mobile.chat.app import ModelInfo, chat_app
 from imp_data.mobile.chat.connection_limits import bounded_server
 from imp_data.mobile.chat.middleware import LOOPBACK
-from imp_data.mobile.gguf.bundle import ExportManifest
+from imp_data.mobile.gguf.export_manifest import ExportManifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.images import square_image
 from imp_data.mobile.runtime.in_process import RuntimeSettings, open_runtime

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from imp_data.errors import UserError
-from imp_data.storage.json_files import json_object
-from imp_data.storage.small_files import small_text
+from imp_data.storage.json_files import read_json_object
+from imp_data.storage.small_files import read_small_text
 
 # transformers' own tags around the assistant's text, unknown to other Jinja implementations. The
 # pattern includes the whitespace that Jinja strips beside a tag, and the newline after a block.
@@ -17,7 +17,7 @@ _MOST_BYTES = 16 << 20
 _SAVE_AGAIN = "save the tokenizer again beside the model"
 
 
-def chat_template(folder: Path) -> str:
+def read_chat_template(folder: Path) -> str:
     """Return the folder's chat template as Jinja that llama.cpp can read.
 
     The BOS token is left out: llama.cpp adds it by the vocabulary's settings.
@@ -40,12 +40,12 @@ def read_stored_chat_template(folder: Path) -> str:
 
 def read_optional_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, or an empty one if the file does not exist."""
-    return json_object(path, _SAVE_AGAIN) if path.exists() else {}
+    return read_json_object(path, _SAVE_AGAIN) if path.exists() else {}
 
 
 def _templates(folder: Path) -> Iterator[Any]:
     jinja = folder / "chat_template.jinja"
-    yield small_text(jinja, _MOST_BYTES, _SAVE_AGAIN) if jinja.exists() else None
+    yield read_small_text(jinja, _MOST_BYTES, _SAVE_AGAIN) if jinja.exists() else None
     for name in ("chat_template.json", "processor_config.json", "tokenizer_config.json"):
         yield _default_template(read_optional_json(folder / name).get("chat_template"))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from imp_data import __version__
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import (
+from imp_data.mobile.gguf.export_manifest import (
     MANIFEST_NAME,
     ExportedNetwork,
     ExportManifest,
@@ -24,7 +24,7 @@ from imp_data.mobile.gguf.quantize import TEXT_BITS, VISION_BITS
 from imp_data.mobile.gguf.text_model import text_metadata, text_tensors
 from imp_data.mobile.gguf.vision_model import vision_metadata, vision_tensors
 from imp_data.parallel.progress import Progress, progress
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
 from imp_data.storage.digests import file_sha256, library_versions
 
 # Size of headers, vocabulary and padding beside the tensors.
@@ -60,7 +60,7 @@ def export(
     _check_disk_space(out, nbytes)
     name = model.provenance.name
     with (
-        written_aside(out, MANIFEST_NAME, ours=_is_ours) as aside,
+        write_atomically(out, MANIFEST_NAME, ours=_is_ours) as aside,
         progress(f"export/{name}", "bytes", nbytes) as bar,
     ):
         aside.mkdir()

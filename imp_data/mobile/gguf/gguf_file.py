@@ -10,7 +10,7 @@ from gguf import GGUFValueType, GGUFWriter
 from imp_data.mobile.gguf.quantize import GgmlType, encode_rows, row_bytes
 from imp_data.mobile.gguf.weights import Floats
 from imp_data.parallel.progress import Progress
-from imp_data.storage.atomic_write import written_aside
+from imp_data.storage.atomic_write import write_atomically
 
 # Metadata key to value and type; for an array also the type of its elements.
 Metadata = Mapping[str, tuple[Any, GGUFValueType] | tuple[Any, GGUFValueType, GGUFValueType]]
@@ -59,7 +59,7 @@ def write_gguf(
             entries["split.no"] = (number, GGUFValueType.UINT16)
             entries["split.count"] = (len(paths), GGUFValueType.UINT16)
             entries["split.tensors.count"] = (len(tensors), GGUFValueType.INT32)
-        with written_aside(file) as aside:
+        with write_atomically(file) as aside:
             _write_part(aside, architecture, entries, part, bar)
     return paths
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.model_config import read_model_config
-from imp_data.mobile.gguf.weights import StoredTensor, stored_tensors
-from imp_data.storage.json_files import MOST_BYTES, json_object
+from imp_data.mobile.gguf.weights import StoredTensor, read_stored_tensors
+from imp_data.storage.json_files import MOST_BYTES, read_json_object
 from imp_data.storage.small_files import read_small
 
 ARCHITECTURES = {"phi": "phi2", "qwen2": "qwen2", "phi3": "phi3"}
@@ -94,7 +94,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Open a model folder. Raise UserError if it cannot be exported faithfully."""
     config = _config(folder)
     _refuse_adapters(folder)
-    stored = stored_tensors(folder)
+    stored = read_stored_tensors(folder)
     _refuse_lora_tensors(folder, stored)
     if not stored:
         problem = "contains no *.safetensors files"
@@ -140,7 +140,7 @@ def _refuse_adapters(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if not path.exists():
         return
-    adapter = json_object(path, _MERGE_FIRST)
+    adapter = read_json_object(path, _MERGE_FIRST)
     targets = adapter.get("target_modules") or []
     targets = [targets] if isinstance(targets, str) else targets
     _refuse(path, any(_VISION_TARGET.search(str(target)) for target in targets))

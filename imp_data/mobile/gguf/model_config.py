@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 
 from imp_data.errors import UserError
-from imp_data.storage.json_files import json_object
+from imp_data.storage.json_files import read_json_object
 
 _SAVE_AGAIN = "save the model again with save_pretrained"
 # Fields taken from the file unchanged; LlavaConfig knows neither.
@@ -19,7 +19,7 @@ def read_model_config(path: Path) -> dict[str, Any]:
     transformers omits the defaults of a nested configuration when it saves, and earlier versions
     use other names for some fields (`rope_theta`, `rope_scaling`).
     """
-    stated = json_object(path, _SAVE_AGAIN)
+    stated = read_json_object(path, _SAVE_AGAIN)
     config = _with_defaults(path, stated)
     for name in _CLASS_FIELDS:
         config[name] = stated.get(name)

@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGUFValueType
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.chat_template import chat_template
+from imp_data.mobile.gguf.chat_template import read_chat_template
 from imp_data.mobile.gguf.gguf_file import Metadata, Tensor
 from imp_data.mobile.gguf.merged_model import Checkpoint
 from imp_data.mobile.gguf.quantize import FILE_TYPES, GgmlType, Precision, text_tensor_type
@@ -116,7 +116,7 @@ def text_metadata(model: Checkpoint, precision: Precision) -> Metadata:
     for key, value in _hyperparameters(model).items():
         kind = GGUFValueType.FLOAT32 if isinstance(value, float) else GGUFValueType.UINT32
         found[f"{model.architecture}.{key}"] = (value, kind)
-    return {**found, **vocabulary.metadata(chat_template(model.folder))}
+    return {**found, **vocabulary.metadata(read_chat_template(model.folder))}
 
 
 def general_metadata(model: Checkpoint, precision: Precision, name: str) -> Metadata:

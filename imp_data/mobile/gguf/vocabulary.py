@@ -9,7 +9,7 @@ from gguf import GGUFValueType, TokenType
 from imp_data.errors import UserError
 from imp_data.mobile.gguf.chat_template import read_optional_json
 from imp_data.mobile.gguf.gguf_file import Metadata
-from imp_data.storage.json_files import json_object
+from imp_data.storage.json_files import read_json_object
 
 _SAVE_AGAIN = "save the tokenizer beside the model"
 _QWEN2 = (
@@ -64,7 +64,7 @@ def load_vocabulary(folder: Path, rows: int) -> Vocabulary:
     path = folder / "tokenizer.json"
     if not path.exists():
         raise UserError(path, "does not exist", _SAVE_AGAIN)
-    found = json_object(path, _SAVE_AGAIN)
+    found = read_json_object(path, _SAVE_AGAIN)
     try:
         return _vocabulary(path, found, _settings(folder), rows)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

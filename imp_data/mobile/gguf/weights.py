@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
-from imp_data.storage.json_files import json_object, json_value
+from imp_data.storage.json_files import parse_json, read_json_object
 
 Floats = NDArray[np.float32]
 # Bytes of a tensor in memory at a time, as float32.
@@ -64,7 +64,7 @@ class StoredTensor(NamedTuple):
         return np.concatenate(list(self.blocks())).reshape(self.shape)
 
 
-def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+def read_stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Return every tensor of the folder's safetensors files by its stored name."""
     found: dict[str, StoredTensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
@@ -94,7 +94,7 @@ def _tensors_in_file(path: Path) -> Iterator[tuple[str, StoredTensor]]:
 
 
 def _entries(path: Path, header: bytes) -> dict[str, HeaderEntry]:
-    found = json_value(path, header, _FETCH_AGAIN)
+    found = parse_json(path, header, _FETCH_AGAIN)
     if isinstance(found, dict):
         found.pop("__metadata__", None)
     try:
@@ -110,7 +110,7 @@ def _check_index(folder: Path, found: set[str]) -> None:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return
-    weight_map = json_object(index, _FETCH_AGAIN).get("weight_map")
+    weight_map = read_json_object(index, _FETCH_AGAIN).get("weight_map")
     if not isinstance(weight_map, dict):
         raise UserError(index, "has no weight_map", _FETCH_AGAIN)
     if missing := sorted({str(file) for name, file in weight_map.items() if name not in found}):

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
+from imp_data.mobile.gguf.export_manifest import ExportManifest, read_export_manifest
 from imp_data.mobile.gguf.quantize import Precision
-from imp_data.mobile.measure.latency_report import LatencyRow, Report, Spread
+from imp_data.mobile.measure.latency_report import LatencyReport, LatencyRow, Spread
 from imp_data.mobile.measure.latency_worker import USER_ERROR_STATUS, LatencyResult, LatencyTask
 from imp_data.mobile.runtime.llama_server import llama_server_version
 from imp_data.parallel.progress import progress
@@ -30,11 +30,11 @@ _ENCODING_START = re.compile(rf"^{_STAMP} . .*encoding mtmd batch", re.M)
 _ENCODING_END = re.compile(rf"^{_STAMP} . .*decoding image batch 1/", re.M)
 
 
-def latency(
+def measure_latency(
     folder: Path, precisions: list[Precision], threads: int, runs: int, server: Path | None = None
-) -> Report:
+) -> LatencyReport:
     """Measure these precisions at every resolution of an export, in the wheel or in `server`."""
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     load_before = os.getloadavg()[0]
     configurations = [(p, size) for p in precisions for size in manifest.resolutions]
     rows = []
@@ -51,7 +51,7 @@ def latency(
             )
             rows.append(_measure_row(manifest, task))
             bar.add(1)
-    return Report(
+    return LatencyReport(
         model=manifest.name,
         runtime=llama_server_version(server) if server else f"xllamacpp {version('xllamacpp')}",
         threads=threads,

@@ -54,13 +54,13 @@ class PaperRow(BaseModel):
     t_total_s: float
 
 
-PAPER = [
+PAPER_ROWS = [
     PaperRow(resolution=384, t_ve_s=8.88, s_prompt=14.02, s_gen=11.02, t_total_s=70.12),
     PaperRow(resolution=196, t_ve_s=2.10, s_prompt=15.64, s_gen=12.73, t_total_s=22.72),
 ]
 
 
-class Report(BaseModel):
+class LatencyReport(BaseModel):
     """Every measured configuration, and the load of the machine before."""
 
     model: str
@@ -89,7 +89,7 @@ class Report(BaseModel):
                 f" {row.size_bytes / 1e9:>5.2f} GB {row.peak_bytes / 1e9:>5.2f} GB"
                 f"  {'on' if row.flash_attention else 'off'}"
             )
-        for paper in PAPER:
+        for paper in PAPER_ROWS:
             name = f"paper, 4 bits @{paper.resolution}"
             yield (
                 f"{name:<20} {paper.t_ve_s:<20} {paper.s_prompt:<24} {paper.s_gen:<22}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
-from imp_data.mobile.gguf.bundle import read_bundle
+from imp_data.mobile.gguf.export_manifest import read_export_manifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.measure.pytorch_reference import PytorchReference
 from imp_data.mobile.measure.test_prompts import Case
@@ -86,7 +86,7 @@ def compare_export(
     folder: Path, export: Path, cases: Sequence[Case], settings: RuntimeSettings
 ) -> ParityReport:
     """Compare every precision and resolution of an export with its model."""
-    manifest = read_bundle(export)
+    manifest = read_export_manifest(export)
     rows = []
     for precision in manifest.precisions:
         reference = PytorchReference(folder, precision)

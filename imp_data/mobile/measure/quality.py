@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
+from imp_data.mobile.gguf.export_manifest import ExportManifest, read_export_manifest
 from imp_data.mobile.gguf.quantize import VISION_FOR_TEXT, Precision
 from imp_data.mobile.measure.parity import ANSWER_TOKENS, compare_answers
 from imp_data.mobile.measure.pytorch_reference import PytorchReference
@@ -81,7 +81,7 @@ def measure_quality(
 
     With `towers`, also combine each text model with every vision tower of more bits.
     """
-    manifest, reference = read_bundle(export), PytorchReference(folder)
+    manifest, reference = read_export_manifest(export), PytorchReference(folder)
     rows, reference_scores = [], {}
     for size in manifest.resolutions:
         expected = [_reference_answer(reference, case, size) for case in cases]

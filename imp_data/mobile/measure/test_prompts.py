@@ -30,7 +30,7 @@ def default_cases() -> list[Case]:
     ]
 
 
-def given_cases(images: list[Path], question: str) -> list[Case]:
+def cases_from_images(images: list[Path], question: str) -> list[Case]:
     """Return a case with this question for each image file. Raise UserError for other files."""
     return [Case(path.name, question, _open(path)) for path in images]
 

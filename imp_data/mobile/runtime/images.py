@@ -15,7 +15,7 @@ def square_image(image: Image.Image, size: int, preprocessing: str = "square") -
     a square of the right size unchanged.
     """
     try:
-        return square.squared(image, size, preprocessing)
+        return square.resize_to_square(image, size, preprocessing)
     except ValueError as error:
         raise UserError("imp.json", str(error), "set preprocessing to square or pad") from None
 

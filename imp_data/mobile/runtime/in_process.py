@@ -12,7 +12,7 @@ import httpx
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import ExportManifest, read_bundle
+from imp_data.mobile.gguf.export_manifest import ExportManifest, read_export_manifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.huge_pages import huge_pages
 from imp_data.mobile.runtime.images import encode_png, square_image
@@ -134,7 +134,7 @@ def open_runtime(
     import xllamacpp
 
     settings = settings or RuntimeSettings()
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     text, vision = model_files(folder, manifest, precision, size, settings)
     with private_socket() as socket:
         parameters = _parameters(text, vision, precision, settings)

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from imp_data.errors import UserError
-from imp_data.mobile.gguf.bundle import read_bundle
+from imp_data.mobile.gguf.export_manifest import read_export_manifest
 from imp_data.mobile.gguf.quantize import Precision
 from imp_data.mobile.runtime.huge_pages import HUGE_PAGES_ENVIRONMENT
 from imp_data.mobile.runtime.in_process import (
@@ -30,7 +30,7 @@ def open_llama_server(
     server: Path, folder: Path, precision: Precision, size: int, settings: RuntimeSettings
 ) -> Iterator[Runtime]:
     """Load a model as `open_runtime` does, but in the program `server`; its log goes to stderr."""
-    manifest = read_bundle(folder)
+    manifest = read_export_manifest(folder)
     text, vision = model_files(folder, manifest, precision, size, settings)
     with private_socket() as socket:
         address = ["--host", str(socket), "--alias", manifest.name]

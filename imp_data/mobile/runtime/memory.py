@@ -5,7 +5,7 @@ from typing import Any
 
 from gguf import GGUFReader
 
-from imp_data.mobile.gguf.bundle import ExportedNetwork, ExportManifest
+from imp_data.mobile.gguf.export_manifest import ExportedNetwork, ExportManifest
 from imp_data.mobile.runtime.in_process import CONTEXT_TOKENS
 
 # Tokens in a batch of llama.cpp, and bytes of a number in its compute buffers.

@@ -25,7 +25,7 @@ from imp_data.records.json_array.spans import (
     find_record_openings,
     has_most_fields,
 )
-from imp_data.storage.file_kinds import described, file_kind
+from imp_data.storage.file_kinds import detect_kind, kind_phrase
 
 # Allowed before a file's first value: white space, and RFC 7464's separator.
 _BLANK = b" \t\r\n\x1e"
@@ -90,7 +90,7 @@ def detect_form(path: Path, head: bytes, fields: frozenset[str], key: str | None
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
     begin = len(head) - len(text)
-    kind = file_kind(head)
+    kind = detect_kind(head)
     if text[:1] == b"[" and kind in ("json", None):
         return Form("array", begin + 1)
     if text[:1] != b"{" or kind not in ("json", None):
@@ -252,7 +252,7 @@ def _not_json_error(path: Path, head: bytes, text: bytes, kind: str | None) -> U
         problem = f"is neither a JSON array nor JSON Lines: begins {text[:16]!r}"
         return UserError(path, problem, REPLACE_FILE)
     return UserError(
-        path, f"is {described(kind)}, not JSON text", _REMEDIES.get(kind, REPLACE_FILE)
+        path, f"is {kind_phrase(kind)}, not JSON text", _REMEDIES.get(kind, REPLACE_FILE)
     )
 
 

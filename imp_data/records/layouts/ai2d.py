@@ -28,9 +28,9 @@ from imp_data.records.layouts.base import (
 from imp_data.records.layouts.columnar_questions import Question
 from imp_data.records.layouts.question_sets import check_question, join_questions
 from imp_data.records.layouts.unread_fields import LayoutFields, check_unread_fields
-from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, RejectedRecord, Row
+from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, RejectedRecord, UpstreamRecord
 from imp_data.storage.object_store import is_file
-from imp_data.storage.range_reader import contents
+from imp_data.storage.range_reader import read_files
 
 _CHUNK_FILES = 256
 # Upstream's mark for an unused place in the list of options (allenai/molmo, ai2d.py).
@@ -80,7 +80,7 @@ def _batch_files(
 ) -> Iterator[tuple[list[Path], list[int], list[int]]]:
     """Yield files in batches, with the size and question count of each file."""
     some, sizes, counts = list[Path](), list[int](), list[int]()
-    for file, data in zip(files, contents(files, max_bytes + 1), strict=True):
+    for file, data in zip(files, read_files(files, max_bytes + 1), strict=True):
         if some and (len(some) == _CHUNK_FILES or sum(sizes) + len(data) > max_bytes):
             yield some, sizes, counts
             some, sizes, counts = [], [], []
@@ -115,20 +115,21 @@ def _parse_questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRep
     return rows, repairs
 
 
-def _groups(chunk: Chunk) -> Iterator[list[Row]]:
+def _groups(chunk: Chunk) -> Iterator[list[UpstreamRecord]]:
     test = _read_test_images(chunk.files[0])
     _, firsts = np.unique(chunk.groups, return_index=True)
     ordinals = chunk.ordinals[firsts].tolist()
     numbers = chunk.file_numbers[firsts[[o not in chunk.rejections for o in ordinals]]]
-    read = contents([chunk.files[number] for number in numbers.tolist()])
+    read = read_files([chunk.files[number] for number in numbers.tolist()])
     for ordinal in ordinals:
         if ordinal in chunk.rejections:
-            yield [Row(ordinal, value=None, rejection=chunk.rejections[ordinal])]
+            yield [UpstreamRecord(ordinal, value=None, rejection=chunk.rejections[ordinal])]
             continue
         data = next(read)
         questions, repairs = _parse_questions(data)
         rows = [
-            Row(ordinal + n, value, file=_split(value, test)) for n, value in enumerate(questions)
+            UpstreamRecord(ordinal + n, value, file=_split(value, test))
+            for n, value in enumerate(questions)
         ]
         lettered = [row for row in rows if row.value.get("abcLabel") is True]
         plain = [row for row in rows if row.value.get("abcLabel") is not True]
@@ -136,7 +137,7 @@ def _groups(chunk: Chunk) -> Iterator[list[Row]]:
             rows[0].repairs += repairs
             yield from (group for group in (plain, lettered) if group)
         else:
-            yield [Row(ordinal, value=None, raw=data)]
+            yield [UpstreamRecord(ordinal, value=None, raw=data)]
 
 
 def _split(value: dict[str, Any], test: frozenset[str]) -> str:
@@ -144,8 +145,8 @@ def _split(value: dict[str, Any], test: frozenset[str]) -> str:
     return "test" if isinstance(image, str) and image in test else "train"
 
 
-def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
-    accepted: list[tuple[Row, str, str]] = []
+def _assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | RejectedRecord]:
+    accepted: list[tuple[UpstreamRecord, str, str]] = []
     for row in parse_rows(rows):
         result = row if isinstance(row, RejectedRecord) else _read_question(row, source)
         if isinstance(result, RejectedRecord):
@@ -164,7 +165,9 @@ def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecor
         )
 
 
-def _read_question(row: Row, source: Source) -> tuple[Row, str, str] | RejectedRecord:
+def _read_question(
+    row: UpstreamRecord, source: Source
+) -> tuple[UpstreamRecord, str, str] | RejectedRecord:
     set_upstream_id(row, "questionId")
     record = validate(_ADAPTER, row)
     if isinstance(record, RejectedRecord):

@@ -18,8 +18,8 @@ from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import Offsets, Spans
 from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.layouts.unread_fields import LayoutFields, preview
-from imp_data.sample import Draft, RejectedRecord, Row
-from imp_data.storage.globs import matching
+from imp_data.sample import Draft, RejectedRecord, UpstreamRecord
+from imp_data.storage.globs import matching_files
 from imp_data.storage.range_reader import open_file
 
 CHUNK_ROWS = 2048
@@ -66,8 +66,8 @@ class Layout(NamedTuple):
     """
 
     chunks: Callable[[Path, Source, Limits], Iterator[Chunk]]
-    groups: Callable[[Chunk], Iterator[list[Row]]]
-    assemble: Callable[[list[Row], Source], Iterable[Draft | RejectedRecord]]
+    groups: Callable[[Chunk], Iterator[list[UpstreamRecord]]]
+    assemble: Callable[[list[UpstreamRecord], Source], Iterable[Draft | RejectedRecord]]
     fields: LayoutFields
     columns: Callable[[Chunk, Source], DraftColumns] | None = None
 
@@ -79,7 +79,7 @@ def list_record_files(folder: Path, source: Source) -> list[Path]:
     """
     files: list[Path] = []
     for pattern in source.records:
-        found = matching(folder, pattern)
+        found = matching_files(folder, pattern)
         if not found:
             raise UserError(
                 folder / pattern, "does not exist", f"materialize raw/{source.name} again"
@@ -152,7 +152,7 @@ def text_getter(name: str) -> Callable[[Any], str | None]:
     return get
 
 
-def set_upstream_id(row: Row, *fields: str) -> str | None:
+def set_upstream_id(row: UpstreamRecord, *fields: str) -> str | None:
     """Set a record's upstream id from the first of these fields that is not null; return it.
 
     Returns None if all are absent or null; the ledger then names the record by its position.
@@ -183,9 +183,9 @@ def ordinal_id(ordinal: int) -> str:
     return f"row-{ordinal}"
 
 
-def read_groups(chunk: Chunk) -> Iterator[list[Row]]:
+def read_groups(chunk: Chunk) -> Iterator[list[UpstreamRecord]]:
     """Yield the records of a chunk by image, each with its bytes, not yet parsed."""
-    group: list[Row] = []
+    group: list[UpstreamRecord] = []
     last = -1
     names = [chunk.files[number].name for number in chunk.file_numbers.tolist()]
     for raw, name, number, ordinal in zip(
@@ -196,7 +196,7 @@ def read_groups(chunk: Chunk) -> Iterator[list[Row]]:
             group = []
         last = number
         rejection = chunk.rejections.get(ordinal)
-        group.append(Row(ordinal, value=None, raw=raw, file=name, rejection=rejection))
+        group.append(UpstreamRecord(ordinal, value=None, raw=raw, file=name, rejection=rejection))
     if group:
         yield group
 
@@ -241,7 +241,7 @@ def _read_scattered(
         yield opened[number].read(end - start)
 
 
-def parse_rows(rows: list[Row]) -> Iterator[Row | RejectedRecord]:
+def parse_rows(rows: list[UpstreamRecord]) -> Iterator[UpstreamRecord | RejectedRecord]:
     """Parse each record; reject it if its bytes are not a JSON object."""
     for row in rows:
         if row.rejection is not None:
@@ -259,7 +259,7 @@ def parse_rows(rows: list[Row]) -> Iterator[Row | RejectedRecord]:
             yield RejectedRecord(row, wrong_type_verdict("", "should be an object", row.value))
 
 
-def validate(adapter: TypeAdapter[Any], row: Row) -> Any | RejectedRecord:
+def validate(adapter: TypeAdapter[Any], row: UpstreamRecord) -> Any | RejectedRecord:
     """Return the record as the adapter's type, or reject it, naming the first wrong field."""
     try:
         return adapter.validate_python(row.value, strict=True)

@@ -12,7 +12,7 @@ import xxhash
 
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
-from imp_data.parallel import Died, map_ordered
+from imp_data.parallel import Crash, map_ordered
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import Offsets
@@ -202,10 +202,10 @@ def _build_index(
     )
 
 
-def _hash_names_one_by_one(work: _Work, seconds: int, piece: _Piece, _: Died) -> NameHashes:
+def _hash_names_one_by_one(work: _Work, seconds: int, piece: _Piece, _: Crash) -> NameHashes:
     """Hash image names record by record after the worker died, to isolate the cause."""
 
-    def hash_position(one: _Piece, _: Died) -> NameHashes:
+    def hash_position(one: _Piece, _: Crash) -> NameHashes:
         return np.array([_hash_position(one.file, int(one.starts[0]))], np.uint64)
 
     names = map_ordered(work, piece.split(), on_crash=hash_position, seconds=seconds)

@@ -33,7 +33,7 @@ from imp_data.records.layouts.parquet_rows import (
 )
 from imp_data.records.layouts.question_sets import check_question, join_questions
 from imp_data.records.layouts.unread_fields import COMMON_IGNORED, LayoutFields, check_unread_fields
-from imp_data.sample import Draft, RejectedRecord, Row
+from imp_data.sample import Draft, RejectedRecord, UpstreamRecord
 
 
 class _Record(TypedDict):
@@ -99,7 +99,7 @@ def _chunk(row_range: RowRange, ordinal: int, upstream: int, max_bytes: int) -> 
     )
 
 
-def _groups(chunk: Chunk) -> Iterator[list[Row]]:
+def _groups(chunk: Chunk) -> Iterator[list[UpstreamRecord]]:
     """Yield each row by itself; rejected rows are not read."""
     group = RowGroup(chunk.files[0], int(chunk.file_numbers[0]), 0)
     rejections = [chunk.rejections.get(ordinal) for ordinal in chunk.ordinals.tolist()]
@@ -112,17 +112,19 @@ def _groups(chunk: Chunk) -> Iterator[list[Row]]:
         ):
             value = verdict or next(values)
             no = value if isinstance(value, Verdict) else None
-            yield [Row(ordinal, None if no else value, rejection=no, upstream_number=number)]
+            yield [
+                UpstreamRecord(ordinal, None if no else value, rejection=no, upstream_number=number)
+            ]
     except READ_ERRORS as error:
         raise damaged_file_error(chunk.files[0], error) from error
 
 
-def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
+def _assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | RejectedRecord]:
     for row in parse_rows(rows):
         yield row if isinstance(row, RejectedRecord) else _draft(row, source)
 
 
-def _draft(row: Row, source: Source) -> Draft | RejectedRecord:
+def _draft(row: UpstreamRecord, source: Source) -> Draft | RejectedRecord:
     identity = set_upstream_id(row, "message_id") or ""
     record = validate(_ADAPTER, row)
     if isinstance(record, RejectedRecord):

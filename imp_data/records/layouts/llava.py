@@ -40,9 +40,9 @@ from imp_data.sample import (
     SHORT_ANSWER_SUFFIX,
     Draft,
     RejectedRecord,
-    Row,
+    UpstreamRecord,
 )
-from imp_data.storage.image_paths import normal_path
+from imp_data.storage.image_paths import normalize_path
 
 # TypedDicts, not models: pydantic checks them at half the cost, and most fields pass unchanged.
 # `from` is a keyword, hence the functional form.
@@ -66,13 +66,13 @@ _FIELDS = LayoutFields(
 )
 
 
-def _assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
+def _assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | RejectedRecord]:
     """Make one Draft per record."""
     for row in parse_rows(rows):
         yield row if isinstance(row, RejectedRecord) else _draft(row, source)
 
 
-def _draft(row: Row, source: Source) -> Draft | RejectedRecord:
+def _draft(row: UpstreamRecord, source: Source) -> Draft | RejectedRecord:
     identity = set_upstream_id(row, "id", "idx")
     _unlist_image(row)
     record = validate(_ADAPTER, row)
@@ -85,12 +85,12 @@ def _draft(row: Row, source: Source) -> Draft | RejectedRecord:
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
     image = _image_of(row, turns)
     question = next((value for speaker, value in turns if speaker == "human"), "")
-    subset = subset_of(source.subsets, normal_path(image) if image else image, question)
+    subset = subset_of(source.subsets, normalize_path(image) if image else image, question)
     where = source.image_prefix + image if image else image
     return Draft([row], identity or "", subset, where, turns)
 
 
-def _unlist_image(row: Row) -> None:
+def _unlist_image(row: UpstreamRecord) -> None:
     """Replace a list of one image by that image; trainers that accept several write such lists."""
     match row.value.get("image"):
         case []:
@@ -102,7 +102,7 @@ def _unlist_image(row: Row) -> None:
             )
 
 
-def _image_of(row: Row, turns: list[tuple[str, str]]) -> str | None:
+def _image_of(row: UpstreamRecord, turns: list[tuple[str, str]]) -> str | None:
     """Return the record's image; drop an empty path that no `<image>` refers to."""
     image: str | None = row.value.get("image")
     if image is None or image.strip() or any(IMAGE_TOKEN in value for _, value in turns):

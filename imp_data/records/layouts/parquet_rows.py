@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.manifests import Limits
-from imp_data.parallel import Died, map_ordered
+from imp_data.parallel import Crash, map_ordered
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import CHUNK_ROWS, readable_sizes
 from imp_data.storage.object_store import file_size
-from imp_data.storage.tables import published_parquet_file
+from imp_data.storage.tables import open_published_parquet
 
 _BUFFER_BYTES = 1 << 20
 # Memory limit for decoding one row group.
@@ -119,7 +119,7 @@ def read_column_names(file: Path) -> list[str]:
 
 def _open(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
     try:
-        return published_parquet_file(
+        return open_published_parquet(
             file,
             read_dictionary=texts,
             buffer_size=_BUFFER_BYTES,
@@ -144,7 +144,7 @@ def survey_row_groups(
     survey = partial(_survey, skipped=skipped, max_bytes=limits.max_record_bytes)
     seconds = limits.max_read_seconds
 
-    def report_crash(group: RowGroup, how: Died) -> RowGroupSurvey:
+    def report_crash(group: RowGroup, how: Crash) -> RowGroupSurvey:
         endless = f"keeps its reader busy for more than {seconds} s"
         return RowGroupSurvey(group, [], {}, endless if how.too_long else "crashes its reader")
 

@@ -29,7 +29,7 @@ from imp_data.sample import (
     SHORT_ANSWER_SUFFIX,
     Draft,
     RejectedRecord,
-    Row,
+    UpstreamRecord,
     has_visible_text,
 )
 
@@ -57,8 +57,8 @@ def question_layout(
     fields = LayoutFields(frozenset(record.__annotations__), COMMON_IGNORED.union(ignored))
     reader = QuestionReader(adapter, many, identity, read, texts, check_question, fields)
 
-    def assemble(rows: list[Row], source: Source) -> Iterator[Draft | RejectedRecord]:
-        accepted: list[tuple[Row, Question]] = []
+    def assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | RejectedRecord]:
+        accepted: list[tuple[UpstreamRecord, Question]] = []
         for row in parse_rows(rows):
             if isinstance(row, RejectedRecord):
                 yield row
@@ -84,12 +84,12 @@ def question_layout(
 
 
 def _read_question(
-    row: Row,
+    row: UpstreamRecord,
     adapter: TypeAdapter[Any],
     read: Callable[[Any], Question],
     fields: LayoutFields,
     source: Source,
-) -> tuple[Row, Question] | RejectedRecord:
+) -> tuple[UpstreamRecord, Question] | RejectedRecord:
     record = validate(adapter, row)
     if isinstance(record, RejectedRecord):
         return record
@@ -114,7 +114,7 @@ def check_question(question: Question) -> Verdict | None:
     return None
 
 
-def _draft(accepted: Sequence[tuple[Row, Question]], source: Source) -> Draft:
+def _draft(accepted: Sequence[tuple[UpstreamRecord, Question]], source: Source) -> Draft:
     image = accepted[0][1].image
     return join_questions(
         [(row, question.question, question.answer) for row, question in accepted],
@@ -126,7 +126,7 @@ def _draft(accepted: Sequence[tuple[Row, Question]], source: Source) -> Draft:
 
 
 def join_questions(
-    exchanges: Sequence[tuple[Row, str, str]],
+    exchanges: Sequence[tuple[UpstreamRecord, str, str]],
     *,
     upstream_id: str,
     subset: str,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from imp_data.errors import UserError
-from imp_data.images.decoding import decoder
-from imp_data.images.fingerprint import SCHEMA, Fingerprint
-from imp_data.images.fingerprint_cache import check_decoder, fingerprint_table, fingerprints_of
+from imp_data.images.decoding import decoder_version
+from imp_data.images.fingerprint import FINGERPRINT_SCHEMA, Fingerprint
+from imp_data.images.fingerprint_cache import check_decoder, compute_fingerprints, fingerprint_table
 from imp_data.images.hamming import Hashes
 from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
 from imp_data.images.reader import ImageReader
@@ -20,10 +20,10 @@ from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.screening.decontamination.recall import choose_sample, measure_recall
 from imp_data.storage.range_reader import open_file
-from imp_data.storage.tables import parquet_file, parquet_writer
+from imp_data.storage.tables import open_parquet, parquet_writer
 
 # A fingerprint pack is a fingerprint file with the benchmark's own id before each row.
-PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *SCHEMA])
+PACK_SCHEMA = pa.schema([pa.field("id", pa.string()), *FINGERPRINT_SCHEMA])
 
 
 class BenchmarkIndex(NamedTuple):
@@ -57,7 +57,7 @@ def build_benchmark(
     if reader is not None:
         rows = _fingerprints(benchmark, ids, reader, limits)
     table = fingerprint_table(rows).add_column(0, "id", pa.array(ids, pa.string()))
-    schema = PACK_SCHEMA.with_metadata({"decoder": decoder()})
+    schema = PACK_SCHEMA.with_metadata({"decoder": decoder_version()})
     with parquet_writer(out, schema) as writer:
         writer.write_table(table.cast(schema))
     whole = [row for row in rows if row.status == "ok"]
@@ -102,7 +102,7 @@ def _fingerprints(
         paths = {i: template.replace("{id}", i) for i in ids if i not in found}
         label = f"benchmarks/{benchmark.name}"
         for row, i in zip(
-            fingerprints_of(label, list(paths.values()), reader, limits), paths, strict=True
+            compute_fingerprints(label, list(paths.values()), reader, limits), paths, strict=True
         ):
             if row.status not in ("missing", "ambiguous"):
                 found[i] = row
@@ -112,7 +112,7 @@ def _fingerprints(
 
 def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
     """Read a benchmark's pack. Raise UserError if another decoder made its hashes."""
-    table = parquet_file(path).read(["id", "sha256", *HASH_COLUMNS])
+    table = open_parquet(path).read(["id", "sha256", *HASH_COLUMNS])
     check_decoder(path, table.schema)
     ids, sha256s = (table[name].to_pylist() for name in ("id", "sha256"))
     hashes, rows = hash_entries(read_hashes(table))
@@ -128,6 +128,6 @@ def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
 
 def index_figures(path: Path) -> dict[str, Any]:
     """Count the ids of a pack, and its images with a fingerprint."""
-    table = parquet_file(path).read(["id", "status"])
+    table = open_parquet(path).read(["id", "status"])
     seen = table["status"].to_pylist().count("ok")
     return {"ids": table.num_rows, "fingerprinted": seen}

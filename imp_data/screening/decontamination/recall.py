@@ -11,7 +11,7 @@ import xxhash
 from PIL import Image
 
 from imp_data.images.decoding import decode_rgb
-from imp_data.images.fingerprint import Fingerprint, look
+from imp_data.images.fingerprint import Fingerprint, fingerprint_bytes
 from imp_data.images.fingerprint_cache import fingerprint_table
 from imp_data.images.hamming import Hashes
 from imp_data.images.image_hashes import read_hashes
@@ -27,7 +27,7 @@ _COUNTED_BITS = 32
 _MOST_PX = 2_000
 
 
-def both_looks(data: bytes) -> Hashes:
+def hash_image(data: bytes) -> Hashes:
     """Return the stored and the upright hash of a complete image; they are often the same.
 
     Raise ValueError for a broken image, or for a flat one, which has no hash.
@@ -39,7 +39,7 @@ def both_looks(data: bytes) -> Hashes:
 
 
 def _hash_bytes(data: bytes) -> Hashes | None:
-    seen = look(data, Limits())
+    seen = fingerprint_bytes(data, Limits())
     if seen.status != "ok":
         raise ValueError(f"no whole image: {seen.status}, {seen.problem}")
     hashes = read_hashes(fingerprint_table([seen]))
@@ -62,7 +62,7 @@ def plain_copy(data: bytes) -> Image.Image:
     return plain
 
 
-def least_bits(some: Hashes, others: Hashes) -> Bits:
+def min_distance_bits(some: Hashes, others: Hashes) -> Bits:
     """Return the least distance between images; the last axis has an image's hashes."""
     pairs = some[..., :, None] ^ others[..., None, :]
     least: Bits = np.bitwise_count(pairs).min(axis=(-2, -1))
@@ -92,7 +92,7 @@ def measure_recall(
             if copy is None:  # a flat copy matches nothing
                 bits = np.full(len(known), _COUNTED_BITS, np.uint8)
             else:
-                bits = least_bits(copy, known).clip(max=_COUNTED_BITS)
+                bits = min_distance_bits(copy, known).clip(max=_COUNTED_BITS)
             own[name][bits[place]] += 1
             other += np.bincount(np.delete(bits, place), minlength=_COUNTED_BITS + 1)
     return {

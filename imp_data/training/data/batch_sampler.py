@@ -55,7 +55,7 @@ class StepBatchSampler:
         return self.steps * self.accumulation
 
     def __iter__(self) -> Iterator[list[Any]]:
-        for rows in steps_of(self._order(self._epoch), self._global_batch):
+        for rows in iterate_steps(self._order(self._epoch), self._global_batch):
             picks = self._weigh(rows)
             for batch in self._deal(rows)[self._device :: self._devices]:
                 yield [
@@ -64,7 +64,7 @@ class StepBatchSampler:
                 ]
 
 
-def steps_of(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
+def iterate_steps(order: Sequence[int], global_batch: int) -> Iterator[list[int]]:
     """Yield the rows of each step of an epoch; the last step is filled up from its start."""
     for begin in range(0, len(order), global_batch):
         yield [order[n % len(order)] for n in range(begin, begin + global_batch)]
@@ -102,7 +102,7 @@ class Packing:
 
         It is a multiple of the number of devices.
         """
-        steps = (rows for order in orders for rows in steps_of(order, global_batch))
+        steps = (rows for order in orders for rows in iterate_steps(order, global_batch))
         most = max(len(self.bins(rows)) for rows in steps)
         return -(-most // (per_device * devices)) * devices
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from imp_data.sample import IMAGE_TOKEN
-from imp_data.training.data.dataset import Figures, Item
+from imp_data.training.data.dataset import InputSpec, Item
 from imp_data.training.data.encoding import IGNORED, Ids
 
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 class Collator:
     """Collates items into a batch, padded on the right to the longest."""
 
-    def __init__(self, tokenizer: Any, figures: Figures) -> None:
+    def __init__(self, tokenizer: Any, figures: InputSpec) -> None:
         self._pad_id = int(tokenizer.pad_token_id)
         self._image_id = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
         self._figures = figures

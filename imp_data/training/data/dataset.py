@@ -19,7 +19,7 @@ from imp_data.training.data.token_weights import WeightedRow
 _COLUMNS = ("id", "image", "image_sha256", "conversations")
 
 
-class Figures(NamedTuple):
+class InputSpec(NamedTuple):
     """The manifest's figures that define a model's input."""
 
     image_size: int
@@ -60,7 +60,7 @@ class MixtureDataset:
         images: ImageSource,
         tokenizer: Any,
         template: Template,
-        figures: Figures,
+        figures: InputSpec,
     ) -> None:
         self.shards = Shards(folder)
         self.tokenizer, self.template, self.figures = tokenizer, template, figures
@@ -90,7 +90,7 @@ class MixtureDataset:
         pixels = None
         if image:
             data = _read_image(self._images, image, row["image_sha256"], where)
-            decoded = _decoded(data, image, where)
+            decoded = _decode_image(data, image, where)
             pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
         return {
             "id": row["id"],
@@ -123,7 +123,7 @@ def _read_image(images: ImageSource, image: str, sha256: str | None, where: str)
 _PUT_BACK = "restore the image's file or its archive, or build the mixture again without it"
 
 
-def _decoded(data: bytes, image: str, where: str) -> Image.Image:
+def _decode_image(data: bytes, image: str, where: str) -> Image.Image:
     try:
         return decode_rgb(data, trusted=True)
     except NoImage as error:

@@ -21,7 +21,7 @@ IGNORED = -100
 Ids = npt.NDArray[np.int64]
 
 
-class Encoded(NamedTuple):
+class EncodedSample(NamedTuple):
     """A Sample's tokens, with one `<image>` token for each feature of its image.
 
     `spelled` are the special tokens that its texts spell out, which `input_ids` has as text.
@@ -58,7 +58,7 @@ def encode(
     conversation: Sequence[Turn],
     image_tokens: int,
     max_length: int,
-) -> Encoded | RefusedSample:
+) -> EncodedSample | RefusedSample:
     """Return the ids and labels of Imp's preprocessing (imp_llava/train/train.py), token for token.
 
     `image_tokens` is the number of the image's features, 0 without an image. The text is tokenized
@@ -76,7 +76,7 @@ def encode(
     ids, begins = _encode_text(reader, "".join(s.text for s in segments), image_tokens)
     labels, ends = _make_labels(ids, begins, segments)
     if len(ids) <= max_length:
-        return Encoded(ids, labels, LostTokens(), found)
+        return EncodedSample(ids, labels, LostTokens(), found)
     fitting = ends[ends <= max_length]
     end = int(fitting[-1]) if len(fitting) else 0
     lost = LostTokens(len(ids) - end, int((labels[end:] != IGNORED).sum()))
@@ -84,12 +84,12 @@ def encode(
         return RefusedSample(
             f"its first answer ends at token {ends[0]:,}, beyond {max_length:,}", lost
         )
-    return Encoded(ids[:end], labels[:end], lost, found)
+    return EncodedSample(ids[:end], labels[:end], lost, found)
 
 
 def encode_prompt(
     tokenizer: Any, template: Template, question: str, image_tokens: int
-) -> Encoded | RefusedSample:
+) -> EncodedSample | RefusedSample:
     """Return the ids of a question as `encode` does, up to the beginning of the answer."""
     exchange = [{"from": "human", "value": question}, {"from": "gpt", "value": "."}]
     if problem := _find_problem(template, exchange, image_tokens):
@@ -99,7 +99,7 @@ def encode_prompt(
     if isinstance(reader, RefusedSample):
         return reader
     ids, _ = _encode_text(reader, reader.template.prompt(turn["value"]), image_tokens)
-    return Encoded(ids, np.full_like(ids, IGNORED), LostTokens(), found)
+    return EncodedSample(ids, np.full_like(ids, IGNORED), LostTokens(), found)
 
 
 def _find_problem(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imp_data.images.square import squared
+from imp_data.images.square import resize_to_square
 
 Preprocessing = Literal["square", "pad"]
 Pixels = npt.NDArray[np.float32]
@@ -20,7 +20,7 @@ def preprocess(image: Image.Image, size: int, how: Preprocessing) -> Pixels:
 
     See images.square and images.rgb for the rules.
     """
-    resized = squared(image, size, how)
+    resized = resize_to_square(image, size, how)
     channels_first = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
     # A table with mode="clip", although no level is clipped: a quarter of the time of indexing.
     return np.take(_LEVELS, channels_first, mode="clip")

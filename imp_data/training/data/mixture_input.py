@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
 from imp_data.images.reader import ImageReader, data_image_reader
-from imp_data.manifests import ImageCollection, Source, load
+from imp_data.manifests import ImageCollection, Source, load_manifest
 from imp_data.manifests.earlier_names import kind_dir
-from imp_data.mixture.folder import reading
+from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import check_files
 from imp_data.storage.data_dir import DataDir
-from imp_data.training.data.parquet_images import Release, parquet_files
+from imp_data.training.data.parquet_images import ParquetImages, parquet_files
 
 
 class MixtureInput(NamedTuple):
@@ -37,7 +37,7 @@ def open_mixture(folder: Path) -> MixtureInput:
     Read each file once and compare its sha256: the shards are memory-mapped afterwards, so a
     damaged one would abort the run or corrupt the training data.
     """
-    with reading(folder):
+    with consistent_read(folder):
         manifest = check_files(folder)
     stated = manifest["name"], manifest["rows"], manifest["digest"]
     return MixtureInput(folder, *stated, _homepages(manifest))
@@ -57,7 +57,7 @@ def hub_datasets(mixture: MixtureInput, manifests: Path) -> list[str]:
     pages = list(mixture.homepages.values())
     for name in mixture.homepages:
         if (path := manifests / "sources" / f"{name}.yaml").is_file():
-            pages += [file.url for file in load(path, Source).files if file.url]
+            pages += [file.url for file in load_manifest(path, Source).files if file.url]
     return sorted({match[1] for page in pages if (match := _HUB_DATASET.match(page))})
 
 
@@ -77,19 +77,21 @@ def select_mixture(mixtures: Sequence[MixtureInput], name: str, stage: str) -> M
     )
 
 
-def images_of(mixture: MixtureInput, manifests: Path, place: Path | None) -> ImageReader | Release:
+def open_images(
+    mixture: MixtureInput, manifests: Path, place: Path | None
+) -> ImageReader | ParquetImages:
     """Return a reader of the mixture's images: where it was built, or in the folder `place`.
 
     The folder holds image files, or Parquet files with images.
     """
     if place is None:
-        return shelf_of(mixture, manifests)
+        return open_built_images(mixture, manifests)
     if not place.is_dir():
         raise UserError(place, "is no folder", "name a folder of images or of Parquet files")
-    return Release(place) if parquet_files(place) else ImageReader(place, place, ())
+    return ParquetImages(place) if parquet_files(place) else ImageReader(place, place, ())
 
 
-def shelf_of(mixture: MixtureInput, manifests: Path) -> ImageReader:
+def open_built_images(mixture: MixtureInput, manifests: Path) -> ImageReader:
     """Return a reader of the images in the mixture's own data directory.
 
     The manifests of images name the folders and archives.
@@ -98,7 +100,7 @@ def shelf_of(mixture: MixtureInput, manifests: Path) -> ImageReader:
     folders = [
         (path.stem, folder)
         for path in sorted(kind_dir(manifests, "images").glob("*.yaml"))
-        for folder in load(path, ImageCollection).folders
+        for folder in load_manifest(path, ImageCollection).folders
     ]
     folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
     return data_image_reader(data, tuple(folders))

@@ -11,7 +11,7 @@ import xxhash
 
 from imp_data.errors import UserError
 from imp_data.images.reader import TooManyBytes
-from imp_data.storage.folders import files_below, is_sidecar
+from imp_data.storage.folders import is_sidecar, list_files
 
 _TEXT_TYPES = (pa.string(), pa.large_string())
 
@@ -33,11 +33,11 @@ class ImageLocation(NamedTuple):
 
 def parquet_files(folder: Path) -> list[Path]:
     """Return the Parquet files below a folder, following symbolic links."""
-    names = [name for name, _ in files_below(folder) if name.endswith(".parquet")]
+    names = [name for name, _ in list_files(folder) if name.endswith(".parquet")]
     return [folder / name for name in names if not is_sidecar(name)]
 
 
-class Release:
+class ParquetImages:
     """Reads images by the names that Samples have for them, as images.reader.ImageReader does.
 
     A file has a column of {bytes, path}, as datasets.Image stores images. An image's name

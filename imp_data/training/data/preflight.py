@@ -17,7 +17,7 @@ from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import file_sha256, library_versions, text_digest
 from imp_data.storage.stage_cache import StageResult, run_stage
-from imp_data.storage.tables import parquet_frame, parquet_writer
+from imp_data.storage.tables import parquet_writer, read_parquet
 from imp_data.training.data.chat_templates import Template
 from imp_data.training.data.encoding import IGNORED, RefusedSample, encode
 from imp_data.training.data.sampling import Lengths
@@ -72,7 +72,7 @@ def preflight(
             _write_table(table, _EncodingTask(folder, kept, template, image_tokens, max_length))
         finally:
             kept.unlink()
-        figures = _summarize(parquet_frame(table), max_length)
+        figures = _summarize(read_parquet(table), max_length)
         write_text(report, json_text(figures))
         return figures
 
@@ -97,9 +97,9 @@ class AcceptedRows(NamedTuple):
     """Lengths as the original estimates them (train.py:877): words, plus 700 for an image."""
 
 
-def accepted(out: Path) -> AcceptedRows:
+def read_accepted_rows(out: Path) -> AcceptedRows:
     """Read the rows of preflight.parquet that are not refused."""
-    table = parquet_frame(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
+    table = read_parquet(out / "preflight.parquet").filter(pl.col("outcome") != "refused")
     has_image = table["image"].to_numpy()
     signs = np.where(has_image, 1, -1)
     return AcceptedRows(
@@ -111,7 +111,7 @@ def accepted(out: Path) -> AcceptedRows:
     )
 
 
-def report_text(figures: dict[str, Any]) -> str:
+def format_report(figures: dict[str, Any]) -> str:
     """Format the figures as a table."""
     head = f"{'source':<24}{'samples':>12}{'tokens':>16}{'learned':>16}{'mean':>8}{'longest':>9}"
     lines = [f"{head}{'truncated':>11}{'refused':>9}{'lost':>12}{'lost learned':>14}"]

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from imp_data.errors import UserError
-from imp_data.mixture.folder import reading
+from imp_data.mixture.folder import consistent_read
 
 
 class Shards:
@@ -58,7 +58,7 @@ class Shards:
 
         Mapping reads only the headers of the batches; pages are loaded when used.
         """
-        with reading(self.folder):
+        with consistent_read(self.folder):
             try:
                 state = orjson.loads((self.folder / "state.json").read_bytes())
                 files = [self.folder / file["filename"] for file in state["_data_files"]]

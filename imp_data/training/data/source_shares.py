@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imp_data.manifests.model import Stage
-from imp_data.training.data.batch_sampler import EpochOrder, steps_of
+from imp_data.training.data.batch_sampler import EpochOrder, iterate_steps
 from imp_data.training.data.preflight import AcceptedRows
 from imp_data.training.data.token_weights import StepWeights
 
@@ -23,7 +23,7 @@ def compute_shares(
     is the source's share of the gradient, if all tokens are equally hard.
     """
     epochs = map(order, range(stage.epochs))
-    steps = (rows for epoch in epochs for rows in steps_of(epoch, stage.global_batch))
+    steps = (rows for epoch in epochs for rows in iterate_steps(epoch, stage.global_batch))
     loss = weighting.loss_by_row(steps)[table.rows]
     columns = (np.ones(len(table.rows)), np.abs(table.lengths), table.learned, loss)
     return {

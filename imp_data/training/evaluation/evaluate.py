@@ -24,11 +24,11 @@ from imp_data.training.evaluation.questions import (
 from imp_data.training.evaluation.scoring import Scores, score
 
 # Maps an image, or None, and a question's text to the model's answer.
-Model = Callable[[Image.Image | None, str], str]
+AnswerFunction = Callable[[Image.Image | None, str], str]
 
 
 def evaluate(
-    model: Model,
+    model: AnswerFunction,
     name: str,
     questions: Path,
     images: Path,
@@ -45,7 +45,7 @@ def evaluate(
     # Check that the annotations match the questions before hours of answering, not after.
     score(benchmark, rows, [Answer(q.id, q.text, "") for q in rows], annotations)
     answers = out / "answers.jsonl"
-    write_answers(answers, answered(model, rows, images, blind), name)
+    write_answers(answers, answer_questions(model, rows, images, blind), name)
     return score_answers(answers, questions, benchmark, annotations, out)
 
 
@@ -58,8 +58,8 @@ def score_answers(
     return figures
 
 
-def answered(
-    model: Model, questions: Sequence[Question], images: Path, blind: bool = False
+def answer_questions(
+    model: AnswerFunction, questions: Sequence[Question], images: Path, blind: bool = False
 ) -> list[Answer]:
     """Return the model's answer to each question, in order."""
     answers = []

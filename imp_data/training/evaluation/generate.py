@@ -11,14 +11,14 @@ from imp_data.errors import UserError
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import RefusedSample, encode_prompt
 from imp_data.training.data.images import preprocess
-from imp_data.training.model.model_folder import facts_of, load_network, load_processor
+from imp_data.training.model.model_folder import load_network, load_processor, read_facts
 
 
-class Speaker:
+class AnswerGenerator:
     """A loaded model that answers questions by greedy decoding."""
 
     def __init__(self, folder: Path, device: torch.device | None = None) -> None:
-        self._facts = facts_of(folder)
+        self._facts = read_facts(folder)
         self._tokenizer = load_processor(folder).tokenizer
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network: LlavaForConditionalGeneration = load_network(folder).to(self._device).eval()
@@ -48,4 +48,4 @@ class Speaker:
 
 def answer(folder: Path, image: Image.Image | None, question: str) -> str:
     """Return one answer of the model in `folder`; for several, load the model once."""
-    return Speaker(folder).answer(image, question)
+    return AnswerGenerator(folder).answer(image, question)

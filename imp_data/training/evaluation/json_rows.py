@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from imp_data.errors import UserError
-from imp_data.storage.file_kinds import HEAD_BYTES, described, file_kind
+from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind, kind_phrase
 from imp_data.storage.small_files import read_small
 
 _MOST_BYTES = 512 << 20
@@ -49,9 +49,9 @@ def read_rows(path: Path) -> list[Any]:
 
 def _decode_text(path: Path) -> str:
     content = read_small(path, _MOST_BYTES, "name a file of questions or answers")
-    kind = file_kind(content[:HEAD_BYTES])
+    kind = detect_kind(content[:HEAD_BYTES])
     if kind not in _MAY_BE_JSON:
-        raise UserError(path, f"is {described(kind)}", _WRITE_JSON)
+        raise UserError(path, f"is {kind_phrase(kind)}", _WRITE_JSON)
     try:
         # From its BOM, or the positions of NUL bytes: JSON begins with two ASCII characters.
         text = content.decode(json.detect_encoding(content))

@@ -19,8 +19,8 @@ from PIL import Image
 from imp_data.errors import UserError
 from imp_data.parallel.progress import progress
 from imp_data.sample import IMAGE_TOKEN
-from imp_data.storage.paths import at_home
-from imp_data.training.evaluation.generate import Speaker
+from imp_data.storage.paths import expand_user
+from imp_data.training.evaluation.generate import AnswerGenerator
 
 MANIFEST = ModelManifest("imp", simple_class_path="imp_data.training.evaluation.lmms.Imp")
 _MAX_NEW_TOKENS = 256
@@ -35,7 +35,7 @@ class Imp(lmms):
         self._device = torch.device(f"cuda:{rank}" if torch.cuda.is_available() else "cpu")
         if device and ":" in device:
             self._device = torch.device(device)
-        self._speaker = Speaker(Path(at_home(pretrained)), self._device)
+        self._speaker = AnswerGenerator(Path(expand_user(pretrained)), self._device)
 
     @property
     def device(self) -> torch.device:

@@ -109,7 +109,7 @@ def mme_scores(tasks: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, fl
     return scores
 
 
-def exact(answer: str, expected: str) -> bool:
+def is_exact_match(answer: str, expected: str) -> bool:
     """Return whether an answer is the expected one, ignoring case, blanks and a final period."""
     return _normalize(answer) == _normalize(expected)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from imp_data.errors import UserError
 from imp_data.sample import SHORT_ANSWER_SUFFIX
-from imp_data.storage.json_files import json_object
-from imp_data.storage.small_files import small_text
+from imp_data.storage.json_files import read_json_object
+from imp_data.storage.small_files import read_small_text
 from imp_data.training.evaluation.json_rows import read_rows
 from imp_data.training.evaluation.metrics import (
-    exact,
+    is_exact_match,
     mme_label,
     mme_scores,
     parse_choice,
@@ -102,7 +102,10 @@ def score_scienceqa(pairs: AnsweredQuestions, folder: Path) -> Scores:
     Unanswered questions count as wrong in `accuracy`. `image_accuracy`, SQA-IMG in papers, is the
     accuracy on answered questions with an image.
     """
-    problems, splits = _object(folder / "problems.json"), _object(folder / "pid_splits.json")
+    problems, splits = (
+        _read_annotations(folder / "problems.json"),
+        _read_annotations(folder / "pid_splits.json"),
+    )
     answers = {str(question.id): answer.text for question, answer in pairs}
     if unknown := sorted(answers.keys() - set(splits["test"])):
         raise UserError(folder, f"question {unknown[0]} is not in the test split", _OTHER_FILE)
@@ -146,7 +149,7 @@ def score_mme(pairs: AnsweredQuestions, folder: Path) -> Scores:
 def _mme_answers(folder: Path, category: str, name: str) -> dict[str, str]:
     inner = folder / category / "questions_answers_YN"
     path = (inner if inner.is_dir() else folder / category) / f"{name}.txt"
-    lines = small_text(path, _MOST_ANSWER_BYTES, _OTHER_FILE).splitlines()
+    lines = read_small_text(path, _MOST_ANSWER_BYTES, _OTHER_FILE).splitlines()
     pairs = [line.strip().split("\t") for line in lines if line.strip()]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError(path, "has a line that is not question, tab, answer", _OTHER_FILE)
@@ -168,7 +171,7 @@ def score_exact(pairs: AnsweredQuestions, _: Path) -> Scores:
             problem = f"question {question.id} has no 'answer'"
             raise UserError("questions", problem, "add the expected answer to the question file")
         categories[question.category].append(
-            any(exact(answer.text, expected) for expected in question.expected)
+            any(is_exact_match(answer.text, expected) for expected in question.expected)
         )
     every = [right for some in categories.values() for right in some]
     figures: Scores = {"questions": len(pairs), "accuracy": 100 * sum(every) / len(every)}
@@ -180,8 +183,8 @@ def score_exact(pairs: AnsweredQuestions, _: Path) -> Scores:
 _MOST_ANSWER_BYTES = 16 << 20
 
 
-def _object(path: Path) -> Mapping[str, Any]:
-    return json_object(path, _OTHER_FILE)
+def _read_annotations(path: Path) -> Mapping[str, Any]:
+    return read_json_object(path, _OTHER_FILE)
 
 
 _OTHER_FILE = "name the annotations of the same release as the question file"

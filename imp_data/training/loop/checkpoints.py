@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import xxhash
 
-from imp_data.redaction import redacted
-from imp_data.storage.atomic_write import json_text, move, write_text
+from imp_data.redaction import redact
+from imp_data.storage.atomic_write import json_text, move_into_place, write_text
 
 _SEAL = "checkpoint.json"
 _PREFIX = "checkpoint-"
@@ -28,7 +28,7 @@ def publish(aside: Path, target: Path, keep: int) -> None:
     for file in (*(aside / name for name in files), aside / _SEAL):
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-    move(aside, target, _SEAL)
+    move_into_place(aside, target, _SEAL)
     for old in _list_checkpoints(target.parent)[:-keep]:
         shutil.rmtree(old)
 
@@ -39,7 +39,7 @@ def newest_intact(folder: Path) -> Path | None:
         problem = find_damage(path)
         if problem is None:
             return path
-        print(redacted(f"{path} is skipped: {problem}"), file=sys.stderr, flush=True)
+        print(redact(f"{path} is skipped: {problem}"), file=sys.stderr, flush=True)
     return None
 
 

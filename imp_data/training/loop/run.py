@@ -15,25 +15,25 @@ from imp_data.manifests import model_digest
 from imp_data.manifests.model import Model, Stage, StageName
 from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.digests import file_sha256, library_versions
-from imp_data.storage.locks import held
+from imp_data.storage.locks import hold_lock
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.mixture_input import (
     MixtureInput,
     hub_datasets,
-    images_of,
+    open_images,
     select_mixture,
 )
 from imp_data.training.loop.devices import is_distributed, is_first, unpartitioned_weights
 from imp_data.training.loop.loss_curve import plot_loss
 from imp_data.training.loop.reporting import dagster_session, read_metrics, report_to_dagster
 from imp_data.training.loop.run_folder import lock_path
-from imp_data.training.loop.stage import Job, arguments, train_stage
-from imp_data.training.loop.stage_data import data_of, load_stage_tokenizer
+from imp_data.training.loop.stage import StageJob, train_stage, training_arguments
+from imp_data.training.loop.stage_data import load_stage_tokenizer, prepare_data
 from imp_data.training.loop.trainer import WEIGHTS
-from imp_data.training.model.architecture import build
-from imp_data.training.model.lora import attach
+from imp_data.training.model.architecture import build_network
+from imp_data.training.model.lora import make_trainable
 from imp_data.training.model.model_card import model_card
-from imp_data.training.model.model_folder import FACTS, facts_of
+from imp_data.training.model.model_folder import FACTS, read_facts
 from imp_data.training.model.stage_output import (
     PROJECTOR,
     copy_weights,
@@ -82,7 +82,7 @@ def _run_stage(run: Run, name: StageName, stage: Stage, mixture: MixtureInput) -
         return _run_locked(run, name, stage, mixture)
     outcome = run.out / name / "outcome" / FACTS
     finished = outcome.is_file()
-    with held(lock_path(run.out, name), f"{name} in {run.out}", "imp-data train"):
+    with hold_lock(lock_path(run.out, name), f"{name} in {run.out}", "imp-data train"):
         if is_distributed() and outcome.is_file() and not finished:
             # The other processes of this run missed it, and would wait for this one.
             raise UserError(
@@ -103,19 +103,19 @@ def _run_locked(run: Run, name: StageName, stage: Stage, mixture: MixtureInput) 
             (folder / WEIGHTS).unlink(missing_ok=True)  # a kill may have left it
             print(f"{name}: {outcome} is finished")
         return outcome
-    earlier = facts_of(before).get("datasets", []) if before else []
+    earlier = read_facts(before).get("datasets", []) if before else []
     datasets = sorted({*earlier, *hub_datasets(mixture, run.manifests)})
-    job = Job(name, stage, folder, run.max_steps, run.workers)
-    args = arguments(job)
+    job = StageJob(name, stage, folder, run.max_steps, run.workers)
+    args = training_arguments(job)
     with args.main_process_first(local=False):
         tokenizer = load_stage_tokenizer(run.model, run.mixtures, before)
-        images = images_of(mixture, run.manifests, run.images)
-        data = data_of(run.model, stage, mixture, tokenizer, images, folder)
+        images = open_images(mixture, run.manifests, run.images)
+        data = prepare_data(run.model, stage, mixture, tokenizer, images, folder)
     weights = load_full_weights(before) if before else {}
     with unpartitioned_weights(args):
-        network = build(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
+        network = build_network(run.model, tokenizer, run.model.seed, _TYPES[stage.precision])
         copy_weights(network, weights)
-        trained = attach(network, stage)
+        trained = make_trainable(network, stage)
     trainer = train_stage(job, args, trained, data)
     if args.should_save:
         _finish(run, name, mixture, datasets, tokenizer, weights, folder)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from imp_data.manifests.model import StageName
-from imp_data.storage.atomic_write import remove, write_text
-from imp_data.storage.locks import held
+from imp_data.storage.atomic_write import delete_path, write_text
+from imp_data.storage.locks import hold_lock
 
 # The files of a run, in the order of removal; first those that mark its output as complete.
 _RUN_FILES = (
@@ -26,9 +26,9 @@ def clear_stale_run(out: Path, name: StageName, inputs: str) -> None:
     """
     run = out / name
     begun = run / "begun.json"
-    with held(lock_path(out, name), f"{name} in {out}"):
+    with hold_lock(lock_path(out, name), f"{name} in {out}"):
         if begun.is_file() and begun.read_text(encoding="utf-8") == inputs:
             return
         for name_in_run in _RUN_FILES:
-            remove(run / name_in_run)
+            delete_path(run / name_in_run)
         write_text(begun, inputs)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, ProgressCallback, TrainingArguments
 
 from imp_data.errors import UserError
-from imp_data.manifests.model import Stage, StageName, accumulation
+from imp_data.manifests.model import Stage, StageName, gradient_accumulation_steps
 from imp_data.training.data.batch_sampler import (
     EpochOrder,
     Packing,
@@ -30,7 +30,7 @@ from imp_data.training.model.lora import trainable_parameters
 _BYTES_PER_WEIGHT = 12
 
 
-class Job(NamedTuple):
+class StageJob(NamedTuple):
     """A stage to run, and the folder of its files."""
 
     name: StageName
@@ -55,7 +55,7 @@ class StageData(NamedTuple):
 
 
 # Long, since it lists all options of the Trainer with the reasons of their values.
-def arguments(job: Job) -> TrainingArguments:
+def training_arguments(job: StageJob) -> TrainingArguments:
     """Return the Trainer's arguments; create them first, since they initialize torch.distributed.
 
     Raise UserError if the device does not support the stage's precision, or the number of devices
@@ -105,12 +105,12 @@ def arguments(job: Job) -> TrainingArguments:
             f"torchrun --nproc-per-node {args.n_gpu} -m imp_data train …",
         )
     if stage.sampler != "packed":
-        args.gradient_accumulation_steps = accumulation(stage, args.world_size)
+        args.gradient_accumulation_steps = gradient_accumulation_steps(stage, args.world_size)
     return args
 
 
 def train_stage(
-    job: Job, args: TrainingArguments, network: nn.Module, data: StageData
+    job: StageJob, args: TrainingArguments, network: nn.Module, data: StageData
 ) -> ImpTrainer:
     """Train to the end, from the newest intact checkpoint if there is one."""
     _check_disk_space(job, network)
@@ -143,7 +143,7 @@ def train_stage(
     return trainer
 
 
-def make_batch_sampler(job: Job, data: StageData, args: TrainingArguments) -> StepBatchSampler:
+def make_batch_sampler(job: StageJob, data: StageData, args: TrainingArguments) -> StepBatchSampler:
     """Return this process's batches."""
     stage, devices = job.stage, args.world_size
     parts, deal = (
@@ -158,7 +158,7 @@ def make_batch_sampler(job: Job, data: StageData, args: TrainingArguments) -> St
     )
 
 
-def _packed_batch_count(job: Job, data: StageData, packing: Packing, devices: int) -> int:
+def _packed_batch_count(job: StageJob, data: StageData, packing: Packing, devices: int) -> int:
     """Return the number of batches per step that fits every step of the run."""
     stage = job.stage
     steps = -(-len(data.order(0)) // stage.global_batch)
@@ -175,7 +175,7 @@ def _packed_batch_count(job: Job, data: StageData, packing: Packing, devices: in
     return parts
 
 
-def _check_disk_space(job: Job, network: nn.Module) -> None:
+def _check_disk_space(job: StageJob, network: nn.Module) -> None:
     """Raise UserError unless the disk has space for checkpoints and the stage's output."""
     weights = sum(parameter.numel() for _, parameter in trainable_parameters(network))
     needed = weights * (_BYTES_PER_WEIGHT * (job.stage.keep_checkpoints + 1) + 8)

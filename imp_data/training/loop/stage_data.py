@@ -15,16 +15,21 @@ from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.training.data.batch_sampler import Packing
 from imp_data.training.data.chat_templates import TEMPLATES, Template
 from imp_data.training.data.collator import Collator, PackedCollator
-from imp_data.training.data.dataset import Figures, ImageSource, MixtureDataset
+from imp_data.training.data.dataset import ImageSource, InputSpec, MixtureDataset
 from imp_data.training.data.mixture_input import MixtureInput
-from imp_data.training.data.preflight import AcceptedRows, accepted, preflight, report_text
+from imp_data.training.data.preflight import (
+    AcceptedRows,
+    format_report,
+    preflight,
+    read_accepted_rows,
+)
 from imp_data.training.data.sampling import modality_length_order, random_order
 from imp_data.training.data.shards import Shards
 from imp_data.training.data.source_shares import SHARES, compute_shares, format_shares
 from imp_data.training.data.token_weights import StepWeights
 from imp_data.training.loop.devices import is_first
 from imp_data.training.loop.stage import StageData
-from imp_data.training.model.tokenizers import byte_level_bpe, prepared
+from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 Rows = npt.NDArray[np.int64]
 
@@ -51,10 +56,10 @@ def load_stage_tokenizer(
                 f"the tokenizer cannot be loaded: {str(error).strip()}",
                 "add tokenizer.json to the weights",
             ) from error
-        return prepared(found, template)
+        return prepare_tokenizer(found, template)
     assert model.tokenizer is not None
     texts = (text for mixture in mixtures for text in _template_texts(mixture, template))
-    return prepared(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
+    return prepare_tokenizer(byte_level_bpe(texts, model.tokenizer.vocab_size), template)
 
 
 def _template_texts(mixture: MixtureInput, template: Template) -> Iterator[str]:
@@ -66,7 +71,7 @@ def _template_texts(mixture: MixtureInput, template: Template) -> Iterator[str]:
             yield from segment.text.removesuffix(template.stop).split(IMAGE_TOKEN)
 
 
-def data_of(
+def prepare_data(
     model: Model,
     stage: Stage,
     mixture: MixtureInput,
@@ -79,11 +84,11 @@ def data_of(
     found = preflight(
         mixture.folder, tokenizer, template, model.image_tokens, model.max_length, folder
     )
-    table = accepted(folder)
+    table = read_accepted_rows(folder)
     rows, lengths = table.rows, table.lengths
     if not len(rows):
         raise UserError(mixture.folder, "holds no row to train on", "see preflight.parquet")
-    figures = Figures(
+    figures = InputSpec(
         model.image_size, model.image_tokens, model.image_preprocessing, model.max_length
     )
     dataset = MixtureDataset(mixture.folder, images, tokenizer, template, figures)
@@ -92,7 +97,7 @@ def data_of(
     if is_first():
         shares = compute_shares(stage, table, order, weighting)
         write_text(folder / SHARES, json_text(shares))
-        print(f"{report_text(found.figures)}\n{format_shares(shares)}")
+        print(f"{format_report(found.figures)}\n{format_shares(shares)}")
     if stage.sampler != "packed":
         return StageData(dataset, Collator(tokenizer, figures), order, weighting.weigh_rows)
     packing = Packing(_scatter_to_rows(rows, lengths, len(dataset)), model.max_length)

@@ -57,7 +57,7 @@ def network_config(model: Model, tokenizer: PreTrainedTokenizerBase) -> LlavaCon
     )
 
 
-def build(
+def build_network(
     model: Model,
     tokenizer: PreTrainedTokenizerBase,
     seed: int = 0,

@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
-from imp_data.manifests.model import Lora, Part, Stage
+from imp_data.manifests.model import Lora, Stage, TrainablePart
 
-_PARTS: dict[Part, str] = {
+_PARTS: dict[TrainablePart, str] = {
     "projector": r"model\.multi_modal_projector\.",
     "vision_tower": r"model\.vision_tower\.",
     "language_model": r"(model\.language_model|lm_head)\.",
@@ -19,7 +19,7 @@ _PARTS: dict[Part, str] = {
 _PROJECTOR = ".multi_modal_projector."
 
 
-def attach(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
+def make_trainable(network: LlavaForConditionalGeneration, stage: Stage) -> nn.Module:
     """Return the network with the stage's trained weights in float32, and all others frozen.
 
     LoRA's initial weights depend on the stage's seed alone.
@@ -68,14 +68,14 @@ def unused_tower_pattern(network: LlavaForConditionalGeneration) -> str:
     return rf"model\.vision_tower\.(encoder\.layers\.{last}|post_layernorm)\."
 
 
-def plain(network: nn.Module) -> LlavaForConditionalGeneration:
+def unwrap_peft(network: nn.Module) -> LlavaForConditionalGeneration:
     """Return the network without peft's wrapper."""
     return network.get_base_model() if isinstance(network, PeftModel) else network
 
 
 def trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Return the trained parameters with their names in the network without peft's wrapper."""
-    return ((n, p) for n, p in plain(network).named_parameters() if p.requires_grad)
+    return ((n, p) for n, p in unwrap_peft(network).named_parameters() if p.requires_grad)
 
 
 def is_projector(name: str) -> bool:

@@ -21,8 +21,8 @@ from transformers import (
 from imp_data.errors import UserError
 from imp_data.images import rgb
 from imp_data.manifests.model import Model
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
-from imp_data.storage.json_files import json_object
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
+from imp_data.storage.json_files import read_json_object
 from imp_data.storage.replace_folder import check_not_moved
 from imp_data.training.model import (
     architecture,  # noqa: F401 (registers its classes)
@@ -61,7 +61,7 @@ def save_model(
     card: str | None = None,
 ) -> None:
     """Write the folder atomically; imp.json gets `facts` too, and `card` becomes README.md."""
-    with written_aside(folder, FACTS, ours=is_model_file) as aside:
+    with write_atomically(folder, FACTS, ours=is_model_file) as aside:
         network.save_pretrained(aside)
         save_processor(model, tokenizer, jinja, aside)
         if card is not None:
@@ -121,21 +121,21 @@ def _image_processor(model: Model) -> Any:
 
 def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
     """Load the network of a merged model's folder."""
-    facts_of(folder)
+    read_facts(folder)
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
 
 
 def load_processor(folder: Path) -> LlavaProcessor:
     """Load the processor of a merged model's folder."""
-    facts_of(folder)
+    read_facts(folder)
     return AutoProcessor.from_pretrained(folder, backend="pil")
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
     """Read imp.json. Raise UserError if the folder holds no model of this package."""
     path = folder / FACTS
     if not path.exists():
         check_not_moved(folder)
         remedy = "name a folder that `imp-data merge` wrote"
         raise UserError(folder, f"holds no model (no {FACTS})", remedy)
-    return json_object(path, "merge the run again")
+    return read_json_object(path, "merge the run again")

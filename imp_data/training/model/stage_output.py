@@ -19,15 +19,15 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration, PreTraine
 
 from imp_data.errors import UserError
 from imp_data.manifests.model import Lora, Model, StageName
-from imp_data.storage.atomic_write import json_text, write_text, written_aside
-from imp_data.training.model.architecture import build
+from imp_data.storage.atomic_write import json_text, write_atomically, write_text
+from imp_data.training.model.architecture import build_network
 from imp_data.training.model.lora import is_projector, lora_config
 from imp_data.training.model.model_card import CARD
 from imp_data.training.model.model_folder import (
     FACTS,
-    facts_of,
     is_model_file,
     model_facts,
+    read_facts,
     save_processor,
 )
 
@@ -50,7 +50,7 @@ def write_stage_output(
     `card` becomes README.md.
     """
     lora = dict(model.planned)[stage].lora
-    with written_aside(folder, FACTS, ours=is_model_file) as aside:
+    with write_atomically(folder, FACTS, ours=is_model_file) as aside:
         aside.mkdir()
         split = _split(weights)
         save_file(split[PROJECTOR], aside / PROJECTOR)
@@ -84,7 +84,7 @@ def restore_model(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored
 
     Raise UserError if the folder is no stage's output, or its pretrained weights are missing.
     """
-    facts = facts_of(folder)
+    facts = read_facts(folder)
     if "manifest" not in facts:
         raise UserError(folder, "is no stage of a run", "name a folder that `imp-data train` wrote")
     try:
@@ -95,7 +95,7 @@ def restore_model(folder: Path, dtype: torch.dtype = torch.float32) -> "Restored
         remedy = "name a folder that `imp-data train` wrote"
         raise UserError(folder / FACTS, problem, remedy) from None
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    network = build(model, tokenizer, model.seed, dtype)
+    network = build_network(model, tokenizer, model.seed, dtype)
     copy_weights(network, load_full_weights(folder))
     if (folder / _ADAPTER).exists():
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from imp_data.training.data.chat_templates import Template
 _END_OF_TEXT = "<|endoftext|>"
 
 
-def prepared(tokenizer: Any, template: Template) -> Any:
+def prepare_tokenizer(tokenizer: Any, template: Template) -> Any:
     """Add the template's special tokens and `<image>`, which gets the highest id; return it.
 
     As in train.py, phi2's `</s>` is added as the end token (50295 in Phi-2's tokenizer), and the

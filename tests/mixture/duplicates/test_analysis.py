@@ -9,7 +9,7 @@ from conftest import World, encoded, photo, run
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.mixture.duplicates.analysis import report
+from imp_data.mixture.duplicates.analysis import find_duplicates
 
 
 def sample(identity: str, image: str | None, *pairs: tuple[str, str]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def built(world: World) -> World:
 
 def find(world: World, **options: Any) -> dict[str, Any]:
     files = [world.data.fingerprints("small", name) for name in ("first", "second")]
-    return report(world.data.mixture("small"), files, **options)
+    return find_duplicates(world.data.mixture("small"), files, **options)
 
 
 def test_an_image_of_two_sources_or_two_paths_is_counted(built: World) -> None:
@@ -124,7 +124,7 @@ def test_the_same_mixture_gives_the_same_report(built: World) -> None:
 
 
 def test_without_fingerprints_bytes_and_answers_are_still_compared(built: World) -> None:
-    found = report(built.data.mixture("small"), [])
+    found = find_duplicates(built.data.mixture("small"), [])
     assert found["same_image"] == find(built)["same_image"]
     assert found["contradictions"] == find(built)["contradictions"]
     assert (found["alike"]["clusters"], found["alike"]["listed"]) == (0, [])
@@ -135,13 +135,15 @@ def test_fingerprints_of_another_decoder_are_refused(built: World, tmp_path: Pat
     table = pq.read_table(path).replace_schema_metadata({"decoder": "another"})
     pq.write_table(table, tmp_path / "f.parquet")
     with pytest.raises(UserError):
-        report(built.data.mixture("small"), [tmp_path / "f.parquet"])
+        find_duplicates(built.data.mixture("small"), [tmp_path / "f.parquet"])
 
 
 def test_a_mixture_of_text_alone_has_no_duplicates(world: World) -> None:
     world.source("chats", [sample(name, None, (QUESTION, name)) for name in ("yes", "no")])
     run(world.build({"chats": 2}))
-    found = report(world.data.mixture("small"), [world.data.fingerprints("small", "chats")])
+    found = find_duplicates(
+        world.data.mixture("small"), [world.data.fingerprints("small", "chats")]
+    )
     assert (found["samples"], found["images"], found["contradictions"]["questions"]) == (2, 0, 0)
 
 
@@ -153,5 +155,5 @@ def test_flat_images_are_compared_by_their_bytes_alone(world: World) -> None:
     world.source("first", rows, images=["photos"])
     run(world.build({"first": 4}))
     files = [world.data.fingerprints("small", "first")]
-    found = report(world.data.mixture("small"), files, max_bits=4)
+    found = find_duplicates(world.data.mixture("small"), files, max_bits=4)
     assert (found["images"], found["alike"]["clusters"]) == (3, 0)

@@ -10,10 +10,10 @@ from conftest import World, built, encoded, photo, record, run
 from imp_data.errors import UserError
 from imp_data.mixture.card import is_card
 from imp_data.mixture.duplicates.report import (
-    neighbours,
+    load_or_make_report,
+    read_report,
     report_markdown,
     report_sections,
-    stored,
 )
 from imp_data.mixture.verify import verify
 from imp_data.storage.digests import tree_digest
@@ -36,7 +36,7 @@ def conflicting(world: World) -> World:
 
 def built_report(world: World, **fields: Any) -> dict[str, Any]:
     run(world.build(QUOTAS, **fields))
-    return stored(world.data.reports("small"))
+    return read_report(world.data.reports("small"))
 
 
 def ids(found: dict[str, Any]) -> dict[str, list[str]]:
@@ -77,7 +77,7 @@ def test_another_policy_makes_only_a_new_report(conflicting: World) -> None:
     assert built(run(conflicting.build(QUOTAS))) == set()
     stricter = {"near_duplicates": {"max_distance_bits": 0, "listed": 0}}
     assert built(run(conflicting.build(QUOTAS, **stricter))) == {"duplicates", "card"}
-    found = stored(conflicting.data.reports("small"))
+    found = read_report(conflicting.data.reports("small"))
     assert found["contradictions"]["questions"] == 1 and not found["contradictions"]["listed"]
 
 
@@ -131,8 +131,8 @@ def test_it_is_the_same_on_any_number_of_workers(
 def test_a_report_of_another_mixture_is_not_returned(conflicting: World) -> None:
     built_report(conflicting)
     path = conflicting.data.reports("small") / "duplicates.json"
-    path.write_text(path.read_text().replace(stored(path.parent)["digest"], "0" * 64))
-    found = neighbours(conflicting.data.mixture("small"), [])
+    path.write_text(path.read_text().replace(read_report(path.parent)["digest"], "0" * 64))
+    found = load_or_make_report(conflicting.data.mixture("small"), [])
     assert found["not_checked"] == [
         "Near-duplicate images are not known: there are no fingerprints."
     ]
@@ -141,12 +141,12 @@ def test_a_report_of_another_mixture_is_not_returned(conflicting: World) -> None
 def test_a_mixture_copied_elsewhere_gets_a_new_report(conflicting: World, tmp_path: Path) -> None:
     known = built_report(conflicting)
     folder = shutil.copytree(conflicting.data.mixture("small"), tmp_path / "far" / "away" / "m")
-    alone = neighbours(folder, [])
+    alone = load_or_make_report(folder, [])
     assert ids(alone) == ids(known) and alone["alike"]["clusters"] == 0
     files = [conflicting.data.fingerprints("small", source) for source in QUOTAS]
-    assert neighbours(folder, files) == known
+    assert load_or_make_report(folder, files) == known
     with pytest.raises(UserError, match=r"holds no mixture\.json"):
-        neighbours(tmp_path, [])
+        load_or_make_report(tmp_path, [])
 
 
 @pytest.mark.parametrize("name", ["mixture.json", "state.json", "data-00000-of-00001.arrow"])
@@ -156,7 +156,7 @@ def test_a_damaged_mixture_is_named(name: str, conflicting: World, tmp_path: Pat
     for damaged in (b"spoilt", b"[]", b""):
         (folder / name).write_bytes(damaged)
         with pytest.raises(UserError) as error:
-            neighbours(folder, [])
+            load_or_make_report(folder, [])
         assert str(folder) in error.value.where
 
 
@@ -168,4 +168,4 @@ def test_a_report_stored_under_its_earlier_name_is_made_again(conflicting: World
     new = conflicting.data.stamp(f"{stamps}duplicates")
     new.rename(conflicting.data.stamp(f"{stamps}neighbours"))
     assert built(run(conflicting.build(QUOTAS))) == {"duplicates"}
-    assert stored(reports) == known
+    assert read_report(reports) == known

@@ -142,7 +142,7 @@ class ExportManifest(BaseModel):
         raise UserError(MANIFEST_NAME, problem, _EXPORT_AGAIN)
 
 
-def read_bundle(folder: Path) -> ExportManifest:
+def read_export_manifest(folder: Path) -> ExportManifest:
     """Read the manifest of an export or of a phone folder. Raise UserError if it is invalid."""
     path = folder / MANIFEST_NAME
     if not path.exists():
