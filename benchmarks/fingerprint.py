@@ -1,4 +1,4 @@
-"""Images a second: our whole pass (sha256, status, size, hashes) against those that only hash.
+"""Compare images per second of our whole pass (sha256, status, size, hashes) with bare hashing.
 
     python -m venv /tmp/daft && /tmp/daft/bin/pip install daft numpy
     pip install imagededup
@@ -66,7 +66,7 @@ print(json.dumps([*took, [bytes(h).hex() for h in found], daft.__version__]))
 
 
 def photo_like(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Noise of all scales, its strength falling with the scale as in photographs, and grain."""
+    """Draw noise of all scales, weaker at finer scales as in photographs, with grain."""
     generator = np.random.default_rng(seed)
     width, height = size
     field = np.full((height, width, 3), 120, np.float32)
@@ -109,7 +109,7 @@ def with_imagededup(paths: Sequence[str]) -> list[int]:
 
 
 def _imagededup() -> Any:
-    """Its encoder. Its package imports torchvision for networks that hashing does not use."""
+    """Return imagededup's encoder without torchvision, which hashing does not use."""
     try:
         return importlib.import_module("imagededup.methods.hashing").PHash
     except ModuleNotFoundError as error:
@@ -121,14 +121,14 @@ def _imagededup() -> Any:
 
 
 def with_nothing(paths: Sequence[str]) -> list[int]:
-    """Arithmetic alone: how much two processes at once can gain on this machine at this time."""
+    """Measure by arithmetic alone how much two processes gain on this machine now."""
     for _ in paths:
         sum(range(100_000))
     return [0] * len(paths)
 
 
 def pool_of(workers: int) -> ProcessPoolExecutor:
-    """Workers that begin together, when all have imported what they need."""
+    """Start workers together after all have finished their imports."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(workers)
     return ProcessPoolExecutor(workers, context, initializer=ready.wait)
@@ -137,7 +137,7 @@ def pool_of(workers: int) -> ProcessPoolExecutor:
 def timed(
     pool: ProcessPoolExecutor, way: Callable[[Sequence[str]], list[int]], paths: list[str]
 ) -> Any:
-    """Seconds by the clock, CPU seconds, the hashes; imports come before the clock starts."""
+    """Return wall seconds, CPU seconds and the hashes; imports are not counted."""
     chunks = [paths[n : n + _CHUNK] for n in range(0, len(paths), _CHUNK)]
     list(pool.map(way, chunks[:4]))
     begun = time.perf_counter()
@@ -154,7 +154,7 @@ def _with_cpu_seconds(
 
 
 def timed_engine(workers: int, paths: list[str]) -> Any:
-    """The pass as a build runs it: rows sent back by the engine's processes; 1 is this process."""
+    """Run the pass as a build does, with rows sent back by workers; 1 means this process."""
     os.environ["IMP_WORKERS"] = str(workers)
     folder = Path(paths[0]).parent
     names, reader = [Path(path).name for path in paths], ImageReader(folder, folder, ())
@@ -178,7 +178,7 @@ def timed_daft(python: str, cores: int, paths: list[str]) -> Any:
 def rates(
     paths: list[str], repeat: int, daft_python: str | None, side: int | None
 ) -> dict[str, Any]:
-    """Median images a second of each way by number of processes; runs are interleaved."""
+    """Return median images per second by method and number of processes; runs are interleaved."""
     ways: dict[str, Any] = {
         "ours": partial(with_ours, side=side),
         "imagehash": with_imagehash,
@@ -247,13 +247,13 @@ def rates(
 
 
 def differing(some: Sequence[int], others: Sequence[int]) -> dict[str, int]:
-    """{bits: images} of how many bits two hashes of one image differ."""
+    """Return {differing bits: number of images} of two hashes of each image."""
     counts = Counter((a ^ b).bit_count() for a, b in zip(some, others, strict=True))
     return {str(bits): counts[bits] for bits in sorted(counts)}
 
 
 def by_side(contents: Sequence[bytes]) -> list[dict[str, Any]]:
-    """What a reduced decode costs in bits and gains in time, for several least sides."""
+    """Measure the bits lost and the time saved by a reduced decode, for several minimum sides."""
     whole = [_full_hash(io.BytesIO(data)) for data in contents]
     kept, rows = decoding._DECODED_SIDE_PX, []
     for side in _SIDES_PX:
@@ -268,7 +268,7 @@ def by_side(contents: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def real_jpegs(folder: Path) -> list[bytes]:
-    """The whole JPEGs below a folder; those whose hash is made of a whole decode without error."""
+    """Return the JPEGs below a folder that decode as a whole without error."""
     found = []
     for path in sorted(folder.rglob("*.jp*g")):
         data = path.read_bytes()
@@ -294,7 +294,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=2_000)
-    parser.add_argument("--repeat", type=int, default=3, help="interleaved runs; medians are told")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="number of interleaved runs; medians are printed"
+    )
     parser.add_argument("--images", type=Path, help="keep the drawn images here and use them")
     parser.add_argument("--daft-python", help="interpreter of an environment that has daft")
     parser.add_argument("--real", type=Path, help="folder of photographs to count bits on")

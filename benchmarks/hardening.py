@@ -1,4 +1,4 @@
-"""Trials of hostile input, damaged files, killed runs and bad servers: how many, how many failed.
+"""Run trials of hostile input, damaged files, killed runs and bad servers; count the failures.
 
     python benchmarks/hardening.py [--seconds 600] [--seed 0] [--only stage_files archives …]
 
@@ -21,11 +21,13 @@ from trials import Outcome
 
 
 def main() -> None:
-    """Run the kinds asked for, one after another."""
+    """Run the selected kinds one after another."""
     kinds = sorted(module.name for module in pkgutil.iter_modules(trials.__path__))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=600, help="bound on all kinds together")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    parser.add_argument(
+        "--seconds", type=float, default=600, help="time limit of all kinds together"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random trials")
     parser.add_argument("--only", nargs="+", choices=kinds, default=kinds, metavar="KIND")
     asked = parser.parse_args()
     begun = time.monotonic()
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def run_kind(kind: str, seed: int, seconds: float) -> list[Outcome]:
-    """The outcomes of one kind's trials, as many as there is time for."""
+    """Return the outcomes of one kind's trials within the time limit."""
     until = time.monotonic() + seconds
     module = importlib.import_module(f"trials.{kind}")
     outcomes = []

@@ -1,4 +1,4 @@
-"""Export and latency of the true Imp-3B shape with random weights, beside the paper's Table 4.
+"""Measure export and latency of Imp-3B's shape with random weights, beside the paper's Table 4.
 
     python benchmarks/latency.py /somewhere/with/20GB        (about twenty minutes on two cores)
     python benchmarks/latency.py FOLDER --runs 5 --bits 8,4
@@ -63,7 +63,7 @@ print(peak_memory_bytes())
 
 
 def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every tensor as the trainer's class saves it."""
+    """Yield the name and shape of every tensor that the trainer saves."""
     h, f, rows = TEXT["hidden_size"], TEXT["intermediate_size"], TEXT["vocab_size"]
     text, tower = "model.language_model.model", "model.vision_tower"
     yield f"{text}.embed_tokens.weight", (rows, h)
@@ -104,7 +104,7 @@ def norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def write_model(folder: Path) -> None:
-    """The model's folder; one tensor is in memory at a time."""
+    """Write the model's folder with one tensor in memory at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     shard: list[tuple[str, tuple[int, ...]]] = []
     number, filled = 0, 0
@@ -148,7 +148,7 @@ def write_shard(path: Path, tensors: list[tuple[str, tuple[int, ...]]], seed: in
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Byte-level BPE of some hundred tokens; the other rows of the embedding stay unused."""
+    """Write a byte-level BPE of about a hundred tokens; other embedding rows are unused."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -167,7 +167,7 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def exported(model: Path, out: Path, bits: str) -> dict[str, Any]:
-    """Seconds and peak memory of an export in a process of its own."""
+    """Return seconds and peak memory of an export in its own process."""
     if (out / "manifest.json").exists():
         return {"again": False}
     begun = time.perf_counter()
@@ -182,8 +182,12 @@ def main() -> None:
     parser.add_argument("--bits", default="4")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--server", type=Path, help="a llama-server; that on the PATH if left out")
-    parser.add_argument("--wheel", action="store_true", help="the wheel, whatever the PATH has")
+    parser.add_argument(
+        "--server", type=Path, help="path of llama-server (default: the one on PATH)"
+    )
+    parser.add_argument(
+        "--wheel", action="store_true", help="use the wheel's llama-server even if PATH has one"
+    )
     parser.add_argument("--export-only", action="store_true")
     asked = parser.parse_args()
     model, out = asked.folder / "model", asked.folder / "export"
@@ -203,7 +207,7 @@ def main() -> None:
 
 
 def ratios(report: Report) -> dict[str, Any]:
-    """What smaller images save, and how far the sum of the parts is from the whole."""
+    """Print and return the savings of smaller images, and the error of the sum of parts."""
     found = {}
     paper = PAPER[0].t_total_s / PAPER[1].t_total_s
     for precision in dict.fromkeys(row.precision for row in report.rows):

@@ -1,4 +1,4 @@
-"""The loader alone: padding by order, preflight, samples/s with 640x480 JPEGs in a zip, memory.
+"""Measure the loader: padding by order, preflight, samples/s with 640x480 JPEGs in a zip, memory.
 
     python benchmarks/loader.py                     (about four minutes on two cores)
     python benchmarks/loader.py --rows 200000 --only padding
@@ -53,7 +53,7 @@ OTHERS = [
 
 
 def records(rows: int) -> list[dict[str, Any]]:
-    """Conversations in the mixture's shares, in a random order."""
+    """Return conversations in the mixture's shares, in random order."""
     size, prose = rows / 1_005_000, scale.Prose(31)
     made: list[dict[str, Any]] = [
         record for record in scale.mix665k(size) if "textvqa" not in str(record.get("image"))
@@ -75,7 +75,7 @@ def _turn(speaker: str, value: str) -> dict[str, str]:
 
 
 def jpeg(seed: int) -> bytes:
-    """An image of a photograph's size in bytes."""
+    """Return a JPEG with the size in bytes of a photograph."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC))
@@ -86,7 +86,7 @@ def jpeg(seed: int) -> bytes:
 
 
 def lay(folder: Path, made: list[dict[str, Any]]) -> ImageReader:
-    """A mixture's folder, LLaVA's JSON of the same, and the zip with its images."""
+    """Write a mixture, LLaVA's JSON of it, and the zip with its images."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "raw" / "zip").mkdir(parents=True)
     files = [jpeg(n) for n in range(IMAGES)]
@@ -121,7 +121,7 @@ def lay(folder: Path, made: list[dict[str, Any]]) -> ImageReader:
 
 
 def padding(lengths: Any, words: Any) -> dict[str, float]:
-    """Share of padding in what is computed, and samples a row, by order."""
+    """Return the share of padding and the samples per row, by order."""
     whole = PER_DEVICE * CHUNKS
 
     def single(order: list[int]) -> list[list[Any]]:
@@ -153,14 +153,14 @@ def padding(lengths: Any, words: Any) -> dict[str, float]:
 
 
 def private_mib() -> float:
-    """What this process alone holds in memory."""
+    """Return the private memory of this process."""
     fields = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     kib = {line.split(":")[0]: int(line.split()[1]) for line in fields}
     return (kib["Private_Clean"] + kib["Private_Dirty"]) / 1024
 
 
 class Watched:
-    """A dataset that tells, beside each item, what its process holds."""
+    """A dataset that returns the memory of its process with each item."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -175,7 +175,7 @@ class Watched:
 def feed(
     dataset: Any, collate: Callable[[Any], Any] | None, workers: int, count: int
 ) -> dict[str, float]:
-    """Samples a second of wall and of CPU time, over `count` samples in batches of four."""
+    """Return samples per second of wall and CPU time over `count` samples in batches of four."""
     import torch
 
     held: list[float] = []
@@ -202,7 +202,7 @@ def feed(
 
 
 def cpu_seconds() -> float:
-    """Of this process and the children it has."""
+    """Return the CPU time of this process and its children."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, default=Path("data/loader"))
     parser.add_argument("--samples", type=int, default=1_200, help="timed samples")
-    parser.add_argument("--only", choices=["padding"], help="measure this alone")
+    parser.add_argument("--only", choices=["padding"], help="run this measurement only")
     asked = parser.parse_args()
     from imp_data.training.data.collator import Collator
     from imp_data.training.data.dataset import Figures, MixtureDataset

@@ -1,4 +1,4 @@
-"""Exact Hamming search and self-join of 64-bit hashes at full size: ours, all pairs, faiss, numba.
+"""Compare exact Hamming search and self-join of 64-bit hashes: ours, all pairs, faiss, numba.
 
     python benchmarks/match.py                            (about two minutes)
     python benchmarks/match.py --queries 100000 --self-join 100000
@@ -30,7 +30,7 @@ _PIECE = 10_000
 
 
 def flipped(hashes: Hashes, bits: Any, generator: np.random.Generator) -> Hashes:
-    """Each hash with so many of its bits turned over."""
+    """Flip a number of bits in each hash."""
     order = generator.random((len(hashes), 64)).argsort(axis=1)
     turned = np.where(np.arange(64) < bits[:, None], np.uint64(1) << order.astype(np.uint64), 0)
     return hashes ^ np.bitwise_xor.reduce(turned.astype(np.uint64), axis=1)
@@ -41,7 +41,7 @@ def random_hashes(count: int, generator: np.random.Generator) -> Hashes:
 
 
 def world(queries: int, references: int, bits: int) -> tuple[Hashes, Hashes]:
-    """Queries, of which every twentieth is near one of the references."""
+    """Return queries; every twentieth is near a reference."""
     generator = np.random.default_rng(3)
     known, asked = random_hashes(references, generator), random_hashes(queries, generator)
     near = generator.integers(0, references, len(asked[::20]))
@@ -101,7 +101,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def matched(args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each way to search, and recall against all pairs on a sample."""
+    """Return the seconds of each search method, and recall against all pairs on a sample."""
     asked, known = world(args.queries, args.references, args.bits)
     some = asked[: max(len(asked) // _SHARE, 1)].copy()
     share = len(asked) / len(some)
@@ -136,7 +136,7 @@ def matched(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recalled(asked: Hashes, known: Hashes, found: Any, bits: int) -> dict[str, Any]:
-    """How many of the pairs within the distance, found by comparing all, are found: of a sample."""
+    """Return the recall of a search, on a sample compared with all pairs."""
     step = max(len(asked) // _SAMPLE, 1)
     sample = slice(None, None, step | 1)  # odd, so that planted and other queries are in it
     every = nearest(asked[sample], known)
@@ -160,7 +160,7 @@ def peak_kib() -> int:
 
 
 def joined(count: int, bits: int) -> dict[str, Any]:
-    """Seconds and memory of the self-join, in a process of its own, and its recall on a sample."""
+    """Return seconds and memory of the self-join in its own process, and recall on a sample."""
     command = [sys.executable, __file__, "--only-join", str(count), "--bits", str(bits)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     figures: dict[str, Any] = json.loads(told.splitlines()[-1])
@@ -199,7 +199,7 @@ def self_join(count: int, bits: int) -> dict[str, Any]:
 
 
 def pair_recall(hashes: Hashes, bits: int) -> dict[str, Any]:
-    """Of some planted images and their originals: pairs found, and pairs there are."""
+    """Return found and existing pairs of planted images and their originals."""
     half = min(_SAMPLE // 4, len(hashes) // 10)
     copies = len(hashes) // 5
     some = np.unique(np.concatenate([hashes[:copies][-half:], hashes[-half:]]))
@@ -218,7 +218,9 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=28_408)
     parser.add_argument("--bits", type=int, default=10)
     parser.add_argument("--self-join", type=int, default=1_000_000)
-    parser.add_argument("--repeat", type=int, default=3, help="interleaved runs; medians are told")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="number of interleaved runs; medians are printed"
+    )
     parser.add_argument("--only-join", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only_join:

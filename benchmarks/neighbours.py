@@ -1,4 +1,4 @@
-"""The report on near-duplicates and contradictions over a made-up mixture of true size.
+"""Measure the near-duplicate report on a synthetic mixture of full size.
 
     python benchmarks/neighbours.py                       (a million rows, under a minute)
     python benchmarks/neighbours.py --scale 0.1
@@ -43,7 +43,7 @@ _QUESTION = "<image>\nWhat is seen on the left?\nAnswer the question using a sin
 
 
 def samples(scale: float) -> Iterator[dict[str, Any]]:
-    """Rows of a mixture; some ask what the row before asked of its image, and say otherwise."""
+    """Yield rows of a mixture; some contradict the row before on the same image."""
     count = round(_CAPTIONS * scale)
     told = captions(count, 5, "allava_{}", "allava_laion/images/{}.jpeg", (40, 900))
     image = None
@@ -72,7 +72,7 @@ def samples(scale: float) -> Iterator[dict[str, Any]]:
 
 
 def write_world(folder: Path, scale: float) -> None:
-    """A mixture's folder and the fingerprints of its images."""
+    """Write a mixture and the fingerprints of its images."""
     folder.mkdir(parents=True)
     total = round(_MIX * scale) + round(_CAPTIONS * scale)
     rows = samples(scale)
@@ -96,7 +96,7 @@ def write_world(folder: Path, scale: float) -> None:
 
 
 def fingerprints(rows: Iterable[dict[str, Any]], seen: dict[int, None]) -> Iterator[Fingerprint]:
-    """Of each image that was not seen before, made up from its name."""
+    """Yield a synthetic fingerprint for each new image, derived from its name."""
     hashed = 0
     for row in rows:
         if row["image"] is None:
@@ -112,7 +112,7 @@ def fingerprints(rows: Iterable[dict[str, Any]], seen: dict[int, None]) -> Itera
 
 
 def measured(folder: Path, bits: int) -> dict[str, Any]:
-    """Seconds and memory of one report, and whether it finds what was planted."""
+    """Return seconds and memory of one report, and whether it finds the planted cases."""
     begun = time.perf_counter()
     found = report(folder, [folder / "fingerprints.parquet"], bits)
     seconds = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""What a billion images would cost: time, money, bytes and memory of each step, as a table.
+"""Estimate time, cost, bytes and memory of each step for a billion images, as a table.
 
     python benchmarks/plan.py --machines 20 --cores 16 --store-gb-s 2
 
@@ -10,7 +10,6 @@ cores (its own README). The last line is one JSON object.
 
 import argparse
 import hashlib
-import io
 import json
 import pickle
 import resource
@@ -21,9 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from fingerprint import photo_like
 
-from demo.drawing.album import scene
 from imp_data.images.fingerprint import Fingerprint, fingerprints
 from imp_data.images.fingerprint_cache import fingerprint_table, fingerprint_writer
 from imp_data.images.hamming import band_radii, index, masks, nearest_within
@@ -38,7 +36,7 @@ KEPT_BYTES = 24
 
 
 class Rates(NamedTuple):
-    """What one core does a second: images, rows, queries, pairs of hashes; and two sizes."""
+    """Rates per core and second: images, rows, queries, pairs of hashes; and two sizes."""
 
     fingerprint: float
     gather: float
@@ -49,7 +47,7 @@ class Rates(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One line of the plan; `moved` in bytes, `memory` in bytes a process."""
+    """One line of the plan; `moved` in bytes, `memory` in bytes per process."""
 
     name: str
     core_hours: float
@@ -76,20 +74,20 @@ def arguments() -> argparse.Namespace:
     add: Callable[..., object] = parser.add_argument
     add("--images", type=float, default=1e9)
     add("--machines", type=int, default=20)
-    add("--cores", type=int, default=16, help="of one machine")
-    add("--core-hour", type=float, default=0.04, help="its price")
-    add("--store-gb-s", type=float, default=2.0, help="what the shared store reads a second, in GB")
-    add("--builds", type=int, default=100, help="the images are split over so many builds")
+    add("--cores", type=int, default=16, help="cores of one machine")
+    add("--core-hour", type=float, default=0.04, help="price of a core hour")
+    add("--store-gb-s", type=float, default=2.0, help="read rate of the shared store in GB/s")
+    add("--builds", type=int, default=100, help="number of builds that share the images")
     add("--builds-at-once", type=int, default=10)
     add("--image-bytes", type=float, default=27_000)
-    add("--download-rate", type=float, default=100e6 / 20 / 3600, help="images/s a machine")
+    add("--download-rate", type=float, default=100e6 / 20 / 3600, help="images/s per machine")
     for rate in Rates._fields:
-        add(f"--{rate.replace('_', '-')}", type=float, help="instead of measuring it")
+        add(f"--{rate.replace('_', '-')}", type=float, help="use this rate instead of measuring it")
     return parser.parse_args()
 
 
 def measured(plan: argparse.Namespace) -> Rates:
-    """Each rate as given, else as this machine has it now."""
+    """Return each rate as given, or measured on this machine."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = draw(folder)
@@ -126,14 +124,14 @@ def measured(plan: argparse.Namespace) -> Rates:
 
 def draw(folder: Path) -> list[str]:
     for number in range(DRAWN):
-        with Image.open(io.BytesIO(scene("plan", number).data)) as image:
-            image.thumbnail((SIDE_PX, SIDE_PX))
-            image.convert("RGB").save(folder / f"{number}.jpg", quality=QUALITY)
+        image = photo_like(number)
+        image.thumbnail((SIDE_PX, SIDE_PX))
+        image.save(folder / f"{number}.jpg", quality=QUALITY)
     return [f"{number}.jpg" for number in range(DRAWN)]
 
 
 def gather(rows: list[Fingerprint], path: Path) -> tuple[float, float]:
-    """Rows a second that one process takes from its workers and writes; bytes of a row."""
+    """Return rows per second that one process collects and writes, and bytes per row."""
     named = []
     for n, row in enumerate(rows):
         sha256 = hashlib.sha256(str(n).encode()).hexdigest()  # all differ, so that none compress
@@ -151,7 +149,7 @@ def gather(rows: list[Fingerprint], path: Path) -> tuple[float, float]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """CPU time, so that a machine that does other things meanwhile measures the same."""
+    """Return CPU time, which does not depend on other load of the machine."""
     begun = time.process_time()
     work()
     return time.process_time() - begun

@@ -1,4 +1,4 @@
-"""Recall of the matcher on altered copies, and its false positives, by the scale of decoding.
+"""Measure recall on altered copies and false positives of the matcher, by decoding scale.
 
     python benchmarks/recall.py --images FOLDER --crops 400 --drawn 200      (about ten minutes)
 
@@ -43,7 +43,7 @@ _MOST_PX = 2_000
 
 
 class Original(NamedTuple):
-    """An image to be altered; those of one origin are never called unrelated."""
+    """An image to alter; images of one origin are never counted as unrelated."""
 
     kind: str
     origin: int
@@ -57,7 +57,7 @@ def jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def photographs(folder: Path) -> list[Image.Image]:
-    """Upright, in RGB; the largest of each group of images that look alike."""
+    """Return upright RGB images, the largest of each group of near-duplicates."""
     found: list[Image.Image] = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
@@ -99,7 +99,7 @@ def originals(folder: Path | None, crops: int, drawn: int) -> Iterator[Original]
 def cropped(
     image: Image.Image, size: tuple[int, int], generator: np.random.Generator
 ) -> Image.Image:
-    """A part of an image, of 0.35 to 1 of the largest that has the shape, in this size."""
+    """Return a crop of 0.35 to 1 of the largest with the shape, in this size."""
     most = min(image.width / size[0], image.height / size[1])
     scale = most * generator.uniform(0.35, 1)
     width, height = int(size[0] * scale), int(size[1] * scale)
@@ -110,7 +110,7 @@ def cropped(
 
 
 def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Both looks of an image in every way: one row a way."""
+    """Return both hashes of an image by each method, one row per method."""
     rows = []
     for side in _SIDES_PX.values():
         decoding._DECODED_SIDE_PX = side
@@ -123,14 +123,14 @@ def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 
 def looked_at(original: Original) -> tuple[Any, Any]:
-    """The looks of the original, by way; and those of its copies, by alteration and way."""
+    """Return hashes of the original by method, and of its copies by alteration and method."""
     image = plain_copy(original.data)
     copies = [looks(altered(image, alteration)) for alteration in ALTERATIONS.values()]
     return looks(original.data), np.stack(copies)
 
 
 def wilson(found: int, of: int) -> list[float]:
-    """95 % interval of a share (Wilson 1927)."""
+    """Return the 95 % interval of a share (Wilson 1927)."""
     if not of:
         return [0.0, 1.0]
     z, share = 1.959964, found / of
@@ -140,7 +140,7 @@ def wilson(found: int, of: int) -> list[float]:
 
 
 def tossed(one: int, other: int) -> float:
-    """Chance that a fair coin falls at least as unevenly (McNemar's exact test, two-sided)."""
+    """Return the p-value of McNemar's exact test, two-sided."""
     of = one + other
     tail = sum(comb(of, k) for k in range(min(one, other) + 1))
     return float(min(1.0, 2 * tail / 2**of))
@@ -149,7 +149,7 @@ def tossed(one: int, other: int) -> float:
 def figures_of(
     some: list[Original], known: Any, copies: Any, bits: int
 ) -> dict[str, dict[str, Any]]:
-    """Recall, false positives and pairs against the peer, of each way.
+    """Return recall, false positives and pairs against the peer for each method.
 
     `known` is image, way, look; `copies` is image, alteration, way, look.
     """

@@ -1,4 +1,4 @@
-"""LLaVA's recipe as a plain loop has it: what ours is held against."""
+"""LLaVA's recipe as a plain loop, the reference of our trainer."""
 
 import copy
 import json
@@ -63,7 +63,7 @@ def apart(items: list[Any]) -> tuple[list[Any], list[Any], Any]:
 
 
 def recipe_order(words: Any, per_device: int, chunks: int, seed: int) -> list[list[int]]:
-    """Batches by modality and length, of which words give a guess."""
+    """Return batches by modality and length, estimated from words."""
     order = modality_length_order(words, per_device, chunks, seed, 0)
     return [order[n : n + per_device] for n in range(0, len(order), per_device)]
 

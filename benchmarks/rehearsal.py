@@ -1,4 +1,4 @@
-"""The 1M mixture at true size without true content: rows, seconds, rows/s and memory by stage.
+"""Build the 1M mixture at full size with synthetic content; print rows, time, memory by stage.
 
     python benchmarks/rehearsal.py --scale 1.0 --folder /tmp/rehearsal
 
@@ -64,7 +64,7 @@ MATCH_BITS, FARTHEST = 10, 2**64 - 1
 
 
 def write_raw(raw: Path, size: float) -> None:
-    """Every record file of the nine sources and the benchmark."""
+    """Write every record file of the nine sources and the benchmark."""
 
     def part(count: int) -> int:
         return max(round(count * size), 1)
@@ -112,7 +112,7 @@ def write_raw(raw: Path, size: float) -> None:
 
 
 def write_ai2d(folder: Path, images: int, questions: int) -> None:
-    """One file a diagram."""
+    """Write one file per diagram."""
     prose = scale.Prose(10)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(images):
@@ -148,7 +148,7 @@ IDS = File(path="ids.json", by_hand="made up")
 
 
 def rehearsal_recipe(size: float) -> Recipe:
-    """imp-1m.yaml over the made-up files: same layouts, rules and quotas; no image files."""
+    """Return imp-1m.yaml for the synthetic files: equal layouts, rules, quotas; no image files."""
     recipe = load_recipe(MANIFEST)
     sources = {
         name: source.model_copy(
@@ -181,14 +181,14 @@ def rehearsal_recipe(size: float) -> Recipe:
 
 
 def composition(size: float) -> Expect:
-    """How many records of each sub-source the made-up mix has; at true size, as published."""
+    """Return the number of records per sub-source; at full size, as published."""
     published = load_recipe(MANIFEST).sources["llava_665k"].expect
     subsets = {name: round(count * size) for name, count in published.subsets.items()}
     return Expect(rows=sum(subsets.values()), subsets=subsets)
 
 
 def make_up_fingerprints(build: Build, source: str) -> None:
-    """Fingerprints of all images a source names, as if an earlier build had looked at them.
+    """Write fingerprints of all images of a source, as an earlier build leaves them.
 
     In draw order, as a build writes them. One in 2,000 is within 8 bits of a benchmark image's,
     one in 1,000 is missing; of LLaVA's none, for its quota is all that is left without TextCaps.
@@ -219,7 +219,7 @@ def make_up_fingerprints(build: Build, source: str) -> None:
 
 
 def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
-    """Give other hashes to images whose made-up ones are near a reference by chance."""
+    """Replace the hashes of images that are near a reference by accident."""
     hashes = np.array([row.phash for row in rows.values()], np.uint64)
     near = nearest_within(hashes, index(references, MATCH_BITS)).distance_bits <= MATCH_BITS
     for name in np.array(list(rows), np.uint64)[near].tolist():
@@ -229,7 +229,7 @@ def unlike(rows: dict[int, Fingerprint], references: Hashes) -> None:
 def made_up(
     image: str, name: int, faults: bool, chance: random.Random, references: Hashes
 ) -> Fingerprint:
-    """One fingerprint, from the image's name."""
+    """Return a fingerprint derived from the image's name."""
     if faults and chance.random() < 1 / 1000:
         return Fingerprint(image, "missing")
     phash = name
@@ -242,7 +242,7 @@ def made_up(
 
 
 def made_up_pack(build: Build) -> None:
-    """The benchmark's ids with made-up hashes, as if its images had been looked at."""
+    """Write the benchmark's ids with synthetic hashes, in place of its images."""
     path = build.data.benchmark("textvqa")
     build.benchmark("textvqa")
     ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
@@ -258,7 +258,7 @@ def made_up_pack(build: Build) -> None:
 
 
 def peak_mib() -> float:
-    """Most resident memory that this process or a child has had since `reset_peaks`."""
+    """Return the peak resident memory of this process or a child since `reset_peaks`."""
     peak = 0.0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -272,7 +272,7 @@ def peak_mib() -> float:
 
 
 def reset_peaks() -> None:
-    """Let the kernel count each process's high-water mark anew."""
+    """Reset the kernel's high-water mark of each process."""
     for folder in Path("/proc").glob("[0-9]*"):
         if _descends(int(folder.name)):
             with suppress(OSError):
@@ -280,7 +280,7 @@ def reset_peaks() -> None:
 
 
 def cpu_seconds() -> float:
-    """Of this process and its living children together."""
+    """Return the CPU time of this process and its living children."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -294,7 +294,7 @@ def cpu_seconds() -> float:
 
 
 def _descends(pid: int) -> bool:
-    """Whether it is this process, a child of it, or a child's."""
+    """Return whether it is this process or a descendant."""
     while pid > 1:
         if pid == os.getpid():
             return True
@@ -310,7 +310,7 @@ _COUNTS = ("rows", "samples", "images")
 
 
 def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
-    """Call it in a process of its own, so that its memory is not counted."""
+    """Call a function in its own process, so that its memory is not counted."""
     process = multiprocessing.get_context("spawn").Process(target=function, args=inputs)
     workers, os.environ["IMP_WORKERS"] = os.environ["IMP_WORKERS"], "1"
     process.start()
@@ -321,7 +321,7 @@ def elsewhere(function: Callable[..., None], *inputs: Any) -> None:
 
 
 def rehearse(build: Build) -> dict[str, Any]:
-    """Run every stage and print what it took; images and the benchmark are made up in between."""
+    """Run every stage and print its cost, with synthetic images and benchmark."""
     done: dict[str, Any] = {"rows": 0, "seconds": 0.0, "cpu_seconds": 0.0, "stages": {}}
     for asset, run in stages(build):
         if asset.startswith("images/"):
@@ -348,7 +348,7 @@ def rehearse(build: Build) -> dict[str, Any]:
 
 
 def problems_of(build: Build) -> list[str]:
-    """What the checks of records, screening and mixture find: counts, conservation, quotas."""
+    """Return the problems that the checks of records, screening and mixture find."""
     checks = [("mixture", check) for check in mixture_checks(build)]
     for source in build.recipe.sources:
         checks += [(f"records/{source}", check) for check in records_checks(build, source)]
@@ -359,7 +359,7 @@ def problems_of(build: Build) -> list[str]:
 
 
 def shape_of_mix(build: Build) -> dict[str, float]:
-    """Of LLaVA's mix: bytes of its file; exchanges a record, on average and at most."""
+    """Return the file size of LLaVA's mix, and its mean and maximum exchanges per record."""
     lengths = [
         pc.list_value_length(batch.column("conversations")).to_numpy()
         for batch in arrow_batches(build.data.records("llava_665k"), ["conversations"])
@@ -386,7 +386,7 @@ def _tell(done: dict[str, Any], asset: str, rows: int, seconds: float, cpu: floa
 
 
 def rebuilt(build: Build) -> tuple[list[str], float]:
-    """What a rebuild had to do again, and its seconds."""
+    """Return the stages that a rebuild repeats, and its seconds."""
     begun = time.perf_counter()
     runs = (pair for pair in stages(build) if not pair[0].startswith("benchmarks/"))
     again = [asset for asset, run in runs if run().built]
@@ -394,7 +394,7 @@ def rebuilt(build: Build) -> tuple[list[str], float]:
 
 
 def with_one_source_changed(build: Build) -> Build:
-    """The same build, but ChartQA's Samples no longer say which file they are from."""
+    """Return the same build without ChartQA's subsets."""
     recipe = build.recipe
     changed = recipe.sources["chartqa"].model_copy(update={"subsets": "none"})
     sources = {**recipe.sources, "chartqa": changed}
@@ -402,7 +402,7 @@ def with_one_source_changed(build: Build) -> Build:
 
 
 def images_opened(build: Build) -> tuple[int, int]:
-    """References to images that the draws reached, and all there are."""
+    """Return the number of image references that sampling reached, and of all."""
     reached = total = 0
     for source in build.recipe.sources:
         records = arrow_batches(build.data.records(source), ["image"])
@@ -427,7 +427,7 @@ SEEN = [r.value for r in Reason if r.name.startswith("IMAGE_")] + [
 
 
 def smaller_run(asked: argparse.Namespace) -> dict[str, Any]:
-    """The figures of the same at the smaller scale, run by itself."""
+    """Return the figures of the rehearsal at the smaller scale, in its own process."""
     options = ["--scale", str(asked.against), "--folder", str(asked.folder), "--against", "0"]
     command = [sys.executable, __file__, *options, "--workers", asked.workers]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -436,7 +436,7 @@ def smaller_run(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare_memory(figures: dict[str, Any], smaller: dict[str, Any]) -> None:
-    """Say whether memory stays the same, but for what exact answers take; stage by stage too."""
+    """Print whether memory is independent of the scale, in total and by stage."""
     rows = figures["rows"] - smaller["rows"]
     added = figures["peak_mib"] - smaller["peak_mib"]
     growth = added / smaller["peak_mib"]

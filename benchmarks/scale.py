@@ -1,4 +1,4 @@
-"""Raw inputs of the 1M mixture in true size and shape, without true content.
+"""Write raw inputs of the 1M mixture in full size and shape, with synthetic content.
 
 Counts and turn distributions are those of the published files: LLaVA issues 657 and 702
 (sub-sources of mix665k), the Imp paper's Table 2, and each source's manifest.
@@ -39,28 +39,28 @@ _WORDS = (
 
 
 class Prose:
-    """Endless text that costs nothing: slices of one long random string."""
+    """A source of cheap text: slices of one long random string."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._text = " ".join(self._random.choices(_WORDS, k=200_000))
 
     def __call__(self, characters: int) -> str:
-        """About so many characters, no two alike."""
+        """Return about that many characters, never the same twice."""
         begin = self._random.randrange(len(self._text) - characters - 1)
         return self._text[begin : begin + characters].strip() or "yes"
 
     def happens(self, share: float) -> bool:
-        """True in such a share of cases."""
+        """Return True in a share of cases."""
         return self._random.random() < share
 
     def between(self, low: int, high: int) -> int:
-        """A whole number from low to high."""
+        """Return an integer from low to high."""
         return self._random.randint(low, high)
 
 
 def write_array(path: Path, records: Iterable[object]) -> None:
-    """A JSON array as upstream writes it, element by element."""
+    """Write a JSON array element by element, as upstream does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as out:
         out.write("[")
@@ -70,7 +70,7 @@ def write_array(path: Path, records: Iterable[object]) -> None:
 
 
 def mix665k(scale: float) -> Iterator[dict[str, object]]:
-    """LLaVA's mix, its sub-sources shuffled as upstream's are."""
+    """Yield LLaVA's mix with shuffled sub-sources, as upstream."""
     prose = Prose(1)
     kinds = [kind for kind in MIX665K for _ in range(round(kind[1] * scale))]
     random.Random(2).shuffle(kinds)
@@ -125,7 +125,7 @@ def _turns(
 def captions(
     count: int, seed: int, identity: str, image: str, lengths: tuple[int, int]
 ) -> Iterator[dict[str, object]]:
-    """One exchange a record, as in ShareGPT4V and ALLaVA."""
+    """Yield records of one exchange, as in ShareGPT4V and ALLaVA."""
     prose = Prose(seed)
     for number in range(count):
         turns = _turns("caption", prose, 1, lengths, imaged=True)
@@ -137,7 +137,7 @@ def captions(
 
 
 def dvqa(images: int, questions: int) -> Iterator[dict[str, object]]:
-    """Questions on drawn bar charts, those on one chart together."""
+    """Yield questions on bar charts, grouped by chart."""
     prose = Prose(5)
     for number in range(questions):
         yield {
@@ -151,7 +151,7 @@ def dvqa(images: int, questions: int) -> Iterator[dict[str, object]]:
 
 
 def answered(images: int, questions: int, image: str, field: str) -> Iterator[dict[str, object]]:
-    """Questions of DocVQA and InfographicVQA."""
+    """Yield questions of DocVQA and InfographicVQA."""
     prose = Prose(6)
     for number in range(questions):
         yield {
@@ -164,14 +164,14 @@ def answered(images: int, questions: int, image: str, field: str) -> Iterator[di
 
 
 def write_wrapped(path: Path, records: Iterable[object]) -> None:
-    """An array under `data`, as the RRC challenge publishes it."""
+    """Write an array under `data`, as the RRC challenge publishes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"dataset_name": "scale", "dataset_split": "train", "data": list(records)})
     path.write_text(text, encoding="utf-8")
 
 
 def write_laion(path: Path, rows: int) -> None:
-    """Captions with the addresses of images."""
+    """Write captions with image URLs."""
     prose = Prose(7)
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(

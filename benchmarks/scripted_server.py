@@ -1,4 +1,4 @@
-"""A server on loopback that answers each request with bytes that a script gives, right or wrong."""
+"""A loopback server that answers each request with scripted bytes, valid or not."""
 
 import socket
 import threading
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """What was asked: the path, and headers by lower-case name."""
+    """A request: its path, and its headers by lower-case name."""
 
     path: str
     headers: dict[str, str]
 
     def begin(self) -> int | None:
-        """The first byte of the range asked for; None where the whole is."""
+        """Return the first byte of the requested range; None without a range."""
         asked = self.headers.get("range")
         return int(asked.removeprefix("bytes=").removesuffix("-")) if asked else None
 
@@ -44,14 +44,14 @@ class ScriptedServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def serve(self) -> None:
-        """Take connections until the server is closed, each in a thread of its own."""
+        """Accept connections until the server is closed, each in its own thread."""
         while not self._ended.is_set():
             with suppress(OSError):
                 connection, _ = self._socket.accept()
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections, and end those that there are."""
+        """Stop accepting connections and close the open ones."""
         self._ended.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -89,7 +89,7 @@ def _request(connection: socket.socket) -> Request:
 
 @contextmanager
 def scripted(*answers: Answer) -> Iterator[ScriptedServer]:
-    """A server with these answers, while it is needed."""
+    """Run a server with these answers during the context."""
     server = ScriptedServer(answers)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()

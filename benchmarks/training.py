@@ -1,4 +1,4 @@
-"""Training against a plain loop of LLaVA's recipe: tokens/s, operations, memory, and the loader.
+"""Compare training with a plain loop of LLaVA's recipe: tokens/s, operations, memory, loader.
 
     python benchmarks/training.py                      (a quarter of Imp-3B: ten minutes, two cores)
     python benchmarks/training.py --shape imp-3b --global-batch 128     (its true shape, on a GPU)
@@ -50,7 +50,7 @@ WARM = 1
 
 
 class Setting(NamedTuple):
-    """What all contenders share."""
+    """Inputs that all contenders share."""
 
     model: Model
     stage: Stage
@@ -67,7 +67,7 @@ class Setting(NamedTuple):
 
 
 def shape(name: str) -> Model:
-    """A manifest's model with random weights; `quarter` is made from Imp-3B's."""
+    """Return a manifest's model with random weights; `quarter` is derived from Imp-3B."""
     model = load_model(MANIFESTS / f"{'imp-tiny' if name == 'tiny' else 'imp-3b'}.yaml")
     said = model.model_dump()
     said["tokenizer"] = {"vocab_size": 8000}
@@ -85,7 +85,7 @@ def shape(name: str) -> Model:
 
 
 def stage_of(model: Model, global_batch: int) -> Stage:
-    """Stage 2 of the recipe, in what the device computes best."""
+    """Return stage 2 of the recipe in the fastest precision of the device."""
     adapter = model.stages.adapter
     assert adapter
     precision = "bf16" if torch.cuda.is_available() else "fp32"
@@ -101,11 +101,11 @@ def network_of(setting: Setting) -> nn.Module:
 
 
 class Seen(NamedTuple):
-    """Of a contender's steps after the first."""
+    """Timings of a contender's steps after the first."""
 
     tokens: int
     needed: float
-    """Operations, of the very samples of these steps."""
+    """Return the operations of the samples of these steps."""
     samples: int
     seconds: float
     cpu_seconds: float
@@ -123,7 +123,7 @@ class Watch(Reporter):
 
 
 def ours(setting: Setting, sampler: str) -> Seen:
-    """Steps of `imp-data train`, by its own account."""
+    """Return the steps of `imp-data train` from its log."""
     stage = setting.stage.model_copy(update={"sampler": sampler})
     run = setting.folder / sampler
     shutil.rmtree(run, ignore_errors=True)
@@ -147,7 +147,7 @@ def ours(setting: Setting, sampler: str) -> Seen:
 
 
 def needed(setting: Setting, order: Any) -> float:
-    """Operations that the timed steps of an order of rows need."""
+    """Return the operations of the timed steps of an order of rows."""
     size = setting.stage.global_batch
     rows = order[WARM * size : (WARM + setting.steps) * size]
     places = np.searchsorted(setting.rows, rows)
@@ -155,7 +155,7 @@ def needed(setting: Setting, order: Any) -> float:
 
 
 def recipe(setting: Setting) -> Seen:
-    """The plain loop."""
+    """Run the plain loop."""
     stage, network = setting.stage, network_of(setting)
     if stage.gradient_checkpointing:
         plain(network).activation_checkpointing_enable({"use_reentrant": False})
@@ -214,7 +214,7 @@ def recipe_loader(setting: Setting) -> Any:
 
 
 def orders(setting: Setting) -> dict[str, dict[str, float]]:
-    """What an epoch computes beyond what it needs, by order, on the recipe's 8 devices of 4."""
+    """Return the excess computation of an epoch by order, on the recipe's 8 devices of 4."""
     per, whole, cost = 4, 4 * DEVICES * 4, setting.cost
     # Whole steps alone: the last one of an epoch is filled up.
     keep = slice(len(setting.lengths) // whole * whole)
@@ -270,7 +270,7 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int:
-    """Of the GPU's memory; without one, of this process."""
+    """Return peak memory of the GPU, or of this process without one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     said = Path("/proc/self/status").read_text().split("VmHWM:")[1]
@@ -283,7 +283,7 @@ def synchronize() -> None:
 
 
 def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
-    """The data, encoded once; a quarter of each text for a quarter of the lengths."""
+    """Encode the data once; use a quarter of each text for a quarter of the lengths."""
     made = loader.records(rows)
     if name == "quarter":
         for record in made:
@@ -305,7 +305,7 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
 
 
 def measured(setting: Setting, rounds: int) -> dict[str, Seen]:
-    """Each contender's best round."""
+    """Return the best round of each contender."""
     contenders: dict[str, Callable[[], Seen]] = {"recipe": lambda: recipe(setting)}
     for sampler in ORDERS:
         contenders[sampler] = lambda sampler=sampler: ours(setting, sampler)  # type: ignore[misc]
@@ -317,7 +317,7 @@ def measured(setting: Setting, rounds: int) -> dict[str, Seen]:
 
 
 def told(setting: Setting, seen: dict[str, Seen]) -> dict[str, Any]:
-    """Rates, and their ratios to the recipe's in operations that are needed."""
+    """Return rates, and their ratios to the recipe's in necessary operations."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     peak, product = operations.peak_of(device), operations.matrix_rate(setting.stage.precision)
     on_gpu = torch.cuda.is_available()
@@ -340,7 +340,7 @@ def told(setting: Setting, seen: dict[str, Seen]) -> dict[str, Any]:
 
 
 def fed(setting: Setting, workers: int) -> float:
-    """Samples a second of the loader alone."""
+    """Return samples per second of the loader alone."""
     stage = setting.stage
     corpus = MixtureInput(setting.folder, "made", len(setting.lengths), "", {})
     plain_order = stage.model_copy(update={"sampler": "random"})
@@ -364,10 +364,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("data/training-benchmark"))
     parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--global-batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=3, help="timed steps of a round")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps per round")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--only", choices=["orders"], help="the arithmetic alone")
+    parser.add_argument("--only", choices=["orders"], help="print the arithmetic only")
     asked = parser.parse_args()
     model = shape(asked.shape)
     setting = lay(asked.folder, asked.rows, asked.shape, model)
@@ -389,7 +389,7 @@ def main() -> None:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """The measurements as a table."""
+    """Print the measurements as a table."""
     head = f"{'contender':<20}{'samples/s':>11}{'tokens/s':>10}{'to recipe':>11}{'of peak':>9}"
     print(f"{head}{'of product':>12}{'GiB':>7}")
     for name, row in figures["contenders"].items():

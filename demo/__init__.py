@@ -1,1 +1,1 @@
-"""A small synthetic world of images and questions, drawn on the spot."""
+"""A small synthetic copy of the upstream datasets, with images drawn on the spot."""

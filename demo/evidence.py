@@ -1,4 +1,4 @@
-"""Does a model see? It answers questions on images drawn anew, and again with grey instead."""
+"""Score a model on held-out cards, once with the images and once with grey in their place."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from demo.held_out import KINDS, held_out
+from demo.held_out import KINDS, write_held_out
 from imp_data.errors import UserError
 from imp_data.pipeline.build import Build
 from imp_data.storage.atomic_write import write_text
@@ -16,14 +16,15 @@ from imp_data.storage.stage_cache import StageResult
 from imp_data.training.data.shards import Shards
 from imp_data.training.plan import Command, Plan
 
-# The questions, and the command that answers them.
+# Covers the questions and the command that answers them.
 CODE = code_version("demo.held_out", "imp_data.training.cli:evaluate")
 
 
 def gather(plan: Plan, command: Command) -> StageResult:
-    """Write questions, answers and scores to `evidence` beside the model, seeing and blind.
+    """Write questions, answers and scores to `evidence/` beside the model.
 
-    The figures hold a row a kind of question: how many, and the percentages of right answers.
+    The figures hold one row per kind of question: the number of questions, and the percentage of
+    right answers with the images (`seeing`) and with grey in their place (`blind`).
     """
     folder, build = plan.folder / "evidence", plan.build
     merged = f"models/{plan.model.name}/merged"
@@ -33,26 +34,33 @@ def gather(plan: Plan, command: Command) -> StageResult:
         **library_versions("numpy", "pillow"),
     }
 
-    def ask() -> dict[str, Any]:
+    def evaluate() -> dict[str, Any]:
         plan.check_ready()
         plan.check_merged()
-        images = held_out(folder)
-        seen = len(_digests(images) & set(_trained_on([*plan.other_mixtures, build])))
-        if seen:
-            raise UserError(folder, f"{seen} images stand in the mixture", "draw others")
-        for way, more in (("seeing", []), ("blind", ["--blind"])):
-            asked = ["--questions", str(folder / "questions.jsonl"), "--images", str(folder)]
-            command(["evaluate", str(plan.merged), *asked, "--out", str(folder / way), *more])
+        images = write_held_out(folder)
+        leaked = len(
+            {file_sha256(path) for path in images}
+            & set(_trained_image_digests([*plan.other_mixtures, build]))
+        )
+        if leaked:
+            raise UserError(
+                folder,
+                f"{leaked} held-out images are in a training mixture",
+                "change the seed of the held-out cards in demo/sources/cards.py",
+            )
+        for mode, flags in (("seeing", []), ("blind", ["--blind"])):
+            questions = ["--questions", str(folder / "questions.jsonl"), "--images", str(folder)]
+            command(["evaluate", str(plan.merged), *questions, "--out", str(folder / mode), *flags])
         rows = _rows(folder)
         write_text(folder / "scores.txt", scores_text(rows))
         return {"kinds": rows, "images": len(images)}
 
     outputs = [folder / name for name in ("questions.jsonl", "seeing", "blind", "scores.txt")]
-    return build.stage(f"models/{plan.model.name}/evidence", inputs, outputs, ask)
+    return build.stage(f"models/{plan.model.name}/evidence", inputs, outputs, evaluate)
 
 
 def scores_text(rows: list[dict[str, Any]]) -> str:
-    """The figures as a small table for the console."""
+    """Format the figures as a small table for the console."""
     head = f"{'held-out questions':<20}{'asked':>6}{'seeing':>10}{'blind':>10}"
     lines = [
         f"{row['question']:<20}{row['questions']:>6}{row['seeing']:>8.0f} %{row['blind']:>8.0f} %"
@@ -62,27 +70,23 @@ def scores_text(rows: list[dict[str, Any]]) -> str:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    ways = {way: orjson.loads((folder / way / "scores.json").read_bytes()) for way in _WAYS}
-    asked = [orjson.loads(r) for r in (folder / "questions.jsonl").read_bytes().splitlines()]
+    scores = {mode: orjson.loads((folder / mode / "scores.json").read_bytes()) for mode in _MODES}
+    questions = [orjson.loads(r) for r in (folder / "questions.jsonl").read_bytes().splitlines()]
     return [
         {
             "question": kind,
-            "questions": sum(question["category"] == kind for question in asked),
-            **{way: ways[way][f"{kind}.accuracy"] for way in _WAYS},
+            "questions": sum(question["category"] == kind for question in questions),
+            **{mode: scores[mode][f"{kind}.accuracy"] for mode in _MODES},
         }
         for kind in KINDS
     ]
 
 
-_WAYS = ("seeing", "blind")
+_MODES = ("seeing", "blind")
 
 
-def _digests(paths: list[Path]) -> set[str]:
-    return {file_sha256(path) for path in paths}
-
-
-def _trained_on(builds: list[Build]) -> Iterator[str]:
-    """sha256 of every image in these mixtures."""
+def _trained_image_digests(builds: list[Build]) -> Iterator[str]:
+    """Yield the sha256 of every image in these mixtures."""
     for build in builds:
         rows = Shards(build.data.mixture(build.name))
         for number in range(len(rows)):

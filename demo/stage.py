@@ -1,4 +1,4 @@
-"""The drawn world as a stage: its files take the place of what upstream publishes."""
+"""The stage that draws the demo world in place of the files that upstream publishes."""
 
 import shutil
 from pathlib import Path
@@ -16,17 +16,17 @@ from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
 
 
 def world(build: Stamps) -> StageResult:
-    """Draw the world where files of it are missing, or were drawn by other code.
+    """Draw the world if a file is missing or the code that drew it has changed.
 
-    The figures hold the sha256 of each file as drawn, by `<raw name>/<path>`. A file that is there
-    is left alone: the raw stage compares it with these, and tells if it was altered.
+    The figures map `<raw name>/<path>` to the sha256 of the file as drawn. The stage keeps existing
+    files; the raw stage compares them with these digests and reports an altered one.
     """
-    known = _finished(build)
-    if known:
-        return known
+    finished = _finished(build)
+    if finished:
+        return finished
     run = build.run_of("world")
     with held(run.lock, run.label, run.who):
-        return _finished(build) or _drawn(build)
+        return _finished(build) or _draw(build)
 
 
 def _inputs() -> dict[str, str]:
@@ -42,17 +42,17 @@ def _finished(build: Stamps) -> StageResult | None:
     return StageResult(known["digest"], known["figures"], built=False)
 
 
-def _drawn(build: Stamps) -> StageResult:
-    """All is drawn aside; what is missing, or was drawn by other code, is put in place."""
+def _draw(build: Stamps) -> StageResult:
+    """Draw into a temporary directory, then move the missing and outdated files into place."""
     raw, stamp = build.data.raw(""), build.data.stamp("world")
     known = read_stamp(stamp)
     drawn_before: dict[str, str] = known["figures"]["files"] if known else {}
     same_code = known is not None and known["inputs"] == _inputs()
-    # One run at a time draws, so that what a killed one left has the same name.
+    # The lock allows one run at a time, so the rest of a killed run always has this name.
     aside = local_path(raw / ".world.partial")
     shutil.rmtree(aside, ignore_errors=True)
-    with writing_to(raw), progress("world", "folders") as told:
-        draw_world(aside, lambda _: told.add(1))
+    with writing_to(raw), progress("world", "folders") as bar:
+        draw_world(aside, lambda: bar.add(1))
     files = {
         path.relative_to(aside).as_posix(): file_sha256(path)
         for path in sorted(aside.rglob("*"))
@@ -60,7 +60,7 @@ def _drawn(build: Stamps) -> StageResult:
     }
     for path, sha256 in files.items():
         if not is_there(raw / path) or not same_code:
-            _put(aside / path, raw / path, sha256, drawn_before.get(path))
+            _install(aside / path, raw / path, sha256, drawn_before.get(path))
     shutil.rmtree(aside)
     digest = text_digest(*(part for item in files.items() for part in item))
     figures = {"files": files}
@@ -68,13 +68,13 @@ def _drawn(build: Stamps) -> StageResult:
     return StageResult(digest, figures, built=True)
 
 
-def _put(drawn: Path, target: Path, sha256: str, before: str | None) -> None:
-    """Move a drawn file to its place, never over one that was not drawn."""
+def _install(drawn: Path, target: Path, sha256: str, before: str | None) -> None:
+    """Move a drawn file into place; raise UserError if a file that was not drawn is there."""
     if is_there(target) and file_sha256(target) not in {sha256, before}:
         raise UserError(
             target,
-            "stands where a drawn file belongs, but was not drawn so",
-            "set IMP_DATA_DIR to another folder for drawn mixtures; or move the file elsewhere, if "
-            "it is only an altered drawing",
+            "a file that the demo did not draw is in the place of a drawn file",
+            "set IMP_DATA_DIR to another folder for drawn mixtures, or move the file elsewhere if "
+            "it is an altered drawing",
         )
     move(drawn, target)

@@ -1,17 +1,15 @@
-"""The drawn world: every file that upstream would publish, at one-thousandth scale."""
+"""The demo world: every file that upstream publishes, at one-thousandth scale."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from demo.drawing.album import forget
+from demo.drawing.album import clear_cache
 from demo.faults import annotated_sources as annotated
 from demo.faults import catalogue
-from demo.faults import question_sources as troubled
+from demo.faults import question_sources as faulty
 from demo.faults.planted import indented
-from demo.sources import ai2d, allava, captions, cards, documents, llava, textvqa
-from demo.sources import charts as charts_module
+from demo.sources import ai2d, allava, captions, cards, charts, documents, llava, textvqa
 from demo.sources.archives import (
     array_bytes,
     json_bytes,
@@ -23,7 +21,8 @@ from demo.sources.archives import (
 from demo.sources.llava import Entry
 
 Files = dict[str, bytes]
-# Path of an image's folder → zip below raw/ → folder in it: as manifests/images/ has them.
+_VFLAN: Final = "images_191task_1k"
+# Image folder → (zip below raw/, folder inside the zip), as in manifests/images/.
 _ZIPS: Final = {
     "coco/train2017": ("coco/train2017.zip", "train2017"),
     "gqa/images": ("gqa/images.zip", "images"),
@@ -32,83 +31,28 @@ _ZIPS: Final = {
     "vg/VG_100K_2": ("vg/images2.zip", "VG_100K_2"),
     "llava/llava_pretrain/images": ("llava_pretrain/images.zip", ""),
     "sam/images": ("sam/sam.zip", ""),
-    "share_textvqa/images": (
-        "share_textvqa/share_textvqa.zip",
-        "data/share_textvqa/images",
-    ),
-    "web-celebrity/images": (
-        "web_celebrity/web-celebrity.zip",
-        "data/web-celebrity/images",
-    ),
+    "share_textvqa/images": ("share_textvqa/share_textvqa.zip", "data/share_textvqa/images"),
+    "web-celebrity/images": ("web_celebrity/web-celebrity.zip", "data/web-celebrity/images"),
     "web-landmark/images": ("web_landmark/web-landmark.zip", "data/web-landmark/images"),
     "wikiart/images": ("wikiart/wikiart.zip", "data/wikiart/images"),
-    "allava_vflan/images/images_191task_1k": (
-        "allava_vflan/image_191-task_1k.zip",
-        "images_191task_1k",
-    ),
+    f"allava_vflan/images/{_VFLAN}": ("allava_vflan/image_191-task_1k.zip", _VFLAN),
 }
-_ALLAVA_CHUNKS = 10
+_ALLAVA_CHUNKS: Final = 10
 
 
-def draw_world(raw: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
-    """Write the world below `raw`; returns the bytes in each of its folders.
+def draw_world(raw: Path, advance: Callable[[], None] = lambda: None) -> None:
+    """Write the world below `raw`, and call `advance` after each of its parts.
 
-    The same code and libraries give the same bytes, whatever stood there before.
+    Equal code and libraries give equal bytes, whatever `raw` contained before.
     """
-    for name, draw in _FOLDERS.items():
+    for draw in _FOLDERS:
         draw(raw)
-        say(f"{name}: drawn")
-    forget()
-    sizes: Counter[str] = Counter()
-    for path in raw.rglob("*"):
-        if path.is_file():
-            sizes[path.relative_to(raw).parts[0]] += path.stat().st_size
-    return dict(sorted(sizes.items()))
-
-
-def expectations() -> dict[str, dict[str, Any]]:
-    """`expect` of each source: rows upstream, and Samples by subset before screening."""
-    shown = Counter(case.subset for case in catalogue.LLAVA_665K)
-    shared = Counter(case.subset for case in annotated.SHAREGPT4V)
-    told = Counter(case.subset for case in (*annotated.LAION, *annotated.VFLAN))
-    tasks = {f"vflan:{task}": count for task, count in allava.TASKS.items()}
-    return {
-        "llava_665k": _expected(llava.CLEAN, shown),
-        "dvqa": {"rows": len(_dvqa("train")), "subsets": {}},
-        "chartqa": {
-            "rows": len(charts_module.human_rows()) + len(_augmented()),
-            "subsets": {
-                "human": len(charts_module.HUMAN),
-                "augmented": len(set(charts_module.AUGMENTED) - set(charts_module.HUMAN)),
-            },
-        },
-        "docvqa": {"rows": len(_docvqa()), "subsets": {}},
-        "ai2d": _expected_of_diagrams(),
-        "infographicvqa": {"rows": len(_infographicvqa()), "subsets": {}},
-        "sharegpt4v": _expected(captions.SHAREGPT4V, shared),
-        "laion_gpt4v": {"rows": captions.LAION + len(troubled.laion()), "subsets": {}},
-        "allava_instruct": _expected({"laion": allava.LAION, **tasks}, told),
-    }
-
-
-def _expected(clean: dict[str, int], planted: "Counter[str | None]") -> dict[str, Any]:
-    subsets = Counter(clean) + Counter({s: n for s, n in planted.items() if s is not None})
-    rows = sum(clean.values()) + planted.total()
-    return {"rows": rows, "subsets": dict(sorted(subsets.items()))}
-
-
-def _expected_of_diagrams() -> dict[str, Any]:
-    files = {place: _asked(place) for place in (*ai2d.TRAIN, *ai2d.TEST)}
-    forms = [{bool(row["abcLabel"]) for row in files[place].values()} for place in ai2d.TRAIN]
-    subsets = {
-        "images": sum(False in f for f in forms),
-        "abc_images": sum(True in f for f in forms),
-    }
-    return {"rows": sum(len(asked) for asked in files.values()), "subsets": subsets}
+        advance()
+    clear_cache()
 
 
 def _draw_llava(raw: Path) -> None:
-    """The LLaVA mix and ShareGPT4V, which share COCO; their records and all their images."""
+    """Draw the LLaVA mix and ShareGPT4V together, because they share COCO images."""
     mix, shared = llava.entries(), captions.sharegpt4v()
     elements = [indented(entry.record) for entry in mix]
     elements = catalogue.with_planted("llava_665k", catalogue.LLAVA_665K, elements)
@@ -133,7 +77,7 @@ def _images(entries: Iterable[Entry]) -> Files:
 
 
 def _write_images(raw: Path, images: Files) -> None:
-    """Each image into the zip of the folder that its path begins with."""
+    """Write each image to the zip of the folder that its path starts with."""
     zips: dict[str, Files] = {}
     for path, data in images.items():
         folder = next((f for f in _ZIPS if path.startswith(f"{f}/")), None)
@@ -175,62 +119,48 @@ def _draw_allava(raw: Path) -> None:
 
 
 def _draw_laion(raw: Path) -> None:
-    rows = [*captions.laion_rows(), *troubled.laion()]
+    rows = [*captions.laion_rows(), *faulty.laion()]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     write_parquet(raw / "laion_gpt4v" / "0000.parquet", columns)
     write_zip(raw / "laion_gpt4v" / "images.zip", captions.laion_files())
 
 
-def _dvqa(split: str) -> list[charts_module.Row]:
-    return [*charts_module.dvqa_rows(split), *([troubled.dvqa()] if split == "train" else [])]
-
-
 def _draw_dvqa(raw: Path) -> None:
     splits = ("train", "val_easy", "val_hard")
-    asked = {f"{split}_qa.json": json_bytes(_dvqa(split)) for split in splits}
-    write_tar_gz(raw / "dvqa" / "qa.tar.gz", asked)
-    charts = {
-        f"images/{charts_module.dvqa_name(split, n)}": charts_module.dvqa_chart(split, n).data
+    rows = {split: charts.dvqa_rows(split) for split in splits}
+    rows["train"].append(faulty.dvqa())
+    questions = {f"{split}_qa.json": json_bytes(rows[split]) for split in splits}
+    write_tar_gz(raw / "dvqa" / "qa.tar.gz", questions)
+    images = {
+        f"images/{charts.dvqa_name(split, n)}": charts.dvqa_chart(split, n).data
         for split in splits
-        for n in charts_module.dvqa_numbers(split)
+        for n in charts.dvqa_numbers(split)
     }
-    write_tar_gz(raw / "dvqa" / "images.tar.gz", charts)
-
-
-def _augmented() -> list[charts_module.Row]:
-    return [troubled.augmented(), *charts_module.augmented_rows()]
+    write_tar_gz(raw / "dvqa" / "images.tar.gz", images)
 
 
 def _draw_chartqa(raw: Path) -> None:
     train = "ChartQA Dataset/train"
+    augmented = [faulty.augmented(), *charts.augmented_rows()]
     members = {
-        f"{train}/train_human.json": json_bytes(charts_module.human_rows(), indent=2),
-        f"{train}/train_augmented.json": json_bytes(_augmented(), indent=2),
+        f"{train}/train_human.json": json_bytes(charts.human_rows(), indent=2),
+        f"{train}/train_augmented.json": json_bytes(augmented, indent=2),
     }
-    for place in {*charts_module.HUMAN, *charts_module.AUGMENTED}:
-        name = charts_module.chart_name(place)
-        members[f"{train}/png/{name}"] = charts_module.chart(place).data
-        members[f"{train}/tables/{name.replace('.png', '.csv')}"] = charts_module.chartqa_table(
-            place
-        )
+    for index in {*charts.HUMAN, *charts.AUGMENTED}:
+        name = charts.chart_name(index)
+        members[f"{train}/png/{name}"] = charts.chart(index).data
+        members[f"{train}/tables/{name.replace('.png', '.csv')}"] = charts.chartqa_table(index)
     write_zip(raw / "chartqa" / "ChartQA Dataset.zip", members)
 
 
-def _docvqa() -> list[documents.Row]:
-    return [*documents.page_rows(), *troubled.docvqa()]
-
-
-def _infographicvqa() -> list[documents.Row]:
-    return [*documents.infographic_rows(), *troubled.infographicvqa()]
-
-
 def _draw_documents(raw: Path) -> None:
-    """DocVQA and InfographicVQA."""
-    pages = json_bytes(documents.docvqa(_docvqa()))
-    write_file(raw / "docvqa" / "train_v1.0_withQT.json", pages)
+    """Draw DocVQA and InfographicVQA."""
+    pages = documents.dataset("SP-DocVQA", "1.0", documents.page_rows() + faulty.docvqa())
+    write_file(raw / "docvqa" / "train_v1.0_withQT.json", json_bytes(pages))
     write_tar_gz(raw / "docvqa" / "spdocvqa_images.tar.gz", documents.page_files())
-    tall = json_bytes(documents.infographicvqa(_infographicvqa()))
-    write_file(raw / "infographicvqa" / "infographicsVQA_train_v1.0.json", tall)
+    rows = documents.infographic_rows() + faulty.infographicvqa()
+    tall = documents.dataset("infographicVQA", "v1.0", rows)
+    write_file(raw / "infographicvqa" / "infographicsVQA_train_v1.0.json", json_bytes(tall))
     archive = raw / "infographicvqa" / "infographicsvqa_images.tar.gz"
     write_tar_gz(archive, documents.infographic_files())
 
@@ -241,35 +171,23 @@ def _draw_cards(raw: Path) -> None:
     write_file(raw / "cards" / "cards.json", json_bytes(cards.records()))
 
 
-def _asked(place: int) -> dict[str, ai2d.Row]:
-    return {**ai2d.questions(place), **troubled.ai2d(place)}
-
-
 def _draw_ai2d(raw: Path) -> None:
     plain: Files = {}
     lettered: Files = {}
-    for place in (*ai2d.TRAIN, *ai2d.TEST):
-        name = f"{place}.png"
-        image, covered = ai2d.image(place)
-        asked = ai2d.question_file(place, _asked(place))
-        plain[f"ai2d/images/{name}"] = image.data
-        plain[f"ai2d/questions/{name}.json"] = json_bytes(asked)
-        plain[f"ai2d/annotations/{name}.json"] = json_bytes(ai2d.annotation(place))
-        lettered[f"abc_images/{name}"] = covered
+    for index in (*ai2d.TRAIN, *ai2d.TEST):
+        name = f"{index}.png"
+        rows = {**ai2d.questions(index), **faulty.ai2d(index)}
+        plain[f"ai2d/images/{name}"] = ai2d.image(index).data
+        plain[f"ai2d/questions/{name}.json"] = json_bytes(ai2d.question_file(index, rows))
+        plain[f"ai2d/annotations/{name}.json"] = json_bytes(ai2d.annotation(index))
+        lettered[f"abc_images/{name}"] = ai2d.lettered_image(index).data
     write_zip(raw / "ai2d" / "ai2d-all.zip", plain)
     write_zip(raw / "ai2d" / "ai2d_images.zip", lettered)
-    listed = "".join(f"{place}\n" for place in ai2d.TEST)
+    listed = "".join(f"{index}\n" for index in ai2d.TEST)
     write_file(raw / "ai2d" / "ai2d_test_ids.csv", listed.encode())
 
 
-_FOLDERS: Final[dict[str, Callable[[Path], None]]] = {
-    "LLaVA mix, ShareGPT4V": _draw_llava,
-    "TextVQA": _draw_textvqa,
-    "ALLaVA": _draw_allava,
-    "LAION-GPT4V": _draw_laion,
-    "DVQA": _draw_dvqa,
-    "ChartQA": _draw_chartqa,
-    "DocVQA, InfographicVQA": _draw_documents,
-    "AI2D": _draw_ai2d,
-    "Cards": _draw_cards,
-}
+_FOLDERS: Final[tuple[Callable[[Path], None], ...]] = (
+    *(_draw_llava, _draw_textvqa, _draw_allava, _draw_laion, _draw_dvqa, _draw_chartqa),
+    *(_draw_documents, _draw_ai2d, _draw_cards),
+)

@@ -1,1 +1,1 @@
-"""Hostile archives and images, made of their parts: what each is, and what must come of it."""
+"""Hostile archives and images with their expected results."""

@@ -1,4 +1,4 @@
-"""A call in a process of its own, with bounds on its memory and its time."""
+"""Call a function in its own process with limits on memory and time."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def apart(function: Callable[..., Any], *arguments: Any, seconds: float, mib: int) -> Any:
-    """The result, or a str that says how the call went beyond its bounds, or what it raised."""
+    """Return the result, or a str that states the exceeded limit or the raised error."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=_do, args=(theirs, function, arguments))

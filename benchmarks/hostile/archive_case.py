@@ -1,4 +1,4 @@
-"""What a hostile archive is, and what must come of it."""
+"""A hostile archive and its expected result."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

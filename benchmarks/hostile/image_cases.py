@@ -1,4 +1,4 @@
-"""Images that lie, end early or ask for too much: which status each must have."""
+"""Images with false headers, truncated data or excessive demands, with expected statuses."""
 
 import struct
 import zlib
@@ -46,7 +46,7 @@ def _lies(**how: object) -> dict[str, Callable[[], bytes]]:
 
 
 def _sampled(luma: int, chroma: int) -> bytes:
-    """A JPEG whose components are stated to be sampled otherwise, so that it has too few data."""
+    """Return a JPEG with other sampling factors in its header, so that its data are too short."""
     data = jpeg((300, 200))
     place = frame(data)
     for component, value in ((0, luma), (1, chroma), (2, chroma)):
@@ -70,7 +70,7 @@ def _restarts() -> bytes:
 
 
 def _riff(data: bytes) -> bytes:
-    """A WebP cut to half, whose sizes say so."""
+    """Return half a WebP with matching size fields."""
     half = data[: len(data) // 2 & ~1]
     return put(
         put(half, 4, struct.pack("<I", len(half) - 8)), 16, struct.pack("<I", len(half) - 20)

@@ -1,4 +1,4 @@
-"""Images made chunk by chunk, and whole ones altered in place."""
+"""Build images chunk by chunk, and alter valid ones in place."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ def encoded(image: Image.Image | None = None, form: str = "JPEG", **options: Any
 
 
 def put(data: bytes, place: int, value: bytes) -> bytes:
-    """The data with these bytes in the place of theirs; a place below zero is from the end."""
+    """Overwrite bytes at an offset; a negative offset counts from the end."""
     at = place % len(data)
     return data[:at] + value + data[at + len(value) :]
 
@@ -31,7 +31,7 @@ def put(data: bytes, place: int, value: bytes) -> bytes:
 def jpeg(
     stated: tuple[int, int] | None = None, image: Image.Image | None = None, **how: Any
 ) -> bytes:
-    """A JPEG whose header may state another size than it has."""
+    """Return a JPEG whose header may state a false size."""
     data = encoded(image, how.pop("form", "JPEG"), **how)
     if stated is None:
         return data
@@ -39,7 +39,7 @@ def jpeg(
 
 
 def frame(data: bytes) -> int:
-    """Where a JPEG's frame header is."""
+    """Return the offset of a JPEG's frame header."""
     return min(place for mark in (b"\xff\xc0", b"\xff\xc2") if (place := data.find(mark)) > 0)
 
 
@@ -48,23 +48,23 @@ def segment(marker: int, data: bytes) -> bytes:
 
 
 def after_start(data: bytes, more: bytes) -> bytes:
-    """A JPEG with more bytes behind its first two."""
+    """Insert bytes after a JPEG's first two."""
     return data[:2] + more + data[2:]
 
 
 def before_tables(data: bytes, more: bytes) -> bytes:
-    """A JPEG with more bytes before its quantisation tables, which belong to no segment."""
+    """Insert bytes that belong to no segment before a JPEG's quantisation tables."""
     place = data.find(b"\xff\xdb")
     return data[:place] + more + data[place:]
 
 
 def ended(data: bytes, lost: int) -> bytes:
-    """A JPEG that lacks its last bytes and has the mark of its end all the same."""
+    """Return a JPEG without its last bytes but with its end marker."""
     return data[: -lost - 2] + b"\xff\xd9"
 
 
 def scans(count: int, side: int = 1_900) -> bytes:
-    """A progressive JPEG of so many scans, of which each but the first few adds nothing."""
+    """Return a progressive JPEG with many scans; all but the first few are empty."""
     data = jpeg((side, side), progressive=True)
     place = data.rfind(b"\xff\xda")
     head = data[place : place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")]
@@ -72,7 +72,7 @@ def scans(count: int, side: int = 1_900) -> bytes:
 
 
 def zeros(mib: int) -> bytes:
-    """A zlib stream of so many MiB of zeros, a thousandth as long."""
+    """Return a zlib stream of many MiB of zeros, at a thousandth of their size."""
     made = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = made.compress(bytes(1 << 20)) + made.flush(zlib.Z_FULL_FLUSH)
     check = ((mib << 20) % 65_521) << 16 | 1
@@ -109,7 +109,7 @@ def png(
 def gif(
     size: tuple[int, int], codes: int, frame_size: tuple[int, int] | None = None, flags: int = 0
 ) -> bytes:
-    """A GIF whose one frame has so many pixels, a code of nine bits each."""
+    """Return a GIF with one frame, coded with nine bits per pixel."""
     bits = sum(code << 9 * n for n, code in enumerate([256, *(n % 255 for n in range(codes)), 257]))
     data = bits.to_bytes((9 * (codes + 2) + 7) // 8, "little")
     blocks = b"".join(
@@ -126,7 +126,7 @@ def frames(form: str, count: int) -> bytes:
 
 
 def bmp(size: tuple[int, int], data: bytes, compression: int = 1, bits: int = 8) -> bytes:
-    """A BMP of 256 greys; compression 1 is run lengths."""
+    """Return a BMP of 256 greys; compression 1 is run-length encoding."""
     palette = b"".join(bytes([n, n, n, 0]) for n in range(256))
     start = 54 + len(palette)
     head = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start)
@@ -135,7 +135,7 @@ def bmp(size: tuple[int, int], data: bytes, compression: int = 1, bits: int = 8)
 
 
 def tiff(*more: tuple[int, int, int], following: int = 0) -> bytes:
-    """A TIFF of 64×64, deflated, with more fields of tag, type and value."""
+    """Return a deflated 64×64 TIFF with extra fields of tag, type and value."""
     plain = {256: (3, 64), 257: (3, 64), 258: (3, 8), 259: (3, 8), 262: (3, 1), 277: (3, 1)}
     fields = {**plain, **{tag: (kind, value) for tag, kind, value in more}}
     if 322 not in fields:
@@ -146,7 +146,7 @@ def tiff(*more: tuple[int, int, int], following: int = 0) -> bytes:
 
 
 def strips(form: str | None, tag: int, value: int) -> bytes:
-    """A TIFF as Pillow writes it, one number of whose directory is another."""
+    """Return Pillow's TIFF with one altered number in its directory."""
     data = encoded(photo(), "TIFF", compression=form)
     start = int.from_bytes(data[4:8], "little")
     for n in range(int.from_bytes(data[start : start + 2], "little")):
@@ -157,7 +157,7 @@ def strips(form: str | None, tag: int, value: int) -> bytes:
 
 
 def ico(image: bytes) -> bytes:
-    """An icon that says it is 16×16, of whatever image."""
+    """Return an icon of any image whose header states 16×16."""
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(image), 22) + image
 
 
@@ -167,7 +167,7 @@ def icns(image: bytes) -> bytes:
 
 
 def exif(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
-    """A block of EXIF: (tag, type, count, value) each."""
+    """Return an EXIF block of (tag, type, count, value) entries."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     ifd = struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
     return b"Exif\0\0II*\0" + struct.pack("<I", 8) + ifd

@@ -1,4 +1,4 @@
-"""Tars whose headers lie, loop, overflow or lead outside: what must come of each."""
+"""Tars with false, looping, overflowing or escaping headers, with expected results."""
 
 import bz2
 import gzip

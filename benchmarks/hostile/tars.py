@@ -1,4 +1,4 @@
-"""Tars made header by header."""
+"""Build tars header by header."""
 
 import lzma
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def header(
     link: bytes = b"",
     fields: Mapping[int, bytes] | None = None,
 ) -> bytes:
-    """A header with a right checksum, whatever its fields say; `fields` are by their offset."""
+    """Return a header with a valid checksum; `fields` overrides fields by offset."""
     block = bytearray(BLOCK)
     stated = octal(size) if isinstance(size, int) else size
     plain = {0: name, 100: b"0000644\0", 108: b"0000000\0", 116: b"0000000\0", 124: stated}
@@ -48,7 +48,7 @@ def member(name: bytes, data: bytes, **how: bytes) -> bytes:
 
 
 def tar(*parts: bytes) -> bytes:
-    """Owl, and whatever comes after it."""
+    """Return a tar of owl.png followed by the given members."""
     return b"".join([member(b"owl.png", OWL), *parts, bytes(2 * BLOCK)])
 
 
@@ -107,18 +107,18 @@ def long_named(name: bytes) -> bytes:
 
 
 def links_to_folders() -> bytes:
-    """2,000 links to the folder of 2,000 files, which gives these four million names."""
+    """Return 2,000 links to a folder of 2,000 files: four million names."""
     files = b"".join(member(b"d/%d.png" % n, b"") for n in range(2_000))
     return tar(files, *(header(b"l%d" % n, 0, b"2", b"d") for n in range(2_000)))
 
 
 def zeros(packed: Callable[[bytes], bytes], mib: int = 64) -> bytes:
-    """A member of zeros, compressed to a thousandth or less."""
+    """Return a member of zeros, compressed to a thousandth or less."""
     return packed(tar(header(b"jay.png", mib << 20) + bytes(mib << 20)))
 
 
 def large_dictionary(data: bytes) -> bytes:
-    """xz by a dictionary of 1.5 GiB, which who unpacks has to have too."""
+    """Return xz data with a dictionary of 1.5 GiB, which the reader must allocate."""
     how = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}]
     stream = bytearray(lzma.compress(data, filters=how))
     place = stream.index(b"\x21\x01", 12)  # the filter's number and the size of its properties

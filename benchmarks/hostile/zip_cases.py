@@ -1,4 +1,4 @@
-"""Zips whose directory lies, whose members overlap or lead outside: what must come of each."""
+"""Zips with false directories, overlapping or escaping members, with expected results."""
 
 from functools import partial
 

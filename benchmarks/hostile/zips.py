@@ -1,4 +1,4 @@
-"""Zips made record by record."""
+"""Build zips record by record."""
 
 import bz2
 import io
@@ -14,7 +14,7 @@ UTF8, ENCRYPTED, DESCRIPTOR = 0x800, 0x1, 0x8
 
 
 class Entry(NamedTuple):
-    """A member, and what its own header and the directory say of it where that is no truth."""
+    """A member, and false values for its local header and the directory."""
 
     name: bytes
     data: bytes
@@ -54,7 +54,7 @@ def zipped(
     cut: int = 0,
     end: dict[str, int] | None = None,
 ) -> bytes:
-    """Owl and the entries; `end` overrides fields of the end record: disk, count, size, offset."""
+    """Return a zip of owl.png and the entries; `end` overrides fields of the end record."""
     body, directory = bytearray(before), bytearray()
     for entry in (Entry(b"owl.png", OWL), *entries):
         data = packed(entry.data, entry.method) if entry.packed is None else entry.packed
@@ -86,7 +86,7 @@ def jay(**how: object) -> bytes:
 
 
 def zip64(**fields: int) -> bytes:
-    """An entry whose sizes and offset are in its zip64 field, as given there."""
+    """Return an entry with its sizes and offset in a zip64 field."""
     order = [fields[name] for name in ("size", "packed_size", "offset") if name in fields]
     extra = struct.pack(f"<HH{len(order)}Q", 1, 8 * len(order), *order)
     return jay(extra=extra, **dict.fromkeys(fields, 0xFFFFFFFF))
@@ -97,7 +97,7 @@ def named(name: bytes, **how: object) -> bytes:
 
 
 def overlapping() -> bytes:
-    """Fifty members, each of which holds all that come after it."""
+    """Return fifty nested members, each containing all later ones."""
     kernel = packed(bytes(1 << 20), DEFLATED)
     names = [b"%02d.png" % n for n in range(50)]
     headers = [
@@ -117,7 +117,7 @@ def overlapping() -> bytes:
 
 
 def quine() -> bytes:
-    """A zip that holds a zip that holds a zip: only the first is ever looked into."""
+    """Return a zip in a zip in a zip; readers open only the outer one."""
     inner = zipped(Entry(b"jay.png", bytes(8 << 20), DEFLATED))
     for _ in range(5):
         inner = zipped(*(Entry(b"%d.zip" % n, inner, DEFLATED) for n in range(3)))
@@ -125,12 +125,12 @@ def quine() -> bytes:
 
 
 def bzip2_bomb(mib: int) -> bytes:
-    """So many MiB of zeros, in some thousand times fewer bytes."""
+    """Return many MiB of zeros, at about a thousandth of their size."""
     return bz2.compress(bytes(mib << 20))
 
 
 def lzma_properties(size: int) -> bytes:
-    """LZMA with a dictionary of so many bytes."""
+    """Return LZMA data with a dictionary of that many bytes."""
     data = bytearray(packed(JAY, LZMA))
     data[5:9] = struct.pack("<I", size)
     return bytes(data)

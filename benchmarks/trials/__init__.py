@@ -1,4 +1,4 @@
-"""Trials of what must hold whatever comes in: one module for each kind.
+"""Trials of robustness, one module per kind.
 
 Each module has `trials(folder, seed)`, a generator that works in an empty folder of its own. It
 yields an Outcome for each trial, the quick and the telling ones first: the caller stops asking when
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What a trial was, and what failed; no failure: it held."""
+    """A trial and its failure; None if it passed."""
 
     trial: str
     failure: str | None = None

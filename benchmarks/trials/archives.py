@@ -1,4 +1,4 @@
-"""Archives that lie: read in place and unpacked, each gives the right bytes or a reason by name."""
+"""Hostile archives give the right bytes or a named reason, read in place and unpacked."""
 
 import itertools
 import random
@@ -24,7 +24,7 @@ _FLIPS = 100
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
-    """Every archive of the tables; then whole ones of which a byte was changed at random."""
+    """Run every hostile archive, then valid ones with one random byte changed."""
     for kind, cases in (("tar", TARS), ("zip", ZIPS)):
         for number, (name, case) in enumerate(cases.items()):
             yield Outcome(f"{kind}: {name}", _failure(folder / f"{kind}{number}", case))

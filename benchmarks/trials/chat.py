@@ -1,4 +1,4 @@
-"""Hostile requests, slow connections and large images at a chat's port, and every other port.
+"""Send hostile requests, slow connections and large images to a chat's ports.
 
 `imp-data chat` runs on a tiny model; none are tried where the extra [mobile] is not installed.
 """
@@ -91,7 +91,7 @@ def chatting(model: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 
 
 def ports(pid: int) -> Iterator[Outcome]:
-    """Every port of the processes, asked by another site; nothing may be fetched for it."""
+    """Request every port of the processes from another site, which must get nothing."""
     with watched() as (canary, fetched):
         for port in sorted(listening(pid).ports):
             for method, path in PROBED:
@@ -152,7 +152,7 @@ def told(host: str, at_once: bytes, slowly: bytes, status: int, within: float) -
 
 
 def crowd(host: str) -> str | None:
-    """Connections without end are turned away, and are forgotten when they have gone."""
+    """Open many connections; the chat must reject them, and recover when they close."""
     name, _, port = host.rpartition(":")
     held = [socket.create_connection((name, int(port)), 20) for _ in range(200)]
     try:
@@ -186,7 +186,7 @@ def large_images(host: str, pid: int) -> Iterator[Outcome]:
 
 
 def peak_bytes(pid: int) -> int:
-    """The most that a process has held."""
+    """Return the peak memory of a process."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) << 10

@@ -1,4 +1,4 @@
-"""Servers that fail, lie, stall or lead astray: the right bytes come, or a refusal by name.
+"""Faulty servers: a download gives the right bytes or a named error.
 
 Each fault is tried on a file whose manifest states all, its sha256, its size, or nothing. Never do
 wrong bytes lie in the file's place, and never does a lock hold what was refused.
@@ -34,7 +34,7 @@ AGAIN = "fails again and again"
 
 
 class Fault(NamedTuple):
-    """What a server does, request by request, and what must come of it.
+    """The script of a server and its expected result.
 
     `refused` is part of the refusal; "" where the right bytes must come. `unless`: where something
     else holds by what the manifest states.
@@ -117,7 +117,7 @@ def raw(*steps: Step) -> Answer:
 
 
 def led(to: str, status: int = 302) -> Answer:
-    """A redirect; `{port}` is the server's own."""
+    """Return a redirect; `{port}` is the server's own."""
 
     def answer(request: Request) -> Iterator[Step]:
         port = request.headers["host"].rpartition(":")[2]
@@ -127,7 +127,7 @@ def led(to: str, status: int = 302) -> Answer:
 
 
 def endless(chunked: bool, block: bytes = bytes(65536)) -> Answer:
-    """Bytes without an end."""
+    """Return an answer without end."""
 
     def answer(request: Request) -> Iterator[Step]:
         head = "Transfer-Encoding: chunked" if chunked else "X-End: none"
@@ -456,7 +456,7 @@ def failure(fault: Fault, stated: str, folder: Path) -> str | None:
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
-    """One for each fault and each degree of what the manifest states."""
+    """Run each fault with each level of detail in the manifest."""
     cases = [(fault, stated) for fault in FAULTS for stated in fault.stated]
     for number, (fault, stated) in enumerate(cases):
         try:

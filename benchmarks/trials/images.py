@@ -1,4 +1,4 @@
-"""Images that lie: one verdict by the quick decoder and by Pillow, in bounded memory and time."""
+"""Hostile images: the fast decoder and Pillow agree, in bounded memory and time."""
 
 import random
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _ALTERED = {
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
-    """Every image of the table; then whole ones of which some bytes were changed at random."""
+    """Run every hostile image, then valid ones with some random bytes changed."""
     for name, case in IMAGES.items():
         told = apart(_looked_at, case.make(), seconds=_SECONDS, mib=_MIB)
         yield Outcome(name, None if told == (case.status, None) else _failure(told, case.status))

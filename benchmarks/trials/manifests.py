@@ -1,4 +1,4 @@
-"""Manifests of every wrong kind: each is valid, or one named error, in bounded time and memory.
+"""Hostile manifests: each is valid or one named error, in bounded time and memory.
 
 Read by a process of its own, whose memory is bounded, so that what would fill it fails the trial
 and not the machine. What is drawn at random are alterations of the manifests of this repository
@@ -27,7 +27,7 @@ _ALTERED, _DRAWN = 1_500, 1_000
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
-    """The hostile ones by name, then those drawn at random, alternating."""
+    """Run the named hostile manifests, then random ones."""
     reader = _Reader()
     try:
         for name, lay in _hostile().items():
@@ -69,7 +69,7 @@ class _Reader:
         return answer.strip() or f"its process ended (status {process.returncode})"
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -187,7 +187,7 @@ def _hostile() -> dict[str, Callable[[Path], Any]]:
 
 
 def _random(draw: random.Random) -> Iterator[tuple[str, str, bytes]]:
-    """(room, file name, content)"""
+    """Yield (kind, file name, content)."""
     shipped = [
         (path.parent.name, path.name, path.read_bytes())
         for path in sorted(_MANIFESTS.glob("*/*.yaml"))
@@ -207,7 +207,7 @@ _WORDS = (b"<<: *a", b"&a ", b"*a", b"!!set ", b"---\n", b"...\n", b"? ", b"- ",
 
 
 def _altered(draw: random.Random, content: bytes) -> bytes:
-    """Up to four pieces deleted, doubled or put in."""
+    """Delete, double or insert up to four pieces."""
     changed = bytearray(content)
     for _ in range(draw.randint(1, 4)):
         start = draw.randrange(len(changed) + 1)

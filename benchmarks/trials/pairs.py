@@ -1,4 +1,4 @@
-"""Two builds at once in one empty data directory, of one mixture or of two, and some are killed.
+"""Run two builds at once in one empty data directory, and kill some of them.
 
 Both must end well with the bytes that each has alone, leave nothing unfinished behind, and say that
 they wait where they do. In half of the trials one of the two is killed at a moment drawn by the
@@ -99,14 +99,14 @@ def hold_records(folder: Path) -> None:
 
 
 def wait_for(word: str, said: Path) -> None:
-    """Wait until a process has said a word."""
+    """Wait until a process has printed a word."""
     until = time.monotonic() + _PATIENCE_SECONDS / 2
     while word not in text_of(said) and time.monotonic() < until:
         time.sleep(0.01)
 
 
 def ended(child: int) -> bool:
-    """Whether it ended well."""
+    """Return whether it exited with status 0."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Hostile records: JSON damaged at random places, records of any size, Parquet files that lie.
+"""Hostile records: randomly damaged JSON, huge records, inconsistent Parquet files.
 
 Each trial reads or builds a file of few records. It held where every sound record that was not
 touched is read, in order, where all rows have a place in the ledger, and where memory stays small.
@@ -32,7 +32,7 @@ MOST_KIBIBYTES = 1 << 20
 
 
 def trials(folder: Path, seed: int) -> Iterator[Outcome]:
-    """Hostile files of each kind, and then random damage."""
+    """Run hostile files of each kind, then random damage."""
     for name, write in HOSTILE_JSON.items():
         yield _built(f"JSON: {name}", folder, write, "llava")
     for name, write in HOSTILE_PARQUET.items():
@@ -48,18 +48,18 @@ Written = tuple[int, list[str]]
 
 
 def record(number: int, answer: str = "A thing.") -> dict[str, Any]:
-    """One record in LLaVA's form."""
+    """Return a record in LLaVA's format."""
     turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": answer}]
     return {"id": f"r{number}", "conversations": turns}
 
 
 def dumped(number: int, answer: str = "A thing.") -> bytes:
-    """One record in LLaVA's form, as JSON."""
+    """Return a record in LLaVA's format as JSON."""
     return json.dumps(record(number, answer)).encode()
 
 
 def _around(*hostile: bytes) -> bytes:
-    """An array with ten sound records before and after what is hostile."""
+    """Return an array with ten valid records before and after the hostile part."""
     parts = [dumped(n) for n in range(10)]
     return b"[" + b",\n".join([*parts, *hostile, *map(dumped, range(10, 20))]) + b"]"
 

@@ -1,4 +1,4 @@
-"""A folder that is replaced by a run that is killed: the old one, the new one, or a sentence.
+"""Kill runs that replace a folder: the old or the new one remains, or an error names the problem.
 
 The first trials kill before each change that a run makes to the disk, the first, the second, and so
 on, until one ends: of a folder of four files with files of others in it, on file systems that
@@ -116,7 +116,7 @@ def count(number: int, way: str) -> None:
 
 
 def of_ours(path: Path) -> bool:
-    """Whether a file is of the folder that is replaced."""
+    """Return whether a file belongs to the replaced folder."""
     return path.suffix == ".ours"
 
 
@@ -127,14 +127,14 @@ def files_of(version: str, number: int = 4) -> dict[str, bytes]:
 
 
 def lay(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files."""
+    """Write these files."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """Return all files below a folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

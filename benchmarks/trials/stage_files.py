@@ -1,4 +1,4 @@
-"""Stage files that rot: whatever bit is flipped, the same mixture comes out, or an error names it.
+"""Flip bits in stage files: the same mixture results, or an error names the file.
 
 Two small mixtures are built in one data directory. Each trial damages one file there that a stage
 wrote (a flip, a page of zeros, an end that is missing; half of them without another size or time),
@@ -180,7 +180,7 @@ def let_be_due(root: Path, trial: Trial) -> None:
 
 
 def damaged(path: Path, trial: Trial) -> None:
-    """Write the file anew with its damage."""
+    """Write the damaged file."""
     if not path.exists():
         return
     chance, stat = random.Random(f"damage {trial.seed}"), path.stat()
@@ -250,7 +250,7 @@ def readers_fail_well(mixture: Path) -> str | None:
 
 
 def digests(mixture: Path) -> dict[str, str]:
-    """sha256 of each file of a mixture."""
+    """Return the sha256 of each file of a mixture."""
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in mixture.iterdir()}
 
 
@@ -321,7 +321,7 @@ def lay_world(folder: Path) -> None:
 
 
 def record(identity: Any, image: str | None = None) -> dict[str, Any]:
-    """One record in LLaVA's form."""
+    """Return a record in LLaVA's format."""
     asked = "What is it?" if image is None else "<image>\nWhat is it?"
     turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": f"Thing {identity}."}]
     return {"id": identity, **({} if image is None else {"image": image}), "conversations": turns}

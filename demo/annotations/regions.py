@@ -1,4 +1,4 @@
-"""Boxes and phrases for parts of a scene, as RefCOCO and Visual Genome have them in LLaVA."""
+"""Boxes and phrases for parts of a scene, in LLaVA's form of RefCOCO and Visual Genome."""
 
 import random
 import re
@@ -15,7 +15,7 @@ _PART = re.compile(" (half|quarter) of ")
 
 
 def padded_box(box: Box, size: tuple[int, int]) -> str:
-    """A box in pixels as LLaVA writes it: in shares of the image padded to a square.
+    """Write a box in pixels as LLaVA does: in shares of the image padded to a square.
 
     LLaVA pads the shorter side on both ends alike (expand2square, haotian-liu/LLaVA).
     """
@@ -27,10 +27,10 @@ def padded_box(box: Box, size: tuple[int, int]) -> str:
 
 
 def regions(scene: Scene) -> list[tuple[str, Box]]:
-    """A phrase for each thing, for the sign, and for parts of them."""
+    """Return a phrase and a box for each thing, for the sign, and for parts of them."""
     sign = f"{scene.sign_colour} sign"
     found = [(f"the {sign} that says {scene.word}", scene.sign_box)]
-    found += [(f"the {part} of the {sign}", box) for part, box in _parts(scene.sign_box)[:4]]
+    found += [(f"the {part} of the {sign}", box) for part, box in _parts(scene.sign_box)]
     for name, thing in zip(names(scene), scene.things, strict=True):
         found.append((f"the {name}", thing.box))
         found += [(f"the {part} of the {name}", box) for part, box in _parts(thing.box)]
@@ -38,7 +38,7 @@ def regions(scene: Scene) -> list[tuple[str, Box]]:
 
 
 def _parts(box: Box) -> list[tuple[str, Box]]:
-    """Halves, then quarters, as far as they are large enough to be looked at."""
+    """Return halves, then quarters, that are large enough to be recognisable."""
     left, top, right, bottom = box
     across, down = (left + right) // 2, (top + bottom) // 2
     parts: list[tuple[str, Box]] = [
@@ -51,17 +51,13 @@ def _parts(box: Box) -> list[tuple[str, Box]]:
         ("lower left quarter", (left, down, across, bottom)),
         ("lower right quarter", (across, down, right, bottom)),
     ]
-    return [(name, part) for name, part in parts if _smallest_side(part) >= _SMALLEST_PART_PX]
-
-
-def _smallest_side(box: Box) -> int:
-    return min(box[2] - box[0], box[3] - box[1])
+    return [(n, b) for n, b in parts if min(b[2] - b[0], b[3] - b[1]) >= _SMALLEST_PART_PX]
 
 
 def region_exchanges(
     image: DrawnImage[Scene], rng: random.Random, most: int, *, whole_things: bool = False
 ) -> list[Exchange]:
-    """Box for phrase or phrase for box, at most so many."""
+    """Return at most `most` exchanges that ask for the box of a phrase, or for a phrase."""
     found = [r for r in regions(image.facts) if not (whole_things and _PART.search(r[0]))]
     exchanges: list[Exchange] = []
     for phrase, box in rng.sample(found, min(most, len(found))):

@@ -1,1 +1,1 @@
-"""Images drawn from facts, with a fixed seed each."""
+"""Images drawn from facts, each with a fixed seed."""

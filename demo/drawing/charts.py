@@ -7,12 +7,11 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from demo.drawing.ink import COLOURS, RGB, WHITE, WORDS, Box, fitting_font, font
+from demo.drawing.ink import COLOURS, RGB, WHITE, WORDS, Box, fitting_font, font, unevenly_lit
 
 _INK: Final[RGB] = (40, 40, 44)
-_GREY: Final[RGB] = (110, 110, 116)
 _GRID: Final[RGB] = (222, 222, 226)
-_STATISTA: Final[tuple[RGB, ...]] = (
+_SERIES: Final[tuple[RGB, ...]] = (
     (47, 110, 186), (16, 34, 66), (150, 150, 150), (190, 40, 40), (98, 163, 40), (235, 160, 30),
 )  # fmt: skip
 _TOPICS: Final = (
@@ -31,10 +30,6 @@ _COUNTRIES: Final = (
     "Brazil", "Canada", "Chile", "Egypt", "France", "Ghana", "India", "Italy", "Japan", "Kenya",
     "Mexico", "Norway", "Peru", "Poland", "Spain", "Turkey",
 )  # fmt: skip
-_AXES: Final = (
-    ("Title of objects", "Number of units"), ("Group", "Sales"), ("Items", "Values"),
-    ("Category", "Accuracy"), ("Products", "Users"),
-)  # fmt: skip
 
 
 Point = tuple[float, float]
@@ -46,8 +41,6 @@ class BarChart:
 
     image: Image.Image
     title: str
-    x_label: str
-    y_label: str
     labels: tuple[str, ...]
     values: tuple[int, ...]
     colours: tuple[str, ...]
@@ -63,7 +56,6 @@ class StatistaChart:
     kind: str
     labels: tuple[str, ...]
     values: tuple[float, ...]
-    unit: str
 
 
 def draw_bar_chart(rng: random.Random) -> BarChart:
@@ -75,20 +67,17 @@ def draw_bar_chart(rng: random.Random) -> BarChart:
     step = rng.choice((1, 1, 2, 10))
     values = tuple(step * value for value in rng.sample(range(1, 10), count))
     title = rng.choice(_TITLES)
-    x_label, y_label = rng.choice(_AXES)
     image = Image.new("RGB", (width, height), (255, 255, 255))
     draw = ImageDraw.Draw(image)
     plot = (58, 36, width - (112 if has_legend else 16), height - 52)
     _draw_frame(draw, plot, step)
     _draw_bars(draw, plot, [value / (10 * step) for value in values], colours)
     draw.text(((plot[0] + plot[2]) / 2, 20), title, _INK, font(17), anchor="mm")
-    draw.text(((plot[0] + plot[2]) / 2, height - 14), x_label, _INK, font(14), anchor="mm")
-    _draw_upright(image, y_label, 12, (plot[1] + plot[3]) // 2)
     if has_legend:
         _draw_legend(draw, plot[2] + 10, plot[1] + 8, labels, colours)
     else:
         _draw_tick_labels(draw, plot, labels)
-    return BarChart(image, title, x_label, y_label, labels, values, colours, has_legend)
+    return BarChart(image, title, labels, values, colours, has_legend)
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, plot: Box, step: int) -> None:
@@ -102,7 +91,7 @@ def _draw_frame(draw: ImageDraw.ImageDraw, plot: Box, step: int) -> None:
 
 
 def _slot(plot: Box, position: int, count: int) -> tuple[float, float]:
-    """The left and right edge of a bar's share of the plot."""
+    """Return the left and right edge of the slot of a bar."""
     wide = (plot[2] - plot[0]) / count
     return plot[0] + position * wide, plot[0] + (position + 1) * wide
 
@@ -124,14 +113,6 @@ def _draw_tick_labels(draw: ImageDraw.ImageDraw, plot: Box, labels: tuple[str, .
         draw.text(((left + right) / 2, plot[3] + 13), label, _INK, face, anchor="mm")
 
 
-def _draw_upright(image: Image.Image, text: str, x: int, y: int) -> None:
-    """Text that reads upwards, centred on a point."""
-    length = round(font(14).getlength(text))
-    strip = Image.new("RGB", (length + 2, 18), (255, 255, 255))
-    ImageDraw.Draw(strip).text((1, 9), text, _INK, font(14), anchor="lm")
-    image.paste(strip.transpose(Image.Transpose.ROTATE_90), (x - 9, y - length // 2))
-
-
 def _draw_legend(
     draw: ImageDraw.ImageDraw, left: int, top: int, names: tuple[str, ...], colours: tuple[str, ...]
 ) -> None:
@@ -149,40 +130,24 @@ def draw_statista_chart(rng: random.Random) -> StatistaChart:
     labels = _labels(rng, kind, count)
     values = _percentages(rng, count) if kind == "pie" else _readings(rng, count)
     title = rng.choice(_TOPICS).format(rng.choice(_GOODS))
-    # Drawn at twice the size and halved, because slanted lines have no soft edges otherwise.
-    sheet = Image.new("RGB", (width * 2, height * 2), (255, 255, 255))
-    plot = (40, 66, width - 20, height - 50)
-    marks = _PAINTERS[kind](ImageDraw.Draw(sheet), plot, values)
-    image = sheet.reduce(2)
+    image = unevenly_lit(rng, Image.new("RGB", (width, height), (214, 218, 226)), 0.7)
     draw = ImageDraw.Draw(image)
+    plot = (40, 66, width - 20, height - 50)
     draw.text((18, 24), title, _INK, fitting_font(title, width - 36, 18), anchor="lm")
-    draw.text((18, height - 12), "Source: own survey", _GREY, font(12), anchor="lm")
-    for (x, y), value in zip(marks, values, strict=True):
+    for (x, y), value in zip(_PAINTERS[kind](draw, plot, values), values, strict=True):
         draw.text((x, y), f"{value:g}%", _INK, font(15), "mm", stroke_width=2, stroke_fill="white")
     if kind == "pie":
-        _draw_key(draw, round(width * 0.68), 90, labels)
+        for row, (label, hue) in enumerate(zip(labels, _SERIES, strict=False)):
+            y = 90 + 28 * row
+            draw.ellipse((width * 0.68, y - 6, width * 0.68 + 12, y + 6), hue)
+            draw.text((width * 0.68 + 20, y), label, _INK, font(16), anchor="lm")
     else:
         _draw_tick_labels(draw, plot, labels)
-    return StatistaChart(image, title, kind, labels, values, "%")
-
-
-def _draw_key(draw: ImageDraw.ImageDraw, left: int, top: int, labels: tuple[str, ...]) -> None:
-    for row, (label, hue) in enumerate(zip(labels, _STATISTA, strict=False)):
-        y = top + 28 * row
-        draw.ellipse((left, y - 6, left + 12, y + 6), hue)
-        draw.text((left + 20, y), label, _INK, font(16), anchor="lm")
-
-
-def _draw_grid(draw: ImageDraw.ImageDraw, plot: Box) -> None:
-    left, top, right, bottom = plot
-    for tick in range(0, 101, 20):
-        y = bottom - (bottom - top) * tick / 100
-        draw.line((2 * left, 2 * y, 2 * right, 2 * y), _GRID if tick else _GREY, 2)
-        draw.text((2 * left - 10, 2 * y), f"{tick}%", _GREY, font(24), anchor="rm")
+    return StatistaChart(image, title, kind, labels, values)
 
 
 def _tops(plot: Box, values: tuple[float, ...]) -> list[Point]:
-    """Where each value's mark ends, in the middle of its slot."""
+    """Return the point of each value, in the middle of its slot."""
     slots = [_slot(plot, position, len(values)) for position in range(len(values))]
     return [
         ((left + right) / 2, plot[3] - (plot[3] - plot[1]) * value / 100)
@@ -191,41 +156,32 @@ def _tops(plot: Box, values: tuple[float, ...]) -> list[Point]:
 
 
 def _paint_bars(draw: ImageDraw.ImageDraw, plot: Box, values: tuple[float, ...]) -> list[Point]:
-    _draw_grid(draw, plot)
     tops = _tops(plot, values)
     half = 0.32 * (plot[2] - plot[0]) / len(values)
     for x, y in tops:
-        draw.rectangle((2 * (x - half), 2 * y, 2 * (x + half), 2 * plot[3]), _STATISTA[0])
+        draw.rectangle((x - half, y, x + half, plot[3]), _SERIES[0])
     return [(x, y - 11) for x, y in tops]
 
 
 def _paint_line(draw: ImageDraw.ImageDraw, plot: Box, values: tuple[float, ...]) -> list[Point]:
-    _draw_grid(draw, plot)
     tops = _tops(plot, values)
-    draw.line([(2 * x, 2 * y) for x, y in tops], _STATISTA[0], 6, joint="curve")
+    draw.line(tops, _SERIES[0], 3, joint="curve")
     for x, y in tops:
-        draw.ellipse((2 * x - 9, 2 * y - 9, 2 * x + 9, 2 * y + 9), _STATISTA[1])
-    # Beneath a dip, where the line leaves room, and above the line elsewhere.
-    padded = (0, *values, 0)
-    dips = [
-        18 < value < min(before, after)
-        for before, value, after in zip(padded, values, padded[2:], strict=False)
-    ]
-    return [(x, y + 15 if dip else y - 15) for (x, y), dip in zip(tops, dips, strict=True)]
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), _SERIES[1])
+    return [(x, y - 15) for x, y in tops]
 
 
 def _paint_pie(draw: ImageDraw.ImageDraw, plot: Box, values: tuple[float, ...]) -> list[Point]:
     left, top, right, bottom = plot
     reach = min((right - left) * 0.3, (bottom - top) * 0.42)
     x, y = left + (right - left) * 0.34, (top + bottom) / 2
-    ring = (2 * (x - reach), 2 * (y - reach), 2 * (x + reach), 2 * (y + reach))
-    marks = []
-    start = -90.0
-    for value, hue in zip(values, _STATISTA, strict=False):
-        draw.pieslice(ring, start, start + 3.6 * value, hue, (255, 255, 255), 3)
-        middle = radians(start + 1.8 * value)
+    marks, start = [], -90.0
+    for value, hue in zip(values, _SERIES, strict=False):
+        end = start + 3.6 * value
+        draw.pieslice((x - reach, y - reach, x + reach, y + reach), start, end, hue)
+        middle = radians((start + end) / 2)
         marks.append((x + 1.17 * reach * cos(middle), y + 1.17 * reach * sin(middle)))
-        start += 3.6 * value
+        start = end
     return marks
 
 
@@ -244,7 +200,7 @@ def _readings(rng: random.Random, count: int) -> tuple[float, ...]:
 
 
 def _percentages(rng: random.Random, count: int) -> tuple[float, ...]:
-    """Whole percentages of at least 8 that differ from one another and add up to 100."""
+    """Return distinct whole percentages of at least 8 that add up to 100."""
     while True:
         cuts = sorted(rng.sample(range(8, 93), count - 1))
         parts = [after - before for before, after in zip([0, *cuts], [*cuts, 100], strict=True)]

@@ -1,54 +1,69 @@
-"""Photo-like scenes: coloured things in a landscape, beside a sign with one word."""
+"""Scenes: coloured things on the ground below a sign with one word."""
 
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageDraw
 
 from demo.drawing.ink import (
+    BLACK,
     COLOURS,
     RGB,
+    WORDS,
     Box,
-    Pixels,
     counted,
     fitting_font,
-    generator,
-    grained,
     listed,
     mixed,
     readable_on,
-    to_image,
+    unevenly_lit,
 )
-from demo.drawing.landscape import GROUNDS, SKIES, Landscape, draw_landscape
 from demo.drawing.sprites import KINDS, draw_sprite
-from demo.drawing.staging import Sign, Thing, place_sign, place_things
 
-_SIZES_PX = ((320, 240), (360, 270), (400, 300), (480, 320), (480, 360), (320, 320), (300, 360))
-_POST: RGB = (92, 78, 66)
+_SIZES_PX: Final = ((320, 240), (360, 270), (400, 300), (480, 320), (320, 320), (300, 360))
+_GAP_PX: Final = 4
 
-GROUND_PHRASES = {
-    "beach": "on a sandy beach",
-    "meadow": "in a green meadow",
-    "street": "on an asphalt street",
-    "snow": "in the snow",
-    "desert": "in a desert",
-    "lake": "at a lake",
-    "deck": "on a wooden deck",
+
+class Surface(NamedTuple):
+    """A kind of ground or sky; `hides` names the colours that do not contrast with it."""
+
+    colour: RGB
+    phrase: str
+    hides: frozenset[str]
+
+
+GROUNDS: Final = {
+    "beach": Surface((226, 206, 160), "on a sandy beach", frozenset({"yellow", "white"})),
+    "meadow": Surface((104, 150, 66), "in a green meadow", frozenset({"green"})),
+    "street": Surface((112, 112, 116), "on an asphalt street", frozenset({"black"})),
+    "snowy field": Surface((228, 236, 250), "in the snow", frozenset({"white"})),
+    "desert": Surface((214, 158, 96), "in a desert", frozenset({"orange", "yellow"})),
 }
-SKY_PHRASES = {
-    "clear": "under a clear blue sky",
-    "cloudy": "under a blue sky with white clouds",
-    "overcast": "under a grey overcast sky",
-    "sunset": "at sunset",
-    "night": "at night",
+SKIES: Final = {
+    "clear": Surface((120, 170, 226), "under a clear blue sky", frozenset({"blue"})),
+    "overcast": Surface((178, 182, 188), "under a grey overcast sky", frozenset({"white"})),
+    "sunset": Surface((240, 140, 90), "at sunset", frozenset({"orange", "pink"})),
+    "night": Surface((20, 26, 62), "at night", frozenset({"black", "blue", "purple"})),
 }
+
+
+class Thing(NamedTuple):
+    """One thing in a scene; `box` is its left, top, right and bottom in pixels."""
+
+    kind: str
+    colour: str
+    box: Box
+
+    @property
+    def look(self) -> str:
+        return f"{self.colour} {self.kind}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and what can be seen in it; `things` run from left to right."""
+    """An image and its visible content; `things` run from left to right."""
 
     image: Image.Image
     ground: str
@@ -58,137 +73,85 @@ class Scene:
     sign_colour: str
     sign_box: Box
 
+    @property
+    def setting(self) -> str:
+        return f"{GROUNDS[self.ground].phrase} {SKIES[self.sky].phrase}"
+
+    @property
+    def sign(self) -> str:
+        return f"{counted(1, self.sign_colour)} sign"
+
+    @property
+    def inventory(self) -> str:
+        looks = Counter(thing.look for thing in self.things)
+        return listed([counted(number, look) for look, number in looks.items()])
+
     def caption(self) -> str:
-        things = listed(self._groups())
         return (
-            f"{_capitalised(things)} {GROUND_PHRASES[self.ground]} {SKY_PHRASES[self.sky]}, "
-            f"with {counted(1, self.sign_colour)} sign that reads {self.word}."
+            f"{self.inventory.capitalize()} {self.setting}, with {self.sign} reading {self.word}."
         )
 
     def description(self) -> str:
-        """Three to six sentences, worded differently from scene to scene."""
-        # Seeded by what is in the scene, so that one scene is always described alike.
+        """Return three to five sentences, worded differently from scene to scene."""
+        # Seeded by the content, so that equal scenes have equal descriptions.
         rng = random.Random(f"{self.word} {self.things}")
-        sentences = [self._setting(rng), self._inventory(rng), self._lettering(rng)]
-        if len(self.things) > 1:
-            sentences += rng.sample(self._relations(), rng.randint(0, 2))
-        if rng.random() < 0.5:
-            sentences.append(self._tally(rng))
-        return " ".join(sentences)
-
-    def _groups(self) -> list[str]:
-        groups = Counter(thing.look for thing in self.things)
-        return [counted(number, noun) for noun, number in groups.items()]
-
-    def _setting(self, rng: random.Random) -> str:
-        ground, sky = GROUND_PHRASES[self.ground], SKY_PHRASES[self.sky]
-        return rng.choice(
-            [
-                f"The picture was taken {ground} {sky}.",
-                f"We are {ground} {sky}.",
-                f"This photo shows a quiet moment {ground} {sky}.",
-                f"The scene is set {ground}, {sky}.",
-            ]
-        )
-
-    def _inventory(self, rng: random.Random) -> str:
-        things = listed(self._groups())
-        return rng.choice(
-            [
-                f"In view {'is' if len(self.things) == 1 else 'are'} {things}.",
-                f"One can see {things}.",
-                f"{_capitalised(things)} can be seen.",
-                f"It shows {things}.",
-            ]
-        )
-
-    def _lettering(self, rng: random.Random) -> str:
-        sign = counted(1, self.sign_colour)
-        return rng.choice(
-            [
-                f"{_capitalised(sign)} sign carries the word {self.word}.",
-                f"There is {sign} sign that says {self.word}.",
-                f"The word {self.word} is written on {sign} sign.",
-                f"Two posts hold {sign} sign reading {self.word}.",
-            ]
-        )
-
-    def _relations(self) -> list[str]:
-        leftmost = self.things[0]
-        rightmost = max(self.things, key=lambda thing: thing.box[2])
-        relations = [
-            f"The thing farthest to the left is {counted(1, leftmost.look)}.",
-            f"On the right end is {counted(1, rightmost.look)}.",
+        settings = ("The picture was taken", "We are", "The scene is set")
+        sentences = [
+            f"{rng.choice(settings)} {self.setting}.",
+            f"{rng.choice(('One can see', 'It shows'))} {self.inventory}.",
+            f"There is {self.sign} that says {self.word}.",
         ]
-        second, tallest = sorted(self.things, key=lambda thing: thing.height_px)[-2:]
-        if tallest.look == second.look or tallest.height_px > 1.2 * second.height_px:
-            relations.append(f"The tallest of them is {counted(1, tallest.look)}.")
-        return relations
-
-    def _tally(self, rng: random.Random) -> str:
-        number = counted(len(self.things), "thing").replace("a thing", "one thing")
-        return rng.choice(
-            [
-                f"Apart from the sign, there {'is' if number == 'one thing' else 'are'} {number}.",
-                f"Not counting the sign, one can count {number}.",
-            ]
-        )
+        if len(self.things) > 1:
+            ends = (("left", self.things[0]), ("right", self.things[-1]))
+            chosen = rng.sample(ends, rng.randint(0, 2))
+            sentences += [f"On the {s} end is {counted(1, thing.look)}." for s, thing in chosen]
+        return " ".join(sentences)
 
 
 def draw_scene(rng: random.Random) -> Scene:
-    land = draw_landscape(rng, *rng.choice(_SIZES_PX))
-    hidden = GROUNDS[land.ground].hides | SKIES[land.sky].hides
+    width, height = rng.choice(_SIZES_PX)
+    ground, sky = rng.choice(list(GROUNDS)), rng.choice(list(SKIES))
+    image = Image.new("RGB", (width, height), SKIES[sky].colour)
+    land = mixed(GROUNDS[ground].colour, BLACK, 0.5 if sky == "night" else 0)
+    horizon = round(height * rng.uniform(0.3, 0.6))
+    ImageDraw.Draw(image).rectangle((0, horizon, width, height), land)
+    image = unevenly_lit(rng, image)
+    hidden = GROUNDS[ground].hides | SKIES[sky].hides
     visible = [colour for colour in COLOURS if colour not in hidden]
-    sign = place_sign(rng, land, rng.choice(visible))
-    planned = place_things(rng, land, visible, sign)
-    image = to_image(land.planes * _shadows(land, planned, sign))
-    things = tuple(_stand(rng, image, land, thing) for thing in planned)
-    _draw_sign(image, sign)
-    image = image.filter(ImageFilter.BoxBlur(0.4))
-    image = grained(image, generator(rng), rng.randint(3, 10))
-    ordered = tuple(sorted(things, key=lambda thing: thing.box))
-    return Scene(image, land.ground, land.sky, ordered, sign.word, sign.colour, sign.board)
+    word, sign_colour = rng.choice(WORDS).upper(), rng.choice(visible)
+    sign_box = _draw_sign(rng, image, word, sign_colour)
+    things = _draw_things(rng, image, visible)
+    return Scene(image, ground, sky, things, word, sign_colour, sign_box)
 
 
-def _shadows(land: Landscape, things: list[Thing], sign: Sign) -> Pixels:
-    """How much light reaches the ground, drawn at half size because shadows are soft."""
-    _, height, width = land.planes.shape
-    shade = Image.new("L", (width // 2, height // 2), 255)
-    draw = ImageDraw.Draw(shade)
-    standing = [thing.box for thing in things if not KINDS[thing.kind].flies]
-    for left, top, right, base in [*standing, sign.box]:
-        reach = -land.light_from * (base - top) * 0.3
-        flat = 2 + (right - left) * 0.06
-        ends = sorted((left + min(reach, 0), right + max(reach, 0)))
-        draw.ellipse((ends[0] / 2, (base - flat) / 2, ends[1] / 2, (base + flat * 0.8) / 2), 100)
-    soft = shade.filter(ImageFilter.BoxBlur(2)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(soft, dtype=np.float32) / np.float32(255)
+def _draw_sign(rng: random.Random, image: Image.Image, word: str, colour: str) -> Box:
+    """Draw a sign into the upper half of the image; return its box."""
+    text_px = round(image.height * rng.uniform(0.085, 0.12))
+    face = fitting_font(word, image.width * 0.45, text_px)
+    wide, tall = round(face.getlength(word)) + text_px, round(text_px * rng.uniform(1.5, 1.9))
+    left = rng.randint(_GAP_PX, image.width - wide - _GAP_PX)
+    top = rng.randint(_GAP_PX, image.height // 2 - tall - _GAP_PX)
+    fill, draw = COLOURS[colour], ImageDraw.Draw(image)
+    ink = readable_on(fill)
+    box = (left, top, left + wide, top + tall)
+    draw.rectangle((left, top, left + wide - 1, top + tall - 1), fill, mixed(fill, ink, 0.6))
+    draw.text((left + wide / 2, top + tall / 2), word, ink, face, anchor="mm")
+    return box
 
 
-def _stand(rng: random.Random, image: Image.Image, land: Landscape, thing: Thing) -> Thing:
-    """Draws the thing into the image and returns it with the box that it really fills."""
-    left, top, _, _ = thing.box
-    tint = SKIES[land.sky].tint
-    sprite = draw_sprite(thing.kind, COLOURS[thing.colour], thing.height_px, land.light_from, tint)
-    if rng.random() < 0.5:
-        sprite = ImageOps.mirror(sprite)
-    image.paste(sprite, (left, top), sprite)
-    box = (left, top, left + sprite.width, top + sprite.height)
-    return Thing(thing.kind, thing.colour, box)
-
-
-def _draw_sign(image: Image.Image, sign: Sign) -> None:
-    left, top, right, bottom = sign.board
-    draw = ImageDraw.Draw(image)
-    for post in (left + (right - left) // 5, right - (right - left) // 5):
-        draw.rectangle((post - 2, top, post + 2, sign.base), _POST)
-    colour = COLOURS[sign.colour]
-    ink = readable_on(colour)
-    draw.rounded_rectangle((left, top, right - 1, bottom - 1), 4, colour, mixed(colour, ink, 0.6))
-    face = fitting_font(sign.word, right - left - 10, round((bottom - top) * 0.64))
-    middle = ((left + right) / 2, (top + bottom) / 2)
-    draw.text(middle, sign.word, ink, face, anchor="mm")
-
-
-def _capitalised(text: str) -> str:
-    return text[0].upper() + text[1:]
+def _draw_things(rng: random.Random, image: Image.Image, colours: list[str]) -> tuple[Thing, ...]:
+    """Draw one to six things of one or two kinds side by side into the lower half."""
+    kinds = rng.sample(list(KINDS), rng.randint(1, 2))
+    looks = [(kind, rng.choice(colours)) for kind in kinds for _ in range(rng.randint(1, 2))]
+    number = rng.randint(len(kinds), 6)
+    slot = image.width // number
+    things: list[Thing] = []
+    for position in rng.sample(range(number), number):
+        kind, colour = looks[len(things) % len(looks)]
+        largest = min((slot - 2 * _GAP_PX) / KINDS[kind].aspect, image.height * 0.45)
+        sprite = draw_sprite(kind, COLOURS[colour], round(largest * rng.uniform(0.75, 1)))
+        left = slot * position + rng.randint(_GAP_PX, slot - sprite.width - _GAP_PX)
+        top = rng.randint(image.height // 2, image.height - sprite.height)
+        image.paste(sprite, (left, top), sprite)
+        things.append(Thing(kind, colour, (left, top, left + sprite.width, top + sprite.height)))
+    return tuple(sorted(things, key=lambda thing: thing.box))

@@ -1,9 +1,7 @@
-"""The things that stand, float or fly in the demo's scenes, each in one named colour."""
+"""The things in the demo's scenes and on its cards, each in one named colour."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import cos, pi, sin
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,16 +17,16 @@ Point = tuple[float, float]
 
 
 class Pen:
-    """Draws in fractions of a sprite's width and height, in one colour and its shades."""
+    """Draw in fractions of a sprite's width and height, in one colour and its shades."""
 
     def __init__(self, width_px: int, height_px: int, colour: RGB) -> None:
         self._size = (width_px * _OVERSAMPLING, height_px * _OVERSAMPLING)
-        # Transparent pixels hold the colour too, so that edges do not darken when reduced.
+        # Transparent pixels have the colour too, so that edges do not darken when reduced.
         self._sheet = Image.new("RGBA", self._size, (*colour, 0))
         self._draw = ImageDraw.Draw(self._sheet)
         self.colour = colour
         self.dark = mixed(colour, BLACK, 0.4)
-        # A black thing keeps to darker shades, for it would look grey otherwise.
+        # A black thing has darker highlights, because it would look grey otherwise.
         is_black = colour == BLACK
         self.light = mixed(colour, WHITE, 0.1 if is_black else 0.25)
         self.eye = WHITE if is_black else BLACK
@@ -46,10 +44,6 @@ class Pen:
 
     def polygon(self, fill: RGB, *points: Point) -> None:
         self._draw.polygon(self._points(points), fill)
-
-    def line(self, fill: RGB, width: float, *points: Point) -> None:
-        width_px = max(_OVERSAMPLING, round(width * self._size[1]))
-        self._draw.line(self._points(points), fill, width_px, joint="curve")
 
     def sprite(self) -> Image.Image:
         return self._sheet.reduce(_OVERSAMPLING)
@@ -96,66 +90,12 @@ def _tree(pen: Pen) -> None:
     pen.ellipse(0.26, 0.06, 0.58, 0.3, pen.light)
 
 
-def _boat(pen: Pen) -> None:
-    pen.line(_WOOD, 0.03, (0.5, 0.02), (0.5, 0.78))
-    pen.polygon(pen.colour, (0.53, 0.03), (0.9, 0.66), (0.53, 0.66))
-    pen.polygon(pen.light, (0.47, 0.14), (0.47, 0.66), (0.16, 0.66))
-    pen.polygon(pen.colour, (0, 0.74), (1, 0.74), (0.86, 1), (0.15, 1))
-    pen.polygon(pen.dark, (0.09, 0.9), (0.91, 0.9), (0.86, 1), (0.15, 1))
-
-
-def _kite(pen: Pen) -> None:
-    pen.line(pen.dark, 0.02, (0.5, 0.7), (0.4, 0.8), (0.6, 0.88), (0.5, 1))
-    pen.polygon(pen.colour, (0.5, 0), (1, 0.32), (0.5, 0.74), (0, 0.32))
-    pen.polygon(pen.light, (0.5, 0), (0.5, 0.32), (0, 0.32))
-    pen.line(pen.dark, 0.012, (0.5, 0), (0.5, 0.74))
-    pen.line(pen.dark, 0.012, (0, 0.32), (1, 0.32))
-
-
 def _cup(pen: Pen) -> None:
     pen.ring(0.5, 0.25, 1, 0.75, pen.dark)
     pen.polygon(pen.colour, (0, 0.12), (0.78, 0.12), (0.7, 0.95), (0.08, 0.95))
     pen.ellipse(0.08, 0.88, 0.7, 1, pen.colour)
     pen.ellipse(0, 0.02, 0.78, 0.22, pen.light)
     pen.ellipse(0.06, 0.05, 0.72, 0.19, (70, 44, 28))
-
-
-def _dog(pen: Pen) -> None:
-    pen.polygon(pen.colour, (0.2, 0.5), (0, 0.12), (0.08, 0.12), (0.3, 0.4))
-    for leg, fill in ((0.27, pen.dark), (0.63, pen.dark), (0.19, pen.colour), (0.55, pen.colour)):
-        pen.block(leg, 0.55, leg + 0.09, 1, fill)
-    pen.ellipse(0.14, 0.34, 0.74, 0.76, pen.colour)
-    pen.polygon(pen.colour, (0.52, 0.42), (0.68, 0.15), (0.84, 0.4), (0.7, 0.66))
-    pen.ellipse(0.62, 0.04, 0.9, 0.44, pen.colour)
-    pen.block(0.78, 0.22, 1, 0.4, pen.colour)
-    pen.ellipse(0.94, 0.2, 1, 0.3, BLACK)
-    pen.ellipse(0.6, 0.04, 0.72, 0.4, pen.dark)
-    pen.ellipse(0.78, 0.14, 0.83, 0.21, pen.eye)
-
-
-def _balloon(pen: Pen) -> None:
-    pen.line(_WOOD, 0.012, (0.25, 0.6), (0.42, 0.88))
-    pen.line(_WOOD, 0.012, (0.75, 0.6), (0.58, 0.88))
-    pen.ellipse(0, 0, 1, 0.7, pen.colour)
-    pen.polygon(pen.colour, (0.06, 0.48), (0.94, 0.48), (0.64, 0.77), (0.36, 0.77))
-    pen.ellipse(0.32, 0, 0.68, 0.7, pen.light)
-    pen.polygon(pen.light, (0.36, 0.55), (0.64, 0.55), (0.56, 0.77), (0.44, 0.77))
-    pen.block(0.38, 0.86, 0.62, 1, _WOOD)
-
-
-def _umbrella(pen: Pen) -> None:
-    pen.block(0.48, 0.3, 0.52, 1, _WOOD)
-    arch = [(0.5 - 0.5 * cos(a), 0.58 - 0.58 * sin(a)) for a in (pi * i / 24 for i in range(25))]
-    pen.polygon(pen.colour, *arch)
-    pen.polygon(pen.light, *arch[7:18], (0.7, 0.62), (0.3, 0.62))
-    pen.polygon(pen.dark, (0, 0.58), (0.3, 0.58), (0.15, 0.64))
-    pen.polygon(pen.dark, (0.7, 0.58), (1, 0.58), (0.85, 0.64))
-
-
-def _tent(pen: Pen) -> None:
-    pen.polygon(pen.colour, (0.35, 0), (0.75, 0.06), (1, 0.96), (0, 1))
-    pen.polygon(pen.light, (0.35, 0), (0, 1), (0.66, 1))
-    pen.polygon(mixed(pen.dark, BLACK, 0.6), (0.35, 0.32), (0.2, 1), (0.46, 1))
 
 
 def _duck(pen: Pen) -> None:
@@ -167,47 +107,37 @@ def _duck(pen: Pen) -> None:
     pen.ellipse(0.74, 0.14, 0.81, 0.23, pen.eye)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How a kind of thing is drawn: `height` is its share of the image's when near."""
+class Kind(NamedTuple):
+    """How to draw a kind of thing, and its ratio of width to height."""
 
     draw: Callable[[Pen], None]
     aspect: float
-    height: float
-    flies: bool = False
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "ball": Kind(_ball, 1.0, 0.19),
-    "car": Kind(_car, 2.1, 0.18),
-    "house": Kind(_house, 1.1, 0.36),
-    "tree": Kind(_tree, 0.72, 0.44),
-    "boat": Kind(_boat, 1.2, 0.32),
-    "kite": Kind(_kite, 0.72, 0.26, flies=True),
-    "cup": Kind(_cup, 1.15, 0.22),
-    "dog": Kind(_dog, 1.35, 0.25),
-    "balloon": Kind(_balloon, 0.72, 0.3, flies=True),
-    "umbrella": Kind(_umbrella, 1.25, 0.31),
-    "tent": Kind(_tent, 1.4, 0.27),
-    "duck": Kind(_duck, 1.2, 0.19),
+    "ball": Kind(_ball, 1.0),
+    "car": Kind(_car, 2.1),
+    "house": Kind(_house, 1.1),
+    "tree": Kind(_tree, 0.72),
+    "cup": Kind(_cup, 1.15),
+    "duck": Kind(_duck, 1.2),
 }
 
 
-def draw_sprite(
-    kind: str, colour: RGB, height_px: int, light_from: float, tint: tuple[float, float, float]
-) -> Image.Image:
-    """A cut-out of the thing, lit from the left (-1) to the right (1), cropped to what shows."""
+def draw_sprite(kind: str, colour: RGB, height_px: int) -> Image.Image:
+    """Draw a thing on a transparent ground, cropped to its visible pixels."""
     shape = KINDS[kind]
     pen = Pen(round(height_px * shape.aspect), height_px, colour)
     shape.draw(pen)
     sprite = pen.sprite()
-    return _lit(sprite.crop(sprite.getchannel("A").getbbox()), light_from, tint)
+    return _shaded(sprite.crop(sprite.getchannel("A").getbbox()))
 
 
-def _lit(sprite: Image.Image, light_from: float, tint: tuple[float, float, float]) -> Image.Image:
+def _shaded(sprite: Image.Image) -> Image.Image:
+    """Darken a sprite towards its edges."""
     pixels = np.asarray(sprite, dtype=np.float32).copy()
     across = np.linspace(-1, 1, sprite.width, dtype=np.float32)
     down = np.linspace(-1, 1, sprite.height, dtype=np.float32)[:, None]
-    shade = 1.1 - 0.09 * (across - light_from) ** 2 - 0.08 * (down + 0.7) ** 2
-    pixels[:, :, :3] *= shade[:, :, None] * np.asarray(tint, dtype=np.float32)
+    shade = 1.1 - 0.09 * across**2 - 0.08 * (down + 0.7) ** 2
+    pixels[:, :, :3] *= shade[:, :, None]
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGBA")

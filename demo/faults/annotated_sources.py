@@ -1,15 +1,14 @@
-"""TextVQA's images under other names, and other troubles, in ShareGPT4V and ALLaVA."""
+"""Copies of TextVQA's images under other names, and other faults, in ShareGPT4V and ALLaVA."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from demo.annotations.captions import explained
 from demo.drawing.album import DrawnImage, encoded, hexadecimal, open_image, scene, seeded
 from demo.drawing.scenes import Scene
-from demo.faults.damaged_records import with_raw_newline
 from demo.faults.llava_images import turned
-from demo.faults.planted import Case, indented
+from demo.faults.planted import Case, Result, indented, with_raw_newline
 from demo.sources import textvqa
 from demo.sources.archives import json_bytes
 from demo.sources.captions import reencoded
@@ -17,39 +16,11 @@ from demo.sources.llava import imaged
 from imp_data.ledger import Reason, Repair
 
 _Change = Callable[[bytes], bytes]
-_SAVED_AGAIN: Final[_Change] = partial(reencoded, quality=50)
-_HALVED: Final[_Change] = partial(reencoded, quality=85, scale=0.5)
-_BY_ID = "TextVQA's own list has the id that the file name carries."
-_BY_LOOK = "Its name tells nothing, but it looks like a picture of TextVQA."
-_BY_BYTES = "It is a file of TextVQA under another name."
-_NOT_LISTED = "Sixteen hex digits alone prove nothing: TextVQA's list does not have these."
-_GONE = "The record is there, its picture is not: upstream published them apart."
+_resaved: Final[_Change] = partial(reencoded, quality=50)
+_halved: Final[_Change] = partial(reencoded, quality=85, scale=0.5)
 
 
-class _Row(NamedTuple):
-    """A record on one image; `change` makes its file, None where there is none."""
-
-    what: str
-    subset: str
-    path: str
-    image: Callable[[], DrawnImage[Scene]]
-    fate: Reason | Repair | None
-    because: str
-    change: _Change | None
-
-    def files(self) -> dict[str, bytes]:
-        return {self.path: self.change(self.image().data)} if self.change else {}
-
-
-def _of_textvqa(place: int) -> Callable[[], DrawnImage[Scene]]:
-    return partial(textvqa.photo, place)
-
-
-def _other(name: str) -> Callable[[], DrawnImage[Scene]]:
-    return partial(scene, "planted", name)
-
-
-def _as_it_is(data: bytes) -> bytes:
+def _unchanged(data: bytes) -> bytes:
     return data
 
 
@@ -58,213 +29,142 @@ def _as_png(data: bytes) -> bytes:
 
 
 def _half_a_png(data: bytes) -> bytes:
-    return _as_png(data)[:20_000]
+    png = _as_png(data)
+    return png[: len(png) // 2]
 
 
-_SHAREGPT4V: Final = (
-    _Row(
-        "a training picture of TextVQA, saved again under its own name",
-        "share_textvqa",
-        f"share_textvqa/images/{textvqa.image_id(3)}.jpg",
-        _of_textvqa(3),
-        Reason.BENCHMARK_ID,
-        _BY_ID,
-        _SAVED_AGAIN,
-    ),
-    _Row(
-        "a validation picture of TextVQA, halved in size under its own name",
-        "share_textvqa",
-        f"share_textvqa/images/{textvqa.image_id(24)}.jpg",
-        _of_textvqa(24),
-        Reason.BENCHMARK_ID,
-        _BY_ID,
-        _HALVED,
-    ),
-    _Row(
-        "a validation picture of TextVQA, saved again among the celebrities",
-        "web_celebrity",
-        "web-celebrity/images/901.jpg",
-        _of_textvqa(22),
-        Reason.BENCHMARK_HASH,
-        _BY_LOOK,
-        _SAVED_AGAIN,
-    ),
-    _Row(
-        "a test picture of TextVQA, halved in size among the paintings",
-        "wikiart",
-        "wikiart/images/902.jpg",
-        _of_textvqa(29),
-        Reason.BENCHMARK_HASH,
-        _BY_LOOK,
-        _HALVED,
-    ),
-    _Row(
-        "a training picture of TextVQA, unchanged among LLaVA's web pictures",
-        "llava_pretrain",
-        "llava/llava_pretrain/images/00903/009030001.jpg",
-        _of_textvqa(7),
-        Reason.BENCHMARK_BYTES,
-        _BY_BYTES,
-        _as_it_is,
-    ),
-    _Row(
-        "a landmark whose name is made like TextVQA's",
-        "web_landmark",
-        f"web-landmark/images/{hexadecimal(16, 'google landmarks', 0)}.jpg",
-        _other("landmark"),
-        None,
-        _NOT_LISTED,
-        _as_it_is,
-    ),
-    _Row(
-        "a picture of SAM that is not there",
-        "sam",
-        "sam/images/sa_999904.jpg",
-        _other("sam"),
-        Reason.IMAGE_MISSING,
-        _GONE,
-        None,
-    ),
-)
+def _image(name: int | str) -> DrawnImage[Scene]:
+    """Return the TextVQA image of that number, or another image of that name."""
+    return textvqa.photo(name) if isinstance(name, int) else scene("planted", name)
 
-_LAION: Final = (
-    _Row(
-        "a picture of TextVQA, saved again on a web page",
-        "laion",
-        "allava_laion/images/101000001.jpeg",
-        _of_textvqa(12),
-        Reason.BENCHMARK_HASH,
-        _BY_LOOK,
-        _SAVED_AGAIN,
-    ),
-    _Row(
-        "a picture of TextVQA, halved in size on a web page",
-        "laion",
-        "allava_laion/images/101000002.jpeg",
-        _of_textvqa(25),
-        Reason.BENCHMARK_HASH,
-        _BY_LOOK,
-        _HALVED,
-    ),
-    _Row(
-        "a picture of TextVQA as a PNG",
-        "laion",
-        "allava_laion/images/101000003.png",
-        _of_textvqa(30),
-        Reason.BENCHMARK_HASH,
-        _BY_LOOK,
-        _as_png,
-    ),
-    _Row(
-        "a picture of TextVQA stored on its side, to be turned upright by its EXIF",
-        "laion",
-        "allava_laion/images/101000004.jpeg",
-        _of_textvqa(26),
-        Reason.BENCHMARK_HASH,
-        "Turned as its EXIF says it looks like a picture of TextVQA.",
-        partial(turned, orientation=6),
-    ),
-    _Row(
-        "a picture of TextVQA, unchanged on a web page",
-        "laion",
-        "allava_laion/images/101000005.jpeg",
-        _of_textvqa(14),
-        Reason.BENCHMARK_BYTES,
-        _BY_BYTES,
-        _as_it_is,
-    ),
-    _Row(
-        "a web picture that is not there",
-        "laion",
-        "allava_laion/images/101000006.jpeg",
-        _other("dead link"),
-        Reason.IMAGE_MISSING,
-        _GONE,
-        None,
-    ),
-    _Row(
-        "a PNG that ends too early",
-        "laion",
-        "allava_laion/images/101000007.png",
-        _other("png"),
-        Reason.IMAGE_TRUNCATED,
-        "Part of the picture is lost.",
-        _half_a_png,
-    ),
-    _Row(
-        "a raw line break inside an answer",
-        "laion",
-        "allava_laion/images/101000008.jpeg",
-        _other("raw"),
-        Repair.RAW_CONTROL,
-        "JSON forbids it, but its meaning is plain; ALLaVA's own sample has one.",
-        _as_it_is,
-    ),
-)
 
-_VFLAN: Final = (
-    _Row(
-        "a picture of TextCaps in Vision-FLAN, saved again",
-        "vflan:textcaps+caption_generation",
-        f"textcaps+caption_generation_412_{textvqa.image_id(9)}.jpg",
-        _of_textvqa(9),
-        Reason.BENCHMARK_ID,
-        _BY_ID,
-        _SAVED_AGAIN,
+def _files(path: str, image: int | str, change: _Change | None) -> dict[str, bytes]:
+    return {path: change(_image(image).data)} if change else {}
+
+
+def _shared(
+    what: str, folder: str, name: str, image: int | str, result: Result, change: _Change | None
+) -> Case:
+    """Return a caption record of ShareGPT4V; without a change the image file is missing."""
+    path = f"{folder}/{name}.jpg"
+    identity = name.rsplit("/", 1)[-1]
+
+    def make() -> bytes:
+        exchange = ("What is this photo about?", _image(image).facts.description())
+        return json_bytes(imaged(identity, path, [exchange]))
+
+    subset = path.split("/")[1 if path.startswith("llava/") else 0].replace("-", "_")
+    return Case(what, identity, result, make, subset, partial(_files, path, image, change))
+
+
+# TextVQA's list has the id in a file name (BENCHMARK_ID), or the image is one of TextVQA under
+# another name (BENCHMARK_BYTES), or is alike (BENCHMARK_HASH).
+SHAREGPT4V: Final = (
+    _shared(
+        "a training image of TextVQA, saved again under its own name",
+        *("share_textvqa/images", textvqa.image_id(3), 3, Reason.BENCHMARK_ID, _resaved),
     ),
-    _Row(
-        "a validation picture of TextVQA in Vision-FLAN's Open Images",
-        "vflan:LOC_NARRATIVES+open_images_caption",
-        f"LOC_NARRATIVES+open_images_caption_77_{textvqa.image_id(27)}.jpg",
-        _of_textvqa(27),
-        Reason.BENCHMARK_ID,
-        _BY_ID,
-        _HALVED,
+    _shared(
+        "a validation image of TextVQA, halved in size under its own name",
+        *("share_textvqa/images", textvqa.image_id(24), 24, Reason.BENCHMARK_ID, _halved),
     ),
-    _Row(
-        "a picture of Open Images that TextVQA does not have",
-        "vflan:NOCAPS+image_caption",
-        f"NOCAPS+image_caption_905_{hexadecimal(16, 'nocaps', 0)}.jpg",
-        _other("nocaps"),
-        None,
-        _NOT_LISTED,
-        _as_it_is,
+    _shared(
+        "a validation image of TextVQA, saved again among the celebrities",
+        *("web-celebrity/images", "901", 22, Reason.BENCHMARK_HASH, _resaved),
+    ),
+    _shared(
+        "a test image of TextVQA, halved in size among the paintings",
+        *("wikiart/images", "902", 29, Reason.BENCHMARK_HASH, _halved),
+    ),
+    _shared(
+        "a training image of TextVQA, unchanged among LLaVA's web images",
+        *("llava/llava_pretrain/images", "00903/009030001", 7),
+        *(Reason.BENCHMARK_BYTES, _unchanged),
+    ),
+    # Sixteen hexadecimal digits prove nothing unless TextVQA's list has them.
+    _shared(
+        "a landmark whose name has the form of TextVQA's",
+        *("web-landmark/images", hexadecimal(16, "google landmarks", 0), "landmark"),
+        *(None, _unchanged),
+    ),
+    # Upstream publishes records and images apart.
+    _shared(
+        "an image of SAM that is missing",
+        *("sam/images", "sa_999904", "sam", Reason.IMAGE_MISSING, None),
     ),
 )
 
 
-def _caption(row: _Row, opening: str) -> bytes:
-    image = row.image()
-    question = f"{opening}What is this photo about?"
-    record = imaged(_name(row.path), row.path, [(question, image.facts.description())])
-    return json_bytes(record)
+def _instructed(
+    subset: str, identity: str, path: str, case: tuple[str, int | str, Result, _Change | None]
+) -> Case:
+    """Return a record of ALLaVA-Instruct."""
+    what, image, result, change = case
+
+    def make() -> bytes:
+        exchange = explained(_image(image).facts, seeded("planted", path))
+        element = indented(imaged(identity, path, [exchange]))
+        return with_raw_newline(element, exchange[1]) if isinstance(result, Repair) else element
+
+    return Case(what, identity, result, make, subset, partial(_files, path, image, change))
 
 
-def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1].removesuffix(".jpg")
+def _on_laion(
+    n: int, ending: str, what: str, image: int | str, result: Result, change: _Change | None
+) -> Case:
+    path = f"allava_laion/images/{101_000_000 + n}.{ending}"
+    identity = f"allava_laion_inst_{101_000_000 + n}"
+    return _instructed("laion", identity, path, (what, image, result, change))
 
 
-def _answer(row: _Row, identity: str, opening: str) -> bytes:
-    question, answer = explained(row.image().facts, seeded("planted", row.path))
-    element = indented(imaged(identity, row.path, [(opening + question, answer)]))
-    return with_raw_newline(element, answer) if row.fate is Repair.RAW_CONTROL else element
-
-
-def _case(row: _Row, identity: str, make: Callable[[str], bytes]) -> Case:
-    return Case(row.what, identity, row.fate, row.because, make, row.subset, row.files)
-
-
-def _vflan_row(row: _Row) -> _Row:
-    return row._replace(path=f"allava_vflan/images/images_191task_1k/{row.path}")
-
-
-def _allava(row: _Row, part: str, number: int) -> Case:
-    identity = f"allava_{part}_inst_{number}"
-    return _case(row, identity, partial(_answer, row, identity))
-
-
-SHAREGPT4V: Final = tuple(
-    _case(row, _name(row.path), partial(_caption, row)) for row in _SHAREGPT4V
+LAION: Final = (
+    _on_laion(
+        *(1, "jpeg", "an image of TextVQA, saved again on a web page"),
+        *(12, Reason.BENCHMARK_HASH, _resaved),
+    ),
+    _on_laion(
+        *(2, "jpeg", "an image of TextVQA, halved in size on a web page"),
+        *(25, Reason.BENCHMARK_HASH, _halved),
+    ),
+    _on_laion(3, "png", "an image of TextVQA as a PNG", 30, Reason.BENCHMARK_HASH, _as_png),
+    # Turned as its EXIF orientation says, it is alike to an image of TextVQA.
+    _on_laion(
+        *(4, "jpeg", "an image of TextVQA stored on its side, with an EXIF orientation"),
+        *(26, Reason.BENCHMARK_HASH, partial(turned, orientation=6)),
+    ),
+    _on_laion(
+        *(5, "jpeg", "an image of TextVQA, unchanged on a web page"),
+        *(14, Reason.BENCHMARK_BYTES, _unchanged),
+    ),
+    _on_laion(6, "jpeg", "a web image that is missing", "dead link", Reason.IMAGE_MISSING, None),
+    _on_laion(7, "png", "a PNG without its end", "png", Reason.IMAGE_TRUNCATED, _half_a_png),
+    # JSON forbids it, but its meaning is clear; ALLaVA's own sample has one.
+    _on_laion(
+        8, "jpeg", "a raw line break inside an answer", "raw", Repair.RAW_CONTROL, _unchanged
+    ),
 )
-LAION: Final = tuple(_allava(row, "laion", 101_000_001 + n) for n, row in enumerate(_LAION))
-VFLAN: Final = tuple(_allava(_vflan_row(row), "vflan", 900_001 + n) for n, row in enumerate(_VFLAN))
+
+
+def _on_vflan(
+    n: int, task: str, image: int | str, result: Result, change: _Change, what: str
+) -> Case:
+    digits = textvqa.image_id(image) if isinstance(image, int) else hexadecimal(16, image, 0)
+    path = f"allava_vflan/images/images_191task_1k/{task}_{n}_{digits}.jpg"
+    identity = f"allava_vflan_inst_{900_000 + n}"
+    return _instructed(f"vflan:{task}", identity, path, (what, image, result, change))
+
+
+VFLAN: Final = (
+    _on_vflan(
+        *(1, "textcaps+caption_generation", 9, Reason.BENCHMARK_ID, _resaved),
+        "an image of TextCaps in Vision-FLAN, saved again",
+    ),
+    _on_vflan(
+        *(2, "LOC_NARRATIVES+open_images_caption", 27, Reason.BENCHMARK_ID, _halved),
+        "a validation image of TextVQA in Vision-FLAN's Open Images",
+    ),
+    _on_vflan(
+        *(3, "NOCAPS+image_caption", "nocaps", None, _unchanged),
+        "an image of Open Images that TextVQA does not have",
+    ),
+)

@@ -1,26 +1,24 @@
-"""All planted records, each with what is to become of it."""
+"""All planted records with their expected outcomes."""
 
 from typing import Final
 
 from demo.faults.annotated_sources import LAION, SHAREGPT4V, VFLAN
-from demo.faults.llava_dropped import DROPPED
 from demo.faults.llava_images import IMAGES
-from demo.faults.llava_kept import KEPT
-from demo.faults.planted import Case, Planted, places, spread
+from demo.faults.llava_records import RECORDS
+from demo.faults.planted import Case, Planted, positions, spread
 from demo.faults.question_sources import QUESTIONS
 from demo.sources import allava, captions, llava
 
-LLAVA_665K: Final = (*KEPT, *DROPPED, *IMAGES)
-_VFLAN_CLEAN = sum(allava.TASKS.values())
+LLAVA_665K: Final = (*RECORDS, *IMAGES)
 
 
 def _planted(
     source: str, cases: tuple[Case, ...], clean: int, first: int = 0
 ) -> tuple[Planted, ...]:
-    """`first` is the place upstream of the file's first record."""
-    numbers = places(clean, len(cases))
+    """`first` is the upstream ordinal of the first record in the file."""
+    ordinals = positions(clean, len(cases))
     return tuple(
-        case.planted(source, first + number) for case, number in zip(cases, numbers, strict=True)
+        case.planted(source, first + ordinal) for case, ordinal in zip(cases, ordinals, strict=True)
     )
 
 
@@ -28,16 +26,16 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_planted("llava_665k", LLAVA_665K, sum(llava.CLEAN.values())),
     *_planted("sharegpt4v", SHAREGPT4V, sum(captions.SHAREGPT4V.values())),
     *_planted("allava_instruct", LAION, allava.LAION),
-    *_planted("allava_instruct", VFLAN, _VFLAN_CLEAN, first=allava.LAION + len(LAION)),
+    *_planted("allava_instruct", VFLAN, sum(allava.TASKS.values()), allava.LAION + len(LAION)),
     *QUESTIONS,
 )
 
 
 def with_planted(source: str, cases: tuple[Case, ...], clean: list[bytes]) -> list[bytes]:
-    """A file's elements, the planted ones among the clean."""
+    """Return the elements of a file with the planted records among the clean ones."""
     return spread(clean, [case.element(source) for case in cases])
 
 
 def files(cases: tuple[Case, ...]) -> dict[str, bytes]:
-    """{path: bytes} of the planted records' images."""
+    """Return {path: bytes} of the planted records' images."""
     return {path: data for case in cases for path, data in case.images().items()}

@@ -7,32 +7,29 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from demo.annotations.questions import Exchange, short_exchanges
+from demo.annotations.questions import short_exchanges
 from demo.drawing.album import cover, encoded, open_image, seeded
-from demo.faults.damaged_records import coco_id, photo, photo_file
-from demo.faults.planted import Case, indented
-from demo.sources.llava import (
-    cover_exchanges,
-    imaged,
-    isbn,
-    vg,
-    vg_number,
-)
+from demo.faults.llava_records import coco_id, photo_file, photo_record
+from demo.faults.planted import Case, Result, indented
+from demo.sources.llava import book_record, imaged, isbn, vg, vg_number
 from imp_data.ledger import Reason
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
+_Change = Callable[[bytes], bytes]
 _EXIF_ORIENTATION = 0x0112
-# How an image is stored whose orientation says that it is to be turned before it is shown.
+# EXIF orientation → the transposition of the stored pixels that it undoes.
 _STORED_AS: Final = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_90,
     8: Image.Transpose.ROTATE_270,
 }
-_ANSWERED = b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n"
+_WEB_PAGE = b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n"
+_PIXEL = encoded(Image.new("RGB", (1, 1), (255, 255, 255)), "GIF")
+_BOOK_WITH_X = next(n for n in range(200, 300) if isbn(n).endswith("X"))
 
 
 def turned(data: bytes, orientation: int) -> bytes:
-    """The image stored on its side, with an EXIF orientation that says so."""
+    """Store an image rotated, with the EXIF orientation that turns it upright."""
     exif = Image.Exif()
     exif[_EXIF_ORIENTATION] = orientation
     return encoded(open_image(data).transpose(_STORED_AS[orientation]), exif=exif.tobytes())
@@ -43,7 +40,7 @@ def _cmyk(data: bytes) -> bytes:
 
 
 def _rgba_png(data: bytes) -> bytes:
-    """Transparent towards its lower edge."""
+    """Convert to a PNG that is transparent towards its lower edge."""
     image = open_image(data).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").rotate(180).resize(image.size))
     return encoded(image, "PNG")
@@ -54,129 +51,58 @@ def _sixteen_bit_png(data: bytes) -> bytes:
     return encoded(Image.fromarray(grey), "PNG")
 
 
-def _gif(data: bytes) -> bytes:
-    return encoded(open_image(data), "GIF")
-
-
-def _cut(data: bytes) -> bytes:
-    return data[: len(data) // 2]
-
-
-def _of_a_pixel(_: bytes) -> bytes:
-    return encoded(Image.new("RGB", (1, 1), (255, 255, 255)), "GIF")
-
-
-def _photo_case(
-    what: str,
-    place: int,
-    fate: Reason | None,
-    because: str,
-    change: Callable[[bytes], bytes] | None,
-) -> Case:
-    """A COCO record whose image's file is changed, or not there without a change."""
+def _photo(what: str, index: int, result: Result, change: _Change | None) -> Case:
+    """Return a COCO record whose image file is changed, or missing without a change."""
 
     def files() -> dict[str, bytes]:
-        return {p: change(data) for p, data in photo_file(place).items()} if change else {}
+        return {p: change(data) for p, data in photo_file(index).items()} if change else {}
 
-    make = partial(photo, place)
-    return Case(what, coco_id(place), fate, because, make, "llava_instruct", files)
+    def make() -> bytes:
+        return indented(photo_record(index))
 
-
-def _book_case(
-    what: str, n: int, fate: Reason | None, because: str, change: Callable[[bytes], bytes]
-) -> Case:
-    path = f"ocr_vqa/images/{isbn(n)}.jpg"
-
-    def make(opening: str) -> bytes:
-        exchanges = cover_exchanges(cover("ocr_vqa", n).facts, seeded("ocr_vqa", n))
-        return _opened_with(opening, isbn(n), path, exchanges)
-
-    files = lambda: {path: change(cover("ocr_vqa", n).data)}  # noqa: E731
-    return Case(what, isbn(n), fate, because, make, "ocr_vqa", files)
+    return Case(what, coco_id(index), result, make, "llava_instruct", files)
 
 
-def _vg_case(
-    what: str,
-    n: int,
-    path: str,
-    fate: Reason | None,
-    because: str,
-    change: Callable[[bytes], bytes],
-) -> Case:
-    def make(opening: str) -> bytes:
+def _book(what: str, n: int, result: Result, change: _Change) -> Case:
+    def files() -> dict[str, bytes]:
+        return {f"ocr_vqa/images/{isbn(n)}.jpg": change(cover("ocr_vqa", n).data)}
+
+    return Case(what, isbn(n), result, lambda: indented(book_record(n)), "ocr_vqa", files)
+
+
+def _vg(what: str, n: int, folder: str, result: Result, change: _Change) -> Case:
+    identity = str(vg_number(n))
+    path = f"{folder}/{identity}.jpg"
+
+    def make() -> bytes:
         exchanges = short_exchanges(vg(n).facts, seeded("planted vg", n))[:4]
-        return _opened_with(opening, str(vg_number(n)), path, exchanges)
+        return indented(imaged(identity, path, exchanges, suffix=SHORT_ANSWER_SUFFIX))
 
-    subset = path.split("/", 1)[0]
-    files = lambda: {path: change(vg(n).data)}  # noqa: E731
-    return Case(what, str(vg_number(n)), fate, because, make, subset, files)
+    def files() -> dict[str, bytes]:
+        return {path: change(vg(n).data)}
 
+    return Case(what, identity, result, make, folder.split("/")[0], files)
 
-def _opened_with(opening: str, identity: str, path: str, exchanges: list[Exchange]) -> bytes:
-    (question, answer), *others = exchanges
-    asked = [(opening + question, answer), *others]
-    return indented(imaged(identity, path, asked, suffix=SHORT_ANSWER_SUFFIX))
-
-
-_ORIENTED = "Boxes and answers refer to the picture as it is stored, which is how LLaVA reads it."
-_AS_IT_IS = "A picture is what its bytes say, whatever its name or mode."
 
 IMAGES: Final = (
-    _book_case("a GIF that is named .jpg", 210, None, _AS_IT_IS, _gif),
-    _photo_case("a JPEG in CMYK", 340, None, _AS_IT_IS, _cmyk),
-    _book_case("a PNG with transparency", 211, None, _AS_IT_IS, _rgba_png),
-    _vg_case(
-        "a PNG of 16 bits",
-        340,
-        f"gqa/images/{vg_number(340)}.jpg",
-        None,
-        _AS_IT_IS,
-        _sixteen_bit_png,
-    ),
+    # An id is text: the check digit of an ISBN may be an X.
+    _book("an ISBN that ends in X", _BOOK_WITH_X, None, lambda data: data),
+    # The bytes decide what an image is, whatever its name or mode.
+    _book("a GIF that is named .jpg", 210, None, lambda data: encoded(open_image(data), "GIF")),
+    _photo("a JPEG in CMYK", 340, None, _cmyk),
+    _book("a PNG with transparency", 211, None, _rgba_png),
+    _vg("a PNG of 16 bits", 340, "gqa/images", None, _sixteen_bit_png),
+    # Boxes and answers refer to the image as it is stored, because LLaVA reads it so.
     *(
-        _photo_case(
-            f"an EXIF orientation of {orientation}",
-            350 + orientation,
-            None,
-            _ORIENTED,
-            partial(turned, orientation=orientation),
-        )
-        for orientation in _STORED_AS
+        _photo(f"an EXIF orientation of {n}", 350 + n, None, partial(turned, orientation=n))
+        for n in _STORED_AS
     ),
-    _photo_case(
-        "a picture that is not there",
-        341,
-        Reason.IMAGE_MISSING,
-        "Its archive has no such file, and a question without its picture teaches guessing.",
-        None,
-    ),
-    _photo_case(
-        "a JPEG that ends in its middle",
-        342,
-        Reason.IMAGE_TRUNCATED,
-        "Half of the picture would be grey.",
-        _cut,
-    ),
-    _vg_case(
-        "a picture of no bytes",
-        341,
-        f"vg/VG_100K_2/{vg_number(341)}.jpg",
-        Reason.IMAGE_EMPTY,
-        "VG_100K_2 has 170 such files upstream.",
-        lambda _: b"",
-    ),
-    _book_case(
-        "a picture of a single pixel",
-        212,
-        Reason.IMAGE_TOO_SMALL,
-        "A shop answers so where it has no cover; nothing can be seen in it.",
-        _of_a_pixel,
-    ),
-    _book_case(
-        "a web page that is named .jpg",
-        213,
-        Reason.IMAGE_UNDECODABLE,
-        "An address that no longer has its picture answered with a page.",
-        lambda _: _ANSWERED,
-    ),
+    _photo("an image that is missing", 341, Reason.IMAGE_MISSING, None),
+    _photo("a JPEG without its second half", 342, Reason.IMAGE_TRUNCATED, lambda data: data[:4000]),
+    # VG_100K_2 has 170 such files upstream.
+    _vg("an image of no bytes", 341, "vg/VG_100K_2", Reason.IMAGE_EMPTY, lambda _: b""),
+    # A shop sends it in place of a missing cover.
+    _book("an image of a single pixel", 212, Reason.IMAGE_TOO_SMALL, lambda _: _PIXEL),
+    # A server sends it in place of a deleted image.
+    _book("a web page that is named .jpg", 213, Reason.IMAGE_UNDECODABLE, lambda _: _WEB_PAGE),
 )

@@ -1,129 +1,111 @@
-"""What a planted record is: its trouble, its bytes, and what is to become of it."""
+"""Planted records: their faults, their bytes and their expected outcomes."""
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from demo.sources.archives import json_bytes
 from imp_data.ledger import Outcome, Reason, Repair
-from imp_data.manifests import Limits, Source, SubsetRule
+from imp_data.manifests import Limits, Source
 from imp_data.records.layouts import LAYOUTS
 from imp_data.records.rules import judge
 from imp_data.sample import Draft, Row, content_hash, sample_id
 from imp_data.storage.digests import xxh3_keys
 
-# The draw's seed in manifests/mixtures/demo.yaml.
+Result = Reason | Repair | None
+# The sampling seed in manifests/mixtures/demo.yaml.
 SEED: Final = 2405
-# How a source tells its subsets, and the share of all draw keys that its quota surely reaches.
-_DRAWN: Final[dict[str, tuple[SubsetRule, float]]] = {
-    "llava_665k": ("mix665k", 0.9),
-    "sharegpt4v": ("image_family", 0.12),
-    "allava_instruct": ("allava", 0.35),
-}
-_CALLS: Final = ("", "Hello! ", "Please look closely. ", "I have a question. ", "One more thing: ")
-_REASONS: Final = (
-    "",
-    "I cannot see well. ",
-    "My friend asks me this. ",
-    "This is for a quiz. ",
-    "I would like to know. ",
-    "Take your time. ",
-    "Answer in your own words. ",
-    "I am curious. ",
-)
+# Share of all sampling keys that the quota of a source certainly reaches.
+_SAMPLED_SHARE: Final = {"llava_665k": 0.9, "sharegpt4v": 0.12, "allava_instruct": 0.35}
+_FIRST_QUESTION: Final = re.compile(rb'"human",\s+"value": "(?:<image>\\n)?')
 
 
 class Planted(NamedTuple):
-    """A record with a trouble of its own, and its row in the ledger.
+    """A record with a fault, and its expected row in the ledger.
 
-    `ordinal` is its place upstream, from 0; where it is None, no other row of the source has its
-    `upstream_id`. A record that is kept has no reason; `repair` is what was mended in it.
+    `ordinal` is its upstream position, from 0; if None, `upstream_id` is unique in the source. A
+    kept record has no reason; `repair` is the expected repair.
     """
 
     what: str
     source: str
     ordinal: int | None
     upstream_id: str | None
-    outcome: Outcome
-    reason: Reason | None
-    repair: Repair | None
-    because: str
+    reason: Reason | None = None
+    repair: Repair | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome.DROPPED if self.reason else Outcome.KEPT
 
 
 class Case(NamedTuple):
     """A planted record of LLaVA's layout.
 
-    `fate` is None where it is kept as it is. `make` gives its bytes with these words before its
-    first question. `subset` counts its Sample, None where the records stage lets none through.
-    `copies` is how often the same bytes stand in the file.
+    `result` is the reason to drop it, its repair, or None if it is kept unchanged. `make` returns
+    its bytes, which the file contains `copies` times. `subset` counts its Sample; it is None if the
+    records stage drops the record.
     """
 
     what: str
     upstream_id: str | None
-    fate: Reason | Repair | None
-    because: str
-    make: Callable[[str], bytes]
+    result: Result
+    make: Callable[[], bytes]
     subset: str | None = None
     images: Callable[[], dict[str, bytes]] = dict
     copies: int = 1
 
     def element(self, source: str) -> bytes:
-        """Its bytes, worded so that the draw reaches it where its fate depends on that."""
+        """Return its bytes, its first question numbered so that the quota reaches its Sample."""
+        element = self.make()
         if self.subset is None:
-            return self.make("")
-        share = _DRAWN[source][1]
-        for call, reason in product(_CALLS, _REASONS):
-            made = self.make(call + reason)
-            keys = xxh3_keys(SEED, _sample_ids(made, source, self.copies))
-            if max(keys) < share * 2**64:
-                return made
-        raise ValueError(f"{self.what}: no wording is drawn early enough")
+            return element
+        for number in count(1):
+            worded = _FIRST_QUESTION.sub(rb"\g<0>Question %d: " % number, element, count=1)
+            keys = xxh3_keys(SEED, _sample_ids(worded, source, self.copies))
+            if max(keys) < _SAMPLED_SHARE[source] * 2**64:
+                return worded
+        raise AssertionError("count() does not end")
 
     def planted(self, source: str, ordinal: int) -> Planted:
-        dropped = isinstance(self.fate, Reason)
-        return Planted(
-            self.what,
-            source,
-            ordinal,
-            self.upstream_id,
-            Outcome.DROPPED if dropped else Outcome.KEPT,
-            self.fate if isinstance(self.fate, Reason) else None,
-            self.fate if isinstance(self.fate, Repair) else None,
-            self.because,
-        )
+        reason = self.result if isinstance(self.result, Reason) else None
+        repair = self.result if isinstance(self.result, Repair) else None
+        return Planted(self.what, source, ordinal, self.upstream_id, reason, repair)
 
 
 def _sample_ids(element: bytes, source: str, copies: int) -> list[str]:
-    manifest = Source(
-        name=source,
-        title="",
-        homepage="",
-        license="",
-        layout="llava",
-        subsets=_DRAWN[source][0],
-        records=("records.json",),
-    )
+    published = {"name": source, "title": "", "homepage": "", "license": ""}
+    manifest = Source(**published, layout="llava", records=("records.json",))
     (draft,) = LAYOUTS["llava"].assemble([Row(0, None, raw=element)], manifest)
+    # `judge` applies the repairs, which change the content.
     assert isinstance(draft, Draft) and judge(draft, Limits()) is None, element[:200]
     content = content_hash(source, draft.upstream_id, draft.image, draft.turns)
-    return [sample_id(source, content, time) for time in range(1, copies + 1)]
+    return [sample_id(source, content, copy) for copy in range(1, copies + 1)]
 
 
 def indented(record: Any) -> bytes:
-    """A record as it stands in an array that was written with two spaces an indent."""
+    """Encode a record as an element of an array written with two spaces of indentation."""
     return textwrap.indent(json_bytes(record, indent=2).decode(), "  ").encode()
 
 
-def places(clean: int, cases: int) -> list[int]:
-    """Where planted records come to stand when they are spread over a file of clean ones."""
+def with_raw_newline(element: bytes, text: str) -> bytes:
+    """Replace the first space of a text in an encoded record by an unescaped line break."""
+    encoded = json_bytes(text)[1:-1]
+    assert encoded in element, text
+    return element.replace(encoded, encoded.replace(b" ", b"\n", 1), 1)
+
+
+def positions(clean: int, cases: int) -> list[int]:
+    """Return the ordinals of planted records spread over a file of clean ones."""
     step = clean // (cases + 1)
     return [(n + 1) * step + n for n in range(cases)]
 
 
 def spread(clean: Sequence[bytes], planted: Sequence[bytes]) -> list[bytes]:
-    """The elements of a file, the planted ones at their places."""
+    """Return the elements of a file with the planted ones at their positions."""
     elements = list(clean)
-    for place, element in zip(places(len(clean), len(planted)), planted, strict=True):
-        elements.insert(place, element)
+    for position, element in zip(positions(len(clean), len(planted)), planted, strict=True):
+        elements.insert(position, element)
     return elements

@@ -1,4 +1,4 @@
-"""Zips, tars, JSON and Parquet whose bytes depend on their contents alone."""
+"""Write zip, tar, JSON and Parquet files whose bytes depend on their contents alone."""
 
 import gzip
 import io
@@ -11,29 +11,29 @@ from typing import Any
 
 from imp_data.storage.atomic_write import written_aside
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can state
-_PACKED_ALREADY = (".jpg", ".jpeg", ".png", ".gif", ".webp")
+_EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+_COMPRESSED_FORMATS = (".jpg", ".jpeg", ".png", ".gif", ".webp")
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """A file, whole or absent."""
+    """Write a file atomically."""
     with written_aside(path) as aside:
         aside.write_bytes(data)
 
 
 def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
-    """A zip with sorted members; images are stored, for they are packed already."""
+    """Write a zip with sorted members; store images, which are compressed already."""
     with written_aside(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name in sorted(members):
-            info = zipfile.ZipInfo(name, _LONG_AGO)
+            info = zipfile.ZipInfo(name, _EARLIEST_ZIP_TIME)
             info.create_system, info.external_attr = 3, 0o100644 << 16
-            stored = name.endswith(_PACKED_ALREADY)
+            stored = name.endswith(_COMPRESSED_FORMATS)
             info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             archive.writestr(info, members[name])
 
 
 def write_tar_gz(path: Path, members: Mapping[str, bytes]) -> None:
-    """A gzipped tar with sorted members."""
+    """Write a gzipped tar with sorted members."""
     with (
         written_aside(path) as aside,
         aside.open("wb") as out,
@@ -47,7 +47,7 @@ def write_tar_gz(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
-    """A Parquet file of text columns; one that holds nothing but None has the type null."""
+    """Write a Parquet file of text columns; a column of None alone has the type null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -58,11 +58,11 @@ def write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
 
 
 def json_bytes(value: Any, indent: int | None = None) -> bytes:
-    """JSON as Python's own module writes it, which is what upstream used."""
+    """Encode as JSON with Python's json module, as upstream does."""
     return json.dumps(value, indent=indent).encode()
 
 
 def array_bytes(elements: Iterable[bytes], *, lines: bool) -> bytes:
-    """A JSON array of elements that are bytes already, whatever is wrong with them."""
+    """Join encoded elements, faulty ones included, into a JSON array."""
     before, between, after = (b"[\n", b",\n", b"\n]") if lines else (b"[", b", ", b"]")
     return before + between.join(elements) + after

@@ -29,7 +29,7 @@ SHAREGPT4V: Final = {
     "share_textvqa": 2,
 }
 LAION: Final = 18
-# The first of ShareGPT4V's COCO images that LLaVA's records do not have.
+# ShareGPT4V's COCO images begin after those of the LLaVA mix.
 _COCO_STARTS = 168
 _PROMPTS: Final = (
     "What is this photo about?",
@@ -41,20 +41,20 @@ _PROMPTS: Final = (
 
 
 def sharegpt4v() -> list[Entry]:
-    """The 102 records without a fault, family by family."""
-    found = []
+    """Return the 102 records without a fault, in an order that mixes the families."""
+    entries = []
     for family, count in SHAREGPT4V.items():
         for n in range(count):
             path, image = family_image(family, n)
             prompt = seeded("sharegpt4v", family, n).choice(_PROMPTS)
             identity = path.rsplit("/", 1)[-1].removesuffix(".jpg")
             record = imaged(identity, path, [(prompt, described(image.facts))])
-            found.append(Entry(record, image.data))
-    return sorted(found, key=lambda entry: hexadecimal(16, "sharegpt4v", entry.record["image"]))
+            entries.append(Entry(record, image.data))
+    return sorted(entries, key=lambda entry: hexadecimal(16, "sharegpt4v", entry.record["image"]))
 
 
 def family_image(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
-    """The path, as upstream writes it, and the image of the n-th of a family."""
+    """Return the upstream path and the n-th image of a family."""
     name = number(0, 10**9, family, n)
     match family:
         case "coco":
@@ -76,7 +76,7 @@ def family_image(family: str, n: int) -> tuple[str, DrawnImage[Facts]]:
 
 
 def web_image(n: int, *name: str) -> DrawnImage[Facts]:
-    """What stands on web pages: photos above all, and printed matter of every kind."""
+    """Return an image of a web page: a scene, or printed matter."""
     match n % 8:
         case 1 | 4:
             return cover(*name, n)
@@ -85,7 +85,7 @@ def web_image(n: int, *name: str) -> DrawnImage[Facts]:
         case 3:
             return statista_chart(*name, n, form="JPEG")
         case 6:
-            return diagram(*name, n, form="JPEG")[0]
+            return diagram(*name, n, form="JPEG")
         case 7:
             return page(*name, n, form="JPEG")
         case _:
@@ -93,7 +93,7 @@ def web_image(n: int, *name: str) -> DrawnImage[Facts]:
 
 
 def laion_rows() -> list[dict[str, Any]]:
-    """Rows of LAION-GPT4V; `image` is there and holds nothing, as upstream."""
+    """Return rows of LAION-GPT4V; the column `image` is null, as upstream."""
     return [laion_row(n, described(web_image(n, "laion_gpt4v").facts)) for n in range(LAION)]
 
 
@@ -113,12 +113,12 @@ def message_id(n: int) -> str:
 
 
 def laion_files() -> dict[str, bytes]:
-    """{gpt_v<row>.jpg: bytes} of the rows without a fault."""
+    """Return {gpt_v<row>.jpg: bytes} of the rows without a fault."""
     return {f"gpt_v{n}.jpg": web_image(n, "laion_gpt4v").data for n in range(LAION)}
 
 
 def reencoded(data: bytes, quality: int, scale: float = 1.0) -> bytes:
-    """The image, shrunk, and saved again as a JPEG of another quality."""
+    """Shrink an image and save it again as a JPEG of another quality."""
     image = open_image(data)
     size = (round(image.width * scale), round(image.height * scale))
     return encoded(image.resize(size) if scale != 1 else image, quality=quality)

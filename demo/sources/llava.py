@@ -1,4 +1,4 @@
-"""The LLaVA-1.5 mix at one-thousandth: 665 records without a fault, by their nine origins."""
+"""The LLaVA-1.5 mix at one-thousandth: 665 records without a fault, of nine origins."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ CLEAN: Final = {
 }
 _VQAV2 = 83
 _CONVERSATIONS, _DETAILS = 58, 23
-# Visual Genome is on Stanford's server in two parts; GQA has its images under the same numbers.
+# Visual Genome is published in two parts; GQA has its images under the same numbers.
 _FIRST_PART = 52
 _GQA_STARTS = 38
 _DETAIL_PROMPTS: Final = (
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 
 def conversation(exchanges: list[Exchange]) -> list[dict[str, str]]:
-    """Exchanges as LLaVA writes them."""
+    """Return exchanges in LLaVA's format."""
     return [
         {"from": speaker, "value": value}
         for exchange in exchanges
@@ -64,47 +64,47 @@ def conversation(exchanges: list[Exchange]) -> list[dict[str, str]]:
 
 
 def imaged(identity: str | int, image: str, exchanges: list[Exchange], suffix: str = "") -> Record:
-    """A record whose first question holds the image's token."""
+    """Return a record with the image token in its first question."""
     question, answer = exchanges[0]
     first = f"<image>\n{question}{suffix}"
     whole = [(first, answer), *exchanges[1:]]
     return {"id": identity, "image": image, "conversations": conversation(whole)}
 
 
-def coco_number(place: int) -> int:
-    """The number of the n-th COCO image; several origins share the first of them."""
-    return number(9, 581_922, "coco", place)
+def coco_number(index: int) -> int:
+    """Return the number of the n-th COCO image; several origins share the first ones."""
+    return number(9, 581_922, "coco", index)
 
 
-def coco_path(place: int) -> str:
-    return f"coco/train2017/{coco_number(place):012d}.jpg"
+def coco_path(index: int) -> str:
+    return f"coco/train2017/{coco_number(index):012d}.jpg"
 
 
-def coco(place: int) -> DrawnImage[Scene]:
-    return scene("coco", place)
+def coco(index: int) -> DrawnImage[Scene]:
+    return scene("coco", index)
 
 
-def vg_number(place: int) -> int:
-    return number(2_315_353, 2_417_998, "vg", place)
+def vg_number(index: int) -> int:
+    return number(2_315_353, 2_417_998, "vg", index)
 
 
-def vg_path(place: int) -> str:
-    return f"{'VG_100K' if place < _FIRST_PART else 'VG_100K_2'}/{vg_number(place)}"
+def vg_path(index: int) -> str:
+    return f"{'VG_100K' if index < _FIRST_PART else 'VG_100K_2'}/{vg_number(index)}"
 
 
-def vg(place: int) -> DrawnImage[Scene]:
-    return scene("vg", place)
+def vg(index: int) -> DrawnImage[Scene]:
+    return scene("vg", index)
 
 
 def isbn(*name: str | int) -> str:
-    """Ten digits, of which the last checks the others and may be an X."""
+    """Return nine digits and their check digit, which may be an X."""
     nine = f"{number(10**7, 10**9, 'isbn', *name):09d}"
     check = -sum(int(digit) * weight for digit, weight in zip(nine, range(10, 1, -1), strict=True))
     return nine + "0123456789X"[check % 11]
 
 
 def entries() -> list[Entry]:
-    """The records, all 665, in an order that mixes their origins."""
+    """Return all 665 records in an order that mixes their origins."""
     found = [
         (hexadecimal(16, "place", subset, count), entry)
         for subset, count_of in CLEAN.items()
@@ -114,7 +114,7 @@ def entries() -> list[Entry]:
 
 
 def _instruct(count: int) -> Iterator[Entry]:
-    """Conversations, descriptions, reasoning; in some the token stands last, as upstream."""
+    """Conversations, descriptions, reasoning; some have the token last, as upstream."""
     for n in range(count):
         rng = seeded("llava_instruct", n)
         image = coco(n + 20)
@@ -162,14 +162,17 @@ def _gqa(count: int) -> Iterator[Entry]:
 
 def _ocr_vqa(count: int) -> Iterator[Entry]:
     for n in range(count):
-        book = cover("ocr_vqa", n)
-        exchanges = cover_exchanges(book.facts, seeded("ocr_vqa", n))
-        path = f"ocr_vqa/images/{isbn(n)}.jpg"
-        yield Entry(imaged(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX), book.data)
+        yield Entry(book_record(n), cover("ocr_vqa", n).data)
 
 
-def cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
-    """Two to five questions on a book, worded as OCR-VQA words them."""
+def book_record(n: int) -> Record:
+    exchanges = _cover_exchanges(cover("ocr_vqa", n).facts, seeded("ocr_vqa", n))
+    path = f"ocr_vqa/images/{isbn(n)}.jpg"
+    return imaged(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX)
+
+
+def _cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
+    """Return two to five questions on a book in the words of OCR-VQA."""
     other = rng.choice([genre for genre in GENRES if genre != book.genre])
     found = [
         (rng.choice(("Who is the author of this book?", "Who wrote this book?")), book.author),
@@ -184,17 +187,17 @@ def cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
 
 
 def _a_okvqa(count: int) -> Iterator[Entry]:
-    """Each question four times, every time with its options in another order."""
+    """Each question occurs four times, with its options in four orders."""
     for n in range(count):
-        shown, turn = divmod(n, 4)
-        rng = seeded("a_okvqa", shown)
-        image = coco(shown + 30)
+        image_number, turn = divmod(n, 4)
+        rng = seeded("a_okvqa", image_number)
+        image = coco(image_number + 30)
         question, options = optioned(image.facts, rng)
         turned = options[-turn:] + options[:-turn] if turn else options
         lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", turned, strict=True))
         exchanges = [(f"{question}\n{lines}", "ABCD"[turn])]
-        identity = hexadecimal(22, "a_okvqa", shown)
-        path = coco_path(shown + 30)
+        identity = hexadecimal(22, "a_okvqa", image_number)
+        path = coco_path(image_number + 30)
         yield Entry(imaged(identity, path, exchanges, suffix=OPTION_LETTER_SUFFIX), image.data)
 
 
@@ -212,8 +215,7 @@ def _refcoco(count: int) -> Iterator[Entry]:
         rng = seeded("refcoco", n)
         image = coco(n)
         exchanges = region_exchanges(image, rng, rng.randint(1, 6), whole_things=True)
-        identity = f"{coco_number(n):012d}"
-        yield Entry(imaged(identity, coco_path(n), exchanges), image.data)
+        yield Entry(imaged(f"{coco_number(n):012d}", coco_path(n), exchanges), image.data)
 
 
 def _vg(count: int) -> Iterator[Entry]:

@@ -101,8 +101,7 @@ def obtain(
                 raise UserError(target, f"cannot be fetched: {error}", remedy) from None
             missing.append(manual(published, file, folder, str(error) if addresses else ""))
         except OSError as error:
-            problem = f"cannot be read or written: {error}"
-            raise UserError(target, problem, FREE_SPACE) from error
+            raise UserError(target, f"cannot be read or written: {error}", FREE_SPACE) from error
     if missing:
         remedy = "put each there, then run the same command again"
         raise UserError(manifests[0].name, asks_for(missing), remedy)

@@ -15,6 +15,7 @@ from imp_data.storage.globs import first_altered, matching
 from imp_data.storage.stage_cache import Run, StageResult, read_stamp, run_stage
 
 
+# Above 40 lines: the closures of one stage share its arguments.
 def raw_stage(
     manifests: Sequence[Published],
     folder: Path,
@@ -58,14 +59,10 @@ def raw_stage(
         "pins": text_digest(*(f"{path} {sha256}" for path, sha256 in sorted(pins.items()))),
     }
 
-    def digest_of(figures: dict[str, Any]) -> str:
-        digests = {**figures["files"], **figures["unpacked"]}
-        return text_digest(*(part for path in digests for part in (path, digests[path])))
-
     def match_locks(figures: dict[str, Any]) -> bool:
         return locks is None or all(locks.match(m, figures["files"]) for m in manifests)
 
-    return run_stage(stamp, inputs, outputs, build, digest_of, run, match_locks)
+    return run_stage(stamp, inputs, outputs, build, _output_digest, run, match_locks)
 
 
 def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str, Any]) -> None:
@@ -78,6 +75,11 @@ def check_unchanged(folder: Path, patterns: Sequence[str], figures: Mapping[str,
     if (path := first_altered(folder, patterns, known)) is not None:
         problem = "is damaged: its bytes changed since it was verified, its time did not"
         raise UserError(path, problem, f"{ANEW}; if you changed it yourself, touch it")
+
+
+def _output_digest(figures: dict[str, Any]) -> str:
+    digests = {**figures["files"], **figures["unpacked"]}
+    return text_digest(*(part for path in digests for part in (path, digests[path])))
 
 
 def _relative(folder: Path, path: Path) -> str:

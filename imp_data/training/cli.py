@@ -11,6 +11,7 @@ from imp_data.errors import UserError
 Precision = Literal["bf16", "fp16", "fp32"]
 
 
+# Long, since typer reads options from the signature.
 def train(
     manifest: Annotated[Path, typer.Argument(help="Manifest of a model.", show_default=False)],
     mixture: Annotated[

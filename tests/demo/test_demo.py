@@ -1,4 +1,4 @@
-"""The demo as a whole: what becomes of each planted fault, and that nothing else matters."""
+"""The whole demo: planted faults have their expected outcomes, and builds are reproducible."""
 
 import os
 import random
@@ -56,7 +56,7 @@ def workers() -> Iterator[pytest.MonkeyPatch]:
 def demo(
     drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory, workers: pytest.MonkeyPatch
 ) -> Build:
-    """The demo, built once with four workers."""
+    """Build the demo once with four workers."""
     workers.setenv("IMP_WORKERS", "4")
     build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("demo") / "data")
     rebuild(build)
@@ -69,7 +69,7 @@ def ledger(demo: Build) -> pl.DataFrame:
 
 
 def linked(source: Path, target: Path) -> Path:
-    """A copy of a tree that costs no space; files are to be replaced, not written to."""
+    """Copy a tree with hard links; replace its files instead of writing to them."""
     shutil.copytree(source, target, copy_function=os.link)
     return target
 
@@ -79,19 +79,19 @@ def finished_stages(root: Path) -> int:
 
 
 @pytest.mark.parametrize("case", PLANTED, ids=lambda case: f"{case.source}: {case.what}")
-def test_each_planted_record_ends_as_it_should(case: Planted, ledger: pl.DataFrame) -> None:
+def test_each_planted_record_has_its_expected_outcome(case: Planted, ledger: pl.DataFrame) -> None:
     rows = ledger.filter(pl.col("source") == case.source)
     by = (
         ("ordinal", case.ordinal) if case.ordinal is not None else ("upstream_id", case.upstream_id)
     )
     row = rows.filter(pl.col(by[0]) == by[1]).row(0, named=True)
-    repairs = [mended["repair"] for mended in row["repairs"]]
+    repairs = [repair["repair"] for repair in row["repairs"]]
     assert (row["outcome"], row["reason"]) == (case.outcome, case.reason), row["evidence"]
     assert repairs == ([case.repair] if case.repair else [])
     assert (row["evidence"] is not None) == (case.reason is not None)
 
 
-def test_the_quotas_come_out_at_exactly_1005_samples(demo: Build) -> None:
+def test_the_mixture_has_exactly_1005_samples(demo: Build) -> None:
     parts = demo.figures("mixture")["parts"]
     assert {part["source"]: part["samples"] for part in parts} == QUOTAS
     assert demo.figures("mixture")["rows"] == 1005
@@ -104,27 +104,27 @@ def test_every_check_of_every_stage_holds(demo: Build) -> None:
     assert {check.name: check.find().problems for check in made if not check.find().passed} == {}
 
 
-def test_only_what_was_planted_is_dropped(ledger: pl.DataFrame) -> None:
+def test_only_planted_records_are_dropped(ledger: pl.DataFrame) -> None:
     by_reason = ledger.filter(pl.col("outcome") == "dropped")["reason"].value_counts()
     counted = dict(by_reason.iter_rows())
     planted = [case.reason for case in PLANTED if case.reason]
-    # 22 TextCaps records go by the recipe, and the questions on two test diagrams go together.
+    # The recipe excludes 22 TextCaps records, and PLANTED has one question of each test diagram.
     assert counted.pop("excluded") == 22
     assert counted.pop("held_out_split") >= planted.count("held_out_split")
     assert counted == {r: planted.count(r) for r in set(planted) - {"held_out_split"}}
 
 
-def test_the_mixture_is_whole_and_unaltered(demo: Build) -> None:
+def test_verify_finds_no_problem(demo: Build) -> None:
     assert verify(demo.data.mixture("demo")) == []
 
 
-def test_the_report_names_the_planted_contradiction_and_look_alikes(
+def test_the_report_names_the_planted_contradiction_and_near_duplicates(
     demo: Build, ledger: pl.DataFrame
 ) -> None:
     found = stored(demo.data.reports("demo"))
     (conflict,) = found["contradictions"]["listed"]
     assert conflict["question"] == "is it night or day"
-    what = "a question that another record answers otherwise"
+    what = "a question with another answer in another record"
     (planted,) = [case.ordinal for case in PLANTED if case.what == what]
     (row,) = ledger.filter(source="llava_665k", ordinal=planted).to_dicts()
     assert conflict["answers"]["day"] == [row["id"]]
@@ -136,7 +136,7 @@ def test_the_report_names_the_planted_contradiction_and_look_alikes(
     assert found["same_image"]["shared"] == 2
 
 
-def test_a_second_build_does_no_work(demo: Build) -> None:
+def test_a_second_build_builds_nothing(demo: Build) -> None:
     assert [asset for asset, result in rebuild(demo).items() if result.built] == []
 
 
@@ -154,7 +154,7 @@ def test_another_directory_and_one_worker_give_the_same_bytes(
     assert tree_digest(folders[0]) == tree_digest(folders[1])
 
 
-def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(
+def test_a_build_that_is_killed_repeatedly_ends_with_the_same_bytes(
     demo: Build, tmp_path: Path
 ) -> None:
     root = tmp_path / "killed"
@@ -188,14 +188,14 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(
 
 
 def raw_files() -> list[str]:
-    """Every file of the drawn world, by its manifest."""
+    """Return every file of the demo world by its manifest."""
     recipe = load_recipe(DEMO)
     published = [*recipe.sources.values(), *recipe.images.values(), *recipe.benchmarks.values()]
     return sorted({f"{each.name}/{file.path}" for each in published for file in each.files})
 
 
 @pytest.mark.parametrize("path", raw_files())
-def test_any_one_raw_file_that_was_altered_is_named_with_what_to_do(
+def test_an_altered_raw_file_is_an_error_with_a_remedy(
     path: str, demo: Build, tmp_path: Path
 ) -> None:
     name = path.split("/")[0]
@@ -215,7 +215,7 @@ def test_any_one_raw_file_that_was_altered_is_named_with_what_to_do(
 
 
 @pytest.mark.parametrize("path", ["dvqa/train_qa.json", "ai2d/ai2d/questions"])
-def test_a_record_file_that_was_altered_after_unpacking_is_named(
+def test_a_record_file_altered_after_unpacking_is_an_error(
     path: str, demo: Build, tmp_path: Path
 ) -> None:
     name = path.split("/")[0]
@@ -235,7 +235,7 @@ def test_a_record_file_that_was_altered_after_unpacking_is_named(
     assert build.raw(name).digest == demo.raw(name).digest
 
 
-def test_an_altered_file_that_was_deleted_is_drawn_again(demo: Build, tmp_path: Path) -> None:
+def test_a_deleted_file_is_drawn_again(demo: Build, tmp_path: Path) -> None:
     root = linked(demo.data.root, tmp_path / "again")
     build = demo_build(root)
     (root / "raw" / "sharegpt4v").joinpath("sharegpt4v_instruct_gpt4-vision_cap100k.json").unlink()

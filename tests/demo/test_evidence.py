@@ -1,4 +1,4 @@
-"""Does the demo's model see? Cards it never saw, asked of with the image and with grey."""
+"""Held-out questions do not reveal their answers, and the demo's model learns to use images."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from demo.drawing.ink import COLOURS
 from demo.evidence import gather
-from demo.held_out import held_out
+from demo.held_out import write_held_out
 from demo.sources.cards import COUNT, WORDS, card, card_file
 from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
@@ -26,19 +26,19 @@ WITH_TORCH = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp
 
 
 def questions(folder: Path) -> list[dict[str, str]]:
-    held_out(folder)
+    write_held_out(folder)
     lines = (folder / "questions.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def test_held_out_questions_are_on_images_that_nothing_was_trained_on(tmp_path: Path) -> None:
-    images = held_out(tmp_path)
+def test_held_out_images_are_not_in_the_training_cards(tmp_path: Path) -> None:
+    images = write_held_out(tmp_path)
     assert len(images) == 72
     trained_on = {sha256(card_file(card("cards", n))).digest() for n in range(COUNT)}
     assert not trained_on & {sha256(p.read_bytes()).digest() for p in images}
 
 
-def test_a_question_does_not_tell_its_answer(tmp_path: Path) -> None:
+def test_a_question_does_not_contain_its_answer(tmp_path: Path) -> None:
     rows = questions(tmp_path)
     assert Counter(row["category"] for row in rows) == {"colour": 96, "count": 48, "word": 24}
     answers = {*COLOURS, *WORDS, *"1234"}
@@ -47,8 +47,8 @@ def test_a_question_does_not_tell_its_answer(tmp_path: Path) -> None:
         assert row["answer"] not in row["text"].lower().replace("?", " ").split()
 
 
-def test_who_does_not_see_is_right_no_oftener_than_by_chance(tmp_path: Path) -> None:
-    """The best that any answers can come to that depend on the question's text alone."""
+def test_answers_without_the_image_are_right_no_more_often_than_by_chance(tmp_path: Path) -> None:
+    """Count the best score that answers from the text of the question alone can reach."""
     answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in questions(tmp_path):
         answers[row["category"], row["text"]][row["answer"]] += 1
@@ -58,11 +58,11 @@ def test_who_does_not_see_is_right_no_oftener_than_by_chance(tmp_path: Path) -> 
     assert most == {"colour": 12, "count": 12, "word": 4}
 
 
-def test_no_question_on_a_card_tells_how_many_things_there_are() -> None:
-    """Not in the lesson either, where one question is asked in the hearing of another."""
+def test_no_question_on_a_card_reveals_the_number_of_things() -> None:
+    """In training, one question of a conversation could reveal the answer to another."""
     asked: dict[str, set[str]] = defaultdict(set)
     for number in range(COUNT):
-        exchanges = dict(one.exchange for one in card("cards", number).asked)
+        exchanges = dict(one.exchange for one in card("cards", number).questions)
         many = [answer for question, answer in exchanges.items() if "How many" in question]
         for answer in many:
             asked[answer] |= set(exchanges)
@@ -72,7 +72,7 @@ def test_no_question_on_a_card_tells_how_many_things_there_are() -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[Plan]:
-    """The demo with its mixtures built: in IMP_DEMO, where a finished one is not trained again."""
+    """Build the demo's mixtures, in IMP_DEMO if set: a model already trained there is reused."""
     build = Build(load_recipe(DEMO), DataDir(Path(os.environ.get("IMP_DEMO") or tmp_path)))
     found = Plan.of(build)
     assert found
@@ -87,8 +87,8 @@ def run(words: Sequence[str]) -> None:
 
 @WITH_TORCH
 @pytest.mark.slow
-def test_the_demos_model_learns_to_see(plan: Plan) -> None:
-    """Both stages as the manifest has them: some three minutes on two cores."""
+def test_the_demo_model_learns_to_use_images(plan: Plan) -> None:
+    """Train both stages of the manifest, in about three minutes on two cores."""
     for name, _ in plan.model.planned:
         plan.train(name, run)
     plan.merge(run)

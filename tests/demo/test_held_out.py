@@ -1,4 +1,4 @@
-"""The evidence of learning is on images that no mixture holds, or there is none."""
+"""The held-out evaluation rejects images that are in a training mixture."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ from conftest import World, run
 from training_world import manifest
 
 from demo.evidence import gather
-from demo.sources.cards import Card, card, card_file, examined
+from demo.sources.cards import Card, card, card_file, held_out_card
 from imp_data.errors import UserError
 from imp_data.storage.stage_cache import digest_of_files, write_stamp
 from imp_data.training.plan import Plan
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not find_spec("torch"), reason="pip install 'imp
 
 
 def plan_of(world: World, cards: Sequence[Card]) -> Plan:
-    """A model that is trained, as far as its stamps tell, on a mixture of these cards."""
+    """Return the plan of a model whose stamps state that it was trained on these cards."""
     files = {f"{n}.png": card_file(one) for n, one in enumerate(cards)}
     world.images("cards", files, path="cards")
     records = [
@@ -43,23 +43,21 @@ def plan_of(world: World, cards: Sequence[Card]) -> Plan:
     return plan
 
 
-class Asked(Exception):
-    """The model was asked."""
+class EvaluateCalled(Exception):
+    """The evaluation started."""
 
 
-def ask(words: Sequence[str]) -> None:
-    raise Asked
+def evaluate(words: Sequence[str]) -> None:
+    raise EvaluateCalled
 
 
-def test_a_held_out_image_in_a_mixture_is_refused_whatever_it_is_called_there(
-    world: World,
-) -> None:
-    plan = plan_of(world, [card("cards", 0), examined(3), card("cards", 1)])
-    with pytest.raises(UserError, match="1 images stand in the mixture"):
-        gather(plan, ask)
+def test_a_held_out_image_in_a_mixture_is_an_error_under_any_name(world: World) -> None:
+    plan = plan_of(world, [card("cards", 0), held_out_card(3), card("cards", 1)])
+    with pytest.raises(UserError, match="1 held-out images are in a training mixture"):
+        gather(plan, evaluate)
 
 
-def test_where_none_is_in_a_mixture_the_model_is_asked(world: World) -> None:
+def test_the_model_is_evaluated_if_no_held_out_image_is_in_a_mixture(world: World) -> None:
     plan = plan_of(world, [card("cards", 0), card("cards", 1)])
-    with pytest.raises(Asked):
-        gather(plan, ask)
+    with pytest.raises(EvaluateCalled):
+        gather(plan, evaluate)

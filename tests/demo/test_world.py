@@ -1,4 +1,4 @@
-"""The drawn world: upstream's files in upstream's forms, true answers, and planted trouble."""
+"""The demo world has upstream's files in upstream's formats, true answers and planted faults."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from demo.drawing.ink import COLOURS
 from demo.faults.catalogue import PLANTED
 from demo.faults.planted import SEED, Planted
 from demo.sources import ai2d, charts, llava, textvqa
-from demo.world import draw_world, expectations
+from demo.world import draw_world
 from imp_data.images.reader import ImageReader
 from imp_data.ledger import Outcome, Reason
 from imp_data.manifests import Published, load_recipe
@@ -31,22 +31,22 @@ from imp_data.storage.tables import arrow_batches
 MIXTURES = Path(__file__).parents[2] / "manifests" / "mixtures"
 RECIPE = load_recipe(MIXTURES / "demo.yaml")
 # ShareGPT4V's COCO images end before 218, planted ones begin at 300.
-COCO_PLACES = [*range(218), *range(300, 360)]
-VG_PLACES = [*range(110), 300, 340, 341]
+COCO_INDICES = [*range(218), *range(300, 360)]
+VG_INDICES = [*range(110), 300, 340, 341]
 SOURCES = list(RECIPE.sources)
 IMAGE_REASONS = {r for r in Reason if r.startswith("image_")}
 SCREENING_REASONS = {*IMAGE_REASONS, *(r for r in Reason if r.startswith("benchmark_"))}
 
 
 class Reading(NamedTuple):
-    """What the records stage made of a source."""
+    """The output of the records stage for a source."""
 
     figures: dict[str, Any]
     ledger: list[dict[str, Any]]
     samples: list[dict[str, Any]]
 
     def row(self, planted: Planted) -> dict[str, Any]:
-        """The one ledger row that a planted record has."""
+        """Return the one ledger row of a planted record."""
         rows = [
             row
             for row in self.ledger
@@ -59,8 +59,8 @@ class Reading(NamedTuple):
 
 def published() -> list[Published]:
     cards = load_recipe(MIXTURES / "demo-cards.yaml")
-    rooms = (RECIPE.sources, RECIPE.benchmarks, RECIPE.images, cards.sources, cards.images)
-    return [manifest for room in rooms for manifest in room.values()]
+    kinds = (RECIPE.sources, RECIPE.benchmarks, RECIPE.images, cards.sources, cards.images)
+    return [manifest for kind in kinds for manifest in kind.values()]
 
 
 def planted_in(source: str) -> list[Planted]:
@@ -69,13 +69,13 @@ def planted_in(source: str) -> list[Planted]:
 
 @pytest.fixture(scope="session")
 def drawn_world(drawn_demo: DataDir) -> Path:
-    """The raw folder as it was drawn; read it, and write nothing to it."""
+    """Return the raw folder of the drawn world, which is read-only."""
     return drawn_demo.raw("")
 
 
 @pytest.fixture(scope="session")
 def unpacked_world(drawn_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drawn files, and beside them what the manifests want unpacked."""
+    """Return the drawn files with the unpacked ones beside them."""
     raw = tmp_path_factory.mktemp("unpacked")
     for manifest in published():
         files = [f.model_copy(update={"bytes": None, "sha256": None}) for f in manifest.files]
@@ -106,13 +106,13 @@ def readings(
 
 
 @pytest.mark.slow
-def test_two_drawings_are_the_same_byte_for_byte(drawn_world: Path, tmp_path: Path) -> None:
-    sizes = draw_world(tmp_path)
+def test_drawing_twice_gives_equal_bytes(drawn_world: Path, tmp_path: Path) -> None:
+    draw_world(tmp_path)
     assert tree_digest(tmp_path) == tree_digest(drawn_world)
-    assert sum(sizes.values()) < 100_000_000
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) < 100_000_000
 
 
-def test_exactly_the_files_that_the_manifests_name_are_drawn(drawn_world: Path) -> None:
+def test_the_world_has_exactly_the_files_of_the_manifests(drawn_world: Path) -> None:
     drawn = {p.relative_to(drawn_world).as_posix() for p in drawn_world.rglob("*") if p.is_file()}
     assert drawn == {
         f"{manifest.name}/{f.path}" for manifest in published() for f in manifest.files
@@ -124,23 +124,23 @@ def test_the_mix_has_665_records_without_a_fault() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_rows_and_subsets_are_as_many_as_expected(
+def test_rows_and_subsets_have_the_counts_of_the_recipe(
     source: str, readings: dict[str, Reading]
 ) -> None:
-    expected, figures = expectations()[source], readings[source].figures
-    assert figures["rows"] == expected["rows"]
-    assert not expected["subsets"] or figures["subsets"] == expected["subsets"]
+    expected, figures = RECIPE.part(source).expect, readings[source].figures
+    assert figures["rows"] == expected.rows
+    assert not expected.subsets or figures["subsets"] == expected.subsets
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_record_is_refused_but_those_planted(source: str, readings: dict[str, Reading]) -> None:
+def test_only_planted_records_are_dropped(source: str, readings: dict[str, Reading]) -> None:
     planted = {
         readings[source].row(p)["ordinal"]: p.reason
         for p in planted_in(source)
         if p.outcome == Outcome.DROPPED and p.reason not in SCREENING_REASONS
     }
     refused = {row["ordinal"]: row["reason"] for row in readings[source].ledger if row["reason"]}
-    if source == "ai2d":  # of a test image one question stands for all
+    if source == "ai2d":  # PLANTED has one question of each test image
         for row in readings[source].ledger:
             if row["upstream_id"].split(".")[0] in map(str, ai2d.TEST):
                 planted.pop(row["ordinal"], None)
@@ -151,17 +151,17 @@ def test_no_record_is_refused_but_those_planted(source: str, readings: dict[str,
 @pytest.mark.parametrize(
     "planted", PLANTED, ids=lambda planted: f"{planted.source}: {planted.what}"
 )
-def test_planted_records_are_known_by_their_ids_and_mended_as_said(
+def test_planted_records_have_their_ids_and_repairs(
     planted: Planted, readings: dict[str, Reading]
 ) -> None:
     row = readings[planted.source].row(planted)
     assert row["upstream_id"] == planted.upstream_id
-    mended = [repair["repair"] for repair in row["repairs"]]
-    assert mended == ([planted.repair] if planted.repair else [])
+    repairs = [repair["repair"] for repair in row["repairs"]]
+    assert repairs == ([planted.repair] if planted.repair else [])
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_draw_reaches_every_planted_record_whose_fate_it_decides(
+def test_sampling_reaches_every_planted_record_whose_outcome_depends_on_it(
     source: str, readings: dict[str, Reading]
 ) -> None:
     ids = [
@@ -176,7 +176,7 @@ def test_the_draw_reaches_every_planted_record_whose_fate_it_decides(
             assert readings[source].row(planted)["id"] in reached, planted.what
 
 
-def test_planted_records_were_worded_for_the_seed_of_the_demo() -> None:
+def test_planted_records_are_worded_for_the_seed_of_the_demo() -> None:
     assert RECIPE.mixture.seed == SEED
 
 
@@ -185,7 +185,7 @@ def reader(raw: Path, source: str) -> ImageReader:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_image_is_there_and_whole_but_those_planted(
+def test_every_image_but_the_planted_ones_is_present_and_intact(
     source: str, readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
     reading, images = readings[source], reader(unpacked_world, source)
@@ -210,7 +210,7 @@ def status(images: ImageReader, path: str) -> Reason | None:
     return Reason.IMAGE_TOO_SMALL if min(image.size) < 8 else None
 
 
-def test_the_benchmark_has_34_images_of_which_textcaps_has_the_first_22(
+def test_the_benchmark_has_34_images_and_textcaps_the_first_22(
     drawn_world: Path, readings: dict[str, Reading]
 ) -> None:
     folder, ids = drawn_world / "textvqa", {}
@@ -225,7 +225,7 @@ def test_the_benchmark_has_34_images_of_which_textcaps_has_the_first_22(
         assert len(archive.namelist()) == 28
 
 
-def test_ids_are_numbers_and_texts_mixed(drawn_world: Path) -> None:
+def test_ids_are_integers_and_strings(drawn_world: Path) -> None:
     text = (drawn_world / "llava_665k" / "llava_v1_5_mix665k.json").read_bytes()
     assert len(re.findall(rb'\n    "id": \d+,', text)) == 94  # VQAv2's and two planted ones
     assert len(re.findall(rb'\n    "id": "[^"]+",', text)) > 560
@@ -238,7 +238,7 @@ def test_most_visual_genome_records_have_twenty_exchanges(readings: dict[str, Re
     assert lengths[20] > sum(lengths.values()) / 2
 
 
-def test_a_question_comes_with_its_options_in_four_orders() -> None:
+def test_a_question_occurs_with_its_options_in_four_orders() -> None:
     records = [entry.record for entry in llava.entries()]
     asked = [r for r in records if "\nA. " in r["conversations"][0]["value"] and "image" in r]
     by_id: dict[str, set[str]] = {}
@@ -251,7 +251,7 @@ def test_a_question_comes_with_its_options_in_four_orders() -> None:
     assert all(len(rights) == 1 for rights in by_id.values())
 
 
-def test_boxes_frame_things_of_the_color_that_they_are_said_to_have(
+def test_boxes_contain_the_colour_of_their_phrase(
     readings: dict[str, Reading], unpacked_world: Path
 ) -> None:
     images = reader(unpacked_world, "llava_665k")
@@ -269,7 +269,9 @@ def test_boxes_frame_things_of_the_color_that_they_are_said_to_have(
 
 
 def share_in_colour(image: Image.Image, box: list[float], colour: str) -> float:
-    """How much of a box, in shares of the padded image, is nearest to the named colour."""
+    """Return the share of pixels in a box that are nearest to the named colour.
+
+    The box is in shares of the padded image."""
     side = max(image.size)
     across, down = (side - image.width) / 2, (side - image.height) / 2
     corners = [share * side - pad for share, pad in zip(box, (across, down) * 2, strict=True)]
@@ -280,7 +282,7 @@ def share_in_colour(image: Image.Image, box: list[float], colour: str) -> float:
     return float(np.mean(nearest == list(COLOURS).index(colour)))
 
 
-def test_chart_labels_have_the_oddities_of_the_real_ones() -> None:
+def test_chart_labels_have_the_forms_of_the_real_ones() -> None:
     labels = [row["label"] for row in charts.human_rows()]
     assert labels[0] == "[63, 26]"
     assert charts.chart(0).facts.values[1:] == (63.0, 26.0)
@@ -296,7 +298,7 @@ def test_every_isbn_has_its_check_digit_and_some_have_an_x() -> None:
     assert any(number.endswith("X") for number in numbers)
 
 
-def test_names_that_are_drawn_by_chance_do_not_meet() -> None:
-    assert len({llava.coco_number(n) for n in COCO_PLACES}) == len(COCO_PLACES)
-    assert len({llava.vg_number(n) for n in VG_PLACES}) == len(VG_PLACES)
+def test_random_names_do_not_collide() -> None:
+    assert len({llava.coco_number(n) for n in COCO_INDICES}) == len(COCO_INDICES)
+    assert len({llava.vg_number(n) for n in VG_INDICES}) == len(VG_INDICES)
     assert len({textvqa.image_id(n) for n in range(34)}) == 34

@@ -1,4 +1,4 @@
-"""Manifest names of the release before are still read, and each is warned of once."""
+"""Names of the previous release are still read, with one warning each."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from imp_data.manifests.base import spot_of
 
 
 @pytest.fixture(autouse=True)
-def nothing_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_earlier_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(earlier_names, "_warned", set())
 
 
 @pytest.fixture
 def mixture(world: World) -> Path:
-    """The manifest of a mixture with a source, its images, and a benchmark that is kept out."""
+    """The manifest of a mixture with a source, its images, and a benchmark to keep out."""
     world.source("birds", [record(1, "owls/1.png")], images=["owls"])
     world.images("owls", {"1.png": encoded(Image.new("RGB", (8, 8)))})
     world.benchmark("quiz", ["0" * 16], images=["owls"])
@@ -45,14 +45,15 @@ def test_an_earlier_field_name_is_read_with_a_warning(
     reword(quiz, "\nimages:", "\npictures:")
     capsys.readouterr()
     assert load_recipe(mixture) == before
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 5
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 5
     spot = spot_of(quiz, "image_paths")
     assert (
-        f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it" in told
+        f"{quiz}: {spot}, picture_paths: this field is now called `image_paths`; rename it"
+        in warnings
     )
     load_recipe(mixture)
-    assert capsys.readouterr().err == "", "once is enough"
+    assert capsys.readouterr().err == "", "warned only once"
 
 
 def test_an_earlier_directory_name_is_read_with_a_warning(
@@ -61,8 +62,8 @@ def test_an_earlier_directory_name_is_read_with_a_warning(
     before = load_recipe(mixture)
     (world.manifests / "images").rename(world.manifests / "pictures")
     assert load_recipe(mixture) == before
-    told = f"{world.manifests}/pictures: this directory is now called images; rename it\n"
-    assert capsys.readouterr().err == told
+    warning = f"{world.manifests}/pictures: this directory is now called images; rename it\n"
+    assert capsys.readouterr().err == warning
 
 
 def test_both_names_at_once_are_an_error(world: World, mixture: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is learned when a file first comes is written beside its manifest, and holds ever after."""
+"""Size and sha256 of the first download are locked beside the manifest and checked from then on."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def source(*files: File, records: Sequence[str] = ("*.json",)) -> Source:
 
 
 class Place:
-    """A folder of manifests beside a data directory."""
+    """Manifests beside a data directory."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.raw = root, root / "data" / "raw" / "birds"
@@ -244,7 +244,7 @@ def test_a_second_run_with_another_version_is_refused(here: Place) -> None:
         manifest = images(File(path="a.bin", url=f"{server.url}/a.bin"))
         locked = here.locks.find_entry
         here.locks.add_entry(manifest, "a.bin", 4, sha256(TWO), None)
-        # The other run wrote its line after this one had looked.
+        # The other run wrote its entry after this one had read the file.
         answers = iter([None])
         here.locks.find_entry = lambda *asked: next(answers, locked(*asked))  # type: ignore[method-assign]
         problem = here.refused(manifest).problem
@@ -253,7 +253,7 @@ def test_a_second_run_with_another_version_is_refused(here: Place) -> None:
 
 
 def packed(world: World) -> None:
-    """A source whose records come with a file that no layout reads."""
+    """Add a source with a file that no layout reads."""
     files = [{"path": name, "by_hand": "put it there"} for name in ("records.json", "ids.csv")]
     world.file("own", "ids.csv", ONE)
     world.source("own", [record(0)], files=files)

@@ -1,4 +1,4 @@
-"""What a manifest may say, and that models, JSON Schemas and the manifests themselves agree."""
+"""The manifests of this repository, and documents that models and JSON Schemas accept or reject."""
 
 import copy
 import json
@@ -24,11 +24,7 @@ from imp_data.manifests import (
     spot_of,
 )
 from imp_data.manifests.json_schemas import (
-    SCHEMA_MODELS,
     schema_path,
-    schema_text,
-    stale_schemas,
-    write_schemas,
 )
 from imp_data.manifests.model import Model
 
@@ -154,7 +150,7 @@ DOCUMENTS = {"sources": SOURCE, "mixtures": MIXTURE, "images": IMAGES}
 
 
 def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
-    """The document with another value at `place`, a dotted path; without it where it is ..."""
+    """Return the document with another value at `place`, a dotted path; without it if it is ..."""
     document = copy.deepcopy(document)
     *steps, last = [int(step) if step.isdigit() else step for step in place.split(".")]
     inner: Any = document
@@ -423,21 +419,3 @@ def test_settings_that_do_not_change_a_mixture_are_not_in_its_digest(tmp_path: P
         assert model_digest(other) == model_digest(plain)
     narrow, wide = (NearDuplicates(max_distance_bits=bits) for bits in (4, 9))
     assert model_digest(narrow) != model_digest(wide)
-
-
-# --- schemas ------------------------------------------------------------------------------------
-
-
-def test_the_schemas_in_the_repository_are_up_to_date() -> None:
-    assert stale_schemas(SCHEMAS) == []
-    assert {path.name for path in SCHEMAS.iterdir()} == {f"{n}.schema.json" for n in SCHEMA_MODELS}
-
-
-def test_a_schema_that_is_stale_or_absent_is_written(tmp_path: Path) -> None:
-    assert write_schemas(tmp_path) == list(SCHEMA_MODELS)
-    schema_path(tmp_path, "source").write_text("{}")
-    schema_path(tmp_path, "ledger").unlink()
-    assert stale_schemas(tmp_path) == ["source", "ledger"]
-    assert write_schemas(tmp_path) == ["source", "ledger"]
-    assert write_schemas(tmp_path) == []
-    assert schema_path(tmp_path, "ledger").read_text(encoding="utf-8") == schema_text("ledger")

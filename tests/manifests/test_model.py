@@ -1,4 +1,4 @@
-"""Models' manifests: the recipe's figures, and errors that name file, line and field."""
+"""Manifests of models: hyperparameters of the recipe, and errors that name file, line and field."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = {**MODEL, "stages": STAGES}
 
 
 def changed(place: str, value: Any) -> dict[str, Any]:
-    """The document with another value at a dotted place; without it where it is ..."""
+    """Return the document with another value at a dotted path; without it if it is ..."""
     document: Any = copy.deepcopy(DOCUMENT)
     *steps, last = place.split(".")
     inner = document
@@ -117,7 +117,7 @@ def test_every_hyperparameter_of_a_stage_is_explicit(name: str) -> None:
         assert {"epochs", "global_batch", "learning_rate", "warmup_ratio", "seed"} <= set(stage)
 
 
-# --- what is wrong, and where ---------------------------------------------------------------------
+# --- errors and their positions -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_hyperparameter_of_a_stage_is_explicit(name: str) -> None:
         ("stages.adapter.lora.dropout", 1.0),
         ("vision_tower.config.num_hidden_layers", 1),
         ("tokenizer.vocab_size", 256),
-        ("stages.projector.precision", "fp8"),  # a word that is none of those there are
+        ("stages.projector.precision", "fp8"),  # not one of the accepted words
         ("stages.projector.sampler", "by_length"),
         ("language_model.architecture", "llama"),
         ("image_preprocessing", "crop"),
@@ -156,7 +156,7 @@ def test_a_wrong_value_names_file_line_and_field(place: str, value: Any, tmp_pat
     first = error.value.problem.split(";")[0]
     assert f", {place}: " in first
     line = path.read_text().splitlines()[int(first.split()[1].rstrip(",")) - 1]
-    # A field that is left out is looked for below its parent.
+    # For a field that is left out, the position is that of its parent.
     steps = place.split(".")
     said = (
         steps[-1] if value is not ... else (steps[-2] if len(steps) > 1 else "image_preprocessing")

@@ -61,8 +61,8 @@ class Page:
 
     def heard(self) -> str:
         """Return the last answer when it is complete."""
-        wait_for(lambda: self.find("#send").is_displayed() and self.texts(".assistant .said"))
-        return self.texts(".assistant .said")[-1]
+        wait_for(lambda: self.find("#send").is_displayed() and self.texts(".assistant .text"))
+        return self.texts(".assistant .text")[-1]
 
     def sent(self) -> list[str]:
         """Return the texts of the last request, without the newline after an image."""
@@ -71,7 +71,7 @@ class Page:
 
     def choose(self, short: bool) -> None:
         if self.find("#short").is_selected() != short:
-            self.find("#shortly").click()
+            self.find("#short-answers").click()
 
     def attach(self, image: Path) -> None:
         self.find("#file").send_keys(str(image))
@@ -158,7 +158,7 @@ def test_an_image_and_a_question_get_an_answer_with_its_speed(page: Page, wide: 
     seen = page.sent_image()
     assert seen.size == (56, 56)
     assert (seen.getpixel((10, 28)), seen.getpixel((45, 28))) == ((255, 0, 0), (0, 0, 255))
-    shown = page.find(".user .shown").rect
+    shown = page.find(".user .question-image").rect
     assert shown["width"] / shown["height"] == pytest.approx(2, rel=0.05)
 
 
@@ -169,9 +169,9 @@ def test_a_conversation_is_restored_after_the_page_was_closed(page: Page, addres
     page.open(address)
     assert page.texts("article") == []
     page.script("document.querySelector('#conversations .open').click()")
-    wait_for(lambda: page.texts(".said") == ["First question", ANSWER])
+    wait_for(lambda: page.texts(".text") == ["First question", ANSWER])
     page.ask("Second question")
-    wait_for(lambda: len(page.texts(".assistant .said")) == 2 and page.heard() == ANSWER)
+    wait_for(lambda: len(page.texts(".assistant .text")) == 2 and page.heard() == ANSWER)
     said = [m["content"] for m in page.llama.asked[-1]["messages"]]
     assert said == ["First question", ANSWER, "Second question"]
 
@@ -183,10 +183,10 @@ def test_the_short_answer_suffix_is_appended_once_to_the_first_question(
     page.ask("What color?")
     page.heard()
     assert page.sent() == ["What color?" + SUFFIX]
-    assert page.texts(".user .said") == ["What color?"]
+    assert page.texts(".user .text") == ["What color?"]
     assert page.texts(".user .speed") == ["short answer"]
     page.ask("How many?")
-    wait_for(lambda: len(page.texts(".assistant .said")) == 2 and page.heard() == ANSWER)
+    wait_for(lambda: len(page.texts(".assistant .text")) == 2 and page.heard() == ANSWER)
     assert page.sent() == ["What color?" + SUFFIX, ANSWER, "How many?"]
 
 
@@ -196,7 +196,7 @@ def test_the_short_answer_switch_applies_to_a_conversation_and_to_retries(page: 
     page.heard()
     assert page.sent() == ["What color?"]
     page.choose(short=True)
-    page.find(".assistant .again").click()
+    page.find(".assistant .retry").click()
     wait_for(lambda: page.sent() == ["What color?" + SUFFIX])
     page.heard()
     page.choose(short=False)
@@ -205,8 +205,8 @@ def test_the_short_answer_switch_applies_to_a_conversation_and_to_retries(page: 
 
 
 def test_the_examples_are_those_of_the_mixture_and_set_the_switch(page: Page) -> None:
-    assert page.texts(".ideas button") == ["What color is the sign?", "What is going on?"]
-    buttons = page.driver.find_elements(By.CSS_SELECTOR, ".ideas button")
+    assert page.texts(".examples button") == ["What color is the sign?", "What is going on?"]
+    buttons = page.driver.find_elements(By.CSS_SELECTOR, ".examples button")
     buttons[1].click()
     assert not page.find("#short").is_selected()
     buttons[0].click()
@@ -236,7 +236,7 @@ def test_a_photo_is_decoded_by_the_server_and_shown_upright(page: Page, tmp_path
     seen = page.sent_image().convert("RGB")
     upper, lower = seen.getpixel((28, 10)), seen.getpixel((28, 45))
     assert upper[0] > 200 > 50 > upper[2] and lower[2] > 200 > 50 > lower[0]  # type: ignore[index]
-    shown = page.find(".user .shown").rect
+    shown = page.find(".user .question-image").rect
     assert shown["width"] / shown["height"] == pytest.approx(0.5, rel=0.05)
 
 
@@ -266,7 +266,7 @@ def test_a_format_that_the_server_does_not_read_is_converted_by_the_browser(
 def test_stop_ends_the_answer_and_keeps_its_text(page: Page) -> None:
     page.llama.pause_s = 0.4
     page.ask("Tell me")
-    wait_for(lambda: "red" in page.find(".assistant .said").text)
+    wait_for(lambda: "red" in page.find(".assistant .text").text)
     page.find("#stop").click()
     assert page.heard() != ANSWER
     assert page.find(".assistant .speed").text == "stopped"
@@ -292,7 +292,7 @@ def test_an_image_is_dropped_or_pasted(page: Page) -> None:
         )
         wait_for(lambda: page.find("#attached").is_displayed())
         assert page.find("#preview").size["width"] == page.find("#preview").size["height"]
-        page.find("#detach").click()
+        page.find("#remove-image").click()
         assert not page.find("#attached").is_displayed()
 
 
@@ -322,7 +322,7 @@ def test_the_page_is_usable_by_keyboard_and_screen_reader(page: Page) -> None:
     assert page.driver.switch_to.active_element.get_attribute("id") == "question"
     page.ask("Hello")
     page.heard()
-    wait_for(lambda: page.find("#spoken").get_attribute("textContent") == ANSWER)
+    wait_for(lambda: page.find("#announcement").get_attribute("textContent") == ANSWER)
     unnamed = page.script(
         """
         return [...document.querySelectorAll("button, textarea, img, nav, [role=log]")]

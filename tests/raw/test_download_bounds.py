@@ -1,4 +1,4 @@
-"""How slow, how long and how large a download may be, and where a redirect may lead."""
+"""Limits on the speed, duration and size of a download, and on the targets of redirects."""
 
 import socket
 from pathlib import Path
@@ -24,12 +24,12 @@ __all__ = ["pauses", "upstream"]
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_faulty_server_yields_the_right_bytes_or_an_error(fault: Any, tmp_path: Path) -> None:
-    """The least that a manifest may state; benchmarks/hardening.py tries all degrees of it."""
+    """Test the manifest that states least; benchmarks/hardening.py tests all variants."""
     assert failure(fault, fault.stated[-1], tmp_path) is None
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that tests advance."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -177,7 +177,7 @@ def test_a_public_address_or_a_host_name_is_not_private(address: str) -> None:
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name that ends in .example is this machine's."""
+    """Resolve every name that ends in .example to this machine."""
     resolve = socket.getaddrinfo
 
     def at_home(host: Any, *rest: Any, **named: Any) -> Any:
@@ -201,7 +201,7 @@ def test_a_redirect_to_a_name_of_this_machine_is_refused_before_the_request(
             error.value
         )
         assert inside.asked == []
-        # A manifest that names the host, here of another file, says that it is meant.
+        # A manifest that names the host, here for another file, allows it.
         other = File(path="other.bin", by_hand="Ask.", url=target)
         assert obtain(birds(file, other), tmp_path)["birds.bin"] == DIGEST
 

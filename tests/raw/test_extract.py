@@ -1,19 +1,27 @@
-"""Unpacking harms no file that is there, lays nothing outside, and stops at its limits."""
+"""Extraction overwrites no user file, writes nothing outside its folder, and obeys its limits."""
 
 import io
 import lzma
+import os
+import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import PUBLISHED, World
 
 from imp_data.errors import UserError
-from imp_data.manifests import Limits
+from imp_data.manifests import File, Limits
 from imp_data.raw.extract import extract
+from imp_data.raw.fetch import obtain
+from imp_data.storage.digests import file_sizes
 from imp_data.storage.paths import place
+from tests.raw.test_fetch import Upstream, birds, here, names, pauses, store, upstream
+
+__all__ = ["pauses", "store", "upstream"]
 
 Pack = Callable[[Mapping[str, bytes]], bytes]
 
@@ -48,7 +56,7 @@ each_kind = pytest.mark.parametrize("file", PACKS)
 
 @pytest.fixture(params=["this machine", "an object store"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A raw folder; that of a store lies in this process's memory."""
+    """A raw folder on this machine, and one in an in-memory object store."""
     if request.param == "an object store":
         return place(f"memory://{tmp_path}")
     (tmp_path / "raw").mkdir()
@@ -176,3 +184,191 @@ def test_the_limits_of_a_mixture_apply_to_its_archives(world: World) -> None:
     with pytest.raises(UserError, match=r"unpacks to more than 5,000 bytes"):
         small.raw("talk")
     world.build({"talk": 1}, limits={"max_unpacked_bytes": 6_000}).raw("talk")
+
+
+# --- extraction as a part of fetching ------------------------------------------------------------
+
+Entry = tuple[str, bytes]
+
+
+def write_zip(path: Path, *entries: Entry | tuple[zipfile.ZipInfo, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+
+
+def write_tar(path: Path, *entries: Entry, links: Sequence[str] = ()) -> None:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
+
+
+RECORDS: tuple[Entry, ...] = (
+    ("qa/train.json", b"[1]"),
+    ("qa/deep/val.json", b"[2]"),
+    ("images/0.png", b"PNG"),
+    ("__MACOSX/qa/._train.json", b"junk"),
+)
+
+
+PACKERS = [("a.zip", write_zip), ("a.tar.gz", write_tar), ("a.tar", write_tar)]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_matching_members_are_extracted_beside_the_archive(
+    name: str, pack: Any, tmp_path: Path
+) -> None:
+    pack(tmp_path / name, *RECORDS)
+    digests = obtain(here(name, "*.json", "qa/*"), tmp_path)
+    assert list(digests) == [name]
+    assert names(tmp_path) == [f".{name}.unpacked", name, "qa/deep/val.json", "qa/train.json"]
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+    marker = (tmp_path / f".{name}.unpacked").read_text()
+    assert marker.splitlines()[:3] == [digests[name], "*.json", "qa/*"]
+    assert sorted(marker.splitlines()[4:]) == ["qa/deep/val.json", "qa/train.json"]
+
+
+def test_a_leading_dot_slash_of_tar_members_is_dropped(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", ("./qa/train.json", b"[1]"))
+    obtain(here("a.tar", "qa/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+
+
+def test_an_archive_is_downloaded_and_extracted_in_one_call(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    write_zip(tmp_path / "a.zip", *RECORDS)
+    upstream.files["/a.zip"] = (tmp_path / "a.zip").read_bytes()
+    file = File(path="b.zip", url=f"{upstream.url}/a.zip", unpack=("images/*",))
+    obtain(birds(file), tmp_path / "raw")
+    assert names(tmp_path / "raw") == [".b.zip.unpacked", "b.zip", "images/0.png"]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_members_of_an_archive_in_a_store_are_extracted_beside_it(
+    name: str, pack: Any, store: Path, tmp_path: Path
+) -> None:
+    large = ("qa/large.json", os.urandom(5 << 20))
+    pack(tmp_path / name, *RECORDS, large)
+    (store / name).write_bytes((tmp_path / name).read_bytes())
+    obtain(here(name, "*.json", "qa/*"), store)
+    marker, laid = f".{name}.unpacked", ["qa/deep/val.json", "qa/large.json", "qa/train.json"]
+    assert sorted(file_sizes(store)) == sorted([marker, name, *laid])
+    assert (store / "qa/train.json").read_bytes() == b"[1]"
+    assert (store / "qa/large.json").read_bytes() == large[1]
+    (store / "qa/train.json").write_bytes(b"[mine]")
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
+    (store / "qa/deep/val.json").unlink()
+    obtain(here(name, "*.json", "qa/*"), store)
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
+    assert (store / "qa/train.json").read_bytes() == b"[mine]"
+    assert (store / "qa/deep/val.json").read_bytes() == b"[2]"
+
+
+def test_a_finished_extraction_is_not_repeated(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", *RECORDS)
+    obtain(here("a.zip", "*.json"), tmp_path)
+    (tmp_path / "qa/train.json").write_bytes(b"[mine]")
+    obtain(here("a.zip", "*.json"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[mine]"
+
+
+def test_an_interrupted_extraction_is_repeated(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", *RECORDS)
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa/train.json").write_bytes(b"[1]")
+    (tmp_path / "qa/.train.json.partial").write_bytes(b"[")
+    obtain(here("a.zip", "*.json"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"
+    assert names(tmp_path / "qa") == ["deep/val.json", "train.json"]
+
+
+def test_another_archive_or_other_globs_are_extracted_again(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", *RECORDS)
+    obtain(here("a.zip", "qa/*"), tmp_path)
+    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    assert (tmp_path / "images/0.png").read_bytes() == b"PNG"
+    write_zip(tmp_path / "a.zip", *RECORDS[1:], ("qa/train.json", b"[3]"))
+    obtain(here("a.zip", "qa/*", "images/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[3]"
+
+
+@pytest.mark.parametrize("name", ["../evil", "qa/../../evil", "/tmp/evil", "..\\evil"])
+@pytest.mark.parametrize(("archive", "pack"), PACKERS)
+def test_a_member_that_leads_out_of_the_folder_is_refused(
+    name: str, archive: str, pack: Any, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    pack(raw / archive, (name, b"evil"))
+    with pytest.raises(UserError) as error:
+        obtain(here(archive, "*"), raw)
+    assert error.value.problem == f"member {name} is a link or a device, or leads out of the folder"
+    assert names(tmp_path) == [f"raw/{archive}"]
+
+
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("passwd")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    write_zip(tmp_path / "a.zip", (link, b"/etc/passwd"))
+    write_tar(tmp_path / "a.tar", links=["passwd"])
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(UserError, match="member passwd is a link"):
+            obtain(here(name, "*"), tmp_path)
+    assert names(tmp_path) == ["a.tar", "a.zip"]
+
+
+def test_a_link_that_no_glob_matches_is_ignored(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", *RECORDS, links=["passwd"])
+    obtain(here("a.tar", "images/*"), tmp_path)
+    assert names(tmp_path) == [".a.tar.unpacked", "a.tar", "images/0.png"]
+
+
+def test_a_glob_without_matches_is_an_error(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", *RECORDS)
+    with pytest.raises(UserError, match=r"a\.zip: no member matches \*\.txt, b/\*"):
+        obtain(here("a.zip", "*.json", "*.txt", "b/*"), tmp_path)
+    assert not (tmp_path / ".a.zip.unpacked").exists()
+
+
+def test_a_damaged_member_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write_zip(path, *RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"[2]", b"[3]"))
+    with pytest.raises(
+        UserError, match=r"a\.zip: is damaged at or after qa/deep/val\.json: Bad CRC"
+    ):
+        obtain(here("a.zip", "*"), tmp_path)
+    assert names(tmp_path) == [".a.zip.unpacking", "a.zip", "qa/train.json"]
+
+
+@pytest.mark.parametrize(("name", "pack"), PACKERS)
+def test_a_truncated_archive_is_an_error(name: str, pack: Any, tmp_path: Path) -> None:
+    path = tmp_path / name
+    pack(path, ("one", os.urandom(5000)), ("two", os.urandom(5000)))
+    path.write_bytes(path.read_bytes()[:8000])
+    with pytest.raises(UserError, match="is damaged at or after"):
+        obtain(here(name, "*"), tmp_path)
+    assert not (tmp_path / f".{name}.unpacked").exists()
+
+
+def test_a_damaged_tar_header_is_not_the_end_of_the_archive(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, *RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"images/0.png", b"images/0.pnq"))
+    with pytest.raises(UserError, match=r"damaged at or after qa/deep/val\.json: no header"):
+        obtain(here("a.tar", "*"), tmp_path)
+
+
+def test_a_tar_named_as_a_zip_is_extracted_as_a_tar(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", *RECORDS)
+    (tmp_path / "a.tar").rename(tmp_path / "a.zip")
+    obtain(here("a.zip", "qa/*"), tmp_path)
+    assert (tmp_path / "qa/train.json").read_bytes() == b"[1]"

@@ -1,6 +1,6 @@
-"""Whatever a manifest or an archive names, nothing outside the data directory is read or written.
+"""Nothing outside the data directory is read or written, whatever a manifest or archive names.
 
-A link that a person has made at the top is his own, and is followed anywhere.
+A link that the user has made at the top is followed anywhere.
 """
 
 import io
@@ -22,7 +22,7 @@ MANY = 1 << 20
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder of a person's own: private/secret.json and private/secret.png."""
+    """A folder of the user with private/secret.json and private/secret.png."""
     folder = tmp_path / "private"
     folder.mkdir()
     (folder / "secret.json").write_bytes(b"[]")
@@ -31,7 +31,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def birds_of(root: Path, path: str = "birds", inside: str = "photos") -> ImageReader:
-    """A reader over raw/birds/<inside>, whose images begin with `path`."""
+    """Return a reader of raw/birds/<inside> for images whose paths begin with `path`."""
     return data_image_reader(
         DataDir(root), (("birds", Folder(path=path, file=None, inside=inside)),)
     )

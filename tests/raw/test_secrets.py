@@ -1,4 +1,4 @@
-"""Credentials stand nowhere but where the user put them: not in messages, logs, events or files."""
+"""No credentials appear in messages, logs, events or files."""
 
 import ast
 import hashlib
@@ -185,7 +185,7 @@ FOLLOWED = defaultdict[str, Answer](
 
 
 def unredacted(source: str) -> list[str]:
-    """The lines of a module that print to stderr what they do not redact."""
+    """Return the calls of a module that print to stderr without redaction."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [
         ast.unparse(call)
@@ -213,8 +213,8 @@ def test_no_module_prints_a_path_or_an_address_unredacted(package: str) -> None:
     assert unredacted("print(path, file=sys.stderr)") == ["print(path, file=sys.stderr)"]
 
 
-# What becomes of a fetch, by what the server and the mirror answer.
-FATES: dict[str, tuple[Answer, Answer]] = {
+# Outcomes of a download, with the responses of the mirror and of the server.
+OUTCOMES: dict[str, tuple[Answer, Answer]] = {
     "it succeeds": (said(404, b""), said(body=CONTENT)),
     "the mirror has it": (said(body=CONTENT), said(404, b"")),
     "it is not there": (said(404, b""), said(404, b"")),
@@ -267,7 +267,7 @@ def mirrored(server: ScriptedServer) -> str:
 
 
 def leaks(folder: Path, *texts: str) -> list[str]:
-    """Each secret that stands in a text or below the folder, manifests apart, with its place."""
+    """Return each secret in a text or a file below the folder, except manifests, with its place."""
     contents = {"printed": "\n".join(texts).encode()}
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix != ".yaml":
@@ -282,7 +282,7 @@ def leaks(folder: Path, *texts: str) -> list[str]:
 
 
 def run_job(world: World, folder: Path) -> bool:
-    """The whole job of the mixture, with Dagster's databases and logs in a folder."""
+    """Run the whole job of the mixture with Dagster's databases and logs in a folder."""
     folder.mkdir(exist_ok=True)
     with dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}}) as instance:
         job = world.defs().resolve_job_def("curate")
@@ -292,34 +292,34 @@ def run_job(world: World, folder: Path) -> bool:
     return result.success
 
 
-@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_download_leaves_no_secret(
-    fate: str,
+    outcome: str,
     tmp_path: Path,
     secretive: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     world = World(tmp_path)
     (world.data.raw("chats") / "chats.json").unlink()
-    at_mirror, upstream = FATES[fate]
+    at_mirror, upstream = OUTCOMES[outcome]
     with scripted(at_mirror) as mirror, scripted(upstream) as server:
         file: dict[str, Any] = {"path": "chats.json", "url": signed(server)}
-        if fate == "it is another file":
+        if outcome == "it is another file":
             file["sha256"] = hashlib.sha256(CONTENT).hexdigest()
         page = f"https://ann:{SECRETS['password']}@example.org/"
         world.write("sources/chats", {**SOURCE, "files": [file], "homepage": page})
         secretive.setenv("IMP_DATA_MIRROR", mirrored(mirror))
-        came = fate in ("it succeeds", "the mirror has it", "a redirect is followed")
+        came = outcome in ("it succeeds", "the mirror has it", "a redirect is followed")
         assert run_job(world, tmp_path / "dagster") is came
         looked_at = f"/lab/chats/chats.json?sig={SECRETS['sas']}"
-        assert mirror.asked[-1].path == ("/" if fate == "the server is down" else looked_at)
+        assert mirror.asked[-1].path == ("/" if outcome == "the server is down" else looked_at)
         assert mirror.asked[-1].headers["authorization"].startswith("Basic ")
     printed = capfd.readouterr()
     assert leaks(tmp_path, printed.out, printed.err) == []
     lock = tmp_path / "manifests" / "sources" / "chats.lock"
     assert lock.exists() is came
     if came:
-        asked = mirror if fate == "the mirror has it" else server
+        asked = mirror if outcome == "the mirror has it" else server
         path = "/lab/chats/chats.json" if asked is mirror else "/chats.json"
         shown = f"http://***@127.0.0.1:{asked.port}{path}?***"
         assert json.loads(lock.read_text())["address"] == shown

@@ -189,10 +189,8 @@ def test_the_card_and_the_record_s_history_report_a_near_duplicate(doubled: Worl
     run(build)
     folder = build.data.mixture("small")
     card = " ".join((folder / "README.md").read_text().split())
-    assert (
-        "* **near-duplicates**: within each source, samples whose image is a near-duplicate of one "
-        "kept" in card
-    )
+    dropped = "within each source, samples whose image is a near-duplicate of one kept"
+    assert f"* **near-duplicates**: {dropped}" in card
     assert "within 6 of 64 bits of perceptual hash" in card
     assert "Near-duplicates within one source were dropped when the mixture was built." in card
     gone = next(r for r in ledger(doubled) if r["outcome"] == "dropped")

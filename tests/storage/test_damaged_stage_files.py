@@ -301,7 +301,7 @@ def test_a_folder_that_differs_from_its_stage_output_is_named(laid: World) -> No
     build.check_left("models/small/merged", tree_digest(folder), folder)
     flip(folder / "model.bin")
     before = (folder / "model.bin").stat().st_mtime_ns
-    with pytest.raises(UserError, match="merged: is damaged: a file of it is not as models/small"):
+    with pytest.raises(UserError, match="merged: is damaged: a file in it is not as models/small"):
         build.check_left("models/small/merged", tree_digest(folder), folder)
     assert (folder / "model.bin").stat().st_mtime_ns != before
 

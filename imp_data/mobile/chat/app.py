@@ -61,6 +61,21 @@ def chat_app(
             app.state.decoding = anyio.CapacityLimiter(1)
             yield
 
+    app = Starlette(
+        routes=[*_api_routes(about, square), *_page_routes()],
+        lifespan=lifespan,
+        middleware=[Middleware(AccessControl, token=token), Middleware(ConcurrencyLimit)],
+        exception_handlers={
+            RequestRefused: _on_refused,
+            HTTPException: on_http_error,
+            Exception: on_internal_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return SecurityHeaders(app)
+
+
+def _api_routes(about: ModelInfo, square: SquareImage) -> list[Route]:
     async def get_about(request: Request) -> Response:
         return JSONResponse({**about._asdict(), "asking": about.asking.model_dump()})
 
@@ -79,24 +94,12 @@ def chat_app(
         body = await anyio.to_thread.run_sync(convert_body, raw, square, limiter=limiter)
         return await forward_request(request.app.state.model, body, request)
 
-    app = Starlette(
-        routes=[
-            Route("/v1/about", get_about),
-            Route("/v1/models", list_models),
-            Route("/v1/image", square_image, methods=["POST"]),
-            Route("/v1/chat/completions", complete_chat, methods=["POST"]),
-            *_page_routes(),
-        ],
-        lifespan=lifespan,
-        middleware=[Middleware(AccessControl, token=token), Middleware(ConcurrencyLimit)],
-        exception_handlers={
-            RequestRefused: _on_refused,
-            HTTPException: on_http_error,
-            Exception: on_internal_error,
-        },
-    )
-    app.router.redirect_slashes = False
-    return SecurityHeaders(app)
+    return [
+        Route("/v1/about", get_about),
+        Route("/v1/models", list_models),
+        Route("/v1/image", square_image, methods=["POST"]),
+        Route("/v1/chat/completions", complete_chat, methods=["POST"]),
+    ]
 
 
 async def _on_refused(request: Request, raised: Exception) -> Response:

@@ -20,8 +20,8 @@ class StepBatchSampler:
     """One device's batches of an epoch, as the batch_sampler of a DataLoader.
 
     A step takes the next `global_batch` rows of the epoch's order, in `parts` batches that are
-    assigned to the devices round-robin. A batch is a list of Picks, or, if packed, of tuples of
-    Picks. The last step is filled up from the start of the epoch, so that every step has the same
+    assigned to the devices round-robin. A batch is a list of WeightedRows, or, if packed, of tuples
+    of them. The last step is filled up from the start of the epoch, so that every step has the same
     weight on any number of devices.
     """
 

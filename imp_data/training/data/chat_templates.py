@@ -80,7 +80,7 @@ class Template:
         text = _JINJA
         for field in fields(self):
             text = text.replace(f"<<{field.name}>>", repr(getattr(self, field.name)))
-        question = "said(content)" if self.keeps_questions else repr(IMAGE_TOKEN)
+        question = "text_of(content)" if self.keeps_questions else repr(IMAGE_TOKEN)
         return text.replace("<<question>>", question)
 
     @property
@@ -99,7 +99,7 @@ _TEXT_FIELDS = (
 )
 
 _JINJA = """\
-{%- macro said(content) -%}
+{%- macro text_of(content) -%}
 {%- if content is string -%}
 {{- content -}}
 {%- else -%}
@@ -114,7 +114,7 @@ _JINJA = """\
 {%- endmacro -%}
 {%- set system = <<system>> -%}
 {%- if messages[0]['role'] == 'system' -%}
-{%- set system = said(messages[0]['content']) -%}
+{%- set system = text_of(messages[0]['content']) -%}
 {%- endif -%}
 {{- <<before_system>> + system + <<after_system>> -}}
 {%- for message in messages -%}
@@ -124,7 +124,7 @@ _JINJA = """\
 {%- elif message['role'] == 'assistant' -%}
 {{- <<assistant>> -}}
 {%- generation -%}
-{{- <<before_answer>> + said(content) + <<stop>> -}}
+{{- <<before_answer>> + text_of(content) + <<stop>> -}}
 {%- endgeneration -%}
 {%- endif -%}
 {%- endfor -%}

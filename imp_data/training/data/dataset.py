@@ -51,7 +51,7 @@ class Item(TypedDict):
 class MixtureDataset:
     """A map-style dataset over a mixture's folder, in its order; workers get a path, not rows.
 
-    A tuple of Picks returns the list of their items, to be packed into one sequence.
+    A tuple of WeightedRows returns the list of their items, to be packed into one sequence.
     """
 
     def __init__(

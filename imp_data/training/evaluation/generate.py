@@ -47,5 +47,5 @@ class Speaker:
 
 
 def answer(folder: Path, image: Image.Image | None, question: str) -> str:
-    """Return one answer of the model in `folder`; for several, keep a Speaker."""
+    """Return one answer of the model in `folder`; for several, load the model once."""
     return Speaker(folder).answer(image, question)

@@ -125,7 +125,7 @@ def _run_locked(run: Run, name: StageName, stage: Stage, mixture: MixtureInput) 
 
 
 def _previous_output(run: Run, name: StageName) -> Path | None:
-    """What the stage begins from: the projector's outcome, of this run or of the one named."""
+    """Return the projector stage's output from which the stage starts; None for the projector."""
     if name == "projector" or run.model.stages.projector is None:
         return None
     folder = run.projector or run.out / "projector" / "outcome"

@@ -54,6 +54,7 @@ class StageData(NamedTuple):
     packing: Packing | None = None
 
 
+# Long, since it lists all options of the Trainer with the reasons of their values.
 def arguments(job: Job) -> TrainingArguments:
     """Return the Trainer's arguments; create them first, since they initialize torch.distributed.
 

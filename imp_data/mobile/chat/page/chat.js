@@ -1,101 +1,101 @@
-// The page: a question and an image in, an answer out, the conversation kept.
+// The chat page: send questions and images, show answers, store conversations.
 
 import * as conversations from "./conversations.js";
 import * as drawer from "./drawer.js";
 import * as log from "./log.js";
 import * as model from "./model.js";
 import * as theme from "./theme.js";
-import { imageOf, squared } from "./images.js";
+import { firstImage, squareImage } from "./images.js";
 
 const $ = (id) => document.getElementById(id);
 
-let asking = { short_answer_suffix: null, short_by_default: false, examples: [] }; // as in training
-let current = conversations.begun();
-let attached = null; // {image, aspect} that goes with the next question
-let answering = null; // AbortController while the model speaks
+let questionStyle = { short_answer_suffix: null, short_by_default: false, examples: [] }; // of training
+let current = conversations.create();
+let attached = null; // {image, aspect} of the next question
+let answering = null; // AbortController while the model answers
 
 async function ask() {
   const text = $("question").value.trim();
   if (answering || (!text && !attached)) return;
   current.turns.push({ role: "user", text: text || "Describe this image.", ...attached });
-  sayHow(current.turns);
+  setSuffix(current.turns);
   current.title ||= conversations.titleOf(current);
-  write("");
+  setQuestion("");
   attach(null);
   await answer();
 }
 
-async function again() {
+async function retry() {
   if (answering) return;
   while (current.turns.at(-1)?.role === "assistant") current.turns.pop();
-  sayHow(current.turns);
+  setSuffix(current.turns);
   if (current.turns.length) await answer();
 }
 
 async function answer() {
-  const talk = current;
+  const conversation = current;
   const turn = { role: "assistant", text: "", waiting: true };
-  const asked = heard(talk.turns);
-  talk.turns.push(turn);
+  const history = usableTurns(conversation.turns);
+  conversation.turns.push(turn);
   show();
-  const mine = new AbortController();
-  busy(mine);
-  await keep(talk);
+  const controller = new AbortController();
+  setAnswering(controller);
+  await save(conversation);
   try {
-    for await (const piece of model.answered(asked, mine.signal)) {
+    for await (const piece of model.streamAnswer(history, controller.signal)) {
       if (piece.text) turn.text = (turn.text + piece.text).trimStart();
       turn.waiting = false;
       turn.speed = piece.speed ?? turn.speed;
-      if (talk === current) log.refresh(turn);
+      if (conversation === current) log.refresh(turn);
     }
     turn.text ||= "(no answer)";
   } catch (error) {
     if (error.name === "AbortError") turn.stopped = true;
-    else Object.assign(turn, { failed: true, text: plain(error) });
+    else Object.assign(turn, { failed: true, text: readableMessage(error) });
   }
   turn.waiting = false;
-  if (answering === mine) busy(null);
-  if (talk === current) log.refresh(turn);
-  say(turn.failed ? `Failed: ${turn.text}` : turn.text);
-  await keep(talk);
-  rest();
+  if (answering === controller) setAnswering(null);
+  if (conversation === current) log.refresh(turn);
+  announce(turn.failed ? `Failed: ${turn.text}` : turn.text);
+  await save(conversation);
+  focusQuestion();
 }
 
-// The last question with what stands behind the first of those that are to be answered shortly, as
-// in training; those after it have nothing there.
-function sayHow(turns) {
+// Append the suffix for short answers to the first such question; as in training, later questions
+// of the conversation do not repeat it.
+function setSuffix(turns) {
   const last = turns.at(-1);
-  const suffix = asking.short_answer_suffix;
+  const suffix = questionStyle.short_answer_suffix;
   if (!last || !suffix) return;
   delete last.suffix;
-  const said = turns.some((turn) => turn.suffix) || last.text.endsWith(suffix.trim());
-  if ($("short").checked && !said) last.suffix = suffix;
+  const hasSuffix = turns.some((turn) => turn.suffix) || last.text.endsWith(suffix.trim());
+  if ($("short").checked && !hasSuffix) last.suffix = suffix;
 }
 
-// The turns that the model is to know: a question without an answer would stand beside the next.
-function heard(turns) {
+// The turns to send to the model, without failed answers and questions that have no answer.
+function usableTurns(turns) {
   const useful = turns.filter((turn) => turn.text && !turn.failed);
   return useful.filter((turn, n) => turn.role === "assistant" || useful[n + 1]?.role !== "user");
 }
 
-function plain(error) {
-  // What fetch says when nobody listens differs by browser and tells people nothing.
+function readableMessage(error) {
+  // The message of fetch for an unreachable server differs by browser and does not help the user.
   return error instanceof TypeError ? "The model is not reachable. Is `imp-data chat` still running?" : error.message;
 }
 
-function busy(controller) {
+function setAnswering(controller) {
   answering = controller;
   $("send").hidden = Boolean(controller);
   $("stop").hidden = !controller;
   $("log").setAttribute("aria-busy", String(Boolean(controller)));
 }
 
-// Read aloud by a screen reader, once and whole: token by token it could not be followed.
-function say(text) {
-  $("spoken").textContent = text;
+// A screen reader reads the whole answer once; it could not follow the single tokens.
+function announce(text) {
+  $("announcement").textContent = text;
 }
 
-function notice(text) {
+function showNotice(text) {
   const node = document.createElement("p");
   node.className = "notice";
   node.setAttribute("role", "alert");
@@ -104,15 +104,15 @@ function notice(text) {
   setTimeout(() => node.remove(), 6000);
 }
 
-async function offered(file) {
+async function attachFile(file) {
   if (!file) return;
   try {
-    attach(await squared(file));
-    say("Image attached");
+    attach(await squareImage(file));
+    announce("Image attached");
   } catch (error) {
-    notice(plain(error));
+    showNotice(readableMessage(error));
   }
-  rest();
+  focusQuestion();
 }
 
 function attach(image) {
@@ -122,98 +122,98 @@ function attach(image) {
   else $("preview").removeAttribute("src");
 }
 
-async function keep(talk) {
-  talk.changed = Date.now();
+async function save(conversation) {
+  conversation.changed = Date.now();
   try {
-    // The turn in the making is kept too: a closed page loses no more than the answer's rest.
-    const turns = talk.turns.map(({ waiting, ...turn }) => turn);
-    await conversations.keep({ ...talk, turns });
+    // The unfinished turn is stored too: closing the page loses only the rest of the answer.
+    const turns = conversation.turns.map(({ waiting, ...turn }) => turn);
+    await conversations.save({ ...conversation, turns });
   } catch (error) {
-    notice(`This browser does not keep conversations (${error.message}).`);
+    showNotice(`This browser does not store conversations (${error.message}).`);
   }
-  await list();
+  await refreshList();
 }
 
-async function list() {
-  let kept = [];
+async function refreshList() {
+  let stored = [];
   try {
-    kept = await conversations.all();
+    stored = await conversations.all();
   } catch {
-    // A window without storage: `keep` says so, and the talk goes on.
+    // Without storage the conversation continues; `save` shows a notice.
   }
-  drawer.fill(kept, current, { chosen: turnTo, deleted: forget });
+  drawer.render(stored, current, { onOpen: openConversation, onDelete: remove });
 }
 
-async function forget(talk) {
-  await conversations.forget(talk.id);
-  if (talk.id === current.id) turnTo(conversations.begun());
-  else await list();
+async function remove(conversation) {
+  await conversations.remove(conversation.id);
+  if (conversation.id === current.id) openConversation(conversations.create());
+  else await refreshList();
 }
 
-function turnTo(talk) {
+function openConversation(conversation) {
   stop();
-  busy(null);
-  current = talk;
-  $("short").checked = talk.short ?? asking.short_by_default;
+  setAnswering(null);
+  current = conversation;
+  $("short").checked = conversation.short ?? questionStyle.short_by_default;
   attach(null);
-  drawer.move(false);
+  drawer.setOpen(false);
   show();
-  list();
-  rest();
+  refreshList();
+  focusQuestion();
 }
 
-const show = () => log.show(current, { again, idea, examples: asking.examples });
+const show = () => log.show(current, { onRetry: retry, onExample: useExample, examples: questionStyle.examples });
 const stop = () => answering?.abort();
 
-// A question of the mixture's, asked as it is asked there.
-function idea({ text, short }) {
-  if (asking.short_answer_suffix) choose(short);
-  write(text);
+// Fill in a question of the mixture, with the mixture's choice of short answers.
+function useExample({ text, short }) {
+  if (questionStyle.short_answer_suffix) setShort(short);
+  setQuestion(text);
 }
 
-// Short answers or not, for the whole conversation.
-function choose(short) {
+// Choose short or long answers for the whole conversation.
+function setShort(short) {
   $("short").checked = current.short = short;
 }
 
-function write(text) {
+function setQuestion(text) {
   $("question").value = text;
-  grow();
+  resizeQuestion();
   if (text) $("question").focus();
 }
 
-function grow() {
+function resizeQuestion() {
   const box = $("question");
   box.style.height = "auto";
   box.style.height = `${Math.min(box.scrollHeight, 180)}px`;
 }
 
-// On a phone the focus would bring up the keyboard over what was just said.
-function rest() {
+// On a phone the focus would open the keyboard over the answer.
+function focusQuestion() {
   if (!drawer.narrow.matches) $("question").focus();
 }
 
-function listen() {
-  theme.listen();
-  drawer.listen();
-  listenForText();
-  listenForImages();
+function addListeners() {
+  theme.addListeners();
+  drawer.addListeners();
+  addTextListeners();
+  addImageListeners();
   $("stop").onclick = stop;
-  $("new").onclick = () => turnTo(conversations.begun());
+  $("new").onclick = () => openConversation(conversations.create());
   addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    if (drawer.isOpen()) drawer.move(false);
+    if (drawer.isOpen()) drawer.setOpen(false);
     else stop();
   });
 }
 
-function listenForText() {
+function addTextListeners() {
   $("composer").onsubmit = (event) => {
     event.preventDefault();
     ask();
   };
-  $("question").oninput = grow;
-  $("short").onchange = () => choose($("short").checked);
+  $("question").oninput = resizeQuestion;
+  $("short").onchange = () => setShort($("short").checked);
   $("question").onkeydown = (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
@@ -222,21 +222,21 @@ function listenForText() {
   };
 }
 
-function listenForImages() {
-  $("pick").onclick = () => $("file").click();
-  $("shoot").onclick = () => $("camera").click();
+function addImageListeners() {
+  $("choose-image").onclick = () => $("file").click();
+  $("take-photo").onclick = () => $("camera").click();
   for (const input of [$("file"), $("camera")]) {
     input.onchange = () => {
-      offered(input.files[0]);
+      attachFile(input.files[0]);
       input.value = "";
     };
   }
-  $("detach").onclick = () => attach(null);
+  $("remove-image").onclick = () => attach(null);
   addEventListener("paste", (event) => {
-    const image = imageOf(event.clipboardData);
+    const image = firstImage(event.clipboardData);
     if (!image) return;
     event.preventDefault();
-    offered(image);
+    attachFile(image);
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -248,28 +248,28 @@ function listenForImages() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     $("drop").hidden = true;
-    const image = imageOf(event.dataTransfer);
-    if (image) offered(image);
-    else notice("There is no image in what was dropped.");
+    const image = firstImage(event.dataTransfer);
+    if (image) attachFile(image);
+    else showNotice("The dropped data contain no image.");
   });
 }
 
-async function begin() {
-  listen();
+async function start() {
+  addListeners();
   try {
-    const sees = await model.about();
-    const side = sees.image_size;
-    $("about").textContent = `${sees.name}, images of ${side}×${side} pixels. Licence: ${sees.license}.`;
-    asking = sees.asking;
-    $("shortly").hidden = !asking.short_answer_suffix;
-    $("short").checked = asking.short_by_default;
+    const about = await model.fetchAbout();
+    const side = about.image_size;
+    $("about").textContent = `${about.name}, images of ${side}×${side} pixels. Licence: ${about.license}.`;
+    questionStyle = about.asking;
+    $("short-answers").hidden = !questionStyle.short_answer_suffix;
+    $("short").checked = questionStyle.short_by_default;
   } catch (error) {
-    notice(plain(error));
+    showNotice(readableMessage(error));
   }
   show();
-  await list();
-  rest();
+  await refreshList();
+  focusQuestion();
   document.body.dataset.ready = "true";
 }
 
-begin();
+start();

@@ -1,44 +1,44 @@
-// The list of conversations: beside the log on a desk, a drawer over it on a phone.
+// The list of conversations: beside the log on a wide screen, a drawer over it on a narrow one.
 
 const $ = (id) => document.getElementById(id);
 
 export const narrow = matchMedia("(max-width: 760px)");
 
-// `chosen` and `deleted` are called with a conversation.
-export function fill(kept, current, { chosen, deleted }) {
-  $("conversations").replaceChildren(...kept.map((talk) => entry(talk, talk.id === current.id, chosen, deleted)));
+// `onOpen` and `onDelete` are called with a conversation.
+export function render(conversations, current, { onOpen, onDelete }) {
+  $("conversations").replaceChildren(...conversations.map((one) => entry(one, one.id === current.id, onOpen, onDelete)));
 }
 
-function entry(talk, shown, chosen, deleted) {
+function entry(conversation, isCurrent, onOpen, onDelete) {
   const item = document.createElement("li");
   const open = document.createElement("button");
   open.className = "quiet open";
-  open.textContent = talk.title || "New conversation";
-  if (shown) open.setAttribute("aria-current", "true");
-  open.onclick = () => chosen(talk);
+  open.textContent = conversation.title || "New conversation";
+  if (isCurrent) open.setAttribute("aria-current", "true");
+  open.onclick = () => onOpen(conversation);
   const remove = document.createElement("button");
   remove.className = "quiet remove";
   remove.setAttribute("aria-label", `Delete ${open.textContent}`);
   remove.textContent = "×";
-  remove.onclick = () => confirm(`Delete “${open.textContent}”?`) && deleted(talk);
+  remove.onclick = () => confirm(`Delete “${open.textContent}”?`) && onDelete(conversation);
   item.append(open, remove);
   return item;
 }
 
-export function move(open) {
+export function setOpen(open) {
   document.body.classList.toggle("drawer-open", open);
   $("open-drawer").setAttribute("aria-expanded", String(open));
   $("shade").hidden = !open;
-  // Out of the way of the Tab key while it is out of sight.
+  // The Tab key skips the drawer while it is hidden.
   $("drawer").inert = narrow.matches && !open;
   if (open) $("close-drawer").focus();
 }
 
 export const isOpen = () => document.body.classList.contains("drawer-open");
 
-export function listen() {
-  $("open-drawer").onclick = () => move(true);
-  $("close-drawer").onclick = $("shade").onclick = () => move(false);
-  narrow.onchange = () => move(false);
-  move(false);
+export function addListeners() {
+  $("open-drawer").onclick = () => setOpen(true);
+  $("close-drawer").onclick = $("shade").onclick = () => setOpen(false);
+  narrow.onchange = () => setOpen(false);
+  setOpen(false);
 }

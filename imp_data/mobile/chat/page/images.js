@@ -1,41 +1,41 @@
-// An image of any kind to what the model sees of it.
+// Convert a file to the square image that the model receives.
 
 import * as model from "./model.js";
 
-const READ = /^image\/(jpeg|png|webp|gif|bmp|avif)$/; // as imp_data/mobile/chat/images.py
-const MOST_BYTES = 20 * 1024 * 1024;
-const LONGEST_SIDE = 4096;
+const SERVER_FORMATS = /^image\/(jpeg|png|webp|gif|bmp|avif)$/; // the formats of imp_data/mobile/chat/images.py
+const MAX_BYTES = 20 * 1024 * 1024;
+const MAX_SIDE = 4096;
 
-// The first image of a drop or a paste; null where there is none.
-export function imageOf(transfer) {
+// The first image of a drop or a paste, or null.
+export function firstImage(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
 }
 
-// {image, aspect} as model.squared gives them. The server decodes the file itself, since a
-// browser's colours and sizes are not those of training; only a kind that it does not read (HEIC,
-// SVG), or a file too long to send, goes there as this browser sees it. Throws an Error with a
-// sentence for people.
-export async function squared(file) {
+// {image, aspect} from model.squareImage. The server decodes the file itself, since a browser's
+// colours and sizes differ from those of training; this browser converts only formats that the
+// server does not read (HEIC, SVG) and files that are too large to send. Throws an Error whose
+// message is shown to the user.
+export async function squareImage(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Error(`${file.name || "This image"} is damaged, or of a kind this browser cannot read.`);
+    throw new Error(`${file.name || "This image"} is damaged or in a format that this browser cannot read.`);
   }
   try {
-    return await model.squared(READ.test(file.type) && file.size <= MOST_BYTES ? file : await drawn(bitmap));
+    return await model.squareImage(SERVER_FORMATS.test(file.type) && file.size <= MAX_BYTES ? file : await redraw(bitmap));
   } finally {
     bitmap.close();
   }
 }
 
-function drawn(bitmap) {
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+function redraw(bitmap) {
+  const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff"; // under transparent parts, as in training
+  context.fillStyle = "#fff"; // behind transparent parts, as in training
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);

@@ -1,63 +1,63 @@
-// What was said, as articles of the log.
+// Render the turns of a conversation as articles of the log.
 
 const $ = (id) => document.getElementById(id);
 
-// `again` is called to have the last question answered anew, `idea` with one of the `examples` that
-// was picked from the blank page.
-export function show(conversation, { again, idea, examples }) {
+// `onRetry` is called to answer the last question again, `onExample` with the example that the user
+// chose on the empty page.
+export function show(conversation, { onRetry, onExample, examples }) {
   const { title, turns } = conversation;
   $("title").textContent = title || "New conversation";
   document.title = title ? `${title} · ImpChat` : "ImpChat";
-  $("log").replaceChildren(...(turns.length ? turns.map((turn) => article(turn, again)) : [blank(idea, examples)]));
-  toEnd();
+  $("log").replaceChildren(...(turns.length ? turns.map((turn) => article(turn, onRetry)) : [emptyPage(onExample, examples)]));
+  scrollToEnd();
 }
 
-function blank(idea, examples) {
-  const node = $("blank").content.cloneNode(true);
-  const ideas = node.querySelector(".ideas");
-  node.querySelector(".asked").hidden = !examples.length;
+function emptyPage(onExample, examples) {
+  const node = $("empty").content.cloneNode(true);
+  const buttons = node.querySelector(".examples");
+  node.querySelector(".from-training").hidden = !examples.length;
   if (examples.length) {
-    ideas.replaceChildren(...examples.map(({ text }) => Object.assign(document.createElement("button"), { type: "button", textContent: text })));
+    buttons.replaceChildren(...examples.map(({ text }) => Object.assign(document.createElement("button"), { type: "button", textContent: text })));
   }
-  for (const [number, button] of [...ideas.children].entries()) {
-    button.onclick = () => idea(examples[number] ?? { text: button.textContent, short: false });
+  for (const [number, button] of [...buttons.children].entries()) {
+    button.onclick = () => onExample(examples[number] ?? { text: button.textContent, short: false });
   }
   return node;
 }
 
-function article(turn, again) {
+function article(turn, onRetry) {
   const node = $("turn").content.firstElementChild.cloneNode(true);
   node.className = turn.role;
   node.querySelector("h2").textContent = turn.role === "user" ? "You" : "Imp";
   if (turn.image) {
-    const shown = node.querySelector(".shown");
-    shown.src = turn.image;
-    shown.alt = "Image that goes with the question";
-    shown.style.setProperty("--aspect", turn.aspect ?? 1); // stretched back to what the person gave
-    shown.hidden = false;
+    const image = node.querySelector(".question-image");
+    image.src = turn.image;
+    image.alt = "Image of the question";
+    image.style.setProperty("--aspect", turn.aspect ?? 1); // restores the aspect ratio of the file
+    image.hidden = false;
   }
   fill(node, turn);
   node.querySelector(".copy").onclick = (event) => copy(turn.text, event.currentTarget);
-  node.querySelector(".again").onclick = again;
+  node.querySelector(".retry").onclick = onRetry;
   return node;
 }
 
-// Bring the last article up to date with its turn; the view follows where it was at the end.
+// Update the last article from its turn; keep the view at the end if it was there.
 export function refresh(turn) {
   const log = $("log");
   const following = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   fill(log.lastElementChild, turn);
-  if (following) toEnd();
+  if (following) scrollToEnd();
 }
 
 function fill(node, turn) {
-  node.querySelector(".said").textContent = turn.text;
+  node.querySelector(".text").textContent = turn.text;
   node.classList.toggle("waiting", Boolean(turn.waiting));
   node.classList.toggle("failed", Boolean(turn.failed));
-  node.querySelector(".speed").textContent = told(turn);
+  node.querySelector(".speed").textContent = statusText(turn);
 }
 
-function told({ speed, suffix, stopped, failed }) {
+function statusText({ speed, suffix, stopped, failed }) {
   if (failed) return "";
   if (suffix) return "short answer";
   const parts = stopped ? ["stopped"] : [];
@@ -66,7 +66,7 @@ function told({ speed, suffix, stopped, failed }) {
   return parts.join(" · ");
 }
 
-function toEnd() {
+function scrollToEnd() {
   $("log").scrollTop = $("log").scrollHeight;
 }
 

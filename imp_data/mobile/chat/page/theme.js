@@ -1,11 +1,11 @@
-// Light or dark: the system's choice until a person makes another, which is then kept.
+// Light or dark: the system's choice, or the user's stored one.
 
 const KEY = "theme";
 
-export function listen() {
+export function addListeners() {
   const root = document.documentElement;
-  const kept = localStorage.getItem(KEY);
-  if (kept) root.dataset.theme = kept;
+  const stored = localStorage.getItem(KEY);
+  if (stored) root.dataset.theme = stored;
   document.getElementById("theme").onclick = () => {
     const shown = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     root.dataset.theme = shown === "dark" ? "light" : "dark";
