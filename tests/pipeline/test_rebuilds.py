@@ -85,7 +85,7 @@ def test_another_engine_rebuilds_nothing(laid: World, monkeypatch: pytest.Monkey
     shutil.rmtree(laid.data.root / ".stamps")
     assert len(rebuilt(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
     assert set(calls) == {
-        *("_names", "process", "_fingerprints", "_measure_image", "_screen_batches"),
+        *("_hash_names", "process_chunk", "_fingerprints", "_measure_image", "_screen_batches"),
         *("_scatter", "_assemble", "_read_shard"),
     }
     assert verified_digest(laid) == before

@@ -90,7 +90,7 @@ def test_the_versions_cover_modules_that_earlier_lists_omitted() -> None:
     }
     assert below["screened"] >= {
         *("screening.decontamination.benchmark_index", "images.fingerprint_cache"),
-        *("pipeline.sampling_inputs", "screening.without_near_duplicates", "images.hamming"),
+        *("pipeline.sampling_inputs", "screening.near_duplicates", "images.hamming"),
     }
     assert below["images"] >= {
         *("screening.decontamination.benchmark_index", "images.checkpoint", "images.phash"),

@@ -208,8 +208,8 @@ def test_shards_for_a_store_are_assembled_on_the_machine_that_has_them(
     monkeypatch.setenv("IMP_ENGINE", "ray")
     _, build = small(tmp_path, "memory://elsewhere")
     rebuild(build)
-    assert asked >= {"process", "_screen_batches", "_read_shard"}
-    assert not asked & {"_scatter", "_put_together"}
+    assert asked >= {"process_chunk", "_screen_batches", "_read_shard"}
+    assert not asked & {"_scatter", "_assemble"}
     assert tree_digest(build.data.mixture("small")) == tree_digest(album)
 
 

@@ -361,7 +361,9 @@ def test_a_reader_gets_an_error_if_the_mixture_is_replaced_meanwhile(
     state = shards.__getstate__()
     other.build(9)
     other.screened(9).mixture()
-    with pytest.raises(UserError, match="was replaced by another mixture since the work began"):
+    with pytest.raises(
+        UserError, match="was replaced by another mixture after this command started"
+    ):
         shards.__setstate__(state)
 
 
