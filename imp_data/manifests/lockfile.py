@@ -145,7 +145,7 @@ def _read(lock: Path) -> list[LockEntry]:
             entries.append(LockEntry.model_validate_json(line))
         except ValidationError as error:
             problem = f"is not a valid lock entry: {error.errors()[0]['msg']}"
-            remedy = "remove the line, or restore the file from version control"
+            remedy = "restore the file from version control, or leave the line out"
             raise UserError(f"{lock}, line {number + 1}", problem, remedy) from None
     return entries
 

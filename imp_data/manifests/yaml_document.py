@@ -104,7 +104,7 @@ class _Composer:
         if isinstance(start, yaml.StreamEndEvent):
             raise self._error(start, "contains only comments", "write `field: value` lines")
         if start.version not in (None, (1, 2)):
-            raise self._error(start, "declares YAML 1.1", "write %YAML 1.2, or remove the line")
+            raise self._error(start, "declares YAML 1.1", "write %YAML 1.2, or leave the line out")
         node = self._node(self._next(), 1)
         self._next()
         after = self._next()

@@ -44,7 +44,7 @@ def read_manifest_text(path: Path) -> str:
     if found := _INVISIBLE.search(text):
         code = ord(found.group())
         problem = f"{position_after(text[: found.start()])}: contains the character U+{code:04X}"
-        remedy = f'remove it; if text needs it, write "\\u{code:04X}" in double quotes'
+        remedy = f'leave it out; if text needs it, write "\\u{code:04X}" in double quotes'
         raise UserError(path, problem, remedy)
     if not text.strip():
         raise UserError(path, "is empty", _WRITE_YAML)

@@ -27,7 +27,7 @@ _MEMORY = (
     "free memory, or set a smaller IMP_WORKERS, and run the same command again; "
     "finished stages are kept"
 )
-_CRASHES = "remove or repair the file it names, or report the crash; finished stages are kept"
+_CRASHES = "repair or move the file it names, or report the crash; finished stages are kept"
 # A process that multiprocessing starts imports the main script again.
 _OWN_SCRIPT = f'in your own script, start below `if __name__ == "__main__":`; else {_CRASHES}'
 # Wall-clock seconds allowed per CPU second of a piece's limit, for busy machines.
@@ -170,7 +170,7 @@ def unwrap_outcome(
             where,
             "its process returned no result and used little CPU, as when a disk does not respond",
             "check that the data directory responds, and run the same command again; if it fails "
-            "again, remove or repair the file it names",
+            "again, repair or move the file it names",
         )
     if -outcome.exit_code in _FROM_OUTSIDE:
         raise UserError(

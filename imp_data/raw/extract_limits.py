@@ -89,7 +89,7 @@ class ExtractionBudget:
             need = f"{self._archive.name} unpacks to {size:,} bytes, {free:,} are free"
             problem = f"cannot be written ({os.strerror(errno.ENOSPC)}): {need}"
             remedy = (
-                "make room or grant access, then run the same command again; extracted files are "
+                "free space or grant access, then run the same command again; extracted files are "
                 "kept"
             )
             raise UserError(self._disk, problem, remedy)

@@ -32,7 +32,7 @@ _HUGGING_FACE = "https://huggingface.co/"
 _RESERVED_BYTES = 1 << 30
 _DISK_CHECK_INTERVAL_BYTES = 64 << 20
 
-FREE_SPACE = "make room or grant access, then run the same command again; partial files are kept"
+FREE_SPACE = "free space or grant access, then run the same command again; partial files are kept"
 
 
 class Transfer(NamedTuple):

@@ -101,7 +101,7 @@ def test_another_version_is_refused_until_its_entry_is_removed(here: Place) -> N
         )
         assert error.remedy == (
             f"put the version of 2025-11-30 there ({server.url}/a.bin); to accept the new version "
-            f"instead, remove {where} and run the same command again"
+            f"instead, leave out {where} and run the same command again"
         )
         assert list(here.raw.iterdir()) == []
         here.lock().write_text("")
@@ -222,7 +222,7 @@ def test_an_invalid_line_is_an_error(line: str, here: Place) -> None:
     error = here.refused(images(UpstreamFile(path="b.bin", by_hand="Ask.")))
     assert error.where == f"{here.lock()}, line 2"
     assert error.problem.startswith("is not a valid lock entry")
-    assert error.remedy == "remove the line, or restore the file from version control"
+    assert error.remedy == "restore the file from version control, or leave the line out"
 
 
 def test_concurrent_runs_lose_no_entry_and_agree_on_one_version(here: Place) -> None:

@@ -196,7 +196,7 @@ def test_a_build_killed_at_each_file_it_writes_ends_with_the_same_bytes(
 
 def die_after(manifest: Path, root: Path, count: int) -> None:
     """Kill this process at the first batch beyond a number of images."""
-    build, looked = build_at(manifest, root), fingerprint_cache.fingerprints
+    build, looked = build_at(manifest, root), fingerprint_cache.fingerprint_images
 
     def dying(images: Sequence[str], reader: ImageSource, limits: Limits) -> list[Fingerprint]:
         nonlocal count
@@ -205,7 +205,7 @@ def die_after(manifest: Path, root: Path, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return looked(images, reader, limits)
 
-    fingerprint_cache.fingerprints = dying
+    fingerprint_cache.fingerprint_images = dying
     build.images("photos")
 
 

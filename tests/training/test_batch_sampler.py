@@ -28,7 +28,7 @@ def test_accumulation_depends_on_the_number_of_devices(devices: int, expected: i
 def test_a_number_of_devices_that_does_not_divide_the_batch_is_refused() -> None:
     stage = Stage.model_validate({**STAGE, "global_batch": 128, "per_device_batch": 4})
     with pytest.raises(
-        UserError, match="128 is no multiple of per_device_batch 4 x 3 devices = 12"
+        UserError, match="128 is not a multiple of per_device_batch 4 x 3 devices = 12"
     ):
         gradient_accumulation_steps(stage, 3)
 

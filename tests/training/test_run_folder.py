@@ -77,7 +77,7 @@ def test_a_distributed_run_that_waited_for_another_names_the_remedy(
         yield
 
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(run_module, "held", meanwhile)
+    monkeypatch.setattr(run_module, "hold_lock", meanwhile)
     with pytest.raises(UserError, match="was finished by another run while this one waited"):
         train(run_of(shapes, finished))
 
