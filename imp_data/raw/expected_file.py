@@ -50,7 +50,8 @@ class ExpectedFile:
         day, url = self._found.entry.fetched, self._found.entry.address
         return (
             f"put the version of {day} there ({url or 'it was put in place by hand'}); to accept "
-            f"the new version instead, leave out {self._found.location} and run the same command again"
+            f"the new version instead, leave out {self._found.location} and run the same command "
+            "again"
         )
 
     def lock_download(self, path: Path, digest: str, url: str) -> None:
