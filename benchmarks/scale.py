@@ -31,7 +31,7 @@ MIX665K = [
 COCO_IMAGES = 118_287
 _LONGEST, _LONGEST_EXCHANGES = 7, 275
 _WORDS = (
-    *("the", "a", "of", "and", "in", "to", "is", "with", "on", "for", "image", "shows", "person"),
+    *("the", "a", "of", "and", "in", "to", "is", "with", "on", "for", "picture", "shows", "person"),
     *("street", "table", "small", "large", "white", "red", "blue", "green", "standing", "next"),
     *("near", "under", "over", "several", "two", "three", "people", "holding", "wearing", "sign"),
     *("building", "window", "tree", "water", "grass", "sky", "road", "car", "dog", "cup", "door"),
