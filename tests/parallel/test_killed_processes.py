@@ -231,7 +231,7 @@ def test_images_that_killed_runs_have_fingerprinted_are_not_read_again(
     build.records("photos")
     known: list[set[str]] = []
     for _ in range(2):
-        with pytest.raises(AssertionError, match=r"Died\(exit_code=-9\)"):
+        with pytest.raises(AssertionError, match=r"Crash\(exit_code=-9\)"):
             apart(die_after, manifest_of(gallery), build.data.root, 300)
         known.append(kept_in_journal(build))
     assert [len(images) for images in known] == [256, 512]
@@ -392,7 +392,7 @@ def test_ctrl_c_ends_a_run_during_an_image_and_the_next_run_continues(
     said, _ = run.communicate(timeout=60)  # ten times less than the image would have taken
     assert run.returncode == 1
     assert "images/photos" in said
-    assert "interrupted; the same command goes on from here" in said
+    assert "interrupted; the same command continues from here" in said
     assert "built, 0 unchanged, 1 failed" in said
     assert "Stack Trace" not in said
     again = launch(manifest_of(world), world.data.root, home)
