@@ -69,9 +69,14 @@ def decode_error(text: str) -> Exception:
 
 
 def write_error(error: Exception) -> None:
-    """Write an exception to the file that IMP_ERROR_FILE names, if it names one."""
+    """Write an exception to the file that IMP_ERROR_FILE names, if it names one.
+
+    Several processes of one command may fail at once: the file is always one error, complete.
+    """
     if path := os.environ.get(ERROR_FILE):
-        Path(path).write_text(encode_error(error), encoding="utf-8")
+        unfinished = Path(f"{path}.{os.getpid()}")
+        unfinished.write_text(encode_error(error), encoding="utf-8")
+        unfinished.replace(path)
 
 
 def read_error(path: Path) -> Exception | None:

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -13,6 +15,7 @@ from openai.types.chat import completion_create_params as openai_params
 from openai.types.chat.chat_completion_content_part_image_param import ImageURL
 from PIL import Image
 
+from imp_data.mobile.chat import images
 from imp_data.mobile.chat.field_rules import RequestRefused
 from imp_data.mobile.chat.request_fields import IMAGE_URL_FIELDS, MESSAGE_FIELDS, REQUEST_FIELDS
 from imp_data.mobile.chat.requests import convert_body, convert_request
@@ -276,3 +279,9 @@ def test_any_bytes_are_refused_with_a_4xx(body: bytes) -> None:
     with pytest.raises(RequestRefused) as caught:
         convert_body(body, squared)
     assert 400 <= caught.value.status < 500
+
+
+def test_the_page_sends_no_larger_file_than_the_server_takes() -> None:
+    page = (Path(images.__file__).parent / "page/images.js").read_text(encoding="utf-8")
+    factors = re.findall(r"const MAX_BYTES = (\d+) \* 1024 \* 1024;", page)
+    assert [int(factor) << 20 for factor in factors] == [images.MAX_IMAGE_BYTES]

@@ -82,3 +82,4 @@ def test_a_launched_command_leaves_its_error_in_a_file(
     monkeypatch.setenv(ERROR_FILE, str(path))
     write_error(UserError("a", "b", "c"))
     assert str(read_error(path)) == str(UserError("a", "b", "c"))
+    assert [file.name for file in tmp_path.iterdir()] == ["error.json"]

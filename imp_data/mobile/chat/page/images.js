@@ -3,7 +3,7 @@
 import * as model from "./model.js";
 
 const SERVER_FORMATS = /^image\/(jpeg|png|webp|gif|bmp|avif)$/; // the formats of imp_data/mobile/chat/images.py
-const MAX_BYTES = 20 * 1024 * 1024;
+const MAX_BYTES = 8 * 1024 * 1024; // MAX_IMAGE_BYTES of imp_data/mobile/chat/images.py
 const MAX_SIDE = 4096;
 
 // The first image of a drop or a paste, or null.
@@ -29,7 +29,7 @@ export async function squareImage(file) {
   }
 }
 
-function redraw(bitmap) {
+async function redraw(bitmap) {
   const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
@@ -39,5 +39,7 @@ function redraw(bitmap) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const encode = (format) => new Promise((resolve) => canvas.toBlob(resolve, format, 0.95));
+  const exact = await encode("image/png");
+  return exact.size <= MAX_BYTES ? exact : await encode("image/jpeg"); // a photo's PNG is too large
 }
