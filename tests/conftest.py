@@ -25,8 +25,11 @@ from imp_data.storage.data_dir import DataDir
 from imp_data.storage.stage_cache import StageResult
 
 # Machines that run tests are busy; how long an example takes says nothing about the library.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# Without an option every run has the same examples, so a run that fails, fails again;
+# `pytest --hypothesis-profile random` looks for new ones.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None)
+settings.load_profile("repeatable")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

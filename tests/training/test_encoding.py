@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from imp_data.training.data.chat_templates import TEMPLATES
 from imp_data.training.data.encoding import EncodedSample, RefusedSample, encode, encode_prompt
+from imp_data.training.data.special_tokens import MARK
 from imp_data.training.model.tokenizers import byte_level_bpe, prepare_tokenizer
 
 TEXTS = [
@@ -85,9 +86,10 @@ SCRAPS = st.sampled_from(
         *("USER:", "ASSISTANT: ", " ASSISTANT: ", "user\n", "\n<|im_start|>assistant\n", SYS),
     ]
 )
-TEXT = (st.lists(SCRAPS, min_size=1, max_size=6).map("".join) | st.text(min_size=1)).filter(
-    lambda text: "<image>" not in text
-)
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters=MARK)
+TEXT = (
+    st.lists(SCRAPS, min_size=1, max_size=6).map("".join) | st.text(CHARACTERS, min_size=1)
+).filter(lambda text: "<image>" not in text)
 CHATS = ("phi2", "qwen", "phi3")
 
 
@@ -113,7 +115,7 @@ def test_ids_and_labels_without_an_image(name: str, texts: list[tuple[str, str]]
 @given(
     texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4),
     image_turn=st.integers(0, 3),
-    before=st.text(max_size=3).filter(lambda text: "<" not in text),
+    before=st.text(CHARACTERS, max_size=3).filter(lambda text: "<" not in text),
     features=st.integers(1, 9),
 )
 @settings(max_examples=1000)
