@@ -136,6 +136,15 @@ class Draft:
     repairs: list[AppliedRepair] = field(default_factory=list)
 
 
+class EmbeddedImage(NamedTuple):
+    """An image whose bytes stand in a file of records; `member` names it below data/raw/<source>/.
+
+    See storage.embedded_names.
+    """
+
+    member: str
+
+
 class RejectedRecord(NamedTuple):
     """An upstream record that goes into no Sample, and the reason."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from demo.sources.archives import json_bytes
 from imp_data.ledger import Outcome, Reason, Repair
 from imp_data.manifests import Limits, Source
-from imp_data.records.layouts import LAYOUTS
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.rules import repair_and_check
 from imp_data.sample import Draft, UpstreamRecord, content_hash, sample_id
 from imp_data.storage.digests import xxh3_keys

@@ -1,4 +1,4 @@
-"""Read members of zips and plain tars in place; from an object store by byte ranges."""
+"""Read members of zips, plain tars and tables in place; from an object store by byte ranges."""
 
 import stat
 import tarfile
@@ -9,26 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from imp_data.errors import UserError
+from imp_data.images.archive_errors import DamagedMember, TooManyBytes
 from imp_data.images.archive_links import (
     MOST_PATH_CHARACTERS,
     link_target,
     linked_names,
     resolve_links,
 )
+from imp_data.images.embedded import file_kind, read_embedded
 from imp_data.images.path_spellings import EncodedName, name_on_disk
 from imp_data.images.tar_members import member_name, tar_members
 from imp_data.storage.archives import ARCHIVE_REMEDY, is_zip_file, open_at_offsets, open_zip_file
 from imp_data.storage.file_kinds import HEAD_BYTES
 from imp_data.storage.object_store import ObjectState
 from imp_data.storage.zip_stream import DAMAGE_ERRORS, ZipReader, is_disk_error
-
-
-class DamagedMember(Exception):
-    """The archive contains the image, but its bytes do not decompress."""
-
-
-class TooManyBytes(Exception):
-    """The image file is larger than the limit."""
 
 
 @lru_cache(maxsize=64)
@@ -45,7 +39,12 @@ def read_member(
     `state` differs once the archive has changed. Raise DamagedMember, TooManyBytes; UserError if
     the file is not an archive.
     """
-    if is_zip(archive, state):
+    kind = file_kind(archive, state) if member.startswith("@") else None
+    if kind in ("parquet", "arrow", "json"):
+        return read_embedded(archive, state, member, max_bytes)
+    if kind == "tar":
+        member = member.removeprefix("@/")
+    elif is_zip(archive, state):
         return _read_zipped(open_zip(archive, state), member, max_bytes)
     stored = tar_members(archive, state).get(member)
     if stored is None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import xxhash
 from imp_data.errors import UserError
 from imp_data.images.checkpoint import Checkpoint
 from imp_data.images.decoding import decoder_version
+from imp_data.images.embedded import block_of, reading_order
 from imp_data.images.fingerprint import FINGERPRINT_SCHEMA, Fingerprint, fingerprint_images
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import Limits
@@ -27,6 +29,8 @@ from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import open_parquet, parquet_writer
 
 _BATCH_IMAGES = 32
+# A batch of one row group may be larger, because each batch decodes it from its start.
+_BLOCK_IMAGES = 128
 
 HashKeys = npt.NDArray[np.uint64]
 ComputeFingerprints = Callable[[Sequence[str]], list[Fingerprint]]
@@ -134,12 +138,16 @@ class FingerprintCache:
         return table
 
     def _compute(self, images: Sequence[str]) -> pa.Table:
+        """Compute fingerprints in the order in which the images lie in their files."""
+        order = sorted(range(len(images)), key=lambda n: reading_order(images[n]))
         tables = [fingerprint_table([])]
-        for rows in _compute_batches(images, self._reader, self._limits):
+        for rows in _compute_batches([images[n] for n in order], self._reader, self._limits):
             tables.append(fingerprint_table(rows))
             self._checkpoint.add(tables[-1])
             self._bar.add(len(rows))
-        return pa.concat_tables(tables)
+        back = np.empty(len(images), np.int64)
+        back[order] = np.arange(len(images))
+        return pa.concat_tables(tables).take(pa.array(back))
 
 
 def _compute_batches(
@@ -147,10 +155,19 @@ def _compute_batches(
 ) -> Iterator[list[Fingerprint]]:
     """Yield fingerprints in batches. An image that crashes its decoder fails alone."""
     compute = partial(_fingerprints, reader=reader, limits=limits)
-    pieces = (images[n : n + _BATCH_IMAGES] for n in range(0, len(images), _BATCH_IMAGES))
+    pieces = _split(images, reader)
     seconds = limits.max_decode_seconds
     alone = partial(_one_by_one, compute, seconds)
     return map_ordered(compute, pieces, on_crash=alone, seconds=seconds)
+
+
+def _split(images: Sequence[str], reader: ImageReader) -> Iterator[Sequence[str]]:
+    """Split images into batches: of one row group, if they are in Parquet."""
+    blocks = groupby(images, key=lambda image: block_of(image, reader.raw))
+    for block, some in blocks:
+        size = _BATCH_IMAGES if block is None else _BLOCK_IMAGES
+        together = list(some)
+        yield from (together[n : n + size] for n in range(0, len(together), size))
 
 
 def _fingerprints(images: Sequence[str], reader: ImageReader, limits: Limits) -> list[Fingerprint]:

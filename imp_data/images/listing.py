@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from imp_data.errors import UserError
-from imp_data.images.archive_members import DamagedMember, member_head, member_names
+from imp_data.images.archive_errors import DamagedMember
+from imp_data.images.archive_members import member_head, member_names
 from imp_data.images.path_spellings import ENDINGS, escape_name
 from imp_data.images.reader import ImageReader
 from imp_data.manifests import ImageFolder

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
-from imp_data.images.archive_members import DamagedMember, TooManyBytes, index_archive, read_member
+from imp_data.images.archive_errors import DamagedMember, TooManyBytes
+from imp_data.images.archive_members import index_archive, read_member
 from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.respelled_paths import StateOf
 from imp_data.storage.object_store import ObjectState, object_state

@@ -11,7 +11,8 @@ from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, Protocol
 
 from imp_data.errors import UserError
-from imp_data.images.archive_members import DamagedMember, TooManyBytes, read_member
+from imp_data.images.archive_errors import DamagedMember, TooManyBytes
+from imp_data.images.archive_members import read_member
 from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.prefetched_reader import ImageRequest, PrefetchedReader
 from imp_data.images.respelled_paths import (
@@ -23,6 +24,7 @@ from imp_data.images.respelled_paths import (
 )
 from imp_data.manifests import ImageFolder
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.embedded_names import split_embedded
 from imp_data.storage.folders import check_inside, real_folders
 from imp_data.storage.object_store import ObjectState
 from imp_data.storage.paths import has_latency
@@ -102,6 +104,8 @@ class ImageReader(NamedTuple):
 
     def find_respelled(self, image: str, state_of: StateOf) -> str | None:
         """Return the path of the one image that matches in another spelling."""
+        if split_embedded(image):
+            return None
         roots = [ImageRoot("", self.images, "")]
         for collection, folder in self.folders:
             home = self.raw / collection
@@ -110,7 +114,13 @@ class ImageReader(NamedTuple):
         return find_respelled(image, roots, state_of)
 
     def places(self, image: str) -> Iterator[tuple[Path, str]]:
-        """Yield the folders and archives that may contain an image, with its name in each."""
+        """Yield the folders and archives that may contain an image, with its name in each.
+
+        An image in a file of records is there alone; its path begins with the source's name.
+        """
+        if embedded := split_embedded(image):
+            yield self.raw / embedded[0], embedded[1]
+            return
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):
                 member = image.removeprefix(folder.path + "/")

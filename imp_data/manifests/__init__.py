@@ -14,6 +14,7 @@ from imp_data.manifests.mixture import (
     load_recipe,
 )
 from imp_data.manifests.sources import (
+    FORM_NAMES,
     Benchmark,
     ExpectedCounts,
     ImageCollection,
@@ -26,6 +27,7 @@ from imp_data.manifests.sources import (
 )
 
 __all__ = [
+    "FORM_NAMES",
     "MANIFEST_KINDS",
     "Benchmark",
     "Decontamination",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,6 +17,10 @@ from imp_data.manifests.fields import (
     RelativePath,
     Sha256,
 )
+
+
+def _is_empty(value: object) -> bool:
+    return not value
 
 
 def find_path_clash(paths: Iterable[str]) -> str:
@@ -97,7 +101,17 @@ class ImageCollection(Publication):
     folders: Annotated[tuple[ImageFolder, ...], Field(min_length=1)]
 
 
-LayoutName = Literal["llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"]
+# The layouts of single publications, and the forms that many datasets share.
+UpstreamLayout = Literal[
+    "llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"
+]
+FormName = Literal["conversations", "messages", "texts", "questions", "captions"]
+FORM_NAMES: frozenset[str] = frozenset(get_args(FormName))
+LayoutName = UpstreamLayout | FormName
+_ImageRole = Literal["image", "images"]
+_TextRole = Literal["system", "conversations", "messages", "texts", "caption"]
+_QuestionRole = Literal["question", "answer", "answers", "options"]
+ColumnRole = Literal["id", "subset"] | _ImageRole | _TextRole | _QuestionRole
 SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
 
 
@@ -106,6 +120,15 @@ class ExpectedCounts(StrictModel):
 
     rows: Count | None = Field(None, description="upstream rows")
     subsets: dict[str, Count] = Field({}, description="Samples per subset, before screening")
+
+
+class ImageTable(StrictModel):
+    """A table of images that records name by row numbers."""
+
+    files: Annotated[tuple[RelativePath, ...], Field(min_length=1)] = Field(
+        description="Parquet or Arrow files or globs below data/raw/<source>/; rows count through"
+    )
+    column: str = "image"
 
 
 class Source(Publication):
@@ -124,12 +147,31 @@ class Source(Publication):
         description="fields of a record that are irrelevant to training, beyond those that the "
         "layout knows; for a turn: conversations.<field>",
     )
+    # Manifests that leave these out have the digests that they had before the fields existed.
+    columns: dict[ColumnRole, str] = Field(
+        {}, exclude_if=_is_empty, description="columns of a form that have other names"
+    )
+    min_ratings: dict[str, int] = Field(
+        {},
+        exclude_if=_is_empty,
+        description="lowest rating of a turn that is kept, for each kind of rating; a turn without "
+        "one is kept",
+    )
+    suffix: Literal["", "short_answer", "option_letter"] = Field(
+        "", exclude_if=_is_empty, description="LLaVA's wording to add to each first question"
+    )
+    wording: Literal["", "llava"] = Field(
+        "",
+        exclude_if=_is_empty,
+        description="`llava` replaces the wordings of known publishers by LLaVA's, with some loss",
+    )
+    image_table: ImageTable | None = Field(None, exclude_if=_is_empty)
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: ExpectedCounts = ExpectedCounts()
 
     @model_validator(mode="after")
     def _check_prompts(self) -> "Source":
-        if self.layout == "laion_gpt4v" and not self.prompts:
+        if self.layout in ("laion_gpt4v", "captions") and not self.prompts:
             raise ValueError("prompts: a layout of bare captions requires at least one question")
         return self
 

@@ -18,8 +18,9 @@ from imp_data.manifests import (
     field_position,
 )
 from imp_data.manifests.earlier_names import kind_dir
-from imp_data.records.layouts import LAYOUTS
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.sample import Draft
+from imp_data.storage.embedded_names import split_embedded
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.globs import matching_files
 from imp_data.storage.image_paths import normalize_path
@@ -116,12 +117,13 @@ class InputPaths:
         layout, raw = LAYOUTS[source.layout], self._reader.raw / name
         try:
             chunk = next(iter(layout.chunks(raw, source, self._recipe.mixture.limits)), None)
-            groups = islice(layout.groups(chunk), _GROUPS_TRIED) if chunk else []
+            groups = islice(layout.groups(chunk, source), _GROUPS_TRIED) if chunk else []
             drafts = [draft for rows in groups for draft in layout.assemble(rows, source)]
         except UserError:
             return []  # not downloaded yet, or the records stage reports the problem
         images = [d.image for d in drafts if isinstance(d, Draft) and d.image]
-        return [normalize_path(image) for image in images][:_IMAGES_TRIED]
+        elsewhere = [image for image in images if not split_embedded(image)]
+        return [normalize_path(image) for image in elsewhere][:_IMAGES_TRIED]
 
     def _is_found(self, image: str) -> bool:
         try:

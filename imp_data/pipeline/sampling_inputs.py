@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imp_data.images.decoding import decoder_version
 from imp_data.images.reader import ImageReader, data_image_reader
-from imp_data.manifests import Decontamination, Recipe, model_digest
+from imp_data.manifests import FORM_NAMES, Decontamination, Recipe, model_digest
 from imp_data.pipeline.stages import StageContext, matches_stamp
 from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
@@ -34,8 +34,12 @@ class SamplingInputs(StageContext):
 
     def images_digest(self, source: str) -> str:
         """Digest a source's images and the code on them: equal digests, equal fingerprints."""
+        manifest = self.recipe.sources[source]
+        # A form may hold its images among its records.
+        own = [self.digest_of(f"raw/{source}")] if manifest.layout in FORM_NAMES else []
         return text_digest(
-            self._images_digest(self.recipe.sources[source].images),
+            self._images_digest(manifest.images),
+            *own,
             model_digest(self.recipe.mixture.limits),
             code_version("imp_data.images.fingerprint_cache"),
             decoder_version(),

@@ -17,9 +17,9 @@ from imp_data.ledger import RECORDS_LEDGER_SCHEMA, Reason, Verdict
 from imp_data.manifests import Limits, Source
 from imp_data.parallel import Crash, map_ordered
 from imp_data.parallel.progress import progress
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.chunk import ChunkResult, merge_results, process_chunk, reject_chunk
-from imp_data.records.layouts import LAYOUTS
-from imp_data.records.layouts.base import Chunk
+from imp_data.records.record_chunk import Chunk
 from imp_data.sample import RECORD_SCHEMA, sample_id
 from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import arrow_writer, parquet_writer, value_counts

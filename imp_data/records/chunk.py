@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import RECORDS_LEDGER_SCHEMA, AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits, Source
-from imp_data.records.layouts import LAYOUTS
-from imp_data.records.layouts.base import Chunk, Layout
+from imp_data.records.all_layouts import LAYOUTS
+from imp_data.records.layouts.base import Layout
 from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.ledger_rows import Ints, LedgerRowBuilder, build_ledger_rows
+from imp_data.records.record_chunk import Chunk
 from imp_data.records.rules import repair_and_check
 from imp_data.records.vectorized_rules import check_drafts
 from imp_data.sample import (
@@ -197,7 +198,7 @@ def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
     layout = LAYOUTS[source.layout]
     drafts: list[Draft] = []
     builder = LedgerRowBuilder()
-    for group in layout.groups(chunk):
+    for group in layout.groups(chunk, source):
         for item in _assemble(layout, group, source):
             if isinstance(item, RejectedRecord):
                 builder.add_rejected(item.row, item.verdict)

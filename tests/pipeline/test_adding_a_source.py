@@ -16,7 +16,7 @@ from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks, records_checks, screened_checks
-from imp_data.records.layouts import LAYOUTS
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.sample import Sample
 from imp_data.storage.data_dir import DataDir
 

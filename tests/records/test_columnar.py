@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from imp_data.manifests import Limits, Source
 from imp_data.records import chunk as chunk_module
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.chunk import ChunkResult, process_chunk
-from imp_data.records.layouts import LAYOUTS
 from imp_data.records.rules import repair_and_check
 
 LIMITS = Limits(max_turns=8, max_characters=200)

@@ -29,7 +29,7 @@ from imp_data.records.json_array import (
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import read_at
-from imp_data.records.layouts.base import Chunk
+from imp_data.records.record_chunk import Chunk
 
 FIELDS = frozenset({"conversations"})
 

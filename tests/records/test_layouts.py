@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imp_data.errors import UserError
 from imp_data.ledger import AppliedRepair, Repair
 from imp_data.manifests import Limits, Source
-from imp_data.records.layouts import LAYOUTS
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.layouts.llava import subset_of
 from imp_data.sample import Draft, RejectedRecord
 
@@ -36,7 +36,9 @@ def source(layout: str, *records: str, **fields: Any) -> Source:
 def read(raw: Path, of: Source) -> tuple[list[Draft], list[RejectedRecord]]:
     """Return all Drafts and rejected records that the layout makes of a raw directory."""
     layout = LAYOUTS[of.layout]
-    groups = [group for chunk in layout.chunks(raw, of, Limits()) for group in layout.groups(chunk)]
+    groups = [
+        group for chunk in layout.chunks(raw, of, Limits()) for group in layout.groups(chunk, of)
+    ]
     items = [item for group in groups for item in layout.assemble(group, of)]
     drafts = [item for item in items if isinstance(item, Draft)]
     return drafts, [item for item in items if isinstance(item, RejectedRecord)]

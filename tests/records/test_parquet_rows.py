@@ -133,7 +133,7 @@ def test_a_row_that_is_too_large_or_not_text_is_dropped_alone(tmp_path: Path) ->
 def test_a_row_group_that_decodes_to_hundreds_of_times_its_file_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imp_data.records.layouts.parquet_rows._MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("imp_data.records.tables.parquet_rows._MAX_BYTES", 1 << 20)
     same = pa.table({name: ["the same text"] * 50_000 for name in NAMES})
     with pq.ParquetWriter(tmp_path / "f.parquet", same.schema) as writer:
         writer.write_table(same)

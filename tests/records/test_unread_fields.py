@@ -12,8 +12,8 @@ from conftest import World, record, run
 from imp_data.errors import UserError
 from imp_data.manifests import Limits, Source
 from imp_data.records import chunk as chunk_module
+from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.chunk import ChunkResult, process_chunk
-from imp_data.records.layouts import LAYOUTS
 from imp_data.records.layouts.unread_fields import LayoutFields, find_ignored_fields
 from imp_data.records.rules import repair_and_check
 

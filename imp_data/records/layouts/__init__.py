@@ -1,10 +1,9 @@
-"""Convert each upstream layout to Drafts of Samples: one module per layout."""
+"""Convert the layout of each publication to Drafts of Samples: one module per layout."""
 
-from imp_data.manifests import LayoutName
 from imp_data.records.layouts import ai2d, chartqa, docvqa, dvqa, infographicvqa, laion_gpt4v, llava
 from imp_data.records.layouts.base import Layout
 
-LAYOUTS: dict[LayoutName, Layout] = {
+UPSTREAM_LAYOUTS: dict[str, Layout] = {
     "llava": llava.LAYOUT,
     "dvqa": dvqa.LAYOUT,
     "chartqa": chartqa.LAYOUT,

@@ -18,7 +18,6 @@ from imp_data.ledger import AppliedRepair, Reason, Verdict
 from imp_data.manifests import Limits, Source
 from imp_data.records.json_array.parse import parse, parse_exactly
 from imp_data.records.layouts.base import (
-    Chunk,
     Layout,
     list_record_files,
     parse_rows,
@@ -28,6 +27,7 @@ from imp_data.records.layouts.base import (
 from imp_data.records.layouts.columnar_questions import Question
 from imp_data.records.layouts.question_sets import check_question, join_questions
 from imp_data.records.layouts.unread_fields import LayoutFields, check_unread_fields
+from imp_data.records.record_chunk import Chunk
 from imp_data.sample import OPTION_LETTER_SUFFIX, Draft, RejectedRecord, UpstreamRecord
 from imp_data.storage.object_store import is_file
 from imp_data.storage.range_reader import read_files
@@ -115,7 +115,7 @@ def _parse_questions(data: bytes) -> tuple[list[dict[str, Any]], list[AppliedRep
     return rows, repairs
 
 
-def _groups(chunk: Chunk) -> Iterator[list[UpstreamRecord]]:
+def _groups(chunk: Chunk, source: Source) -> Iterator[list[UpstreamRecord]]:
     test = _read_test_images(chunk.files[0])
     _, firsts = np.unique(chunk.groups, return_index=True)
     ordinals = chunk.ordinals[firsts].tolist()

@@ -1,13 +1,11 @@
 """Define layouts and chunks of records, and read the records of JSON files."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from imp_data.errors import UserError
@@ -18,42 +16,13 @@ from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import Offsets, Spans
 from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.layouts.unread_fields import LayoutFields, preview
+from imp_data.records.record_chunk import CHUNK_ROWS, Chunk, find_too_large, readable_sizes
 from imp_data.sample import Draft, RejectedRecord, UpstreamRecord
 from imp_data.storage.globs import matching_files
 from imp_data.storage.range_reader import open_file
 
-CHUNK_ROWS = 2048
 # Two records closer than this are read in one piece, gap included.
 _GAP_BYTES = 4096
-
-
-class Chunk(NamedTuple):
-    """Records that are read together, with one entry per record in each column.
-
-    `file_numbers`, `starts` and `ends` locate each record; consecutive records with the same
-    `groups` number share an image; `ordinals` are the positions upstream. `rejections` maps the
-    ordinals of records that must not be read to the reason.
-    """
-
-    files: tuple[Path, ...]
-    file_numbers: Offsets
-    starts: Offsets
-    ends: Offsets
-    groups: Offsets
-    ordinals: Offsets
-    rejections: Mapping[int, Verdict] = {}
-
-    def select(self, rows: npt.NDArray[np.bool_] | slice) -> "Chunk":
-        """Return some of the records."""
-        numbers, starts, ends = self.file_numbers[rows], self.starts[rows], self.ends[rows]
-        groups, ordinals = self.groups[rows], self.ordinals[rows]
-        return Chunk(self.files, numbers, starts, ends, groups, ordinals, self.rejections)
-
-    def split(self) -> Iterator["Chunk"]:
-        """Split into single records, or into records that share an image."""
-        bounds = [0, *(np.flatnonzero(np.diff(self.groups)) + 1).tolist(), len(self.groups)]
-        for first, last in pairwise(bounds):
-            yield self.select(slice(first, last))
 
 
 class Layout(NamedTuple):
@@ -66,7 +35,7 @@ class Layout(NamedTuple):
     """
 
     chunks: Callable[[Path, Source, Limits], Iterator[Chunk]]
-    groups: Callable[[Chunk], Iterator[list[UpstreamRecord]]]
+    groups: Callable[[Chunk, Source], Iterator[list[UpstreamRecord]]]
     assemble: Callable[[list[UpstreamRecord], Source], Iterable[Draft | RejectedRecord]]
     fields: LayoutFields
     columns: Callable[[Chunk, Source], DraftColumns] | None = None
@@ -89,13 +58,19 @@ def list_record_files(folder: Path, source: Source) -> list[Path]:
 
 
 def chunk_records(
-    files: Sequence[Path], fields: frozenset[str], limits: Limits, size: int = CHUNK_ROWS
+    files: Sequence[Path],
+    fields: frozenset[str],
+    limits: Limits,
+    size: int = CHUNK_ROWS,
+    ordinal: int = 0,
 ) -> Iterator[Chunk]:
     """Yield chunks of independent records, in upstream order; `fields` are those of every record.
 
+    The first record has the number `ordinal`.
+
     A chunk has `size` records, or fewer if together they exceed the size limit of one record.
     """
-    ordinal, max_bytes = 0, limits.max_record_bytes
+    max_bytes = limits.max_record_bytes
     for file in files:
         for spans in _regroup(
             json_spans(file, fields=fields, max_bytes=max_bytes), size, max_bytes
@@ -124,22 +99,6 @@ def _count_fitting(spans: Spans, size: int, max_bytes: int) -> int:
     """Count the first spans that are at most `size` and together at most `max_bytes`."""
     held = np.cumsum(readable_sizes(spans.ends - spans.starts, max_bytes))
     return min(size, int(np.searchsorted(held, max_bytes, side="right")))
-
-
-def readable_sizes(sizes: Offsets, max_bytes: int) -> Offsets:
-    """Return how many bytes of each record are read: none of a record that is too large."""
-    return np.where(sizes > max_bytes, 0, sizes)
-
-
-def find_too_large(ordinals: Offsets, sizes: Offsets, max_bytes: int) -> dict[int, Verdict]:
-    """Return the verdict for each record above the size limit, by ordinal."""
-    if not (sizes > max_bytes).any():
-        return {}
-    over = zip(ordinals[sizes > max_bytes].tolist(), sizes[sizes > max_bytes].tolist(), strict=True)
-    return {
-        ordinal: Verdict(Reason.RECORD_TOO_LARGE, {"bytes": size, "most": max_bytes})
-        for ordinal, size in over
-    }
 
 
 def text_getter(name: str) -> Callable[[Any], str | None]:
@@ -183,7 +142,7 @@ def ordinal_id(ordinal: int) -> str:
     return f"row-{ordinal}"
 
 
-def read_groups(chunk: Chunk) -> Iterator[list[UpstreamRecord]]:
+def read_groups(chunk: Chunk, source: Source) -> Iterator[list[UpstreamRecord]]:
     """Yield the records of a chunk by image, each with its bytes, not yet parsed."""
     group: list[UpstreamRecord] = []
     last = -1

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from imp_data.ledger import Verdict
 from imp_data.manifests import Source
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.base import Chunk, read_elements
+from imp_data.records.layouts.base import read_elements
 from imp_data.records.layouts.columnar import (
     LAYOUT_ERRORS,
     DraftColumns,
@@ -24,6 +24,7 @@ from imp_data.records.layouts.unread_fields import (
     expand_to_rows,
     find_ignored_fields,
 )
+from imp_data.records.record_chunk import Chunk
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, has_visible_text
 
 

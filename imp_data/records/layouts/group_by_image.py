@@ -16,14 +16,8 @@ from imp_data.parallel import Crash, map_ordered
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.base import (
-    CHUNK_ROWS,
-    Chunk,
-    find_too_large,
-    read_spans,
-    readable_sizes,
-    text_getter,
-)
+from imp_data.records.layouts.base import read_spans, text_getter
+from imp_data.records.record_chunk import CHUNK_ROWS, Chunk, find_too_large, readable_sizes
 from imp_data.storage.range_reader import open_file
 
 NameHashes = npt.NDArray[np.uint64]

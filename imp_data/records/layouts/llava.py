@@ -15,7 +15,6 @@ from imp_data.ledger import AppliedRepair, Repair, Verdict
 from imp_data.manifests import Source, SubsetRule
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import (
-    Chunk,
     Layout,
     chunk_records,
     list_record_files,
@@ -34,6 +33,7 @@ from imp_data.records.layouts.unread_fields import (
     expand_to_rows,
     find_ignored_fields,
 )
+from imp_data.records.record_chunk import Chunk
 from imp_data.sample import (
     IMAGE_TOKEN,
     OPTION_LETTER_SUFFIX,

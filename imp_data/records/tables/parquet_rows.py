@@ -23,7 +23,7 @@ from imp_data.errors import UserError
 from imp_data.manifests import Limits
 from imp_data.parallel import Crash, map_ordered
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.base import CHUNK_ROWS, readable_sizes
+from imp_data.records.record_chunk import CHUNK_ROWS, readable_sizes
 from imp_data.storage.object_store import file_size
 from imp_data.storage.tables import open_published_parquet
 
@@ -36,6 +36,16 @@ _MAX_BYTES, _MAX_RATIO, _ROW_BYTES = 1 << 30, 256, 64
 _PROBLEM_CHARACTERS = 200
 _STATM = Path("/proc/self/statm")
 READ_ERRORS = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
+
+
+class Columns(NamedTuple):
+    """The columns of a file that are read: names, or paths of leaves such as `image.path`.
+
+    `absent` are columns that are not read; each row has None in their place.
+    """
+
+    read: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
 
 class RowGroup(NamedTuple):
@@ -98,7 +108,7 @@ def read_row_groups(file: Path, needed: tuple[str, ...]) -> tuple[list[RowGroup]
 
     Raises UserError if the footer cannot be read or a needed column is missing.
     """
-    parquet = _open(file)
+    parquet = open_upstream(file)
     missing = sorted(set(needed) - set(parquet.schema_arrow.names))
     if missing:
         raise UserError(
@@ -112,12 +122,18 @@ def read_row_groups(file: Path, needed: tuple[str, ...]) -> tuple[list[RowGroup]
     return groups, footer.num_rows
 
 
-def read_column_names(file: Path) -> list[str]:
-    """Return the names of a file's columns."""
-    return list(_open(file).schema_arrow.names)
+def columns_without(file: Path, *names: str) -> Columns:
+    """Return all columns of a file but these."""
+    found = open_upstream(file).schema_arrow.names
+    read = tuple(name for name in found if name not in names)
+    return Columns(read, tuple(name for name in found if name in names))
 
 
-def _open(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
+def open_upstream(file: Path, texts: list[str] | None = None) -> pq.ParquetFile:
+    """Open a Parquet file, with `texts` as dictionaries.
+
+    Raise UserError if its footer cannot be read.
+    """
     try:
         return open_published_parquet(
             file,
@@ -138,10 +154,10 @@ def damaged_file_error(file: Path, error: object) -> UserError:
 
 
 def survey_row_groups(
-    groups: list[RowGroup], skipped: str, limits: Limits
+    groups: list[RowGroup], columns: Columns, limits: Limits
 ) -> Iterator[RowGroupSurvey]:
-    """Find the readable rows of each row group; the column `skipped` is not read."""
-    survey = partial(_survey, skipped=skipped, max_bytes=limits.max_record_bytes)
+    """Find the rows of each row group in which these columns can be read."""
+    survey = partial(_survey, columns=columns, max_bytes=limits.max_record_bytes)
     seconds = limits.max_read_seconds
 
     def report_crash(group: RowGroup, how: Crash) -> RowGroupSurvey:
@@ -151,7 +167,7 @@ def survey_row_groups(
     return map_ordered(survey, groups, on_crash=report_crash, seconds=seconds)
 
 
-def _survey(group: RowGroup, skipped: str, max_bytes: int) -> RowGroupSurvey:
+def _survey(group: RowGroup, columns: Columns, max_bytes: int) -> RowGroupSurvey:
     counts, large = list[int](), dict[int, int]()
     begin = decoded = 0
     problem = None
@@ -159,7 +175,7 @@ def _survey(group: RowGroup, skipped: str, max_bytes: int) -> RowGroupSurvey:
     allowed = max(_MAX_BYTES, _MAX_RATIO * size)
     try:
         with limit_memory():
-            for batch in read_batches(group, skipped):
+            for batch in read_batches(group, columns):
                 sizes = _row_sizes(batch)
                 counts += _count_fitting(readable_sizes(sizes, max_bytes), max_bytes)
                 for row in np.flatnonzero(sizes > max_bytes).tolist():
@@ -201,13 +217,14 @@ def limit_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def read_batches(group: RowGroup, skipped: str) -> Iterator[pa.RecordBatch]:
-    """Read a row group from its start, with texts dictionary-encoded."""
-    schema = _open(group.file).schema_arrow
-    names = [name for name in schema.names if name != skipped]
-    texts = [name for name in names if _is_text(schema.field(name).type)]
-    yield from _open(group.file, texts).iter_batches(
-        CHUNK_ROWS, row_groups=[group.number], columns=names, use_threads=False
+def read_batches(group: RowGroup, columns: Columns) -> Iterator[pa.RecordBatch]:
+    """Read columns of a row group from its start, with texts dictionary-encoded."""
+    schema = open_upstream(group.file).schema_arrow
+    texts = [name for name in schema.names if _is_text(schema.field(name).type)]
+    yield from open_upstream(
+        group.file, [name for name in texts if name in columns.read]
+    ).iter_batches(
+        CHUNK_ROWS, row_groups=[group.number], columns=list(columns.read), use_threads=False
     )
 
 

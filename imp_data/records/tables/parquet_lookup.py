@@ -13,22 +13,16 @@ import pyarrow as pa
 
 from imp_data.ledger import Reason, Verdict
 from imp_data.records.json_array.spans import Offsets
-from imp_data.records.layouts.parquet_rows import (
-    RowGroup,
-    limit_memory,
-    read_batches,
-    read_column_names,
-)
+from imp_data.records.tables.parquet_rows import Columns, RowGroup, limit_memory, read_batches
 from imp_data.storage.digests import file_version
 
 
 class _ForwardReader:
     """Read a row group forward, keeping the position between calls."""
 
-    def __init__(self, group: RowGroup, skipped: str) -> None:
-        self.state = _state(group, skipped)
-        self.absent = [name for name in read_column_names(group.file) if name == skipped]
-        self._batches = read_batches(group, skipped)
+    def __init__(self, group: RowGroup, columns: Columns) -> None:
+        self.state = _state(group, columns)
+        self._batches = read_batches(group, columns)
         self._batch: pa.RecordBatch | None = None
         self.begin = 0
 
@@ -44,9 +38,9 @@ class _ForwardReader:
             begin += len(some)
 
 
-def _state(group: RowGroup, skipped: str) -> tuple[object, ...]:
+def _state(group: RowGroup, columns: Columns) -> tuple[object, ...]:
     """Return a key that changes with the row group, or with the file under the same name."""
-    return group.file, group.number, skipped, file_version(group.file)
+    return group.file, group.number, columns, file_version(group.file)
 
 
 # The reader of the last row group that this process read.
@@ -54,27 +48,24 @@ _readers: list[_ForwardReader] = []
 
 
 def read_rows_at(
-    group: RowGroup, skipped: str, numbers: Offsets
+    group: RowGroup, columns: Columns, numbers: Offsets
 ) -> Iterator[dict[str, Any] | Verdict]:
-    """Return the rows with these ascending numbers; a Verdict for a row that is not UTF-8.
-
-    Column `skipped` is None in each row.
-    """
+    """Return the rows with these ascending numbers; a Verdict for a row that is not UTF-8."""
     reader = _readers.pop() if _readers else None
-    if reader is None or reader.state != _state(group, skipped) or (numbers < reader.begin).any():
-        reader = _ForwardReader(group, skipped)
+    if reader is None or reader.state != _state(group, columns) or (numbers < reader.begin).any():
+        reader = _ForwardReader(group, columns)
     bounds = np.flatnonzero(np.diff(numbers, prepend=-2, append=-2) != 1)
     found = list[dict[str, Any] | Verdict]()
     with limit_memory():
         for first, until in pairwise(bounds.tolist()):
             begin, end = int(numbers[first]), int(numbers[until - 1]) + 1
             for batch in reader.slices(begin, end):
-                found += _to_rows(batch, reader.absent)
+                found += _to_rows(batch, columns.absent)
     _readers.append(reader)
     return iter(found)
 
 
-def _to_rows(batch: pa.RecordBatch, absent: list[str]) -> list[dict[str, Any] | Verdict]:
+def _to_rows(batch: pa.RecordBatch, absent: tuple[str, ...]) -> list[dict[str, Any] | Verdict]:
     columns = [
         column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         for column in batch.columns

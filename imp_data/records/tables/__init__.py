@@ -1,0 +1,1 @@
+"""Read records from tables: Parquet, Arrow, tars of WebDataset; images stay where they are."""

@@ -1,0 +1,57 @@
+"""Name an image whose bytes stand in a file of records: in a table's row, a tar, or JSON text.
+
+The name goes below the file's path, and begins with `@`: `train-0.parquet/@image/17` is the image
+in column `image` of row 17, `train-0.parquet/@images/17/1` the second image of a list in that row.
+In a tar it is the member's name: `00000.tar/@/000000017.jpg`. In JSON text it is the record's first
+and last byte, and the number of the image in it: `a.jsonl/@/0-4711/0`.
+"""
+
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+SEPARATOR = "/@"
+
+
+class EmbeddedCell(NamedTuple):
+    """A cell of a table: its column, its row in the file, and the number in a list of images."""
+
+    column: str
+    row: int
+    number: int | None
+
+
+def cell_name(column: str, row: int, number: int | None = None) -> str:
+    """Return the name of an image in a table."""
+    name = f"@{quote(column, safe=' ')}/{row}"
+    return name if number is None else f"{name}/{number}"
+
+
+def parse_cell(name: str) -> EmbeddedCell | None:
+    """Return the cell of a name that `cell_name` made, None for any other name."""
+    column, *numbers = name.removeprefix("@").split("/")
+    if not 1 <= len(numbers) <= 2 or not all(n.isascii() and n.isdigit() for n in numbers):
+        return None
+    return EmbeddedCell(
+        unquote(column), int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else None
+    )
+
+
+def span_name(start: int, end: int, number: int) -> str:
+    """Return the name of an image in JSON text."""
+    return f"@/{start}-{end}/{number}"
+
+
+def parse_span(name: str) -> tuple[int, int, int] | None:
+    """Return start, end and number of a name that `span_name` made, None for any other name."""
+    span, _, number = name.removeprefix("@/").partition("/")
+    start, _, end = span.partition("-")
+    parts = (start, end, number)
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        return None
+    return int(start), int(end), int(number)
+
+
+def split_embedded(path: str) -> tuple[str, str] | None:
+    """Split a path into the file and the image's name in it; None if it names no such image."""
+    file, separator, name = path.partition(SEPARATOR)
+    return (file, f"@{name}") if separator else None
