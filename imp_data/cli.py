@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from imp_data import __version__
+from imp_data.audit.cli import audit
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.parallel.error_json import write_error
@@ -227,6 +228,7 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
     return table
 
 
+app.command()(audit)
 # Importing these modules imports no torch and no llama.cpp; running a command does.
 app.command()(training.train)
 app.command()(training.merge)

@@ -112,6 +112,9 @@ _ImageRole = Literal["image", "images"]
 _TextRole = Literal["system", "conversations", "messages", "texts", "caption"]
 _QuestionRole = Literal["question", "answer", "answers", "options"]
 ColumnRole = Literal["id", "subset"] | _ImageRole | _TextRole | _QuestionRole
+COLUMN_ROLES: tuple[str, ...] = tuple(
+    role for roles in get_args(ColumnRole) for role in get_args(roles)
+)
 SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
 
 
