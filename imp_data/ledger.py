@@ -63,6 +63,7 @@ class Reason(StrEnum):
     TOO_LONG = "too_long", "The conversation is longer than the mixture's limit."
     BAD_IMAGE_PATH = "bad_image_path", "The image's path is empty, absolute or climbs out."
     BAD_OPTIONS = "bad_options", "The options and the correct one do not go together."
+    LOW_RATING = "low_rating", "No turn of the record has the ratings that its source asks for."
     HELD_OUT_SPLIT = "held_out_split", "The record belongs to a test split upstream."
     EXCLUDED = "excluded", "The mixture's manifest excludes this kind of record."
     EXACT_REPEAT = "exact_repeat", "The same record stands earlier in the same source."
@@ -98,6 +99,13 @@ class Repair(StrEnum):
     CONTROL_REMOVED = "control_removed", "Control characters were taken out of the text."
     LEADING_GPT_REMOVED = "leading_gpt_removed", "A first turn by gpt was removed."
     TOKEN_MOVED = "token_moved", "<image> was moved to the front of its turn."
+    TOKEN_ADDED = "token_added", "<image> was placed before the first question, once per image."
+    WORDING_REPLACED = (
+        "wording_replaced",
+        "The publisher's wording of a question was replaced by LLaVA's.",
+    )
+    ANSWER_TRIMMED = "answer_trimmed", "What its publisher added to a short answer was removed."
+    NUMBER_TO_TEXT = "number_to_text", "An answer or an option that was a number was read as text."
     ID_TO_TEXT = "id_to_text", "An id that was neither text nor an integer was written as text."
     ID_FROM_PLACE = "id_from_place", "An id that was null was replaced by the record's place."
     IMAGE_UNLISTED = "image_unlisted", "A list of one image was read as that image."
