@@ -5,7 +5,7 @@ Verdict, which names the field.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 from imp_data.ledger import AppliedRepair, Reason, Verdict
@@ -129,10 +129,15 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 
 def column_names(settings: FormSettings, *roles: str) -> tuple[str, ...]:
     """Return the names that the columns of these roles may have."""
+    return _column_names(roles, tuple(settings.columns.items()))
+
+
+@lru_cache(maxsize=256)  # the same few questions for each record
+def _column_names(roles: tuple[str, ...], columns: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    stated = dict(columns)
     names = list[str]()
     for role in roles:
-        stated = settings.columns.get(role)
-        names += COLUMN_NAMES.get(role, (role,)) if stated is None else (stated,)
+        names += (stated[role],) if role in stated else COLUMN_NAMES.get(role, (role,))
     return tuple(dict.fromkeys(names))
 
 
@@ -142,10 +147,12 @@ def choose_field(value: Mapping[str, Any], names: Sequence[str], where: str = ""
     Raises RecordError if another of these fields has a different value: one of them would be lost.
     """
     present = [name for name in names if value.get(name) is not None]
+    if not present:
+        return None
     for other in present[1:]:
         if value[other] != value[present[0]] and may_matter(other, value[other]):
             raise unread_field(f"{where}{other}", value[other])
-    return present[0] if present else None
+    return present[0]
 
 
 def read_text(value: Any, field: str) -> str:

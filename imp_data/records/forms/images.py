@@ -1,6 +1,7 @@
 """Find the images of a record: paths, URLs, objects, lists of them, and numbered columns."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from imp_data.ledger import AppliedRepair, Repair
@@ -16,6 +17,7 @@ from imp_data.records.forms.base import (
 _SINGLE = ("image", "decoded_image", "jpg", "jpeg", "png", "webp")
 # MMMU has image_1 to image_7, which together are the record's images.
 _NUMBERED = tuple(f"image_{number}" for number in range(1, 17))
+_GROUPS = (*((name,) for name in ("images", *_SINGLE)), _NUMBERED)
 # The fields of an object that may hold the image, or the object that does. An object of the Hub
 # has `bytes` and `path`, whose path is only a name if the bytes are there.
 _REFERENCES = ("bytes", "path", "url", "image", "image_url", "file_name", "value", "base64")
@@ -28,10 +30,10 @@ def image_columns(settings: FormSettings) -> tuple[str, ...]:
     return tuple(name for group in _column_groups(settings) for name in group)
 
 
-def _column_groups(settings: FormSettings) -> list[tuple[str, ...]]:
+def _column_groups(settings: FormSettings) -> Sequence[tuple[str, ...]]:
     """Return the columns of images; those of a group are one list."""
     stated = [settings.columns[role] for role in ("images", "image") if role in settings.columns]
-    return [(name,) for name in stated or ("images", *_SINGLE)] + ([] if stated else [_NUMBERED])
+    return [(name,) for name in stated] or _GROUPS
 
 
 def has_image(record: dict[str, Any]) -> bool:
@@ -49,12 +51,12 @@ def read_images(
     found = list[ImageRef]()
     column = ""
     for group in _column_groups(settings):
-        images = [image for name in group for image in _read_column(record.get(name), name)]
+        present = [name for name in group if record.get(name) is not None]
+        images = [image for name in present for image in _read_column(record[name], name)]
         if found and images and images != found:
-            other = next(name for name in group if record.get(name))
-            raise unread_field(other, record[other])
+            raise unread_field(present[0], record[present[0]])
         if images and not found:
-            found, column = images, group[0]
+            found, column = images, present[0]
     is_list = column in ("images", settings.columns.get("images"))
     return found, [] if is_list else _unlisted(record.get(column), found)
 

@@ -172,6 +172,18 @@ def test_a_suffix_of_the_manifest_ends_each_question_once() -> None:
     assert asked == [f"Red?{short}", f"Blue?{short}"]
 
 
+def test_parts_of_the_cauldron_in_llavas_form_may_have_llavas_wording() -> None:
+    letter = "\nAnswer with the option's letter from the given choices directly."
+    asked = "<image>\nQuestion: Which?\nChoices:\nA. owl\nB. crow\nAnswer with the letter."
+    record = {"image": PIXELS, "conversations": said(asked, "Answer: A")}
+    found = read(record, wording="llava")
+    assert isinstance(found, Conversation)
+    assert found.turns == [
+        ("human", f"<image>\nWhich?\nA. owl\nB. crow{letter}"),
+        ("gpt", "A"),
+    ]
+
+
 def test_columns_of_other_names_are_read_where_the_manifest_states_them() -> None:
     record = {"dialog": said("<image>\nWhat?", "That."), "photo": "a.jpg", "nr": 5}
     columns = {"conversations": "dialog", "image": "photo", "id": "nr"}
