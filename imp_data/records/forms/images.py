@@ -1,7 +1,6 @@
 """Find the images of a record: paths, URLs, objects, lists of them, and numbered columns."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from imp_data.ledger import AppliedRepair, Repair
@@ -17,7 +16,7 @@ from imp_data.records.forms.base import (
 _SINGLE = ("image", "decoded_image", "jpg", "jpeg", "png", "webp")
 # MMMU has image_1 to image_7, which together are the record's images.
 _NUMBERED = tuple(f"image_{number}" for number in range(1, 17))
-_GROUPS = (*((name,) for name in ("images", *_SINGLE)), _NUMBERED)
+_COMMON = ("images", *_SINGLE, *_NUMBERED)
 # The fields of an object that may hold the image, or the object that does. An object of the Hub
 # has `bytes` and `path`, whose path is only a name if the bytes are there.
 _REFERENCES = ("bytes", "path", "url", "image", "image_url", "file_name", "value", "base64")
@@ -26,14 +25,9 @@ _EXPECTED = "should be an image: a path, a URL, or an object with one"
 
 
 def image_columns(settings: FormSettings) -> tuple[str, ...]:
-    """Return the names of the columns that may hold images."""
-    return tuple(name for group in _column_groups(settings) for name in group)
-
-
-def _column_groups(settings: FormSettings) -> Sequence[tuple[str, ...]]:
-    """Return the columns of images; those of a group are one list."""
+    """Return the names of the columns that may hold images; numbered ones are one list."""
     stated = [settings.columns[role] for role in ("images", "image") if role in settings.columns]
-    return [(name,) for name in stated] or _GROUPS
+    return tuple(stated) or _COMMON
 
 
 def has_image(record: dict[str, Any]) -> bool:
@@ -50,13 +44,16 @@ def read_images(
     """
     found = list[ImageRef]()
     column = ""
-    for group in _column_groups(settings):
-        present = [name for name in group if record.get(name) is not None]
-        images = [image for name in present for image in _read_column(record[name], name)]
-        if found and images and images != found:
-            raise unread_field(present[0], record[present[0]])
-        if images and not found:
-            found, column = images, present[0]
+    for name in image_columns(settings):
+        if record.get(name) is None:
+            continue
+        images = _read_column(record[name], name)
+        if column in _NUMBERED and name in _NUMBERED:
+            found = [*found, *images]
+        elif found and images and images != found:
+            raise unread_field(name, record[name])
+        elif images and not found:
+            found, column = images, name
     is_list = column in ("images", settings.columns.get("images"))
     return found, [] if is_list else _unlisted(record.get(column), found)
 

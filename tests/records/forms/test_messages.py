@@ -47,6 +47,7 @@ def test_openai_messages_of_strings_are_turns() -> None:
         {"type": "image", "url": "https://example.org/a.jpg", "text": None},
         {"type": "image", "image": {"url": "https://example.org/a.jpg", "image_wh": [4, 3]}},
         {"type": "image", "path": "https://example.org/a.jpg"},
+        {"type": "image", "base64": "https://example.org/a.jpg"},
         {"image": "https://example.org/a.jpg"},
     ],
 )
@@ -271,7 +272,7 @@ CALL = {"id": "1", "type": "function", "function": {"name": "look", "arguments":
         ({"messages": [user(3), assistant("x")]}, Reason.WRONG_TYPE, "messages.0.content"),
         ({"messages": [user([3])]}, Reason.WRONG_TYPE, "messages.0.content.0"),
         ({"messages": [user([])]}, Reason.NO_TURNS, "messages.0.content"),
-        ({"messages": [user([text(3)])]}, Reason.WRONG_TYPE, "messages.0.content.0.text"),  # type: ignore[arg-type]
+        ({"messages": [user([text(3)])]}, Reason.WRONG_TYPE, "messages.0.content.0.text"),
         (
             {"messages": [user([{"type": "video", "video": "a.mp4"}, text("What?")])]},
             Reason.UNREAD_FIELD,

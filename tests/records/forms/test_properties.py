@@ -182,5 +182,19 @@ def test_each_form_refers_to_as_many_images_as_the_record_has(
         assert "".join(text for _, text in found.turns).count(IMAGE_TOKEN) == len(shown)
 
 
+@given(st.lists(words.filter(lambda word: len(word) > 2), min_size=1, max_size=26, unique=True))
+def test_the_text_the_letter_and_the_index_of_an_option_lead_to_its_line(
+    options: list[str],
+) -> None:
+    for index, option in enumerate(options):
+        letter = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index]
+        for correct in (option, letter, index):
+            record = {"question": "?", "choices": options, "answer": correct}
+            found = FORMS["questions"].read(record, FormSettings(), 0)
+            assert isinstance(found, Conversation)
+            assert found.turns[1] == ("gpt", letter)
+            assert f"{letter}. {option}" in found.turns[0][1].splitlines()
+
+
 def exchanges_of(exchanges: list[tuple[str, str]]) -> list[list[str]]:
     return [list(exchange) for exchange in exchanges[:-1]]

@@ -167,7 +167,7 @@ def test_a_turn_of_finevision_stays_if_its_rating_is_null_or_high_enough(
 ) -> None:
     found = read(FINE, min_ratings=minima)
     assert isinstance(found, Conversation)
-    answers = [turn["assistant"] for n, turn in enumerate(FINE["texts"]) if n in kept]  # type: ignore[index, call-overload]
+    answers = [turn["assistant"] for n, turn in enumerate(FINE["texts"]) if n in kept]
     assert [text for speaker, text in found.turns if speaker == "gpt"] == answers
     assert found.dropped_turns == 3 - len(kept)
     assert found.turns[0][1].startswith("<image>\n")
