@@ -51,19 +51,21 @@ def list_unread_fields(
     allowed = fields.ignored.union(source.ignore_fields)
     for name in record:
         if name not in fields.read:
-            yield name, record[name], name not in allowed and _matters(name, record[name])
+            yield name, record[name], name not in allowed and may_matter(name, record[name])
     for part, read in fields.parts.items():
-        for name, value in _fields_of(record[part]):
+        for name, value in _fields_of(record.get(part)):
             if name not in read:
                 whole = f"{part}.{name}"
-                yield whole, value, whole not in source.ignore_fields and _matters(name, value)
+                yield whole, value, whole not in source.ignore_fields and may_matter(name, value)
 
 
-def _fields_of(parts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
-    return chain.from_iterable(part.items() for part in parts)
+def _fields_of(parts: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of the objects in a list; none if a form has another column instead."""
+    objects = parts if isinstance(parts, list) else []
+    return chain.from_iterable(part.items() for part in objects if isinstance(part, dict))
 
 
-def _matters(name: str, value: Any) -> bool:
+def may_matter(name: str, value: Any) -> bool:
     """Return whether the field may hold something that training needs."""
     if isinstance(value, bool | int | float):
         return name.lower() in _STEERING
@@ -123,5 +125,5 @@ def expand_to_rows(
 
 
 def _has_only(records: Sequence[dict[str, Any]], part: str, read: frozenset[str]) -> bool:
-    sizes = map(len, chain.from_iterable(record[part] for record in records))
+    sizes = map(len, chain.from_iterable(record.get(part) or () for record in records))
     return {*sizes} <= {len(read)}
