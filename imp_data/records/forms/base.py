@@ -11,17 +11,9 @@ from typing import Any, NamedTuple
 from imp_data.ledger import AppliedRepair, Reason, Verdict
 from imp_data.records.layouts.base import wrong_type_verdict
 from imp_data.records.layouts.unread_fields import LayoutFields, may_matter, preview
+from imp_data.sample import EmbeddedImage
 
 Turn = tuple[str, str]  # speaker and text
-
-
-class EmbeddedImage(NamedTuple):
-    """An image whose bytes stand in the record's file.
-
-    `member` names it below data/raw/<source>/, for example train-0.parquet/image/17.
-    """
-
-    member: str
 
 
 ImageRef = str | EmbeddedImage  # a str is a path or a URL, as published

@@ -5,12 +5,12 @@ from typing import Any
 
 from imp_data.ledger import AppliedRepair, Repair
 from imp_data.records.forms.base import (
-    EmbeddedImage,
     FormSettings,
     ImageRef,
     unread_field,
     wrong_type,
 )
+from imp_data.sample import EmbeddedImage
 
 # `decoded_image` is MathVista's; a WebDataset names a column by the extension of its file.
 _SINGLE = ("image", "decoded_image", "jpg", "jpeg", "png", "webp")

@@ -6,7 +6,8 @@ import pytest
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import Conversation, EmbeddedImage, FormSettings
+from imp_data.records.forms.base import Conversation, FormSettings
+from imp_data.sample import EmbeddedImage
 
 PIXELS = EmbeddedImage("00000.tar/000000003.jpg")
 PROMPTS = ("Describe this image.", "What do you see?", "Caption the image.")

@@ -8,7 +8,8 @@ import pytest
 
 from imp_data.ledger import Reason, Verdict
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import Conversation, EmbeddedImage, FormSettings
+from imp_data.records.forms.base import Conversation, FormSettings
+from imp_data.sample import EmbeddedImage
 
 COUNT = 1_000
 Record = dict[str, Any]

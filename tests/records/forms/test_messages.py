@@ -6,8 +6,9 @@ import pytest
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import Conversation, EmbeddedImage, FormSettings
+from imp_data.records.forms.base import Conversation, FormSettings
 from imp_data.records.forms.content import join_pieces
+from imp_data.sample import EmbeddedImage
 
 PIXELS = EmbeddedImage("train-0.parquet/images/17/0")
 MORE = EmbeddedImage("train-0.parquet/images/17/1")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from imp_data.ledger import Verdict
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import Conversation, EmbeddedImage, FormSettings
-from imp_data.sample import IMAGE_TOKEN
+from imp_data.records.forms.base import Conversation, FormSettings
+from imp_data.sample import IMAGE_TOKEN, EmbeddedImage
 
 NAMES = (
     *("id", "image", "images", "image_1", "system", "conversations", "conversation", "messages"),

@@ -6,7 +6,8 @@ import pytest
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import Conversation, EmbeddedImage, FormSettings
+from imp_data.records.forms.base import Conversation, FormSettings
+from imp_data.sample import EmbeddedImage
 
 PIXELS = EmbeddedImage("train-00000-of-00012.parquet/image/0")
 SHORT = "\nAnswer the question using a single word or phrase."
