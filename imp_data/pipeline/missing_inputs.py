@@ -120,7 +120,7 @@ class InputPaths:
             drafts = [draft for rows in groups for draft in layout.assemble(rows, source)]
         except UserError:
             return []  # not downloaded yet, or the records stage reports the problem
-        images = [d.image for d in drafts if isinstance(d, Draft) and d.image]
+        images = [image for d in drafts if isinstance(d, Draft) for image in d.images if image]
         return [normalize_path(image) for image in images][:_IMAGES_TRIED]
 
     def _is_found(self, image: str) -> bool:
