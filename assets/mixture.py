@@ -9,7 +9,8 @@ from assets.tables import column_schema, count_noun, table
 from imp_data.ledger import Outcome
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks
-from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.pipeline.mixture_facts import max_images
+from imp_data.sample import sample_schema
 
 
 def mixture_asset(build: Build) -> dg.AssetsDefinition:
@@ -28,8 +29,9 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
     )
     def mixture() -> Result:
         result = build.mixture()
+        schema = sample_schema(max_images(build.recipe))
         rows, parts = result.figures["rows"], result.figures["parts"]
-        metadata = {"parts": table(_parts(parts)), **column_schema(SAMPLE_SCHEMA)}
+        metadata = {"parts": table(_parts(parts)), **column_schema(schema)}
         summary = f"{count_noun(rows, 'row')} from {count_noun(len(parts), 'source')}"
         return materialize_result(result, summary, metadata, checks, rows=rows, path=folder)
 

@@ -8,7 +8,7 @@ from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import column_schema, counts_table, describe_asset, reasons_table, tag_value
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import records_checks
-from imp_data.sample import RECORD_SCHEMA
+from imp_data.sample import record_schema
 
 _MAX_LOGGED_FIELDS = 8  # Dagster's page shows all
 
@@ -34,6 +34,7 @@ def _records(build: Build, source: str) -> dg.AssetsDefinition:
         result = build.records(source)
         path, samples = build.data.records(source), result.figures["samples"]
         summary, metadata = _describe(result.figures)
+        metadata |= column_schema(record_schema(manifest.max_images))
         return materialize_result(result, summary, metadata, checks, rows=samples, path=path)
 
     return records
@@ -53,7 +54,6 @@ def _describe(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         **reasons_table("repaired, and how", figures["repaired"], "rows"),
         **counts_table("field not read", figures["fields_passed_over"], "records kept"),
         **counts_table("field not read", figures["fields_unread"], "records dropped"),
-        **column_schema(RECORD_SCHEMA),
     }
 
 

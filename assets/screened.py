@@ -8,7 +8,8 @@ from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import column_schema, counts_table, reasons_table
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import screened_checks
-from imp_data.screening.quota_sampling import SCREENED_SCHEMA
+from imp_data.sample import image_column, record_schema
+from imp_data.screening.quota_sampling import screened_schema
 
 
 def screened_assets(build: Build) -> list[dg.AssetsDefinition]:
@@ -32,6 +33,8 @@ def _screened(build: Build, source: str) -> dg.AssetsDefinition:
         result = build.screened(source)
         path, passed = build.data.screened(build.name, source), result.figures["passed"]
         summary, metadata = _summary_and_metadata(result.figures)
+        schema = record_schema(build.recipe.sources[source].max_images)
+        metadata |= column_schema(screened_schema(image_column(schema.names)))
         return materialize_result(result, summary, metadata, checks, rows=passed, path=path)
 
     return screened
@@ -72,5 +75,4 @@ def _summary_and_metadata(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]
         **counts_table("exclusion", excluded, "records"),
         **counts_table("subset", figures["subsets"], "samples"),
         **reasons_table("dropped, and why", figures["dropped"], "samples"),
-        **column_schema(SCREENED_SCHEMA),
     }

@@ -90,6 +90,7 @@ _COLUMNS = {
     "source": "name of the manifest",
     "subset": "finer origin within the source",
     "image": "path of the image below the image root; null for text alone",
+    "images": "paths of the images below the image root; empty for text alone",
     "conversations": "turns by human and gpt, in LLaVA's form",
     "upstream_id": "the id that upstream gives the record",
     "image_sha256": "sha256 of the image's bytes",

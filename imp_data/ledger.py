@@ -60,6 +60,14 @@ class Reason(StrEnum):
     TOKEN_IN_ANSWER = "token_in_answer", "<image> stands in an answer."
     BOX_OUT_OF_RANGE = "box_out_of_range", "A box leaves [0,1] or its corners are not in order."
     LONE_SURROGATE = "lone_surrogate", "The text holds half a surrogate pair: a character is lost."
+    TOO_MANY_IMAGES = (
+        "too_many_images",
+        "The record has more images than the manifest of its source allows.",
+    )
+    TOKEN_COUNT = (
+        "token_count",
+        "The questions of a record with several images do not say <image> once for each of them.",
+    )
     TOO_LONG = "too_long", "The conversation is longer than the mixture's limit."
     BAD_IMAGE_PATH = "bad_image_path", "The image's path is empty, absolute or climbs out."
     BAD_OPTIONS = "bad_options", "The options and the correct one do not go together."
@@ -71,7 +79,6 @@ class Reason(StrEnum):
     BENCHMARK_BYTES = "benchmark_bytes", "The image is a benchmark image, byte for byte."
     BENCHMARK_HASH = "benchmark_hash", "The image looks like a benchmark image."
     NEAR_DUPLICATE = "near_duplicate", "The image looks like one its source has kept before."
-    TOO_MANY_IMAGES = "too_many_images", "The record has more images than its source allows."
     DOWNLOAD_FAILED = "download_failed", "The image could not be downloaded."
     IMAGE_MISSING = "image_missing", "The image is not there."
     IMAGE_AMBIGUOUS = (

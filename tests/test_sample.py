@@ -9,17 +9,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from imp_data.sample import (
+    MULTI_IMAGE_RECORD_SCHEMA,
+    MULTI_IMAGE_SAMPLE_SCHEMA,
     RECORD_SCHEMA,
     SAMPLE_SCHEMA,
     Sample,
     content_hash,
+    image_lists,
+    images_of,
     sample_id,
     sample_problem,
+    sample_schema,
 )
 
 TURNS = [("human", "<image>\nWhat is it?"), ("gpt", "A bus.")]
 ROW: dict[str, Any] = {
-    "id": sample_id("dvqa", content_hash("dvqa", "7", "dvqa/images/7.png", TURNS)),
+    "id": sample_id("dvqa", content_hash("dvqa", "7", ["dvqa/images/7.png"], TURNS)),
     "source": "dvqa",
     "subset": "",
     "image": "dvqa/images/7.png",
@@ -33,7 +38,7 @@ ROW: dict[str, Any] = {
 
 
 def test_the_columns_are_in_the_documented_order() -> None:
-    assert SAMPLE_SCHEMA.names == list(Sample.model_fields) == list(ROW)
+    assert SAMPLE_SCHEMA.names == list(ROW)
     assert RECORD_SCHEMA.names == SAMPLE_SCHEMA.names[:6]
     table = pa.Table.from_pylist([ROW], SAMPLE_SCHEMA)
     assert table.to_pylist() == [ROW]
@@ -49,7 +54,7 @@ def test_an_id_is_the_source_and_16_hex_digits() -> None:
 def test_an_id_never_changes_between_releases() -> None:
     # Published ledgers and mixtures contain these ids: another hash would change all of them.
     assert ROW["id"] == "dvqa/f43f76841aa3d9ad"
-    assert sample_id("chat", content_hash("chat", "1", None, [("human", "é")])) == (
+    assert sample_id("chat", content_hash("chat", "1", (), [("human", "é")])) == (
         "chat/9f5559715296afa1"
     )
 
@@ -57,7 +62,7 @@ def test_an_id_never_changes_between_releases() -> None:
 contents = st.tuples(
     st.sampled_from(["a", "b"]),
     st.sampled_from(["", "1", "2"]),
-    st.sampled_from([None, "", "1"]),
+    st.lists(st.sampled_from(["", "1"]), max_size=2),
     st.lists(st.tuples(st.sampled_from(["human", "gpt"]), st.sampled_from(["", "x"])), max_size=2),
 )
 
@@ -75,7 +80,7 @@ def test_a_row_with_the_id_of_its_content_has_no_problem(identity: str) -> None:
 def test_a_text_only_sample_has_no_image_and_no_size() -> None:
     nothing = dict.fromkeys(("image", "image_sha256", "image_width", "image_height"))
     row = ROW | nothing
-    row["id"] = sample_id("dvqa", content_hash("dvqa", "7", None, TURNS))
+    row["id"] = sample_id("dvqa", content_hash("dvqa", "7", (), TURNS))
     assert sample_problem(row) is None
 
 
@@ -117,3 +122,56 @@ def test_an_invalid_sample_row_is_rejected(field: str, value: Any) -> None:
     with pytest.raises(ValidationError) as error:
         Sample.model_validate(ROW | {field: value})
     assert error.value.errors()[0]["loc"][0] == field
+
+
+def listed(count: int) -> dict[str, Any]:
+    """Return a row of the schema with lists that has so many images."""
+    images = [f"dvqa/images/{n}.png" for n in range(count)]
+    facts = {"image_sha256": ["0" * 64] * count, "image_width": [640] * count}
+    rest = {name: value for name, value in ROW.items() if name != "image"}
+    identity = sample_id("dvqa", content_hash("dvqa", "7", images, TURNS))
+    return rest | {"id": identity, "images": images, "image_height": [480] * count, **facts}
+
+
+def test_the_schema_with_lists_has_the_same_columns_in_the_same_order() -> None:
+    names = ["images" if name == "image" else name for name in SAMPLE_SCHEMA.names]
+    assert MULTI_IMAGE_SAMPLE_SCHEMA.names == list(Sample.model_fields) == names
+    assert MULTI_IMAGE_RECORD_SCHEMA.names == names[:6]
+    assert sample_schema(1) is SAMPLE_SCHEMA
+    assert sample_schema(2) is MULTI_IMAGE_SAMPLE_SCHEMA
+
+
+@given(st.integers(0, 4))
+def test_a_row_of_any_number_of_images_is_a_sample_in_the_schema_with_lists(count: int) -> None:
+    row = listed(count)
+    assert pa.Table.from_pylist([row], MULTI_IMAGE_SAMPLE_SCHEMA).to_pylist() == [row]
+    assert sample_problem(row) is None
+    assert len(Sample.model_validate(row).images) == len(images_of(row)) == count
+
+
+def test_a_sample_with_one_image_has_the_same_id_in_both_schemas() -> None:
+    row = ROW | {"image": "dvqa/images/0.png"}
+    row["id"] = sample_id("dvqa", content_hash("dvqa", "7", ["dvqa/images/0.png"], TURNS))
+    assert Sample.model_validate(row) == Sample.model_validate(listed(1))
+    assert images_of(row) == images_of(listed(1))
+
+
+@pytest.mark.parametrize("name", ["image_sha256", "image_width", "image_height"])
+def test_each_image_of_a_sample_has_a_digest_and_a_size(name: str) -> None:
+    row = listed(2)
+    assert sample_problem(row | {name: None}) is None  # deferred
+    with pytest.raises(ValidationError, match=f"{name} has 1 entries for 2 images"):
+        sample_problem(row | {name: row[name][:1]})
+
+
+def test_the_order_of_images_belongs_to_the_content() -> None:
+    row = listed(2)
+    problem = sample_problem(row | {"images": row["images"][::-1]})
+    assert problem is not None and "does not belong to this content" in problem
+
+
+def test_images_are_read_as_lists_from_either_column() -> None:
+    single = pa.array(["a", None, "b"], pa.string())
+    assert image_lists(single).to_pylist() == [["a"], [], ["b"]]
+    several = pa.array([["a", "b"], []], pa.list_(pa.string()))
+    assert image_lists(several) is several

@@ -267,7 +267,7 @@ _JSON: Final = (
     ),
     _photo(
         "a list of two images",
-        *(324, Reason.WRONG_TYPE, _fields(image=[coco_path(324), coco_path(325)])),
+        *(324, Reason.TOO_MANY_IMAGES, _fields(image=[coco_path(324), coco_path(325)])),
     ),
 )
 

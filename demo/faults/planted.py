@@ -81,7 +81,7 @@ def _sample_ids(element: bytes, source: str, copies: int) -> list[str]:
     (draft,) = LAYOUTS["llava"].assemble([UpstreamRecord(0, None, raw=element)], manifest)
     # `repair_and_check` applies the repairs, which change the content.
     assert isinstance(draft, Draft) and repair_and_check(draft, Limits()) is None, element[:200]
-    content = content_hash(source, draft.upstream_id, draft.image, draft.turns)
+    content = content_hash(source, draft.upstream_id, draft.images, draft.turns)
     return [sample_id(source, content, copy) for copy in range(1, copies + 1)]
 
 

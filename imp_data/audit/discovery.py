@@ -20,6 +20,8 @@ _NOT_RECORDS = re.compile(
     r"(dataset_infos?|state|config|metadata|croissant)\.json$|_stats\.json$|(^|/)\.[^/]"
 )
 _RECORDS_TRIED = 64
+# Of a record: an audit counts them, and leaves the limit to whoever builds.
+_MOST_IMAGES = 1000
 
 
 class FoundRecords(NamedTuple):

@@ -145,6 +145,12 @@ class Source(Publication):
     image_prefix: PathPrefix = Field("", description="prefix of each upstream image path")
     images: tuple[Name, ...] = Field((), description="collections that contain its images")
     prompts: tuple[str, ...] = Field((), description="questions to choose from for bare captions")
+    # Left out of the digest of manifests that do not state it: their records stay as they are.
+    max_images: Positive = Field(
+        1,
+        exclude_if=lambda count: count == 1,
+        description="images of one record; above 1 its records have lists of images",
+    )
     ignore_fields: tuple[str, ...] = Field(
         (),
         description="fields of a record that are irrelevant to training, beyond those that the "

@@ -30,7 +30,7 @@ def is_mixture_file(name: str) -> bool:
     return _MIXTURE_FILE.fullmatch(name) is not None
 
 
-def features() -> dict[str, Any]:
+def features(schema: pa.Schema = SAMPLE_SCHEMA) -> dict[str, Any]:
     """Return the columns of Samples in the form of `datasets`."""
 
     def describe(kind: pa.DataType) -> dict[str, Any]:
@@ -40,28 +40,33 @@ def features() -> dict[str, Any]:
             return {field.name: describe(field.type) for field in kind}
         return {"dtype": _DATASETS_TYPES[kind], "_type": "Value"}
 
-    return {field.name: describe(field.type) for field in SAMPLE_SCHEMA}
+    return {field.name: describe(field.type) for field in schema}
 
 
-def shard_schema() -> pa.Schema:
+def shard_schema(schema: pa.Schema = SAMPLE_SCHEMA) -> pa.Schema:
     """Return the schema of Samples with the metadata from which `datasets` reads the features."""
-    info = orjson.dumps({"info": {"features": features()}})
-    return SAMPLE_SCHEMA.with_metadata({"huggingface": info})
+    info = orjson.dumps({"info": {"features": features(schema)}})
+    return schema.with_metadata({"huggingface": info})
 
 
 def write_shard(path: Path, table: pa.Table) -> None:
     """Write a shard from one table that a take returned: its bytes depend on its rows alone."""
-    write_shard_in_parts(path, [table])
+    write_shard_in_parts(path, [table], table.schema.remove_metadata())
 
 
-def write_shard_in_parts(path: Path, tables: Iterable[pa.Table]) -> None:
+def write_shard_in_parts(
+    path: Path, tables: Iterable[pa.Table], samples: pa.Schema = SAMPLE_SCHEMA
+) -> None:
     """Write a shard from tables; all but the last have a multiple of BATCH_ROWS rows."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, shard_schema()) as writer:
+    schema = shard_schema(samples)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for table in tables:
-            writer.write_table(table.cast(shard_schema()), max_chunksize=BATCH_ROWS)
+            writer.write_table(table.cast(schema), max_chunksize=BATCH_ROWS)
 
 
-def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
+def write_index(
+    folder: Path, shards: Mapping[str, str], total: int, schema: pa.Schema = SAMPLE_SCHEMA
+) -> None:
     """Write the index that datasets.load_from_disk reads; `shards` are {name: sha256}."""
     digest = text_digest(*shards.values())
     state: dict[str, Any] = {
@@ -77,7 +82,7 @@ def write_index(folder: Path, shards: Mapping[str, str], total: int) -> None:
     info = {
         "citation": "",
         "description": "",
-        "features": features(),
+        "features": features(schema),
         "homepage": "",
         "license": "",
         "splits": {"train": {"name": "train", "num_bytes": size, "num_examples": total}},

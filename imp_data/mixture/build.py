@@ -9,6 +9,7 @@ from imp_data.mixture.arrow_dataset import is_mixture_file, write_index
 from imp_data.mixture.ledger_writer import SourceInputs, write_ledger
 from imp_data.mixture.mixture_json import manifest_digest
 from imp_data.mixture.shards import write_shards
+from imp_data.sample import sample_schema
 from imp_data.storage.atomic_write import json_text, write_atomically, write_text
 from imp_data.storage.digests import file_sha256
 from imp_data.storage.paths import in_scratch
@@ -26,9 +27,12 @@ def build_mixture(
 
     Other files in the folder stay. One run at a time may write the folder.
 
-    `facts` describe the inputs and become part of mixture.json. `is_built_card` returns whether a
+    `facts` describe the inputs and become part of mixture.json; with `max_images` above 1 among
+    them, the Samples have lists of images. `is_built_card` returns whether a
     file is a card that the build wrote: it describes the previous mixture, and is removed with it.
     """
+
+    schema = sample_schema(facts.get("max_images", 1))
 
     def is_replaced(path: Path) -> bool:
         return is_mixture_file(path.name) or is_built_card(path)
@@ -39,9 +43,10 @@ def build_mixture(
         with ThreadPoolExecutor(1) as thread:
             ledger = thread.submit(write_ledger, aside / "ledger.parquet", sources)
             alone = in_scratch(aside)  # other machines see it once it is there
-            total, digests = write_shards(aside, sources, seed + 1, shard_rows, here=alone)
+            order = (seed + 1, shard_rows)
+            total, digests = write_shards(aside, sources, *order, here=alone, schema=schema)
             parts = ledger.result()
-        write_index(aside, digests, total)
+        write_index(aside, digests, total, schema)
         manifest = _manifest(aside, parts, total, facts, digests)
         write_text(aside / "mixture.json", json_text(manifest))
     return manifest

@@ -15,7 +15,7 @@ from imp_data.mixture.earlier_card import (
     states_the_same,
 )
 from imp_data.mixture.mixture_json import read_manifest
-from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.sample import sample_schema
 from imp_data.storage.digests import text_digest
 
 # Ends the section on duplicates: mixture.json, against which a card is verified, lacks its counts.
@@ -106,7 +106,7 @@ def metadata(manifest: dict[str, Any]) -> dict[str, Any]:
         "annotations_creators": ["machine-generated", "crowdsourced"],
         "configs": [{"config_name": "default", "data_files": "data-*.arrow"}],
         "dataset_info": {
-            "features": [_feature(field) for field in SAMPLE_SCHEMA],
+            "features": [_feature(field) for field in sample_schema(manifest.get("max_images", 1))],
             "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
             "download_size": size,
             "dataset_size": size,
@@ -123,7 +123,9 @@ def _metadata_yaml(manifest: dict[str, Any]) -> str:
 def _feature(field: pa.Field) -> dict[str, Any]:
     """Return a column in the form of the Hub's dataset_info."""
     if pa.types.is_list(field.type):
-        return {"name": field.name, "list": [_feature(f) for f in field.type.value_type]}
+        items = field.type.value_type
+        listed = [_feature(f) for f in items] if pa.types.is_struct(items) else str(items)
+        return {"name": field.name, "list": listed}
     return {"name": field.name, "dtype": str(field.type)}
 
 

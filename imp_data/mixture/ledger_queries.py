@@ -14,6 +14,7 @@ from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import check_files, read_manifest
+from imp_data.sample import images_of
 from imp_data.storage.object_store import is_file
 from imp_data.storage.tables import scan_published_parquet
 
@@ -46,10 +47,11 @@ class RecordHistory(NamedTuple):
         row = self.row
         evidence = orjson.loads(row["evidence"] or b"{}")
         if row["outcome"] == Outcome.KEPT:
-            image = self.sample and self.sample["image"]
-            found_as = evidence.get("found_as")
-            other = f", found as {found_as}" if found_as else ""
-            return f"kept: sample {self.place:,} of the mixture, {image or 'text alone'}{other}"
+            images = images_of(self.sample) if self.sample else []
+            found = [one["found_as"] for one in evidence.get("respelled", [evidence]) if one]
+            other = f", found as {', '.join(found)}" if found else ""
+            shown = ", ".join(images) or "text alone"
+            return f"kept: sample {self.place:,} of the mixture, {shown}{other}"
         details = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
         sentence = SENTENCES[row["reason"]]
         return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{details}"

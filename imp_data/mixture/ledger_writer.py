@@ -115,8 +115,11 @@ def _add_respelling_repairs(batch: pa.RecordBatch, decided: dict[str, pa.Array])
     place = batch.schema.get_field_index("repairs")
     repairs = batch.column(place).to_pylist()
     for row in np.flatnonzero(respelled.to_numpy(zero_copy_only=False)).tolist():
-        before = orjson.loads(decided["evidence"][row].as_py())["image"]
-        repairs[row].append({"repair": Repair.IMAGE_RESPELLED.value, "before": before})
+        evidence = orjson.loads(decided["evidence"][row].as_py())
+        repairs[row] += [
+            {"repair": Repair.IMAGE_RESPELLED.value, "before": one["image"]}
+            for one in evidence.get("respelled", [evidence])
+        ]
     field = batch.schema.field(place)
     return batch.set_column(place, field, pa.array(repairs, field.type))
 

@@ -19,7 +19,7 @@ from imp_data.mixture.arrow_dataset import BATCH_ROWS, write_shard_in_parts
 from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
-from imp_data.sample import SAMPLE_SCHEMA
+from imp_data.sample import SAMPLE_SCHEMA, image_lists
 from imp_data.storage.digests import file_sha256, xxh3_keys
 from imp_data.storage.scratch_batches import Block, read_block, write_block
 from imp_data.storage.tables import read_batches
@@ -29,7 +29,7 @@ _BUCKET_ROWS = 10 * BATCH_ROWS
 # Rows that a worker scatters at a time.
 _PIECE_ROWS = 1 << 14
 _IMAGE_COLUMNS = ["image_sha256", "image_width", "image_height"]
-_BUCKET_SCHEMA = SAMPLE_SCHEMA.append(pa.field("place", pa.int32()))
+_PLACE = pa.field("place", pa.int32())
 
 Places = npt.NDArray[np.int32]
 
@@ -73,11 +73,16 @@ def shard_names(total: int, shard_rows: int) -> list[str]:
 
 
 def write_shards(
-    folder: Path, sources: Sequence[SourceInputs], seed: int, shard_rows: int, here: bool = False
+    folder: Path,
+    sources: Sequence[SourceInputs],
+    seed: int,
+    shard_rows: int,
+    here: bool = False,
+    schema: pa.Schema = SAMPLE_SCHEMA,
 ) -> tuple[int, dict[str, str]]:
     """Write the shards; return the number of kept rows, and {file: sha256}.
 
-    `here`: no other machine can read the folder.
+    `here`: no other machine can read the folder. `schema` is that of Samples, of either form.
     """
     spans, places = _assign_places(sources, seed)
     names = shard_names(len(places), shard_rows)
@@ -88,14 +93,15 @@ def write_shards(
         _Piece(span, places[begin:end], buckets / f"{number}.arrow")
         for number, (span, begin, end) in enumerate(zip(spans, bounds, bounds[1:], strict=False))
     )
-    scatter = partial(_scatter, shard_rows=shard_rows)
+    scatter = partial(_scatter, shard_rows=shard_rows, schema=schema)
     scattered: list[_Scattered] = []
     with progress("mixture", "samples", len(places)) as bar:
         for some in map_ordered(scatter, pieces, here=here):
             scattered.append(some)
             bar.add(spans[len(scattered) - 1].rows)
     shards = _plan_shards(folder, names, scattered, -(-shard_rows // _BUCKET_ROWS))
-    digests = dict(zip(names, map_ordered(_assemble, shards, here=here), strict=True))
+    assemble = partial(_assemble, schema=schema)
+    digests = dict(zip(names, map_ordered(assemble, shards, here=here), strict=True))
     for some in scattered:
         some.buckets.unlink()
     buckets.rmdir()
@@ -126,9 +132,9 @@ def _assign_places(sources: Sequence[SourceInputs], seed: int) -> tuple[list[_Sp
     return spans, places
 
 
-def _scatter(piece: _Piece, shard_rows: int) -> _Scattered:
+def _scatter(piece: _Piece, shard_rows: int, schema: pa.Schema) -> _Scattered:
     """Write a span's kept rows to a file with one batch for each bucket."""
-    table = _read_kept(piece.span, piece.places)
+    table = _read_kept(piece.span, piece.places, schema)
     shard, within = np.divmod(piece.places.astype(np.int64), shard_rows)
     bucket = shard * -(-shard_rows // _BUCKET_ROWS) + within // _BUCKET_ROWS
     order = np.argsort(bucket, kind="stable")
@@ -142,7 +148,7 @@ def _scatter(piece: _Piece, shard_rows: int) -> _Scattered:
     return _Scattered(piece.buckets, numbers, blocks)
 
 
-def _read_kept(span: _Span, places: Places) -> pa.Table:
+def _read_kept(span: _Span, places: Places, schema: pa.Schema) -> pa.Table:
     source, batches = span.source, []
     records = read_batches(source.records, span=(span.first, span.last))
     screened = read_batches(source.screened, ["outcome", *_IMAGE_COLUMNS], (span.first, span.last))
@@ -157,7 +163,29 @@ def _read_kept(span: _Span, places: Places) -> pa.Table:
         )
     whole = [pa.chunked_array(column).combine_chunks() for column in zip(*batches, strict=True)]
     license = pa.array([source.license] * span.rows, pa.string())
-    return pa.Table.from_arrays([*whole, license, pa.array(places)], schema=_BUCKET_SCHEMA)
+    columns = [*whole, license, pa.array(places)]
+    if "images" in schema.names:
+        columns = _with_image_lists(columns, schema)
+    return pa.Table.from_arrays(columns, schema=schema.append(_PLACE))
+
+
+def _with_image_lists(columns: Sequence[pa.Array], schema: pa.Schema) -> list[pa.Array]:
+    """Return the columns with lists of images and of their facts, also of a single-image source.
+
+    Facts that are not known are a null list; text has an empty list.
+    """
+    listed = list(columns)
+    place = schema.get_field_index("images")
+    listed[place] = image_lists(columns[place])
+    is_text = pc.equal(pc.list_value_length(listed[place]), 0)
+    for name in _IMAGE_COLUMNS:
+        facts = columns[schema.get_field_index(name)]
+        if not pa.types.is_list(facts.type):
+            bounds = image_lists(facts).offsets
+            unknown = pc.invert(pc.or_(is_text, facts.is_valid()))
+            facts = pa.ListArray.from_arrays(bounds, facts.drop_null(), mask=unknown)
+        listed[schema.get_field_index(name)] = facts
+    return listed
 
 
 def _plan_shards(
@@ -173,22 +201,23 @@ def _plan_shards(
         yield _Shard(folder / name, [bucket for bucket in buckets if bucket])
 
 
-def _assemble(shard: _Shard) -> str:
+def _assemble(shard: _Shard, schema: pa.Schema) -> str:
     """Write a shard; return its sha256."""
-    write_shard_in_parts(shard.path, _ordered_tables(shard.buckets))
+    write_shard_in_parts(shard.path, _ordered_tables(shard.buckets, schema), schema)
     return file_sha256(shard.path)
 
 
-def _ordered_tables(buckets: Sequence[Sequence[Block]]) -> Iterator[pa.Table]:
+def _ordered_tables(buckets: Sequence[Sequence[Block]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows of a shard in order, in tables of about a bucket's size.
 
     The last batch of a bucket goes with the next bucket: Arrow pads a slice with the bytes that
     follow it in memory, and so a shard has the bytes of one written from a single table (as long
     as a batch has 64 bytes or more in each column that is not empty).
     """
-    held = _BUCKET_SCHEMA.empty_table()
+    schema = schema.append(_PLACE)
+    held = schema.empty_table()
     for number, bucket in enumerate(buckets, start=1):
-        batches = (read_block(block, _BUCKET_SCHEMA) for block in bucket)
+        batches = (read_block(block, schema) for block in bucket)
         table = pa.concat_tables([held, pa.Table.from_batches(batches)]).combine_chunks()
         order = np.argsort(table.column("place").to_numpy(), kind="stable")
         ordered = table.take(pa.array(order))

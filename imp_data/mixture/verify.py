@@ -15,7 +15,7 @@ from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import MANIFEST, manifest_or_problem
 from imp_data.mixture.reconciliation import reconciliation_problems
 from imp_data.parallel.progress import progress
-from imp_data.sample import SAMPLE_SCHEMA, sample_problem
+from imp_data.sample import sample_problem, sample_schema
 from imp_data.storage.digests import file_sha256, file_sizes
 from imp_data.storage.object_path import store_errors
 from imp_data.storage.object_store import exists
@@ -116,11 +116,12 @@ def _row_problems(
 ) -> Iterator[str]:
     """Yield the first invalid row of each shard, and count the rows by source and subset."""
     shards = [name for name in manifest["files"] if name.endswith(".arrow")]
+    schema = sample_schema(manifest.get("max_images", 1))
     with progress("verify", "samples", manifest["rows"]) as bar:
         for name in shards:
             with open_arrow_source(folder / name) as source:
                 reader = pa.ipc.open_stream(source)
-                if reader.schema != SAMPLE_SCHEMA:
+                if reader.schema != schema:
                     yield f"{name}: its columns are not those of a Sample"
                     continue
                 problem = None
@@ -137,7 +138,10 @@ def _row_problem(number: int, row: dict[str, Any]) -> str | None:
         problem = sample_problem(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        # A row with one image has no lists of facts, as which a Sample reads them.
+        is_fact = "image" in row and str(first["loc"][0]).startswith("image")
+        place = first["loc"][:1] if is_fact else first["loc"]
+        problem = f"{'.'.join(map(str, place))}: {first['msg']}"
     return f"row {number}: {problem}" if problem else None
 
 

@@ -60,7 +60,7 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
 def _first_image(records: Path, order: Rows) -> str:
     """Return the first image in sampling order; at least one row has an image."""
     pieces = (order[n : n + _CHUNK_ROWS] for n in range(0, len(order), _CHUNK_ROWS))
-    return next(image for rows in pieces for image in image_paths(records, rows) if image)
+    return next(image for rows in pieces for some in image_paths(records, rows) for image in some)
 
 
 def _no_image_found(source: str, count: int, reader: ImageReader, image: str) -> UserError:

@@ -121,7 +121,7 @@ class InputPaths:
             drafts = [draft for rows in groups for draft in layout.assemble(rows, source)]
         except UserError:
             return []  # not downloaded yet, or the records stage reports the problem
-        images = [d.image for d in drafts if isinstance(d, Draft) and d.image]
+        images = [image for d in drafts if isinstance(d, Draft) for image in d.images if image]
         elsewhere = [image for image in images if not split_embedded(image)]
         return [normalize_path(image) for image in elsewhere][:_IMAGES_TRIED]
 

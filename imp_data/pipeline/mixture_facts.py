@@ -41,6 +41,7 @@ def mixture_facts(
         "seed": mixture.seed,
         "drawn": mixture.drawn,
         "images": mixture.images,
+        **({"max_images": most} if (most := max_images(recipe)) > 1 else {}),
         "not_checked": _NOT_CHECKED if mixture.images == "deferred" else [],
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
@@ -53,6 +54,11 @@ def mixture_facts(
         },
         "libraries": library_versions(*LIBRARIES, "pillow", "simplejpeg", "imagehash"),
     }
+
+
+def max_images(recipe: Recipe) -> int:
+    """Return the most images that a Sample of the mixture may have."""
+    return max(source.max_images for source in recipe.sources.values())
 
 
 def _near_duplicate_policy(mixture: Mixture) -> dict[str, Any] | None:
@@ -80,6 +86,8 @@ def _part(recipe: Recipe, part: MixturePart, figures: Figures) -> dict[str, Any]
         "fields_unread": records["fields_unread"],
         "subsets": screened["subsets"],
         "upstream_subsets": records["subsets"],
+        # Counts of sources with several images a record.
+        **{name: screened[name] for name in ("images", "with_several") if name in screened},
     }
 
 

@@ -9,6 +9,8 @@ from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.stages import MATERIALIZE_FIRST, stage_code_version
 from imp_data.screening.decision_file import read_decisions
 from imp_data.screening.quota_sampling import sample_quota, write_screened
+from imp_data.screening.sample_images import Mask
+from imp_data.screening.text_filters import Rows
 from imp_data.storage.stage_cache import StageResult
 
 
@@ -24,13 +26,15 @@ def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
         decisions = None
         if not inputs.deferred:
             decisions = read_decisions(inputs.data.fingerprints(inputs.name, source))
-        passes = decisions.passes if decisions else lambda names: np.ones(len(names), np.bool_)
+
+        def passes(rows: Rows) -> Mask:
+            if decisions is None:
+                return np.ones(len(rows), np.bool_)
+            images = candidates.images.take(rows)
+            return images.all_pass(decisions.passing_images(images))
+
         try:
-            sampled = sample_quota(
-                candidates.order,
-                inputs.quota(source),
-                lambda rows: passes(candidates.images[rows]),
-            )
+            sampled = sample_quota(candidates.order, inputs.quota(source), passes)
         except KeyError as unseen:
             problem = f"was built before a change: it lacks {unseen.args[0]}"
             raise UserError(f"images/{source}", problem, MATERIALIZE_FIRST) from None

@@ -20,7 +20,7 @@ from imp_data.parallel.progress import progress
 from imp_data.records.all_layouts import LAYOUTS
 from imp_data.records.chunk import ChunkResult, merge_results, process_chunk, reject_chunk
 from imp_data.records.record_chunk import Chunk
-from imp_data.sample import RECORD_SCHEMA, sample_id
+from imp_data.sample import record_schema, sample_id
 from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import arrow_writer, parquet_writer, value_counts
 
@@ -42,7 +42,7 @@ def build_records(
     isolate = partial(_process_one_by_one, work, source, limits)
     chunks = layout.chunks(raw, source, limits)
     with (
-        arrow_writer(records, RECORD_SCHEMA) as samples_out,
+        arrow_writer(records, record_schema(source.max_images)) as samples_out,
         parquet_writer(ledger, RECORDS_LEDGER_SCHEMA) as ledger_out,
         progress(f"records/{source.name}", "rows", source.expect.rows) as bar,
     ):

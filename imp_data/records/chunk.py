@@ -22,12 +22,12 @@ from imp_data.records.record_chunk import Chunk
 from imp_data.records.rules import repair_and_check
 from imp_data.records.vectorized_rules import check_drafts
 from imp_data.sample import (
-    RECORD_SCHEMA,
     TURN_TYPE,
     Draft,
     RejectedRecord,
     UpstreamRecord,
     content_hash,
+    record_schema,
     sample_id,
 )
 
@@ -85,7 +85,7 @@ def _process_chunk(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
     if layout.columns is None:
         return _merge_parts([_process_rows(chunk, source, limits)], None)
     drafts = layout.columns(chunk, source)
-    passing, passed = _process_columns(drafts, chunk.ordinals, source.name, limits)
+    passing, passed = _process_columns(drafts, chunk.ordinals, source, limits)
     if passed.all():
         return _merge_parts([passing], chunk.ordinals)
     return _merge_parts(
@@ -117,7 +117,7 @@ def reject_chunk(chunk: Chunk, source: Source, verdict: Verdict) -> ChunkResult:
         builder.add_rejected(
             UpstreamRecord(ordinal, value=None), chunk.rejections.get(ordinal, verdict)
         )
-    return _merge_parts([_part([], builder, source.name)], None)
+    return _merge_parts([_part([], builder, source)], None)
 
 
 def _merge_parts(parts: list[_Part], ordinals: Ints | None) -> ChunkResult:
@@ -155,15 +155,15 @@ def _positions(ordinals: Ints, wanted: Ints) -> Ints:
 
 
 def _process_columns(
-    drafts: DraftColumns, ordinals: Ints, source: str, limits: Limits
+    drafts: DraftColumns, ordinals: Ints, source: Source, limits: Limits
 ) -> tuple[_Part, npt.NDArray[np.bool_]]:
     """Return the Drafts that pass unchanged, and a mask of the chunk's rows that they use."""
-    texts, doubtful, moved = check_drafts(drafts, limits)
+    texts, doubtful, moved = check_drafts(drafts, limits, source.max_images)
     pairs = list(zip(cycle(("human", "gpt")), drafts.texts, strict=False))
     ends = np.cumsum(drafts.counts).tolist()
     contents = [
-        content_hash(source, identity, image, pairs[begin:end])
-        for identity, image, begin, end in zip(
+        content_hash(source.name, identity, images, pairs[begin:end])
+        for identity, images, begin, end in zip(
             drafts.upstream_ids, drafts.images, [0, *ends], ends, strict=False
         )
     ]
@@ -181,7 +181,7 @@ def _process_columns(
         if draft in moved:
             repairs[row] = [AppliedRepair(Repair.TOKEN_MOVED, moved[draft])]
     ids = [drafts.row_ids[row] for row in rows.tolist()]
-    ledger = build_ledger_rows(source, ordinals[rows], ids, [None] * len(rows), repairs)
+    ledger = build_ledger_rows(source.name, ordinals[rows], ids, [None] * len(rows), repairs)
     if doubtful.any():
         samples, hashes = samples.filter(pa.array(~doubtful)), hashes[~doubtful]
     ignored = drafts.ignored_fields
@@ -203,11 +203,11 @@ def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
             if isinstance(item, RejectedRecord):
                 builder.add_rejected(item.row, item.verdict)
                 continue
-            verdict = repair_and_check(item, limits)
+            verdict = repair_and_check(item, limits, source.max_images)
             builder.add_draft(item, verdict, len(drafts))
             if verdict is None:
                 drafts.append(item)
-    return _part(drafts, builder, source.name)
+    return _part(drafts, builder, source)
 
 
 def _assemble(
@@ -221,8 +221,8 @@ def _assemble(
         return [RejectedRecord(row, row.rejection or verdict) for row in group]
 
 
-def _part(drafts: Sequence[Draft], builder: LedgerRowBuilder, source: str) -> _Part:
-    contents = [content_hash(source, d.upstream_id, d.image, d.turns) for d in drafts]
+def _part(drafts: Sequence[Draft], builder: LedgerRowBuilder, source: Source) -> _Part:
+    contents = [content_hash(source.name, d.upstream_id, d.images, d.turns) for d in drafts]
     turns = [turn for draft in drafts for turn in draft.turns]
     sides = [pa.array([turn[side] for turn in turns], pa.string()) for side in (0, 1)]
     samples = _samples_batch(
@@ -230,13 +230,13 @@ def _part(drafts: Sequence[Draft], builder: LedgerRowBuilder, source: str) -> _P
         contents,
         [draft.upstream_id for draft in drafts],
         [draft.subset for draft in drafts],
-        [draft.image for draft in drafts],
+        [draft.images for draft in drafts],
         np.cumsum([0, *(len(draft.turns) for draft in drafts)]),
         pa.StructArray.from_arrays(sides, fields=list(TURN_TYPE)),
     )
     first_rows = np.array([draft.rows[0].ordinal for draft in drafts], np.int64)
     hashes = np.array(contents, np.uint64)
-    return _Part(samples, hashes, first_rows, *builder.build(source), builder.ignored_fields)
+    return _Part(samples, hashes, first_rows, *builder.build(source.name), builder.ignored_fields)
 
 
 def _speakers(turns: int) -> pa.StringArray:
@@ -248,20 +248,28 @@ def _speakers(turns: int) -> pa.StringArray:
 
 
 def _samples_batch(
-    source: str,
+    source: Source,
     contents: list[int],
     upstream_ids: Sequence[str],
     subsets: Sequence[str],
-    images: Sequence[str | None],
+    images: Sequence[tuple[str, ...]],
     bounds: Ints,
     turns: pa.StructArray,
 ) -> pa.RecordBatch:
+    schema = record_schema(source.max_images)
     columns = [
-        pa.array([sample_id(source, content) for content in contents], pa.string()),
-        pa.array([source] * len(contents), pa.string()),
+        pa.array([sample_id(source.name, content) for content in contents], pa.string()),
+        pa.array([source.name] * len(contents), pa.string()),
         pa.array(subsets, pa.string()),
-        pa.array(images, pa.string()),
+        _images_column(images, source.max_images),
         pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), turns),
         pa.array(upstream_ids, pa.string()),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=RECORD_SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _images_column(images: Sequence[tuple[str, ...]], max_images: int) -> pa.Array:
+    """Return the images of Samples: one or null each, or a list each where there may be several."""
+    if max_images > 1:
+        return pa.array(images, pa.list_(pa.string()))
+    return pa.array([some[0] if some else None for some in images], pa.string())

@@ -4,12 +4,13 @@ A repair changes a Draft and returns the text that it replaced. A rule returns N
 for rejecting the Draft with its evidence.
 """
 
+import json
 import re
 from collections.abc import Callable
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
-from imp_data.records.layouts.llava import REGION_SUBSETS
+from imp_data.records.layouts.subsets import REGION_SUBSETS
 from imp_data.sample import IMAGE_TOKEN, Draft, has_visible_text
 from imp_data.storage.image_paths import leads_outside, normalize_path
 
@@ -20,12 +21,16 @@ _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 
 
 def normalise_image_path(draft: Draft) -> AppliedRepair | None:
-    """Normalise the image's path; keep a path that leads outside unchanged, as evidence."""
-    before = draft.image
-    if before is None or (path := normalize_path(before)) == before or leads_outside(path):
+    """Normalise the images' paths; keep a path that leads outside unchanged, as evidence."""
+    before = draft.images
+    normal = map(normalize_path, before)
+    draft.images = tuple(
+        path if leads_outside(new) else new for path, new in zip(before, normal, strict=True)
+    )
+    if draft.images == before:
         return None
-    draft.image = path
-    return AppliedRepair(Repair.IMAGE_PATH_NORMALISED, before)
+    text = before[0] if len(before) == 1 else json.dumps(before, ensure_ascii=False)
+    return AppliedRepair(Repair.IMAGE_PATH_NORMALISED, text)
 
 
 def remove_leading_gpt(draft: Draft) -> AppliedRepair | None:
@@ -46,8 +51,11 @@ def remove_control_characters(draft: Draft) -> AppliedRepair | None:
 
 
 def move_token_to_front(draft: Draft) -> AppliedRepair | None:
-    """Move `<image>` to the front of its turn, once, as LLaVA's preprocess_multimodal does."""
-    if draft.image is None:
+    """Move `<image>` to the front of its turn, once, as LLaVA's preprocess_multimodal does.
+
+    Among several images the position of a token says which image is meant: none is moved.
+    """
+    if len(draft.images) != 1:
         return None
     for number, (speaker, value) in enumerate(draft.turns):
         if speaker == "human" and IMAGE_TOKEN in value:
@@ -73,8 +81,10 @@ REPAIRS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
 
 def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
     """Reject a path that is empty, absolute or climbs: it could read any file of the machine."""
-    if draft.image is not None and leads_outside(draft.image):
-        return Verdict(Reason.BAD_IMAGE_PATH, {"image": draft.image[:200]})
+    for position, image in enumerate(draft.images):
+        if leads_outside(image):
+            where = {"position": position} if len(draft.images) > 1 else {}
+            return Verdict(Reason.BAD_IMAGE_PATH, {"image": image[:200], **where})
     return None
 
 
@@ -104,9 +114,14 @@ def is_blank(value: str) -> bool:
 
 
 def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
-    """Require `<image>` once, in a question, if there is an image; else nowhere."""
+    """Require `<image>` in questions alone, as often as there are images.
+
+    Of several images, the first is where the first `<image>` stands, and so on.
+    """
+    if len(draft.images) > 1:
+        return _tokens_match_images(draft)
     holders = [n for n, (_, value) in enumerate(draft.turns) if IMAGE_TOKEN in value]
-    if draft.image is None:
+    if not draft.images:
         return Verdict(Reason.TOKEN_WITHOUT_IMAGE, {"turn": holders[0]}) if holders else None
     if not holders:
         return Verdict(Reason.TOKEN_MISSING, {})
@@ -115,6 +130,16 @@ def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
     if draft.turns[holders[0]][0] == "gpt":
         return Verdict(Reason.TOKEN_IN_ANSWER, {"turn": holders[0]})
     return None
+
+
+def _tokens_match_images(draft: Draft) -> Verdict | None:
+    counts = [(speaker, value.count(IMAGE_TOKEN)) for speaker, value in draft.turns]
+    asked = sum(count for speaker, count in counts if speaker == "human")
+    others = sum(count for speaker, count in counts if speaker != "human")
+    if asked == len(draft.images) and not others:
+        return None
+    elsewhere = {"tokens_elsewhere": others} if others else {}
+    return Verdict(Reason.TOKEN_COUNT, {"tokens": asked, "images": len(draft.images), **elsewhere})
 
 
 def boxes_lie_inside(draft: Draft, limits: Limits) -> Verdict | None:
@@ -147,8 +172,14 @@ RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
 )
 
 
-def repair_and_check(draft: Draft, limits: Limits) -> Verdict | None:
-    """Repair the Draft in place; return None if it passes all rules, or else the first verdict."""
+def repair_and_check(draft: Draft, limits: Limits, max_images: int = 1) -> Verdict | None:
+    """Repair the Draft in place; return None if it passes all rules, or else the first verdict.
+
+    `max_images` is the number of images that the source's manifest allows a record.
+    """
+    if len(draft.images) > max_images:
+        figures = {"images": len(draft.images), "most": max_images}
+        return Verdict(Reason.TOO_MANY_IMAGES, figures)
     for repair in REPAIRS:
         done = repair(draft)
         if done is not None:

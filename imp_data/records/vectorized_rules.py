@@ -6,6 +6,7 @@ Drafts then go through the rules one by one. The image token is moved here as it
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from imp_data.manifests import Limits
 from imp_data.records.layouts.columnar import DraftColumns
-from imp_data.records.layouts.llava import REGION_SUBSETS
+from imp_data.records.layouts.subsets import REGION_SUBSETS
 from imp_data.records.rules import is_blank, put_token_first
 from imp_data.sample import IMAGE_TOKEN
 from imp_data.storage.image_paths import leads_outside, normalize_path
@@ -52,20 +53,20 @@ class CheckedDrafts(NamedTuple):
     moved: dict[int, str]
 
 
-def check_drafts(drafts: DraftColumns, limits: Limits) -> CheckedDrafts:
+def check_drafts(drafts: DraftColumns, limits: Limits, max_images: int = 1) -> CheckedDrafts:
     """Move image tokens to the front, and mark the Drafts that need the full rules."""
     firsts = np.cumsum(drafts.counts) - drafts.counts
-    has_image = np.array([image is not None for image in drafts.images], np.bool_)
+    images = np.array([len(some) for some in drafts.images], np.int64)
+    has_image = images == 1
     is_region = np.array([subset in REGION_SUBSETS for subset in drafts.subsets], np.bool_)
     moved = _move_tokens(drafts.texts, firsts[has_image], np.flatnonzero(has_image))
     texts = pa.array(drafts.texts, pa.string())
     buffer = _buffer_texts(texts, firsts)
     doubtful = (drafts.counts > limits.max_turns) | (buffer.sizes() > limits.max_characters)
-    doubtful |= buffer.drafts_with_bytes(_find_controls(buffer)) | _find_misplaced_tokens(
-        buffer, has_image
-    )
+    doubtful |= buffer.drafts_with_bytes(_find_controls(buffer)) | (images > max_images)
+    doubtful |= _find_misplaced_tokens(buffer, images)
     doubtful |= _find_odd_boxes(buffer, is_region) | buffer.drafts_with_texts(
-        _find_blank(buffer, drafts.texts, has_image)
+        _find_blank(buffer, drafts.texts, images)
     )
     return CheckedDrafts(texts, doubtful | _find_odd_paths(drafts.images), moved)
 
@@ -143,28 +144,38 @@ def _find_controls(buffer: _TextBuffer) -> Ints:
     return found
 
 
-def _find_misplaced_tokens(buffer: _TextBuffer, has_image: Mask) -> Mask:
-    """Mark Drafts without the token at the front of the first question, or with it elsewhere."""
+def _find_misplaced_tokens(buffer: _TextBuffer, images: Ints) -> Mask:
+    """Mark Drafts without the token at the front of the first question, or with it elsewhere.
+
+    A Draft of several images has as many tokens in its questions, anywhere.
+    """
+    has_image = images == 1
     begins = buffer.bounds[buffer.firsts]
     long_enough = buffer.bounds[buffer.firsts + 1] - begins >= len(_OPENING)
     in_front = (buffer.spans(begins, len(_OPENING)) == _OPENING).all(axis=1) & long_enough
-    if buffer.data.count(_TOKEN) == has_image.sum() and np.array_equal(in_front, has_image):
+    if buffer.data.count(_TOKEN) == images.sum() == np.count_nonzero(in_front & has_image):
         return np.zeros(len(has_image), np.bool_)
     positions = np.array([match.start() for match in re.finditer(_TOKEN, buffer.data)], np.int64)
-    times = np.bincount(buffer.drafts_at(positions), minlength=len(has_image))
-    wrong: Mask = (times != has_image) | (in_front != has_image)
+    drafts = buffer.drafts_at(positions)
+    times = np.bincount(drafts, minlength=len(images))
+    turns = np.searchsorted(buffer.bounds, positions, side="right") - 1 - buffer.firsts[drafts]
+    wrong: Mask = (times != images) | ((in_front != has_image) & (images < 2))
+    wrong[drafts[turns % 2 == 1]] = True  # in an answer
     return wrong
 
 
-def _find_blank(buffer: _TextBuffer, texts: list[str], has_image: Mask) -> Ints:
-    """Return the texts without visible content, among Drafts with the token in its place."""
+def _find_blank(buffer: _TextBuffer, texts: list[str], images: Ints) -> Ints:
+    """Return the texts without visible content, among Drafts with the tokens in their places."""
     begins, ends = buffer.bounds[:-1].copy(), buffer.bounds[1:]
-    begins[buffer.firsts[has_image]] += len(_OPENING)
+    begins[buffer.firsts[images == 1]] += len(_OPENING)
     begins = np.minimum(begins, ends)
     octets = buffer.octet_at(begins)
     # A visible ASCII character settles it; any other first byte needs the full check.
-    unclear = np.flatnonzero((octets <= 0x20) | (octets >= 0x7F) | (begins == ends))
-    return np.array([n for n in unclear.tolist() if is_blank(texts[n])], np.int64)
+    unclear = (octets <= 0x20) | (octets >= 0x7F) | (begins == ends)
+    if (images > 1).any():  # any of its texts may be a token alone
+        counts = np.diff(buffer.firsts, append=len(begins))
+        unclear |= np.repeat(images > 1, counts) & (octets == ord("<"))
+    return np.array([n for n in np.flatnonzero(unclear).tolist() if is_blank(texts[n])], np.int64)
 
 
 def _find_odd_boxes(buffer: _TextBuffer, is_region: Mask) -> Mask:
@@ -182,13 +193,13 @@ def _find_odd_boxes(buffer: _TextBuffer, is_region: Mask) -> Mask:
     return found | buffer.drafts_with_bytes(positions[~(form & (left < right) & (top < bottom))])
 
 
-def _find_odd_paths(images: Sequence[str | None]) -> Mask:
-    """Mark Drafts whose image path leads outside or is not in its normal form."""
-    paths = "\n".join(image for image in images if image is not None)
-    lines = f"\n{paths}\n" if paths or "" in images else ""
+def _find_odd_paths(images: Sequence[tuple[str, ...]]) -> Mask:
+    """Mark Drafts with an image path that leads outside or is not in its normal form."""
+    paths = list(chain.from_iterable(images))
+    lines = "\n".join(["", *paths, ""]) if paths else ""
     if not any(sign in lines for sign in _SUSPICIOUS):
         return np.zeros(len(images), np.bool_)
-    return np.array([i is not None and _is_odd_path(i) for i in images], np.bool_)
+    return np.array([any(map(_is_odd_path, some)) for some in images], np.bool_)
 
 
 def _is_odd_path(path: str) -> bool:

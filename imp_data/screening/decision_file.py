@@ -15,6 +15,7 @@ from imp_data.images.fingerprint_cache import HashKeys, check_decoder, hash_imag
 from imp_data.ledger import evidence_json
 from imp_data.screening.image_decisions import DECISION_SCHEMA
 from imp_data.screening.refusal_table import Refusals, join_refusals, refusals_from_columns
+from imp_data.screening.sample_images import SampleImages
 from imp_data.storage.sorted_lookup import find_sorted
 from imp_data.storage.tables import open_parquet
 
@@ -24,7 +25,7 @@ _BATCH_ROWS = 1 << 14
 
 
 class ImageDecisions(NamedTuple):
-    """The decisions on all images of a fingerprint file: 53 bytes each, and the refusals.
+    """The decisions on all images of a fingerprint file: 61 bytes each, and the refusals.
 
     `names` ascend; image n of them is row `rows[n]` of the other columns. `refused` has the
     verdicts on the images that do not pass, by name; `respelled` the evidence on the images that
@@ -37,15 +38,20 @@ class ImageDecisions(NamedTuple):
     width: npt.NDArray[np.int32]
     height: npt.NDArray[np.int32]
     passing: npt.NDArray[np.bool_]
+    duplicate_of: HashKeys
     refused: Refusals
     respelled: dict[int, dict[str, str]]
 
-    def passes(self, names: HashKeys) -> npt.NDArray[np.bool_]:
-        """Return for each image whether its Samples may stay. Raise KeyError if one is unknown."""
-        places = find_sorted(self.names, names)
+    def passing_images(self, samples: SampleImages) -> npt.NDArray[np.bool_]:
+        """Return for each image whether it lets its Sample stay. Raise KeyError if one is unknown.
+
+        An image that resembles another of its own Sample does; see `SampleImages.excuse_own`.
+        """
+        places = find_sorted(self.names, samples.keys)
         if (places < 0).any():
             raise KeyError("an image that has no decision")
-        return self.passing[self.rows[places]]
+        rows = self.rows[places]
+        return samples.excuse_own(self.passing[rows], self.duplicate_of[rows])
 
     def columns(self, names: HashKeys, visible: npt.NDArray[np.bool_]) -> list[pa.Array]:
         """Return sha256, width and height of the images; null where `visible` is false."""
@@ -69,7 +75,8 @@ def read_decisions(path: Path) -> ImageDecisions:
     _check_columns(path, file.schema_arrow)
     # The first row stands for text without an image, which passes.
     count = 1 + file.metadata.num_rows
-    names, passing = np.zeros(count, np.uint64), np.ones(count, np.bool_)
+    names, duplicate_of = np.zeros((2, count), np.uint64)
+    passing = np.ones(count, np.bool_)
     sha256 = np.zeros((count, _SHA256_BYTES), np.uint8)
     width, height = np.zeros((2, count), np.int32)
     refused: list[Refusals] = []
@@ -82,12 +89,14 @@ def read_decisions(path: Path) -> ImageDecisions:
         sha256[here] = _digests(batch["sha256"])
         width[here], height[here] = (batch[n].fill_null(0) for n in ("width", "height"))
         passing[here] = batch["reason"].is_null()
+        duplicate_of[here] = batch["duplicate_of"].fill_null(0)
         originals.add(names[here], batch["image"])
         refused.append(_refusals(batch, names[here], originals))
         respelled |= _respelled(batch, names[here])
     order = np.argsort(names, kind="stable").astype(np.int32)
     gone = join_refusals(refused)
-    return ImageDecisions(names[order], order, sha256, width, height, passing, gone, respelled)
+    facts = (sha256, width, height, passing, duplicate_of)
+    return ImageDecisions(names[order], order, *facts, gone, respelled)
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from imp_data.images.fingerprint import FINGERPRINT_SCHEMA
-from imp_data.images.fingerprint_cache import HashKeys, fingerprint_writer, hash_image_paths
+from imp_data.images.fingerprint_cache import HashKeys, fingerprint_writer
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.manifests import Limits
 from imp_data.screening.image_filters import BenchmarkMatcher, image_verdicts
 from imp_data.screening.near_duplicates import NearDuplicateIndex, hashed_images
+from imp_data.screening.sample_images import hash_images
 from imp_data.storage.sorted_lookup import find_sorted
 
 # `reason` is null for an image that passes. `evidence` is that of the ledger, except that of a
@@ -38,7 +40,7 @@ class ImageFilter:
     """Decide which images pass; compute, judge and write each image once.
 
     The order of the images is the sampling order: the near-duplicate index depends on it.
-    Memory: 9 bytes an image.
+    Memory: 17 bytes an image.
     """
 
     def __init__(
@@ -51,26 +53,33 @@ class ImageFilter:
     ) -> None:
         self._fingerprints, self._write = fingerprints, write
         self._rules = (limits, benchmarks, near_duplicates)
-        self._names = np.zeros(1, np.uint64)
-        self._passing = np.ones(1, np.bool_)  # 0, text without an image, passes
+        self._names = self._duplicate_of = np.zeros(0, np.uint64)
+        self._passing = np.zeros(0, np.bool_)
 
-    def passes(self, images: Sequence[str | None]) -> npt.NDArray[np.bool_]:
-        """Return for each image whether its Samples may stay."""
-        names = hash_image_paths(images)
+    def passes(self, images: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
+        """Return for the images of each Sample whether it may stay: whether all of them pass."""
+        samples, flat = hash_images(images), [*chain.from_iterable(images)]
+        names = samples.keys
         distinct, first = np.unique(names, return_index=True)
         # In the given order, so that the file does not depend on path hashes.
         new = np.sort(first[find_sorted(self._names, distinct) < 0])
         if len(new):
-            paths = [image for image in (images[n] for n in new.tolist()) if image is not None]
-            table = decide_images(self._fingerprints(paths), *self._rules)
+            table = decide_images(self._fingerprints([flat[n] for n in new.tolist()]), *self._rules)
             self._write(table)
-            self._remember(names[new], table["reason"].is_null().to_numpy())
-        return self._passing[find_sorted(self._names, names)]
+            self._remember(names[new], table)
+        places = find_sorted(self._names, names)
+        passing = samples.excuse_own(self._passing[places], self._duplicate_of[places])
+        return samples.all_pass(passing)
 
-    def _remember(self, names: HashKeys, passing: npt.NDArray[np.bool_]) -> None:
-        names, passing = np.append(self._names, names), np.append(self._passing, passing)
+    def _remember(self, new: HashKeys, table: pa.Table) -> None:
+        names = np.append(self._names, new)
+        passing = np.append(self._passing, table["reason"].is_null().to_numpy())
+        duplicate_of = np.append(
+            self._duplicate_of, table["duplicate_of"].fill_null(0).to_numpy().astype(np.uint64)
+        )
         order = np.argsort(names, kind="stable")
         self._names, self._passing = names[order], passing[order]
+        self._duplicate_of = duplicate_of[order]
 
 
 def decide_images(

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import HashKeys
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
+from imp_data.sample import image_column, image_lists
 from imp_data.screening.decision_file import ImageDecisions
 from imp_data.screening.refusal_table import Refusals, refusals_from_verdicts
+from imp_data.screening.sample_images import Mask, SampleImages
 from imp_data.screening.text_filters import Candidates, Rows
-from imp_data.storage.tables import arrow_writer, read_batches, value_counts
+from imp_data.storage.tables import arrow_names, arrow_writer, read_batches, value_counts
 
 SCREENED_SCHEMA = pa.schema(
     [
@@ -35,10 +35,17 @@ SCREENED_SCHEMA = pa.schema(
     ]
 )
 _IMAGE_COLUMNS = SCREENED_SCHEMA.names[-3:]
+_MULTI_IMAGE_SCREENED_SCHEMA = pa.schema(
+    pa.field(field.name, pa.list_(field.type)) if field.name in _IMAGE_COLUMNS else field
+    for field in SCREENED_SCHEMA
+)
 # The most images in one round of sampling; bounds memory, changes nothing else.
 _MOST_AT_ONCE = 1 << 15
 
-Mask = npt.NDArray[np.bool_]
+
+def screened_schema(image_column: str) -> pa.Schema:
+    """Return the schema for Samples that have their images in this column."""
+    return SCREENED_SCHEMA if image_column == "image" else _MULTI_IMAGE_SCREENED_SCHEMA
 
 
 class QuotaSample(NamedTuple):
@@ -65,19 +72,19 @@ def sample_quota(order: Rows, quota: int, passes: Callable[[Rows], Mask]) -> Quo
     return QuotaSample(np.concatenate([order[:0], *passed]), position)
 
 
-def image_paths(records: Path, rows: Rows) -> list[str | None]:
-    """Return the image of each row, in the order of the rows; memory holds these rows alone."""
+def image_paths(records: Path, rows: Rows) -> list[list[str]]:
+    """Return the images of each row, in the order of the rows; memory holds these rows alone."""
     ascending = np.argsort(rows, kind="stable")
     wanted = rows[ascending]
-    found: list[pa.Array] = [pa.array([], pa.string())]
+    found: list[pa.Array] = [pa.array([], pa.list_(pa.string()))]
     first = done = 0
-    for batch in read_batches(records, ["image"]):
+    for batch in read_batches(records, [image_column(arrow_names(records))]):
         until = int(np.searchsorted(wanted, first + len(batch)))
-        found.append(batch.column("image").take(pa.array(wanted[done:until] - first)))
+        found.append(image_lists(batch.column(0)).take(pa.array(wanted[done:until] - first)))
         first, done = first + len(batch), until
     back = np.empty(len(rows), np.int64)
     back[ascending] = np.arange(len(rows))
-    paths: list[str | None] = pa.concat_arrays(found).take(pa.array(back)).to_pylist()
+    paths: list[list[str]] = pa.concat_arrays(found).take(pa.array(back)).to_pylist()
     return paths
 
 
@@ -90,25 +97,30 @@ def write_screened(
 ) -> dict[str, Any]:
     """Write screened/<source>.arrow, one row for each Sample; return the figures of the stage.
 
-    The file has the batches of the records file. `decisions` is None where images are deferred.
+    The file has the batches of the records file, and lists of images where that has them.
+    `decisions` is None where images are deferred.
     """
+    schema = screened_schema(image_column(arrow_names(records)))
     kept, refused = _outcomes(candidates, sampled, decisions)
     subsets: Counter[str] = Counter()
     first = 0
-    with arrow_writer(path, SCREENED_SCHEMA) as writer:
+    with arrow_writer(path, schema) as writer:
         for batch in read_batches(records, ["id", "subset"]):
             here = slice(first, first + len(batch))
             columns = _outcome_columns(here, batch.column("id"), kept[here], refused)
+            images = candidates.images.between(slice(first, first + len(batch)))
             if decisions is not None and decisions.respelled:
-                found = _respelled(candidates.images[here], kept[here], decisions)
+                found = _respelled(images, kept[here], decisions)
                 columns[-1] = pc.coalesce(columns[-1], found)
-            columns += _image_columns(candidates.images[here], kept[here], decisions)
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCREENED_SCHEMA))
+            columns += _image_columns(images, kept[here], decisions, schema)
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             kept_subsets = batch.column("subset").filter(pa.array(kept[here]))
             subsets.update(value_counts(kept_subsets))
             first += len(batch)
     passed = len(sampled.passed)
     dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
+    counts = candidates.images.counts[kept]
+    of_images = {"images": int(counts.sum()), "with_several": int((counts > 1).sum())}
     return {
         "samples": first,
         "passed": passed,
@@ -116,6 +128,7 @@ def write_screened(
         "held": first - passed - dropped.total(),
         "subsets": dict(sorted(subsets.items())),
         "excluded": _exclusion_figures(candidates.refused.values()),
+        **({} if schema is SCREENED_SCHEMA else of_images),
     }
 
 
@@ -123,14 +136,21 @@ def _outcomes(
     candidates: Candidates, sampled: QuotaSample, decisions: ImageDecisions | None
 ) -> tuple[Mask, list[Refusals]]:
     """Return which rows are kept, and the refusals: those for text first, then those for images."""
-    kept = np.zeros(len(candidates.images), np.bool_)
+    kept = np.zeros(len(candidates.images.counts), np.bool_)
     kept[sampled.passed] = True
     refused = [refusals_from_verdicts(candidates.refused)]
     if decisions is not None:
         examined = candidates.order[: sampled.examined]
         gone = examined[~kept[examined]]
-        refused.append(decisions.refused.for_rows(gone, candidates.images[gone]))
+        refused.append(_image_refusals(gone, candidates.images.take(gone), decisions))
     return kept, refused
+
+
+def _image_refusals(gone: Rows, images: SampleImages, decisions: ImageDecisions) -> Refusals:
+    """Return the verdict on the first failing image of each row; of several, it has the place."""
+    places = images.first_failing(decisions.passing_images(images))
+    positions = np.where(images.counts > 1, places - images.bounds[:-1], -1)
+    return decisions.refused.for_rows(gone, images.keys[places], positions)
 
 
 def _outcome_columns(
@@ -157,23 +177,46 @@ def _outcome_columns(
     return [sample, ids, outcome, reason, evidence]
 
 
-def _respelled(images: HashKeys, kept: Mask, decisions: ImageDecisions) -> pa.Array:
-    """Return evidence on the kept rows whose image has another spelling of its path."""
+def _respelled(images: SampleImages, kept: Mask, decisions: ImageDecisions) -> pa.Array:
+    """Return evidence on the kept rows of which an image has another spelling of its path."""
     evidence = np.full(len(kept), None, object)
-    known = np.fromiter(decisions.respelled, np.uint64)
-    for row in np.flatnonzero(kept & np.isin(images, known)).tolist():
-        evidence[row] = evidence_json(decisions.respelled[int(images[row])])
+    known = np.isin(images.keys, np.fromiter(decisions.respelled, np.uint64))
+    for row in np.flatnonzero(kept & ~images.all_pass(~known)).tolist():
+        own = range(images.bounds[row], images.bounds[row + 1])
+        found = {n: decisions.respelled[int(images.keys[n])] for n in own if known[n]}
+        if len(own) == 1:
+            (one,) = found.values()
+            evidence[row] = evidence_json(one)
+        else:
+            several = [{**one, "position": n - own.start} for n, one in found.items()]
+            evidence[row] = evidence_json({"respelled": several})
     return pa.array(evidence, pa.string())
 
 
 def _image_columns(
-    images: HashKeys, kept: Mask, decisions: ImageDecisions | None
+    images: SampleImages, kept: Mask, decisions: ImageDecisions | None, schema: pa.Schema
 ) -> list[pa.Array]:
     """Return sha256, width and height of the kept rows' images."""
-    visible = kept & (images != 0)
+    visible = kept & (images.counts > 0)
+    if schema is not SCREENED_SCHEMA:
+        return _image_list_columns(images, kept, decisions)
     if decisions is None or not visible.any():
-        return [pa.nulls(len(kept), SCREENED_SCHEMA.field(n).type) for n in _IMAGE_COLUMNS]
-    return decisions.columns(images, visible)
+        return [pa.nulls(len(kept), schema.field(n).type) for n in _IMAGE_COLUMNS]
+    return decisions.columns(images.single_keys(), visible)
+
+
+def _image_list_columns(
+    images: SampleImages, kept: Mask, decisions: ImageDecisions | None
+) -> list[pa.Array]:
+    """Return lists of sha256, width and height; null where they are not known, or not kept."""
+    shown = kept if decisions else kept & (images.counts == 0)
+    keys = images.take(np.flatnonzero(shown).astype(np.int32)).keys
+    counts = np.where(shown, images.counts, 0)
+    bounds = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
+    facts = [pa.array([], SCREENED_SCHEMA.field(name).type) for name in _IMAGE_COLUMNS]
+    if decisions is not None:
+        facts = decisions.columns(keys, np.ones(len(keys), np.bool_))
+    return [pa.ListArray.from_arrays(bounds, some, mask=pa.array(~shown)) for some in facts]
 
 
 def _exclusion_figures(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]:

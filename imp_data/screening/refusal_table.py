@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,17 +28,36 @@ class Refusals(NamedTuple):
     codes: npt.NDArray[np.uint8]
     evidence: pa.LargeStringArray
 
-    def for_rows(self, rows: npt.NDArray[np.int32], names: npt.NDArray[np.uint64]) -> "Refusals":
-        """Return the refusals of rows, given the path hash of each row's image.
+    def for_rows(
+        self,
+        rows: npt.NDArray[np.int32],
+        names: npt.NDArray[np.uint64],
+        positions: npt.NDArray[np.int64] | None = None,
+    ) -> "Refusals":
+        """Return the refusals of rows, given the path hash of each row's refused image.
 
-        Raise KeyError if an image is not refused.
+        `positions` are those of the images within their rows, which the evidence then states; -1
+        where a row has no other. Raise KeyError if an image is not refused.
         """
         found = find_sorted(self.keys, names)
         if (found < 0).any():
             raise KeyError("an image that is not refused")
         order = np.argsort(rows, kind="stable")
         places = self.places[found[order]]
-        return self._replace(keys=rows[order].astype(np.uint64), places=places)
+        refused = self._replace(keys=rows[order].astype(np.uint64), places=places)
+        if positions is None or (positions < 0).all():
+            return refused
+        return refused._with_positions(positions[order])
+
+    def _with_positions(self, positions: npt.NDArray[np.int64]) -> "Refusals":
+        texts = self.evidence.take(pa.array(self.places)).to_pylist()
+        stated = [
+            text if position < 0 else evidence_json({**orjson.loads(text), "position": position})
+            for text, position in zip(texts, positions.tolist(), strict=True)
+        ]
+        evidence = pa.array(stated, pa.large_string())
+        own = np.arange(len(stated), dtype=np.int32)
+        return self._replace(places=own, codes=self.codes[self.places], evidence=evidence)
 
     def between(self, first: int, end: int) -> "Refusals":
         """Return the refusals with a key from `first` to before `end`."""

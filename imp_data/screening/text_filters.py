@@ -10,14 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imp_data.images.fingerprint_cache import HashKeys, hash_image_paths
+from imp_data.images.fingerprint_cache import hash_image_paths
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
+from imp_data.sample import image_column, image_lists
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 from imp_data.screening.image_filters import BenchmarkMatcher
+from imp_data.screening.sample_images import SampleImages, join_images
 from imp_data.storage.digests import xxh3_keys
-from imp_data.storage.tables import arrow_batch_count, read_batches
+from imp_data.storage.tables import arrow_batch_count, arrow_names, read_batches
 
 Rows = npt.NDArray[np.int32]
 # Batches of a records file in one piece of work; most have some two thousand rows.
@@ -28,11 +30,11 @@ _NO_HASHES = np.zeros(0, np.uint64)
 class Candidates(NamedTuple):
     """A source's Samples before sampling.
 
-    `images` has the path hash of each Sample's image (see hash_image_paths); `refused` the verdicts
-    that need no image; `order` the other rows in sampling order.
+    `images` has the path hashes of each Sample's images; `refused` the verdicts that need no image;
+    `order` the other rows in sampling order.
     """
 
-    images: HashKeys
+    images: SampleImages
     refused: dict[int, Verdict]
     order: Rows
 
@@ -42,33 +44,37 @@ def find_candidates(
 ) -> Candidates:
     """Screen a source's Samples by text and path, and sort the rest into sampling order.
 
-    Memory: 12 bytes a Sample, and 16 more during the sort.
+    Memory: 8 bytes a Sample, 8 an image, and 16 more a Sample during the sort.
     """
     exclusions = tuple(e for e in mixture.exclusions if e.source == source)
     bare = tuple(b.pack._replace(sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
     drop_repeats = mixture.exact_repeats == "drop"
-    rules = _Rules(records, mixture.seed, exclusions, bare, drop_repeats)
+    column = image_column(arrow_names(records))
+    rules = _Rules(records, column, mixture.seed, exclusions, bare, drop_repeats)
     refused: dict[int, Verdict] = {}
-    names, keys, first = bytearray(), bytearray(), 0
+    names, counts, keys, first = bytearray(), bytearray(), bytearray(), 0
     count = arrow_batch_count(records)
     spans = ((n, min(n + _PIECE_BATCHES, count)) for n in range(0, count, _PIECE_BATCHES))
     for screened in map_ordered(partial(_screen_batches, rules=rules), spans):
         refused.update((first + row, verdict) for row, verdict in screened.refused.items())
-        names += screened.names.tobytes()
+        names += screened.images.keys.tobytes()
+        counts += screened.images.counts.tobytes()
         keys += screened.keys.tobytes()
-        first += len(screened.names)
+        first += len(screened.keys)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").astype(np.int32)
     if refused:
         gone = np.zeros(first, np.bool_)
         gone[np.fromiter(refused, np.int64)] = True
         order = order[~gone[order]]
-    return Candidates(np.frombuffer(names, np.uint64), refused, order)
+    images = join_images(np.frombuffer(names, np.uint64), np.frombuffer(counts, np.int32))
+    return Candidates(images, refused, order)
 
 
 class _Rules(NamedTuple):
     """The rules of text screening; a benchmark's pack has its ids alone."""
 
     records: Path
+    image_column: str
     seed: int
     exclusions: tuple[Exclusion, ...]
     packs: tuple[BenchmarkIndex, ...]
@@ -76,46 +82,70 @@ class _Rules(NamedTuple):
 
 
 class _ScreenedBatches(NamedTuple):
-    """Some batches of Samples: path hashes of images, sampling keys, and {row: verdict}."""
+    """Some batches of Samples: their images, sampling keys, and {row: verdict}."""
 
-    names: HashKeys
+    images: SampleImages
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
 
 
 def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
-    columns = ["id", "image", "conversations"][: 3 if rules.exclusions else 2]
+    columns = ["id", rules.image_column, "conversations"][: 3 if rules.exclusions else 2]
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
+    counts = [np.zeros(0, np.int32)]
     for batch in read_batches(rules.records, columns, span):
-        ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
-        for row, verdict in _text_verdicts(batch, ids, images, rules):
+        ids, images = batch.column("id").to_pylist(), image_lists(batch.column(rules.image_column))
+        paths = images.flatten().to_pylist()
+        counts.append(images.value_lengths().to_numpy())
+        for row, verdict in _text_verdicts(batch, ids, paths, counts[-1], rules):
             refused.setdefault(first + row, verdict)
-        names.append(hash_image_paths(images))
+        names.append(hash_image_paths(paths))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
-    return _ScreenedBatches(np.concatenate(names), np.concatenate(keys), refused)
+    found = join_images(np.concatenate(names), np.concatenate(counts))
+    return _ScreenedBatches(found, np.concatenate(keys), refused)
 
 
 def _text_verdicts(
     batch: pa.RecordBatch,
     ids: Sequence[str],
-    images: Sequence[str | None],
+    paths: Sequence[str],
+    counts: Rows,
     rules: _Rules,
 ) -> Iterator[tuple[int, Verdict]]:
-    """Yield (row of the batch, verdict); the first verdict on a row counts."""
+    """Yield (row of the batch, verdict); the first verdict on a row counts.
+
+    `paths` are the images of all rows, of each row as many as `counts` has.
+    """
+    ends = np.cumsum(counts, dtype=np.int64)
     for exclusion in rules.exclusions:
         for row, signs in match_exclusion(batch, exclusion).items():
             yield row, _exclusion_verdict(exclusion.name, **signs)
     for pack in rules.packs:
-        for row, image in enumerate(images):
+        for place, image in enumerate(paths):
             verdict = find_benchmark_id(image, pack)
             if verdict:
-                yield row, verdict
+                yield _locate(place, image, verdict, ends)
     if rules.drop_repeats:
         for row, sample in enumerate(ids):
             if "~" in sample:
                 yield row, Verdict(Reason.EXACT_REPEAT, {"of": sample.split("~")[0]})
+
+
+def _locate(
+    place: int, image: str, verdict: Verdict, ends: npt.NDArray[np.int64]
+) -> tuple[int, Verdict]:
+    """Return the row that has the image, and the verdict; among several images it names this one.
+
+    Row n has the images before place `ends[n]`, and after those of row n - 1.
+    """
+    row = int(np.searchsorted(ends, place, side="right"))
+    begin = int(ends[row - 1]) if row else 0
+    if ends[row] - begin == 1:
+        return row, verdict
+    evidence = {**verdict.evidence, "image": image, "position": place - begin}
+    return row, verdict._replace(evidence=evidence)
 
 
 @cache
@@ -127,7 +157,10 @@ def _exclusion_verdict(exclusion: str, image_prefix: bool, prompt: bool) -> Verd
 
 def match_exclusion(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, dict[str, bool]]:
     """Return {row: which of the two conditions it meets} for the excluded records."""
-    by_image = pc.fill_null(pc.starts_with(batch.column("image"), exclusion.image_prefix), False)
+    images = image_lists(batch.column(image_column(batch.schema.names)))
+    begins = pc.starts_with(images.flatten(), exclusion.image_prefix)
+    rows = pc.list_parent_indices(images).filter(begins)
+    by_image = pc.is_in(pa.array(range(len(batch)), rows.type), value_set=rows)
     first = pc.list_element(batch.column("conversations"), 0)
     by_prompt = pc.match_substring(pc.struct_field(first, "value"), exclusion.prompt)
     either = pc.or_(by_image, by_prompt).to_numpy(zero_copy_only=False)
@@ -137,10 +170,8 @@ def match_exclusion(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, di
     }
 
 
-def find_benchmark_id(image: str | None, pack: BenchmarkIndex) -> Verdict | None:
+def find_benchmark_id(image: str, pack: BenchmarkIndex) -> Verdict | None:
     """Return the verdict if an image's file name contains an id of the benchmark."""
-    if image is None:
-        return None
     for found in pack.id_pattern.findall(image.rsplit("/", 1)[-1]):
         if found in pack.ids:
             return Verdict(Reason.BENCHMARK_ID, {"benchmark": pack.name, "id": found})

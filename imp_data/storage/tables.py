@@ -58,6 +58,13 @@ def read_batches(
             yield file.get_batch(number)
 
 
+def arrow_names(path: Path) -> list[str]:
+    """Return the names of the columns of a sealed Arrow file."""
+    with _open_arrow(path) as file:
+        names: list[str] = file.schema.names
+        return names
+
+
 def arrow_batch_count(path: Path) -> int:
     """Return the number of batches of a sealed Arrow file."""
     with _open_arrow(path) as file:

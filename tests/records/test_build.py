@@ -72,7 +72,7 @@ def write(raw: Path, records: list[Any]) -> Path:
 def test_a_record_becomes_a_sample_with_the_id_its_content_gives(tmp_path: Path) -> None:
     built = Built(write(tmp_path, [record(7)]))
     turns = [("human", "<image>\nWhat is it?"), ("gpt", "A bus.")]
-    identity = sample_id("some", content_hash("some", "7", "coco/7.jpg", turns))
+    identity = sample_id("some", content_hash("some", "7", ["coco/7.jpg"], turns))
     assert built.samples == [
         {
             "id": identity,

@@ -162,6 +162,35 @@ def test_conversations_have_the_same_result_in_columns_and_one_by_one(
     assert_same(*process_both_ways(tmp_path, of, array(records)))
 
 
+LISTS = st.lists(st.sampled_from([*PATHS, *PATHS, "", "../a", "./a", 3]), max_size=3)
+PLACES = st.sampled_from(["<image>", "<image><image>", "Here <image>\nand <image>?", "What?"])
+
+
+@st.composite
+def conversations_on_several(draw: st.DrawFn) -> Any:
+    """Draw turns that often say <image> as often as there are two images."""
+    places = st.one_of(PLACES, PLACES, TEXTS)
+    answers = st.one_of(st.just("A bus."), TEXTS)
+    return said(*((draw(places), draw(answers)) for _ in range(draw(st.integers(1, 2)))))
+
+
+SEVERAL = st.fixed_dictionaries(
+    {"conversations": st.one_of(conversations_on_several(), conversations())},
+    optional={"image": st.one_of(LISTS, IMAGES), "images": LISTS, "id": IDS},
+)
+
+
+@HERE
+@given(st.lists(st.one_of(SEVERAL, SEVERAL, ODD), min_size=1, max_size=6))
+@example([{"images": ["a", "b"], "conversations": said(("<image>", "b"), ("<image>", "b"))}])
+@example([{"images": ["a", "b"], "conversations": said(("<image>", "<image>"))}])
+def test_several_images_have_the_same_result_in_columns_and_one_by_one(
+    tmp_path: Path, records: list[Any]
+) -> None:
+    of = source("llava", max_images=2)
+    assert_same(*process_both_ways(tmp_path, of, array(records)))
+
+
 ROWS = st.fixed_dictionaries(
     {
         "image": st.sampled_from(["1.png", "1.png", "2.png", "", "../x", 3, None]),
@@ -208,6 +237,10 @@ def test_page_questions_have_the_same_result_in_columns_and_one_by_one(
 
 
 SOUND: list[tuple[str, Any]] = [
+    (
+        "llava",
+        {"images": ["a.jpg", "b.jpg"], "conversations": [("<image> What, <image>?", "A bus.")]},
+    ),
     ("llava", {"id": 1, "image": "vg/1.jpg", "conversations": [("<image>\nWhat?", "A bus.")]}),
     ("llava", {"id": "1", "conversations": [("Hello", " Hi"), ("日本", "\u00a0é")]}),
     ("llava", {"image": "coco/1.jpg", "conversations": [("What?\n<image>", "A bus.")]}),
@@ -229,7 +262,8 @@ def test_a_valid_record_is_not_checked_one_by_one(
     monkeypatch.setattr(
         chunk_module, repair_and_check.__name__, lambda *_: pytest.fail("checked one by one")
     )
-    (only,) = process_all(tmp_path, source(layout, subsets="mix665k"), array([record] * 3))
+    of = source(layout, subsets="mix665k", max_images=2 if "images" in record else 1)
+    (only,) = process_all(tmp_path, of, array([record] * 3))
     assert only.ledger.column("sample").to_pylist() == ([0] * 3 if layout != "llava" else [0, 1, 2])
 
 
@@ -242,7 +276,7 @@ def test_one_bad_record_leaves_the_others_in_columns(
     monkeypatch.setattr(
         chunk_module,
         repair_and_check.__name__,
-        lambda draft, limits: judged.append(draft.upstream_id),
+        lambda draft, *_: judged.append(draft.upstream_id),
     )
     text = array([good, bad, good, 3, good])
     (only,) = process_all(tmp_path, source("llava"), text)

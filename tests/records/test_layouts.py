@@ -14,7 +14,7 @@ from imp_data.errors import UserError
 from imp_data.ledger import AppliedRepair, Repair
 from imp_data.manifests import Limits, Source
 from imp_data.records.all_layouts import LAYOUTS
-from imp_data.records.layouts.llava import subset_of
+from imp_data.records.layouts.subsets import subset_of
 from imp_data.sample import Draft, RejectedRecord
 
 SHORT = "\nAnswer the question using a single word or phrase."
@@ -78,15 +78,15 @@ def test_a_llava_record_becomes_a_draft_unchanged(form: str, tmp_path: Path) -> 
     (tmp_path / "f.json").write_text(array if form == "array" else lines)
     drafts, rejected = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
     assert not rejected
-    assert [(d.upstream_id, d.subset, d.image, d.turns) for d in drafts] == [
+    assert [(d.upstream_id, d.subset, d.images, d.turns) for d in drafts] == [
         (
             "000000033471",
             "llava_instruct",
-            "coco/train2017/000000033471.jpg",
+            ("coco/train2017/000000033471.jpg",),
             [("human", "<image>\nWhat are the colors of the bus?"), ("gpt", "White and red.")],
         ),
-        ("wgByO4Y_0", "sharegpt", None, [("human", "Hello"), ("gpt", "Hi")]),
-        ("7", "sharegpt", None, [("human", "Sort a list"), ("gpt", "sorted(x)")]),
+        ("wgByO4Y_0", "sharegpt", (), [("human", "Hello"), ("gpt", "Hi")]),
+        ("7", "sharegpt", (), [("human", "Sort a list"), ("gpt", "sorted(x)")]),
     ]
     assert [row.ordinal for d in drafts for row in d.rows] == [0, 1, 2]
 
@@ -114,7 +114,7 @@ def test_an_id_is_kept_as_upstream_wrote_it(written: str, kept: str, tmp_path: P
 @pytest.mark.parametrize(
     ("changed", "field", "found"),
     [
-        ({"image": ["a.jpg", "b.jpg"]}, "image", "['a.jpg', 'b.jpg']"),
+        ({"image": ["a.jpg", 2]}, "image", "['a.jpg', 2]"),
         ({"image": {"path": "a.jpg"}}, "image", "{'path': 'a.jpg'}"),
         ({"conversations": "Hello"}, "conversations", "'Hello'"),
         ({"conversations": [{"from": "gpt"}]}, "conversations.0.value", "{'from': 'gpt'}"),
@@ -129,6 +129,54 @@ def test_a_wrong_type_names_the_field_and_quotes_its_value(
     _, [(row, verdict)] = read(tmp_path, source("llava", "f.json"))
     assert (row.ordinal, row.upstream_id, verdict.reason) == (1, "000000033471", "wrong_type")
     assert (verdict.evidence["field"], verdict.evidence["found"]) == (field, found)
+
+
+PAIR = {
+    "id": "pair",
+    "conversations": exchange("<image>\nAnd <image>\nWhat differs?", "The sign."),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "images"),
+    [
+        ({"image": ["a.jpg", "b.jpg"]}, ("p/a.jpg", "p/b.jpg")),
+        ({"images": ["a.jpg", "b.jpg", "a.jpg"]}, ("p/a.jpg", "p/b.jpg", "p/a.jpg")),
+        ({"image": "a.jpg"}, ("p/a.jpg",)),
+        ({"images": ["a.jpg"], "image": None}, ("p/a.jpg",)),
+        ({"image": []}, ()),
+        ({}, ()),
+    ],
+)
+def test_a_source_with_several_images_reads_lists_of_them(
+    given: Any, images: tuple[str, ...], tmp_path: Path
+) -> None:
+    write(tmp_path / "f.json", [PAIR | given])
+    [draft], rejected = read(tmp_path, source("llava", "f.json", image_prefix="p/", max_images=3))
+    assert (draft.images, draft.repairs, rejected) == (images, [], [])
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "found"),
+    [
+        ({"images": ["a.jpg", 2]}, "images.1", "2"),
+        ({"image": {"path": "a.jpg"}}, "images", "{'path': 'a.jpg'}"),
+        ({"image": "a", "images": ["b"]}, "images", "{'image': 'a', 'images': ['b']}"),
+    ],
+)
+def test_a_list_of_images_of_a_wrong_type_is_named(
+    given: Any, field: str, found: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "f.json", [PAIR | given])
+    _, [(_, verdict)] = read(tmp_path, source("llava", "f.json", max_images=3))
+    assert (verdict.evidence["field"], verdict.evidence["found"]) == (field, found)
+
+
+def test_a_source_with_one_image_a_record_drops_records_of_several(tmp_path: Path) -> None:
+    write(tmp_path / "f.json", [PAIR | {"image": ["a.jpg", "b.jpg"]}, CHAT])
+    [draft], [(row, verdict)] = read(tmp_path, source("llava", "f.json"))
+    assert (draft.upstream_id, row.upstream_id) == (CHAT["id"], "pair")
+    assert verdict == ("too_many_images", {"images": 2, "most": 1})
 
 
 def test_a_long_integer_id_of_a_rejected_record_is_kept(tmp_path: Path) -> None:
@@ -172,7 +220,7 @@ def test_a_record_without_an_id_is_named_by_its_position_in_the_ledger_only(tmp_
 def test_a_list_of_one_image_is_read_as_that_image(tmp_path: Path) -> None:
     write(tmp_path / "f.json", [{**BUS, "image": ["coco/é.jpg"]}])
     [draft], rejected = read(tmp_path, source("llava", "f.json", image_prefix="p/"))
-    assert (draft.image, rejected) == ("p/coco/é.jpg", [])
+    assert (draft.images, rejected) == (("p/coco/é.jpg",), [])
     assert draft.rows[0].repairs == [AppliedRepair(Repair.IMAGE_UNLISTED, '["coco/é.jpg"]')]
 
 
@@ -180,10 +228,10 @@ def test_a_list_of_one_image_is_read_as_that_image(tmp_path: Path) -> None:
 def test_an_empty_image_path_without_a_token_is_text_only(nothing: Any, tmp_path: Path) -> None:
     write(tmp_path / "f.json", [{**CHAT, "image": nothing}, {**BUS, "image": nothing}])
     drafts, rejected = read(tmp_path, source("llava", "f.json", subsets="mix665k"))
-    assert (drafts[0].image, drafts[0].subset, rejected) == (None, "sharegpt", [])
+    assert (drafts[0].images, drafts[0].subset, rejected) == ((), "sharegpt", [])
     assert drafts[0].rows[0].repairs[-1].repair == Repair.EMPTY_IMAGE_REMOVED
     # With <image> in its text, the record has lost its image's path.
-    assert drafts[1].image is not None and not drafts[1].image.strip()
+    assert [image.strip() for image in drafts[1].images] == [""]
 
 
 @pytest.mark.parametrize("value", ["null", "17", '"text"', '["a"]'])
@@ -281,7 +329,7 @@ def test_questions_on_one_image_become_one_conversation(tmp_path: Path) -> None:
     drafts, rejected = read(tmp_path, source("dvqa", "qa.json", image_prefix="dvqa/images/"))
     assert not rejected
     first, second = drafts
-    assert (first.upstream_id, first.image, first.subset) == (
+    assert (first.upstream_id, *first.images, first.subset) == (
         "bar_train_00000001.png",
         "dvqa/images/bar_train_00000001.png",
         "",
@@ -349,7 +397,7 @@ def test_human_and_generated_questions_on_a_chart_are_joined_with_labels_unchang
     write(tmp_path / CHARTS / "train_augmented.json", generated)
     drafts, rejected = read(tmp_path, CHART_SOURCE)
     assert not rejected
-    assert [(d.image, d.subset, [value for _, value in d.turns]) for d in drafts] == [
+    assert [(*d.images, d.subset, [value for _, value in d.turns]) for d in drafts] == [
         (
             "chartqa/train/png/10095.png",
             "human",
@@ -401,7 +449,7 @@ def test_the_first_of_several_answers_is_used_and_other_splits_are_dropped(
     wrapper = {"dataset_name": layout, "dataset_version": "1.0", "dataset_split": "train"}
     write(tmp_path / "train.json", wrapper | {"data": rows})
     [draft], rejected = read(tmp_path, source(layout, "train.json", image_prefix="p/"))
-    assert (draft.upstream_id, draft.image) == (image, f"p/{image}")
+    assert (draft.upstream_id, *draft.images) == (image, f"p/{image}")
     assert [value for _, value in draft.turns] == [
         f"<image>\nQuestion 337?{SHORT}",
         "0.28",
@@ -427,7 +475,7 @@ def test_all_questions_on_an_image_are_joined_wherever_they_are(
     expected: dict[str, list[int]] = {}
     for row in rows:
         expected.setdefault(row["image"], []).append(row["question_id"])
-    found = {d.image: [int(row.upstream_id or "") for row in d.rows] for d in drafts}
+    found = {d.images[0]: [int(row.upstream_id or "") for row in d.rows] for d in drafts}
     assert list(found.items()) == list(expected.items())
 
 
@@ -459,7 +507,7 @@ def test_a_diagram_gives_one_sample_with_texts_and_one_with_letters(tmp_path: Pa
         Why=(False, ["heat", "cold"], 0),
     )
     plain, lettered = read(tmp_path, AI2D)[0]
-    assert (plain.image, plain.upstream_id, plain.subset) == (
+    assert (*plain.images, plain.upstream_id, plain.subset) == (
         "ai2d/images/0.png",
         "images/0.png",
         "images",
@@ -474,7 +522,7 @@ def test_a_diagram_gives_one_sample_with_texts_and_one_with_letters(tmp_path: Pa
         (0, "0.png-0"),
         (2, "0.png-2"),
     ]
-    assert (lettered.image, lettered.subset) == ("ai2d/abc_images/0.png", "abc_images")
+    assert (*lettered.images, lettered.subset) == ("ai2d/abc_images/0.png", "abc_images")
     assert lettered.turns[0] == (
         "human",
         f"<image>\nA\nA. ears\nB. nose\nC. mouth\nD. face{LETTER}",
@@ -522,10 +570,16 @@ def test_an_image_of_the_test_split_is_dropped(tmp_path: Path) -> None:
         diagram(tmp_path, number, Who=(False, ["sun", "snake"], 0))
     (tmp_path / "ai2d_test_ids.csv").write_text("1\r\n12\r\n")
     drafts, rejected = read(tmp_path, AI2D)
-    assert [d.image for d in drafts] == ["ai2d/images/11.png", "ai2d/images/2.png"]
+    assert [*(image for d in drafts for image in d.images)] == [
+        "ai2d/images/11.png",
+        "ai2d/images/2.png",
+    ]
     assert describe_rejections(rejected) == [(0, "1.png-0", "held_out_split", {"split": "test"})]
     (tmp_path / "ai2d_test_ids.csv").write_text("2\n")
-    assert [d.image for d in read(tmp_path, AI2D)[0]] == ["ai2d/images/1.png", "ai2d/images/11.png"]
+    assert [d.images[0] for d in read(tmp_path, AI2D)[0]] == [
+        "ai2d/images/1.png",
+        "ai2d/images/11.png",
+    ]
 
 
 def test_a_missing_list_of_test_images_is_an_error(tmp_path: Path) -> None:
@@ -565,7 +619,7 @@ def captions(file: Path, rows: list[tuple[str | None, str]]) -> None:
 def test_the_question_for_a_caption_is_chosen_by_its_id(tmp_path: Path) -> None:
     captions(tmp_path / "0.parquet", [(f" Caption {n}\n", f"m{n}") for n in range(40)])
     drafts, _ = read(tmp_path, LAION)
-    assert [(d.upstream_id, d.image, d.turns[1]) for d in drafts] == [
+    assert [(d.upstream_id, *d.images, d.turns[1]) for d in drafts] == [
         (f"m{n}", f"laion/gpt_v{n}.jpg", ("gpt", f"Caption {n}")) for n in range(40)
     ]
     prompts = {d.upstream_id: d.turns[0][1] for d in drafts}

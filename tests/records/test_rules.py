@@ -19,7 +19,9 @@ LIMITS = Limits()
 def draft(
     *turns: tuple[str, str], image: str | None = "coco/1.jpg", subset: str = "llava_instruct"
 ) -> Draft:
-    return Draft([UpstreamRecord(0, None)], "1", subset, image, list(turns))
+    return Draft(
+        [UpstreamRecord(0, None)], "1", subset, () if image is None else (image,), list(turns)
+    )
 
 
 def alternating(*values: str, **fields: Any) -> Draft:
@@ -243,7 +245,7 @@ def test_an_image_path_that_is_empty_absolute_or_climbs_is_rejected(path: str) -
 def test_an_image_path_is_normalised_and_the_original_recorded(path: str, normal: str) -> None:
     draft = alternating("<image>\nWhat?", "A bus.", image=path)
     assert repair_and_check(draft, LIMITS) is None
-    assert (draft.image, draft.repairs) == (normal, [("image_path_normalised", path)])
+    assert (*draft.images, draft.repairs) == (normal, [("image_path_normalised", path)])
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_an_image_path_is_normalised_and_the_original_recorded(path: str, normal
 def test_a_normal_path_is_unchanged(path: str) -> None:
     draft = alternating("<image>\nWhat?", "A bus.", image=path)
     assert repair_and_check(draft, LIMITS) is None
-    assert (draft.image, draft.repairs) == (path, [])
+    assert (*draft.images, draft.repairs) == (path, [])
 
 
 @pytest.mark.parametrize("path", ["a..b/c.jpg", "a/...jpg", "web-celebrity/é ü.png", "vg/1:2.jpg"])
@@ -344,3 +346,66 @@ def test_an_invisible_answer_is_empty(answer: str) -> None:
 )
 def test_an_answer_with_a_visible_character_is_not_empty(answer: str) -> None:
     assert repair_and_check(alternating("<image>\nWhat?", answer), LIMITS) is None
+
+
+def several(*values: str, images: int = 2) -> Draft:
+    """Return a Draft of `images` images whose turns alternate between human and gpt."""
+    made = alternating(*values)
+    made.images = tuple(f"coco/{n}.jpg" for n in range(images))
+    return made
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        several("<image>\n<image>\nWhat differs?", "The sign."),
+        several("Left: <image> right: <image>. What differs?", "The sign."),
+        several("<image> What?", "A bus.", "And here? <image>", "A tram."),
+        several("What?", "A bus.", "<image><image><image> Which of them?", "No. 2", images=3),
+    ],
+)
+def test_tokens_of_several_images_stay_where_they_are(record: Draft) -> None:
+    before = list(record.turns)
+    assert repair_and_check(record, LIMITS, 3) is None
+    assert (record.turns, record.repairs) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("record", "evidence"),
+    [
+        (several("<image> What?", "A bus."), {"tokens": 1, "images": 2}),
+        (several("What?", "A bus."), {"tokens": 0, "images": 2}),
+        (several("<image><image><image> What?", "A bus."), {"tokens": 3, "images": 2}),
+        (
+            several("<image> What?", "This: <image>"),
+            {"tokens": 1, "images": 2, "tokens_elsewhere": 1},
+        ),
+        (
+            several("<image><image> What?", "This: <image>"),
+            {"tokens": 2, "images": 2, "tokens_elsewhere": 1},
+        ),
+    ],
+)
+def test_several_images_need_as_many_tokens_in_questions(record: Draft, evidence: Any) -> None:
+    assert repair_and_check(record, LIMITS, 2) == (Reason.TOKEN_COUNT, evidence)
+
+
+def test_a_turn_of_tokens_alone_is_blank() -> None:
+    record = several("<image> <image>", "A bus and a tram.")
+    assert repair_and_check(record, LIMITS, 2) == (Reason.EMPTY_VALUE, {"turn": 0})
+
+
+def test_more_images_than_the_source_allows_are_counted() -> None:
+    record = several("<image><image><image> What?", "A bus.", images=3)
+    assert repair_and_check(record, LIMITS, 2) == ("too_many_images", {"images": 3, "most": 2})
+
+
+def test_each_of_several_paths_is_normalised_and_stays_inside() -> None:
+    record = several("<image><image> What?", "A bus.")
+    record.images = ("./a.jpg", "b.jpg")
+    assert repair_and_check(record, LIMITS, 2) is None
+    assert record.images == ("a.jpg", "b.jpg")
+    assert record.repairs == [("image_path_normalised", '["./a.jpg", "b.jpg"]')]
+    record.images = ("a.jpg", "../b.jpg")
+    verdict = repair_and_check(record, LIMITS, 2)
+    assert verdict == ("bad_image_path", {"image": "../b.jpg", "position": 1})

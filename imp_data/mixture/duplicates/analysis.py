@@ -44,7 +44,7 @@ def find_duplicates(
     """
     manifest = check_files(folder, ["state.json"])
     rows, pairs = read_mixture(folder, manifest["files"], max_answer_words)
-    image, compared = number_images(rows), len(pairs.row)
+    image, compared, samples = number_images(rows), len(pairs.row), len(rows.firsts)
     # Release each array before the next step, which allocates as much.
     rows = rows._replace(sha256=_NO_NAMES)
     found = find_conflicts(pairs, rows, image)
@@ -60,19 +60,20 @@ def find_duplicates(
     largest = _largest_clusters(rows, image, cluster, listed)
     first_groups = found.select("group").unique().sort("group").head(listed)
     conflicts = found.join(first_groups, on="group", how="semi")
-    needed = {row for some in largest for row in some["rows"]} | set(conflicts["row"].to_list())
+    needed = {int(rows.sample[row]) for some in largest for row in some["rows"]}
+    needed |= set(conflicts["row"].to_list())
     texts = read_texts(folder, needed, max_answer_words)
     return {
         "mixture": manifest["name"],
         "digest": manifest["digest"],
         "not_checked": _not_checked(manifest, fingerprints),
-        "samples": len(image),
+        "samples": samples,
         "images": len(np.unique(image[image >= 0])),
         "same_image": identical,
         "alike": {
             "max_distance_bits": max_bits,
             **_cluster_figures(rows, image, cluster),
-            "listed": [_cluster_in_full(some, texts) for some in largest],
+            "listed": [_cluster_in_full(some, texts, rows) for some in largest],
         },
         "contradictions": {
             "max_answer_words": max_answer_words,
@@ -200,10 +201,14 @@ def _largest_clusters(
     return largest.to_dicts()
 
 
-def _cluster_in_full(cluster: Mapping[str, Any], texts: Mapping[int, Any]) -> dict[str, Any]:
-    samples = [texts[row] for row in cluster["rows"]]
+def _cluster_in_full(
+    cluster: Mapping[str, Any], texts: Mapping[int, Any], rows: Rows
+) -> dict[str, Any]:
+    samples = rows.sample[cluster["rows"]]
+    positions = cluster["rows"] - np.searchsorted(rows.sample, samples)
+    places = list(zip(samples.tolist(), positions.tolist(), strict=True))
     return {
         "size": cluster["images"],
-        "images": [one["image"] for one in samples],
-        "ids": [one["id"] for one in samples],
+        "images": [texts[sample]["images"][position] for sample, position in places],
+        "ids": [texts[sample]["id"] for sample, _ in places],
     }

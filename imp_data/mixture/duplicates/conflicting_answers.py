@@ -17,8 +17,10 @@ _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads 
 def find_conflicts(pairs: QAPairs, rows: Rows, image: Groups) -> pl.DataFrame:
     """Return row, origin, group, question and answer of the pairs with conflicting answers.
 
-    A `group` is one question on one image; groups are numbered by their first Samples.
+    A `group` is one question on one image, or on the same images in the same order; groups are
+    numbered by their first Samples. `image` numbers the image of each of `rows`.
     """
+    image, origin = _image_groups(rows, image), rows.origin[rows.firsts]
     candidates = _candidates(pairs, image)
     row, question, answer = (column[candidates] for column in pairs)
     compared = pl.DataFrame(
@@ -27,7 +29,7 @@ def find_conflicts(pairs: QAPairs, rows: Rows, image: Groups) -> pl.DataFrame:
             "question": question,
             "answer": answer,
             "image": image[row],
-            "origin": rows.origin[row],
+            "origin": origin[row],
         }
     )
     key = ["image", "question"]
@@ -40,6 +42,18 @@ def find_conflicts(pairs: QAPairs, rows: Rows, image: Groups) -> pl.DataFrame:
     )
     found = compared.join(groups, on=key).sort("group", "row", "answer")
     return found.select("row", "origin", "group", "question", "answer")
+
+
+def _image_groups(rows: Rows, image: Groups) -> Groups:
+    """Return a number for the images of each Sample: its image's, or one for the list of them."""
+    firsts = rows.firsts
+    groups: Groups = image[firsts]
+    counts = np.diff(firsts, append=len(image))
+    known: dict[bytes, int] = {}
+    for sample in np.flatnonzero(counts > 1).tolist():
+        own = image[firsts[sample] : firsts[sample] + counts[sample]].tobytes()
+        groups[sample] = known.setdefault(own, len(image) + len(known))
+    return groups
 
 
 def _candidates(pairs: QAPairs, image: Groups) -> Places:
@@ -80,5 +94,5 @@ def list_conflicts(found: pl.DataFrame, texts: Mapping[int, Any]) -> Iterator[di
         for row, question, answer in group.select("row", "question", "answer").iter_rows():
             question_text, answer_text = texts[row]["pairs"][question, answer]
             answers.setdefault(answer_text, []).append(texts[row]["id"])
-        image = texts[group["row"][0]]["image"]
+        image = ", ".join(texts[group["row"][0]]["images"])
         yield {"image": image, "question": question_text, "answers": dict(sorted(answers.items()))}

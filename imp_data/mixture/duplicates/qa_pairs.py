@@ -16,9 +16,9 @@ from imp_data.images.fingerprint_cache import HashKeys, hash_image_paths
 from imp_data.mixture.arrow_dataset import mixture_batches, shard_batches, shard_files
 from imp_data.mixture.mixture_json import check_file
 from imp_data.parallel import map_ordered
-from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX
+from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, image_column, image_lists
 
-_COLUMNS = ["id", "source", "subset", "image", "image_sha256", "conversations"]
+_COLUMNS = ["id", "source", "subset", "image_sha256", "conversations"]
 # A shard's batches have 1,000 rows; this many are read together.
 _BATCHES_AT_ONCE = 8
 _KEY_HEX = 16
@@ -31,20 +31,28 @@ Groups = npt.NDArray[np.int32]
 
 
 class Rows(NamedTuple):
-    """Columns of all Samples: 64-bit hashes of the image's path and bytes, and the origin.
+    """One row for each image of each Sample, and one for a Sample without an image.
 
-    0 stands for no image, and for unknown bytes. `origin` is an index into `origins`, which are
-    pairs of source and subset.
+    Columns: 64-bit hashes of the image's path and bytes, the origin, and the number of the Sample,
+    which ascends. 0 stands for no image, and for unknown bytes. `origin` is an index into
+    `origins`, which are pairs of source and subset.
     """
 
     image: HashKeys
     sha256: HashKeys
     origin: npt.NDArray[np.int32]
+    sample: npt.NDArray[np.int32]
     origins: tuple[tuple[str, str], ...]
+
+    @property
+    def firsts(self) -> npt.NDArray[np.int64]:
+        """The first row of each Sample."""
+        firsts: npt.NDArray[np.int64] = np.flatnonzero(np.diff(self.sample, prepend=-1))
+        return firsts
 
 
 class QAPairs(NamedTuple):
-    """Question-and-answer pairs to compare: the row of the Sample, and hashes of both texts."""
+    """Question-and-answer pairs to compare: number of the Sample, and hashes of both texts."""
 
     row: npt.NDArray[np.int32]
     question: HashKeys
@@ -52,7 +60,7 @@ class QAPairs(NamedTuple):
 
 
 class MixtureColumns(NamedTuple):
-    """A mixture in memory: 20 bytes for each Sample, and 20 for each pair to compare."""
+    """A mixture in memory: 24 bytes for each image of a Sample, and 20 for each pair to compare."""
 
     rows: Rows
     pairs: QAPairs
@@ -68,18 +76,21 @@ def read_mixture(
     shards = ((shard, stated[shard.name]) for shard in shard_files(folder))
     parts = map_ordered(partial(_read_shard, max_answer_words=max_answer_words), shards)
     origins: dict[tuple[str, str], int] = {}
-    image, sha256, origin = bytearray(), bytearray(), bytearray()
+    image, sha256, origin, sample = bytearray(), bytearray(), bytearray(), bytearray()
+    samples = 0
     row, question, answer = bytearray(), bytearray(), bytearray()
     for rows, pairs in parts:
-        first = len(image) // 8
         number = [origins.setdefault(name, len(origins)) for name in rows.origins]
         image += rows.image.tobytes()
         sha256 += rows.sha256.tobytes()
         origin += np.array(number, np.int32)[rows.origin].tobytes()
-        row += (pairs.row + np.int32(first)).tobytes()
+        sample += (rows.sample + np.int32(samples)).tobytes()
+        row += (pairs.row + np.int32(samples)).tobytes()
+        samples += len(rows.firsts)
         question += pairs.question.tobytes()
         answer += pairs.answer.tobytes()
-    columns = Rows(_names(image), _names(sha256), np.frombuffer(origin, np.int32), tuple(origins))
+    of_row, of_sample = (np.frombuffer(some, np.int32) for some in (origin, sample))
+    columns = Rows(_names(image), _names(sha256), of_row, of_sample, tuple(origins))
     pairs = QAPairs(np.frombuffer(row, np.int32), _names(question), _names(answer))
     return MixtureColumns(columns, pairs)
 
@@ -96,18 +107,19 @@ def _read_shard(
     check_file(path, stated)
     origins: dict[tuple[str, str], int] = {}
     columns: list[tuple[npt.NDArray[Any], ...]] = [
-        (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32))
+        (*np.zeros((2, 0), np.uint64), *np.zeros((2, 0), np.int32))
     ]
     frames = [_qa_pairs(pl.DataFrame(schema=_FRAME_SCHEMA), max_answer_words).select(_KEYS)]
     for first, table in _tables(shard_batches(path)):
         names = zip(table["source"].to_pylist(), table["subset"].to_pylist(), strict=True)
         origin = [origins.setdefault(name, len(origins)) for name in names]
-        image, sha256 = hash_image_paths(table["image"].to_pylist()), _digest_keys(table)
-        columns.append((image, sha256, np.array(origin, np.int32)))
+        image, sha256, within = _image_keys(table)
+        sample = (within + first).astype(np.int32)
+        columns.append((image, sha256, np.array(origin, np.int32)[within], sample))
         frames.append(_qa_pairs(_frame(table, first), max_answer_words).select(_KEYS))
-    image, sha256, code = map(np.concatenate, zip(*columns, strict=True))
+    image, sha256, code, sample = map(np.concatenate, zip(*columns, strict=True))
     keys = (pl.concat(frames).get_column(name).to_numpy() for name in QAPairs._fields)
-    return MixtureColumns(Rows(image, sha256, code, tuple(origins)), QAPairs(*keys))
+    return MixtureColumns(Rows(image, sha256, code, sample, tuple(origins)), QAPairs(*keys))
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
@@ -115,21 +127,49 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]
     batches = iter(batches)
     first = 0
     while some := list(islice(batches, _BATCHES_AT_ONCE)):
-        table = pa.Table.from_batches(some).select(_COLUMNS)
+        whole = pa.Table.from_batches(some)
+        table = whole.select([*_COLUMNS, image_column(whole.column_names)]).combine_chunks()
         yield first, table
         first += table.num_rows
 
 
-def _digest_keys(table: pa.Table) -> HashKeys:
-    """Return the first 64 bits of each image's sha256; 0 where it is unknown."""
-    begins = pc.utf8_slice_codeunits(table["image_sha256"], 0, _KEY_HEX)
-    text = "".join(pc.fill_null(begins, "0" * _KEY_HEX).to_pylist())
-    return np.frombuffer(bytes.fromhex(text), ">u8").astype(np.uint64)
+def _image_keys(table: pa.Table) -> tuple[HashKeys, HashKeys, npt.NDArray[np.int64]]:
+    """Return for each image of each Sample the path hash, the digest's key, and the table's row.
+
+    A Sample without an image has one entry, whose keys are 0.
+    """
+    images = _table_images(table)
+    counts = images.value_lengths().to_numpy()
+    within = np.repeat(np.arange(len(counts)), np.maximum(counts, 1))
+    names, digests = np.zeros((2, len(within)), np.uint64)
+    shown = np.repeat(counts > 0, np.maximum(counts, 1))
+    names[shown] = hash_image_paths(images.flatten().to_pylist())
+    digests[shown] = _digest_keys(table["image_sha256"].combine_chunks(), counts)
+    return names, digests, within
+
+
+def _table_images(table: pa.Table) -> pa.ListArray:
+    """Return the images of each Sample of a table."""
+    return image_lists(table[image_column(table.column_names)].combine_chunks())
+
+
+def _digest_keys(digests: pa.Array, counts: npt.NDArray[np.int32]) -> HashKeys:
+    """Return the first 64 bits of each image's sha256; 0 where it is unknown.
+
+    `digests` are one or a list for each Sample, `counts` the numbers of its images.
+    """
+    known = digests.is_valid().to_numpy(zero_copy_only=False) & (counts > 0)
+    stated = digests.filter(pa.array(known))
+    flat = stated.flatten() if pa.types.is_list(stated.type) else stated
+    text = "".join(pc.utf8_slice_codeunits(flat, 0, _KEY_HEX).to_pylist())
+    keys = np.zeros(counts.sum(), np.uint64)
+    keys[np.repeat(known, counts)] = np.frombuffer(bytes.fromhex(text), ">u8")
+    return keys
 
 
 _FRAME_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.Int32,
-    "image": pl.String,
+    "has_image": pl.Boolean,
     "conversations": pl.List(pl.Struct({"from": pl.String, "value": pl.String})),
 }
 _KEYS = [
@@ -141,14 +181,15 @@ _KEYS = [
 
 def _frame(table: pa.Table, first: int) -> pl.DataFrame:
     rows = pa.array(np.arange(first, first + table.num_rows, dtype=np.int32))
-    picked = table.select(["image", "conversations"]).add_column(0, "row", rows)
+    has_image = pc.greater(pc.list_value_length(_table_images(table)), 0)
+    picked = pa.table([rows, has_image, table["conversations"]], list(_FRAME_SCHEMA))
     return pl.DataFrame(pl.from_arrow(picked), schema=_FRAME_SCHEMA)
 
 
 def _qa_pairs(samples: pl.DataFrame, max_answer_words: int | None) -> pl.DataFrame:
     """Return row, question and answer, normalised, of each comparable pair about an image."""
     turns = (
-        samples.filter(pl.col("image").is_not_null())
+        samples.filter("has_image")
         .explode("conversations")
         .unnest("conversations")
         .with_columns(pl.col("row", "from", "value").shift(-1).name.prefix("next_"))
@@ -191,7 +232,7 @@ def normalised_answer(text: pl.Expr) -> pl.Expr:
 
 
 def read_texts(folder: Path, needed: set[int], max_answer_words: int | None) -> dict[int, Any]:
-    """Return {row: id, image, and its pairs by the hashes of question and answer}."""
+    """Return {Sample: id, images, and its pairs by the hashes of question and answer}."""
     wanted = np.array(sorted(needed), np.int64)
     texts: dict[int, Any] = {}
     for first, table in _tables(mixture_batches(folder)):
@@ -200,10 +241,9 @@ def read_texts(folder: Path, needed: set[int], max_answer_words: int | None) -> 
             continue
         some = table.take(pa.array(rows - first))
         frame = _frame(some, 0).with_columns(pl.Series("row", rows, dtype=pl.Int32))
-        for row, sample in zip(
-            rows.tolist(), some.select(["id", "image"]).to_pylist(), strict=True
-        ):
-            texts[row] = {**sample, "pairs": {}}
+        images = _table_images(some).to_pylist()
+        for row, identity, own in zip(rows.tolist(), some["id"].to_pylist(), images, strict=True):
+            texts[row] = {"id": identity, "images": own, "pairs": {}}
         pairs = _qa_pairs(frame, max_answer_words).select(
             *_KEYS,
             pl.col("question").alias("question_text"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
 
-from imp_data.ledger import Reason, Repair, Verdict
+from imp_data.ledger import Repair, Verdict
 from imp_data.manifests import Source
 from imp_data.records.forms.base import (
     Conversation,
@@ -53,15 +53,12 @@ def _draft(
     if isinstance(ignored, Verdict):
         return RejectedRecord(row, ignored)
     row.ignored_fields = ignored
-    if len(found.images) > 1:
-        return RejectedRecord(row, Verdict(Reason.TOO_MANY_IMAGES, {"images": len(found.images)}))
-    images = [_image_path(image, source) for image in found.images]
     repairs = [repair for repair in found.repairs if repair.repair not in _ID_REPAIRS]
     return Draft(
         [row],
         identity or "",
         _subset(found, row, source),
-        images[0] if images else None,
+        tuple(_image_path(image, source) for image in found.images),
         found.turns,
         repairs,
     )

@@ -22,14 +22,14 @@ class DraftColumns(NamedTuple):
 
     For each record of the chunk, `draft_of` holds the number of its Draft, -1 if it is in doubt;
     `row_ids` its upstream id; `ignored_fields` its fields that were not read, or None if no record
-    has any. Draft n has `counts[n]` of the `texts`, one per turn.
+    has any. Draft n has the images `images[n]`, and `counts[n]` of the `texts`, one per turn.
     """
 
     draft_of: Offsets
     row_ids: Sequence[str | None]
     upstream_ids: Sequence[str]
     subsets: Sequence[str]
-    images: Sequence[str | None]
+    images: Sequence[tuple[str, ...]]
     counts: Offsets
     texts: list[str]
     ignored_fields: Sequence[tuple[str, ...]] | None = None

@@ -153,6 +153,6 @@ def _build_columns(
         if source.subsets == "file"
         else [""] * len(images)
     )
-    where = [source.image_prefix + image for image in images]
+    where = [(source.image_prefix + image,) for image in images]
     ignored = expand_to_rows(ignored, rows, len(chunk.groups))
     return DraftColumns(draft_of, row_ids, images, subsets, where, 2 * counts, texts, ignored)

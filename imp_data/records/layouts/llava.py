@@ -1,8 +1,7 @@
 """LLaVA's own layout, a JSON array or JSON Lines: mix665k, ShareGPT4V, ALLaVA and most since."""
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any, NotRequired
@@ -11,8 +10,8 @@ import numpy as np
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from imp_data.ledger import AppliedRepair, Repair, Verdict
-from imp_data.manifests import Source, SubsetRule
+from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
+from imp_data.manifests import Source
 from imp_data.records.json_array.spans import Offsets
 from imp_data.records.layouts.base import (
     Layout,
@@ -26,6 +25,7 @@ from imp_data.records.layouts.base import (
     validate,
 )
 from imp_data.records.layouts.columnar import LAYOUT_ERRORS, DraftColumns, is_valid, load_elements
+from imp_data.records.layouts.subsets import subset_of
 from imp_data.records.layouts.unread_fields import (
     COMMON_IGNORED,
     LayoutFields,
@@ -36,8 +36,6 @@ from imp_data.records.layouts.unread_fields import (
 from imp_data.records.record_chunk import Chunk
 from imp_data.sample import (
     IMAGE_TOKEN,
-    OPTION_LETTER_SUFFIX,
-    SHORT_ANSWER_SUFFIX,
     Draft,
     RejectedRecord,
     UpstreamRecord,
@@ -56,14 +54,33 @@ class _Record(TypedDict):
     image: NotRequired[str | None]
 
 
+class _MultiImageRecord(TypedDict):
+    """A record of a source with several images a record, after `_list_images`."""
+
+    conversations: list[_Turn]
+    id: NotRequired[Any]
+    idx: NotRequired[Any]
+    images: list[str]
+
+
 _ADAPTER: TypeAdapter[_Record] = TypeAdapter(_Record)
+_MULTI_IMAGE_ADAPTER: TypeAdapter[_MultiImageRecord] = TypeAdapter(_MultiImageRecord)
 _REQUIRED = frozenset(_Record.__required_keys__)
+_IMAGE_FIELDS = ("image", "images")
 _FIELDS = LayoutFields(
     read=frozenset(_Record.__annotations__),
     # The text beside an image on the web (ALLaVA); the turns contain what is asked about it.
     ignored=COMMON_IGNORED | {"original_caption"},
     parts={"conversations": frozenset(_Turn.__annotations__)},
 )
+_MULTI_IMAGE_FIELDS = _FIELDS._replace(read=_FIELDS.read | {"images"})
+
+
+def _form(source: Source) -> tuple[TypeAdapter[Any], LayoutFields]:
+    """Return the type and the fields of the source's records."""
+    if source.max_images == 1:
+        return _ADAPTER, _FIELDS
+    return _MULTI_IMAGE_ADAPTER, _MULTI_IMAGE_FIELDS
 
 
 def _assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | RejectedRecord]:
@@ -74,24 +91,47 @@ def _assemble(rows: list[UpstreamRecord], source: Source) -> Iterator[Draft | Re
 
 def _draft(row: UpstreamRecord, source: Source) -> Draft | RejectedRecord:
     identity = set_upstream_id(row, "id", "idx")
-    _unlist_image(row)
-    record = validate(_ADAPTER, row)
+    adapter, fields = _form(source)
+    if source.max_images > 1:
+        row.value = _list_images(row.value)
+    elif too_many := _unlist_image(row):
+        return RejectedRecord(row, too_many)
+    record = validate(adapter, row)
     if isinstance(record, RejectedRecord):
         return record
-    ignored = check_unread_fields(row.value, _FIELDS, source)
+    ignored = check_unread_fields(row.value, fields, source)
     if isinstance(ignored, Verdict):
         return RejectedRecord(row, ignored)
     row.ignored_fields = ignored
     turns = [(turn["from"], turn["value"]) for turn in record["conversations"]]
-    image = _image_of(row, turns)
+    images = _images_of(row, turns)
     question = next((value for speaker, value in turns if speaker == "human"), "")
-    subset = subset_of(source.subsets, normalize_path(image) if image else image, question)
-    where = source.image_prefix + image if image else image
-    return Draft([row], identity or "", subset, where, turns)
+    first = images[0] if images else None
+    subset = subset_of(source.subsets, normalize_path(first) if first else first, question)
+    return Draft([row], identity or "", subset, _prefix_images(images, source), turns)
 
 
-def _unlist_image(row: UpstreamRecord) -> None:
-    """Replace a list of one image by that image; trainers that accept several write such lists."""
+def _list_images(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with its images as a list under `images`, from that field or `image`.
+
+    Values of another type stay, and so do both fields where both have images: validation rejects
+    them.
+    """
+    given = {name: record[name] for name in _IMAGE_FIELDS if record.get(name) is not None}
+    rest = {name: value for name, value in record.items() if name not in _IMAGE_FIELDS}
+    images = next(iter(given.values())) if len(given) == 1 else given or []
+    return {**rest, "images": [images] if isinstance(images, str) else images}
+
+
+def _prefix_images(images: Sequence[str], source: Source) -> tuple[str, ...]:
+    return tuple(source.image_prefix + image if image else image for image in images)
+
+
+def _unlist_image(row: UpstreamRecord) -> Verdict | None:
+    """Replace a list of one image by that image; trainers that accept several write such lists.
+
+    Return the verdict on a list of several.
+    """
     match row.value.get("image"):
         case []:
             row.value["image"] = ""
@@ -100,20 +140,26 @@ def _unlist_image(row: UpstreamRecord) -> None:
             row.repairs.append(
                 AppliedRepair(Repair.IMAGE_UNLISTED, json.dumps([image], ensure_ascii=False))
             )
-
-
-def _image_of(row: UpstreamRecord, turns: list[tuple[str, str]]) -> str | None:
-    """Return the record's image; drop an empty path that no `<image>` refers to."""
-    image: str | None = row.value.get("image")
-    if image is None or image.strip() or any(IMAGE_TOKEN in value for _, value in turns):
-        return image
-    row.repairs.append(AppliedRepair(Repair.EMPTY_IMAGE_REMOVED, image))
+        case [*images] if all(isinstance(image, str) for image in images):
+            return Verdict(Reason.TOO_MANY_IMAGES, {"images": len(images), "most": 1})
     return None
+
+
+def _images_of(row: UpstreamRecord, turns: list[tuple[str, str]]) -> list[str]:
+    """Return the record's images; drop an empty path that no `<image>` refers to."""
+    image: str | None = row.value.get("image")
+    images: list[str] = row.value.get("images", [] if image is None else [image])
+    if any(image.strip() for image in images) or any(IMAGE_TOKEN in value for _, value in turns):
+        return images
+    row.repairs += [AppliedRepair(Repair.EMPTY_IMAGE_REMOVED, image) for image in images]
+    return []
 
 
 def _columns(chunk: Chunk, source: Source) -> DraftColumns:
     """Return Drafts of the records of the layout's form in which human and gpt alternate."""
     records = load_elements(list(read_elements(chunk)))
+    if source.max_images > 1:
+        records = [_list_images(one) if isinstance(one, dict) else one for one in records]
     try:
         return _build_columns(records, np.arange(len(records)), chunk.ordinals, source)
     except LAYOUT_ERRORS:
@@ -123,8 +169,9 @@ def _columns(chunk: Chunk, source: Source) -> DraftColumns:
 
 
 def _is_regular(record: Any, source: Source) -> bool:
-    if not is_valid(_ADAPTER, record) or isinstance(
-        check_unread_fields(record, _FIELDS, source), Verdict
+    adapter, fields = _form(source)
+    if not is_valid(adapter, record) or isinstance(
+        check_unread_fields(record, fields, source), Verdict
     ):
         return False
     if not {type(record[name]) for name in ("id", "idx") if name in record} <= {str, int}:
@@ -143,12 +190,12 @@ def _build_columns(
     counts = np.array([len(record["conversations"]) for record in records], np.int64)
     turns = list(chain.from_iterable(record["conversations"] for record in records))
     texts = [turn["value"] for turn in turns]
-    images = [record.get("image") for record in records]
+    images = _image_columns(records, source)
     ids = [_identity(record) for record in records]
     alternating = [turn["from"] for turn in turns] == ["human", "gpt"] * (len(turns) // 2)
     if not (alternating and (counts > 0).all() and (counts % 2 == 0).all()):
         raise TypeError("human and gpt do not alternate")
-    if not ({*map(type, texts)} <= {str} and {*map(type, images)} <= {str, NoneType}):
+    if not {*map(type, texts)} <= {str}:
         raise TypeError("not text")
     draft_of, row_ids = np.full(len(ordinals), -1), list[str | None]([None]) * len(ordinals)
     draft_of[rows] = np.arange(len(rows))
@@ -160,14 +207,27 @@ def _build_columns(
         row_ids,
         [identity or "" for identity in ids],
         [
-            subset_of(source.subsets, image, texts[first])
-            for image, first in zip(images, firsts, strict=True)
+            subset_of(source.subsets, some[0] if some else None, texts[first])
+            for some, first in zip(images, firsts, strict=True)
         ],
-        [source.image_prefix + image if image else image for image in images],
+        [_prefix_images(some, source) for some in images],
         counts,
         texts,
-        expand_to_rows(find_ignored_fields(records, _FIELDS, source), rows, len(ordinals)),
+        expand_to_rows(find_ignored_fields(records, _form(source)[1], source), rows, len(ordinals)),
     )
+
+
+def _image_columns(records: list[Any], source: Source) -> list[Sequence[str]]:
+    """Return the images of each record; raise TypeError if one is not text."""
+    if source.max_images == 1:
+        single = [record.get("image") for record in records]
+        if not {*map(type, single)} <= {str, NoneType}:
+            raise TypeError("not text")
+        return [() if image is None else (image,) for image in single]
+    images = [record["images"] for record in records]
+    if not ({*map(type, images)} <= {list} and {*map(type, chain(*images))} <= {str}):
+        raise TypeError("not a list of text")
+    return images
 
 
 def _identity(record: dict[str, Any]) -> str | None:
@@ -186,63 +246,3 @@ LAYOUT = Layout(
     fields=_FIELDS,
     columns=_columns,
 )
-
-
-def subset_of(rule: SubsetRule, image: str | None, question: str) -> str:
-    """Return the sub-source of a record, by its image path and its first question."""
-    match rule:
-        case "mix665k":
-            return _mix665k(image, question)
-        case "allava":
-            return _allava(image) if image else "text"
-        case "image_family":
-            return _image_family(image or "")
-        case _:
-            return ""
-
-
-# Subsets whose text holds boxes, normalised on the image padded to a square.
-REGION_SUBSETS = frozenset({"refcoco", "vg"})
-_BOX_PROMPT = "Please provide the bounding box coordinate of the region this sentence describes:"
-_REGION_PROMPT = "Please provide a short description for this region:"
-_SHORT_ANSWERS = {"coco": "vqav2_okvqa", "gqa": "gqa", "ocr_vqa": "ocr_vqa"}
-
-
-def _mix665k(image: str | None, question: str) -> str:
-    """Return the sub-source of a llava_v1_5_mix665k record, by its path and prompt wording.
-
-    Counts of the pinned revision by these rules: haotian-liu/LLaVA, issues 702 and 657. VQAv2 and
-    OKVQA share images and wording, so they cannot be told apart.
-    """
-    if image is None:
-        return "sharegpt"
-    family = image.split("/", 1)[0]
-    if family == "textvqa":
-        return "textcaps"
-    text = question.replace("<image>", "").strip()
-    if text.startswith((_BOX_PROMPT, _REGION_PROMPT)):
-        return "vg" if family == "vg" else "refcoco"
-    if text.endswith(OPTION_LETTER_SUFFIX):
-        return "a_okvqa"
-    if text.endswith(SHORT_ANSWER_SUFFIX) and family in _SHORT_ANSWERS:
-        return _SHORT_ANSWERS[family]
-    # OCR-VQA, GQA and VG have one form each: the directory decides, whatever the question.
-    return {"gqa": "gqa", "ocr_vqa": "ocr_vqa", "vg": "vg"}.get(family, "llava_instruct")
-
-
-def _allava(image: str) -> str:
-    """`laion`, or `vflan:<task>`: Vision-FLAN's files are named <task>_<number>_<original name>.
-
-    Some tasks end in a digit (`visdial+answer_question_9`), some files lack the number.
-    """
-    if image.startswith("allava_laion/"):
-        return "laion"
-    task = re.match(r"(.+?(?:_\d(?=_\d+_))?)_(?:\d+_|COCO_)", image.rsplit("/", 1)[-1])
-    return f"vflan:{task.group(1) if task else 'other'}"
-
-
-def _image_family(image: str) -> str:
-    """Return the directory of a ShareGPT4V image, as one word."""
-    steps = image.split("/")
-    family = steps[1] if steps[0] == "llava" and len(steps) > 1 else steps[0]
-    return family.replace("-", "_")

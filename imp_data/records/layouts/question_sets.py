@@ -143,4 +143,4 @@ def join_questions(
         text = question.strip()
         turns.append(("human", text if number else prepend_image_token(text, suffix)))
         turns.append(("gpt", answer.strip()))
-    return Draft([row for row, _, _ in exchanges], upstream_id, subset, image, turns)
+    return Draft([row for row, _, _ in exchanges], upstream_id, subset, (image,), turns)

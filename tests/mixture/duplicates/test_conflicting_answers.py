@@ -22,7 +22,8 @@ def test_exactly_the_pairs_with_conflicting_answers_are_found(
         answer.astype(np.uint64),
     )
     names = np.zeros(len(triples), np.uint64)
-    rows = Rows(names, names, np.zeros(len(triples), np.int32), (("s", ""),))
+    numbers = np.arange(len(triples), dtype=np.int32)
+    rows = Rows(names, names, np.zeros_like(numbers), numbers, (("s", ""),))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("imp_data.mixture.duplicates.conflicting_answers._AT_ONCE", at_once)
         found = find_conflicts(pairs, rows, image)
