@@ -114,7 +114,7 @@ class Repair(StrEnum):
         "The publisher's wording of a question was replaced by LLaVA's.",
     )
     ANSWER_TRIMMED = "answer_trimmed", "What its publisher added to a short answer was removed."
-    NUMBER_TO_TEXT = "number_to_text", "An answer or an option that was a number was read as text."
+    NUMBER_TO_TEXT = "number_to_text", "An answer that was a number was read as text."
     ID_TO_TEXT = "id_to_text", "An id that was neither text nor an integer was written as text."
     ID_FROM_PLACE = "id_from_place", "An id that was null was replaced by the record's place."
     IMAGE_UNLISTED = "image_unlisted", "A list of one image was read as that image."

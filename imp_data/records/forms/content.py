@@ -27,11 +27,15 @@ _IGNORED = frozenset({"type", "index", "id", "detail", "cache_control", "image_w
 _IMG_CONTEXT = "<IMG_CONTEXT>"
 
 
+# The image of a part; or its index among the images of the record, or None for the next of them.
+PartImage = ImageRef | int | None
+
+
 class Content(NamedTuple):
-    """The text of a message, and the image of each image part; None for a part without one."""
+    """The text of a message, and the image of each image part."""
 
     text: str
-    images: Sequence[ImageRef | None] = ()
+    images: Sequence[PartImage] = ()
 
 
 def read_content(value: Any, field: str, speaker: str) -> Content:
@@ -53,9 +57,9 @@ def _image_tokens(text: str, speaker: str) -> str:
     return text.replace(_IMG_CONTEXT, IMAGE_TOKEN) if speaker == "human" else text
 
 
-def _read_parts(parts: list[Any], field: str) -> tuple[list[str | None], list[ImageRef | None]]:
+def _read_parts(parts: list[Any], field: str) -> tuple[list[str | None], list[PartImage]]:
     """Return texts, with None in place of each image, and the images."""
-    pieces, images = list[str | None](), list[ImageRef | None]()
+    pieces, images = list[str | None](), list[PartImage]()
     for number, part in enumerate(parts):
         where = f"{field}.{number}"
         if isinstance(part, str):
@@ -70,12 +74,18 @@ def _read_parts(parts: list[Any], field: str) -> tuple[list[str | None], list[Im
             _check_rest(part, _TEXT_FIELDS, where)
         elif kind in _IMAGE_PARTS:
             pieces.append(None)
-            given = {name: part[name] for name in _IMAGE_FIELDS if part.get(name) is not None}
-            images.append(resolve_image(given, where))
+            images.append(_read_image(part, where))
             _check_rest(part, _IMAGE_FIELDS, where)
         else:
             raise unread_field(where, part)
     return pieces, images
+
+
+def _read_image(part: dict[str, Any], where: str) -> PartImage:
+    given = {name: part[name] for name in _IMAGE_FIELDS if part.get(name) is not None}
+    image = resolve_image(given, where)
+    index = part.get("index")
+    return index if image is None and type(index) is int else image
 
 
 def _guess_type(part: dict[str, Any]) -> str | None:

@@ -93,9 +93,9 @@ def _read_history(record: dict[str, Any], settings: FormSettings) -> Iterator[Tu
             yield speaker, read_text(text, f"{name}.{number}.{place}")
 
 
-def _extract_tags(turns: list[Turn]) -> tuple[list[Turn], list[ImageRef | None]]:
+def _extract_tags(turns: list[Turn]) -> tuple[list[Turn], list[ImageRef]]:
     """Replace `<img>URL</img>` in questions by `<image>`; return the turns and the URLs."""
-    images: list[ImageRef | None] = []
+    images = list[ImageRef]()
     replaced = list[Turn]()
     for speaker, text in turns:
         if speaker == "human":

@@ -5,6 +5,7 @@ from typing import Any
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.forms.base import (
+    EmbeddedImage,
     FormSettings,
     ImageRef,
     RecordError,
@@ -16,7 +17,7 @@ from imp_data.records.forms.base import (
     unread_field,
     wrong_type,
 )
-from imp_data.records.forms.content import read_content
+from imp_data.records.forms.content import PartImage, read_content
 from imp_data.records.layouts.unread_fields import preview
 from imp_data.sample import IMAGE_TOKEN
 
@@ -41,14 +42,14 @@ TURN_FIELDS = frozenset(
 )
 
 
-def read_dialogue(turns: Any, field: str) -> tuple[list[Turn], list[ImageRef | None]]:
-    """Return the turns of a list, and the images of their parts; None for a part without one.
+def read_dialogue(turns: Any, field: str) -> tuple[list[Turn], list[PartImage]]:
+    """Return the turns of a list, and the images of their parts.
 
     A turn is {from, value}, {role, content}, or {human, assistant} for a question and its answer.
     Raises RecordError, which names the turn and its field.
     """
     spoken = list[Turn]()
-    images = list[ImageRef | None]()
+    images = list[PartImage]()
     for number, turn in enumerate(read_list(turns, field)):
         where = f"{field}.{number}"
         if not isinstance(turn, dict):
@@ -105,17 +106,21 @@ def read_system(record: dict[str, Any], settings: FormSettings, turns: list[Turn
     return turns if not text.strip() or turn in turns[:1] else [turn, *turns]
 
 
-def match_images(
-    column: list[ImageRef], parts: Sequence[ImageRef | None], field: str
-) -> list[ImageRef]:
+def match_images(column: list[ImageRef], parts: Sequence[PartImage], field: str) -> list[ImageRef]:
     """Return the images of a record whose column and whose parts may both name some.
 
-    Parts without an image take those of the column, in order. If both name as many images, they
-    are the same ones and the column counts, as in Unsloth. Raises RecordError if they differ.
+    Parts without an image take those of the column, by index or in order. If both name as many
+    images, they are the same ones and the column counts, as in Unsloth. Raises RecordError if they
+    differ.
     """
-    named = [image for image in parts if image is not None]
-    if named and len(named) < len(parts):
-        raise wrong_type(field, "has image parts with and without an image", named)
+    indices = [part for part in parts if isinstance(part, int)]
+    named = [part for part in parts if isinstance(part, str | EmbeddedImage)]
+    if (indices or named) and len(parts) not in (len(indices), len(named)):
+        raise wrong_type(field, "has image parts with and without an image", list(parts))
+    if indices:
+        if sorted({*indices}) != list(range(len(column))):
+            raise wrong_type(field, "has image parts of other indices than its images", indices)
+        return [column[index] for index in indices]
     if named and column and len(named) != len(column):
         raise unread_field(field, named)
     return column or named

@@ -1,5 +1,8 @@
 """The fields of each form: what is read, what has no meaning, and what drops the record."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Source
 from imp_data.records.forms import FORMS, find_form
-from imp_data.records.forms.base import FormSettings
+from imp_data.records.forms.base import Conversation, FormSettings
 from imp_data.records.layouts.unread_fields import check_unread_fields
 
 TURNS = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "That."}]
@@ -132,3 +135,16 @@ def test_the_form_is_that_of_most_of_the_first_records() -> None:
 def test_a_conversation_beside_a_question_is_a_conversation() -> None:
     record = {"conversations": TURNS, "question": "What?", "answer": "That."}
     assert find_form([record]) == "conversations"
+
+
+def test_each_example_of_the_manual_is_read_by_its_form() -> None:
+    page = Path(__file__).parents[3] / "docs" / "adding-a-source.md"
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(\{.*\})` \|$", page.read_text("utf-8"), re.MULTILINE)
+    assert {form for form, _ in rows} == {*FORMS}
+    for form, written in rows:
+        record = json.loads(written)
+        assert find_form([record]) == form
+        found = FORMS[form].read(record, FormSettings(), 0)
+        assert isinstance(found, Conversation)
+        assert found.images == ["owl.jpg"]
+        assert checked(form, record) in {(), ("relevance_ratings",)}

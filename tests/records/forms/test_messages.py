@@ -84,6 +84,39 @@ def test_trl_fills_image_parts_from_the_column_in_order() -> None:
     assert read(record) == Conversation(None, [PIXELS, MORE], turns)
 
 
+def indexed(*indices: int) -> list[dict[str, Any]]:
+    return [{"index": index, "text": None, "type": "image"} for index in indices]
+
+
+def test_parts_of_llava_instruct_mix_vsft_state_the_index_of_their_image() -> None:
+    asked = {"index": None, "text": "Which is red?\n", "type": "text"}
+    said = {"index": None, "text": "The first.", "type": "text"}
+    record = {"messages": [user([asked, *indexed(0)]), assistant([said])], "images": [PIXELS]}
+    turns = [("human", "Which is red?\n<image>"), ("gpt", "The first.")]
+    assert read(record) == Conversation(None, [PIXELS], turns)
+
+
+@pytest.mark.parametrize(
+    ("indices", "images"), [((1, 0), [MORE, PIXELS]), ((0, 1, 0), [PIXELS, MORE, PIXELS])]
+)
+def test_an_index_selects_an_image_of_the_column(indices: tuple[int, ...], images: Any) -> None:
+    asked = [*indexed(*indices), text("Same?")]
+    found = read({"messages": [user(asked), assistant("No.")], "images": [PIXELS, MORE]})
+    assert isinstance(found, Conversation)
+    assert found.images == images
+
+
+@pytest.mark.parametrize("indices", [(0,), (2, 0), (-1, 0)])
+def test_an_image_without_a_part_or_a_part_without_an_image_is_a_verdict(
+    indices: tuple[int, ...],
+) -> None:
+    asked = [*indexed(*indices), text("Same?")]
+    verdict = read({"messages": [user(asked), assistant("No.")], "images": [PIXELS, MORE]})
+    problem = "has image parts of other indices than its images"
+    evidence = {"field": "messages", "problem": problem, "found": repr(list(indices))}
+    assert verdict == Verdict(Reason.WRONG_TYPE, evidence)
+
+
 def test_trl_has_a_prompt_and_its_completion() -> None:
     asked = [user([{"type": "image"}, text("What?")])]
     record = {"prompt": asked, "completion": [assistant("That.")], "images": [PIXELS]}
