@@ -99,6 +99,7 @@ def test_help_lists_the_options(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates"}
+    tested |= {"audit"}  # in test_audit.py
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}

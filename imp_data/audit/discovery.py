@@ -95,6 +95,7 @@ def audit_source(
             "records": files,
             "columns": dict(columns),
             "prompts": ("Describe this image.",),
+            "max_images": _MOST_IMAGES,
         }
     )
 

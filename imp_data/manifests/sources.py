@@ -108,10 +108,11 @@ UpstreamLayout = Literal[
 FormName = Literal["conversations", "messages", "texts", "questions", "captions"]
 FORM_NAMES: frozenset[str] = frozenset(get_args(FormName))
 LayoutName = UpstreamLayout | FormName
-_ImageRole = Literal["image", "images"]
-_TextRole = Literal["system", "conversations", "messages", "texts", "caption"]
-_QuestionRole = Literal["question", "answer", "answers", "options"]
-ColumnRole = Literal["id", "subset"] | _ImageRole | _TextRole | _QuestionRole
+_RecordRole = Literal["id", "subset", "split", "image", "images", "system"]
+_ChatRole = Literal["conversations", "messages", "texts", "query", "response", "history"]
+_TextRole = Literal["instruction", "input", "output", "prompt", "completion", "caption"]
+_QuestionRole = Literal["question", "answer", "answers", "answer_index", "options", "hint"]
+ColumnRole = _RecordRole | _ChatRole | _TextRole | _QuestionRole
 COLUMN_ROLES: tuple[str, ...] = tuple(
     role for roles in get_args(ColumnRole) for role in get_args(roles)
 )
@@ -180,7 +181,7 @@ class Source(Publication):
 
     @model_validator(mode="after")
     def _check_prompts(self) -> "Source":
-        if self.layout in ("laion_gpt4v", "captions") and not self.prompts:
+        if self.layout == "laion_gpt4v" and not self.prompts:
             raise ValueError("prompts: a layout of bare captions requires at least one question")
         return self
 

@@ -77,13 +77,11 @@ def read_subset(record: dict[str, Any], settings: FormSettings) -> str:
 
 
 def _append_suffix(turns: list[Turn], suffix: str) -> list[Turn]:
-    """Append a suffix to each question that does not end in it."""
-    return [
-        (speaker, text + suffix)
-        if suffix and speaker == "human" and not text.endswith(suffix)
-        else (speaker, text)
-        for speaker, text in turns
-    ]
+    """Append a suffix to the first question, as LLaVA does, unless it ends in it."""
+    first = next((n for n, (speaker, _) in enumerate(turns) if speaker == "human"), None)
+    if not suffix or first is None or turns[first][1].endswith(suffix):
+        return turns
+    return [*turns[:first], ("human", turns[first][1] + suffix), *turns[first + 1 :]]
 
 
 def _remove_empty(images: list[ImageRef]) -> tuple[list[ImageRef], list[AppliedRepair]]:

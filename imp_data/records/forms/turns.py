@@ -5,7 +5,6 @@ from typing import Any
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.records.forms.base import (
-    EmbeddedImage,
     FormSettings,
     ImageRef,
     RecordError,
@@ -19,7 +18,7 @@ from imp_data.records.forms.base import (
 )
 from imp_data.records.forms.content import PartImage, read_content
 from imp_data.records.layouts.unread_fields import preview
-from imp_data.sample import IMAGE_TOKEN
+from imp_data.sample import IMAGE_TOKEN, EmbeddedImage
 
 _NAMES = {
     "system": ("system", "developer"),
