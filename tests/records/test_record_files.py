@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -233,4 +234,46 @@ def test_downloads_that_failed_are_records_without_an_image(world: World) -> Non
     assert orjson.loads(lost["evidence"]) == {
         "status": "failed_to_download",
         "problem": "HTTP Error 404: Not Found",
+    }
+
+
+def damaged(number: int) -> Any:
+    """Return the messages of record `number`, of which three in ten are damaged."""
+    messages = chat(f"number {number}")
+    match number % 10:
+        case 3:
+            return None
+        case 5:
+            return [*messages[:1], {**messages[1], "content": " "}]
+        case 7:
+            return messages[::-1]
+    return messages
+
+
+def thousand(kind: str) -> bytes:
+    """Return a file of a thousand records, text alone, as `damaged` makes them."""
+    rows = pa.table({"id": [f"r{n}" for n in range(1000)], "messages": map(damaged, range(1000))})
+    match kind:
+        case "parquet":
+            return parquet(rows, row_group_size=300)
+        case "arrow":
+            return arrow(rows, size=300)
+        case "jsonl":
+            return lines(rows)
+    return tar({f"r{row['id'][1:]:0>4}.json": orjson.dumps(row) for row in rows.to_pylist()})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "jsonl", "tar"])
+def test_a_thousand_records_end_in_a_thousand_rows_and_damage_costs_itself(
+    kind: str, world: World
+) -> None:
+    source(world, "hub", f"a.{kind}", thousand(kind))
+    kept = {row["upstream_id"] for row in samples(world, hub=1000)}
+    assert kept == {f"r{n}" for n in range(1000) if n % 10 not in (3, 5, 7)}
+    rows = ledger(world)
+    assert [row["upstream_id"] for row in rows] == [f"r{n}" for n in range(1000)]
+    assert Counter(row["reason"] for row in rows if row["reason"]) == {
+        "wrong_type": 100,
+        "empty_value": 100,
+        "unanswered": 100,
     }

@@ -38,6 +38,8 @@ from imp_data.storage.locks import hold_lock
 from imp_data.storage.object_store import exists, upload_folder
 from imp_data.storage.paths import parse_path, scratch_path
 from imp_data.storage.range_reader import open_file, read_object
+from tests.records.test_record_files import CAPTIONS, IMAGES, lines, parquet, table, tar
+from tests.records.test_record_files import source as record_source
 
 if find_spec("s3fs") is None or find_spec("moto") is None:
     pytest.skip("s3fs or moto is not installed (pip install 'imp-data[dev]')", True)
@@ -595,3 +597,22 @@ def test_a_run_whose_lock_was_taken_over_ends_with_an_error(
         lock.write_bytes(json.dumps(told).encode())
     assert error.value.problem == ("expired and was taken over by process 1 on elsewhere")
     assert holder_of(lock) == told
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
+def test_images_in_files_of_records_are_read_in_the_store(server: str, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    files = {
+        "table": ("a.parquet", parquet(table(IMAGES), row_group_size=2), {}),
+        "web": ("0.tar", tar({"0.png": IMAGES[0], "0.txt": b"A thing."}), CAPTIONS),
+        "lines": ("a.jsonl", lines(table(IMAGES[:2], "base64")), {}),
+    }
+    for name, (file, content, fields) in files.items():
+        record_source(world, name, file, content, **fields)
+    build = world.build({"table": 6, "web": 1, "lines": 2})
+    place = parse_path(f"{BUCKET}/embedded")
+    upload_folder(world.data.raw(""), place / "raw", "web/0.tar")
+    results = run(Build(build.recipe, DataDir(place, "small")))
+    assert results["mixture"].digest == run(build)["mixture"].digest
+    assert results["mixture"].figures["rows"] == 9
