@@ -90,5 +90,5 @@ def _trained_image_digests(builds: list[Build]) -> Iterator[str]:
     for build in builds:
         rows = Shards(build.data.mixture(build.name))
         for number in range(len(rows)):
-            if digest := rows.row(number, ["image_sha256"])["image_sha256"]:
-                yield digest
+            found = rows.row(number, ["image_sha256"])["image_sha256"]
+            yield from [found] if isinstance(found, str) else found or ()

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     UNREAD_FIELD = "unread_field", "The record has a field that its layout does not read."
     NO_TURNS = "no_turns", "The record has no conversation."
     WRONG_ROLES = "wrong_roles", "Human and gpt do not alternate."
+    SYSTEM_TURN = "system_turn", "The record has a system turn, which the mixture does not keep."
+    TOOL_TURN = "tool_turn", "The record has a turn by a tool, which the mixture does not keep."
     UNANSWERED = "unanswered", "The last question has no answer."
     EMPTY_VALUE = "empty_value", "A question or an answer is empty."
     TOKEN_WITHOUT_IMAGE = "token_without_image", "A record without an image says <image>."

@@ -88,7 +88,7 @@ class Turn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    speaker: Literal["human", "gpt"] = Field(alias="from")
+    speaker: Literal["human", "gpt", "system", "tool"] = Field(alias="from")
     value: Annotated[str, Field(min_length=1)]
 
 

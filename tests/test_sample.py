@@ -67,6 +67,13 @@ contents = st.tuples(
 )
 
 
+def test_turns_are_by_human_gpt_system_or_tool() -> None:
+    turns = [("system", "Be brief."), ("human", "a"), ("gpt", "call"), ("tool", "b"), ("gpt", "c")]
+    row = ROW | {"conversations": [{"from": who, "value": value} for who, value in turns]}
+    row["id"] = sample_id("dvqa", content_hash("dvqa", "7", [row["image"]], turns))
+    assert sample_problem(row) is None
+
+
 @given(contents, contents)
 def test_two_contents_have_the_same_hash_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert (content_hash(*one) == content_hash(*other)) == (one == other)

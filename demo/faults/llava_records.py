@@ -202,7 +202,7 @@ _TURNS: Final = (
     ),
     _photo("a last question without an answer", 308, Reason.UNANSWERED, _without_turn(3)),
     _photo("two human turns in a row", 309, Reason.WRONG_ROLES, _without_turn(1)),
-    _photo("a turn by the system", 310, Reason.WRONG_ROLES, _turn(0, **{"from": "system"})),
+    _photo("a turn by the system", 310, Reason.SYSTEM_TURN, _turn(0, **{"from": "system"})),
     _photo("an empty answer", 311, Reason.EMPTY_VALUE, _turn(3, value=" ")),
     _photo("no turns", 312, Reason.NO_TURNS, _fields(conversations=[])),
     Case(

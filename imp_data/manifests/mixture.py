@@ -114,6 +114,13 @@ class Mixture(StrictModel):
     images: Literal["required", "deferred"] = "required"
     exact_repeats: Literal["keep", "drop"] = "keep"
     parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+    # Left out of the digest of manifests that do not state it: their mixtures stay as they are.
+    keep_turns: tuple[Literal["system", "tool"], ...] = Field(
+        (),
+        exclude_if=lambda kept: not kept,
+        description="turns to keep besides those by human and gpt; a record with another is "
+        "dropped",
+    )
     exclusions: tuple[Exclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()

@@ -75,19 +75,22 @@ class Build(SamplingInputs):
     def records(self, source: str) -> StageResult:
         """Convert upstream records to validated Samples, with one ledger row for each record."""
         manifest, limits = self.recipe.sources[source], self.recipe.mixture.limits
-        outputs = [self.data.records(source), self.data.ledger(source)]
+        records, ledger = self.data.records(source), self.data.ledger(source)
+        kept = self.recipe.mixture.keep_turns
 
         def build() -> dict[str, Any]:
             self._check_raw(source, manifest.records)
-            return build_records(manifest, self.data.raw(source), limits, *outputs)
+            return build_records(manifest, self.data.raw(source), limits, records, ledger, kept)
 
         inputs = {
             "code": stage_code_version("records"),
             "libraries": str(library_versions(*LIBRARIES)),
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{source}"),
+            # Mixtures that keep the same turns share the stage's results.
+            **({"keep_turns": ", ".join(sorted(kept))} if kept else {}),
         }
-        return self.stage(f"records/{source}", inputs, outputs, build)
+        return self.stage(f"records/{source}", inputs, [records, ledger], build)
 
     def benchmark(self, name: str) -> StageResult:
         """Write the ids and fingerprints of a benchmark's images."""

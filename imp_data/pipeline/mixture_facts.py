@@ -42,6 +42,7 @@ def mixture_facts(
         "drawn": mixture.drawn,
         "images": mixture.images,
         **({"max_images": most} if (most := max_images(recipe)) > 1 else {}),
+        **({"keep_turns": list(mixture.keep_turns)} if mixture.keep_turns else {}),
         "not_checked": _NOT_CHECKED if mixture.images == "deferred" else [],
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
         "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],

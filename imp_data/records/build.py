@@ -1,7 +1,7 @@
 """Build the records stage: read upstream files, write validated Samples and the ledger."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,21 @@ Mask = npt.NDArray[np.bool_]
 
 
 def build_records(
-    source: Source, raw: Path, limits: Limits, records: Path, ledger: Path
+    source: Source,
+    raw: Path,
+    limits: Limits,
+    records: Path,
+    ledger: Path,
+    keep_turns: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write records/<source>.arrow and ledger/<source>.parquet; return the stage's figures."""
+    """Write records/<source>.arrow and ledger/<source>.parquet; return the stage's figures.
+
+    `keep_turns` are the speakers besides human and gpt whose turns are kept.
+    """
     layout = LAYOUTS[source.layout]
     _check_ignored_fields(source, layout.fields.read)
     figures, repeats = _Figures(), _RepeatCounter()
-    work = partial(process_chunk, source=source, limits=limits)
+    work = partial(process_chunk, source=source, limits=limits, keep_turns=keep_turns)
     isolate = partial(_process_one_by_one, work, source, limits)
     chunks = layout.chunks(raw, source, limits)
     with (

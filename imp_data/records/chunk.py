@@ -59,13 +59,16 @@ class _Part(NamedTuple):
     ignored_fields: Counter[str]
 
 
-def process_chunk(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
+def process_chunk(
+    chunk: Chunk, source: Source, limits: Limits, keep_turns: Sequence[str] = ()
+) -> ChunkResult:
     """Read and validate one chunk; a pure function that runs in any process.
 
+    `keep_turns` are the speakers besides human and gpt whose turns are kept.
     The columnar path takes the records that pass unchanged; the rest go through one by one.
     """
     with _without_garbage_collection():
-        return _process_chunk(chunk, source, limits)
+        return _process_chunk(chunk, source, limits, keep_turns)
 
 
 @contextmanager
@@ -80,17 +83,18 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _process_chunk(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
+def _process_chunk(
+    chunk: Chunk, source: Source, limits: Limits, keep_turns: Sequence[str]
+) -> ChunkResult:
     layout = LAYOUTS[source.layout]
     if layout.columns is None:
-        return _merge_parts([_process_rows(chunk, source, limits)], None)
+        return _merge_parts([_process_rows(chunk, source, limits, keep_turns)], None)
     drafts = layout.columns(chunk, source)
     passing, passed = _process_columns(drafts, chunk.ordinals, source, limits)
     if passed.all():
         return _merge_parts([passing], chunk.ordinals)
-    return _merge_parts(
-        [passing, _process_rows(chunk.select(~passed), source, limits)], chunk.ordinals
-    )
+    others = _process_rows(chunk.select(~passed), source, limits, keep_turns)
+    return _merge_parts([passing, others], chunk.ordinals)
 
 
 def merge_results(batches: Sequence[ChunkResult]) -> ChunkResult:
@@ -193,7 +197,7 @@ def _process_columns(
     return part, kept[drafts.draft_of]
 
 
-def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
+def _process_rows(chunk: Chunk, source: Source, limits: Limits, keep_turns: Sequence[str]) -> _Part:
     """Read group by group, and apply each rule to each Draft."""
     layout = LAYOUTS[source.layout]
     drafts: list[Draft] = []
@@ -203,7 +207,7 @@ def _process_rows(chunk: Chunk, source: Source, limits: Limits) -> _Part:
             if isinstance(item, RejectedRecord):
                 builder.add_rejected(item.row, item.verdict)
                 continue
-            verdict = repair_and_check(item, limits, source.max_images)
+            verdict = repair_and_check(item, limits, source.max_images, keep_turns)
             builder.add_draft(item, verdict, len(drafts))
             if verdict is None:
                 drafts.append(item)

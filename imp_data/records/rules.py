@@ -6,7 +6,7 @@ for rejecting the Draft with its evidence.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
@@ -17,6 +17,15 @@ from imp_data.storage.image_paths import leads_outside, normalize_path
 # C0 and C1 controls except tab, newline and carriage return: they carry no meaning in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER = r"\s*-?\d+(?:\.\d+)?\s*"
+# The speakers that may follow each speaker, "" at the beginning.
+_FOLLOWING = {
+    "": ("human", "system"),
+    "system": ("human",),
+    "human": ("gpt",),
+    "gpt": ("human", "tool"),
+    "tool": ("gpt", "tool"),
+}
+_TURN_REASONS = {"system": Reason.SYSTEM_TURN, "tool": Reason.TOOL_TURN}
 _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 
 
@@ -89,13 +98,18 @@ def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 def roles_alternate(draft: Draft, limits: Limits) -> Verdict | None:
-    """Reject turns that are not human, gpt, human, gpt…, ending with gpt."""
-    if not draft.turns:
-        return Verdict(Reason.NO_TURNS, {})
+    """Reject turns that are not human, gpt, human, gpt…, ending with gpt.
+
+    A system turn may precede them, and turns by tools may stand between two by gpt.
+    """
+    before = ""
     for number, (speaker, _) in enumerate(draft.turns):
-        if speaker != ("gpt" if number % 2 else "human"):
+        if speaker not in _FOLLOWING[before]:
             return Verdict(Reason.WRONG_ROLES, {"turn": number, "from": speaker[:40]})
-    if len(draft.turns) % 2:
+        before = speaker
+    if before in ("", "system"):
+        return Verdict(Reason.NO_TURNS, {})
+    if before != "gpt":
         return Verdict(Reason.UNANSWERED, {"turn": len(draft.turns) - 1})
     return None
 
@@ -127,7 +141,7 @@ def token_matches_image(draft: Draft, limits: Limits) -> Verdict | None:
         return Verdict(Reason.TOKEN_MISSING, {})
     if len(holders) > 1:
         return Verdict(Reason.TOKEN_REPEATED, {"turns": holders[:10]})
-    if draft.turns[holders[0]][0] == "gpt":
+    if draft.turns[holders[0]][0] != "human":
         return Verdict(Reason.TOKEN_IN_ANSWER, {"turn": holders[0]})
     return None
 
@@ -172,11 +186,17 @@ RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
 )
 
 
-def repair_and_check(draft: Draft, limits: Limits, max_images: int = 1) -> Verdict | None:
+def repair_and_check(
+    draft: Draft, limits: Limits, max_images: int = 1, keep_turns: Sequence[str] = ()
+) -> Verdict | None:
     """Repair the Draft in place; return None if it passes all rules, or else the first verdict.
 
-    `max_images` is the number of images that the source's manifest allows a record.
+    `max_images` is the number of images that the source's manifest allows a record, `keep_turns`
+    the speakers besides human and gpt whose turns the mixture's manifest keeps.
     """
+    for number, (speaker, _) in enumerate(draft.turns):
+        if speaker in _TURN_REASONS and speaker not in keep_turns:
+            return Verdict(_TURN_REASONS[speaker], {"turn": number})
     if len(draft.images) > max_images:
         figures = {"images": len(draft.images), "most": max_images}
         return Verdict(Reason.TOO_MANY_IMAGES, figures)

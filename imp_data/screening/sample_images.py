@@ -50,7 +50,8 @@ class SampleImages(NamedTuple):
         `duplicate_of` has for each image the path hash of the kept image that it resembles, else 0.
         """
         excused = passing.copy()
-        for place in np.flatnonzero(~passing & (duplicate_of != 0)).tolist():
+        has_others = np.repeat(self.counts > 1, self.counts)
+        for place in np.flatnonzero(~passing & has_others & (duplicate_of != 0)).tolist():
             sample = int(np.searchsorted(self.bounds, place, side="right")) - 1
             own = self.keys[self.bounds[sample] : self.bounds[sample + 1]]
             excused[place] = duplicate_of[place] in own

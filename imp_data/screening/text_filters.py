@@ -162,7 +162,11 @@ def match_exclusion(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, di
     rows = pc.list_parent_indices(images).filter(begins)
     by_image = pc.is_in(pa.array(range(len(batch)), rows.type), value_set=rows)
     first = pc.list_element(batch.column("conversations"), 0)
-    by_prompt = pc.match_substring(pc.struct_field(first, "value"), exclusion.prompt)
+    # A kept system turn precedes the first question.
+    second = pc.list_element(batch.column("conversations"), 1)
+    begins_later = pc.equal(pc.struct_field(first, "from"), "system")
+    asked = pc.if_else(begins_later, *(pc.struct_field(one, "value") for one in (second, first)))
+    by_prompt = pc.match_substring(asked, exclusion.prompt)
     either = pc.or_(by_image, by_prompt).to_numpy(zero_copy_only=False)
     return {
         row: {"image_prefix": by_image[row].as_py(), "prompt": by_prompt[row].as_py()}

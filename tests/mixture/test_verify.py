@@ -185,7 +185,7 @@ def test_an_edited_answer_does_not_match_its_id(copy: Path) -> None:
         ("id", "no id", "id: String should match pattern"),
         ("license", None, "license: Input should be a valid string"),
         ("conversations", [], "conversations: Tuple should have at least 2 items"),
-        ("conversations", [{"from": "system", "value": "?"}] * 2, "conversations.0.from: Input"),
+        ("conversations", [{"from": "user", "value": "?"}] * 2, "conversations.0.from: Input"),
     ],
 )
 def test_an_invalid_row_is_named_with_its_field(

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import encoded, photo, record, run
+from conftest import World, encoded, photo, record, run
 from datasets import load_from_disk
 
 from imp_data.manifests import MANIFEST_KINDS, Source
@@ -40,7 +40,7 @@ def stated_files() -> dict[str, str]:
 
 def birds() -> list[Any]:
     """Return the page's record, and others: valid ones, a repeat, and one for each fault."""
-    (literal,) = (json.loads(block) for block in blocks("json"))
+    literal = json.loads(blocks("json")[0])
     more = [record(n, f"birds/{n}.jpg", f"Bird {n}.") for n in range(3)]
     bad = [
         "no record",
@@ -95,6 +95,18 @@ def test_the_record_of_the_page_is_unchanged_in_the_mixture(built: Build) -> Non
     assert history.row["repairs"] == []
     if history.sample is not None:
         assert history.sample["conversations"] == literal["conversations"]
+
+
+def test_the_record_of_several_images_of_the_page_is_a_sample(world: World) -> None:
+    pair = json.loads(blocks("json")[1])
+    world.images("birds", {f"{n}.jpg": encoded(photo(1), "JPEG") for n in ("owl", "kite")})
+    for most, images in ((1, None), (4, ["birds/owl.jpg", "birds/kite.jpg"])):
+        world.source("my_birds", [pair, record("text")], images=["birds"], max_images=most)
+        run(world.build({"my_birds": 2}))
+        rows = load_from_disk(str(world.data.mixture("small"))).to_list()
+        found = {row["upstream_id"]: row for row in rows}
+        assert found.get("pair-1", {}).get("images") == images
+        assert found["text"].get("images") == (None if most == 1 else [])
 
 
 def test_every_record_is_in_the_ledger_with_the_outcome_of_the_page(built: Build) -> None:

@@ -150,3 +150,23 @@ def test_a_sample_without_an_image_of_another_is_dropped_as_its_near_duplicate(
     [(name, (reason, evidence))] = outcomes(build(pairs, **near)).items()
     position = {"first": 0, "second": 1}[name]
     assert (reason, evidence["position"]) == ("near_duplicate", position)
+
+
+def test_a_mixture_keeps_system_and_tool_turns_if_it_says_so(world: World) -> None:
+    turns = record("x")["conversations"]
+    system = {"from": "system", "value": "Be brief."}
+    tool = [{"from": "tool", "value": "It is sunny."}, {"from": "gpt", "value": "Sunny."}]
+    chats = [record("plain"), {"id": "system", "conversations": [system, *turns]}]
+    chats.append({"id": "tool", "conversations": [*turns, *tool]})
+    world.source("chats", chats)
+    run(world.build({"chats": 3}))
+    assert outcomes(world.data.mixture("small")) == {
+        "system": ("system_turn", {"turn": 0}),
+        "tool": ("tool_turn", {"turn": 2}),
+    }
+    results = run(world.build({"chats": 3}, name="kept", keep_turns=["system", "tool"]))
+    assert results["records/chats"].built  # other turns, other records
+    folder = world.data.mixture("kept")
+    assert (outcomes(folder), verify(folder)) == ({}, [])
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "turns `{from: human, gpt or system or tool, value}`" in card

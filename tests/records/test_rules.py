@@ -113,9 +113,9 @@ def test_a_repair_records_the_text_before_it(
     assert record.repairs == repairs
 
 
-def conversation(*turns: str) -> Draft:
+def conversation(*turns: str, **fields: Any) -> Draft:
     """Return a Draft on an image, from turns written as `human: What?`."""
-    return draft(*((turn.split(": ")[0], turn.split(": ")[1]) for turn in turns))
+    return draft(*((turn.split(": ")[0], turn.split(": ")[1]) for turn in turns), **fields)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,8 @@ def conversation(*turns: str) -> Draft:
             {"turn": 2, "from": "gpt"},
         ),
         (conversation("gpt: a", "gpt: b", "human: c"), "wrong_roles", {"turn": 0, "from": "gpt"}),
-        (conversation("system: a", "human: b"), "wrong_roles", {"turn": 0, "from": "system"}),
+        (conversation("system: a", "human: b"), "system_turn", {"turn": 0}),
+        (conversation("human: a", "gpt: b", "tool: c", "gpt: d"), "tool_turn", {"turn": 2}),
         (conversation("Human: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "Human"}),
         (conversation(f"{'s' * 50}: a", "gpt: b"), "wrong_roles", {"turn": 0, "from": "s" * 40}),
         (conversation("human: <image>\nWhat?"), "unanswered", {"turn": 0}),
@@ -409,3 +410,50 @@ def test_each_of_several_paths_is_normalised_and_stays_inside() -> None:
     record.images = ("a.jpg", "../b.jpg")
     verdict = repair_and_check(record, LIMITS, 2)
     assert verdict == ("bad_image_path", {"image": "../b.jpg", "position": 1})
+
+
+KEEP = ("system", "tool")
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("system: Be brief.", "human: a", "gpt: b"),
+        ("human: a", "gpt: call", "tool: result", "gpt: b", "human: c", "gpt: d"),
+        ("system: s", "human: a", "gpt: calls", "tool: one", "tool: two", "gpt: b"),
+    ],
+)
+def test_turns_that_the_mixture_keeps_pass_in_their_places(turns: tuple[str, ...]) -> None:
+    record = conversation(*turns, image=None)
+    assert repair_and_check(record, LIMITS, 1, KEEP) is None
+    assert [f"{speaker}: {value}" for speaker, value in record.turns] == list(turns)
+
+
+HUMAN = {"turn": 3, "from": "human"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason", "evidence"),
+    [
+        (("human: a", "system: s", "gpt: b"), "wrong_roles", {"turn": 1, "from": "system"}),
+        (("system: s", "system: t", "human: a"), "wrong_roles", {"turn": 1, "from": "system"}),
+        (("human: a", "tool: t", "gpt: b"), "wrong_roles", {"turn": 1, "from": "tool"}),
+        (
+            ("human: a", "gpt: b", "tool: t", "human: c"),
+            "wrong_roles",
+            {"turn": 3, "from": "human"},
+        ),
+        (("human: a", "gpt: b", "tool: t"), "unanswered", {"turn": 2}),
+        (("system: s",), "no_turns", {}),
+        (("system:  ", "human: a", "gpt: b"), "empty_value", {"turn": 0}),
+    ],
+)
+def test_kept_turns_elsewhere_are_rejected(
+    turns: tuple[str, ...], reason: str, evidence: Any
+) -> None:
+    assert repair_and_check(conversation(*turns, image=None), LIMITS, 1, KEEP) == (reason, evidence)
+
+
+def test_a_mixture_may_keep_one_kind_of_turn_alone() -> None:
+    record = conversation("system: s", "human: a", "gpt: b", "tool: c", "gpt: d", image=None)
+    assert repair_and_check(record, LIMITS, 1, ["system"]) == ("tool_turn", {"turn": 3})

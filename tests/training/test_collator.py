@@ -22,7 +22,7 @@ __all__ = ["tokenizer"]
 def item(ids: Sequence[int], learned: int, image: float | None = None) -> Item:
     """Return an item whose last `learned` tokens are learned, with an image of one level."""
     labels = [-100] * (len(ids) - learned) + list(ids[len(ids) - learned :])
-    pixels = None if image is None else np.full((3, 28, 28), image, np.float32)
+    pixels = None if image is None else np.full((1, 3, 28, 28), image, np.float32)
     return {
         "id": f"some/{ids[0]}",
         "input_ids": np.array(ids, np.int64),

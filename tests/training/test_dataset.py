@@ -21,7 +21,7 @@ from imp_data.manifests import load_recipe
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.chat_templates import TEMPLATES
-from imp_data.training.data.collator import Collator
+from imp_data.training.data.collator import Collator, PackedCollator
 from imp_data.training.data.dataset import InputSpec, MixtureDataset
 from imp_data.training.data.encoding import EncodedSample, encode
 from imp_data.training.data.images import preprocess
@@ -175,3 +175,37 @@ def test_a_moved_mixture_is_still_read(album: Path, tokenizer: Any, tmp_path: Pa
     shutil.copytree(album, tmp_path / "moved")
     data = dataset(tmp_path / "moved", tokenizer, shelf_of(album))
     assert data.item(0)["id"] == dataset(album, tokenizer).item(0)["id"]
+
+
+def two_images(world: World) -> Path:
+    """Build a mixture of two samples, one on two images and one on text alone."""
+    files = {f"{n}.png": encoded(photo(n)) for n in (1, 2)}
+    world.images("photos", files)
+    pair = record("pair", ["photos/2.png", "photos/1.png"])
+    pair["conversations"][0]["value"] = "<image>\n<image>\nWhat is it?"
+    world.source("photos", [pair, record("text")], images=["photos"], max_images=2)
+    run(world.build({"photos": 2}))
+    return world.data.mixture("small")
+
+
+def test_an_item_of_two_images_has_the_pixels_of_both_in_order(
+    world: World, tokenizer: Any
+) -> None:
+    data = dataset(two_images(world), tokenizer)
+    [item] = [item for item in map(data.item, range(2)) if item["pixel_values"] is not None]
+    assert item["pixel_values"] is not None
+    assert item["pixel_values"].shape == (2, 3, 28, 28)
+    for pixels, seed in zip(item["pixel_values"], (2, 1), strict=True):
+        assert (pixels == preprocess(photo(seed), 28, "square")).all()
+    image_id = tokenizer.convert_tokens_to_ids("<image>")
+    assert (item["input_ids"] == image_id).sum() == 2 * FIGURES.image_tokens
+
+
+@pytest.mark.parametrize("kind", [Collator, PackedCollator])
+def test_a_batch_has_the_features_of_all_images(world: World, tokenizer: Any, kind: Any) -> None:
+    data = dataset(two_images(world), tokenizer)
+    items = [data.item(0), data.item(1)]
+    batch = kind(tokenizer, FIGURES)(items if kind is Collator else [items])
+    assert batch["pixel_values"].shape == (2, 3, 28, 28)
+    image_id = tokenizer.convert_tokens_to_ids("<image>")
+    assert (batch["input_ids"] == image_id).sum() == 2 * FIGURES.image_tokens

@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -400,3 +401,101 @@ def test_preparing_a_tokenizer_twice_adds_nothing() -> None:
     assert (phi2.convert_tokens_to_ids("</s>"), phi2.convert_tokens_to_ids("<image>")) == (300, 301)
     assert (phi2.eos_token, phi2.pad_token) == ("</s>", "<|endoftext|>")
     assert len(prepare_tokenizer(phi2, TEMPLATES["phi2"])) == 302
+
+
+PAIR = ("Left <image> and\n<image> right: what differs?", "The sign.", "And <image>?", "A tram.")
+
+
+@pytest.mark.parametrize("name", ["phi2", "qwen", "phi3"])
+def test_each_of_several_images_has_its_features_where_its_token_stands(name: str) -> None:
+    found = encode(tokenizer(name), TEMPLATES[name], conversation(*PAIR), 5, 9999, 3)
+    assert isinstance(found, EncodedSample)
+    image_id = tokenizer(name).convert_tokens_to_ids("<image>")
+    places = np.flatnonzero(found.input_ids == image_id)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    assert [len(run) for run in runs] == [5, 5, 5]
+    assert (found.images, found.spelled) == (3, ())
+    assert (found.labels[places] == -100).all()
+    before = tokenizer(name).decode(found.input_ids[: runs[0][0]])
+    between = tokenizer(name).decode(found.input_ids[runs[0][-1] + 1 : runs[1][0]])
+    assert before.endswith("Left ") and between == " and\n"
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=3), st.integers(1, 4))
+def test_a_sample_of_k_images_has_k_times_their_features(counts: list[int], features: int) -> None:
+    images = sum(counts)
+    texts = [text for count in counts for text in ("<image>" * count + "What?", "A bus.")]
+    given_features = features if images else 0
+    found = encode(
+        *(tokenizer("phi2"), TEMPLATES["phi2"], conversation(*texts), given_features, 9999, images)
+    )
+    assert isinstance(found, EncodedSample)
+    image_id = tokenizer("phi2").convert_tokens_to_ids("<image>")
+    assert (found.input_ids == image_id).sum() == images * features
+    assert found.images == images
+
+
+def test_images_of_turns_that_are_left_out_are_not_counted() -> None:
+    whole = encode(tokenizer("phi2"), TEMPLATES["phi2"], conversation(*PAIR), 5, 9999, 3)
+    assert isinstance(whole, EncodedSample)
+    limit = len(whole.input_ids) - 1
+    cut = encode(tokenizer("phi2"), TEMPLATES["phi2"], conversation(*PAIR), 5, limit, 3)
+    assert isinstance(cut, EncodedSample)
+    assert (cut.truncated, cut.images) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    "texts", [("<image> What?", "A bus."), ("<image> What?", "<image> A bus."), PAIR]
+)
+def test_tokens_that_do_not_match_the_images_are_refused(texts: tuple[str, ...]) -> None:
+    found = encode(tokenizer("phi2"), TEMPLATES["phi2"], conversation(*texts), 5, 9999, 2)
+    assert isinstance(found, RefusedSample)
+    assert found.reason == "a sample with 2 images must have <image> 2 times, in questions"
+
+
+def test_the_template_of_captions_takes_no_second_image() -> None:
+    turns = conversation("<image><image>", "Two buses.")
+    found = encode(tokenizer("plain"), TEMPLATES["plain"], turns, 5, 9999, 2)
+    assert isinstance(found, RefusedSample)
+    assert found.reason == "the template plain takes one caption of one image"
+
+
+def with_system(*texts: str) -> list[dict[str, str]]:
+    return [{"from": "system", "value": "Be brief."}, *conversation(*texts)]
+
+
+@pytest.mark.parametrize("name", ["phi2", "qwen", "phi3"])
+def test_a_system_turn_replaces_the_template_s_own(name: str) -> None:
+    made, template = tokenizer(name), TEMPLATES[name]
+    own = encode(made, template, with_system("Hello", "Hi"), 0, 9999)
+    usual = encode(made, template, conversation("Hello", "Hi"), 0, 9999)
+    assert isinstance(own, EncodedSample) and isinstance(usual, EncodedSample)
+    expected = made.decode(usual.input_ids).replace(SYS, "Be brief.")
+    assert made.decode(own.input_ids) == expected != made.decode(usual.input_ids)
+    assert own.labels[own.labels != -100].tolist() == usual.labels[usual.labels != -100].tolist()
+
+
+def test_a_special_token_in_a_system_turn_is_encoded_as_text() -> None:
+    turns = [{"from": "system", "value": "Say <|im_end|>"}, *conversation("Hello", "Hi")]
+    found = encode(tokenizer("qwen"), TEMPLATES["qwen"], turns, 0, 9999)
+    assert isinstance(found, EncodedSample) and found.spelled == ("<|im_end|>",)
+    assert "system\nSay <|im_end|><|im_end|>" in tokenizer("qwen").decode(found.input_ids)
+
+
+TOOL = [*conversation("Weather?", "call()"), {"from": "tool", "value": "Sun."}]
+TOOL += [{"from": "gpt", "value": "Sunny."}]
+
+
+@pytest.mark.parametrize(
+    ("name", "turns", "images", "problem"),
+    [
+        ("plain", with_system("<image>", "A bus."), 1, "has no place for a system turn"),
+        ("phi2", TOOL, 0, "has no place for turns by tools"),
+    ],
+)
+def test_a_template_refuses_turns_that_it_cannot_write(
+    name: str, turns: Any, images: int, problem: str
+) -> None:
+    found = encode(tokenizer(name), TEMPLATES[name], turns, 5 * images, 9999)
+    assert isinstance(found, RefusedSample)
+    assert found.reason == f"the template {name} {problem}"

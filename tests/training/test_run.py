@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="pip install 'imp-data[train]'")
 
-from conftest import World
+from conftest import World, encoded, run
 from safetensors.torch import load_file
 from training_runs import finished, losses, run_of, shapes
 from training_world import COLOURS, QUESTION, STAGE, STAGES, shape
@@ -90,3 +90,32 @@ def test_a_merged_run_answers_questions(finished: Path, tmp_path: Path) -> None:
     assert "trust_remote_code=True" in card
     with pytest.raises(UserError, match="holds no finished stage"):
         merge(tmp_path, tmp_path / "again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["modality_length", "packed"])
+def test_a_run_trains_on_samples_of_several_images_and_their_system_turns(
+    world: World, tmp_path: Path, sampler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f"{n}.png": encoded(shape(COLOURS["red"], n)) for n in range(6)}
+    world.images("shapes", files, path="shapes")
+    records = []
+    for n in range(6):
+        images = [f"shapes/{k}.png" for k in range(n)]
+        turns = [
+            {"from": "system", "value": "Count."},
+            {"from": "human", "value": "<image>" * n + "How many?"},
+            {"from": "gpt", "value": f"There are {n}."},
+        ]
+        records.append({"id": n, "images": images, "conversations": turns})
+    result = {"from": "tool", "value": "12"}
+    calls = [*records[0]["conversations"], result, records[0]["conversations"][2]]
+    records.append({"id": "tool", "conversations": calls})
+    world.source("shapes", records, images=["shapes"], max_images=5)
+    run(world.build({"shapes": 7}, keep_turns=["system", "tool"]))
+    stage = {**STAGES["projector"], "sampler": sampler, "save_steps": 100}
+    train(run_of(world, tmp_path, {"projector": stage}))
+    assert "the template phi2 has no place for turns by tools" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "projector/preflight.json").read_text())["together"]
+    assert (figures["samples"], figures["refused"], figures["truncated"]) == (7, 1, 0)
+    assert all(loss > 0 for loss in losses(tmp_path / "projector"))

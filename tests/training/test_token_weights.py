@@ -249,7 +249,7 @@ def mean_over_tokens(network: Any, items: Sequence[Any], labels: Sequence[Any]) 
     for item, some in zip(items, labels, strict=True):
         given = {"input_ids": torch.from_numpy(item["input_ids"])[None]}
         if item["pixel_values"] is not None:
-            given["pixel_values"] = torch.from_numpy(item["pixel_values"])[None]
+            given["pixel_values"] = torch.from_numpy(item["pixel_values"])
         logits = network(**given).logits[0, :-1]
         learned = torch.from_numpy(some)[1:]
         logarithms = torch.log_softmax(logits[learned != -100].double(), -1)

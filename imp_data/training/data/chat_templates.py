@@ -46,10 +46,14 @@ class Template:
     keeps_questions: bool = True
 
     def segments(self, conversation: Sequence[Turn]) -> list[Segment]:
-        """Return prompts and answers in turn; concatenated, they are the text of a Sample."""
-        values = [turn["value"] for turn in conversation]
+        """Return prompts and answers in turn; concatenated, they are the text of a Sample.
+
+        A system turn at the beginning replaces the template's own system message.
+        """
+        system, turns = split_system(conversation)
+        values = [turn["value"] for turn in turns]
         segments: list[Segment] = []
-        before = self._prefix
+        before = self._prefix if system is None else self._system_prefix(system)
         for question, answer in zip(values[::2], values[1::2], strict=True):
             segments.append(Segment(before + self._prompt(question), learned=False))
             segments.append(Segment(self.before_answer + answer + self.stop, learned=True))
@@ -85,11 +89,26 @@ class Template:
 
     @property
     def _prefix(self) -> str:
-        return self.before_system + self.system + self.after_system
+        return self._system_prefix(self.system)
+
+    def _system_prefix(self, system: str) -> str:
+        return self.before_system + system + self.after_system
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether a Sample may state its own system message."""
+        return bool(self.before_system + self.system + self.after_system)
 
     def _prompt(self, question: str) -> str:
         kept = question if self.keeps_questions else IMAGE_TOKEN
         return self.before_question + kept + self.after_question + self.assistant
+
+
+def split_system(conversation: Sequence[Turn]) -> tuple[str | None, Sequence[Turn]]:
+    """Return the text of a system turn at the beginning, or None, and the other turns."""
+    if conversation and conversation[0]["from"] == "system":
+        return conversation[0]["value"], conversation[1:]
+    return None, conversation
 
 
 # The fields that contain special tokens.

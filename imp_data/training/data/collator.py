@@ -29,7 +29,7 @@ class Collator:
         self._figures = figures
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """Return input_ids, the loss inputs, attention_mask, pixel_values of items with an image,
+        """Return input_ids, the loss inputs, attention_mask, pixel_values of all images,
         and, for logs, the items' ids and number of tokens."""
         rows = [_as_row(item) for item in items]
         sizes = [len(row.ids) for row in rows]
@@ -134,9 +134,9 @@ def _log_entries(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _stack_pixels(items: Sequence[Item]) -> torch.Tensor | None:
-    """Stack the pixels of the items with an image, in order; None if no item has one."""
+    """Return the pixels of all images of all items, in order; None if no item has one."""
     pixels = [item["pixel_values"] for item in items if item["pixel_values"] is not None]
-    return torch.from_numpy(np.stack(pixels)) if pixels else None
+    return torch.from_numpy(np.concatenate(pixels)) if pixels else None
 
 
 def _as_row(item: Item) -> Row:

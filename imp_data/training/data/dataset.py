@@ -4,19 +4,19 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypedDict
 
+import numpy as np
 from PIL import Image
 
 from imp_data.errors import UserError
 from imp_data.images.decoding import NoImage, decode_rgb
 from imp_data.images.reader import DamagedMember, TooManyBytes
 from imp_data.manifests import Limits
+from imp_data.sample import images_of
 from imp_data.training.data.chat_templates import Template
 from imp_data.training.data.encoding import Ids, RefusedSample, encode
 from imp_data.training.data.images import Pixels, Preprocessing, preprocess
 from imp_data.training.data.shards import Shards
 from imp_data.training.data.token_weights import WeightedRow
-
-_COLUMNS = ("id", "image", "image_sha256", "conversations")
 
 
 class InputSpec(NamedTuple):
@@ -36,7 +36,7 @@ class ImageSource(Protocol):
 
 
 class Item(TypedDict):
-    """One encoded Sample; `pixel_values` is None if it has no image.
+    """One encoded Sample; `pixel_values`, (images, 3, size, size), is None if it has no image.
 
     `weight` is the weight of each of its learned tokens in the loss of the step.
     """
@@ -79,26 +79,33 @@ class MixtureDataset:
 
     def item(self, number: int, weight: float = 1.0) -> Item:
         """Return one row's tokens and pixels."""
-        row = self.shards.row(number, _COLUMNS)
-        where, image, figures = f"sample {row['id']}", row["image"], self.figures
-        tokens = figures.image_tokens if image else 0
-        encoded = encode(
-            *(self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
-        )
+        columns = ("id", self.shards.image_column, "image_sha256", "conversations")
+        row = self.shards.row(number, columns)
+        where, images, figures = f"sample {row['id']}", images_of(row), self.figures
+        tokens = figures.image_tokens if images else 0
+        given = (self.tokenizer, self.template, row["conversations"], tokens, figures.max_length)
+        encoded = encode(*given, len(images))
         if isinstance(encoded, RefusedSample):
             raise UserError(where, encoded.reason, "leave out the rows that preflight refuses")
-        pixels = None
-        if image:
-            data = _read_image(self._images, image, row["image_sha256"], where)
-            decoded = _decode_image(data, image, where)
-            pixels = preprocess(decoded, figures.image_size, figures.preprocessing)
+        stated = row["image_sha256"]
+        digests = stated if isinstance(stated, list) else [stated] * len(images)
+        # Images of turns beyond the maximum length have no tokens, so they get no pixels.
+        pixels = [
+            self._pixels(image, sha256, where)
+            for image, sha256 in zip(images[: encoded.images], digests, strict=False)
+        ]
         return {
             "id": row["id"],
             "input_ids": encoded.input_ids,
             "labels": encoded.labels,
             "weight": weight,
-            "pixel_values": pixels,
+            "pixel_values": np.stack(pixels) if pixels else None,
         }
+
+    def _pixels(self, image: str, sha256: str | None, where: str) -> Pixels:
+        data = _read_image(self._images, image, sha256, where)
+        decoded = _decode_image(data, image, where)
+        return preprocess(decoded, self.figures.image_size, self.figures.preprocessing)
 
 
 def _read_image(images: ImageSource, image: str, sha256: str | None, where: str) -> bytes:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from imp_data.errors import UserError
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
+from imp_data.sample import images_of
 from imp_data.storage.atomic_write import json_text, write_text
 from imp_data.storage.code_version import code_version
 from imp_data.storage.digests import file_sha256, library_versions, text_digest
@@ -29,6 +30,7 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("id", pa.string()),
         pa.field("source", pa.string()),
         pa.field("image", pa.bool_()),
+        pa.field("images", pa.int32()),
         pa.field("tokens", pa.int32()),
         pa.field("learned", pa.int32()),
         pa.field("words", pa.int32()),  # of its conversation, separated by blanks
@@ -39,7 +41,6 @@ PREFLIGHT_SCHEMA = pa.schema(
         pa.field("spelled", pa.list_(pa.string())),  # special tokens in its texts, encoded as text
     ]
 )
-_COLUMNS = ("id", "source", "image", "conversations")
 _CHUNK_ROWS = 1000
 _IMAGE_WORDS = 700
 _MAX_EXAMPLES = 10
@@ -94,7 +95,7 @@ class AcceptedRows(NamedTuple):
     learned: npt.NDArray[np.int64]
     sources: list[str]
     estimates: Lengths
-    """Lengths as the original estimates them (train.py:877): words, plus 700 for an image."""
+    """Lengths as the original estimates them (train.py:877): words, plus 700 for each image."""
 
 
 def read_accepted_rows(out: Path) -> AcceptedRows:
@@ -107,7 +108,8 @@ def read_accepted_rows(out: Path) -> AcceptedRows:
         table["tokens"].to_numpy() * signs,
         table["learned"].to_numpy().astype(np.int64),
         table["source"].to_list(),
-        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * has_image, 1) * signs,
+        np.maximum(table["words"].to_numpy() + _IMAGE_WORDS * table["images"].to_numpy(), 1)
+        * signs,
     )
 
 
@@ -153,10 +155,12 @@ def _encode_rows(rows: range, task: _EncodingTask) -> pa.RecordBatch:
 
 
 def _encode_row(number: int, shards: Shards, tokenizer: Any, task: _EncodingTask) -> dict[str, Any]:
-    row = shards.row(number, _COLUMNS)
-    tokens = task.image_tokens if row["image"] else 0
-    found = encode(tokenizer, task.template, row["conversations"], tokens, task.max_length)
-    known = {"row": number, **{n: row[n] for n in ("id", "source")}, "image": bool(row["image"])}
+    row = shards.row(number, ("id", "source", shards.image_column, "conversations"))
+    images = len(images_of(row))
+    tokens = task.image_tokens if images else 0
+    found = encode(tokenizer, task.template, row["conversations"], tokens, task.max_length, images)
+    known = {"row": number, **{n: row[n] for n in ("id", "source")}}
+    known |= {"image": images > 0, "images": images}
     known |= {"lost": found.lost.tokens, "lost_learned": found.lost.learned}
     known["words"] = sum(len(turn["value"].split()) for turn in row["conversations"])
     if isinstance(found, RefusedSample):

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from imp_data.errors import UserError
 from imp_data.mixture.folder import consistent_read
+from imp_data.sample import image_column
 
 
 class Shards:
@@ -26,6 +27,11 @@ class Shards:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
+
+    @property
+    def image_column(self) -> str:
+        """The name of the column with the images: `image`, or `images` with lists of them."""
+        return image_column(self._batches[0].schema.names if self._batches else ())
 
     def row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
         """Return some columns of one row. Raise IndexError unless 0 <= number < len(self)."""

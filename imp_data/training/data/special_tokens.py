@@ -14,14 +14,15 @@ from imp_data.training.data.chat_templates import Template, Turn
 MARK = "\U0010ffff"
 
 
-def find_spelled_tokens(tokenizer: Any, texts: Sequence[str], image_tokens: int) -> tuple[str, ...]:
+def find_spelled_tokens(tokenizer: Any, texts: Sequence[str], images: int) -> tuple[str, ...]:
     """Return the special tokens that texts spell out, with repetitions.
 
-    The first `<image>` of a sample with an image is not one: the image's features replace it.
+    The first `<image>` of a sample with an image is not one: the image's features replace it. So it
+    is with as many as the sample has images.
     """
     pattern = _special_token_pattern(tokenizer)
     found = [token for text in texts for token in pattern.findall(text)]
-    if image_tokens and IMAGE_TOKEN in found:
+    for _ in range(min(images, found.count(IMAGE_TOKEN))):
         found.remove(IMAGE_TOKEN)
     return tuple(found)
 

@@ -67,6 +67,8 @@ def _template_texts(mixture: MixtureInput, template: Template) -> Iterator[str]:
     rows = Shards(mixture.folder)
     for number in range(len(rows)):
         turns = rows.row(number, ["conversations"])["conversations"]
+        if any(turn["from"] == "tool" for turn in turns):
+            continue  # the preflight refuses it
         for segment in template.segments(turns):
             yield from segment.text.removesuffix(template.stop).split(IMAGE_TOKEN)
 
