@@ -85,7 +85,9 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(json.dumps({"mixture": redact(folder), **found}))
     elif not problems:
         manifest = read_manifest(path)
-        result = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
+        copies = sum(part.get("copies", 0) for part in manifest["parts"])
+        counted = f"{manifest['rows']:,} samples" + (f" ({copies:,} are copies)" if copies else "")
+        result = f"whole and unaltered, {counted}, {manifest['digest']}"
         print(f"{redact(folder)}: {result}")
         if has_earlier_card(path):
             notice = "written by an earlier release; its figures agree, its wording is not checked"

@@ -8,7 +8,8 @@ from imp_data.errors import UserError
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.stages import MATERIALIZE_FIRST, stage_code_version
 from imp_data.screening.decision_file import read_decisions
-from imp_data.screening.quota_sampling import sample_quota, write_screened
+from imp_data.screening.quota_sampling import write_screened
+from imp_data.screening.quota_shares import sample_source
 from imp_data.storage.stage_cache import StageResult
 
 
@@ -24,9 +25,11 @@ def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
         decisions = None
         if not inputs.deferred:
             decisions = read_decisions(inputs.data.fingerprints(inputs.name, source))
+        records = inputs.data.records(source)
         passes = decisions.passes if decisions else lambda names: np.ones(len(names), np.bool_)
         try:
-            sampled = sample_quota(
+            sampled = sample_source(
+                records,
                 candidates.order,
                 inputs.quota(source),
                 lambda rows: passes(candidates.images[rows]),
@@ -34,7 +37,6 @@ def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
         except KeyError as unseen:
             problem = f"was built before a change: it lacks {unseen.args[0]}"
             raise UserError(f"images/{source}", problem, MATERIALIZE_FIRST) from None
-        records = inputs.data.records(source)
         return write_screened(out, records, candidates, sampled, decisions)
 
     digests = {

@@ -15,7 +15,9 @@ from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
+from imp_data.screening.exclusion_rules import RULE_COLUMNS, PreparedRule
 from imp_data.screening.image_filters import BenchmarkMatcher
+from imp_data.screening.rule_matches import RuleMatches, RuleTally, is_refused, join_matches
 from imp_data.storage.digests import xxh3_keys
 from imp_data.storage.tables import arrow_batch_count, read_batches
 
@@ -29,40 +31,63 @@ class Candidates(NamedTuple):
     """A source's Samples before sampling.
 
     `images` has the path hash of each Sample's image (see hash_image_paths); `refused` the verdicts
-    that need no image; `order` the other rows in sampling order.
+    that need no image; `order` the other rows in sampling order. `excluded` has what exclusion
+    rules refuse of the rows that are not in `refused`.
     """
 
     images: HashKeys
     refused: dict[int, Verdict]
     order: Rows
+    excluded: RuleMatches
 
 
 def find_candidates(
-    mixture: Mixture, source: str, records: Path, benchmarks: Sequence[BenchmarkMatcher]
+    mixture: Mixture,
+    source: str,
+    records: Path,
+    benchmarks: Sequence[BenchmarkMatcher],
+    exclusion_rules: Sequence[PreparedRule] = (),
 ) -> Candidates:
     """Screen a source's Samples by text and path, and sort the rest into sampling order.
 
-    Memory: 12 bytes a Sample, and 16 more during the sort.
+    Memory: 12 bytes a Sample, and 16 more during the sort; the evidence of the refusals.
     """
-    exclusions = tuple(e for e in mixture.exclusions if e.source == source)
+    exclusions = tuple(e for e in mixture.kind_exclusions if e.source == source)
     bare = tuple(b.pack._replace(sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
     drop_repeats = mixture.exact_repeats == "drop"
-    rules = _Rules(records, mixture.seed, exclusions, bare, drop_repeats)
+    by_text = tuple(rule for rule in exclusion_rules if not rule.has_file)
+    rules = _Rules(records, mixture.seed, exclusions, bare, drop_repeats, by_text)
     refused: dict[int, Verdict] = {}
+    excluded: list[RuleMatches] = []
     names, keys, first = bytearray(), bytearray(), 0
     count = arrow_batch_count(records)
     spans = ((n, min(n + _PIECE_BATCHES, count)) for n in range(0, count, _PIECE_BATCHES))
     for screened in map_ordered(partial(_screen_batches, rules=rules), spans):
         refused.update((first + row, verdict) for row, verdict in screened.refused.items())
+        excluded.append(screened.excluded.shifted(first))
         names += screened.names.tobytes()
         keys += screened.keys.tobytes()
         first += len(screened.names)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").astype(np.int32)
-    if refused:
-        gone = np.zeros(first, np.bool_)
-        gone[np.fromiter(refused, np.int64)] = True
-        order = order[~gone[order]]
-    return Candidates(np.frombuffer(names, np.uint64), refused, order)
+    gone = is_refused(join_matches(excluded).refused, first)
+    gone[np.fromiter(refused, np.int64)] = True
+    by_file = [rule for rule in exclusion_rules if rule.has_file]
+    if by_file:
+        excluded.append(_match_files(records, by_file, gone))
+    matches = join_matches(excluded)
+    order = order[~(gone | is_refused(matches.refused, first))[order]]
+    return Candidates(np.frombuffer(names, np.uint64), refused, order, matches)
+
+
+def _match_files(
+    records: Path, rules: Sequence[PreparedRule], gone: npt.NDArray[np.bool_]
+) -> RuleMatches:
+    """Apply the rules that join a file, whose values no other process has."""
+    tally = RuleTally(rules)
+    decided = frozenset(np.flatnonzero(gone).tolist())
+    for batch in read_batches(records, RULE_COLUMNS):
+        tally.add(batch, decided)
+    return tally.matches()
 
 
 class _Rules(NamedTuple):
@@ -73,6 +98,7 @@ class _Rules(NamedTuple):
     exclusions: tuple[Exclusion, ...]
     packs: tuple[BenchmarkIndex, ...]
     drop_repeats: bool
+    by_text: tuple[PreparedRule, ...]
 
 
 class _ScreenedBatches(NamedTuple):
@@ -81,20 +107,24 @@ class _ScreenedBatches(NamedTuple):
     names: HashKeys
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
+    excluded: RuleMatches
 
 
 def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
     columns = ["id", "image", "conversations"][: 3 if rules.exclusions else 2]
+    columns = RULE_COLUMNS if rules.by_text else columns
+    tally = RuleTally(rules.by_text)
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
     for batch in read_batches(rules.records, columns, span):
         ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
         for row, verdict in _text_verdicts(batch, ids, images, rules):
             refused.setdefault(first + row, verdict)
+        tally.add(batch, refused)
         names.append(hash_image_paths(images))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
-    return _ScreenedBatches(np.concatenate(names), np.concatenate(keys), refused)
+    return _ScreenedBatches(np.concatenate(names), np.concatenate(keys), refused, tally.matches())
 
 
 def _text_verdicts(
