@@ -210,6 +210,32 @@ def duplicates(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJso
             console.print(_table(*section))
 
 
+@app.command()
+def plan(
+    mixture: Annotated[Path, typer.Argument(help="Manifest of a mixture, a YAML file.")],
+    dry: Annotated[bool, typer.Option("--dry", help="Show what the exclusions match.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show, without a build or a download, which records a mixture's exclusions match."""
+    from imp_data.pipeline.build import Build
+    from imp_data.pipeline.rules_preview import preview_rules
+    from imp_data.pipeline.rules_preview_output import preview_json, preview_notices, preview_tables
+
+    if not dry:
+        raise UserError("imp-data plan", "shows what exclusions match", "add --dry")
+    found = preview_rules(Build.of(mixture))
+    if as_json:
+        print_json(preview_json(found))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for title, header, rows in preview_tables(found):
+        console.print(_table(title, header, list(rows)))
+    for notice in preview_notices(found):
+        print(redact(notice), file=sys.stderr)
+
+
 @app.command(hidden=True)
 def neighbours(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJson = False) -> None:
     """Run `duplicates`; this earlier name of the command ends with the next release."""
