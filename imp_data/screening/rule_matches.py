@@ -1,7 +1,7 @@
 """Apply exclusion rules to the batches of a records file, and collect the refusals."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,13 +37,12 @@ class RuleTally:
         self._matched = Counter[str]()
         self._rows = 0
 
-    def add(self, batch: pa.RecordBatch, decided: Container[int]) -> None:
-        """Apply the rules to the next batch; rows in `decided` are refused for another reason."""
+    def add(self, batch: pa.RecordBatch, decided: Callable[[int], bool]) -> None:
+        """Apply the rules to the next batch; `decided` tells rows refused for another reason."""
         first, self._rows = self._rows, self._rows + len(batch)
         if not self._rules:
             return
-        rows = range(first, self._rows)
-        mask = np.fromiter((row in decided for row in rows), np.bool_, len(batch))
+        mask = np.fromiter(map(decided, range(first, self._rows)), np.bool_, len(batch))
         verdicts, counts = match_each(batch, self._rules, mask)
         self._matched.update(counts)
         if verdicts:

@@ -84,9 +84,8 @@ def _match_files(
 ) -> RuleMatches:
     """Apply the rules that join a file, whose values no other process has."""
     tally = RuleTally(rules)
-    decided = frozenset(np.flatnonzero(gone).tolist())
     for batch in read_batches(records, RULE_COLUMNS):
-        tally.add(batch, decided)
+        tally.add(batch, gone.item)
     return tally.matches()
 
 
@@ -120,7 +119,7 @@ def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
         ids, images = batch.column("id").to_pylist(), batch.column("image").to_pylist()
         for row, verdict in _text_verdicts(batch, ids, images, rules):
             refused.setdefault(first + row, verdict)
-        tally.add(batch, refused)
+        tally.add(batch, refused.__contains__)
         names.append(hash_image_paths(images))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
