@@ -26,6 +26,8 @@ _NOT_CHECKED = [
     "image_sha256, image_width and image_height are null.",
 ]
 
+_NO_CRITERION = {"name", "because", "expect"}
+
 Figures = Callable[[str], dict[str, Any]]
 
 
@@ -117,11 +119,13 @@ def _exclusion_rule(recipe: Recipe, rule: ExclusionRule, figures: Figures) -> di
     }
     return {
         "name": rule.name,
-        "source": ", ".join(by_source) or "no source",
+        "source": "all sources" if len(by_source) == len(recipe.sources) else ", ".join(by_source),
         "because": rule.because,
         "records": sum(by_source.values()),
         "by_source": by_source,
-        "rule": rule.model_dump(exclude={"name", "because", "expect"}, exclude_none=True),
+        "rule": rule.model_dump(
+            mode="json", by_alias=True, exclude=_NO_CRITERION, exclude_none=True
+        ),
     }
 
 

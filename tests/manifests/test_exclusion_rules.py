@@ -1,5 +1,6 @@
 """Exclusion rules in a manifest: one criterion each, checked when the manifest is loaded."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,20 @@ def test_a_rule_that_cannot_be_meant_is_an_error_at_its_line(
 def test_two_rules_of_one_name_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="captions occurs twice"):
         loaded(tmp_path, KIND, rule(text={"pattern": "a"}) | {"name": "captions"})
+
+
+def documented() -> list[dict[str, Any]]:
+    page = (Path(__file__).parents[2] / "docs" / "screening.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
+
+
+@pytest.mark.parametrize("fields", documented())
+def test_the_examples_of_the_page_on_screening_are_valid(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
+    sources = ["llava_665k", "docvqa", "sharegpt4v", "infographicvqa"]
+    parts = [{"source": source, "quota": 1, "group": "All"} for source in sources]
+    whole = {"name": "m", "title": "M", "seed": 7, "parts": parts, **fields}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    assert load_manifest(tmp_path / "m.yaml", Mixture)
