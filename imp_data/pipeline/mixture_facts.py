@@ -26,8 +26,6 @@ _NOT_CHECKED = [
     "image_sha256, image_width and image_height are null.",
 ]
 
-_NO_CRITERION = {"name", "because", "expect"}
-
 Figures = Callable[[str], dict[str, Any]]
 
 
@@ -123,10 +121,14 @@ def _exclusion_rule(recipe: Recipe, rule: ExclusionRule, figures: Figures) -> di
         "because": rule.because,
         "records": sum(by_source.values()),
         "by_source": by_source,
-        "rule": rule.model_dump(
-            mode="json", by_alias=True, exclude=_NO_CRITERION, exclude_none=True
-        ),
+        "rule": _stated_fields(rule),
     }
+
+
+def _stated_fields(rule: ExclusionRule) -> dict[str, Any]:
+    """Return where a rule applies and its criterion, as the manifest states them."""
+    others = {"name", "because", "expect"}
+    return rule.model_dump(mode="json", by_alias=True, exclude=others, exclude_none=True)
 
 
 def _rule_files(recipe: Recipe) -> dict[str, Any]:
