@@ -7,6 +7,7 @@ import dagster as dg
 from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import column_schema, count_noun, table
 from imp_data.ledger import Outcome
+from imp_data.manifests.quotas import format_quota
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import mixture_checks
 from imp_data.pipeline.mixture_facts import max_images
@@ -41,14 +42,16 @@ def mixture_asset(build: Build) -> dg.AssetsDefinition:
 def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return by part: the paper's figure if there is one, quota, Samples, and outcomes of rows."""
     stated = [name for name in ("paper", "quota", "samples") if parts[0].get(name) is not None]
+    numbered = all(isinstance(part["quota"], int) for part in parts)
     rows = [
         {
             "part": part["source"],
             **{name: part[name] or 0 for name in stated},
+            "quota": part["quota"] if numbered else format_quota(part["quota"]),
             "rows read": part["rows_read"],
             **{o.value: part["outcomes"].get(o, 0) for o in Outcome},
         }
         for part in parts
     ]
-    numbers = [name for name in rows[0] if name != "part"]
+    numbers = [name for name in rows[0] if name != "part" and (numbered or name != "quota")]
     return [*rows, {"part": "total", **{name: sum(row[name] for row in rows) for name in numbers}}]

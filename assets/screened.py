@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import column_schema, counts_table, reasons_table
+from imp_data.manifests.quotas import format_quota
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import screened_checks
 from imp_data.sample import image_column, record_schema
@@ -45,9 +46,10 @@ def _description(build: Build, source: str) -> str:
     recipe = build.recipe
     lines = [
         f"- {e.name} is excluded: {e.because}"
-        for e in recipe.mixture.exclusions
+        for e in recipe.mixture.kind_exclusions
         if e.source == source
     ]
+    lines += [f"- {rule.name} is excluded: {rule.because}" for rule in recipe.rules(source)]
     lines += [
         f"- Images of {recipe.benchmarks[d.benchmark].title} are removed: by id, by bytes, and by "
         f"perceptual hash within {d.max_distance_bits} bits."
@@ -59,7 +61,7 @@ def _description(build: Build, source: str) -> str:
             "- Near-duplicates of a kept image are dropped: perceptual hashes within "
             f"{policy.max_distance_bits} bits."
         )
-    lines.append(f"- The quota is {recipe.part(source).quota:,} Samples.")
+    lines.append(f"- The quota is {format_quota(recipe.mixture.stated_quota(source))}.")
     return "\n".join(
         ["Which Samples pass, which are dropped and why, which are held back.\n", *lines]
     )
@@ -69,6 +71,7 @@ def _summary_and_metadata(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]
     dropped = sum(figures["dropped"].values())
     held = figures["held"]
     excluded = {name: signs["records"] for name, signs in figures["excluded"].items()}
+    excluded |= figures["matched"]
     return f"{figures['passed']:,} passed, {dropped:,} dropped, {held:,} held", {
         "held": held,
         "dropped": dropped,

@@ -86,7 +86,9 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         print(json.dumps({"mixture": redact(folder), **found}))
     elif not problems:
         manifest = read_manifest(path)
-        result = f"whole and unaltered, {manifest['rows']:,} samples, {manifest['digest']}"
+        copies = sum(part.get("copies", 0) for part in manifest["parts"])
+        counted = f"{manifest['rows']:,} samples" + (f" ({copies:,} are copies)" if copies else "")
+        result = f"whole and unaltered, {counted}, {manifest['digest']}"
         print(f"{redact(folder)}: {result}")
         if has_earlier_card(path):
             notice = "written by an earlier release; its figures agree, its wording is not checked"
@@ -207,6 +209,32 @@ def duplicates(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJso
     for section in report.report_sections(found):
         if section.rows:
             console.print(_table(*section))
+
+
+@app.command()
+def plan(
+    mixture: Annotated[Path, typer.Argument(help="Manifest of a mixture, a YAML file.")],
+    dry: Annotated[bool, typer.Option("--dry", help="Show what the exclusions match.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show, without a build or a download, which records a mixture's exclusions match."""
+    from imp_data.pipeline.build import Build
+    from imp_data.pipeline.rules_preview import preview_rules
+    from imp_data.pipeline.rules_preview_output import preview_json, preview_notices, preview_tables
+
+    if not dry:
+        raise UserError("imp-data plan", "shows what exclusions match", "add --dry")
+    found = preview_rules(Build.of(mixture))
+    if as_json:
+        print_json(preview_json(found))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for title, header, rows in preview_tables(found):
+        console.print(_table(title, header, list(rows)))
+    for notice in preview_notices(found):
+        print(redact(notice), file=sys.stderr)
 
 
 @app.command(hidden=True)

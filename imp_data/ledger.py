@@ -76,6 +76,31 @@ class Reason(StrEnum):
     LOW_RATING = "low_rating", "No turn of the record has the ratings that its source asks for."
     HELD_OUT_SPLIT = "held_out_split", "The record belongs to a test split upstream."
     EXCLUDED = "excluded", "The mixture's manifest excludes this kind of record."
+    EXCLUDED_BY_ORIGIN = (
+        "excluded_by_origin",
+        "A rule of the mixture excludes the record's source, subset or licence.",
+    )
+    EXCLUDED_BY_LIST = "excluded_by_list", "A list of the mixture's excluded records names it."
+    EXCLUDED_BY_TEXT = (
+        "excluded_by_text",
+        "A question or an answer matches an expression that the mixture excludes.",
+    )
+    EXCLUDED_BY_LENGTH = (
+        "excluded_by_length",
+        "The longest answer is shorter or longer than a rule of the mixture allows.",
+    )
+    EXCLUDED_BY_LANGUAGE = (
+        "excluded_by_language",
+        "The text is in a language that a rule of the mixture excludes.",
+    )
+    EXCLUDED_BY_SCORE = (
+        "excluded_by_score",
+        "The record's score is outside the limits of a rule of the mixture, or absent.",
+    )
+    EXCLUDED_BY_IMAGE = (
+        "excluded_by_image",
+        "The image's size or shape is outside the limits of a rule of the mixture.",
+    )
     EXACT_REPEAT = "exact_repeat", "The same record stands earlier in the same source."
     BENCHMARK_ID = "benchmark_id", "The image's file name carries a benchmark image's id."
     BENCHMARK_BYTES = "benchmark_bytes", "The image is a benchmark image, byte for byte."

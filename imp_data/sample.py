@@ -28,6 +28,9 @@ _VISIBLE = re.compile(
     r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
+# `~2` marks the second of several exact repeats upstream, `+2` the second copy of one Sample.
+_ID = r"^[a-z][a-z0-9_]*/[0-9a-f]{16}(~[1-9][0-9]*)?(\+[1-9][0-9]*)?$"
+
 TURN_TYPE = pa.struct([pa.field("from", pa.string()), pa.field("value", pa.string())])
 
 # Schema of the records stage; the mixture adds the image's digest and size, and the licence.
@@ -116,7 +119,9 @@ class Sample(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_describe_both_forms)
 
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*/[0-9a-f]{16}(~[1-9][0-9]*)?$")]
+    id: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]*/[0-9a-f]{16}(~[1-9][0-9]*)?(\+[1-9][0-9]*)?$")
+    ]
     source: str
     subset: str
     images: tuple[str, ...]
@@ -170,6 +175,16 @@ def sample_id(source: str, content: int, occurrence: int = 1) -> str:
     return f"{source}/{content:016x}{repeat}"
 
 
+def copy_id(sample: str, number: int) -> str:
+    """Return the id of a Sample's copy: the id itself for the first, then `<id>+2`, `<id>+3`…"""
+    return sample if number == 1 else f"{sample}+{number}"
+
+
+def original_id(sample: str) -> str:
+    """Return the id of the Sample whose copy an id names; the id itself if it names no copy."""
+    return sample.split("+")[0]
+
+
 def sample_problem(row: dict[str, Any]) -> str | None:
     """Return why a row's id does not match its content, or None.
 
@@ -179,7 +194,7 @@ def sample_problem(row: dict[str, Any]) -> str | None:
     turns = [(turn.speaker, turn.value) for turn in sample.conversations]
     content = content_hash(sample.source, sample.upstream_id, sample.images, turns)
     expected = sample_id(sample.source, content)
-    if sample.id.split("~")[0] != expected:
+    if original_id(sample.id).split("~")[0] != expected:
         return f"id {sample.id} does not belong to this content, whose id is {expected}"
     return None
 

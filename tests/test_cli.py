@@ -98,7 +98,7 @@ def test_help_lists_the_options(
 
 
 def test_every_command_is_tested_here() -> None:
-    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates"}
+    tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates", "plan"}
     tested |= {"audit"}  # in test_audit.py
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
@@ -470,3 +470,32 @@ def test_schemas_are_written_and_checked(
 
 def test_the_schemas_of_this_checkout_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     assert Ran(capsys, "schemas", "--check", "--folder", ROOT / "schemas").status == 0
+
+
+def test_plan_dry_prints_what_exclusions_match_as_tables_or_json(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMP_DATA_DIR", str(world.data.root))
+    monkeypatch.setenv("COLUMNS", "120")
+    world.source("chats", [record(n, None, "Blue." if n else "As an AI.") for n in range(4)])
+    because = "They are not wanted."
+    rules = [
+        {"name": name, "because": because, "text": {"pattern": pattern}}
+        for name, pattern in (("refusals", "(?i)as an ai"), ("none", "zebra"))
+    ]
+    build = world.build({"chats": 9}, exclusions=rules)
+    path = build.recipe.manifests_dir / "mixtures" / "small.yaml"
+    tables = Ran(capsys, "plan", path, "--dry").out
+    assert "1 of 4 samples match a rule" in tables
+    assert "refusals: the first 1 of 1" in tables
+    assert [re.findall(r"\w+", line) for line in tables.splitlines() if " none " in line] == [
+        ["none", "0"]
+    ]
+    found = json.loads(Ran(capsys, "plan", path, "--dry", "--json").out)
+    assert [(rule["name"], rule["matched"]) for rule in found["rules"]] == [
+        ("refusals", 1),
+        ("none", 0),
+    ]
+    without = Ran(capsys, "plan", path)
+    assert (without.status, without.out) == (1, "")
+    assert "add --dry" in without.err

@@ -1,18 +1,19 @@
 """The YAML manifests and their models: sources, image collections, benchmarks, mixtures, models."""
 
 from imp_data.manifests.base import StrictModel, field_position, load_manifest, model_digest
+from imp_data.manifests.exclusion_rules import Exclusion, ExclusionRule
 from imp_data.manifests.fields import Name, Positive
 from imp_data.manifests.mixture import (
     MANIFEST_KINDS,
     Decontamination,
-    Exclusion,
     Limits,
     Mixture,
-    MixturePart,
     NearDuplicates,
     Recipe,
     load_recipe,
 )
+from imp_data.manifests.mixture_part import MixturePart
+from imp_data.manifests.quotas import Amount, SourceQuota
 from imp_data.manifests.sources import (
     FORM_NAMES,
     Benchmark,
@@ -29,9 +30,11 @@ from imp_data.manifests.sources import (
 __all__ = [
     "FORM_NAMES",
     "MANIFEST_KINDS",
+    "Amount",
     "Benchmark",
     "Decontamination",
     "Exclusion",
+    "ExclusionRule",
     "ExpectedCounts",
     "ImageCollection",
     "ImageFolder",
@@ -45,6 +48,7 @@ __all__ = [
     "Publication",
     "Recipe",
     "Source",
+    "SourceQuota",
     "StrictModel",
     "SubsetRule",
     "UpstreamFile",

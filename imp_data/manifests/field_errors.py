@@ -8,6 +8,8 @@ from pydantic_core import ErrorDetails
 from imp_data.manifests.yaml_document import Node
 from imp_data.manifests.yaml_scalars import quote_short, yaml_1_1_value
 
+# Begins the tags of union members, which errors' locations contain beside names of fields.
+UNION_TAG = "\0"
 _MAX_PROBLEMS = 20
 _MAX_NAME_CHARACTERS = 200
 _NUMBER_OR_BOOLEAN = {"bool_type", "int_type", "float_type"}
@@ -22,7 +24,8 @@ def format_problems(error: ValidationError, root: Node) -> str:
 
 
 def _format_problem(error: ErrorDetails, root: Node) -> str:
-    location, message = error["loc"], error["msg"]
+    location = tuple(step for step in error["loc"] if not str(step).startswith(UNION_TAG))
+    message = error["msg"]
     position, node = root.locate(location)
     if error["type"] == "value_error":
         message = message.removeprefix("Value error, ")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,10 @@ from pydantic import Field, model_validator
 from imp_data.errors import UserError
 from imp_data.manifests.base import StrictModel, field_position, load_manifest
 from imp_data.manifests.earlier_names import kind_dir
+from imp_data.manifests.exclusion_rules import AnyExclusion, Exclusion, ExclusionRule
 from imp_data.manifests.fields import Count, Name, Positive
+from imp_data.manifests.mixture_part import MixturePart, is_none
+from imp_data.manifests.quotas import SourceQuota, parse_quota, share_out
 from imp_data.manifests.sources import (
     Benchmark,
     ExpectedCounts,
@@ -21,28 +25,6 @@ from imp_data.manifests.sources import (
     UpstreamFile,
     find_path_clash,
 )
-
-
-class MixturePart(StrictModel):
-    """One source's share of a mixture."""
-
-    source: Name
-    quota: Positive
-    paper: Count | None = Field(None, description="the paper's rounded count, for the card")
-    group: str = Field(description="the paper's heading for it")
-    expect: ExpectedCounts | None = Field(None, description="overrides `expect` of the source")
-
-
-class Exclusion(StrictModel):
-    """A kind of record to exclude from one source, identified by two criteria that must agree."""
-
-    name: Name
-    source: Name
-    image_prefix: str
-    prompt: str = Field(description="text that the first question contains")
-    subset: str = Field(description="the subset that must be empty afterwards")
-    expect: Count | None = None
-    because: str
 
 
 class Decontamination(StrictModel):
@@ -121,7 +103,10 @@ class Mixture(StrictModel):
         description="turns to keep besides those by human and gpt; a record with another is "
         "dropped",
     )
-    exclusions: tuple[Exclusion, ...] = ()
+    total: Positive | None = Field(
+        None, exclude_if=is_none, description="number of Samples that the parts' weights share"
+    )
+    exclusions: tuple[AnyExclusion, ...] = ()
     decontaminate: tuple[Decontamination, ...] = ()
     limits: Limits = Limits()
     # These three do not change the content of a mixture, so no digest of the manifest includes
@@ -149,12 +134,46 @@ class Mixture(StrictModel):
         for field, (names, remedy) in unique.items():
             if repeated := [name for name, count in Counter(names).items() if count > 1]:
                 raise ValueError(f"{field}: {', '.join(sorted(repeated))} occurs twice; {remedy}")
-        unknown = sorted({e.source for e in self.exclusions} - set(sources))
+        named = {e.source for e in self.kind_exclusions}
+        named |= {source for rule in self.exclusion_rules for source in rule.sources or ()}
+        unknown = sorted(named - set(sources))
         if unknown:
             raise ValueError(f"exclusions: {', '.join(unknown)} is not among the parts")
         if self.near_duplicates.policy == "drop" and self.images == "deferred":
             raise ValueError("near_duplicates: deferred images cannot be compared")
         return self
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "Mixture":
+        weights = [part.weight for part in self.parts if part.weight is not None]
+        if bool(weights) != (self.total is not None):
+            raise ValueError("total: state `total` and a weight of each part, or neither")
+        if weights and len(weights) < len(self.parts):
+            raise ValueError("parts: give each part a weight, or none")
+        if weights and (sum_ := sum(Fraction(str(weight)) for weight in weights)) != 1:
+            raise ValueError(f"parts: the weights sum to {float(sum_):g}, not to 1")
+        return self
+
+    @property
+    def kind_exclusions(self) -> tuple[Exclusion, ...]:
+        """Return the exclusions that two criteria identify."""
+        return tuple(e for e in self.exclusions if isinstance(e, Exclusion))
+
+    @property
+    def exclusion_rules(self) -> tuple[ExclusionRule, ...]:
+        """Return the other exclusions."""
+        return tuple(e for e in self.exclusions if isinstance(e, ExclusionRule))
+
+    def quota_of(self, source: str) -> SourceQuota:
+        """Return how many Samples to take from a source."""
+        return parse_quota(self.stated_quota(source))
+
+    def stated_quota(self, source: str) -> int | str | dict[str, int | str]:
+        """Return a source's quota as the manifest states it; of a weight, its share of `total`."""
+        number = next(n for n, part in enumerate(self.parts) if part.source == source)
+        if self.total is None:
+            return self.parts[number].quota
+        return share_out(self.total, [part.weight or 0 for part in self.parts])[number]
 
 
 class Recipe(StrictModel):
@@ -169,6 +188,16 @@ class Recipe(StrictModel):
     def part(self, source: str) -> MixturePart:
         """Return the mixture's part of that source."""
         return next(p for p in self.mixture.parts if p.source == source)
+
+    def rules(self, source: str) -> tuple[ExclusionRule, ...]:
+        """Return the exclusion rules that may exclude records of a source."""
+        license = self.sources[source].license
+        rules = self.mixture.exclusion_rules
+        return tuple(rule for rule in rules if rule.applies_to(source, license))
+
+    def rule_file(self, rule: ExclusionRule) -> Path | None:
+        """Return the path of the file that a rule reads, if it reads one."""
+        return self.manifests_dir / "mixtures" / rule.file if rule.file else None
 
     def decontamination(self, benchmark: str) -> Decontamination:
         """Return the mixture's settings for that benchmark."""

@@ -80,7 +80,8 @@ def render_card(folder: Path) -> str:
         paper_url=_paper_url(manifest["paper"]),
         read=sum(part["rows_read"] for part in parts),
         outcomes=outcomes,
-        totals={name: sum(part[name] or 0 for part in parts) for name in ("paper", "quota")},
+        totals=_totals(parts),
+        quotas={part["source"]: _quota_cell(part) for part in parts},
         losses=_count_by_kind(parts, "reasons", [r for r in Reason if r is not Reason.OVER_QUOTA]),
         repairs=_count_by_kind(parts, "repairs", Repair),
         fields=list(_unread_fields(parts)),
@@ -88,6 +89,24 @@ def render_card(folder: Path) -> str:
         rebuild=_rebuild_command(manifest),
         folder=_folder(manifest),
     )
+
+
+def _totals(parts: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the sums of the paper's counts and of the quotas; a dash if one is no number."""
+    quotas = [part["quota"] for part in parts]
+    numbers = all(isinstance(quota, int) for quota in quotas)
+    paper = sum(part["paper"] or 0 for part in parts)
+    return {"paper": f"{paper:,}", "quota": f"{sum(quotas):,}" if numbers else "–"}
+
+
+def _quota_cell(part: dict[str, Any]) -> str:
+    quota = part["quota"]
+    if isinstance(quota, int):
+        return f"{quota:,}" + (f" ({100 * part['weight']:g} %)" if "weight" in part else "")
+    if isinstance(quota, str):
+        return quota
+    cells = (f"{name or '(none)'} {one}" for name, one in quota.items())
+    return ", ".join(cells).replace("|", "&#124;")
 
 
 def metadata(manifest: dict[str, Any]) -> dict[str, Any]:

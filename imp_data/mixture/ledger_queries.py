@@ -14,7 +14,7 @@ from imp_data.ledger import LEDGER_SCHEMA, SENTENCES, Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.folder import consistent_read
 from imp_data.mixture.mixture_json import check_files, read_manifest
-from imp_data.sample import images_of
+from imp_data.sample import images_of, original_id
 from imp_data.storage.object_store import is_file
 from imp_data.storage.tables import scan_published_parquet
 
@@ -48,10 +48,17 @@ class RecordHistory(NamedTuple):
         evidence = orjson.loads(row["evidence"] or b"{}")
         if row["outcome"] == Outcome.KEPT:
             images = images_of(self.sample) if self.sample else []
-            found = [one["found_as"] for one in evidence.get("respelled", [evidence]) if one]
+            found = [
+                one["found_as"]
+                for one in evidence.get("respelled", [evidence])
+                if one.get("found_as")
+            ]
             other = f", found as {', '.join(found)}" if found else ""
             shown = ", ".join(images) or "text alone"
-            return f"kept: sample {self.place:,} of the mixture, {shown}{other}"
+            copies = evidence.get("copies", 1)
+            ids = f"{row['id']}+2" + (f" to {row['id']}+{copies}" if copies > 2 else "")
+            also = f", and {copies - 1:,} more as {ids}" if copies > 1 else ""
+            return f"kept: sample {self.place:,} of the mixture, {shown}{other}{also}"
         details = "".join(f"\n    {name}: {value}" for name, value in evidence.items())
         sentence = SENTENCES[row["reason"]]
         return f"{row['outcome']} in stage {row['stage']}: {row['reason']}. {sentence}{details}"
@@ -81,8 +88,9 @@ def _readable(path: Path) -> Iterator[None]:
 def explain(folder: Path, identity: str) -> list[RecordHistory]:
     """Return the histories of at most 20 records with this id or upstream id.
 
-    An id also matches those that extend it by `~`.
+    An id also matches those that extend it by `~`, and the id of a copy its Sample.
     """
+    identity = original_id(identity) if "/" in identity else identity
     matches = (
         (pl.col("id") == identity)
         | (pl.col("upstream_id") == identity)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.ledger import LEDGER_SCHEMA, Outcome, Repair, Stage
+from imp_data.mixture.copies import stated_copies
 from imp_data.storage.tables import open_parquet, parquet_writer, read_batches, value_counts
 
 _BATCH_ROWS = 1 << 15
@@ -44,7 +45,9 @@ def write_ledger(path: Path, sources: Sequence[SourceInputs]) -> dict[str, dict[
                 repairs = rows.column("repairs").flatten().field("repair")
                 counts["repairs"].update(value_counts(repairs))
             figures[source.source] = {name: dict(sorted(c.items())) for name, c in counts.items()}
-            figures[source.source]["samples"] = decisions.kept
+            figures[source.source]["samples"] = decisions.samples
+            if copies := decisions.samples - decisions.kept:
+                figures[source.source]["copies"] = copies
     return figures
 
 
@@ -58,7 +61,11 @@ class _Decisions:
         words: dict[str | None, int] = {}
         codes: dict[str, list[npt.NDArray[np.uint8]]] = {"outcome": [], "reason": []}
         evidence, with_evidence, first = [pa.array([], pa.string())], [np.zeros(0, np.int64)], 0
+        self.samples = 0
+        """How many Samples the mixture has of the source, copies included."""
         for batch in read_batches(screened, [*codes, "evidence"]):
+            is_kept = pc.equal(batch.column("outcome"), Outcome.KEPT)
+            self.samples += int(stated_copies(batch.column("evidence").filter(is_kept)).sum())
             for name, some in codes.items():
                 some.append(_codes(batch.column(name), words))
             rows = np.flatnonzero(batch.column("evidence").is_valid())
@@ -109,7 +116,8 @@ class _Decisions:
 def _add_respelling_repairs(batch: pa.RecordBatch, decided: dict[str, pa.Array]) -> pa.RecordBatch:
     """Add a repair to the rows that screening kept with evidence of another spelling."""
     kept = pc.fill_null(pc.equal(decided["outcome"], Outcome.KEPT.value), False)
-    respelled = pc.and_(kept, decided["evidence"].is_valid())
+    names_path = pc.fill_null(pc.match_substring(decided["evidence"], '"found_as"'), False)
+    respelled = pc.and_(kept, names_path)
     if not respelled.true_count:
         return batch
     place = batch.schema.get_field_index("repairs")

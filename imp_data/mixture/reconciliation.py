@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
 from imp_data.mixture.arrow_dataset import mixture_batches
+from imp_data.mixture.copies import expand_ids
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.storage.digests import xxh3_keys
 from imp_data.storage.tables import open_parquet, open_published_parquet, value_counts
@@ -71,11 +72,12 @@ def reconciliation_problems(folder: Path) -> list[str]:
     outcomes: Counter[str] = Counter()
     ledger = open_published_parquet(folder / "ledger.parquet")
     hashes = bytearray()
-    for batch in ledger.iter_batches(_BATCH_ROWS, columns=["source", "outcome", "id"]):
+    columns = ["source", "outcome", "id", "evidence"]
+    for batch in ledger.iter_batches(_BATCH_ROWS, columns=columns):
         rows.update(value_counts(batch.column("source")))
         outcomes.update(value_counts(batch.column("outcome")))
-        kept_ids = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT)).column("id")
-        hashes += _hashes(kept_ids.unique())
+        kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT))
+        hashes += _hashes(expand_ids(kept.column("id"), kept.column("evidence")).ids.unique())
     problems = [
         f"{part['source']}: {rows[part['source']]:,} ledger rows, {part['rows_read']:,} rows read"
         for part in manifest["parts"]

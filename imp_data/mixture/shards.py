@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome
 from imp_data.mixture.arrow_dataset import BATCH_ROWS, write_shard_in_parts
+from imp_data.mixture.copies import expand_ids
 from imp_data.mixture.ledger_writer import SourceInputs
 from imp_data.parallel import map_ordered
 from imp_data.parallel.progress import progress
@@ -115,10 +116,12 @@ def _assign_places(sources: Sequence[SourceInputs], seed: int) -> tuple[list[_Sp
     """
     spans: list[_Span] = []
     keys = bytearray()
+    columns = ["id", "outcome", "evidence"]
     for source in sources:
         first = rows = last = 0
-        for last, batch in enumerate(read_batches(source.screened, ["id", "outcome"]), start=1):
-            ids = batch.column("id").filter(pc.equal(batch.column("outcome"), Outcome.KEPT))
+        for last, batch in enumerate(read_batches(source.screened, columns), start=1):
+            kept = batch.filter(pc.equal(batch.column("outcome"), Outcome.KEPT))
+            ids = expand_ids(kept.column("id"), kept.column("evidence")).ids
             keys += np.array(xxh3_keys(seed, ids.to_pylist()), np.uint64).tobytes()
             rows += len(ids)
             if rows >= _PIECE_ROWS:
@@ -151,13 +154,17 @@ def _scatter(piece: _Piece, shard_rows: int, schema: pa.Schema) -> _Scattered:
 def _read_kept(span: _Span, places: Places, schema: pa.Schema) -> pa.Table:
     source, batches = span.source, []
     records = read_batches(source.records, span=(span.first, span.last))
-    screened = read_batches(source.screened, ["outcome", *_IMAGE_COLUMNS], (span.first, span.last))
+    columns = ["outcome", "evidence", *_IMAGE_COLUMNS]
+    screened = read_batches(source.screened, columns, (span.first, span.last))
     for record, decision in zip(records, screened, strict=True):
         kept = pc.equal(decision.column("outcome"), Outcome.KEPT)
-        rows = pa.array(np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
+        once = pa.array(np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
+        ids, copied = expand_ids(record.column(0).take(once), decision["evidence"].take(once))
+        rows = once.take(pa.array(copied))
         batches.append(
             [
-                *(column.take(rows) for column in record.columns),
+                ids,
+                *(column.take(rows) for column in record.columns[1:]),
                 *(decision.column(name).take(rows) for name in _IMAGE_COLUMNS),
             ]
         )

@@ -81,9 +81,11 @@ def _problems(folder: Path) -> list[str]:
         # An altered file causes further problems, which say nothing new.
         return problems
     counted: Counter[tuple[str, str]] = Counter()
-    problems += _row_problems(folder, manifest, counted)
+    copies: Counter[str] = Counter()
+    problems += _row_problems(folder, manifest, counted, copies)
     problems += reconciliation_problems(folder)
     problems += _composition_problems(manifest, counted)
+    problems += _copy_problems(manifest, copies)
     card = folder / _CARD
     if exists(card) and not is_card(_text(card), folder):
         problems.append(f"{_CARD}: is not the card of this mixture.json")
@@ -112,9 +114,12 @@ def _altered_files(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[str
 
 
 def _row_problems(
-    folder: Path, manifest: dict[str, Any], counted: Counter[tuple[str, str]]
+    folder: Path,
+    manifest: dict[str, Any],
+    counted: Counter[tuple[str, str]],
+    copies: Counter[str],
 ) -> Iterator[str]:
-    """Yield the first invalid row of each shard, and count the rows by source and subset."""
+    """Yield the first invalid row of each shard; count rows by source and subset, and copies."""
     shards = [name for name in manifest["files"] if name.endswith(".arrow")]
     schema = sample_schema(manifest.get("max_images", 1))
     with progress("verify", "samples", manifest["rows"]) as bar:
@@ -127,6 +132,7 @@ def _row_problems(
                 problem = None
                 for number, row in enumerate(row for batch in reader for row in batch.to_pylist()):
                     counted[row["source"], row["subset"]] += 1
+                    copies[row["source"]] += "+" in (row["id"] or "")
                     problem = problem or _row_problem(number, row)
                     bar.add(1)
                 if problem:
@@ -143,6 +149,14 @@ def _row_problem(number: int, row: dict[str, Any]) -> str | None:
         place = first["loc"][:1] if is_fact else first["loc"]
         problem = f"{'.'.join(map(str, place))}: {first['msg']}"
     return f"row {number}: {problem}" if problem else None
+
+
+def _copy_problems(manifest: dict[str, Any], copies: Counter[str]) -> Iterator[str]:
+    """Yield the sources whose number of copies differs from the one that mixture.json states."""
+    for part in manifest["parts"]:
+        stated, found = part.get("copies", 0), copies[part["source"]]
+        if stated != found:
+            yield f"copies: {found:,} of {part['source']} in the shards, {stated:,} stated"
 
 
 def _composition_problems(

@@ -125,9 +125,10 @@ class Build(SamplingInputs):
         """Build the folder that datasets.load_from_disk opens, with ledger and mixture.json."""
         mixture = self.recipe.mixture
         folder = self.data.mixture(mixture.name)
-        passed = sum(self.figures(f"screened/{part.source}")["passed"] for part in mixture.parts)
+        screened = [self.figures(f"screened/{part.source}") for part in mixture.parts]
+        rows = sum(figures["passed"] + figures["copies"] for figures in screened)
         others = (MANIFEST, "ledger.parquet", "state.json", "dataset_info.json")
-        outputs = [folder / name for name in (*others, *shard_names(passed, mixture.shard_rows))]
+        outputs = [folder / name for name in (*others, *shard_names(rows, mixture.shard_rows))]
         facts = mixture_facts(self.recipe, self.published, self.figures)
 
         def build() -> dict[str, Any]:

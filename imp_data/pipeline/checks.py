@@ -1,6 +1,6 @@
 """The checks after each stage; a blocking check that fails stops the graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
@@ -131,7 +131,7 @@ def screened_checks(build: Build, source: str) -> list[Check]:
             lambda: _screened_conserved(build, source),
         )
     ]
-    if any(e.source == source for e in build.recipe.mixture.exclusions):
+    if any(e.source == source for e in build.recipe.mixture.kind_exclusions):
         checks.append(
             Check(
                 "exclusions_hold",
@@ -162,7 +162,7 @@ def _screened_conserved(build: Build, source: str) -> Finding:
 def _exclusions_hold(build: Build, source: str) -> Finding:
     figures = build.figures(f"screened/{source}")
     wanted: dict[str, tuple[int, int]] = {}
-    for exclusion in build.recipe.mixture.exclusions:
+    for exclusion in build.recipe.mixture.kind_exclusions:
         if exclusion.source != source:
             continue
         taken = figures["excluded"].get(exclusion.name, {"records": 0, "disagreeing": 0})
@@ -188,7 +188,26 @@ def mixture_checks(build: Build) -> list[Check]:
             lambda: _quotas_filled(build),
             blocking=False,
         ),
+        *_rule_checks(build),
     ]
+
+
+def _rule_checks(build: Build) -> list[Check]:
+    if all(rule.expect is None for rule in build.recipe.mixture.exclusion_rules):
+        return []
+    description = "Each exclusion rule matches as many Samples as its `expect` states."
+    return [Check("exclusion_rules_hold", description, lambda: _exclusion_rules_hold(build))]
+
+
+def _exclusion_rules_hold(build: Build) -> Finding:
+    wanted: dict[str, tuple[int, int]] = {}
+    for rule in build.recipe.mixture.exclusion_rules:
+        if rule.expect is None or (rule.needs_image and build.deferred):
+            continue
+        sources = [source for source in build.recipe.sources if rule in build.recipe.rules(source)]
+        matched = (build.figures(f"screened/{s}")["matched"].get(rule.name, 0) for s in sources)
+        wanted[f"{rule.name} matched"] = (sum(matched), rule.expect)
+    return _compare(wanted)
 
 
 def _mixture_conserved(build: Build) -> Finding:
@@ -201,8 +220,21 @@ def _mixture_conserved(build: Build) -> Finding:
 
 
 def _quotas_filled(build: Build) -> Finding:
-    parts = build.figures("mixture")["parts"]
-    return _compare({part["source"]: (part["samples"], part["quota"]) for part in parts})
+    return _compare(dict(_filled(build.figures("mixture")["parts"])))
+
+
+def _filled(parts: list[dict[str, Any]]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the Samples and the number that a quota asks for; `all` and multiples ask for none."""
+    for part in parts:
+        if isinstance(part["quota"], int):
+            yield part["source"], (part["samples"], part["quota"])
+        elif isinstance(part["quota"], dict):
+            for subset, quota in part["quota"].items():
+                found = part["subsets"].get(subset, 0)
+                if isinstance(quota, int):
+                    yield f"{part['source']}/{subset}", (found, quota)
+                elif not found:  # a subset that does not exist
+                    yield f"{part['source']}/{subset}", (0, 1)
 
 
 def _compare(wanted: dict[str, tuple[int, int]]) -> Finding:

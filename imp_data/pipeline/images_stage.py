@@ -11,7 +11,8 @@ from imp_data.parallel.progress import progress
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.stages import stage_code_version
 from imp_data.screening.image_decisions import ImageFilter, decision_writer
-from imp_data.screening.quota_sampling import image_paths, sample_quota
+from imp_data.screening.quota_sampling import image_paths
+from imp_data.screening.quota_shares import sample_source
 from imp_data.screening.text_filters import Rows
 from imp_data.storage.stage_cache import StageResult
 
@@ -36,9 +37,11 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
             earlier = inputs.earlier_fingerprints(source, images)
             cache = FingerprintCache(reader, limits, bar, checkpoint, earlier)
             rules = (limits, inputs.benchmark_matchers(), inputs.near_duplicate_index())
-            image_filter = ImageFilter(cache, write, *rules)
+            exclusions = inputs.exclusion_rules(source, on_images=True)
+            image_filter = ImageFilter(cache, write, *rules, exclusions)
             order = inputs.candidates(source).order
-            sample_quota(
+            sample_source(
+                records,
                 order,
                 inputs.quota(source),
                 lambda rows: image_filter.passes(image_paths(records, rows)),

@@ -1,11 +1,12 @@
 """The part of mixture.json that describes the recipe and the inputs, without times and paths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from imp_data.manifests import (
     Decontamination,
     Exclusion,
+    ExclusionRule,
     Mixture,
     MixturePart,
     Publication,
@@ -14,7 +15,7 @@ from imp_data.manifests import (
 )
 from imp_data.redaction import redact
 from imp_data.screening.decontamination.recall import recall_within
-from imp_data.storage.digests import library_versions
+from imp_data.storage.digests import file_sha256, library_versions
 
 # Libraries whose version may affect the bytes of a stage.
 LIBRARIES = ("numpy", "orjson", "polars", "pyarrow", "pydantic", "xxhash")
@@ -43,15 +44,21 @@ def mixture_facts(
         "images": mixture.images,
         **({"max_images": most} if (most := max_images(recipe)) > 1 else {}),
         **({"keep_turns": list(mixture.keep_turns)} if mixture.keep_turns else {}),
-        "not_checked": _NOT_CHECKED if mixture.images == "deferred" else [],
+        "not_checked": list(_not_checked(mixture)),
         "parts": [_part(recipe, part, figures) for part in mixture.parts],
-        "exclusions": [_exclusion(exclusion, figures) for exclusion in mixture.exclusions],
+        "exclusions": [
+            _exclusion(one, figures)
+            if isinstance(one, Exclusion)
+            else _exclusion_rule(recipe, one, figures)
+            for one in mixture.exclusions
+        ],
         "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
         "near_duplicates": _near_duplicate_policy(mixture),
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
             "mixture": model_digest(mixture),
             "files": {name: figures(f"raw/{name}")["files"] for name in published},
+            **_rule_files(recipe),
         },
         "libraries": library_versions(*LIBRARIES, "pillow", "simplejpeg", "imagehash"),
     }
@@ -76,7 +83,8 @@ def _part(recipe: Recipe, part: MixturePart, figures: Figures) -> dict[str, Any]
         "title": source.title,
         "group": part.group,
         "paper": part.paper,
-        "quota": part.quota,
+        "quota": recipe.mixture.stated_quota(name),
+        **({} if part.weight is None else {"weight": part.weight}),
         "license": source.license,
         "license_note": source.license_note and redact(source.license_note),
         "homepage": redact(source.homepage),
@@ -107,3 +115,42 @@ def _exclusion(exclusion: Exclusion, figures: Figures) -> dict[str, Any]:
         "because": exclusion.because,
         "records": counts.get("records", 0),
     }
+
+
+def _exclusion_rule(recipe: Recipe, rule: ExclusionRule, figures: Figures) -> dict[str, Any]:
+    """Return a rule, and the Samples that it matches by source."""
+    by_source = {
+        source: figures(f"screened/{source}")["matched"].get(rule.name, 0)
+        for source in recipe.sources
+        if rule in recipe.rules(source)
+    }
+    return {
+        "name": rule.name,
+        "source": "all sources" if len(by_source) == len(recipe.sources) else ", ".join(by_source),
+        "because": rule.because,
+        "records": sum(by_source.values()),
+        "by_source": by_source,
+        "rule": _stated_fields(rule),
+    }
+
+
+def _stated_fields(rule: ExclusionRule) -> dict[str, Any]:
+    """Return where a rule applies and its criterion, as the manifest states them."""
+    others = {"name", "because", "expect"}
+    return rule.model_dump(mode="json", by_alias=True, exclude=others, exclude_none=True)
+
+
+def _rule_files(recipe: Recipe) -> dict[str, Any]:
+    """Return the sha256 of the files that exclusion rules read; nothing if none reads one."""
+    rules = recipe.mixture.exclusion_rules
+    files = {r.file: file_sha256(path) for r in rules if (path := recipe.rule_file(r)) and r.file}
+    return {"rule_files": dict(sorted(files.items()))} if files else {}
+
+
+def _not_checked(mixture: Mixture) -> Iterator[str]:
+    """Yield what a mixture with deferred images leaves unchecked."""
+    if mixture.images != "deferred":
+        return
+    yield from _NOT_CHECKED
+    if names := [rule.name for rule in mixture.exclusion_rules if rule.needs_image]:
+        yield f"Exclusion rules on images were not applied: {', '.join(names)}."

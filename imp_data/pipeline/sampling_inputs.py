@@ -5,16 +5,17 @@ from pathlib import Path
 
 from imp_data.images.decoding import decoder_version
 from imp_data.images.reader import ImageReader, data_image_reader
-from imp_data.manifests import FORM_NAMES, Decontamination, Recipe, model_digest
+from imp_data.manifests import FORM_NAMES, Decontamination, Recipe, SourceQuota, model_digest
 from imp_data.pipeline.stages import StageContext, matches_stamp
 from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
+from imp_data.screening.exclusion_rules import PreparedRule, prepare_rule
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
 from imp_data.screening.near_duplicates import NearDuplicateIndex
 from imp_data.screening.text_filters import Candidates, find_candidates
 from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
-from imp_data.storage.digests import listing_digest, text_digest
+from imp_data.storage.digests import file_sha256, library_versions, listing_digest, text_digest
 from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import read_stamp
 
@@ -83,9 +84,18 @@ class SamplingInputs(StageContext):
         """Release the prepared benchmarks and candidates."""
         self._matchers = self._candidates = None
 
-    def quota(self, source: str) -> int:
-        """Return the number of Samples to take from a source."""
-        return self.recipe.part(source).quota
+    def quota(self, source: str) -> SourceQuota:
+        """Return how many Samples to take from a source."""
+        return self.recipe.mixture.quota_of(source)
+
+    def exclusion_rules(self, source: str, on_images: bool) -> list[PreparedRule]:
+        """Return the rules on a source's images, or the others, with what their files hold."""
+        license = self.recipe.sources[source].license
+        return [
+            prepare_rule(rule, license, self.recipe.rule_file(rule))
+            for rule in self.recipe.rules(source)
+            if rule.needs_image == on_images
+        ]
 
     def candidates(self, source: str) -> Candidates:
         """Return a source's candidates; those of the last source are kept for the next stage."""
@@ -93,7 +103,9 @@ class SamplingInputs(StageContext):
         if self._candidates is None or self._candidates[0] != inputs:
             self._candidates = None  # before the next, so that there is never more than one
             records = self.data.records(source)
-            found = find_candidates(self.recipe.mixture, source, records, self.benchmark_matchers())
+            rules = self.exclusion_rules(source, on_images=False)
+            matchers = self.benchmark_matchers()
+            found = find_candidates(self.recipe.mixture, source, records, matchers, rules)
             self._candidates = (inputs, found)
         return self._candidates[1]
 
@@ -125,17 +137,29 @@ class SamplingInputs(StageContext):
     def sampling_digests(self, source: str) -> dict[str, str]:
         """Return the digests of all that decides the sample of a source."""
         mixture = self.recipe.mixture
-        exclusions = [e for e in mixture.exclusions if e.source == source]
-        rules = (mixture.limits, *exclusions, *mixture.decontaminate)
+        kinds = [e for e in mixture.kind_exclusions if e.source == source]
+        rules = (mixture.limits, *kinds, *mixture.decontaminate)
         bits = self._near_duplicate_bits
         return {
-            "draw": f"seed {mixture.seed}, quota {self.quota(source)}, {mixture.exact_repeats}",
+            "draw": f"seed {mixture.seed}, quota {mixture.stated_quota(source)}, "
+            f"{mixture.exact_repeats}",
             "images_are": mixture.images,
             "rules": model_digest(*rules),
             **({} if bits is None else {"twins": f"within {bits} bits"}),
+            **self._exclusion_digests(source),
             "records": self.digest_of(f"records/{source}"),
             **{
                 f"benchmarks/{d.benchmark}": self.digest_of(f"benchmarks/{d.benchmark}")
                 for d in mixture.decontaminate
             },
         }
+
+    def _exclusion_digests(self, source: str) -> dict[str, str]:
+        """Return the digests of a source's exclusion rules, of their files and of their library."""
+        rules = self.recipe.rules(source)
+        if not rules:
+            return {}
+        files = [file_sha256(f) for rule in rules if (f := self.recipe.rule_file(rule))]
+        libraries = library_versions("py3langid") if any(r.language for r in rules) else {}
+        license = self.recipe.sources[source].license
+        return {"exclusions": text_digest(model_digest(*rules), license, *files, str(libraries))}

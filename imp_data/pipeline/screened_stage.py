@@ -8,7 +8,8 @@ from imp_data.errors import UserError
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.stages import MATERIALIZE_FIRST, stage_code_version
 from imp_data.screening.decision_file import read_decisions
-from imp_data.screening.quota_sampling import sample_quota, write_screened
+from imp_data.screening.quota_sampling import write_screened
+from imp_data.screening.quota_shares import sample_source
 from imp_data.screening.sample_images import Mask
 from imp_data.screening.text_filters import Rows
 from imp_data.storage.stage_cache import StageResult
@@ -26,6 +27,7 @@ def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
         decisions = None
         if not inputs.deferred:
             decisions = read_decisions(inputs.data.fingerprints(inputs.name, source))
+        records = inputs.data.records(source)
 
         def passes(rows: Rows) -> Mask:
             if decisions is None:
@@ -34,11 +36,10 @@ def screened_stage(inputs: SamplingInputs, source: str) -> StageResult:
             return images.all_pass(decisions.passing_images(images))
 
         try:
-            sampled = sample_quota(candidates.order, inputs.quota(source), passes)
+            sampled = sample_source(records, candidates.order, inputs.quota(source), passes)
         except KeyError as unseen:
             problem = f"was built before a change: it lacks {unseen.args[0]}"
             raise UserError(f"images/{source}", problem, MATERIALIZE_FIRST) from None
-        records = inputs.data.records(source)
         return write_screened(out, records, candidates, sampled, decisions)
 
     digests = {

@@ -14,6 +14,7 @@ from imp_data.images.fingerprint import FINGERPRINT_SCHEMA
 from imp_data.images.fingerprint_cache import HashKeys, fingerprint_writer
 from imp_data.ledger import Reason, Verdict, evidence_json
 from imp_data.manifests import Limits
+from imp_data.screening.exclusion_rules import PreparedRule
 from imp_data.screening.image_filters import BenchmarkMatcher, image_verdicts
 from imp_data.screening.near_duplicates import NearDuplicateIndex, hashed_images
 from imp_data.screening.sample_images import hash_images
@@ -50,9 +51,10 @@ class ImageFilter:
         limits: Limits,
         benchmarks: Sequence[BenchmarkMatcher],
         near_duplicates: NearDuplicateIndex | None = None,
+        exclusion_rules: Sequence[PreparedRule] = (),
     ) -> None:
         self._fingerprints, self._write = fingerprints, write
-        self._rules = (limits, benchmarks, near_duplicates)
+        self._rules = (limits, benchmarks, near_duplicates, exclusion_rules)
         self._names = self._duplicate_of = np.zeros(0, np.uint64)
         self._passing = np.zeros(0, np.bool_)
 
@@ -87,12 +89,13 @@ def decide_images(
     limits: Limits,
     benchmarks: Sequence[BenchmarkMatcher],
     near_duplicates: NearDuplicateIndex | None = None,
+    exclusion_rules: Sequence[PreparedRule] = (),
 ) -> pa.Table:
     """Add the columns of DECISION_SCHEMA to a table of fingerprints.
 
     The images follow all those that the near-duplicate index has seen before.
     """
-    verdicts = image_verdicts(fingerprints, limits, benchmarks)
+    verdicts = image_verdicts(fingerprints, limits, benchmarks, exclusion_rules)
     originals: dict[int, int] = {}
     if near_duplicates is not None:
         rows = np.setdiff1d(np.arange(fingerprints.num_rows), np.fromiter(verdicts, np.int64))

@@ -1,4 +1,4 @@
-"""Refuse images that are broken, too small, or match a benchmark image."""
+"""Refuse images that are broken, too small, a benchmark's, or excluded by a rule."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ from imp_data.images.image_hashes import hash_entries, read_hashes
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
+from imp_data.screening.exclusion_rules import PreparedRule
+from imp_data.screening.image_rules import image_rule_verdicts
 
 _BROKEN = {
     "missing": Reason.IMAGE_MISSING,
@@ -36,7 +38,10 @@ def prepare_matcher(pack: BenchmarkIndex, max_distance_bits: int) -> BenchmarkMa
 
 
 def image_verdicts(
-    fingerprints: pa.Table, limits: Limits, benchmarks: Sequence[BenchmarkMatcher]
+    fingerprints: pa.Table,
+    limits: Limits,
+    benchmarks: Sequence[BenchmarkMatcher],
+    rules: Sequence[PreparedRule] = (),
 ) -> dict[int, Verdict]:
     """Return {row: verdict} for the refused rows of a table of fingerprints."""
     verdicts = _unusable(fingerprints, limits)
@@ -44,6 +49,10 @@ def image_verdicts(
         whole = np.setdiff1d(np.arange(fingerprints.num_rows), np.fromiter(verdicts, np.int64))
         matches = _benchmark_matches(fingerprints.take(pa.array(whole)), benchmark)
         verdicts.update((int(whole[row]), verdict) for row, verdict in matches.items())
+    if rules:
+        whole = np.setdiff1d(np.arange(fingerprints.num_rows), np.fromiter(verdicts, np.int64))
+        found = image_rule_verdicts(fingerprints.take(pa.array(whole)), rules)
+        verdicts.update((int(whole[row]), verdict) for row, verdict in found.items())
     return verdicts
 
 

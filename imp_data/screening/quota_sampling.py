@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from imp_data.ledger import Outcome, Reason, Verdict, evidence_json
 from imp_data.sample import image_column, image_lists
+from imp_data.screening.copies import copies_evidence
 from imp_data.screening.decision_file import ImageDecisions
+from imp_data.screening.image_rules import IMAGE_RULE_REASONS
 from imp_data.screening.refusal_table import Refusals, refusals_from_verdicts
 from imp_data.screening.sample_images import Mask, SampleImages
 from imp_data.screening.text_filters import Candidates, Rows
@@ -49,10 +53,16 @@ def screened_schema(image_column: str) -> pa.Schema:
 
 
 class QuotaSample(NamedTuple):
-    """The rows that passed, in sampling order, and how many rows of the order were examined."""
+    """The rows that passed, in sampling order, and how many rows of the order were examined.
+
+    `refused` has the examined rows whose image does not pass; `copies` how often each row that
+    passed occurs in the mixture, None if each occurs once.
+    """
 
     passed: Rows
     examined: int
+    refused: Rows
+    copies: npt.NDArray[np.int32] | None = None
 
 
 def sample_quota(order: Rows, quota: int, passes: Callable[[Rows], Mask]) -> QuotaSample:
@@ -62,14 +72,18 @@ def sample_quota(order: Rows, quota: int, passes: Callable[[Rows], Mask]) -> Quo
     the quota is examined.
     """
     passed: list[Rows] = []
+    refused: list[Rows] = []
     left, position = quota, 0
     while left and position < len(order):
         rows = order[position : position + min(left, _MOST_AT_ONCE)]
-        passing = rows[passes(rows)]
+        mask = passes(rows)
+        passing = rows[mask]
         passed.append(passing)
+        refused.append(rows[~mask])
         position += len(rows)
         left -= len(passing)
-    return QuotaSample(np.concatenate([order[:0], *passed]), position)
+    none = order[:0]
+    return QuotaSample(np.concatenate([none, *passed]), position, np.concatenate([none, *refused]))
 
 
 def image_paths(records: Path, rows: Rows) -> list[list[str]]:
@@ -102,6 +116,9 @@ def write_screened(
     """
     schema = screened_schema(image_column(arrow_names(records)))
     kept, refused = _outcomes(candidates, sampled, decisions)
+    copies = kept.astype(np.int32)
+    if sampled.copies is not None:
+        copies[sampled.passed] = sampled.copies
     subsets: Counter[str] = Counter()
     first = 0
     with arrow_writer(path, schema) as writer:
@@ -112,10 +129,12 @@ def write_screened(
             if decisions is not None and decisions.respelled:
                 found = _respelled(images, kept[here], decisions)
                 columns[-1] = pc.coalesce(columns[-1], found)
+            if sampled.copies is not None:
+                columns[-1] = copies_evidence(columns[-1], copies[here])
             columns += _image_columns(images, kept[here], decisions, schema)
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-            kept_subsets = batch.column("subset").filter(pa.array(kept[here]))
-            subsets.update(value_counts(kept_subsets))
+            taken = np.repeat(np.arange(len(batch)), copies[here])
+            subsets.update(value_counts(batch.column("subset").take(pa.array(taken))))
             first += len(batch)
     passed = len(sampled.passed)
     dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
@@ -128,6 +147,8 @@ def write_screened(
         "held": first - passed - dropped.total(),
         "subsets": dict(sorted(subsets.items())),
         "excluded": _exclusion_figures(candidates.refused.values()),
+        "matched": _rule_figures(candidates, refused),
+        "copies": int(copies.sum()) - passed,
         **({} if schema is SCREENED_SCHEMA else of_images),
     }
 
@@ -138,10 +159,9 @@ def _outcomes(
     """Return which rows are kept, and the refusals: those for text first, then those for images."""
     kept = np.zeros(len(candidates.images.counts), np.bool_)
     kept[sampled.passed] = True
-    refused = [refusals_from_verdicts(candidates.refused)]
+    refused = [refusals_from_verdicts(candidates.refused), candidates.excluded.refused]
     if decisions is not None:
-        examined = candidates.order[: sampled.examined]
-        gone = examined[~kept[examined]]
+        gone = sampled.refused
         refused.append(_image_refusals(gone, candidates.images.take(gone), decisions))
     return kept, refused
 
@@ -228,3 +248,14 @@ def _exclusion_figures(verdicts: Iterable[Verdict]) -> dict[str, dict[str, int]]
             figures["records"] += 1
             figures["disagreeing"] += evidence["image_prefix"] != evidence["prompt"]
     return counts
+
+
+def _rule_figures(candidates: Candidates, refused: Sequence[Refusals]) -> dict[str, int]:
+    """Count the Samples that each rule matches; of a rule on images, those that it drops."""
+    counts = Counter(candidates.excluded.matched)
+    for by_image in refused[2:]:
+        reasons, texts = by_image.columns()
+        by_rule = pc.is_in(reasons, pa.array([r.value for r in IMAGE_RULE_REASONS], pa.string()))
+        for text, count in value_counts(texts.filter(by_rule)).items():
+            counts[orjson.loads(text)["exclusion"]] += count
+    return dict(sorted(counts.items()))

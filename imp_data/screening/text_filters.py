@@ -16,7 +16,9 @@ from imp_data.manifests import Exclusion, Mixture
 from imp_data.parallel import map_ordered
 from imp_data.sample import image_column, image_lists
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
+from imp_data.screening.exclusion_rules import PreparedRule, rule_columns
 from imp_data.screening.image_filters import BenchmarkMatcher
+from imp_data.screening.rule_matches import RuleMatches, RuleTally, is_refused, join_matches
 from imp_data.screening.sample_images import SampleImages, join_images
 from imp_data.storage.digests import xxh3_keys
 from imp_data.storage.tables import arrow_batch_count, arrow_names, read_batches
@@ -31,43 +33,66 @@ class Candidates(NamedTuple):
     """A source's Samples before sampling.
 
     `images` has the path hashes of each Sample's images; `refused` the verdicts that need no image;
-    `order` the other rows in sampling order.
+    `order` the other rows in sampling order. `excluded` has what exclusion rules refuse of the rows
+    that are not in `refused`.
     """
 
     images: SampleImages
     refused: dict[int, Verdict]
     order: Rows
+    excluded: RuleMatches
 
 
 def find_candidates(
-    mixture: Mixture, source: str, records: Path, benchmarks: Sequence[BenchmarkMatcher]
+    mixture: Mixture,
+    source: str,
+    records: Path,
+    benchmarks: Sequence[BenchmarkMatcher],
+    exclusion_rules: Sequence[PreparedRule] = (),
 ) -> Candidates:
     """Screen a source's Samples by text and path, and sort the rest into sampling order.
 
-    Memory: 8 bytes a Sample, 8 an image, and 16 more a Sample during the sort.
+    Memory: 8 bytes a Sample, 8 an image, and 16 more a Sample during the sort; the evidence of the
+    refusals.
     """
-    exclusions = tuple(e for e in mixture.exclusions if e.source == source)
+    exclusions = tuple(e for e in mixture.kind_exclusions if e.source == source)
     bare = tuple(b.pack._replace(sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
     drop_repeats = mixture.exact_repeats == "drop"
+    by_text = tuple(rule for rule in exclusion_rules if not rule.has_file)
     column = image_column(arrow_names(records))
-    rules = _Rules(records, column, mixture.seed, exclusions, bare, drop_repeats)
+    rules = _Rules(records, column, mixture.seed, exclusions, bare, drop_repeats, by_text)
     refused: dict[int, Verdict] = {}
+    excluded: list[RuleMatches] = []
     names, counts, keys, first = bytearray(), bytearray(), bytearray(), 0
     count = arrow_batch_count(records)
     spans = ((n, min(n + _PIECE_BATCHES, count)) for n in range(0, count, _PIECE_BATCHES))
     for screened in map_ordered(partial(_screen_batches, rules=rules), spans):
         refused.update((first + row, verdict) for row, verdict in screened.refused.items())
+        excluded.append(screened.excluded.shifted(first))
         names += screened.images.keys.tobytes()
         counts += screened.images.counts.tobytes()
         keys += screened.keys.tobytes()
         first += len(screened.keys)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").astype(np.int32)
-    if refused:
-        gone = np.zeros(first, np.bool_)
-        gone[np.fromiter(refused, np.int64)] = True
-        order = order[~gone[order]]
+    gone = is_refused(join_matches(excluded).refused, first)
+    gone[np.fromiter(refused, np.int64)] = True
+    by_file = [rule for rule in exclusion_rules if rule.has_file]
+    if by_file:
+        excluded.append(_match_files(records, column, by_file, gone))
+    matches = join_matches(excluded)
+    order = order[~(gone | is_refused(matches.refused, first))[order]]
     images = join_images(np.frombuffer(names, np.uint64), np.frombuffer(counts, np.int32))
-    return Candidates(images, refused, order)
+    return Candidates(images, refused, order, matches)
+
+
+def _match_files(
+    records: Path, column: str, rules: Sequence[PreparedRule], gone: npt.NDArray[np.bool_]
+) -> RuleMatches:
+    """Apply the rules that join a file, whose values no other process has."""
+    tally = RuleTally(rules)
+    for batch in read_batches(records, rule_columns(column)):
+        tally.add(batch, gone.item)
+    return tally.matches()
 
 
 class _Rules(NamedTuple):
@@ -79,6 +104,7 @@ class _Rules(NamedTuple):
     exclusions: tuple[Exclusion, ...]
     packs: tuple[BenchmarkIndex, ...]
     drop_repeats: bool
+    by_text: tuple[PreparedRule, ...]
 
 
 class _ScreenedBatches(NamedTuple):
@@ -87,10 +113,13 @@ class _ScreenedBatches(NamedTuple):
     images: SampleImages
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
+    excluded: RuleMatches
 
 
 def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
     columns = ["id", rules.image_column, "conversations"][: 3 if rules.exclusions else 2]
+    columns = rule_columns(rules.image_column) if rules.by_text else columns
+    tally = RuleTally(rules.by_text)
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
     counts = [np.zeros(0, np.int32)]
@@ -100,11 +129,12 @@ def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
         counts.append(images.value_lengths().to_numpy())
         for row, verdict in _text_verdicts(batch, ids, paths, counts[-1], rules):
             refused.setdefault(first + row, verdict)
+        tally.add(batch, refused.__contains__)
         names.append(hash_image_paths(paths))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
         first += len(batch)
     found = join_images(np.concatenate(names), np.concatenate(counts))
-    return _ScreenedBatches(found, np.concatenate(keys), refused)
+    return _ScreenedBatches(found, np.concatenate(keys), refused, tally.matches())
 
 
 def _text_verdicts(
