@@ -11,11 +11,12 @@ from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
 from imp_data.screening.exclusion_rules import PreparedRule, prepare_rule
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
+from imp_data.screening.languages import detector_version
 from imp_data.screening.near_duplicates import NearDuplicateIndex
 from imp_data.screening.text_filters import Candidates, find_candidates
 from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
-from imp_data.storage.digests import file_sha256, library_versions, listing_digest, text_digest
+from imp_data.storage.digests import file_sha256, listing_digest, text_digest
 from imp_data.storage.object_store import is_file
 from imp_data.storage.stage_cache import read_stamp
 
@@ -160,6 +161,6 @@ class SamplingInputs(StageContext):
         if not rules:
             return {}
         files = [file_sha256(f) for rule in rules if (f := self.recipe.rule_file(rule))]
-        libraries = library_versions("py3langid") if any(r.language for r in rules) else {}
+        detector = detector_version() if any(rule.language for rule in rules) else ""
         license = self.recipe.sources[source].license
-        return {"exclusions": text_digest(model_digest(*rules), license, *files, str(libraries))}
+        return {"exclusions": text_digest(model_digest(*rules), license, *files, detector)}

@@ -1,6 +1,7 @@
 """Detect the language of a text with py3langid, whose model is part of its package."""
 
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from imp_data.errors import UserError
@@ -18,9 +19,12 @@ def detect_language(text: str) -> tuple[str, float]:
     return str(language), float(probability)
 
 
-def known_languages() -> list[str]:
-    """Return the codes of the languages that the detector knows."""
-    return sorted(map(str, _detector().nb_classes))
+def detector_version() -> str:
+    """Return the version of the detector. Raise UserError if it is not installed."""
+    try:
+        return version("py3langid")
+    except PackageNotFoundError:
+        raise _not_installed() from None
 
 
 @cache
@@ -28,9 +32,13 @@ def _detector() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ModuleNotFoundError:
-        raise UserError(
-            "rule `language`",
-            "needs the package py3langid, which is not installed",
-            "install the extra: pip install 'imp-data[language]'",
-        ) from None
+        raise _not_installed() from None
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _not_installed() -> UserError:
+    return UserError(
+        "rule `language`",
+        "needs the package py3langid, which is not installed",
+        "install the extra: pip install 'imp-data[language]'",
+    )

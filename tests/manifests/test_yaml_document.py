@@ -257,7 +257,7 @@ def test_invalid_yaml_is_one_error_with_its_position(
         ("title: A small mixture", "title:", "the value is empty, which is null: write a value"),
         # A field that is not known, at its key; one that is left out, where it belongs.
         ("quota: 5", "quota: 5, qouta: 6", "line 5, column 30, parts.0.qouta: unknown field"),
-        ("quota: 5, ", "", "line 5, column 5, parts.0.quota: Field required"),
+        ("quota: 5, ", "", "line 5, column 5, parts.0.quota: state a number"),
         ("seed: 1\n", "", "line 1, column 1, seed: Field required"),
         ("seed: 1", "2024-01-31: x\nseed: 1", "line 3, column 1, 2024-01-31: unknown field"),
         ("seed: 1", "seed: 9223372036854775808", "line 3, column 1, seed: Input should be less"),

@@ -1,5 +1,6 @@
 """Exclusion rules: what each kind of rule matches, and the evidence in the ledger."""
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from imp_data.errors import UserError
 from imp_data.ledger import Reason
 from imp_data.manifests import ExclusionRule
 from imp_data.sample import RECORD_SCHEMA
+from imp_data.screening import languages
 from imp_data.screening.exclusion_rules import Found, PreparedRule, match_rule, prepare_rule
 from imp_data.screening.text_filters import Candidates, find_candidates
 from imp_data.storage.tables import arrow_writer
@@ -112,6 +114,14 @@ def test_a_language_rule_keeps_or_drops_languages_and_leaves_short_texts() -> No
     assert matched(*rows, language={"drop": ["en", "fr"]}) == {1: {"found": "en"}}
     assert matched(*rows, language={"keep": ["en"], "in": "questions"}) == {}
     assert matched(*rows, language={"drop": ["de"], "min_probability": 1.0}) == {}
+
+
+def test_a_language_rule_without_its_package_is_an_error_that_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.metadata.Distribution, "discover", lambda **_: iter(()))
+    with pytest.raises(UserError, match="py3langid, which is not installed"):
+        languages.detector_version()
 
 
 LISTS = {
