@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from datasets import load_from_disk
 
+from imp_data.mixture.duplicates.analysis import find_duplicates
 from imp_data.mixture.ledger_queries import explain
 from imp_data.mixture.verify import verify
 from tests.conftest import TWIN, World, encoded, photo, record, run
@@ -86,6 +87,8 @@ def test_a_mixture_with_several_images_has_lists_of_them(pairs: World) -> None:
     }
     assert rows["one"]["image_sha256"] == rows["pair"]["image_sha256"][:1]
     assert rows["one"]["image_height"] == [72]
+    found = find_duplicates(folder, [])
+    assert (found["samples"], found["images"], found["same_image"]["shared"]) == (7, 5, 1)
 
 
 def test_the_ledger_names_the_first_image_that_fails_and_its_position(pairs: World) -> None:

@@ -35,3 +35,15 @@ def test_exactly_the_pairs_with_conflicting_answers_are_found(
     assert sorted(found["row"].to_list()) == expected
     groups = {(image[row], question[row]) for row in expected}
     assert found["group"].n_unique() == len(groups)
+
+
+def test_a_question_on_several_images_is_one_on_the_same_images_in_the_same_order() -> None:
+    samples = [[1, 2], [1, 2], [2, 1], [1], [3], [1]]
+    image = np.array([number for own in samples for number in own], np.int32)
+    sample = np.repeat(np.arange(6, dtype=np.int32), [len(own) for own in samples])
+    names = image.astype(np.uint64)
+    rows = Rows(names, names, np.zeros_like(sample), sample, (("s", ""),))
+    same = np.zeros(6, np.uint64)
+    pairs = QAPairs(np.arange(6, dtype=np.int32), same, np.arange(6).astype(np.uint64))
+    found = find_conflicts(pairs, rows, image)
+    assert found.select("row", "group").rows() == [(0, 0), (1, 0), (3, 1), (5, 1)]
