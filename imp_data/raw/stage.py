@@ -33,23 +33,28 @@ def run_raw_stage(
     record files, which were extracted or added by a user; and which of these are new, changed or
     gone since the last run. `limits` apply to extraction.
     """
-    files = [file.path for m in manifests for file in m.files]
     locks = None if pins else locks
 
     def outputs() -> list[Path]:
-        return [*(folder / path for path in files), *_other_records(manifests, folder)]
+        listed = expanded()
+        files = [folder / file.path for m in listed for file in m.files]
+        return [*files, *_other_records(listed, folder)]
+
+    def expanded() -> list[Publication]:
+        """Return the manifests with the files that their globs list."""
+        return [locks.expand(m) for m in manifests] if locks else list(manifests)
 
     def build() -> dict[str, Any]:
         pinned = [_with_pins(m, pins) if pins else m for m in manifests]
         found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits)
         others = {
             _relative(folder, path): _checked_digest(path)
-            for path in _other_records(manifests, folder)
+            for path in _other_records(expanded(), folder)
         }
         earlier = read_stamp(stamp)
         before = earlier["figures"] if earlier else {"files": found, "unpacked": others}
         if before["files"] == found:
-            _check_unaltered(manifests, folder, before["unpacked"], others)
+            _check_unaltered(expanded(), folder, before["unpacked"], others)
         digests = {"files": dict(sorted(found.items())), "unpacked": others}
         return {**digests, "changes": _changes({**before["files"], **before["unpacked"]}, digests)}
 
