@@ -20,7 +20,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -58,8 +58,8 @@ class Fault(NamedTuple):
     """What happens to one request whose method and path match: `GET /cdn/…`.
 
     `status` replaces the answer; `cut` closes the connection after that many bytes of the body, or
-    leaves it open without a further byte (`hang`) until the Hub closes; `body` replaces the body,
-    and its length is stated; `headers` are added.
+    (`hang`) pauses there until the Hub's event `go_on` is set; `body` replaces the body, and its
+    length is stated; `headers` are added.
     """
 
     matches: str
@@ -100,7 +100,7 @@ class Hub(ThreadingHTTPServer):
         self.page_entries = 1000
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.faults: list[Fault] = []
-        self.closing = threading.Event()
+        self.go_on = threading.Event()
 
     def dataset(self, name: str, files: Mapping[str, bytes], **protection: bool) -> str:
         """Add a dataset, or a commit to it; return the commit."""
@@ -127,7 +127,7 @@ def serving_hub() -> Iterator[Hub]:
         try:
             yield hub
         finally:
-            hub.closing.set()
+            hub.go_on.set()
             for server, thread in zip(servers, threads, strict=True):
                 server.shutdown()
                 thread.join()
@@ -329,13 +329,16 @@ class _Handler(BaseHTTPRequestHandler):
         added = fault.headers if fault else {}
         for name, value in {"Content-Length": str(len(body)), **headers, **added}.items():
             self.send_header(name, value)
-        if fault and fault.cut is not None:
+        if fault and fault.cut is not None and not fault.hang:
             self.close_connection = True
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        with suppress(OSError):  # the client has gone
             self.wfile.write(body[: fault.cut if fault else None])
-        if fault and fault.hang:
-            self.hub.closing.wait()
+            if fault and fault.hang:
+                self.hub.go_on.wait()
+                self.wfile.write(body[fault.cut :])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""

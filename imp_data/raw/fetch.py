@@ -28,6 +28,7 @@ _AGAIN = (
     "run the same command again, which resumes the download; if that does not help, the pinned "
     "revision has moved: correct the manifest, or put the file there yourself"
 )
+_RESUME = "run the same command again, which resumes the download"
 OFFLINE_REMEDY = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror in IMP_DATA_MIRROR, then run "
     "the same command again; partial files are kept, and files put in place by hand are used"
@@ -80,15 +81,17 @@ def fetch_files(
     mirrors: Sequence[str] = (),
     locks: LockFiles | None = None,
     limits: Limits | None = None,
+    stop: Event | None = None,
 ) -> dict[str, str]:
     """Complete, in `folder`, all files of manifests that share a name; return sha256 by path.
 
     A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must
     match its lock entry, which is written if there is none. `limits` apply to extraction. After the
     other files are complete, one UserError lists all files that must be downloaded manually.
+    Several files are downloaded at a time, the smallest first. `stop`, once set, ends them.
     """
     manifests = [list_globs(manifest, locks) for manifest in manifests]
-    stop = Event()
+    stop = stop or Event()
     tasks = _file_tasks(manifests, folder, mirrors, locks, stop)
     _check_disk_space(tasks, folder)
     # A path that several manifests state is downloaded once: by one thread.
@@ -161,7 +164,7 @@ def _complete_or_explain(task: _FileTask) -> str | ManualDownload:
         check_kind(target)
         return digest
     except DownloadStoppedError:
-        raise
+        raise UserError(target, "is not complete: the run ended", _RESUME) from None
     except DownloadError as error:
         if task.file.by_hand is not None:
             failure = str(error) if task.addresses else ""

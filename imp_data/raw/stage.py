@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from imp_data.errors import REFETCH, UserError
@@ -25,13 +26,14 @@ def run_raw_stage(
     run: StageRun | None = None,
     locks: LockFiles | None = None,
     limits: Limits | None = None,
+    stop: Event | None = None,
 ) -> StageResult:
     """Download, verify and extract the files of these manifests, which share a folder.
 
     `pins` are the sha256 by path of generated files; they replace those in the manifests, and
     generated files are not locked. The figures contain the sha256 of each file and of the other
     record files, which were extracted or added by a user; and which of these are new, changed or
-    gone since the last run. `limits` apply to extraction.
+    gone since the last run. `limits` apply to extraction; `stop`, once set, ends the downloads.
     """
     locks = None if pins else locks
 
@@ -46,7 +48,7 @@ def run_raw_stage(
 
     def build() -> dict[str, Any]:
         pinned = [_with_pins(m, pins) if pins else m for m in manifests]
-        found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits)
+        found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits, stop)
         others = {
             _relative(folder, path): _checked_digest(path)
             for path in _other_records(expanded(), folder)
