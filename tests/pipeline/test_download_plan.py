@@ -1,8 +1,6 @@
 """`imp-data plan` lists what a build downloads, before a byte moves."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,34 +182,16 @@ def test_sizes_have_units_of_1000() -> None:
     assert [format_bytes(n) for n in (999, 1000, 999_999, 10**9, 12 * 10**15)] == shown
 
 
-def imp_data(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "imp_data", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_a_table_or_json(
-    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    laid(world, hub)
-    mixture = str(world.manifests / "mixtures" / "small.yaml")
-    monkeypatch.setenv("COLUMNS", "120")
-    lines = imp_data("plan", mixture, "--rate", "1kB/s").stdout.splitlines()
-    (row,) = (line for line in lines if "data/train-0.parquet" in line)
-    assert [cell.strip() for cell in row.split("│")[1:4]] == [
-        *("birds/data/train-0.parquet", "3.0 kB", "missing"),
+def test_the_json_has_each_file_and_the_totals(world: World, hub: Hub) -> None:
+    found = json.loads(json.dumps(plan_downloads(laid(world, hub)).to_json(1000)))
+    assert list(found) == [
+        *("mixture", "data_directory", "files", "download_bytes", "unknown_sizes"),
+        *("disk_bytes", "free_bytes", "seconds"),
     ]
-    assert "to download manually:" in lines
-    assert lines[-1] == "time: 8 s at 1.0 kB/s"
-    monkeypatch.setenv("IMP_MIXTURE", mixture)
-    found = json.loads(imp_data("plan", "--json").stdout)
-    assert (found["mixture"], found["download_bytes"], found["seconds"]) == ("small", 8016, None)
-    assert found["files"][0]["address"].startswith("https://huggingface.co/datasets/lab/birds/")
-
-
-def test_a_command_without_a_mixture_is_an_error(hub: Hub) -> None:
-    done = imp_data("plan")
-    assert done.returncode == 1
-    assert done.stderr.startswith("imp-data: imp-data plan: names no mixture\n")
+    assert (found["mixture"], found["download_bytes"], found["seconds"]) == ("small", 8016, 8)
+    first = found["files"][0]
+    assert (first["name"], first["path"], first["bytes"]) == ("birds", "README.md", 8)
+    assert first["address"].startswith("https://huggingface.co/datasets/lab/birds/resolve/")
 
 
 def test_the_drawn_demo_downloads_nothing(hub: Hub) -> None:
