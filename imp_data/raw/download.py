@@ -59,7 +59,7 @@ def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | 
     errors: list[DownloadError] = []
     for address in addresses:
         try:
-            with hold_host_slot(request_url(address)):
+            with hold_host_slot(request_url(address), transfer.check_stop):
                 digest = _download_with_retries(address, transfer)
             _accept(transfer, digest, address, accept)
         except DownloadStoppedError:

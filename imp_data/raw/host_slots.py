@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,12 +32,13 @@ def downloads_per_host() -> int:
 
 
 @contextmanager
-def hold_host_slot(url: str) -> Iterator[None]:
+def hold_host_slot(url: str, check_stop: Callable[[], None]) -> Iterator[None]:
     """Wait until fewer downloads from the host of an address run than allowed; hold a slot.
 
-    A slot is a lock of the operating system, which ends with its process.
+    A slot is a lock of the operating system, which ends with its process. `check_stop` raises what
+    is to end the wait.
     """
-    lock = _wait_for_slot(url)
+    lock = _wait_for_slot(url, check_stop)
     try:
         yield
     finally:
@@ -45,11 +46,12 @@ def hold_host_slot(url: str) -> Iterator[None]:
             lock.release()
 
 
-def _wait_for_slot(url: str) -> FileLock | None:
+def _wait_for_slot(url: str, check_stop: Callable[[], None]) -> FileLock | None:
     slots = _slots(url)
     with suppress(OSError):
         Path(slots[0].lock_file).parent.mkdir(mode=0o700, exist_ok=True)
     while True:
+        check_stop()
         for lock in slots:
             try:
                 lock.acquire(timeout=0)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from imp_data.errors import UserError
 from imp_data.manifests.hub_address import HUGGING_FACE, HubFile, parse_hub_url
 from imp_data.raw.http_response import DownloadError, RetryableError, parse_retry_after
+from imp_data.redaction import redact_logs
 from imp_data.storage.globs import matches_glob
 
 _SHA256_DIGITS = 64
@@ -136,6 +137,7 @@ def _hub_errors(file: HubFile) -> Iterator[None]:
     import httpx2
     from huggingface_hub import errors
 
+    redact_logs()  # huggingface_hub logs addresses
     try:
         yield
     except errors.OfflineModeIsEnabled:

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 _CLAIMS = Lock()
+# A call may be in a pause before its next attempt; it ends when it looks at `stop` again.
+_JOIN_SECONDS = 5.0
 
 
 def run_in_threads(
@@ -39,7 +41,7 @@ def run_in_threads(
         raise
     if errors:
         for thread in running:
-            thread.join()
+            thread.join(_JOIN_SECONDS)
         raise errors[0]
     return [future.result() for future in futures]
 
