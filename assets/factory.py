@@ -46,11 +46,13 @@ def stage_asset(
     checks: Sequence[Check] = (),
     group: str | None = None,
     code: str | None = None,
+    priority: int = 0,
 ) -> Callable[[Compute], dg.AssetsDefinition]:
     """Declare an asset that depends on the assets `after` ("raw/dvqa").
 
     The first part of `name` is the kind of its stage: by default also its group, and the key of its
-    code version. `group` and `code` (a digest) replace them.
+    code version. `group` and `code` (a digest) replace them. Of assets that could run, the one with
+    the highest `priority` runs first.
     """
     kind, key = name[0], asset_key(build, "/".join(name))
     mixture = {} if kind in SHARED else {MIXTURE: key.path[0]}
@@ -66,9 +68,16 @@ def stage_asset(
             description=description,
             code_version=code or stage_code_version(kind),
             check_specs=_specs(key, checks),
+            op_tags={"dagster/priority": str(priority)} if priority else None,
         )(_without_traceback(compute))
 
     return declare
+
+
+def selected_assets() -> tuple[str, Collection[dg.AssetKey]]:
+    """Return the id of the present run, and the keys of the assets that it materializes."""
+    context = dg.AssetExecutionContext.get().op_execution_context
+    return context.run_id, context.job_def.asset_layer.selected_asset_keys
 
 
 def materialize_result(

@@ -6,7 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets.factory import Result, materialize_result, stage_asset
+from assets.factory import (
+    Result,
+    asset_key,
+    materialize_result,
+    selected_assets,
+    stage_asset,
+)
 from assets.tables import count_noun, describe_asset, format_bytes, table, tag_value
 from imp_data.manifests.lockfile import checksum_origins
 from imp_data.pipeline.build import Build
@@ -17,10 +23,12 @@ from imp_data.storage.stage_cache import StageResult
 
 def raw_assets(build: Build) -> list[dg.AssetsDefinition]:
     """Return one asset for each name under which files are published."""
-    return [_raw(build, name) for name in build.published]
+    # The largest last, and after all stages that could run meanwhile: these have priority 0.
+    priorities = {name: -number for number, name in enumerate(build.raw_order(), 1)}
+    return [_raw(build, name, priorities[name]) for name in build.published]
 
 
-def _raw(build: Build, name: str) -> dg.AssetsDefinition:
+def _raw(build: Build, name: str, priority: int) -> dg.AssetsDefinition:
     manifests = build.published[name]
 
     @stage_asset(
@@ -30,8 +38,12 @@ def _raw(build: Build, name: str) -> dg.AssetsDefinition:
         kinds=_kinds(file.path for m in manifests for file in m.files),
         description=describe_asset("Upstream's files, their checksums verified.", *manifests),
         tags={"license": tag_value(manifests[0].license)},
+        priority=priority,
     )
     def raw() -> Result:
+        run, selected = selected_assets()
+        names = [n for n in build.published if asset_key(build, f"raw/{n}") in selected]
+        build.start_raw(names, run)
         result = build.raw(name)
         files = _files(
             build.data.raw(name), result.figures["files"], checksum_origins(manifests, build.locks)

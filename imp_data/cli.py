@@ -13,6 +13,7 @@ from imp_data.audit.cli import audit
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.parallel.error_json import write_error
+from imp_data.pipeline.plan_command import plan
 from imp_data.redaction import redact, redact_output
 from imp_data.storage.paths import expand_user, parse_path
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
@@ -211,32 +212,6 @@ def duplicates(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJso
             console.print(_table(*section))
 
 
-@app.command()
-def plan(
-    mixture: Annotated[Path, typer.Argument(help="Manifest of a mixture, a YAML file.")],
-    dry: Annotated[bool, typer.Option("--dry", help="Show what the exclusions match.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show, without a build or a download, which records a mixture's exclusions match."""
-    from imp_data.pipeline.build import Build
-    from imp_data.pipeline.rules_preview import preview_rules
-    from imp_data.pipeline.rules_preview_output import preview_json, preview_notices, preview_tables
-
-    if not dry:
-        raise UserError("imp-data plan", "shows what exclusions match", "add --dry")
-    found = preview_rules(Build.of(mixture))
-    if as_json:
-        print_json(preview_json(found))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for title, header, rows in preview_tables(found):
-        console.print(_table(title, header, list(rows)))
-    for notice in preview_notices(found):
-        print(redact(notice), file=sys.stderr)
-
-
 @app.command(hidden=True)
 def neighbours(folder: Folder, fingerprints: Fingerprints = None, as_json: AsJson = False) -> None:
     """Run `duplicates`; this earlier name of the command ends with the next release."""
@@ -257,6 +232,7 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
 
 
 app.command()(audit)
+app.command()(plan)
 # Importing these modules imports no torch and no llama.cpp; running a command does.
 app.command()(training.train)
 app.command()(training.merge)

@@ -97,6 +97,41 @@ def test_help_lists_the_options(
     assert [option for option in options if option not in plain(ran.out)] == []
 
 
+def test_plan_lists_the_files_that_a_build_needs(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("IMP_DATA_DIR", str(world.data.root))
+    monkeypatch.delenv("IMP_DATA_MIRROR", raising=False)
+    far = {"path": "far.zip", "bytes": 50_000_000, "url": "https://example.org/far.zip"}
+    by_hand = {"path": "signed.zip", "by_hand": "Sign, and place it at data/raw/chats/signed.zip."}
+    world.source("chats", [record(1)], files=[far, by_hand])
+    world.build({"chats": 1})
+    mixture = world.manifests / "mixtures" / "small.yaml"
+    ran = Ran(capsys, "plan", mixture, "--rate", "5MB/s", "--offline")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in ran.out.splitlines()]
+    assert [row for row in rows if row] == [
+        ["chats/far.zip", "50.0 MB", "missing", "CC0-1.0", "example.org"],
+        ["chats/signed.zip", "unknown", "manual", "CC0-1.0", "manually: see below"],
+    ]
+    signed = world.data.raw("chats") / "signed.zip"
+    assert f"to download manually:\n  {signed}\n    Sign, and place it at {signed}.\n" in ran.out
+    assert "small: 2 files; 0 there, 1 to download, 1 to download manually\n" in ran.out
+    assert ran.out.endswith("time: 10 s at 5.0 MB/s\n")
+    monkeypatch.setenv("IMP_MIXTURE", str(mixture))
+    found = json.loads(Ran(capsys, "plan", "--json", "--offline").out)
+    assert [file["path"] for file in found["files"]] == ["far.zip", "signed.zip"]
+
+
+def test_plan_needs_a_mixture(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IMP_MIXTURE", raising=False)
+    ran = Ran(capsys, "plan")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("imp-data: imp-data plan: names no mixture\n")
+
+
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates", "plan"}
     tested |= {"audit"}  # in test_audit.py
@@ -496,6 +531,3 @@ def test_plan_dry_prints_what_exclusions_match_as_tables_or_json(
         ("refusals", 1),
         ("none", 0),
     ]
-    without = Ran(capsys, "plan", path)
-    assert (without.status, without.out) == (1, "")
-    assert "add --dry" in without.err

@@ -19,7 +19,7 @@ from scripted_server import Answer, Pause, Request, Reset, Step, scripted
 from imp_data.errors import UserError
 from imp_data.manifests import ImageCollection, UpstreamFile
 from imp_data.manifests.lockfile import LockFiles
-from imp_data.raw import download, minimum_speed, redirects
+from imp_data.raw import download, minimum_speed, redirects, retries
 from imp_data.raw.fetch import fetch_files
 from trials import Outcome
 
@@ -407,7 +407,7 @@ FAULTS = [
 def hurried() -> Iterator[None]:
     """No pause between attempts; silences, windows and limits of a fraction of a second."""
     with (
-        patch.object(download, "_sleep", lambda seconds: None),
+        patch.object(retries, "sleep", lambda seconds: None),
         patch.object(download, "_TIMEOUT", httpx.Timeout(0.15)),
         patch.object(minimum_speed, "WINDOW_SECONDS", 0.1),
         patch.object(redirects, "HEADERS_SECONDS", 0.12),

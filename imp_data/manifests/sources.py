@@ -17,6 +17,14 @@ from imp_data.manifests.fields import (
     RelativePath,
     Sha256,
 )
+from imp_data.manifests.hub_address import (
+    HubRepository,
+    HubRevision,
+    hub_file_of,
+    parse_hub_url,
+)
+
+_WILD = frozenset("*?")
 
 
 def _is_empty(value: object) -> bool:
@@ -42,7 +50,10 @@ def find_path_clash(paths: Iterable[str]) -> str:
 class UpstreamFile(StrictModel):
     """One file as upstream publishes it."""
 
-    path: RelativePath = Field(description="below data/raw/<name>/")
+    path: RelativePath = Field(
+        description="below data/raw/<name>/; with `hub`, the file's path in the repository, or a "
+        "glob of several"
+    )
     url: str | None = Field(None, description="address to download from, with a pinned revision")
     bytes: Count | None = None
     sha256: Sha256 | None = None
@@ -57,11 +68,17 @@ class UpstreamFile(StrictModel):
         (), description="globs of members of this zip or tar to extract beside it"
     )
 
-    @model_validator(mode="after")
-    def _check_obtainable(self) -> "UpstreamFile":
-        if self.url is None and self.by_hand is None:
-            raise ValueError(f"{self.path}: give `url`, or describe the download in `by_hand`")
-        return self
+    @property
+    def is_glob(self) -> bool:
+        """Whether `path` is a glob of files on the Hub; the lock file holds their list."""
+        if not _WILD & set(self.path) or self.url is None:
+            return False
+        hub = parse_hub_url(self.url)
+        return hub is not None and hub.path == self.path
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class Publication(StrictModel):
@@ -73,6 +90,16 @@ class Publication(StrictModel):
     license: str = Field(description="SPDX name, or upstream's own term")
     license_note: str | None = None
     unverified: tuple[str, ...] = Field((), description="statements here that no source confirms")
+    # Left out of the digest if not stated, so that digests of other manifests stay the same.
+    hub: HubRepository | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="dataset of the Hugging Face Hub, OWNER/NAME (a model: models/OWNER/NAME); "
+        "it has the files with neither `url` nor `by_hand`",
+    )
+    revision: HubRevision | None = Field(
+        None, exclude_if=_is_none, description="commit of `hub`, 40 hexadecimal digits"
+    )
     files: tuple[UpstreamFile, ...] = ()
 
     @model_validator(mode="after")
@@ -81,6 +108,31 @@ class Publication(StrictModel):
         if clash := find_path_clash(paths):
             raise ValueError(f"files: {clash}; give each file a distinct path")
         return self
+
+    @model_validator(mode="after")
+    def _complete_urls(self) -> "Publication":
+        """Give each file of the Hub its `url`; a glob's `url` contains the glob."""
+        if (self.hub is None) != (self.revision is None):
+            missing = "hub" if self.hub is None else "revision"
+            raise ValueError(f"{missing}: `hub` and `revision` belong together; state both")
+        # The model is frozen for its users only.
+        object.__setattr__(self, "files", tuple(map(self._with_url, self.files)))
+        return self
+
+    def _with_url(self, file: UpstreamFile) -> UpstreamFile:
+        if file.url is None and file.by_hand is None:
+            if self.hub is None or self.revision is None:
+                raise ValueError(
+                    f"{file.path}: give `url`, or describe the download in `by_hand`; for a file "
+                    "of the Hugging Face Hub, state `hub` and `revision`"
+                )
+            url = hub_file_of(self.hub, self.revision, file.path).url()
+            file = file.model_copy(update={"url": url})
+        if file.is_glob and (file.bytes, file.sha256) != (None, None):
+            raise ValueError(
+                f"{file.path}: a glob has neither `bytes` nor `sha256`; leave them out"
+            )
+        return file
 
 
 class ImageFolder(StrictModel):

@@ -32,8 +32,12 @@ class Progress:
         """Return a line such as `records/dvqa: 120,000 of 200,000 rows, 41,000/s, 2 s left`."""
         rate = self.done / max(time.monotonic() - self._begun, 1e-9)
         of = f" of {self.total:,}" if self.total else ""
-        left = f", {_duration((self.total - self.done) / rate)} left" if self.total and rate else ""
-        speed = f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{_duration(1 / rate)} each"
+        left = (
+            f", {format_duration((self.total - self.done) / rate)} left"
+            if self.total and rate
+            else ""
+        )
+        speed = f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{format_duration(1 / rate)} each"
         return f"{self.label}: {self.done:,}{of} {self.unit}, {speed}{left}"
 
     def _print(self, line: str) -> None:
@@ -50,7 +54,8 @@ class Progress:
             self._out.flush()
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Return `3 h 5 min`, `2 min 10 s` or `9 s`."""
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

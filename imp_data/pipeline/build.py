@@ -1,7 +1,8 @@
 """The stages of a build in order, each with its inputs; an asset calls one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from imp_data.mixture.mixture_json import MANIFEST
 from imp_data.mixture.shards import shard_names
 from imp_data.pipeline.images_stage import images_stage
 from imp_data.pipeline.mixture_facts import LIBRARIES, mixture_facts
+from imp_data.pipeline.raw_ahead import RawAhead, order_by_size
 from imp_data.pipeline.required_inputs import check_inputs
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.screened_stage import screened_stage
@@ -36,6 +38,7 @@ class Build(SamplingInputs):
         super().__init__(recipe, data)
         self.just_built: set[str] = set()
         """Stages that did work when they last ran here: their files need no second check."""
+        self._ahead: RawAhead | None = None
 
     @classmethod
     def of(cls, mixture_path: Path) -> "Build":
@@ -61,16 +64,41 @@ class Build(SamplingInputs):
         """Download, verify and unpack the files published under a name.
 
         The files of a drawn world are pinned to the digests with which they were drawn; lock files
-        pin others whose manifest states no sha256.
+        pin others whose manifest states no sha256. See `start_raw` for several names at a time.
         """
+        result = self._ahead.take(name) if self._ahead else None
+        result = result or self._run_raw(name)
+        self._note_result(f"raw/{name}", result)
+        return result
+
+    def start_raw(self, names: Collection[str], run: str = "") -> None:
+        """Run the raw stages of these names in the background; `raw` waits for the one it needs.
+
+        Do nothing for a drawn world, or if the same run started them before.
+        """
+        if self.recipe.mixture.drawn or (self._ahead and self._ahead.run == run):
+            return
+        self.stop_raw()
+        ordered = [name for name in self.raw_order() if name in names]
+        self._ahead = RawAhead(self._run_raw, ordered, run)
+
+    def stop_raw(self) -> None:
+        """End what `start_raw` started and has not finished; partial files are kept."""
+        if self._ahead:
+            self._ahead.stop()
+        self._ahead = None
+
+    def raw_order(self) -> list[str]:
+        """Return the names of the raw folders, those with the largest files last."""
+        return order_by_size(self.published, self.locks)
+
+    def _run_raw(self, name: str, stop: Event | None = None) -> StageResult:
         manifests, folder = self.published[name], self.data.raw(name)
         stamp = self.stamp(f"raw/{name}")
         run = self.run_of(f"raw/{name}")
         pins, limits = self._pins(name), self.recipe.mixture.limits
         code = stage_code_version("raw")
-        result = run_raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits)
-        self._note_result(f"raw/{name}", result)
-        return result
+        return run_raw_stage(manifests, folder, stamp, pins, code, run, self.locks, limits, stop)
 
     def records(self, source: str) -> StageResult:
         """Convert upstream records to validated Samples, with one ledger row for each record."""

@@ -4,6 +4,7 @@ from imp_data.errors import UserError
 from imp_data.manifests import Mixture
 from imp_data.parallel import engine_name, worker_count
 from imp_data.raw.fetch import mirrors_from_environment
+from imp_data.raw.host_slots import downloads_per_host
 from imp_data.storage.data_dir import data_dir
 
 
@@ -12,6 +13,7 @@ def check_environment(mixture: Mixture) -> None:
     worker_count()
     engine_name()
     mirrors_from_environment()
+    downloads_per_host()
     root = data_dir(mixture.drawn).root
     obstacle = next((path for path in (root, *root.parents) if path.exists()), root)
     if not obstacle.is_dir():

@@ -22,7 +22,7 @@ from imp_data.records.all_layouts import LAYOUTS
 from imp_data.sample import Draft
 from imp_data.storage.embedded_names import split_embedded
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
-from imp_data.storage.globs import matching_files
+from imp_data.storage.globs import matches_glob, matching_files
 from imp_data.storage.image_paths import normalize_path
 from imp_data.storage.paths import has_latency
 
@@ -60,7 +60,7 @@ class InputPaths:
 
     def _check_records(self, name: str, source: Source) -> Iterator[str]:
         published = {file.path for file in source.files}
-        if any(file.unpack for file in self._files(name)):
+        if any(file.unpack or file.is_glob for file in self._files(name)):
             return
         raw = self._reader.raw / name
         for number, pattern in enumerate(source.records):
@@ -85,7 +85,11 @@ class InputPaths:
             return
         archive = raw / folder.file
         published = [file.path for file in self._files(name)]
-        if folder.file not in published and not archive.exists():
+        listed_by = [file for file in self._files(name) if file.is_glob]
+        is_published = folder.file in published or any(
+            matches_glob(folder.file, file.path) for file in listed_by
+        )
+        if not is_published and not archive.exists():
             where = self._line("images", name, "folders", number, "file")
             listed = ", ".join(published) or "none"
             problem = f"{folder.file} is not in {raw}, and not among this manifest's `files`"

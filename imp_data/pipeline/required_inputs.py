@@ -17,6 +17,7 @@ from imp_data.raw.fetch import (
     manual_download,
     mirrors_from_environment,
 )
+from imp_data.raw.hub_client import request_url
 from imp_data.storage.object_store import exists
 
 _CONNECT_SECONDS = 5.0
@@ -34,7 +35,7 @@ def check_inputs(build: SamplingInputs) -> None:
         lines = "".join(f"\n  {line}" for line in missing)
         remedy = "correct these lines, or provide the files and folders that they name"
         raise UserError(build.name, f"these paths do not exist:{lines}", remedy)
-    _check_network([file.url for _, file in _missing_files(build) if file.url])
+    _check_network([request_url(file.url) for _, file in _missing_files(build) if file.url])
 
 
 def manual_downloads(build: SamplingInputs) -> list[ManualDownload]:
@@ -51,7 +52,8 @@ def manual_downloads(build: SamplingInputs) -> list[ManualDownload]:
 def _missing_files(build: SamplingInputs) -> Iterator[tuple[Publication, UpstreamFile]]:
     for name, manifests in build.published.items():
         for published in manifests:
-            for file in published.files:
+            listed = build.locks.expand(published) if build.locks else published
+            for file in listed.files:
                 if not exists(build.data.raw(name) / file.path):
                     yield published, file
 

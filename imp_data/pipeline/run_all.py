@@ -18,10 +18,11 @@ def stages(build: Build) -> Iterator[tuple[str, Callable[[], StageResult]]]:
     recipe = build.recipe
     if recipe.mixture.drawn:
         yield "world", partial(_import_demo_stage(build).world, build)
-    for name in build.published:
+    for name in build.raw_order():
         yield f"raw/{name}", partial(build.raw, name)
-    for source in recipe.sources:
-        yield f"records/{source}", partial(build.records, source)
+        # The records of a source do not wait for larger files.
+        if name in recipe.sources:
+            yield f"records/{name}", partial(build.records, name)
     for name in recipe.benchmarks:
         yield f"benchmarks/{name}", partial(build.benchmark, name)
     for source in recipe.sources:
@@ -48,4 +49,8 @@ def _import_demo_stage(build: Build) -> Any:
 def rebuild(build: Build) -> dict[str, StageResult]:
     """Run every stage; return the results by asset. Raise UserError as `check_inputs` does."""
     check_inputs(build)
-    return {asset: run() for asset, run in stages(build)}
+    build.start_raw(build.published)
+    try:
+        return {asset: run() for asset, run in stages(build)}
+    finally:
+        build.stop_raw()

@@ -1,6 +1,5 @@
 """Download one file: resumed after an interruption, retried on transient errors, verified."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,9 +7,18 @@ import httpx
 
 from imp_data.errors import UserError
 from imp_data.manifests import UpstreamFile
+from imp_data.raw.host_slots import hold_host_slot
 from imp_data.raw.http_response import DownloadError, HostUnreachableError, RetryableError
+from imp_data.raw.hub_client import request_url
+from imp_data.raw.hub_download import HubDownload
 from imp_data.raw.minimum_speed import SpeedMonitor
-from imp_data.raw.transfer import ContentMismatchError, Transfer, receive_response
+from imp_data.raw.retries import Attempts
+from imp_data.raw.transfer import (
+    ContentMismatchError,
+    DownloadStoppedError,
+    Transfer,
+    receive_response,
+)
 from imp_data.redaction import address as shown
 from imp_data.redaction import redact_logs
 from imp_data.storage.atomic_write import move_into_place
@@ -24,12 +32,7 @@ _TRANSIENT = (
     httpx.RemoteProtocolError,
     httpx.ProxyError,
 )
-_MAX_FRUITLESS_ATTEMPTS = 6
-# Before the first connection there is nothing to resume, and the user should know soon.
 _CONNECTION_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
-_MAX_CONNECTION_ATTEMPTS = 3
-_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 300.0
-_sleep = time.sleep
 
 # Called with a complete file, its sha256 and its address, before the file is moved into place.
 AcceptFile = Callable[[Path, str, str], None]
@@ -46,8 +49,6 @@ def verify_checksum(file: UpstreamFile, path: Path, stated_by: str = "the manife
     return digest
 
 
-# Not huggingface_hub, also for files of the Hub: here a download must resume from mirrors, obey
-# the size and speed limits of any host, and follow no redirect into the local network.
 def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | None = None) -> str:
     """Download the file from the first address that provides it; return its sha256.
 
@@ -58,17 +59,21 @@ def download(transfer: Transfer, addresses: Sequence[str], accept: AcceptFile | 
     errors: list[DownloadError] = []
     for address in addresses:
         try:
-            digest = _download_with_retries(address, transfer)
+            with hold_host_slot(request_url(address), transfer.check_stop):
+                digest = _download_with_retries(address, transfer)
             _accept(transfer, digest, address, accept)
+        except DownloadStoppedError:
+            raise
         except DownloadError as error:
-            errors.append(type(error)(f"{shown(address)} {error}"))
+            errors.append(type(error)(f"{shown(address)} {error}", error.remedy))
         else:
             move_into_place(transfer.part, transfer.target)
             transfer.discard()
             return digest
     offline = errors and all(isinstance(error, HostUnreachableError) for error in errors)
     kind = HostUnreachableError if offline else DownloadError
-    raise kind("; ".join(map(str, errors)))
+    remedy = next((error.remedy for error in errors if error.remedy), "")
+    raise kind("; ".join(map(str, errors)), remedy)
 
 
 def _accept(transfer: Transfer, digest: str, address: str, accept: AcceptFile | None) -> None:
@@ -80,29 +85,20 @@ def _accept(transfer: Transfer, digest: str, address: str, accept: AcceptFile | 
         raise
 
 
-# Not tenacity, whose limits count attempts: these count attempts without progress, with another
-# limit before the first connection, and the server may set the pause.
 def _download_with_retries(address: str, transfer: Transfer) -> str:
     """Attempt the download until it succeeds, or until several attempts in a row bring nothing."""
-    furthest, fruitless, connected = transfer.find_partial(address).bytes, 0, False
-    speed = SpeedMonitor()
+    speed, hub, attempts = SpeedMonitor(), HubDownload(address), Attempts()
+    furthest = transfer.find_partial(hub.address).bytes
     with _client() as client:
         while True:
+            transfer.check_stop()
             try:
-                return _attempt(client, address, transfer, speed)
+                transfer = hub.complete(transfer)
+                return _attempt(client, hub, transfer, speed)
             except RetryableError as error:
-                arrived = transfer.find_partial(address).bytes
-                fruitful = arrived > furthest and not error.fruitless
-                fruitless = 1 if fruitful else fruitless + 1
+                arrived = transfer.find_partial(hub.address).bytes
+                attempts.wait(error, arrived > furthest and not error.fruitless)
                 furthest = max(furthest, arrived)
-                connected = connected or not error.unreachable
-                if not connected and fruitless == _MAX_CONNECTION_ATTEMPTS:
-                    raise HostUnreachableError(f"cannot be reached: {error}") from error
-                if fruitless == _MAX_FRUITLESS_ATTEMPTS:
-                    raise DownloadError(f"fails again and again: {error}") from error
-                doubled = _FIRST_PAUSE_SECONDS * 2 ** (fruitless - 1)
-                pause = doubled if error.pause_seconds is None else error.pause_seconds
-            _sleep(min(pause, _MAX_PAUSE_SECONDS))
 
 
 def _client() -> httpx.Client:
@@ -118,11 +114,15 @@ def _client() -> httpx.Client:
         raise UserError("HTTP_PROXY, HTTPS_PROXY or ALL_PROXY", problem, remedy) from None
 
 
-def _attempt(client: httpx.Client, address: str, transfer: Transfer, speed: SpeedMonitor) -> str:
+def _attempt(
+    client: httpx.Client, hub: HubDownload, transfer: Transfer, speed: SpeedMonitor
+) -> str:
     """Complete `part` and return its sha256; discard it if its content is wrong."""
+    address = hub.address
     partial = transfer.find_partial(address)
     try:
-        if not partial.bytes or partial.bytes != transfer.file.bytes:
+        is_complete = bool(partial.bytes) and partial.bytes == transfer.file.bytes
+        if not is_complete and not hub.receive(transfer, speed):
             while not receive_response(client, address, transfer, speed):
                 pass
         return _verify(transfer)

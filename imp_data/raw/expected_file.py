@@ -45,7 +45,7 @@ class ExpectedFile:
 
     def remedy(self, default: str) -> str:
         """Return what to do about a file that differs from its lock entry, or else `default`."""
-        if self._found is None:
+        if self._found is None or self._found.entry.glob is not None:
             return default
         day, url = self._found.entry.fetched, self._found.entry.address
         return (
@@ -69,7 +69,8 @@ class ExpectedFile:
     @property
     def _is_unlocked(self) -> bool:
         """Whether neither the manifest nor a lock entry states the sha256."""
-        return self._stated.sha256 is None and self._found is None
+        locked = self._found is not None and self._found.entry.sha256 is not None
+        return self._stated.sha256 is None and not locked
 
     def _lock(self, path: Path, digest: str, url: str | None) -> None:
         """Raise DownloadError if another run has locked another version meanwhile."""

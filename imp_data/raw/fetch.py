@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -13,15 +15,20 @@ from imp_data.manifests.lockfile import LockFiles
 from imp_data.raw.download import download, verify_checksum
 from imp_data.raw.expected_file import ExpectedFile, check_kind
 from imp_data.raw.extract import extract
+from imp_data.raw.host_slots import downloads_per_host
 from imp_data.raw.http_response import DownloadError, HostUnreachableError
-from imp_data.raw.transfer import FREE_SPACE, Transfer, partial_size
+from imp_data.raw.hub_client import request_url
+from imp_data.raw.hub_listing import list_globs
+from imp_data.raw.threads import run_in_threads
+from imp_data.raw.transfer import FREE_SPACE, DownloadStoppedError, Transfer, partial_size
 from imp_data.storage.object_store import exists
-from imp_data.storage.paths import free_bytes
+from imp_data.storage.paths import free_bytes, has_latency
 
 _AGAIN = (
     "run the same command again, which resumes the download; if that does not help, the pinned "
     "revision has moved: correct the manifest, or put the file there yourself"
 )
+_RESUME = "run the same command again, which resumes the download"
 OFFLINE_REMEDY = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror in IMP_DATA_MIRROR, then run "
     "the same command again; partial files are kept, and files put in place by hand are used"
@@ -74,45 +81,110 @@ def fetch_files(
     mirrors: Sequence[str] = (),
     locks: LockFiles | None = None,
     limits: Limits | None = None,
+    stop: Event | None = None,
 ) -> dict[str, str]:
     """Complete, in `folder`, all files of manifests that share a name; return sha256 by path.
 
     A mirror has a file at `<mirror>/<name>/<path>`. A file without a sha256 in its manifest must
     match its lock entry, which is written if there is none. `limits` apply to extraction. After the
     other files are complete, one UserError lists all files that must be downloaded manually.
+    Several files are downloaded at a time, the smallest first. `stop`, once set, ends them.
     """
-    digests: dict[str, str] = {}
-    missing: list[ManualDownload] = []
-    _check_disk_space(manifests, folder)
-    allowed_hosts = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
-    for published, file in ((m, f) for m in manifests for f in m.files):
-        path, target = f"{published.name}/{file.path}", folder / file.path
-        expected = ExpectedFile(published, file, locks)
-        transfer = Transfer(expected.file, target, f"raw/{path}", expected.stated_by, allowed_hosts)
-        addresses = [_mirror_address(mirror, path) for mirror in mirrors]
-        addresses += [file.url] if file.url else []
-        try:
-            digests[file.path] = _complete(transfer, addresses, expected)
-            check_kind(target)
-            if file.unpack:
-                extract(target, digests[file.path], file.unpack, folder, limits)
-        except DownloadError as error:
-            if file.by_hand is None:
-                offline = isinstance(error, HostUnreachableError)
-                remedy = OFFLINE_REMEDY if offline else expected.remedy(_AGAIN)
-                raise UserError(target, f"cannot be fetched: {error}", remedy) from None
-            missing.append(
-                manual_download(published, file, folder, str(error) if addresses else "")
-            )
-        except OSError as error:
-            raise UserError(target, f"cannot be read or written: {error}", FREE_SPACE) from error
+    manifests = [list_globs(manifest, locks) for manifest in manifests]
+    stop = stop or Event()
+    tasks = _file_tasks(manifests, folder, mirrors, locks, stop)
+    _check_disk_space(tasks, folder)
+    # A path that several manifests state is downloaded once: by one thread.
+    paths = sorted({task.file.path for task in tasks}, key=lambda path: _bytes(tasks, path))
+    calls = [partial(_complete_all, [t for t in tasks if t.file.path == path]) for path in paths]
+    # On their way to an object store files lie on the scratch disk, one at a time.
+    results = run_in_threads(calls, 1 if has_latency(folder) else downloads_per_host(), stop)
+    found = dict(zip(paths, results, strict=True))
+    for task in tasks:
+        if isinstance(digest := found[task.file.path], str) and task.file.unpack:
+            _extract(task, digest, folder, limits)
+    missing = [one for task in tasks if isinstance(one := found[task.file.path], ManualDownload)]
     if missing:
         remedy = "put each there, then run the same command again"
         raise UserError(manifests[0].name, format_manual_downloads(missing), remedy)
-    return digests
+    return {task.file.path: str(found[task.file.path]) for task in tasks}
 
 
-def _check_disk_space(manifests: Sequence[Publication], folder: Path) -> None:
+class _FileTask(NamedTuple):
+    """One file of a manifest, with all that its download needs."""
+
+    published: Publication
+    file: UpstreamFile
+    folder: Path
+    expected: ExpectedFile
+    transfer: Transfer
+    addresses: Sequence[str]
+
+
+def _file_tasks(
+    manifests: Sequence[Publication],
+    folder: Path,
+    mirrors: Sequence[str],
+    locks: LockFiles | None,
+    stop: Event,
+) -> list[_FileTask]:
+    urls = [request_url(f.url) for m in manifests for f in m.files if f.url]
+    allowed_hosts = _hosts([*mirrors, *urls])
+    tasks = []
+    for published, file in ((m, f) for m in manifests for f in m.files):
+        path, target = f"{published.name}/{file.path}", folder / file.path
+        expected = ExpectedFile(published, file, locks)
+        label, stated_by = f"raw/{path}", expected.stated_by
+        transfer = Transfer(expected.file, target, label, stated_by, allowed_hosts, stop)
+        addresses = [_mirror_address(mirror, path) for mirror in mirrors]
+        addresses += [file.url] if file.url else []
+        tasks.append(_FileTask(published, file, folder, expected, transfer, addresses))
+    return tasks
+
+
+def _bytes(tasks: Sequence[_FileTask], path: str) -> float:
+    """Return the size by which files are ordered: the largest, and unknown ones, come last."""
+    sizes = [task.transfer.file.bytes for task in tasks if task.file.path == path]
+    return max(float("inf") if size is None else size for size in sizes)
+
+
+def _complete_all(tasks: Sequence[_FileTask]) -> str | ManualDownload:
+    """Complete a file as each of its manifests states it; return its sha256."""
+    for task in tasks:
+        if isinstance(found := _complete_or_explain(task), ManualDownload):
+            return found
+    return found
+
+
+def _complete_or_explain(task: _FileTask) -> str | ManualDownload:
+    """Return the sha256 of the file, downloaded if it is missing, or how to get it manually."""
+    target = task.transfer.target
+    try:
+        digest = _complete(task.transfer, task.addresses, task.expected)
+        check_kind(target)
+        return digest
+    except DownloadStoppedError:
+        raise UserError(target, "is not complete: the run ended", _RESUME) from None
+    except DownloadError as error:
+        if task.file.by_hand is not None:
+            failure = str(error) if task.addresses else ""
+            return manual_download(task.published, task.file, task.folder, failure)
+        offline = isinstance(error, HostUnreachableError)
+        remedy = OFFLINE_REMEDY if offline else error.remedy or task.expected.remedy(_AGAIN)
+        raise UserError(target, f"cannot be fetched: {error}", remedy) from None
+    except OSError as error:
+        raise UserError(target, f"cannot be read or written: {error}", FREE_SPACE) from error
+
+
+def _extract(task: _FileTask, digest: str, folder: Path, limits: Limits | None) -> None:
+    target = task.transfer.target
+    try:
+        extract(target, digest, task.file.unpack, folder, limits)
+    except OSError as error:
+        raise UserError(target, f"cannot be read or written: {error}", FREE_SPACE) from error
+
+
+def _check_disk_space(tasks: Sequence[_FileTask], folder: Path) -> None:
     """Raise UserError if the missing files of known size do not fit on the disk together.
 
     Files for an object store pass through this machine's scratch disk one by one.
@@ -121,9 +193,11 @@ def _check_disk_space(manifests: Sequence[Publication], folder: Path) -> None:
     if free is None:
         return
     missing = {
-        file.path: file.bytes - partial_size(folder / file.path)
-        for file in (file for m in manifests for file in m.files)
-        if file.bytes is not None and file.url and not (folder / file.path).exists()
+        task.file.path: task.transfer.file.bytes - partial_size(task.transfer.target)
+        for task in tasks
+        if task.transfer.file.bytes is not None
+        and task.file.url
+        and not task.transfer.target.exists()
     }
     if (size := sum(missing.values())) > free:
         problem = f"needs {size:,} bytes for {len(missing)} files, {free:,} are free"

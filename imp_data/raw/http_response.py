@@ -23,7 +23,14 @@ _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 
 
 class DownloadError(Exception):
-    """An address, or a file on disk, does not provide the file of the manifest."""
+    """An address, or a file on disk, does not provide the file of the manifest.
+
+    `remedy`: what the user can do, if the address states the cause.
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 class HostUnreachableError(DownloadError):
@@ -84,7 +91,7 @@ def byte_range_of(
     status = response.status_code
     if status in (408, 429) or status >= 500:
         raise RetryableError(
-            f"HTTP {status}", _retry_after(response.headers.get("Retry-After", ""))
+            f"HTTP {status}", parse_retry_after(response.headers.get("Retry-After", ""))
         )
     if status == 416 and partial.bytes:
         whole = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", ""))
@@ -172,7 +179,7 @@ def _same_version(headers: httpx.Headers, partial: PartialFile) -> bool:
     return partial.version in (headers.get("ETag"), headers.get("Last-Modified"))
 
 
-def _retry_after(value: str) -> float | None:
+def parse_retry_after(value: str) -> float | None:
     """Return the seconds in a Retry-After header, a number or a date; None if it is neither."""
     if value.isdecimal():
         return float(value)

@@ -28,16 +28,20 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 @contextmanager
 def open_response(
-    client: httpx.Client, url: str, headers: dict[str, str], allowed_hosts: Collection[str]
+    client: httpx.Client,
+    url: str,
+    headers: dict[str, str],
+    allowed_hosts: Collection[str],
+    method: str = "GET",
 ) -> Iterator[httpx.Response]:
-    """Yield the response to a GET, its body unread; `client` must not follow redirects itself.
+    """Yield the response to a request, its body unread; `client` must not follow redirects itself.
 
     `allowed_hosts` are the hosts that the manifest or the user names; they may be private. Raise
     DownloadError for a redirect that is not followed, RetryableError if headers take too long.
     """
     monitor = _ConnectionMonitor(allowed_hosts)
     extensions = {"trace": monitor.trace}
-    request = client.build_request("GET", url, headers=headers, extensions=extensions)
+    request = client.build_request(method, url, headers=headers, extensions=extensions)
     with monitor.limit_header_time():
         response = _follow_redirects(client, request, monitor)
     try:

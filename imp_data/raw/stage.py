@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from imp_data.errors import REFETCH, UserError
@@ -25,31 +26,37 @@ def run_raw_stage(
     run: StageRun | None = None,
     locks: LockFiles | None = None,
     limits: Limits | None = None,
+    stop: Event | None = None,
 ) -> StageResult:
     """Download, verify and extract the files of these manifests, which share a folder.
 
     `pins` are the sha256 by path of generated files; they replace those in the manifests, and
     generated files are not locked. The figures contain the sha256 of each file and of the other
     record files, which were extracted or added by a user; and which of these are new, changed or
-    gone since the last run. `limits` apply to extraction.
+    gone since the last run. `limits` apply to extraction; `stop`, once set, ends the downloads.
     """
-    files = [file.path for m in manifests for file in m.files]
     locks = None if pins else locks
 
     def outputs() -> list[Path]:
-        return [*(folder / path for path in files), *_other_records(manifests, folder)]
+        listed = expanded()
+        files = [folder / file.path for m in listed for file in m.files]
+        return [*files, *_other_records(listed, folder)]
+
+    def expanded() -> list[Publication]:
+        """Return the manifests with the files that their globs list."""
+        return [locks.expand(m) for m in manifests] if locks else list(manifests)
 
     def build() -> dict[str, Any]:
         pinned = [_with_pins(m, pins) if pins else m for m in manifests]
-        found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits)
+        found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits, stop)
         others = {
             _relative(folder, path): _checked_digest(path)
-            for path in _other_records(manifests, folder)
+            for path in _other_records(expanded(), folder)
         }
         earlier = read_stamp(stamp)
         before = earlier["figures"] if earlier else {"files": found, "unpacked": others}
         if before["files"] == found:
-            _check_unaltered(manifests, folder, before["unpacked"], others)
+            _check_unaltered(expanded(), folder, before["unpacked"], others)
         digests = {"files": dict(sorted(found.items())), "unpacked": others}
         return {**digests, "changes": _changes({**before["files"], **before["unpacked"]}, digests)}
 

@@ -1,9 +1,9 @@
 """Request a file, or the rest of a partial one, and write the response to disk."""
 
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +22,12 @@ from imp_data.raw.http_response import (
     check_size,
     version_of,
 )
+from imp_data.raw.hub_client import hub_endpoint, hub_token, refuse_access
 from imp_data.raw.minimum_speed import SpeedMonitor
 from imp_data.raw.redirects import open_response
 from imp_data.redaction import address as shown
 from imp_data.storage.paths import local_path
 
-_HUGGING_FACE = "https://huggingface.co/"
 # A file of unknown size must not fill the disk, which other programs need too.
 _RESERVED_BYTES = 1 << 30
 _DISK_CHECK_INTERVAL_BYTES = 64 << 20
@@ -39,6 +39,7 @@ class Transfer(NamedTuple):
     """A file of the manifest, its target, and the received part on this machine.
 
     `stated_by` names what states its size and sha256, for messages. `allowed_hosts` may be private.
+    `stop`, once set, ends the transfer.
     """
 
     file: UpstreamFile
@@ -46,6 +47,7 @@ class Transfer(NamedTuple):
     label: str
     stated_by: str = "the manifest"
     allowed_hosts: Collection[str] = ()
+    stop: threading.Event | None = None
 
     @property
     def part(self) -> Path:
@@ -77,6 +79,11 @@ class Transfer(NamedTuple):
         version = {"address": _address_digest(address), "version": version_of(response.headers)}
         self.version.write_bytes(orjson.dumps({**version, "total": total}))
 
+    def check_stop(self) -> None:
+        """Raise DownloadStoppedError if the transfer has to end."""
+        if self.stop is not None and self.stop.is_set():
+            raise DownloadStoppedError("is interrupted")
+
     def discard(self) -> None:
         """Delete the received part."""
         self.part.unlink(missing_ok=True)
@@ -100,6 +107,10 @@ def _address_digest(address: str) -> str:
     return hashlib.sha256(shown(address).encode()).hexdigest()[:16]
 
 
+class DownloadStoppedError(DownloadError):
+    """Another file of the same stage has failed, or the user has interrupted the run."""
+
+
 class ContentMismatchError(DownloadError):
     """The received bytes are not the file."""
 
@@ -119,8 +130,9 @@ def receive_response(
         missing = _missing_bytes(received, transfer)
         if not received.begin:
             transfer.write_version(address, response, received.total)
+        blocks = response.iter_raw()
         with progress(transfer.label, "bytes", missing) as bar:
-            size = _write(response, received, transfer, (speed.count_bytes, bar.add))
+            size = _write(blocks, received, transfer, (speed.count_bytes, bar.add))
     if received.end not in (None, size):
         raise RetryableError(f"ends after {size:,} of {received.end:,} bytes")
     if not size and transfer.file.bytes != 0 and transfer.file.sha256 is None:
@@ -128,8 +140,32 @@ def receive_response(
     return response.status_code == 200 or size == (received.total or transfer.file.bytes)
 
 
+def receive_blocks(
+    blocks_from: Callable[[int], Iterator[bytes]],
+    address: str,
+    transfer: Transfer,
+    speed: SpeedMonitor,
+) -> None:
+    """Write the missing bytes to `part`; `blocks_from(n)` yields those from byte n on.
+
+    The size of the file must be known, and its sha256 too if `part` exists.
+    """
+    speed.count_request()
+    size = transfer.file.bytes or 0
+    begin = transfer.find_partial(address).bytes
+    if begin > size:
+        transfer.discard()
+        begin = 0
+    missing = _missing_bytes(ByteRange(begin, size, size), transfer)
+    with progress(transfer.label, "bytes", missing) as bar:
+        counters = (speed.count_bytes, bar.add)
+        end = _write(blocks_from(begin), ByteRange(begin, size, size), transfer, counters)
+    if end != size:
+        raise RetryableError(f"ends after {end:,} of {size:,} bytes")
+
+
 def _write(
-    response: httpx.Response,
+    blocks: Iterator[bytes],
     received: ByteRange,
     transfer: Transfer,
     counters: Sequence[Callable[[int], None]],
@@ -138,7 +174,8 @@ def _write(
     size = size_at_check = received.begin
     with transfer.part.open("r+b" if received.begin else "wb") as out:
         out.seek(received.begin)
-        for block in response.iter_raw():
+        for block in blocks:
+            transfer.check_stop()
             if received.end is not None and size + len(block) > received.end:
                 problem = f"sends more than the {received.end:,} bytes that it announced"
                 raise ContentMismatchError(problem)
@@ -159,11 +196,10 @@ def _write(
 def _headers(address: str, file: UpstreamFile, partial: PartialFile) -> dict[str, str]:
     """Return headers that request the missing bytes; without a sha256, of the same version only.
 
-    HF_TOKEN goes only to Hugging Face; httpx drops it if a redirect leaves the host.
+    HF_TOKEN goes only to the Hub; httpx drops it if a redirect leaves the host.
     """
     headers = {"Accept-Encoding": "identity"}
-    token = os.environ.get("HF_TOKEN", "").strip()
-    if token and address.startswith(_HUGGING_FACE):
+    if (token := hub_token()) and _is_of_hub(address):
         headers["Authorization"] = f"Bearer {token}"
     if partial.bytes:
         headers["Range"] = f"bytes={partial.bytes}-"
@@ -172,13 +208,14 @@ def _headers(address: str, file: UpstreamFile, partial: PartialFile) -> dict[str
     return headers
 
 
+def _is_of_hub(address: str) -> bool:
+    return address.startswith(f"{hub_endpoint()}/")
+
+
 def _check_access(response: httpx.Response, address: str) -> None:
-    """Raise UserError if Hugging Face requires authentication."""
-    status = response.status_code
-    if status in (401, 403) and address.startswith(_HUGGING_FACE):
-        page = address.partition("/resolve/")[0]
-        remedy = f"accept its licence at {page}, and set HF_TOKEN to a token of that account"
-        raise UserError(address, f"authentication required (HTTP {status})", remedy)
+    """Raise DownloadError with a remedy if the Hub requires authentication."""
+    if response.status_code in (401, 403) and _is_of_hub(address):
+        raise refuse_access(address.partition("/resolve/")[0], response.status_code)
 
 
 def _missing_bytes(received: ByteRange, transfer: Transfer) -> int:

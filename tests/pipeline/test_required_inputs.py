@@ -10,6 +10,7 @@ from conftest import PUBLISHED, World, encoded, photo, record, run
 from imp_data.errors import UserError
 from imp_data.pipeline import required_inputs
 from imp_data.pipeline.build import Build
+from imp_data.pipeline.missing_inputs import InputPaths
 from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
 from imp_data.storage.globs import matching_files
 
@@ -248,3 +249,20 @@ def test_globs_match_files_on_disk_and_in_a_store(
         (folder / name).write_bytes(b"[]")
     found = [path.relative_to(folder).as_posix() for path in matching_files(folder, pattern)]
     assert found == names
+
+
+def test_files_that_a_glob_of_the_hub_will_list_are_not_missing(world: World) -> None:
+    pinned = {"hub": "lab/birds", "revision": "0" * 40}
+    world.source(
+        "own", b"", files=[{"path": "data/*.parquet"}], records=["data/a*.parquet"], **pinned
+    )
+    files, folders = [{"path": "tars/*.tar"}], [{"path": "pics", "file": "tars/0.tar"}]
+    world.manifest("images", "own", **PUBLISHED, **pinned, files=files, folders=folders)
+    build = world.build({"own": 1})
+    assert InputPaths(build.recipe, build.reader(())).missing([]) == []
+    folders[0]["file"] = "zips/0.zip"
+    world.manifest("images", "own2", **PUBLISHED, **pinned, files=files, folders=folders)
+    world.source("other", [record(0)], images=["own2"])
+    build = world.build({"own": 1, "other": 1})
+    (problem,) = InputPaths(build.recipe, build.reader(())).missing([])
+    assert "zips/0.zip is not in" in problem

@@ -13,7 +13,7 @@ import pytest
 
 from imp_data.errors import UserError
 from imp_data.manifests import Publication, UpstreamFile
-from imp_data.raw import download, transfer
+from imp_data.raw import retries
 from imp_data.raw.fetch import fetch_files, mirrors_from_environment
 from imp_data.storage.digests import file_sizes
 from imp_data.storage.paths import parse_path
@@ -104,7 +104,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     waited: list[float] = []
-    monkeypatch.setattr(download, "_sleep", waited.append)
+    monkeypatch.setattr(retries, "sleep", waited.append)
     return waited
 
 
@@ -425,28 +425,13 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(
     upstream: Upstream, mirror: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{mirror.url}/")
+    monkeypatch.setenv("HF_ENDPOINT", mirror.url)
     (tmp_path / ".birds.bin.part").write_bytes(BIRDS[:1000])
     mirror.tricks = [{"status": 302, "headers": {"Location": f"{upstream.url}/birds.bin"}}]
     assert fetch_files(birds(stated(mirror)), tmp_path) == {"birds.bin": DIGEST}
     assert mirror.asked[0][1]["Authorization"] == "Bearer hf_secret"
     assert "Authorization" not in upstream.asked[0][1]
     assert upstream.ranges() == ["bytes=1000-"]
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_gated_file_is_an_error_that_explains_access(
-    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    monkeypatch.setattr(transfer, "_HUGGING_FACE", f"{upstream.url}/")
-    upstream.tricks = [{"status": status}]
-    url = f"{upstream.url}/datasets/lab/birds/resolve/main/birds.bin"
-    with pytest.raises(UserError) as error:
-        fetch_files(birds(UpstreamFile(path="birds.bin", url=url)), tmp_path)
-    assert error.value.remedy == (
-        f"accept its licence at {upstream.url}/datasets/lab/birds, "
-        "and set HF_TOKEN to a token of that account"
-    )
 
 
 def here(path: str, *globs: str) -> list[Publication]:

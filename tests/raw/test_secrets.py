@@ -26,7 +26,7 @@ from imp_data.manifests.lockfile import LockFiles
 from imp_data.parallel.error_json import decode_error, encode_error
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs
-from imp_data.raw import download
+from imp_data.raw import retries
 from imp_data.raw.fetch import fetch_files
 from imp_data.redaction import address, redact, redact_logs
 from imp_data.storage.paths import parse_path
@@ -242,7 +242,7 @@ def secretive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytes
     monkeypatch.setenv("IMP_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setenv("HF_TOKEN", SECRETS["token"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRETS["key"])
-    monkeypatch.setattr(download, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(retries, "sleep", lambda seconds: None)
     root = logging.getLogger()
     handler = logging.StreamHandler(sys.stderr)
     before = root.level
