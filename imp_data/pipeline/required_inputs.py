@@ -52,7 +52,8 @@ def _missing_files(build: SamplingInputs) -> Iterator[tuple[Publication, Upstrea
     for name, manifests in build.published.items():
         for published in manifests:
             for file in published.files:
-                if not exists(build.data.raw(name) / file.path):
+                is_needed = not published.is_optional(file)
+                if is_needed and not exists(build.data.raw(name) / file.path):
                     yield published, file
 
 

@@ -87,6 +87,8 @@ def fetch_files(
     allowed_hosts = _hosts([*mirrors, *(f.url for m in manifests for f in m.files if f.url)])
     for published, file in ((m, f) for m in manifests for f in m.files):
         path, target = f"{published.name}/{file.path}", folder / file.path
+        if published.is_optional(file) and not exists(target):
+            continue
         expected = ExpectedFile(published, file, locks)
         transfer = Transfer(expected.file, target, f"raw/{path}", expected.stated_by, allowed_hosts)
         addresses = [_mirror_address(mirror, path) for mirror in mirrors]

@@ -83,9 +83,7 @@ def byte_range_of(
     """
     status = response.status_code
     if status in (408, 429) or status >= 500:
-        raise RetryableError(
-            f"HTTP {status}", _retry_after(response.headers.get("Retry-After", ""))
-        )
+        raise RetryableError(f"HTTP {status}", retry_after(response.headers.get("Retry-After", "")))
     if status == 416 and partial.bytes:
         whole = _UNSATISFIED.fullmatch(response.headers.get("Content-Range", ""))
         if whole and int(whole[1]) == partial.bytes and file.bytes in (None, partial.bytes):
@@ -172,7 +170,7 @@ def _same_version(headers: httpx.Headers, partial: PartialFile) -> bool:
     return partial.version in (headers.get("ETag"), headers.get("Last-Modified"))
 
 
-def _retry_after(value: str) -> float | None:
+def retry_after(value: str) -> float | None:
     """Return the seconds in a Retry-After header, a number or a date; None if it is neither."""
     if value.isdecimal():
         return float(value)
