@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ class ImageServer:
         self.images, self.requests = dict(images), Counter[str]()
         self.agents: set[str] = set()
         self.open_now = self.most_open = 0
+        self.first_request = self.last_answer = 0.0
         self._host, self._loop, self._ready = host, asyncio.new_event_loop(), threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -65,6 +67,7 @@ class ImageServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         self.requests[path] += 1
+        self.first_request = self.first_request or time.perf_counter()
         self.agents.add(request.headers.get("User-Agent", ""))
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
@@ -79,6 +82,7 @@ class ImageServer:
             return web.Response()
         finally:
             self.open_now -= 1
+            self.last_answer = time.perf_counter()
 
 
 @contextmanager
