@@ -51,7 +51,8 @@ def read_url_list(path: Path, columns: UrlColumns) -> list[UrlRow]:
     except UnicodeDecodeError as error:
         raise UserError(path, f"is not in UTF-8: byte {error.start + 1:,}", _REMEDY) from None
     except (OSError, pa.ArrowException) as error:
-        raise UserError(path, f"cannot be read ({error})", _REMEDY) from None
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UserError(path, f"cannot be read ({why})", _REMEDY) from None
     suffix = path.suffix.lower()
     if suffix in _JSON_LINES:
         return [_json_row(line, columns) for line in text.split("\n") if line.strip()]
