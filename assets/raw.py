@@ -48,7 +48,7 @@ def _raw(build: Build, name: str, priority: int) -> dg.AssetsDefinition:
         files = _files(
             build.data.raw(name), result.figures["files"], checksum_origins(manifests, build.locks)
         )
-        summary = _summary(files) + _changes(result)
+        summary = _summary(files) + _url_results(result) + _changes(result)
         return materialize_result(
             result, summary, {"files": table(files)}, path=build.data.raw(name)
         )
@@ -111,6 +111,12 @@ def _changes(result: StageResult) -> str:
     changes = result.figures["changes"] if result.built else {}
     words = ", ".join(f"{path} is {word}" for path, word in changes.items())
     return f"; since the last run {words}" if words else ""
+
+
+def _url_results(result: StageResult) -> str:
+    """Return `; of the URLs of images 20 gone, 400 ok`, or nothing."""
+    counts = ", ".join(f"{n:,} {one}" for one, n in result.figures.get("urls", {}).items())
+    return f"; of the URLs of images {counts}" if counts else ""
 
 
 def _files(

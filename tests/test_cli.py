@@ -26,7 +26,7 @@ with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
-    command.callback.__name__
+    command.callback.__name__.replace("_", "-")
     for command in app.registered_commands
     if command.callback and not command.hidden
 }
@@ -77,6 +77,7 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
+        (("fetch-images",), ["LIST", "--out", "-o", "--column", "--rate", "--json"]),
         (("duplicates",), ["FOLDER", "--fingerprints", "--json"]),
         (("train",), ["MANIFEST", "--mixture", "--out", "--stage", "--projector", "--max-steps"]),
         (("merge",), ["RUN", "--out", "--precision"]),
@@ -138,7 +139,9 @@ def test_every_command_is_tested_here() -> None:
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
-    assert tested | training | mobile == COMMANDS
+    # Tested in tests/raw/test_image_url_collections.py.
+    raw = {"fetch-images"}
+    assert tested | training | mobile | raw == COMMANDS
 
 
 @pytest.mark.parametrize(

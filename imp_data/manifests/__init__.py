@@ -3,6 +3,7 @@
 from imp_data.manifests.base import StrictModel, field_position, load_manifest, model_digest
 from imp_data.manifests.exclusion_rules import Exclusion, ExclusionRule
 from imp_data.manifests.fields import Name, Positive
+from imp_data.manifests.image_urls import ImageUrls
 from imp_data.manifests.mixture import (
     MANIFEST_KINDS,
     Decontamination,
@@ -38,6 +39,7 @@ __all__ = [
     "ExpectedCounts",
     "ImageCollection",
     "ImageFolder",
+    "ImageUrls",
     "LayoutName",
     "Limits",
     "Mixture",

@@ -209,7 +209,7 @@ class Recipe(StrictModel):
 
     def folders(self, names: tuple[str, ...]) -> tuple[tuple[str, ImageFolder], ...]:
         """Return (collection, folder) of the named collections, the longest path first."""
-        pairs = [(name, folder) for name in names for folder in self.images[name].folders]
+        pairs = [(name, folder) for name in names for folder in self.images[name].all_folders]
         return tuple(sorted(pairs, key=lambda pair: (-len(pair[1].path), pair[1].path)))
 
 

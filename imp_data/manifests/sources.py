@@ -23,6 +23,7 @@ from imp_data.manifests.hub_address import (
     hub_file_of,
     parse_hub_url,
 )
+from imp_data.manifests.image_urls import ImageUrls
 
 _WILD = frozenset("*?")
 
@@ -134,6 +135,10 @@ class Publication(StrictModel):
             )
         return file
 
+    def is_optional(self, file: UpstreamFile) -> bool:
+        """Return whether a build can do without a file that is not there."""
+        return False
+
 
 class ImageFolder(StrictModel):
     """The location of images whose paths begin with `path`."""
@@ -151,6 +156,29 @@ class ImageCollection(Publication):
     """A collection of images that one or several sources use."""
 
     folders: Annotated[tuple[ImageFolder, ...], Field(min_length=1)]
+    # A mixture states the sha256 of each image, wherever it came from, so no digest of the
+    # manifest includes this.
+    urls: ImageUrls | None = Field(
+        None, exclude=True, description="URLs of the images, if upstream publishes no archive"
+    )
+
+    @model_validator(mode="after")
+    def _check_urls(self) -> "ImageCollection":
+        unless = self.urls and self.urls.unless
+        if unless and unless not in {file.path for file in self.files}:
+            raise ValueError(f"urls.unless: {unless} is not among `files`")
+        return self
+
+    @property
+    def all_folders(self) -> tuple[ImageFolder, ...]:
+        """The folders, and the one of the images that are downloaded by URL."""
+        if self.urls is None:
+            return self.folders
+        downloaded = ImageFolder(path=self.folders[0].path, inside=self.urls.folder)
+        return tuple(dict.fromkeys((*self.folders, downloaded)))
+
+    def is_optional(self, file: UpstreamFile) -> bool:
+        return self.urls is not None and self.urls.unless == file.path
 
 
 # The layouts of single publications, and the forms that many datasets share.

@@ -119,6 +119,9 @@ def _unique_files(build: StageContext, offline: bool) -> Iterable[tuple[PlannedF
         for manifest in manifests:
             listed, note = _list_files(manifest, build.locks, offline)
             for file in listed.files:
+                absent = not exists(build.data.raw(name) / file.path)
+                if manifest.is_optional(file) and absent:
+                    continue  # its images are downloaded by URL instead
                 if file.path not in known:
                     known.add(file.path)
                     planned = _plan_file(listed, file, build.data.raw(name), mirrored)

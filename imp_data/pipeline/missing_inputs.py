@@ -52,7 +52,8 @@ class InputPaths:
         for name, source in self._recipe.sources.items():
             found += self._check_records(name, source)
         for name, collection in self._recipe.images.items():
-            for number, folder in enumerate(collection.folders):
+            # The folder of images that are downloaded by URL may still be missing.
+            for number, folder in enumerate(() if collection.urls else collection.folders):
                 found += self._check_folder(name, collection, number, folder)
         for name in unbuilt:
             found += self._check_images(name, self._recipe.sources[name])

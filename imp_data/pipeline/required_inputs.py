@@ -54,7 +54,8 @@ def _missing_files(build: SamplingInputs) -> Iterator[tuple[Publication, Upstrea
         for published in manifests:
             listed = build.locks.expand(published) if build.locks else published
             for file in listed.files:
-                if not exists(build.data.raw(name) / file.path):
+                is_needed = not published.is_optional(file)
+                if is_needed and not exists(build.data.raw(name) / file.path):
                     yield published, file
 
 

@@ -133,6 +133,8 @@ def _file_tasks(
     tasks = []
     for published, file in ((m, f) for m in manifests for f in m.files):
         path, target = f"{published.name}/{file.path}", folder / file.path
+        if published.is_optional(file) and not exists(target):
+            continue
         expected = ExpectedFile(published, file, locks)
         label, stated_by = f"raw/{path}", expected.stated_by
         transfer = Transfer(expected.file, target, label, stated_by, allowed_hosts, stop)

@@ -6,13 +6,20 @@ from threading import Event
 from typing import Any
 
 from imp_data.errors import REFETCH, UserError
-from imp_data.manifests import Limits, Publication, Source, model_digest
+from imp_data.manifests import Limits, Publication, Source, UpstreamFile, model_digest
 from imp_data.manifests.lockfile import LockFiles
 from imp_data.raw.expected_file import check_kind
 from imp_data.raw.extract import extracted_names
 from imp_data.raw.fetch import fetch_files, mirrors_from_environment
+from imp_data.raw.image_urls.collection import (
+    fetch_url_images,
+    url_collections,
+    url_files,
+    urls_digest,
+)
 from imp_data.storage.digests import file_sha256, text_digest
 from imp_data.storage.globs import first_altered, matching_files
+from imp_data.storage.object_store import exists
 from imp_data.storage.stage_cache import StageResult, StageRun, read_stamp, run_stage
 
 
@@ -32,15 +39,21 @@ def run_raw_stage(
 
     `pins` are the sha256 by path of generated files; they replace those in the manifests, and
     generated files are not locked. The figures contain the sha256 of each file and of the other
-    record files, which were extracted or added by a user; and which of these are new, changed or
-    gone since the last run. `limits` apply to extraction; `stop`, once set, ends the downloads.
+    record files, which were extracted or added by a user; which of these are new, changed or gone
+    since the last run; and how many images came from URLs, or why not. `limits` apply to
+    extraction; `stop`, once set, ends the downloads.
     """
     locks = None if pins else locks
+    by_url = url_collections(manifests, folder)
 
     def outputs() -> list[Path]:
         listed = expanded()
-        files = [folder / file.path for m in listed for file in m.files]
-        return [*files, *_other_records(listed, folder)]
+        files = [folder / file.path for m in listed for file in m.files if present(m, file)]
+        lists = [path for path in url_files(manifests, folder) if path not in files]
+        return [*files, *lists, *_other_records(listed, folder)]
+
+    def present(published: Publication, file: UpstreamFile) -> bool:
+        return not published.is_optional(file) or exists(folder / file.path)
 
     def expanded() -> list[Publication]:
         """Return the manifests with the files that their globs list."""
@@ -49,6 +62,7 @@ def run_raw_stage(
     def build() -> dict[str, Any]:
         pinned = [_with_pins(m, pins) if pins else m for m in manifests]
         found = fetch_files(pinned, folder, mirrors_from_environment(), locks, limits, stop)
+        urls = {"urls": fetch_url_images(manifests, folder)} if by_url else {}
         others = {
             _relative(folder, path): _checked_digest(path)
             for path in _other_records(expanded(), folder)
@@ -58,12 +72,14 @@ def run_raw_stage(
         if before["files"] == found:
             _check_unaltered(expanded(), folder, before["unpacked"], others)
         digests = {"files": dict(sorted(found.items())), "unpacked": others}
-        return {**digests, "changes": _changes({**before["files"], **before["unpacked"]}, digests)}
+        changes = _changes({**before["files"], **before["unpacked"]}, digests)
+        return {**digests, "changes": changes, **urls}
 
     inputs = {
         "code": code,
         "manifest": model_digest(*manifests),
         "pins": text_digest(*(f"{path} {sha256}" for path, sha256 in sorted(pins.items()))),
+        **({"urls": urls_digest(by_url)} if by_url else {}),
     }
 
     def match_locks(figures: dict[str, Any]) -> bool:
