@@ -261,11 +261,12 @@ def main() -> NoReturn:
     except UserError as error:
         _fail(error)
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:
             raise
-        problem = f"cannot be read or written ({error.strerror})"
+        # Arrow names the path in its message alone.
+        where, why = error.filename or "a file", (error.strerror or str(error)).partition(". ")[0]
         remedy = "name another path, grant access or free space, then run the same command again"
-        _fail(UserError(error.filename, problem, remedy))
+        _fail(UserError(where, f"cannot be read or written ({why})", remedy))
     sys.exit(0)
 
 
