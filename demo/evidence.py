@@ -38,14 +38,11 @@ def evaluate_held_out(plan: Plan, command: Command) -> StageResult:
         plan.check_ready()
         plan.check_merged()
         images = write_held_out(folder)
-        leaked = len(
-            {file_sha256(path) for path in images}
-            & set(_trained_image_digests([*plan.other_mixtures, build]))
-        )
-        if leaked:
+        held_out = {file_sha256(path) for path in images}
+        if leaked := held_out.intersection(_trained_image_digests([*plan.other_mixtures, build])):
             raise UserError(
                 folder,
-                f"{leaked} held-out images are in a training mixture",
+                f"{len(leaked)} held-out images are in a training mixture",
                 "change the seed of the held-out cards in demo/sources/cards.py",
             )
         for mode, flags in (("seeing", []), ("blind", ["--blind"])):

@@ -1,6 +1,6 @@
 """The demo world: every file that upstream publishes, at one-thousandth scale."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +8,7 @@ from demo.drawing.album import clear_cache
 from demo.faults import annotated_sources as annotated
 from demo.faults import catalogue
 from demo.faults import question_sources as faulty
-from demo.faults.planted import indented
+from demo.faults.planted import Case, indented, spread
 from demo.sources import ai2d, allava, captions, cards, charts, documents, llava, textvqa
 from demo.sources.archives import (
     array_bytes,
@@ -53,27 +53,25 @@ def draw_world(raw: Path, advance: Callable[[], None] = lambda: None) -> None:
 
 def _draw_llava(raw: Path) -> None:
     """Draw the LLaVA mix and ShareGPT4V together, because they share COCO images."""
-    mix, shared = llava.entries(), captions.sharegpt4v()
-    elements = [indented(entry.record) for entry in mix]
-    elements = catalogue.with_planted("llava_665k", catalogue.LLAVA_665K, elements)
-    path = raw / "llava_665k" / "llava_v1_5_mix665k.json"
-    write_file(path, array_bytes(elements, lines=True))
-    elements = [json_bytes(entry.record) for entry in shared]
-    elements = catalogue.with_planted("sharegpt4v", annotated.SHAREGPT4V, elements)
-    path = raw / "sharegpt4v" / "sharegpt4v_instruct_gpt4-vision_cap100k.json"
-    write_file(path, array_bytes(elements, lines=False))
-    _write_images(
-        raw,
-        {
-            **_images((*mix, *shared)),
-            **catalogue.files(catalogue.LLAVA_665K),
-            **catalogue.files(annotated.SHAREGPT4V),
-        },
-    )
+    mix = raw / "llava_665k" / "llava_v1_5_mix665k.json"
+    images = _write_records(mix, llava.entries(), catalogue.LLAVA_665K)
+    cap100k = raw / "sharegpt4v" / "sharegpt4v_instruct_gpt4-vision_cap100k.json"
+    images |= _write_records(cap100k, captions.sharegpt4v(), annotated.SHAREGPT4V, lines=False)
+    _write_images(raw, images)
 
 
-def _images(entries: Iterable[Entry]) -> Files:
-    return {entry.record["image"]: entry.data for entry in entries if entry.data is not None}
+def _write_records(
+    path: Path, entries: Sequence[Entry], cases: tuple[Case, ...], *, lines: bool = True
+) -> Files:
+    """Write clean records with planted ones among them; return the images of both.
+
+    The folder of the file has the name of the source.
+    """
+    encode = indented if lines else json_bytes
+    clean = [encode(entry.record) for entry in entries]
+    write_file(path, array_bytes(spread(clean, cases, path.parent.name), lines=lines))
+    images = {entry.record["image"]: entry.data for entry in entries if entry.data is not None}
+    return images | {name: data for case in cases for name, data in case.images().items()}
 
 
 def _write_images(raw: Path, images: Files) -> None:
@@ -98,23 +96,14 @@ def _draw_textvqa(raw: Path) -> None:
 
 
 def _draw_allava(raw: Path) -> None:
-    parts = (
-        ("LAION", allava.laion(), annotated.LAION),
-        ("VFLAN", allava.vflan(), annotated.VFLAN),
-    )
-    images: Files = {}
-    for part, entries, cases in parts:
-        elements = [indented(entry.record) for entry in entries]
-        elements = catalogue.with_planted("allava_instruct", cases, elements)
-        path = raw / "allava_instruct" / f"ALLaVA-Instruct-{part}-4V.json"
-        write_file(path, array_bytes(elements, lines=True))
-        images |= {**_images(entries), **catalogue.files(cases)}
+    folder, name = raw / "allava_instruct", "ALLaVA-Instruct-{}-4V.json"
+    images = _write_records(folder / name.format("LAION"), allava.laion(), annotated.LAION)
+    images |= _write_records(folder / name.format("VFLAN"), allava.vflan(), annotated.VFLAN)
     _write_images(raw, images)
     web = sorted(path for path in images if path.startswith("allava_laion/"))
     for chunk in range(_ALLAVA_CHUNKS):
-        members = {
-            f"images/{path.rsplit('/', 1)[-1]}": images[path] for path in web[chunk::_ALLAVA_CHUNKS]
-        }
+        paths = web[chunk::_ALLAVA_CHUNKS]
+        members = {path.removeprefix("allava_laion/"): images[path] for path in paths}
         write_zip(raw / "allava_laion" / f"images_{chunk}.zip", members)
 
 
@@ -177,8 +166,9 @@ def _draw_ai2d(raw: Path) -> None:
     for index in (*ai2d.TRAIN, *ai2d.TEST):
         name = f"{index}.png"
         rows = {**ai2d.questions(index), **faulty.ai2d(index)}
+        questions = {"imageName": name, "questions": rows}
         plain[f"ai2d/images/{name}"] = ai2d.image(index).data
-        plain[f"ai2d/questions/{name}.json"] = json_bytes(ai2d.question_file(index, rows))
+        plain[f"ai2d/questions/{name}.json"] = json_bytes(questions)
         plain[f"ai2d/annotations/{name}.json"] = json_bytes(ai2d.annotation(index))
         lettered[f"abc_images/{name}"] = ai2d.lettered_image(index).data
     write_zip(raw / "ai2d" / "ai2d-all.zip", plain)

@@ -27,6 +27,7 @@ app = typer.Typer(
     help="Instruction-tuning data for vision-language models, with an account of every record.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    suggest_commands=False,  # click suggests them itself
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 DEFAULT_MIXTURE = "manifests/mixtures/demo.yaml"
@@ -150,7 +151,12 @@ def schemas(
 @app.command()
 def fingerprint(
     paths: Annotated[list[Path], typer.Argument(help="Folders, zips or plain tars of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Fingerprint file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Fingerprint file to write.", dir_okay=False, writable=True
+        ),
+    ],
 ) -> None:
     """Fingerprint images: status, sha256, size and perceptual hash of each."""
     from collections import Counter
@@ -174,7 +180,9 @@ def match(
         Path,
         typer.Argument(metavar="REF", help="Another fingerprint file, or the file of a benchmark."),
     ],
-    max_distance: Annotated[int, typer.Option(help="Hamming distance in bits.", min=0)] = 10,
+    max_distance: Annotated[
+        int, typer.Option(help="Hamming distance in bits.", min=0, max=64)
+    ] = 10,
     as_json: AsJson = False,
 ) -> None:
     """List the images of one fingerprint file that are near-duplicates of images in another."""
@@ -253,13 +261,24 @@ def _current_mixture() -> Path:
 
 
 def main() -> NoReturn:
-    """Run the command; print a UserError without a traceback, with exit status 1."""
+    """Run the command; print a UserError or a file's OSError in two lines, with exit status 1."""
     print_in_any_encoding()
     redact_output()
     try:
         expand_home(typer.main.get_command(app))()
     except UserError as error:
-        print(f"imp-data: {error}", file=sys.stderr)
-        write_error(error)
-        sys.exit(1)
+        _fail(error)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Arrow names the path in its message alone.
+        where, why = error.filename or "a file", (error.strerror or str(error)).partition(". ")[0]
+        remedy = "name another path, grant access or free space, then run the same command again"
+        _fail(UserError(where, f"cannot be read or written ({why})", remedy))
     sys.exit(0)
+
+
+def _fail(error: UserError) -> NoReturn:
+    print(f"imp-data: {error}", file=sys.stderr)
+    write_error(error)
+    sys.exit(1)

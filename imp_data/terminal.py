@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+import typer
 from typer.models import TyperPath
 
 from imp_data.storage.paths import expand_user
@@ -26,6 +27,11 @@ def print_json(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2)
     print(text)
+
+
+def out_folder(text: str) -> Any:
+    """Return the option `--out` for a folder; a file of that name is an error of usage."""
+    return typer.Option("--out", "-o", help=text, file_okay=False, writable=True)
 
 
 def expand_home(command: click.Command) -> click.Command:

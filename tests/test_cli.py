@@ -324,6 +324,43 @@ def test_fingerprint_and_match_name_the_file_they_cannot_use(
     assert f"{gone}: is not there" in Ran(capsys, "match", gone, gone).err
 
 
+def test_match_names_a_folder_and_a_table_without_fingerprints(
+    album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"imp-data: {tmp_path}: is a folder" in Ran(capsys, "match", tmp_path, tmp_path).err
+    ledger = album / "ledger.parquet"
+    error = "is no fingerprint file (it lacks the column image)\n"
+    assert f"imp-data: {ledger}: {error}" in Ran(capsys, "match", ledger, ledger).err
+
+
+@pytest.mark.parametrize(
+    "words", [("fingerprint", "."), ("train", "m.yaml", "--mixture", "m"), ("merge", "run")]
+)
+def test_an_output_of_the_wrong_kind_is_an_error_of_usage(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a"
+    file.write_text("")
+    ran = Ran(capsys, *words, "--out", tmp_path if words[0] == "fingerprint" else file)
+    assert ran.status == 2
+    assert "Invalid value for '--out'" in ran.err
+
+
+def test_a_path_that_no_command_checks_is_named_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.png").write_bytes(encoded(photo(1)))
+    below = tmp_path / "1.png" / "f.parquet"
+    ran = Ran(capsys, "fingerprint", tmp_path, "-o", below)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith(f"imp-data: {tmp_path / '1.png'}")
+    assert "cannot be read or written (Not a directory)\n  What to do: name another" in ran.err
+
+
+def test_a_misspelled_command_gets_one_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Ran(capsys, "verfy").err.count("Did you mean") == 1
+
+
 def test_fingerprint_has_exit_status_one_if_it_could_not_read_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,15 +41,14 @@ def _parts(box: Box) -> list[tuple[str, Box]]:
     """Return halves, then quarters, that are large enough to be recognisable."""
     left, top, right, bottom = box
     across, down = (left + right) // 2, (top + bottom) // 2
-    parts: list[tuple[str, Box]] = [
-        ("left half", (left, top, across, bottom)),
-        ("right half", (across, top, right, bottom)),
-        ("upper half", (left, top, right, down)),
-        ("lower half", (left, down, right, bottom)),
-        ("upper left quarter", (left, top, across, down)),
-        ("upper right quarter", (across, top, right, down)),
-        ("lower left quarter", (left, down, across, bottom)),
-        ("lower right quarter", (across, down, right, bottom)),
+    columns = {"left": (left, across), "right": (across, right)}
+    rows = {"upper": (top, down), "lower": (down, bottom)}
+    parts = [(f"{name} half", (x[0], top, x[1], bottom)) for name, x in columns.items()]
+    parts += [(f"{name} half", (left, y[0], right, y[1])) for name, y in rows.items()]
+    parts += [
+        (f"{row} {column} quarter", (x[0], y[0], x[1], y[1]))
+        for row, y in rows.items()
+        for column, x in columns.items()
     ]
     return [(n, b) for n, b in parts if min(b[2] - b[0], b[3] - b[1]) >= _SMALLEST_PART_PX]
 

@@ -5,7 +5,7 @@ from typing import Final
 from demo.faults.annotated_sources import LAION, SHAREGPT4V, VFLAN
 from demo.faults.llava_images import IMAGES
 from demo.faults.llava_records import RECORDS
-from demo.faults.planted import Case, Planted, positions, spread
+from demo.faults.planted import Case, Planted, positions
 from demo.faults.question_sources import QUESTIONS
 from demo.sources import allava, captions, llava
 
@@ -29,13 +29,3 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_planted("allava_instruct", VFLAN, sum(allava.TASKS.values()), allava.LAION + len(LAION)),
     *QUESTIONS,
 )
-
-
-def with_planted(source: str, cases: tuple[Case, ...], clean: list[bytes]) -> list[bytes]:
-    """Return the elements of a file with the planted records among the clean ones."""
-    return spread(clean, [case.element(source) for case in cases])
-
-
-def files(cases: tuple[Case, ...]) -> dict[str, bytes]:
-    """Return {path: bytes} of the planted records' images."""
-    return {path: data for case in cases for path, data in case.images().items()}

@@ -9,9 +9,9 @@ from PIL import Image
 
 from demo.annotations.questions import short_exchanges
 from demo.drawing.album import cover, encoded, open_image, seeded
-from demo.faults.llava_records import coco_id, photo_file, photo_record
+from demo.faults.llava_records import photo_file, photo_record
 from demo.faults.planted import Case, Result, indented
-from demo.sources.llava import book_record, imaged, isbn, vg, vg_number
+from demo.sources.llava import book_record, coco_id, imaged, isbn, vg, vg_number
 from imp_data.ledger import Reason
 from imp_data.sample import SHORT_ANSWER_SUFFIX
 
@@ -78,10 +78,8 @@ def _vg(what: str, n: int, folder: str, result: Result, change: _Change) -> Case
         exchanges = short_exchanges(vg(n).facts, seeded("planted vg", n))[:4]
         return indented(imaged(identity, path, exchanges, suffix=SHORT_ANSWER_SUFFIX))
 
-    def files() -> dict[str, bytes]:
-        return {path: change(vg(n).data)}
-
-    return Case(what, identity, result, make, folder.split("/")[0], files)
+    subset = folder.split("/")[0]
+    return Case(what, identity, result, make, subset, lambda: {path: change(vg(n).data)})
 
 
 IMAGES: Final = (

@@ -9,7 +9,7 @@ from demo.annotations.regions import BOX_PROMPT, REGION_PROMPT
 from demo.drawing.album import hexadecimal, seeded
 from demo.faults.planted import Case, Result, indented, with_raw_newline
 from demo.sources.chats import chat
-from demo.sources.llava import Record, coco, coco_number, coco_path, conversation, imaged
+from demo.sources.llava import Record, coco, coco_id, coco_number, coco_path, conversation, imaged
 from imp_data.ledger import Reason, Repair
 
 _Edit = Callable[[Record], Record]
@@ -20,10 +20,6 @@ _TOO_LONG_ANSWER = "one, two, " * 26_000
 _TOO_DEEP_LISTS = b"[" * 60_000 + b"]" * 60_000
 # The longest record of the real file has as many.
 _MOST_EXCHANGES = 275
-
-
-def coco_id(index: int) -> str:
-    return f"{coco_number(index):012d}"
 
 
 def photo_file(index: int) -> dict[str, bytes]:

@@ -103,9 +103,9 @@ def positions(clean: int, cases: int) -> list[int]:
     return [(n + 1) * step + n for n in range(cases)]
 
 
-def spread(clean: Sequence[bytes], planted: Sequence[bytes]) -> list[bytes]:
+def spread(clean: Sequence[bytes], cases: Sequence[Case], source: str) -> list[bytes]:
     """Return the elements of a file with the planted ones at their positions."""
     elements = list(clean)
-    for position, element in zip(positions(len(clean), len(planted)), planted, strict=True):
-        elements.insert(position, element)
+    for position, case in zip(positions(len(clean), len(cases)), cases, strict=True):
+        elements.insert(position, case.element(source))
     return elements

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from demo.annotations.captions import described
 from demo.faults.planted import Planted
 from demo.sources import ai2d as ai2d_module
 from demo.sources import captions, charts, documents
@@ -50,13 +49,9 @@ def infographicvqa() -> list[Row]:
 
 def laion() -> list[Row]:
     """Return rows after all others; the last has the number of a missing image."""
-    empty, blank, token, missing = _LAION
-    texts = {n: described(captions.web_image(n, "laion_gpt4v").facts) for n in (token, missing)}
-    texts_of_rows = (None, "  ", f"<image> {texts[token]}", texts[missing])
-    return [
-        captions.laion_row(n, text)
-        for n, text in zip((empty, blank, token, missing), texts_of_rows, strict=True)
-    ]
+    with_token, missing = (captions.laion_caption(n) for n in _LAION[2:])
+    texts = (None, "  ", f"<image> {with_token}", missing)
+    return [captions.laion_row(n, text) for n, text in zip(_LAION, texts, strict=True)]
 
 
 def ai2d(index: int) -> dict[str, Row]:

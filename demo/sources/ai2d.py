@@ -29,9 +29,8 @@ def questions(index: int) -> dict[str, Row]:
             rows[f"What is {part.letter} in the diagram?"] = _row(facts, part, True, rng.random())
     for before, after in facts.arrows[:2]:
         right = next(part for part in facts.parts if part.name == after)
-        rows[f"What does the arrow from {before} lead to?"] = _row(
-            facts, right, False, rng.random()
-        )
+        question = f"What does the arrow from {before} lead to?"
+        rows[question] = _row(facts, right, False, rng.random())
     return {
         text: {**row, "questionId": f"{index}.png-{n}"}
         for n, (text, row) in enumerate(rows.items())
@@ -49,11 +48,6 @@ def _row(facts: Diagram, right: Part, lettered: bool, chance: float) -> Row:
 
 def option_row(options: list[str], correct: int, lettered: bool) -> Row:
     return {"abcLabel": lettered, "answerTexts": options, "correctAnswer": correct}
-
-
-def question_file(index: int, rows: dict[str, Row]) -> Row:
-    """Return the content of questions/<n>.png.json."""
-    return {"imageName": f"{index}.png", "questions": rows}
 
 
 def annotation(index: int) -> Row:

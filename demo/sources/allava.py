@@ -3,18 +3,7 @@
 from typing import Final
 
 from demo.annotations.captions import Facts, explained, short_title
-from demo.drawing.album import (
-    DrawnImage,
-    bar_chart,
-    diagram,
-    encoded,
-    infographic,
-    number,
-    open_image,
-    page,
-    scene,
-    seeded,
-)
+from demo.drawing import album
 from demo.sources.captions import web_image
 from demo.sources.llava import Entry, imaged
 
@@ -34,21 +23,12 @@ TASKS: Final = {
     "DOCVQA+question_answer": 16,
     "infographicvqa+question_answer": 16,
 }
-_LAION_FORMS: Final = {17: ("png", "PNG"), 23: ("webp", "WEBP"), 31: ("gif", "GIF")}
+# Every 17th LAION image is a PNG, and so on; the others are JPEGs.
+_LAION_FORMS: Final = {17: "PNG", 23: "WEBP", 31: "GIF"}
 _INSTRUCTION = (
     "You are provided with an image and a question related to the image. Answer the question "
     "based on the information given in the image."
 )
-
-
-def _laion_name(n: int) -> str:
-    """Return the name of the n-th LAION image, with the ending of its format."""
-    form = next((form for step, (form, _) in _LAION_FORMS.items() if n % step == step - 1), "jpeg")
-    return f"{_laion_number(n)}.{form}"
-
-
-def _laion_number(n: int) -> int:
-    return 100_000_000 + number(0, 900_000, "allava laion", n)
 
 
 def laion() -> list[Entry]:
@@ -59,19 +39,15 @@ def laion() -> list[Entry]:
 
 def _laion_entry(n: int) -> Entry:
     image = web_image(n, "allava_laion")
-    name = _laion_name(n)
-    exchange = explained(image.facts, seeded("allava_laion", n))
-    identity = f"allava_laion_inst_{_laion_number(n)}"
-    record = imaged(identity, f"allava_laion/images/{name}", [exchange])
+    number = 100_000_000 + album.number(0, 900_000, "allava laion", n)
+    form = next((form for step, form in _LAION_FORMS.items() if n % step == step - 1), "JPEG")
+    path = f"allava_laion/images/{number}.{form.lower()}"
+    exchange = explained(image.facts, album.seeded("allava_laion", n))
+    record = imaged(f"allava_laion_inst_{number}", path, [exchange])
     record["original_caption"] = short_title(image.facts)
-    record["url"] = f"https://shop.example.org/media/{number(0, 10**8, 'url', n)}.jpg"
-    return Entry(record, _in_form(image.data, name))
-
-
-def _in_form(jpeg: bytes, name: str) -> bytes:
-    forms = {ending: form for ending, form in _LAION_FORMS.values()}
-    ending = name.rsplit(".", 1)[-1]
-    return encoded(open_image(jpeg), forms[ending]) if ending in forms else jpeg
+    record["url"] = f"https://shop.example.org/media/{album.number(0, 10**8, 'url', n)}.jpg"
+    kept = form == "JPEG"
+    return Entry(record, image.data if kept else album.encoded(album.open_image(image.data), form))
 
 
 def vflan() -> list[Entry]:
@@ -83,28 +59,28 @@ def _vflan_entry(task: str, n: int) -> Entry:
     """Every eighth record has another question on the image before it."""
     image_number = n - 1 if n % 8 == 7 else n
     image, original = _task_image(task, image_number)
-    question, answer = explained(image.facts, seeded("allava_vflan", task, n))
-    name = f"{task}_{number(0, 1000, task, image_number)}_{original}"
+    question, answer = explained(image.facts, album.seeded("allava_vflan", task, n))
+    name = f"{task}_{album.number(0, 1000, task, image_number)}_{original}"
     path = f"allava_vflan/images/images_191task_1k/{name}"
-    identity = f"allava_vflan_inst_{number(0, 200_000, 'allava vflan', task, n)}"
+    identity = f"allava_vflan_inst_{album.number(0, 200_000, 'allava vflan', task, n)}"
     exchanges = [(f"{_INSTRUCTION}\n\n{question}", answer)]
     return Entry(imaged(identity, path, exchanges), image.data)
 
 
-def _task_image(task: str, n: int) -> tuple[DrawnImage[Facts], str]:
+def _task_image(task: str, n: int) -> tuple[album.DrawnImage[Facts], str]:
     """Return the n-th image of a task, and its file name in the original dataset."""
     origin = task.split("+")[0]
-    name = number(1, 581_922, task, n, "original")
+    name = album.number(1, 581_922, task, n, "original")
     match origin:
         case "PlotQA":
-            return bar_chart(task, n), f"{name % 157_070}.png"
+            return album.bar_chart(task, n), f"{name % 157_070}.png"
         case "AI2D":
-            return diagram(task, n), f"{name % 4_900}.png"
+            return album.diagram(task, n), f"{name % 4_900}.png"
         case "DOCVQA":
-            return page(task, n, form="JPEG"), f"scan_{name:08d}.jpg"
+            return album.page(task, n, form="JPEG"), f"scan_{name:08d}.jpg"
         case "infographicvqa":
-            return infographic(task, n), f"{name}.jpeg"
+            return album.infographic(task, n), f"{name}.jpeg"
         case "LOC_NARRATIVES" | "NOCAPS":
-            return scene(task, n), f"{number(16**15, 16**16, task, n):016x}.jpg"
+            return album.scene(task, n), f"{album.number(16**15, 16**16, task, n):016x}.jpg"
         case _:
-            return scene(task, n), f"COCO_train2014_{name:012d}.jpg"
+            return album.scene(task, n), f"COCO_train2014_{name:012d}.jpg"

@@ -64,12 +64,8 @@ def card(group: str, number: int) -> Card:
     rng = seeded("card", group, number)
     if number % 3 == 0:
         return _word_card(rng, rng.choice(WORDS), rng.choice(WRITTEN))
-    row = Row(
-        rng.choice(_SIGN_COLOURS),
-        rng.choice(KINDS),
-        rng.choice(_THING_COLOURS),
-        rng.randint(1, _MOST),
-    )
+    sign, kind, colour = map(rng.choice, (_SIGN_COLOURS, KINDS, _THING_COLOURS))
+    row = Row(sign, kind, colour, rng.randint(1, _MOST))
     return _things_card(rng, row, rng.choice(_MANY))
 
 
@@ -84,14 +80,10 @@ def held_out_card(number: int) -> Card:
     if number % 3 == 0:
         return _word_card(rng, WORDS[index % 12], WRITTEN[(index + index // 12) % len(WRITTEN)])
     index = 2 * index + number % 3 - 1
-    kind, turn = index % len(KINDS), index // len(KINDS)
-    row = Row(
-        _SIGN_COLOURS[index % len(_SIGN_COLOURS)],
-        KINDS[kind],
-        _THING_COLOURS[(turn + kind) % len(_THING_COLOURS)],
-        1 + turn % _MOST,
-    )
-    return _things_card(rng, row, _MANY[turn // _MOST])
+    turn, kind = divmod(index, len(KINDS))
+    sign = _SIGN_COLOURS[index % len(_SIGN_COLOURS)]
+    colour = _THING_COLOURS[(turn + kind) % len(_THING_COLOURS)]
+    return _things_card(rng, Row(sign, KINDS[kind], colour, 1 + turn % _MOST), _MANY[turn // _MOST])
 
 
 def card_file(drawn: Card) -> bytes:
@@ -101,17 +93,12 @@ def card_file(drawn: Card) -> bytes:
 def records() -> list[Record]:
     """Return a conversation on each card in LLaVA's format."""
     return [
-        imaged(
-            str(number),
-            f"{number}.png",
-            [question.exchange for question in _lesson(number)],
-            suffix=SHORT_ANSWER_SUFFIX,
-        )
+        imaged(str(number), f"{number}.png", _lesson(number), SHORT_ANSWER_SUFFIX)
         for number in range(COUNT)
     ]
 
 
-def _lesson(number: int) -> list[Question]:
+def _lesson(number: int) -> list[Exchange]:
     """Return the training questions on a card, shuffled, with one of its two colour questions.
 
     Numbers are harder to learn than colours, so they make up half of the questions.
@@ -120,7 +107,7 @@ def _lesson(number: int) -> list[Question]:
     if colours := [question for question in questions if question.kind == "colour"]:
         questions.remove(rng.choice(colours))
     rng.shuffle(questions)
-    return questions
+    return [question.exchange for question in questions]
 
 
 def _background(rng: random.Random) -> Image.Image:

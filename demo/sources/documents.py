@@ -2,17 +2,8 @@
 
 from typing import Any, Final
 
-from demo.drawing.album import (
-    DrawnImage,
-    encoded,
-    hexadecimal,
-    infographic,
-    number,
-    open_image,
-    page,
-    seeded,
-)
-from demo.drawing.pages import Infographic, Page
+from demo.drawing import album
+from demo.drawing.pages import Page
 
 Row = dict[str, Any]
 PAGES: Final = 14
@@ -31,7 +22,7 @@ _ASKED: Final = {
 
 def ucsf_id(index: int) -> str:
     """Return a name in the UCSF library: four letters and four digits."""
-    rng = seeded("ucsf", index)
+    rng = album.seeded("ucsf", index)
     return "".join(rng.choices(_LETTERS, k=4)) + f"{rng.randint(1, 299):04d}"
 
 
@@ -40,12 +31,12 @@ def page_name(index: int) -> str:
 
 
 def page_facts(index: int) -> Page:
-    return page("docvqa", index).facts
+    return album.page("docvqa", index).facts
 
 
 def page_files() -> dict[str, bytes]:
     """Return {name: bytes} of all pages; the last is of the validation split."""
-    return {page_name(n): page("docvqa", n).data for n in range(PAGES + 1)}
+    return {page_name(n): album.page("docvqa", n).data for n in range(PAGES + 1)}
 
 
 def page_rows() -> list[Row]:
@@ -56,7 +47,7 @@ def page_rows() -> list[Row]:
 
 def _rows_on_page(index: int) -> list[Row]:
     facts = page_facts(index)
-    rng = seeded("docvqa", index)
+    rng = album.seeded("docvqa", index)
     fields = rng.sample(facts.fields, rng.randint(2, len(facts.fields)))
     rows = []
     for name, value in fields:
@@ -86,19 +77,15 @@ def dataset(name: str, version: str, rows: list[Row]) -> Row:
 
 
 def infographic_name(index: int) -> str:
-    return f"{number(10_000, 75_000, 'infographic', index)}.jpeg"
-
-
-def _infographic(index: int) -> DrawnImage[Infographic]:
-    return infographic("infographicvqa", index)
+    return f"{album.number(10_000, 75_000, 'infographic', index)}.jpeg"
 
 
 def infographic_files() -> dict[str, bytes]:
     """Return {name: bytes}; the first is many times taller than wide, as some upstream."""
-    files = {infographic_name(n): _infographic(n).data for n in range(INFOGRAPHICS)}
-    tall = open_image(files[infographic_name(0)])
-    files[infographic_name(0)] = encoded(tall.resize((tall.width, tall.height * 6)))
-    return files
+    images = [album.infographic("infographicvqa", n).data for n in range(INFOGRAPHICS)]
+    first = album.open_image(images[0])
+    images[0] = album.encoded(first.resize((first.width, first.height * 6)))
+    return {infographic_name(n): data for n, data in enumerate(images)}
 
 
 def infographic_rows() -> list[Row]:
@@ -112,7 +99,7 @@ def infographic_row(index: int, question: str, answers: list[str], split: str = 
     return {
         "question": question,
         "image_local_name": name,
-        "image_url": f"https://example.org/infographics/{hexadecimal(12, name)}.jpeg",
+        "image_url": f"https://example.org/infographics/{album.hexadecimal(12, name)}.jpeg",
         "ocr_output_file": name.replace(".jpeg", ".json"),
         "answers": answers,
         "data_split": split,
@@ -120,7 +107,7 @@ def infographic_row(index: int, question: str, answers: list[str], split: str = 
 
 
 def _rows_on_infographic(index: int) -> list[Row]:
-    facts = _infographic(index).facts
+    facts = album.infographic("infographicvqa", index).facts
     shares = sorted(facts.facts, key=lambda fact: -int(fact[1].rstrip("%")))
     exchanges = [
         (f"What is the share beside '{label}'?", [value, value.replace("%", " %")])

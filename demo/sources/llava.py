@@ -1,7 +1,7 @@
 """The LLaVA-1.5 mix at one-thousandth: 665 records without a fault, of nine origins."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from demo.annotations.questions import (
@@ -22,17 +22,6 @@ from demo.sources.chats import chat
 from imp_data.sample import OPTION_LETTER_SUFFIX, SHORT_ANSWER_SUFFIX
 
 Record = dict[str, Any]
-CLEAN: Final = {
-    "llava_instruct": 158,
-    "sharegpt": 41,
-    "vqav2_okvqa": 92,
-    "gqa": 72,
-    "ocr_vqa": 80,
-    "a_okvqa": 66,
-    "textcaps": 22,
-    "refcoco": 48,
-    "vg": 86,
-}
 _VQAV2 = 83
 _CONVERSATIONS, _DETAILS = 58, 23
 # Visual Genome is published in two parts; GQA has its images under the same numbers.
@@ -76,8 +65,12 @@ def coco_number(index: int) -> int:
     return number(9, 581_922, "coco", index)
 
 
+def coco_id(index: int) -> str:
+    return f"{coco_number(index):012d}"
+
+
 def coco_path(index: int) -> str:
-    return f"coco/train2017/{coco_number(index):012d}.jpg"
+    return f"coco/train2017/{coco_id(index)}.jpg"
 
 
 def coco(index: int) -> DrawnImage[Scene]:
@@ -105,70 +98,59 @@ def isbn(*name: str | int) -> str:
 
 def entries() -> list[Entry]:
     """Return all 665 records in an order that mixes their origins."""
-    found = [
-        (hexadecimal(16, "place", subset, count), entry)
-        for subset, count_of in CLEAN.items()
-        for count, entry in enumerate(_ORIGINS[subset](count_of))
-    ]
-    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+    found = {
+        hexadecimal(16, "place", subset, n): entry(n)
+        for subset, (count, entry) in _ORIGINS.items()
+        for n in range(count)
+    }
+    return [found[place] for place in sorted(found)]
 
 
-def _instruct(count: int) -> Iterator[Entry]:
-    """Conversations, descriptions, reasoning; some have the token last, as upstream."""
-    for n in range(count):
-        rng = seeded("llava_instruct", n)
-        image = coco(n + 20)
-        if n < _CONVERSATIONS:
-            exchanges = long_exchanges(image.facts, rng)[: rng.randint(2, 5)]
-        elif n < _CONVERSATIONS + _DETAILS:
-            exchanges = [(rng.choice(_DETAIL_PROMPTS), image.facts.description())]
-        else:
-            exchanges = [reasoned_exchange(image.facts, rng)]
-        record = imaged(f"{coco_number(n + 20):012d}", coco_path(n + 20), exchanges)
-        if rng.random() < 0.4:
-            record["conversations"][0]["value"] = f"{exchanges[0][0]}\n<image>"
-        yield Entry(record, image.data)
+def _instruct(n: int) -> Entry:
+    """A conversation, description or reasoning; some have the token last, as upstream."""
+    rng, image = seeded("llava_instruct", n), coco(n + 20)
+    if n < _CONVERSATIONS:
+        exchanges = long_exchanges(image.facts, rng)[: rng.randint(2, 5)]
+    elif n < _CONVERSATIONS + _DETAILS:
+        exchanges = [(rng.choice(_DETAIL_PROMPTS), image.facts.description())]
+    else:
+        exchanges = [reasoned_exchange(image.facts, rng)]
+    record = imaged(coco_id(n + 20), coco_path(n + 20), exchanges)
+    if rng.random() < 0.4:
+        record["conversations"][0]["value"] = f"{exchanges[0][0]}\n<image>"
+    return Entry(record, image.data)
 
 
-def _sharegpt(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        identity = f"{hexadecimal(7, 'sharegpt', n)}_{n % 3}"
-        yield Entry({"id": identity, "model": "", "conversations": conversation(chat(n))}, None)
+def _sharegpt(n: int) -> Entry:
+    identity = f"{hexadecimal(7, 'sharegpt', n)}_{n % 3}"
+    return Entry({"id": identity, "model": "", "conversations": conversation(chat(n))}, None)
 
 
-def _vqav2_okvqa(count: int) -> Iterator[Entry]:
+def _vqav2_okvqa(n: int) -> Entry:
     """Integer ids, which the real file has as well as strings."""
-    for n in range(count):
-        rng = seeded("vqav2", n)
-        image = coco(n)
-        if n < _VQAV2:
-            exchanges = short_exchanges(image.facts, rng)[: rng.randint(3, 8)]
-        else:
-            exchanges = knowledge_exchanges(image.facts)
-        record = imaged(coco_number(n), coco_path(n), exchanges, suffix=SHORT_ANSWER_SUFFIX)
-        yield Entry(record, image.data)
+    rng, image = seeded("vqav2", n), coco(n)
+    if n < _VQAV2:
+        exchanges = short_exchanges(image.facts, rng)[: rng.randint(3, 8)]
+    else:
+        exchanges = knowledge_exchanges(image.facts)
+    return Entry(imaged(coco_number(n), coco_path(n), exchanges, SHORT_ANSWER_SUFFIX), image.data)
 
 
-def _gqa(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        rng = seeded("gqa", n)
-        image = vg(n + _GQA_STARTS)
-        exchanges = side_exchanges(image.facts, rng) + short_exchanges(image.facts, rng)
-        identity = str(vg_number(n + _GQA_STARTS))
-        path = f"gqa/images/{identity}.jpg"
-        chosen = exchanges[: rng.randint(4, 12)]
-        yield Entry(imaged(identity, path, chosen, suffix=SHORT_ANSWER_SUFFIX), image.data)
+def _gqa(n: int) -> Entry:
+    rng, image = seeded("gqa", n), vg(n + _GQA_STARTS)
+    exchanges = side_exchanges(image.facts, rng) + short_exchanges(image.facts, rng)
+    identity = str(vg_number(n + _GQA_STARTS))
+    path, chosen = f"gqa/images/{identity}.jpg", exchanges[: rng.randint(4, 12)]
+    return Entry(imaged(identity, path, chosen, SHORT_ANSWER_SUFFIX), image.data)
 
 
-def _ocr_vqa(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        yield Entry(book_record(n), cover("ocr_vqa", n).data)
+def _ocr_vqa(n: int) -> Entry:
+    return Entry(book_record(n), cover("ocr_vqa", n).data)
 
 
 def book_record(n: int) -> Record:
     exchanges = _cover_exchanges(cover("ocr_vqa", n).facts, seeded("ocr_vqa", n))
-    path = f"ocr_vqa/images/{isbn(n)}.jpg"
-    return imaged(isbn(n), path, exchanges, suffix=SHORT_ANSWER_SUFFIX)
+    return imaged(isbn(n), f"ocr_vqa/images/{isbn(n)}.jpg", exchanges, SHORT_ANSWER_SUFFIX)
 
 
 def _cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
@@ -186,54 +168,48 @@ def _cover_exchanges(book: Cover, rng: random.Random) -> list[Exchange]:
     return found[: rng.randint(2, 5)]
 
 
-def _a_okvqa(count: int) -> Iterator[Entry]:
+def _a_okvqa(n: int) -> Entry:
     """Each question occurs four times, with its options in four orders."""
-    for n in range(count):
-        image_number, turn = divmod(n, 4)
-        rng = seeded("a_okvqa", image_number)
-        image = coco(image_number + 30)
-        question, options = optioned(image.facts, rng)
-        turned = options[-turn:] + options[:-turn] if turn else options
-        lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", turned, strict=True))
-        exchanges = [(f"{question}\n{lines}", "ABCD"[turn])]
-        identity = hexadecimal(22, "a_okvqa", image_number)
-        path = coco_path(image_number + 30)
-        yield Entry(imaged(identity, path, exchanges, suffix=OPTION_LETTER_SUFFIX), image.data)
+    image_number, turn = divmod(n, 4)
+    image = coco(image_number + 30)
+    question, options = optioned(image.facts, seeded("a_okvqa", image_number))
+    turned = options[-turn:] + options[:-turn] if turn else options
+    lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", turned, strict=True))
+    exchanges = [(f"{question}\n{lines}", "ABCD"[turn])]
+    identity, path = hexadecimal(22, "a_okvqa", image_number), coco_path(image_number + 30)
+    return Entry(imaged(identity, path, exchanges, OPTION_LETTER_SUFFIX), image.data)
 
 
-def _textcaps(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        facts, data, _ = textvqa.photo(n)
-        prompt = "Provide a one-sentence caption for the provided image.\nReference OCR token: "
-        identity = textvqa.image_id(n)
-        path = f"textvqa/train_images/{identity}.jpg"
-        yield Entry(imaged(identity, path, [(prompt + facts.word, facts.caption())]), data)
+def _textcaps(n: int) -> Entry:
+    facts, data, _ = textvqa.photo(n)
+    prompt = "Provide a one-sentence caption for the provided image.\nReference OCR token: "
+    identity = textvqa.image_id(n)
+    path = f"textvqa/train_images/{identity}.jpg"
+    return Entry(imaged(identity, path, [(prompt + facts.word, facts.caption())]), data)
 
 
-def _refcoco(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        rng = seeded("refcoco", n)
-        image = coco(n)
-        exchanges = region_exchanges(image, rng, rng.randint(1, 6), whole_things=True)
-        yield Entry(imaged(f"{coco_number(n):012d}", coco_path(n), exchanges), image.data)
+def _refcoco(n: int) -> Entry:
+    rng, image = seeded("refcoco", n), coco(n)
+    exchanges = region_exchanges(image, rng, rng.randint(1, 6), whole_things=True)
+    return Entry(imaged(coco_id(n), coco_path(n), exchanges), image.data)
 
 
-def _vg(count: int) -> Iterator[Entry]:
-    for n in range(count):
-        image = vg(n)
-        exchanges = region_exchanges(image, seeded("vg", n), 20)
-        path = vg_path(n)
-        yield Entry(imaged(path, f"vg/{path}.jpg", exchanges), image.data)
+def _vg(n: int) -> Entry:
+    image, path = vg(n), vg_path(n)
+    exchanges = region_exchanges(image, seeded("vg", n), 20)
+    return Entry(imaged(path, f"vg/{path}.jpg", exchanges), image.data)
 
 
-_ORIGINS: Final[dict[str, Callable[[int], Iterator[Entry]]]] = {
-    "llava_instruct": _instruct,
-    "sharegpt": _sharegpt,
-    "vqav2_okvqa": _vqav2_okvqa,
-    "gqa": _gqa,
-    "ocr_vqa": _ocr_vqa,
-    "a_okvqa": _a_okvqa,
-    "textcaps": _textcaps,
-    "refcoco": _refcoco,
-    "vg": _vg,
+# Origin → its number of records, and the function that returns the n-th.
+_ORIGINS: Final[dict[str, tuple[int, Callable[[int], Entry]]]] = {
+    "llava_instruct": (158, _instruct),
+    "sharegpt": (41, _sharegpt),
+    "vqav2_okvqa": (92, _vqav2_okvqa),
+    "gqa": (72, _gqa),
+    "ocr_vqa": (80, _ocr_vqa),
+    "a_okvqa": (66, _a_okvqa),
+    "textcaps": (22, _textcaps),
+    "refcoco": (48, _refcoco),
+    "vg": (86, _vg),
 }
+CLEAN: Final = {origin: count for origin, (count, _) in _ORIGINS.items()}

@@ -108,10 +108,13 @@ def _byte_matches(queries: pa.Table, references: pa.Table) -> Iterator[ImageMatc
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise UserError(path, "is not there", _ANEW)
+        raise UserError(path, "is a folder" if path.is_dir() else "is not there", _ANEW)
     try:
         # Only files of `imp-data fingerprint` are sealed; other programs write such files too.
         source = SealedFile(path, _ANEW) if is_sealed(path) else path.absolute()
+        if absent := [name for name in _COMPARED if name not in pq.read_schema(source).names]:
+            problem = f"is no fingerprint file (it lacks the column {absent[0]})"
+            raise UserError(path, problem, _ANEW)
         table = pq.read_table(source, columns=_COMPARED)
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"

@@ -73,8 +73,9 @@ class ImageReader(NamedTuple):
         DamagedMember, TooManyBytes; UserError if an archive is invalid, or if a file cannot be read
         or lies behind a link that leads out of `within`.
         """
-        if has_latency(self.raw):
-            return self.prefetch([image], max_bytes).read_with_spelling(image, max_bytes)
+        source = self.prefetch([image], max_bytes)
+        if source is not self:
+            return source.read_with_spelling(image, max_bytes)
         data = self._exact(image, max_bytes)
         if data is not None:
             return data, None

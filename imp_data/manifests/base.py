@@ -74,8 +74,9 @@ def _check_unambiguous(path: Path) -> None:
     """
     siblings = [p for p in path.parent.glob("*") if p.suffix in (".yaml", ".yml")]
     if path not in siblings and not os.path.lexists(path):
-        existing = ", ".join(sorted(p.stem for p in siblings)) or "(none there)"
-        raise UserError(path, "there is no such manifest", f"write it, or name one of {existing}")
+        existing = ", ".join(sorted(p.stem for p in siblings))
+        remedy = f"write it, or name one of {existing}" if existing else "write it"
+        raise UserError(path, "there is no such manifest", remedy)
     name = _manifest_name(path)
     for sibling in sorted(siblings):
         same_name = _manifest_name(sibling).casefold() == name.casefold()

@@ -17,10 +17,18 @@ _NUMBER_OR_BOOLEAN = {"bool_type", "int_type", "float_type"}
 
 def format_problems(error: ValidationError, root: Node) -> str:
     """Return `line 7, column 5, files.0.bytes: Input should be …` for each of the first 20."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = _without_consequences(
+        error.errors(include_url=False, include_context=False, include_input=False)
+    )
     listed = "; ".join(_format_problem(one, root) for one in found[:_MAX_PROBLEMS])
     more = len(found) - _MAX_PROBLEMS
     return f"{listed}; and {more:,} more" if more > 0 else listed
+
+
+def _without_consequences(found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short if only its invalid items make it so."""
+    inside = {error["loc"][:end] for error in found for end in range(len(error["loc"]))}
+    return [error for error in found if error["type"] != "too_short" or error["loc"] not in inside]
 
 
 def _format_problem(error: ErrorDetails, root: Node) -> str:

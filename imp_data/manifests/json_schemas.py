@@ -43,7 +43,7 @@ def write_schemas(folder: Path) -> list[str]:
         try:
             write_text(path, schema_text(name))
         except OSError as error:
-            remedy = "name a folder with --folder that contains no folder of a schema's name"
+            remedy = "name a folder with --folder in which these files can be written"
             raise UserError(path, f"cannot be written ({error.strerror})", remedy) from None
     return changed
 

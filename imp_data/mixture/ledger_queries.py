@@ -68,7 +68,7 @@ def ledger_of(folder: Path) -> pl.LazyFrame:
     """Return a mixture's ledger. Raise UserError if it is missing or damaged."""
     path = folder / "ledger.parquet"
     if not is_file(path):
-        raise UserError(path, "is not there", "name the folder of a mixture with --mixture")
+        raise UserError(path, "is not there", "name the folder of a mixture")
     check_files(folder, [path.name])
     with _readable(path):
         rows = scan_published_parquet(path)

@@ -20,7 +20,7 @@ from imp_data.mobile.options import (
     require_mobile_extra,
     runtime_settings,
 )
-from imp_data.terminal import print_json
+from imp_data.terminal import out_folder, print_json
 
 DEFAULT_QUESTION = "Describe the image."
 # One conversation of Imp-3B about an image of 384 pixels takes about 240 MiB.
@@ -29,7 +29,7 @@ _PROMPT_CACHE_MIB = 1024
 
 def export(
     model: ModelFolder,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: Annotated[Path, out_folder("Folder to write.")],
     bits: Annotated[
         str, typer.Option(help="Bits per weight: any of 16, 8 and 4, comma-separated.")
     ] = "16,8,4",

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from importlib.metadata import requires
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imp_data.errors import UserError
 from imp_data.parallel.error_json import encode_error
@@ -23,6 +23,9 @@ from imp_data.parallel.worker import (
     unwrap_outcome,
 )
 from imp_data.storage.digests import library_versions, package_digest
+
+if TYPE_CHECKING:
+    import ray
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -42,13 +45,6 @@ def map_on_ray(
     """Implement `map_ordered` on Ray."""
     _connect(workers)
     import ray
-    from ray.exceptions import (
-        NodeDiedError,
-        ObjectLostError,
-        OutOfMemoryError,
-        RayTaskError,
-        WorkerCrashedError,
-    )
 
     expected = _software(_libraries())
     task = ray.remote(_attempt_on_node).options(
@@ -58,14 +54,7 @@ def map_on_ray(
 
     def first() -> Result:
         piece, reference = waiting.popleft()
-        try:
-            outcome: Result | Raised | Crash = ray.get(reference)
-        except (NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError):
-            outcome = Worker().do(function, piece, seconds)  # locally, to learn how it ends
-        except RayTaskError as error:
-            why = " ".join(str(error.cause).split())
-            raise UserError("a Ray worker", f"cannot start ({why})", _INSTALL) from error
-        return unwrap_outcome(outcome, piece, on_crash)
+        return unwrap_outcome(_outcome(reference, function, piece, seconds), piece, on_crash)
 
     try:
         for piece in pieces:
@@ -78,6 +67,32 @@ def map_on_ray(
     finally:
         for _, reference in waiting:
             ray.cancel(reference)
+
+
+def _outcome(
+    reference: "ray.ObjectRef[Result | Raised]",
+    function: Callable[[Piece], Result],
+    piece: Piece,
+    seconds: int | None,
+) -> Result | Raised | Crash:
+    """Wait for a piece; if its node died on every attempt, run it on this machine."""
+    import ray
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        RayTaskError,
+        WorkerCrashedError,
+    )
+
+    try:
+        outcome: Result | Raised = ray.get(reference)
+    except (NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError):
+        return Worker().do(function, piece, seconds)  # locally, to learn how it ends
+    except RayTaskError as error:
+        why = " ".join(str(error.cause).split())
+        raise UserError("a Ray worker", f"cannot start ({why})", _INSTALL) from error
+    return outcome
 
 
 def _connect(workers: int | None) -> None:

@@ -24,7 +24,6 @@ from imp_data.storage.embedded_names import split_embedded
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.globs import matches_glob, matching_files
 from imp_data.storage.image_paths import normalize_path
-from imp_data.storage.paths import has_latency
 
 _MAX_NAMES = 5
 # If no folder holds the images of a source's first records, the other records hardly differ.
@@ -33,7 +32,7 @@ _GROUPS_TRIED = 256
 
 
 class InputPaths:
-    """The paths that a recipe's manifests name, in one data directory on this machine."""
+    """The paths that a recipe's manifests name, in one data directory."""
 
     def __init__(self, recipe: Recipe, reader: ImageReader) -> None:
         """Take a reader of all image folders of the recipe."""
@@ -43,11 +42,8 @@ class InputPaths:
         """Return a message for each missing path, with the line of its manifest.
 
         For the sources in `unbuilt`, read the first records and compare the paths of their images
-        with the folders. Skip paths that a download will create. In an object store check nothing:
-        its folders cannot be listed in one request.
+        with the folders. Skip paths that a download will create.
         """
-        if has_latency(self._reader.raw):
-            return []
         found: list[str] = []
         for name, source in self._recipe.sources.items():
             found += self._check_records(name, source)
@@ -183,8 +179,10 @@ def _deepest(folder: Path) -> Path:
 
 
 def _listing(folder: Path, wanted: str) -> str:
-    names = [path.name for path in _deepest(folder).iterdir() if not path.name.startswith(".")]
-    return f"{_deepest(folder)} holds {_join_names(sorted(names), wanted)}"
+    nearest = _deepest(folder)
+    entries = nearest.iterdir() if nearest.is_dir() else ()  # an empty store has no folder at all
+    names = [path.name for path in entries if not path.name.startswith(".")]
+    return f"{nearest} holds {_join_names(sorted(names), wanted)}"
 
 
 def _join_names(names: Sequence[str], wanted: str) -> str:

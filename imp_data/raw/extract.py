@@ -1,14 +1,13 @@
 """Extract matching members of a zip or tar below a folder, safely and atomically."""
 
 import errno
-import os
 import posixpath
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import NamedTuple
 
 from imp_data.errors import REFETCH, UserError
@@ -21,12 +20,10 @@ from imp_data.raw.extract_limits import (
     printable,
 )
 from imp_data.raw.extract_marker import Marker
-from imp_data.storage.atomic_write import write_atomically
-from imp_data.storage.folders import check_inside, real_folders
+from imp_data.storage.atomic_write import write_atomically, write_small
+from imp_data.storage.folders import check_member_inside
 from imp_data.storage.listing import NamesBelow
-from imp_data.storage.object_store import upload_bytes
-from imp_data.storage.paths import has_latency
-from imp_data.storage.prefetch import map_ahead
+from imp_data.storage.prefetch import map_at
 from imp_data.storage.range_reader import open_file
 from imp_data.storage.zip_stream import DAMAGE_ERRORS, is_disk_error
 
@@ -100,14 +97,6 @@ def _safe_members(
         yield member._replace(name=names[-1])
 
 
-def _check_links(folder: Path, name: str) -> None:
-    """Raise UserError if a link below the folder's direct children leads a member out of it."""
-    parent = (folder / name).parent
-    top = folder / name.partition("/")[0]
-    places = real_folders((folder, folder.parent, top))
-    check_inside(folder / name, os.path.realpath(parent), places)
-
-
 class _Extractor:
     """Writes members below a folder; `earlier` are extracted files that they may overwrite."""
 
@@ -117,23 +106,19 @@ class _Extractor:
         self._archive, self._folder, self._budget = archive, folder, budget
         self._own = {*earlier}
         self._existing = NamesBelow(folder)
-        self._put: dict[str, Event] = {}
+        self._unwritten: dict[str, Event] = {}
+        self._lock = Lock()
 
     def extract(self, members: Iterator[Member]) -> None:
         """Write all members."""
-        if has_latency(self._folder):
-            for _ in map_ahead(_put_in_turn, self._small(members)):
-                pass
-            return
-        for member in members:
-            self._budget.count_bytes(member.size)
-            _check_links(self._folder, member.name)
-            self._write(member, member.pieces())
+        for _ in map_at(self._folder, self._write_small, self._small(members)):
+            pass
 
-    def _small(self, members: Iterator[Member]) -> Iterator["_Put"]:
-        """Yield small members, to be uploaded concurrently; write large ones directly."""
+    def _small(self, members: Iterator[Member]) -> Iterator["_Small"]:
+        """Yield small members, which a store takes concurrently; write large ones directly."""
         for member in members:
             self._budget.count_bytes(member.size)
+            check_member_inside(self._folder, member.name)
             if member.size >= _SMALL_BYTES:
                 self._write(member, member.pieces())
                 continue
@@ -142,47 +127,56 @@ class _Extractor:
                 self._write(member, iter([data]))  # compares it
             else:
                 self._own.add(member.name)
-                before = self._put.get(member.name)
-                self._put[member.name] = done = Event()
-                yield _Put(data, self._folder / member.name, before, done)
+                with self._lock:
+                    before = self._unwritten.get(member.name)
+                    self._unwritten[member.name] = done = Event()
+                yield _Small(data, member.name, before, done)
+
+    def _write_small(self, small: "_Small") -> None:
+        if small.before is not None:
+            small.before.wait()
+        try:
+            with self._blocked_path(small.name):
+                write_small(self._folder / small.name, small.data)
+        finally:
+            small.done.set()
+            with self._lock:
+                if self._unwritten[small.name] is small.done:
+                    del self._unwritten[small.name]
 
     def _write(self, member: Member, pieces: Iterator[bytes]) -> None:
         path = self._folder / member.name
+        with self._blocked_path(member.name), write_atomically(path, alone=True) as aside:
+            with aside.open("wb") as out:
+                out.writelines(pieces)
+            if self._is_foreign(member.name) and not _is_equal(aside, path):
+                problem = f"exists, and differs from the member of that name in {self._archive}"
+                raise UserError(path, problem, _MOVE_AWAY)
+        self._own.add(member.name)
+
+    @contextmanager
+    def _blocked_path(self, name: str) -> Iterator[None]:
+        """Raise UserError if a file is in the place of a folder, or a folder of a file."""
         try:
-            with write_atomically(path, alone=True) as aside:
-                with aside.open("wb") as out:
-                    out.writelines(pieces)
-                if self._is_foreign(member.name) and not _is_equal(aside, path):
-                    problem = f"exists, and differs from the member of that name in {self._archive}"
-                    raise UserError(path, problem, _MOVE_AWAY)
+            yield
         except OSError as error:
             if error.errno not in _BLOCKED_PATH:
                 raise
-            problem = f"member {printable(member.name)} cannot be extracted ({error.strerror})"
+            problem = f"member {printable(name)} cannot be extracted ({error.strerror})"
             raise UserError(self._archive, problem, _MOVE_AWAY) from error
-        self._own.add(member.name)
 
     def _is_foreign(self, name: str) -> bool:
         """Return whether a file exists that is no extracted member; a disk may ignore case."""
         return name not in self._own and name in self._existing
 
 
-class _Put(NamedTuple):
-    """A member to upload to a store; a later member of the same name waits for `before`."""
+class _Small(NamedTuple):
+    """A small member; it is written after an earlier one of the same name, `before`."""
 
     data: bytes
-    path: Path
+    name: str
     before: Event | None
     done: Event
-
-
-def _put_in_turn(put: _Put) -> None:
-    if put.before is not None:
-        put.before.wait()
-    try:
-        upload_bytes(put.data, put.path)
-    finally:
-        put.done.set()
 
 
 def _is_equal(one: Path, other: Path) -> bool:

@@ -18,7 +18,13 @@ import orjson
 
 from imp_data.errors import UserError
 from imp_data.storage.object_path import ObjectPath
-from imp_data.storage.object_store import copy_object, delete_object, upload, upload_folder
+from imp_data.storage.object_store import (
+    copy_object,
+    delete_object,
+    upload,
+    upload_bytes,
+    upload_folder,
+)
 from imp_data.storage.paths import local_path
 from imp_data.storage.replace_folder import (
     KINDS,
@@ -162,6 +168,15 @@ def move_into_place(aside: Path, path: Path, last: str = "", ours: Ours | None =
         replace_folder(aside, path, last, ours or select_all)
     else:
         os.replace(aside, path)
+
+
+def write_small(path: Path, data: bytes) -> None:
+    """Write bytes atomically; the caller holds a lock (see `alone` of `write_atomically`)."""
+    if isinstance(path, ObjectPath):
+        upload_bytes(data, path)
+        return
+    with write_atomically(path, alone=True) as aside:
+        aside.write_bytes(data)
 
 
 def link_or_copy(file: Path, target: Path) -> None:

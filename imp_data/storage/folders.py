@@ -69,6 +69,17 @@ def real_folders(paths: Iterable[Path | str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.join(path, "") for path in found))
 
 
+def check_member_inside(folder: Path, name: str) -> None:
+    """Raise UserError if a link below the folder's direct children leads a new file out of it.
+
+    An object store has no links.
+    """
+    if isinstance(folder, ObjectPath):
+        return
+    places = real_folders((folder, folder.parent, folder / name.partition("/")[0]))
+    check_inside(folder / name, os.path.realpath((folder / name).parent), places)
+
+
 def check_inside(path: Path | str, real: str, places: tuple[str, ...]) -> None:
     """Raise UserError unless `real`, the real path of `path`, is in one of `places`.
 

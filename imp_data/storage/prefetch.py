@@ -1,10 +1,13 @@
-"""Run several requests to a store concurrently, to hide their latency."""
+"""Run several requests to an object store concurrently, to hide their latency."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
+
+from imp_data.storage.paths import has_latency
 
 _AT_ONCE = 16
 
@@ -16,6 +19,13 @@ Result = TypeVar("Result")
 def _threads() -> ThreadPoolExecutor:
     """Return a pool kept for the process: closing one waits, which garbage collection must not."""
     return ThreadPoolExecutor(_AT_ONCE, "store")
+
+
+def map_at(
+    place: Path, function: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """Yield `function` of each item in order: one by one on a local disk, ahead in a store."""
+    return map_ahead(function, items) if has_latency(place) else map(function, items)
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

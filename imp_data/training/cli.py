@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from imp_data.errors import UserError
+from imp_data.terminal import out_folder
 
 Precision = Literal["bf16", "fp16", "fp32"]
 
@@ -18,7 +19,7 @@ def train(
         list[Path],
         typer.Option(help="Folder of a mixture; repeat for each that the manifest's stages name."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    out: Annotated[Path, out_folder("Folder of the run.")],
     stage: Annotated[
         Literal["projector", "adapter", "all"], typer.Option(help="The stage to run.")
     ] = "all",
@@ -60,7 +61,7 @@ def train(
 
 def merge(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or of a stage's output.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
+    out: Annotated[Path, out_folder("Folder to write.")],
     precision: Annotated[
         Precision | None, typer.Option(help="Precision of the weights; default: the stage's.")
     ] = None,
@@ -75,7 +76,7 @@ def merge(
 
 def evaluate(
     questions: Annotated[Path, typer.Option(help="Questions, one JSON object per line.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for answers and scores.")],
+    out: Annotated[Path, out_folder("Folder for answers and scores.")],
     model: Annotated[
         Path | None, typer.Argument(help="Folder of a merged model.", show_default=False)
     ] = None,

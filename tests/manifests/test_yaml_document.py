@@ -277,6 +277,11 @@ def test_a_wrong_field_is_named_with_line_and_column(
     assert said in load_error(tmp_path, MIXTURE.replace(before, after)).problem
 
 
+def test_a_list_whose_items_are_all_wrong_is_not_called_too_short(tmp_path: Path) -> None:
+    problem = load_error(tmp_path, MIXTURE.replace("quota: 5", "quota: many")).problem
+    assert problem == "line 5, column 20, parts.0.quota: Input should be a valid integer"
+
+
 def test_at_most_twenty_problems_are_listed(tmp_path: Path) -> None:
     problem = load_error(tmp_path, MIXTURE + "".join(f"k{n}: 1\n" for n in range(1000))).problem
     assert problem.count("unknown field") == 20

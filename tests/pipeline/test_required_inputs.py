@@ -12,7 +12,11 @@ from imp_data.pipeline import required_inputs
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.missing_inputs import InputPaths
 from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
+from imp_data.storage.data_dir import DataDir
+from imp_data.storage.folders import list_files
 from imp_data.storage.globs import matching_files
+from imp_data.storage.object_store import upload_bytes
+from imp_data.storage.paths import parse_path
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +63,19 @@ def test_a_missing_folder_is_named_with_its_line_and_the_existing_folders(world:
         f"  {world.manifests}/images/own.yaml, line 6, column 18, folders.0.inside: "
         f"there is no folder {raw}/photo; {raw} holds photos, records.json"
     )
+
+
+def test_the_same_is_checked_in_an_object_store(world: World) -> None:
+    there, missing = (own(world, f"{{path: pics, inside: {name}}}") for name in ("photos", "photo"))
+    far = DataDir(parse_path(f"memory://{world.data.root}"))
+    for name, _ in list_files(world.data.root):
+        upload_bytes((world.data.root / name).read_bytes(), far.root / name)
+    raw = far.raw("own")
+    check_inputs(Build(there.recipe, far))
+    problem = problem_of(Build(missing.recipe, far))
+    assert f"there is no folder {raw}/photo; {raw} holds photos, records.json" in problem
+    problem = problem_of(Build(missing.recipe, DataDir(parse_path("memory://bucket/empty"))))
+    assert "memory://bucket/empty/raw/own/photo holds nothing" in problem
 
 
 def test_an_archive_that_is_missing_and_not_published_is_named(world: World) -> None:

@@ -30,6 +30,7 @@ _DEFERRED = "Images were deferred, so identical images are recognized by their p
 _NO_FINGERPRINTS = "Near-duplicate images are not known: there are no fingerprints."
 
 
+# Above 40 lines: it releases each array before the step that needs its memory.
 def find_duplicates(
     folder: Path,
     fingerprints: Sequence[Path],

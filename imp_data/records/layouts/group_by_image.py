@@ -57,6 +57,7 @@ class _Piece(NamedTuple):
             yield _Piece(self.file, *(s[position : position + 1] for s in (self.starts, self.ends)))
 
 
+# Above 40 lines: each chunk continues from the counters of the one before.
 def chunk_by_image(
     files: Sequence[Path],
     image: str,

@@ -124,10 +124,3 @@ def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
         hashes=hashes,
         hash_ids=[ids[row] for row in rows.tolist()],
     )
-
-
-def index_figures(path: Path) -> dict[str, Any]:
-    """Count the ids of a pack, and its images with a fingerprint."""
-    table = open_parquet(path).read(["id", "status"])
-    seen = table["status"].to_pylist().count("ok")
-    return {"ids": table.num_rows, "fingerprinted": seen}

@@ -5,7 +5,8 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,25 @@ def _image_processor(model: Model) -> Any:
 def load_network(folder: Path, dtype: torch.dtype = torch.float32) -> LlavaForConditionalGeneration:
     """Load the network of a merged model's folder."""
     read_facts(folder)
-    return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+    with _load_errors(folder):
+        return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
 
 
 def load_processor(folder: Path) -> LlavaProcessor:
     """Load the processor of a merged model's folder."""
     read_facts(folder)
-    return AutoProcessor.from_pretrained(folder, backend="pil")
+    with _load_errors(folder):
+        return AutoProcessor.from_pretrained(folder, backend="pil")
+
+
+@contextmanager
+def _load_errors(folder: Path) -> Iterator[None]:
+    """Raise UserError if transformers misses a file of the folder, or cannot read it."""
+    try:
+        yield
+    except OSError as error:
+        why = " ".join(str(error).split()).partition(". ")[0]
+        raise UserError(folder, f"cannot be loaded ({why})", "merge the run again") from error
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
