@@ -29,8 +29,10 @@ setup: $(VENV)/.core
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# Python 3.11 brings pip 23.2, which takes three times as long to find the versions.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e .
@@ -42,7 +44,7 @@ $(VENV)/.model: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e ".[dev,ray,server,s3,train,mobile]"
-	touch $(VENV)/.core $@
+	touch $(VENV)/.core $(VENV)/.model $@
 
 demo demo-data: export IMP_MIXTURE = manifests/mixtures/demo.yaml
 demo: $(VENV)/.model
