@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 import dagster as dg
 import pytest
 import yaml
+from conftest import link_world
+
+from imp_data.storage.data_dir import DataDir
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -86,9 +89,12 @@ def home(
 
 
 @pytest.mark.slow
-def test_the_curate_job_of_the_demo_runs_on_postgres(home: Path, tmp_path: Path) -> None:
+def test_the_curate_job_of_the_demo_runs_on_postgres(
+    home: Path, drawn_demo: DataDir, tmp_path: Path
+) -> None:
     from dagster_postgres import PostgresEventLogStorage
 
+    link_world(drawn_demo, tmp_path / "data")
     dg_command = Path(sys.executable).with_name("dg")
     settings = {**os.environ, "IMP_DATA_DIR": str(tmp_path / "data")}
     settings.pop("IMP_MIXTURE", None)

@@ -13,10 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import link_world
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
+
+from imp_data.storage.data_dir import DataDir
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -37,8 +40,9 @@ def wait_for(what: Callable[[], Any], seconds: float) -> Any:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The address of `dg dev` with a new instance and data directory."""
+def server(tmp_path: Path, drawn_demo: DataDir) -> Iterator[str]:
+    """The address of `dg dev` with a new instance, and a data directory of the drawn files."""
+    link_world(drawn_demo, tmp_path / "data")
     settings = (ROOT / "dagster.yaml").read_text()
     assert ".dagster" in settings
     (tmp_path / "dagster.yaml").write_text(settings.replace(".dagster", f"{tmp_path}/.dagster"))

@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import DEMO, demo_with_world_of
+from conftest import DEMO, demo_with_world_of, link_world
 
 from demo.faults.catalogue import PLANTED
 from demo.faults.planted import Planted
+from demo.stage import world as draw
 from imp_data.errors import UserError
 from imp_data.manifests import load_recipe
 from imp_data.mixture.duplicates.report import read_report
@@ -47,20 +47,8 @@ def demo_build(root: Path) -> Build:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def demo(
-    drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory, workers: pytest.MonkeyPatch
-) -> Build:
-    """Build the demo once with four workers."""
-    workers.setenv("IMP_WORKERS", "4")
-    build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("demo") / "data")
-    rebuild(build)
-    return build
+def demo(built_demo: Build) -> Build:
+    return built_demo
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +128,11 @@ def test_a_second_build_builds_nothing(demo: Build) -> None:
 
 
 def test_another_directory_and_one_worker_give_the_same_bytes(
-    demo: Build, tmp_path: Path, workers: pytest.MonkeyPatch
+    demo: Build, drawn_demo: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workers.setenv("IMP_WORKERS", "1")
-    other = demo_build(tmp_path)
+    monkeypatch.setenv("IMP_WORKERS", "1")
+    other = demo_with_world_of(drawn_demo, tmp_path / "other")
     results = rebuild(other)
-    workers.setenv("IMP_WORKERS", "4")
     assert {a: r.digest for a, r in results.items()} == {
         a: r.digest for a, r in rebuild(demo).items()
     }
@@ -154,12 +141,10 @@ def test_another_directory_and_one_worker_give_the_same_bytes(
 
 
 def test_a_build_that_is_killed_repeatedly_ends_with_the_same_bytes(
-    demo: Build, tmp_path: Path
+    demo: Build, drawn_demo: DataDir, tmp_path: Path
 ) -> None:
     root = tmp_path / "killed"
-    linked(demo.data.raw(""), root / "raw")
-    (root / ".stamps").mkdir()
-    shutil.copy(demo.data.stamp("world"), root / ".stamps" / "world.json")
+    link_world(drawn_demo, root)
     script = (
         "from pathlib import Path; from imp_data.pipeline.build import Build;"
         "from imp_data.pipeline.run_all import rebuild;"
@@ -234,10 +219,12 @@ def test_a_record_file_altered_after_unpacking_is_an_error(
     assert build.raw(name).digest == demo.raw(name).digest
 
 
-def test_a_deleted_file_is_drawn_again(demo: Build, tmp_path: Path) -> None:
+def test_a_deleted_file_is_drawn_again_with_the_same_bytes(demo: Build, tmp_path: Path) -> None:
     root = linked(demo.data.root, tmp_path / "again")
     build = demo_build(root)
     (root / "raw" / "sharegpt4v").joinpath("sharegpt4v_instruct_gpt4-vision_cap100k.json").unlink()
     results = rebuild(build)
     assert results["world"].built
+    # The digest of all files as they are drawn, whether they were missing or not.
+    assert results["world"].digest == draw(demo).digest
     assert not results["mixture"].built

@@ -238,7 +238,7 @@ def damaged_zip() -> bytes:
     """Nine members: one as it should be, and one for each way in which one may not be."""
     names = [f"{n}.png" for n in range(9)]
     members = {name: encoded(photo(n)) for n, name in enumerate(names)}
-    members["7.png"] = bytes(1 << 30)
+    members["7.png"] = bytes(64 << 20)
     data = packed({**members, "8.png": bytes(64 << 20)})
     data = altered(data, "1.png", 16, b"\1\2\3\4")  # CRC
     stream = data.index(b"2.png") + 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, lay_album, record, run
+from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, record, run
 
 from imp_data.errors import UserError
 from imp_data.mixture.ledger_queries import diff, explain
@@ -119,13 +119,6 @@ def changes(world: World, first: Build, second: Build | None = None) -> list[Cha
     assert table.columns == ["source", "before", "after", "records", "example"]
     assert diff(world.data.mixture("small"), old).height == table.height
     return [row[:4] for row in table.rows()]
-
-
-@pytest.fixture
-def laid(world: World) -> World:
-    lay_album(world)
-    run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
-    return world
 
 
 def test_equal_builds_do_not_differ(album: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from conftest import World
 from training_world import STAGES, build_shapes, manifest
 
-from assets.launch import launch
 from assets.mobile import mobile_assets
 from imp_data.errors import UserError
 from imp_data.manifests import model_digest
@@ -100,7 +99,7 @@ def test_a_parity_failure_is_reported_and_stops_the_graph(
     assert told["phone"]["path"].endswith("gguf/mobile")
     assert "data:image/svg+xml;base64," in told["quality"]["chart"]
     (gguf_folder(plan) / "text-F16.gguf").unlink()
-    monkeypatch.setattr("assets.mobile.launch", lambda words: launch_without_a_bias(plan, words))
+    monkeypatch.setattr("assets.mobile._run", lambda words: command_without_a_bias(plan, words))
     passed, told = materialized(plan)
     assert not passed and set(told) == {"gguf"}, "nothing below it is built"
     assert "F16     answers DIFFERENT from PyTorch's: " in told["gguf"]["summary"]
@@ -181,19 +180,19 @@ def test_an_invalid_export_field_is_named_in_the_error(
     assert problem in str(raised.value)
 
 
-def launch_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
+def command_without_a_bias(plan: Plan, words: Sequence[str]) -> None:
     """Run the command, but remove the last layer's bias from the exported model only."""
     from safetensors.torch import load_file, save_file
 
     if "export" not in words:
-        launch(words)
+        command(words)
         return
     file = plan.merged / "model.safetensors"
     whole = file.rename(file.with_suffix(".whole"))
     weights = load_file(whole)
     weights["lm_head.bias"].zero_()
     save_file(weights, file, {"format": "pt"})
-    launch(words)
+    command(words)
     whole.replace(file)
 
 

@@ -220,16 +220,6 @@ def test_workers_that_lack_the_code_are_an_error(
     assert error.value.remedy.startswith("install the same release on every node")
 
 
-@pytest.fixture(scope="module")
-def local(drawn_demo: DataDir, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build the demo with the local engine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IMP_ENGINE", "local")
-        build = demo_with_world_of(drawn_demo, tmp_path_factory.mktemp("local") / "data")
-        rebuild(build)
-    return build
-
-
 def digests(build: Build) -> dict[str, str]:
     """Return the digest of every asset of a finished build."""
     return {asset: result.digest for asset, result in rebuild(build).items()}
@@ -244,7 +234,7 @@ def assert_same(one: Build, other: Build) -> None:
 def test_the_demo_has_the_same_digests_on_ray(
     nodes: TwoNodes,
     drawn_demo: DataDir,
-    local: Build,
+    built_demo: Build,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -253,14 +243,14 @@ def test_the_demo_has_the_same_digests_on_ray(
     on_ray = recipe.mixture.model_copy(update={"engine": "ray"})
     build = Build(recipe.model_copy(update={"mixture": on_ray}), DataDir(tmp_path / "data"))
     assert rebuild(build)["mixture"].built
-    assert_same(build, local)
+    assert_same(build, built_demo)
 
 
 @pytest.mark.slow
 def test_a_node_killed_while_it_reads_images_changes_nothing(
     nodes: TwoNodes,
     drawn_demo: DataDir,
-    local: Build,
+    built_demo: Build,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -277,7 +267,7 @@ def test_a_node_killed_while_it_reads_images_changes_nothing(
     build = demo_with_world_of(drawn_demo, tmp_path / "data")
     rebuild(build)
     assert kills == [2]
-    assert_same(build, local)
+    assert_same(build, built_demo)
     ledger = pl.read_parquet(build.data.mixture("demo") / "ledger.parquet")
     read = sum(build.figures(f"records/{s}")["rows"] for s in build.recipe.sources)
     assert len(ledger) == len(ledger.unique(["source", "ordinal"])) == read

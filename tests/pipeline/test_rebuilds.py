@@ -33,14 +33,6 @@ from imp_data.pipeline.checks import mixture_checks, screened_checks
 AFTER_PHOTOS = {"images/photos", "screened/photos", "mixture", "duplicates", "card"}
 
 
-@pytest.fixture
-def laid(world: World) -> World:
-    """Build the world of the album once."""
-    lay_album(world)
-    run(world.build(ALBUM_QUOTAS, **ALBUM_RULES))
-    return world
-
-
 def rebuilt(world: World, **changes: object) -> set[str]:
     """Return the stages that another build runs, with other quotas or rules."""
     quotas = {**ALBUM_QUOTAS, **{s: q for s, q in changes.items() if s in ALBUM_QUOTAS}}

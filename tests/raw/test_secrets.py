@@ -5,11 +5,14 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -33,6 +36,7 @@ from imp_data.storage.paths import parse_path
 from tests.assets.test_graph import RECORDS, SOURCE, World
 
 CONTENT = json.dumps(RECORDS).encode()
+NO_TELEMETRY = {"telemetry": {"enabled": False}}
 # One for each place at which a user may write one; none is a word, so that each find is a leak.
 SECRETS = {
     "user": "usr3f9a1c",
@@ -279,10 +283,19 @@ def leaks(folder: Path, *texts: str) -> list[str]:
     ]
 
 
+@cache
+def empty_instance() -> TemporaryDirectory[str]:
+    """Return a folder of Dagster's databases without rows: to create them takes long."""
+    folder = TemporaryDirectory()
+    with dg.DagsterInstance.local_temp(folder.name, NO_TELEMETRY) as instance:
+        assert instance.get_runs() == []
+    return folder
+
+
 def run_job(world: World, folder: Path) -> bool:
     """Run the whole job of the mixture with Dagster's databases and logs in a folder."""
-    folder.mkdir(exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}}) as instance:
+    shutil.copytree(empty_instance().name, folder, dirs_exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(folder), NO_TELEMETRY) as instance:
         job = world.defs().resolve_job_def("curate")
         result = job.execute_in_process(instance=instance, raise_on_error=False)
         events = instance.all_logs(result.run_id)

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, lay_album, run
+from conftest import ALBUM_QUOTAS, ALBUM_RULES, World, built, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,12 +225,6 @@ def test_a_file_of_another_mixture_that_does_not_match_its_stamp_is_not_reused(
 
 
 # --- builds -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def laid(world: World) -> World:
-    lay_album(world)
-    return world
 
 
 def small(world: World, name: str = "small") -> Build:

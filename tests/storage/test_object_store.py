@@ -26,12 +26,12 @@ from test_cli import Ran
 
 from imp_data.errors import UserError
 from imp_data.images.reader import DamagedMember, ImageReader, TooManyBytes
-from imp_data.manifests import ImageFolder, load_recipe
+from imp_data.manifests import ImageFolder
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
 from imp_data.storage import range_reader
-from imp_data.storage.atomic_write import write_atomically, write_text
+from imp_data.storage.atomic_write import write_atomically
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import file_sizes, tree_digest
 from imp_data.storage.locks import hold_lock
@@ -114,21 +114,6 @@ def far(server: str) -> Build:
         return Build.of(DEMO)
 
 
-@pytest.fixture(scope="module")
-def near(far: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build the demo on this machine from the same drawn files."""
-    data = DataDir(tmp_path_factory.mktemp("near") / "data")
-    for name in file_sizes(far.data.raw("")):
-        if not name.endswith(".unpacked"):
-            target = data.raw("") / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((far.data.raw("") / name).read_bytes())
-    write_text(data.stamp("world"), far.data.stamp("world").read_text())
-    build = Build(load_recipe(DEMO), data)
-    rebuild(build)
-    return build
-
-
 REBUILD_DEMO = """
 import sys
 from pathlib import Path
@@ -148,9 +133,9 @@ def digests(build: Build) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_all_stages_and_files_equal_those_of_a_local_build(far: Build, near: Build) -> None:
-    assert digests(far) == digests(near)
-    folders = [build.data.mixture("demo") for build in (far, near)]
+def test_all_stages_and_files_equal_those_of_a_local_build(far: Build, built_demo: Build) -> None:
+    assert digests(far) == digests(built_demo)
+    folders = [build.data.mixture("demo") for build in (far, built_demo)]
     manifests = [json.loads((folder / "mixture.json").read_text()) for folder in folders]
     assert manifests[0] == manifests[1]
     assert manifests[0]["rows"] == 1005

@@ -97,7 +97,7 @@ CHATS = ("phi2", "qwen", "phi3")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @given(texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4))
-@settings(max_examples=1000)
+@settings(max_examples=200)
 @example(texts=[(" ", " ")])
 @example(texts=[("\n", "\n\n"), ("\n\n", "\n")])
 @example(texts=[("a</s>b", "c"), ("d", "e</s>")])
@@ -119,7 +119,7 @@ def test_ids_and_labels_without_an_image(name: str, texts: list[tuple[str, str]]
     before=st.text(CHARACTERS, max_size=3).filter(lambda text: "<" not in text),
     features=st.integers(1, 9),
 )
-@settings(max_examples=1000)
+@settings(max_examples=200)
 @example(texts=[("\n", "a")], image_turn=0, before="", features=4)
 @example(texts=[("a", "b"), (" c ", " d ")], image_turn=1, before="first ", features=1)
 def test_ids_and_labels_with_an_image(
@@ -137,7 +137,7 @@ def test_ids_and_labels_with_an_image(
 
 
 @given(caption=TEXT, question=TEXT, features=st.integers(1, 9))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_the_plain_template_has_the_image_and_the_caption_alone(
     caption: str, question: str, features: int
 ) -> None:

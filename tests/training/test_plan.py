@@ -1,5 +1,6 @@
 """The training plan in the asset graph: each stage runs once, by the command line."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -66,10 +67,19 @@ def work(materialized: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {key: metadata["work"] for key, metadata in materialized.items() if key in TRAINED}
 
 
+def launch_here(line: Sequence[str]) -> dict[str, Any]:
+    """Run a command line in this process, which imports torch once."""
+    from imp_data.cli import app
+
+    assert not app(list(line[3:]), standalone_mode=False)
+    return {}
+
+
 @WITH_TORCH
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_changed_manifest_repeats_only_the_changed_stages(
-    shapes: World, capfd: pytest.CaptureFixture[str]
+    shapes: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = rebuild(shapes)
     assert work(first) == dict.fromkeys(TRAINED, "built")
@@ -83,6 +93,7 @@ def test_a_changed_manifest_repeats_only_the_changed_stages(
     model = shapes.manifests / "models" / "small.yaml"
     fields = yaml.safe_load(model.read_text())
     fields["stages"]["adapter"]["learning_rate"] = 0.001
+    monkeypatch.setattr("assets.training.launch", launch_here)
     model.write_text(yaml.safe_dump(fields))
     assert work(rebuild(shapes)) == {
         "projector": "unchanged",
