@@ -22,6 +22,7 @@ class _Section(NamedTuple):
     rows: Sequence[_Cells]
 
 
+# Above 40 lines: it has a line for each option.
 def audit(
     path: Annotated[Path, typer.Argument(help="A file or folder of records.")],
     images: Annotated[
@@ -83,7 +84,7 @@ def _reasons(text: str | None, known: set[str]) -> set[str]:
 
 
 def _columns(stated: Sequence[str]) -> dict[str, str]:
-    from imp_data.manifests.sources import COLUMN_ROLES
+    from imp_data.manifests.layout_names import COLUMN_ROLES
 
     columns = dict[str, str]()
     for one in stated:

@@ -4,6 +4,7 @@ from imp_data.manifests.base import StrictModel, field_position, load_manifest, 
 from imp_data.manifests.exclusion_rules import Exclusion, ExclusionRule
 from imp_data.manifests.fields import Name, Positive
 from imp_data.manifests.image_urls import ImageUrls
+from imp_data.manifests.layout_names import FORM_NAMES, LayoutName
 from imp_data.manifests.mixture import (
     MANIFEST_KINDS,
     Decontamination,
@@ -16,12 +17,10 @@ from imp_data.manifests.mixture import (
 from imp_data.manifests.mixture_part import MixturePart
 from imp_data.manifests.quotas import Amount, SourceQuota
 from imp_data.manifests.sources import (
-    FORM_NAMES,
     Benchmark,
     ExpectedCounts,
     ImageCollection,
     ImageFolder,
-    LayoutName,
     Publication,
     Source,
     SubsetRule,

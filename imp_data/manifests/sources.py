@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +24,7 @@ from imp_data.manifests.hub_address import (
     parse_hub_url,
 )
 from imp_data.manifests.image_urls import ImageUrls
+from imp_data.manifests.layout_names import ColumnRole, LayoutName
 
 _WILD = frozenset("*?")
 
@@ -181,21 +182,6 @@ class ImageCollection(Publication):
         return self.urls is not None and self.urls.unless == file.path
 
 
-# The layouts of single publications, and the forms that many datasets share.
-UpstreamLayout = Literal[
-    "llava", "dvqa", "chartqa", "docvqa", "infographicvqa", "ai2d", "laion_gpt4v"
-]
-FormName = Literal["conversations", "messages", "texts", "questions", "captions"]
-FORM_NAMES: frozenset[str] = frozenset(get_args(FormName))
-LayoutName = UpstreamLayout | FormName
-_RecordRole = Literal["id", "subset", "split", "image", "images", "system"]
-_ChatRole = Literal["conversations", "messages", "texts", "query", "response", "history"]
-_TextRole = Literal["instruction", "input", "output", "prompt", "completion", "caption"]
-_QuestionRole = Literal["question", "answer", "answers", "answer_index", "options", "hint"]
-ColumnRole = _RecordRole | _ChatRole | _TextRole | _QuestionRole
-COLUMN_ROLES: tuple[str, ...] = tuple(
-    role for roles in get_args(ColumnRole) for role in get_args(roles)
-)
 SubsetRule = Literal["mix665k", "allava", "image_family", "file", "none"]
 
 
@@ -204,15 +190,6 @@ class ExpectedCounts(StrictModel):
 
     rows: Count | None = Field(None, description="upstream rows")
     subsets: dict[str, Count] = Field({}, description="Samples per subset, before screening")
-
-
-class ImageTable(StrictModel):
-    """A table of images that records name by row numbers."""
-
-    files: Annotated[tuple[RelativePath, ...], Field(min_length=1)] = Field(
-        description="Parquet or Arrow files or globs below data/raw/<source>/; rows count through"
-    )
-    column: str = "image"
 
 
 class Source(Publication):
@@ -255,7 +232,6 @@ class Source(Publication):
         exclude_if=_is_empty,
         description="`llava` replaces the wordings of known publishers by LLaVA's, with some loss",
     )
-    image_table: ImageTable | None = Field(None, exclude_if=_is_empty)
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: ExpectedCounts = ExpectedCounts()
 

@@ -125,7 +125,7 @@ def write_screened(
         for batch in read_batches(records, ["id", "subset"]):
             here = slice(first, first + len(batch))
             columns = _outcome_columns(here, batch.column("id"), kept[here], refused)
-            images = candidates.images.between(slice(first, first + len(batch)))
+            images = candidates.images.between(here)
             if decisions is not None and decisions.respelled:
                 found = _respelled(images, kept[here], decisions)
                 columns[-1] = pc.coalesce(columns[-1], found)
@@ -136,20 +136,31 @@ def write_screened(
             taken = np.repeat(np.arange(len(batch)), copies[here])
             subsets.update(value_counts(batch.column("subset").take(pa.array(taken))))
             first += len(batch)
-    passed = len(sampled.passed)
-    dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
+    figures = _figures(candidates, sampled, refused, subsets, int(copies.sum()))
     counts = candidates.images.counts[kept]
     of_images = {"images": int(counts.sum()), "with_several": int((counts > 1).sum())}
+    return figures if schema is SCREENED_SCHEMA else {**figures, **of_images}
+
+
+def _figures(
+    candidates: Candidates,
+    sampled: QuotaSample,
+    refused: Sequence[Refusals],
+    subsets: Counter[str],
+    taken: int,
+) -> dict[str, Any]:
+    """Return the figures of a stage that takes `taken` Samples, copies included."""
+    samples, passed = len(candidates.images.counts), len(sampled.passed)
+    dropped = sum((Counter(some.counts()) for some in refused), Counter[str]())
     return {
-        "samples": first,
+        "samples": samples,
         "passed": passed,
         "dropped": dict(sorted(dropped.items())),
-        "held": first - passed - dropped.total(),
+        "held": samples - passed - dropped.total(),
         "subsets": dict(sorted(subsets.items())),
         "excluded": _exclusion_figures(candidates.refused.values()),
         "matched": _rule_figures(candidates, refused),
-        "copies": int(copies.sum()) - passed,
-        **({} if schema is SCREENED_SCHEMA else of_images),
+        "copies": taken - passed,
     }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 # Above 40 lines: each option is a parameter.
+# Above 40 lines: it has a line for each option.
 def fetch_images(
     urls: Annotated[
         Path,

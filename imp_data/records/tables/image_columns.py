@@ -1,12 +1,12 @@
 """Find the columns of a table that hold images, and replace their cells by the images' names.
 
 Public tables hold an image as struct<bytes, path> (the Image feature of `datasets`, with its
-metadata or without), alone or in a list, as plain bytes, or as base64 text; or as row numbers of
-another table. The bytes are not read with the records.
+metadata or without), alone or in a list, as plain bytes, or as base64 text. The bytes are not read
+with the records.
 """
 
 import binascii
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -26,13 +26,13 @@ class ImageColumn(NamedTuple):
     """A column of images, each cell one image or, if `several`, a list of them.
 
     `plain` cells are bytes or base64 text without a struct around them. `holds` says what a cell
-    is: the bytes of an image, the path of a file, or the row of another table.
+    is: the bytes of an image, or the path of a file.
     """
 
     name: str
     several: bool
     plain: bool
-    holds: Literal["bytes", "path", "row"] = "bytes"
+    holds: Literal["bytes", "path"] = "bytes"
 
 
 def find_image_columns(schema: pa.Schema, named: Collection[str]) -> dict[str, ImageColumn]:
@@ -75,31 +75,21 @@ def is_base64_image(text: str) -> bool:
 
 
 def name_images(
-    record: dict[str, Any],
-    row: int,
-    columns: Mapping[str, ImageColumn],
-    file: str,
-    other_table: Callable[[int], str] | None = None,
+    record: dict[str, Any], row: int, columns: Mapping[str, ImageColumn], file: str
 ) -> None:
     """Replace the image cells of a record, which is a row of a file.
 
-    A cell becomes an EmbeddedImage, or a list of them; None stays. `other_table` returns the name
-    of the image in a row of the other table.
+    A cell becomes an EmbeddedImage, or a list of them; None stays.
     """
     for column in columns.values():
         cell = record.get(column.name)
         if column.plain and not column.several:
             record[column.name] = EmbeddedImage(f"{file}/{cell_name(column.name, row)}")
         elif cell is not None:
-            record[column.name] = _name_cell(cell, column, file, row, other_table)
+            record[column.name] = _name_cell(cell, column, file, row)
 
 
-def _name_cell(
-    cell: Any, column: ImageColumn, file: str, row: int, other_table: Callable[[int], str] | None
-) -> Any:
-    if column.holds == "row" and other_table is not None:
-        numbers = cell if isinstance(cell, list) else [cell]
-        return [EmbeddedImage(other_table(number)) for number in numbers]
+def _name_cell(cell: Any, column: ImageColumn, file: str, row: int) -> Any:
     if column.holds == "path":
         return [_path(one) for one in cell] if column.several else _path(cell)
     if not column.several:
