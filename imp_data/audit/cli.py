@@ -66,7 +66,7 @@ def audit(
         _print_tables(found)
     failing = {one["reason"] for one in found["reasons"]} & wanted
     if failing:
-        print(f"found: {', '.join(sorted(failing))}", file=sys.stderr)
+        print(redact(f"found: {', '.join(sorted(failing))}"), file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -6,16 +6,23 @@ from fractions import Fraction
 from math import floor
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from imp_data.manifests.field_errors import UNION_TAG
 from imp_data.manifests.fields import Count, Positive
 
 _MULTIPLE = re.compile(r"(\d+(?:\.\d+)?)x")
 # As many Samples as pass, times a positive factor below 1,000.
-Multiple = Annotated[
-    str, Field(pattern=r"^(all|0*[1-9][0-9]{0,2}(\.[0-9]{1,3})?x|0\.0{0,2}[1-9][0-9]{0,2}x)$")
-]
+_QUOTA = r"^(all|0*[1-9][0-9]{0,2}(\.[0-9]{1,3})?x|0\.0{0,2}[1-9][0-9]{0,2}x)$"
+
+
+def _check_text(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(_QUOTA, value):
+        raise ValueError("should be a number from 1 on, all, or a multiple such as 2x")
+    return value
+
+
+Multiple = Annotated[str, Field(pattern=_QUOTA), BeforeValidator(_check_text)]
 
 
 def _kind(value: Any) -> str:

@@ -55,7 +55,7 @@ def read_list(path: Path, rule: ListedRecords) -> Keys:
         raise UserError(path, f"cannot be read ({error})", _REMEDY) from error
     listed = np.unique(np.concatenate([np.zeros(0, np.uint64), *keys]))
     if not len(listed):
-        raise UserError(path, "lists nothing", "write what it lists, or remove the rule")
+        raise UserError(path, "lists nothing", "write what it lists, or leave the rule out")
     return listed
 
 

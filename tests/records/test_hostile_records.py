@@ -237,12 +237,12 @@ def stop_at_three(chunk: Chunk, end: signal.Signals | None, **others: Any) -> Ch
     return chunk_module.process_chunk(chunk, **others)
 
 
-def crash_at_three(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
-    return stop_at_three(chunk, signal.SIGSEGV, source=source, limits=limits)
+def crash_at_three(chunk: Chunk, **others: Any) -> ChunkResult:
+    return stop_at_three(chunk, signal.SIGSEGV, **others)
 
 
-def hang_at_three(chunk: Chunk, source: Source, limits: Limits) -> ChunkResult:
-    return stop_at_three(chunk, None, source=source, limits=limits)
+def hang_at_three(chunk: Chunk, **others: Any) -> ChunkResult:
+    return stop_at_three(chunk, None, **others)
 
 
 @pytest.mark.parametrize(

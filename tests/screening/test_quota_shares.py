@@ -16,6 +16,7 @@ from imp_data.screening.copies import copies_evidence
 from imp_data.screening.quota_sampling import QuotaSample, write_screened
 from imp_data.screening.quota_shares import copies_of, sample_source
 from imp_data.screening.rule_matches import RuleTally
+from imp_data.screening.sample_images import join_images
 from imp_data.screening.text_filters import Candidates
 from imp_data.storage.tables import arrow_writer, read_batches
 
@@ -75,7 +76,8 @@ def test_every_quota_takes_what_sampling_everything_first_takes(
     assert not any(passing[n] for n in taken.refused)
 
     # Each Sample has one outcome, and the figures say how many copies there are.
-    images = np.arange(1, len(rows) + 1, dtype=np.uint64)
+    keys = np.arange(1, len(rows) + 1, dtype=np.uint64)
+    images = join_images(keys, np.ones(len(rows), np.int32))
     candidates = Candidates(images, {}, np.array(order, np.int32), RuleTally([]).matches())
     figures = write_screened(folder / "s.arrow", path, candidates, taken, None)
     assert figures["passed"] + figures["held"] + sum(figures["dropped"].values()) == len(rows)
