@@ -223,13 +223,6 @@ def fingerprint_table(rows: Sequence[Fingerprint]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=FINGERPRINT_SCHEMA)
 
 
-def read_fingerprints(path: Path) -> dict[str, Fingerprint]:
-    """Read {image: fingerprint} from a file that this machine's decoder made."""
-    file = open_parquet(path)
-    check_decoder(path, file.schema_arrow)
-    return {row["image"]: Fingerprint(**row) for row in file.read().to_pylist()}
-
-
 def check_decoder(path: Path, schema: pa.Schema) -> None:
     """Raise UserError if other library versions made the hashes: a bit may differ."""
     made_by = (schema.metadata or {}).get(b"decoder", b"an unknown decoder").decode()

@@ -22,7 +22,7 @@ from imp_data.raw.hub_listing import list_globs
 from imp_data.raw.threads import run_in_threads
 from imp_data.raw.transfer import FREE_SPACE, DownloadStoppedError, Transfer, partial_size
 from imp_data.storage.object_store import exists
-from imp_data.storage.paths import free_bytes, has_latency
+from imp_data.storage.paths import files_at_once, free_bytes
 
 _AGAIN = (
     "run the same command again, which resumes the download; if that does not help, the pinned "
@@ -97,8 +97,7 @@ def fetch_files(
     # A path that several manifests state is downloaded once: by one thread.
     paths = sorted({task.file.path for task in tasks}, key=lambda path: _bytes(tasks, path))
     calls = [partial(_complete_all, [t for t in tasks if t.file.path == path]) for path in paths]
-    # On their way to an object store files lie on the scratch disk, one at a time.
-    results = run_in_threads(calls, 1 if has_latency(folder) else downloads_per_host(), stop)
+    results = run_in_threads(calls, files_at_once(folder, downloads_per_host()), stop)
     found = dict(zip(paths, results, strict=True))
     for task in tasks:
         if isinstance(digest := found[task.file.path], str) and task.file.unpack:

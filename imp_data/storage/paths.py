@@ -76,6 +76,14 @@ def local_folder(folder: Path) -> Path:
     return scratch_path(folder).parent if isinstance(folder, ObjectPath) else folder
 
 
+def files_at_once(folder: Path, most: int) -> int:
+    """Return how many files to write to a folder at once.
+
+    One if it is in an object store: on their way there, files lie on the scratch disk.
+    """
+    return 1 if isinstance(folder, ObjectPath) else most
+
+
 def free_bytes(folder: Path) -> int | None:
     """Return the free bytes on a folder's disk; None for an object store, which states none."""
     if isinstance(folder, ObjectPath):

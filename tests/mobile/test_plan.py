@@ -66,6 +66,7 @@ def command(words: Sequence[str]) -> None:
         raise UserError(" ".join(words), "ended with status 1", "see above")
 
 
+@pytest.mark.slow
 @WITH_LLAMA_CPP
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_each_stage_runs_once_and_again_after_a_change_of_its_inputs(

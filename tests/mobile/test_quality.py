@@ -41,6 +41,7 @@ def test_quality_is_reported_by_precision_and_resolution_and_drawn(
     assert all(word in svg for word in ("Q4_K_M", "56 px", "28 px", "answers kept"))
 
 
+@pytest.mark.slow
 def test_a_text_model_is_measured_with_every_tower_of_more_bits(
     model: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from imp_data.parallel import map_ordered
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.environment import check_environment
 from imp_data.pipeline.run_all import stages
+from imp_data.storage.tables import open_parquet
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 700
@@ -211,7 +212,7 @@ def die_after(manifest: Path, root: Path, count: int) -> None:
 
 def kept_in_journal(build: Build) -> set[str]:
     files = build.data.journal("photos").rglob("*.parquet")
-    return {image for file in files for image in fingerprint_cache.read_fingerprints(file)}
+    return {image for file in files for image in open_parquet(file).read()["image"].to_pylist()}
 
 
 def spoil_unseen(path: Path) -> None:
@@ -290,6 +291,7 @@ def look_with_little_memory(image: str, reader: ImageReader, spare_bytes: int) -
     return fingerprint_image(image, reader, Limits())
 
 
+@pytest.mark.slow
 def test_exhausted_memory_is_never_a_fact_about_an_image(tmp_path: Path) -> None:
     (tmp_path / "big.png").write_bytes(encoded(Image.new("RGB", (6_000, 6_000))))
     reader = ImageReader(tmp_path, tmp_path, ())
@@ -364,6 +366,7 @@ def launch(manifest: Path, data: Path, home: Path, **more: str) -> subprocess.Po
     )
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_ends_a_run_with_one_error(
     gallery: World, home: Path, tmp_path: Path
 ) -> None:

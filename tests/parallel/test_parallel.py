@@ -122,7 +122,14 @@ def test_a_pipe_that_closes_within_an_array_is_an_error() -> None:
         receive(ours)
 
 
-@pytest.mark.parametrize("first", ["imp_data.cli", "assets.definitions", "imp_data.records.build"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "imp_data.cli",
+        "imp_data.records.build",
+        pytest.param("assets.definitions", marks=pytest.mark.slow),
+    ],
+)
 def test_arrow_allocates_from_the_system_and_returns_memory(first: str) -> None:
     asked = f"import {first}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     env = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}
@@ -167,8 +174,7 @@ def test_an_error_of_the_iterator_of_pieces_reaches_the_caller(workers: int) -> 
         list(map_ordered(square, pieces(), workers))
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV])
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGKILL, 2), (signal.SIGSEGV, 3)])
 def test_the_piece_of_a_dead_worker_runs_again(
     workers: int, end: signal.Signals, tmp_path: Path
 ) -> None:

@@ -207,6 +207,7 @@ def test_a_run_waits_for_another_at_the_same_stage_and_names_it(
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
+@pytest.mark.slow
 def test_a_run_that_has_waited_does_not_repeat_the_work(
     root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_run_that_has_waited_does_not_repeat_the_work(
     assert tree_digest(root / "mixtures" / "small") == alone["small"]
 
 
+@pytest.mark.slow
 def test_a_lock_of_a_killed_process_blocks_no_run(
     root: Path, manifests: dict[str, Path], alone: dict[str, str]
 ) -> None:

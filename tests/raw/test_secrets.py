@@ -235,6 +235,9 @@ OUTCOMES: dict[str, tuple[Answer, Answer]] = {
     "a redirect is followed": (said(404, b""), lambda request: FOLLOWED[request.path](request)),
 }
 
+# `make test` runs these; the others take a Dagster job each.
+_FIRST = ("it succeeds", "it is not there", "a redirect is followed")
+
 
 @pytest.fixture
 def secretive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
@@ -303,7 +306,10 @@ def run_job(world: World, folder: Path) -> bool:
     return result.success
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize(
+    "outcome",
+    [pytest.param(o, marks=() if o in _FIRST else pytest.mark.slow) for o in OUTCOMES],
+)
 def test_a_download_leaves_no_secret(
     outcome: str,
     tmp_path: Path,

@@ -16,7 +16,7 @@ from imp_data.records.rules import repair_and_check
 
 LIMITS = Limits(max_turns=8, max_characters=200)
 HERE = settings(
-    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -114,6 +114,7 @@ def test_a_file_without_images_is_named(content: bytes | None, tmp_path: Path) -
         ParquetImages(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_depend_on_the_location_of_images(world: World, tmp_path: Path) -> None:
     folder = build_shapes(world, 6)
     manifest(world)

@@ -56,6 +56,7 @@ def run_of(world: World, out: Path, **fields: Any) -> Path:
     return out / "adapter"
 
 
+@pytest.mark.slow
 def test_fp16_training_learns_with_frozen_16_bit_weights(
     shapes: World, scaled: Any, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from imp_data.redaction import redact_logs
 from imp_data.storage.atomic_write import link_or_copy, move_into_place
 from imp_data.storage.digests import file_sizes
 from imp_data.storage.locks import hold_lock
-from imp_data.storage.paths import has_latency, local_path
+from imp_data.storage.paths import local_path
 
 # A large status file is written less often, so that writing it takes a twentieth of the time.
 _WRITE_SHARE = 20
@@ -193,10 +193,7 @@ class _Run:
         body, folder = received.body, self._target.folder
         accepted = [one for one in download.rows if one.sha256 in (None, body.sha256)]
         names = list(dict.fromkeys(one.name(body.kind) for one in accepted))
-        if has_latency(folder):
-            await asyncio.to_thread(_place, aside, folder, names)
-        else:
-            _place(aside, folder, names)
+        await asyncio.to_thread(_place, aside, folder, names)
         found = UrlStatus(
             download.url,
             None,
