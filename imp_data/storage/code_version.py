@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from imp_data.storage.digests import text_digest
@@ -16,6 +17,7 @@ _STRING_OR_LINE_END = re.compile(
     r"|(?P<end>(?:[ \t]*(?:#[^\n]*)?\n)+)",
     re.DOTALL,
 )
+_PARSING = Lock()
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -40,7 +42,10 @@ def code_version(*entries: str) -> str:
 
 def code_version_in(package: Path, *entries: str) -> str:
     """Return the code version of entries of a package in any folder, without a cache."""
-    found = counted_code(entries, package)
+    # Python 3.11 counts the depth of all threads' syntax trees together, and raises SystemError if
+    # two threads parse at a time (python/cpython issue 106905).
+    with _PARSING:
+        found = counted_code(entries, package)
     return text_digest(*(part for item in sorted(found.items()) for part in item))[:16]
 
 

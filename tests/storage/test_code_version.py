@@ -2,7 +2,10 @@
 
 import ast
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,3 +192,25 @@ def test_the_counted_source_compiles_to_the_same_code() -> None:
         source = path.read_bytes()
         plain = plain_source(source, ast.parse(source))
         assert ast.dump(ast.parse(plain)) == ast.dump(_Blank().visit(ast.parse(source))), path
+
+
+def test_one_thread_parses_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "birds"
+    package.mkdir()
+    for name in ("__init__", *"abcdefgh"):
+        (package / f"{name}.py").write_text(f"WORD = '{name}'")
+    parsing, most = [0], [0]
+    parse = ast.parse
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        parsing[0] += 1
+        most[0] = max(most[0], parsing[0])
+        time.sleep(0.01)
+        parsing[0] -= 1
+        return parse(*arguments, **options)
+
+    monkeypatch.setattr("imp_data.storage.code_version.ast.parse", counted)
+    with ThreadPoolExecutor(8) as threads:
+        versions = threads.map(lambda name: code_version_in(package, f"birds.{name}"), "abcdefgh")
+        assert len(set(versions)) == 8
+    assert most == [1]
