@@ -170,6 +170,7 @@ def test_no_image_takes_more_memory_than_its_limits_allow(
     assert statuses == {what: status for what, (_, status) in HARMFUL.items()}
 
 
+@pytest.mark.slow
 def test_sixteen_bit_greys_take_no_more_than_others(tmp_path: Path) -> None:
     wide = Image.new("I;16", (6_000, 6_000), 1)
     wide.putpixel((0, 0), 60_000)

@@ -78,6 +78,7 @@ def test_neither_runtime_listens_on_a_port(exported: Path, server: Path) -> None
     assert {str(wheel.socket), str(native.socket)} <= found.sockets
 
 
+@pytest.mark.slow
 def test_the_latency_of_a_llama_server_is_measured(exported: Path, server: Path) -> None:
     report = measure_latency(exported, [Precision.Q8_0], threads=1, runs=1, server=server)
     assert report.runtime == llama_server_version(server)

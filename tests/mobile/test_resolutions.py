@@ -94,6 +94,7 @@ def every_other_place(table: Floats, side: int) -> Floats:
     return table if side == 27 else np.ascontiguousarray(grid[::2, ::2].reshape(side * side, -1))
 
 
+@pytest.mark.slow
 def test_a_table_resized_by_another_method_is_detected(
     for_384: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,7 +228,9 @@ def test_an_error_of_a_second_attempt_reaches_the_caller(tmp_path: Path) -> None
         list(map_ordered(partial(refuse_when_again, marks=tmp_path), [1], 2))
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_workers_end_with_their_parent_process(end: signal.Signals) -> None:
     code = (
         "from imp_data.parallel import map_ordered\n"

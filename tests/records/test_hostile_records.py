@@ -252,7 +252,7 @@ def hang_at_three(chunk: Chunk, **others: Any) -> ChunkResult:
         (hang_at_three, "keeps its reader busy for more than 1 s"),
     ],
 )
-@pytest.mark.parametrize("layout", ["llava", "dvqa"])
+@pytest.mark.parametrize("layout", ["llava", pytest.param("dvqa", marks=pytest.mark.slow)])
 def test_a_record_that_kills_its_reader_is_isolated(
     layout: str, reader: Any, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

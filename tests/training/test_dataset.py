@@ -159,6 +159,7 @@ def test_the_dataset_refuses_the_rows_that_preflight_refuses(album: Path, tokeni
         data.item(0)
 
 
+@pytest.mark.slow
 def test_worker_processes_return_the_same_items(album: Path, tokenizer: Any) -> None:
     data, collate = dataset(album, tokenizer), Collator(tokenizer, FIGURES)
     loader = torch.utils.data.DataLoader(

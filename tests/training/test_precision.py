@@ -67,6 +67,7 @@ def test_fp16_training_learns_with_frozen_16_bit_weights(
     assert torch.load(checkpoint / "scaler.pt")["scale"] == 2.0**16
 
 
+@pytest.mark.slow
 def test_an_fp16_overflow_skips_its_step_alone(shapes: World, scaled: Any, tmp_path: Path) -> None:
     # Each overflow halves the scale: some steps are skipped before gradients fit.
     scaled["scale"] = 2.0**24

@@ -86,6 +86,7 @@ def test_missing_pretrained_weights_are_named(world: World, tmp_path: Path) -> N
         build_network(m, tokenizer())
 
 
+@pytest.mark.slow
 def test_pretrained_weights_of_another_shape_name_the_field(world: World, tmp_path: Path) -> None:
     write_weights(world, "phi", tmp_path)
     m = with_weights(tiny(world, "phi"), tmp_path / "decoder", tmp_path / "siglip")
