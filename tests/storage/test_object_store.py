@@ -211,15 +211,13 @@ import s3fs
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.run_all import rebuild
 
-left = int(sys.argv[2])
+last = sys.argv[2]
 put = s3fs.S3FileSystem._put_file
 
-async def put_or_die(self, *args, **kwargs):
-    global left
-    if left == 0:
+async def put_or_die(self, lpath, rpath, *args, **kwargs):
+    if last and last in str(rpath):
         os.kill(os.getpid(), signal.SIGKILL)
-    left -= 1
-    await put(self, *args, **kwargs)
+    await put(self, lpath, rpath, *args, **kwargs)
 
 s3fs.S3FileSystem._put_file = put_or_die
 if __name__ == "__main__":
@@ -227,11 +225,11 @@ if __name__ == "__main__":
 """
 
 
-def rebuilt(manifest: Path, url: str, puts: int = -1, **settings: str) -> int:
-    """Build in a subprocess that is killed before an upload; return its exit status."""
+def rebuilt(manifest: Path, url: str, last: str = "", **settings: str) -> int:
+    """Build in a subprocess that is killed before it uploads the file `last`; return its status."""
     told = {**os.environ, "IMP_DATA_DIR": url, "IMP_WORKERS": "1", **settings}
     told["PYTHONPATH"] = str(TESTS.parent)
-    return subprocess.run([sys.executable, "-c", REBUILD, manifest, str(puts)], env=told).returncode
+    return subprocess.run([sys.executable, "-c", REBUILD, manifest, last], env=told).returncode
 
 
 MIXTURE = [
@@ -250,23 +248,24 @@ def test_a_build_killed_again_and_again_ends_with_the_same_bytes(
     world, build = small(tmp_path, url)
     manifest, mixture = world.manifests / "mixtures" / "small.yaml", build.data.mixture("small")
     # Between the two files of a stage.
-    assert rebuilt(manifest, url, 6) == -signal.SIGKILL
-    assert list(file_sizes(build.data.root / "ledger" / "small")) == ["photos.parquet"]
+    assert rebuilt(manifest, url, "killed/records/small/") == -signal.SIGKILL
+    assert list(file_sizes(build.data.root / "ledger" / "small")) == ["captions.parquet"]
     assert file_sizes(build.data.root / "records" / "small") == {}
     # When all of the mixture is there but its mixture.json.
-    assert rebuilt(manifest, url, 36) == -signal.SIGKILL
+    manifest_file = "killed/mixtures/small/mixture.json"
+    assert rebuilt(manifest, url, manifest_file) == -signal.SIGKILL
     assert list(file_sizes(mixture)) == sorted(set(MIXTURE) - {"mixture.json", "README.md"})
     with pytest.raises(UserError, match=r"holds no mixture\.json"):
         verify(mixture)
     # When it is whole, but nothing says yet that the stage is finished.
-    assert rebuilt(manifest, url, 7) == -signal.SIGKILL
+    assert rebuilt(manifest, url, ".stamps/mixtures/small/mixture.json") == -signal.SIGKILL
     assert verify(mixture) == []
     assert built(rebuild(build)) == {"mixture", "duplicates", "card"}
     assert list(file_sizes(mixture)) == MIXTURE
     assert tree_digest(mixture) == tree_digest(album)
     # While another mixture takes its place.
     other = world.build({**ALBUM_QUOTAS, "photos": 5}, **ALBUM_RULES)
-    assert rebuilt(manifest, url, 7) == -signal.SIGKILL
+    assert rebuilt(manifest, url, manifest_file) == -signal.SIGKILL
     assert "mixture.json" not in file_sizes(mixture)
     assert "mixture" in built(rebuild(other))
     assert verify(mixture) == []
