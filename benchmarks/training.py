@@ -297,7 +297,7 @@ def lay(folder: Path, rows: int, name: str, model: Model) -> Setting:
                 turn["value"] = head + (text[: -(-len(text) // 4)].strip() or "a")
     reader = loader.lay(folder, made)
     texts = (turn["value"] for record in made[:5000] for turn in record["conversations"])
-    tokenizer = loader.prepared(loader.byte_level_bpe(texts, 8000), loader.PHI2)
+    tokenizer = loader.prepare_tokenizer(loader.byte_level_bpe(texts, 8000), loader.PHI2)
     limits = (model.image_tokens, model.max_length)
     preflight(folder, tokenizer, loader.PHI2, *limits, folder)
     table = read_accepted_rows(folder)
