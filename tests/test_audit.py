@@ -141,3 +141,18 @@ def test_conflicting_answers_and_near_duplicates_are_counted(folder: Path) -> No
     found = audit(folder / "train.json")
     assert found["contradictions"] == 1
     assert found["near_duplicates"] == {"clusters": 1, "images": 2, "within_bits": 4}
+
+
+def test_a_damaged_file_is_named_and_the_others_are_audited(folder: Path) -> None:
+    (folder / "cut.parquet").write_bytes(b"PAR1 and no more")
+    (folder / "other.json").write_text('[{"bird": "owl"}]')
+    found = audit(folder, "--fail-on", "any")
+    assert (found["rows"], sorted(found["not_read"])) == (6, ["cut.parquet", "other.json"])
+    assert found["not_read"]["cut.parquet"].startswith("is not a complete Parquet file")
+    assert found["not_read"]["other.json"] == "has no form that is known; columns: bird"
+
+
+def test_a_field_that_no_form_reads_is_a_reason_even_if_all_records_have_it(tmp_path: Path) -> None:
+    record = {"query": "Why?", "response": "So.", "videos": ["a.mp4"]}
+    (tmp_path / "a.json").write_text(json.dumps([record]))
+    assert reasons(audit(tmp_path / "a.json")) == {"unread_field": 1}

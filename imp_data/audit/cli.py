@@ -65,6 +65,8 @@ def audit(
     else:
         _print_tables(found)
     failing = {one["reason"] for one in found["reasons"]} & wanted
+    if fail_on == "any":
+        failing |= {*found["not_read"]}
     if failing:
         print(redact(f"found: {', '.join(sorted(failing))}"), file=sys.stderr)
         raise typer.Exit(1)
@@ -145,6 +147,7 @@ def _sections(found: dict[str, Any]) -> Iterator[_Section]:
     """Yield the tables that have rows."""
     forms = [(one["form"], str(one["files"]), one["first_file"]) for one in found["records"]]
     yield _Section(found["path"], ("form", "files", "first file"), forms)
+    yield _Section("Files that are not read", ("file", "problem"), [*found["not_read"].items()])
     yield _Section("Records", ("outcome", "records"), _counts(found["outcomes"]))
     for title, key in (("Why records were dropped", "reasons"), ("Repairs", "repairs")):
         rows = [(one[key[:-1]], f"{one['records']:,}", one["sentence"]) for one in found[key]]

@@ -31,25 +31,36 @@ class FoundRecords(NamedTuple):
     files: tuple[str, ...]
 
 
+class Discovery(NamedTuple):
+    """The files by form, in the order in which the forms appear; and {file: why it is not read}."""
+
+    found: list[FoundRecords]
+    not_read: dict[str, str]
+
+
 def find_records(
     folder: Path, files: Sequence[str], columns: Mapping[str, str], form: str | None
-) -> list[FoundRecords]:
-    """Return the files by form, in the order in which the forms appear.
-
-    Files whose records have none of the forms are left out. Raise UserError if all are.
-    """
+) -> Discovery:
+    """Find the form of each file. Raise UserError if none can be read."""
     found: dict[str, list[str]] = {}
     unknown: dict[str, list[str]] = {}
+    not_read: dict[str, str] = {}
+    damage: UserError | None = None
     for file in files:
-        records = list(islice(_first_records(folder, file, columns), _RECORDS_TRIED))
+        try:
+            records = list(islice(_first_records(folder, file, columns), _RECORDS_TRIED))
+        except UserError as error:
+            damage, not_read[file] = damage or error, error.problem
+            continue
         name = form or find_form(records)
         if name is None:
             unknown[file] = list(dict.fromkeys(field for record in records for field in record))
+            not_read[file] = f"has no form that is known; columns: {', '.join(unknown[file])}"
         else:
             found.setdefault(name, []).append(file)
     if not found:
-        raise _no_form_error(folder, unknown)
-    return [FoundRecords(name, tuple(some)) for name, some in found.items()]
+        raise _no_form_error(folder, unknown) if unknown or damage is None else damage
+    return Discovery([FoundRecords(name, tuple(some)) for name, some in found.items()], not_read)
 
 
 def list_record_names(path: Path) -> tuple[Path, list[str]]:

@@ -47,7 +47,7 @@ def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
     Raise UserError if there are no records, or none whose form is known.
     """
     folder, names = list_record_names(path)
-    found = find_records(folder, names, options.columns, options.form)
+    found, not_read = find_records(folder, names, options.columns, options.form)
     with TemporaryDirectory(prefix="imp-audit-") as scratch:
         data = DataDir(Path(scratch), _NAME)
         build = _AuditBuild(_recipe(found, options), data, options.packs)
@@ -69,6 +69,7 @@ def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
                 {"form": some.form, "files": len(some.files), "first_file": some.files[0]}
                 for some in found
             ],
+            "not_read": not_read,
             **audit_figures(build),
         }
 
@@ -99,7 +100,7 @@ def _link(raw: Path, folders: Mapping[str, Path]) -> None:
 class _AuditBuild(Build):
     """A build that compares images with the packs of benchmarks that were built elsewhere."""
 
-    accepts_missing_images = True
+    reports_only = True
 
     def __init__(
         self, recipe: Recipe, data: DataDir, packs: Sequence[tuple[Benchmark, Path]]

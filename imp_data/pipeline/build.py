@@ -108,7 +108,8 @@ class Build(SamplingInputs):
 
         def build() -> dict[str, Any]:
             self._check_raw(source, manifest.records)
-            return build_records(manifest, self.data.raw(source), limits, records, ledger, kept)
+            raw, only = self.data.raw(source), self.reports_only
+            return build_records(manifest, raw, limits, records, ledger, kept, only)
 
         inputs = {
             "code": stage_code_version("records"),

@@ -47,7 +47,7 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
                 lambda rows: image_filter.passes(image_paths(records, rows)),
             )
             statuses = dict(sorted(cache.statuses.items()))
-            if statuses.keys() == {"missing"} and not inputs.accepts_missing_images:
+            if statuses.keys() == {"missing"} and not inputs.reports_only:
                 image = _first_image(records, order)
                 raise _no_image_found(source, statuses["missing"], reader, image)
             return {"images": sum(statuses.values()), "statuses": statuses}

@@ -24,8 +24,8 @@ from imp_data.storage.stage_cache import read_stamp
 class SamplingInputs(StageContext):
     """The candidates of a source, the matchers of the benchmarks, and the reader of images."""
 
-    accepts_missing_images = False
-    """Whether a source of which every image is missing is no error."""
+    reports_only = False
+    """Whether a fault that all records or images of a source have is a figure, not an error."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)

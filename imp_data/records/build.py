@@ -38,10 +38,12 @@ def build_records(
     records: Path,
     ledger: Path,
     keep_turns: Sequence[str] = (),
+    reports_only: bool = False,
 ) -> dict[str, Any]:
     """Write records/<source>.arrow and ledger/<source>.parquet; return the stage's figures.
 
-    `keep_turns` are the speakers besides human and gpt whose turns are kept.
+    `keep_turns` are the speakers besides human and gpt whose turns are kept. Raise UserError if
+    every record has an unread field, unless `reports_only`.
     """
     layout = LAYOUTS[source.layout]
     _check_ignored_fields(source, layout.fields.read)
@@ -66,7 +68,8 @@ def build_records(
             bar.add(len(rows))
         if pending:
             ledger_out.write_table(pa.Table.from_batches(pending))
-        _check_unread_fields(source, figures.rows, figures.unread)
+        if not reports_only:
+            _check_unread_fields(source, figures.rows, figures.unread)
     return figures.summary(repeats.count)
 
 
