@@ -161,7 +161,7 @@ def rehearsal_recipe(size: float) -> Recipe:
         )
         for name, source in recipe.sources.items()
     }
-    images = {n: p.model_copy(update={"files": ()}) for n, p in recipe.images.items()}
+    images = {n: p.model_copy(update={"files": (), "urls": None}) for n, p in recipe.images.items()}
     benchmark: Benchmark = recipe.benchmarks["textvqa"].model_copy(
         update={"files": (IDS,), "id_files": (IDS.path,), "expect_ids": None}
     )
