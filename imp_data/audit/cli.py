@@ -47,6 +47,10 @@ def audit(
         list[str] | None,
         typer.Option(metavar="ROLE=NAME", help="A column with another name: question=query."),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field without meaning for training; repeat it."),
+    ] = None,
     benchmarks: Annotated[
         list[Path] | None,
         typer.Option(
@@ -104,8 +108,18 @@ def audit(
     conditions = parse_conditions(fail_on)
     tokens = _token_options(tokenizer, template, image_tokens, max_tokens, model)
     chosen, stated = Selection(files, config, split), _columns(column or ())
-    packs = benchmarks or []
-    options = AuditOptions(images, stated, _form(form), chosen, revision, limit, packs, tokens, out)
+    options = AuditOptions(
+        images=images,
+        columns=stated,
+        ignored_fields=tuple(ignore or ()),
+        form=_form(form),
+        selection=chosen,
+        revision=revision,
+        limit=limit,
+        benchmarks=benchmarks or (),
+        tokens=tokens,
+        out=out,
+    )
     found = run_audit(path, options)
     if as_json:
         print_json(found)

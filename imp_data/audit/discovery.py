@@ -68,13 +68,29 @@ def find_records(
         name = form or find_form(records)
         if name is None:
             unknown[file] = list(dict.fromkeys(field for record in records for field in record))
-            not_read[file] = f"has no form that is known; columns: {', '.join(unknown[file])}"
+            not_read[file] = _why_unknown(records, unknown[file])
         else:
             found.setdefault(name, []).append(file)
             known[table] = name
     if not found:
         raise _no_form_error(folder, unknown) if unknown or damage is None else damage
     return Discovery([FoundRecords(name, tuple(some)) for name, some in found.items()], not_read)
+
+
+def _why_unknown(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
+    """Return why a file is not read: it names data sets in other files, or has no known form."""
+    if len(records) == 1 and (named := _named_files(records[0])):
+        shown = ", ".join(named[:3]) + (f", and {len(named) - 3:,} more" if len(named) > 3 else "")
+        return f"lists data sets, and holds no records: audit the files that it names ({shown})"
+    return f"has no form that is known; columns: {', '.join(fields)}"
+
+
+def _named_files(record: dict[str, Any]) -> list[str]:
+    """Return the files that a trainer's list of data sets names: {name: {"annotation": file}}."""
+    parts = [part for part in record.values() if isinstance(part, dict)]
+    found = [part.get("annotation") or part.get("file_name") for part in parts]
+    whole = len(parts) == len(record) and all(isinstance(file, str) for file in found)
+    return [str(file) for file in found] if whole else []
 
 
 def list_names(folder: Path) -> list[str]:
@@ -105,7 +121,11 @@ def _first_records(folder: Path, file: str, columns: Mapping[str, str]) -> Itera
 
 
 def audit_source(
-    name: str, form: str, files: tuple[str, ...], columns: Mapping[str, str]
+    name: str,
+    form: str,
+    files: tuple[str, ...],
+    columns: Mapping[str, str],
+    ignored_fields: tuple[str, ...] = (),
 ) -> Source:
     """Return the manifest of a source of these files."""
     return Source.model_validate(
@@ -117,6 +137,7 @@ def audit_source(
             "layout": form,
             "records": files,
             "columns": dict(columns),
+            "ignore_fields": ignored_fields,
             "prompts": ("Describe this image.",),
             "max_images": _MOST_IMAGES,
         }

@@ -59,7 +59,7 @@ def audit_figures(build: Build) -> dict[str, Any]:
             reason.value: reasons[reason] for reason in _BENCHMARK_REASONS if reason in reasons
         },
         "text": texts,
-        "trainers": trainer_effects(reasons, texts["several_images"]),
+        "trainers": trainer_effects(reasons, texts["several_images"], texts["with_system"]),
     }
 
 

@@ -49,6 +49,8 @@ def parse_hub_name(text: str) -> str | None:
         return None
     if not path.exists():
         return text
+    if path.is_file():
+        return None
     notice = f"{text} exists here and is audited; for the dataset of the Hub of this name write"
     print(redact(f"{notice} {_HUB_PREFIXES[0]}{text}"), file=sys.stderr)
     return None

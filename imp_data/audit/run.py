@@ -28,14 +28,16 @@ _EVERYTHING = 2**31 - 1
 class AuditOptions(NamedTuple):
     """Options of an audit.
 
-    `images` is the folder of images that records name by path; `columns` and `form` describe
-    records that are not recognised; `selection` and `limit` choose files, and the first records in
-    them; `revision` is that of a dataset of the Hub; `benchmarks` are paths of fingerprints to
-    compare with; `tokens` says how to count tokens; `out` is a folder for ledger and report.
+    `images` is the folder of images that records name by path; `columns`, `ignored_fields` and
+    `form` describe records that are not recognised; `selection` and `limit` choose files, and the
+    first records in them; `revision` is that of a dataset of the Hub; `benchmarks` are paths of
+    fingerprints to compare with; `tokens` says how to count tokens; `out` is a folder for ledger
+    and report.
     """
 
     images: Path | None = None
     columns: Mapping[str, str] = {}
+    ignored_fields: tuple[str, ...] = ()
     form: str | None = None
     selection: Selection = Selection()
     revision: str | None = None
@@ -115,13 +117,18 @@ def _form_figures(some: FoundRecords, build: AuditBuild) -> dict[str, Any]:
 
 def _recipe(found: Sequence[FoundRecords], options: AuditOptions) -> Recipe:
     sources = {
-        some.form: audit_source(some.form, some.form, some.files, options.columns) for some in found
+        some.form: audit_source(
+            some.form, some.form, some.files, options.columns, options.ignored_fields
+        )
+        for some in found
     }
     mixture = Mixture.model_validate(
         {
             "name": _NAME,
             "title": "Audit",
             "seed": 0,
+            # They are no faults; a build keeps them if its mixture says so.
+            "keep_turns": ("system", "tool"),
             "parts": tuple(
                 {"source": name, "quota": _EVERYTHING, "group": "All"} for name in sources
             ),

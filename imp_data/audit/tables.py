@@ -83,7 +83,7 @@ def _sections(found: dict[str, Any]) -> Iterator[_Section]:
     yield _Section("Content", ("finding", "count"), _counts(content))
     yield from _length_sections(found)
     effects = [(one["trainer"], f"{one['records']:,}", one["effect"]) for one in found["trainers"]]
-    title = "What trainers do with the dropped records"
+    title = "What trainers do with these records"
     yield _Section(title, ("trainer", "records", "effect"), effects)
 
 

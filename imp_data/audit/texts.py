@@ -11,7 +11,7 @@ import polars as pl
 from imp_data.storage.tables import read_batches
 
 QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99, "most": 1.0}
-_COLUMNS = ["upstream_id", "image", "images", "conversations"]
+_COLUMNS = ["id", "upstream_id", "image", "images", "conversations"]
 
 
 class Lengths:
@@ -48,15 +48,19 @@ class Lengths:
 def sample_frames(records: Path, number: int | None = None) -> Iterator[pl.DataFrame]:
     """Yield upstream_id, conversations and images, a number, of the Samples of a records stage.
 
-    There is a frame for each batch of the file, or for one of them.
+    A record without an id has that of its Sample. There is a frame for each batch of the file, or
+    for one of them.
     """
     for batch in read_batches(records, span=None if number is None else (number, number + 1)):
         names = [name for name in _COLUMNS if name in batch.schema.names]
         frame = pl.from_arrow(batch.select(names))
         assert isinstance(frame, pl.DataFrame)
         images = pl.col("images").list.len() if "images" in names else pl.col("image").is_not_null()
+        upstream = pl.col("upstream_id")
         yield frame.select(
-            "upstream_id", "conversations", images=images.cast(pl.Int64).fill_null(0)
+            pl.when(upstream == "").then("id").otherwise(upstream).alias("upstream_id"),
+            "conversations",
+            images=images.cast(pl.Int64).fill_null(0),
         )
 
 
@@ -67,7 +71,7 @@ def text_figures(records: Mapping[str, Path]) -> dict[str, Any]:
     whether or not their images are there.
     """
     lengths = {name: Lengths() for name in ("turns", "words", "characters")}
-    counts = {"samples": 0, "with_image": 0, "several_images": 0}
+    counts = {"samples": 0, "with_image": 0, "several_images": 0, "with_system": 0}
     value = pl.element().struct.field("value")
     turns = pl.col("conversations")
     for source, path in records.items():
@@ -82,4 +86,6 @@ def text_figures(records: Mapping[str, Path]) -> dict[str, Any]:
             counts["samples"] += len(frame)
             counts["with_image"] += int((frame["images"] > 0).sum())
             counts["several_images"] += int((frame["images"] > 1).sum())
+            first = frame["conversations"].list.first().struct.field("from")
+            counts["with_system"] += int((first == "system").sum())
     return {**counts, **{name: some.figures() for name, some in lengths.items()}}

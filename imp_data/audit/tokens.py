@@ -19,7 +19,6 @@ from imp_data.storage.tables import arrow_batch_count
 # As the trainer of Imp's models counts: SigLIP's 384 px in patches of 14 px.
 IMAGE_TOKENS = 729
 _UNLIMITED = 1 << 30
-_EXTRA = "pip install 'imp-data[train]'"
 
 
 class TokenOptions(NamedTuple):
@@ -56,29 +55,14 @@ def load_tokenizer(options: TokenOptions) -> Any:
 
     Raise UserError if it is not there, or if a package for it is not installed.
     """
-    where = f"tokenizer {options.tokenizer}"
-    try:
-        from transformers import AutoTokenizer
+    from imp_data.training.data.chat_templates import TEMPLATES
+    from imp_data.training.model.tokenizers import load_cached_tokenizer
 
-        from imp_data.training.data.chat_templates import TEMPLATES
-        from imp_data.training.model.tokenizers import prepare_tokenizer
-    except ImportError as error:
-        raise UserError(where, f"needs a package that is not installed ({error})", _EXTRA) from None
     if options.template not in TEMPLATES:
         problem = f"{options.template!r} is no chat template"
         raise UserError("--template", problem, f"use one of {', '.join(TEMPLATES)}")
-    try:
-        found = AutoTokenizer.from_pretrained(
-            options.tokenizer, revision=options.revision or "main", local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"cannot be loaded ({str(error).strip().splitlines()[0]})"
-        remedy = (
-            "name a folder with tokenizer.json; or put it into the cache of the Hub: hf download "
-            f"{options.tokenizer} --include '*token*' '*.json'"
-        )
-        raise UserError(where, problem, remedy) from None
-    return prepare_tokenizer(found, TEMPLATES[options.template])
+    template = TEMPLATES[options.template]
+    return load_cached_tokenizer(options.tokenizer, options.revision, template)
 
 
 class _Task(NamedTuple):

@@ -13,7 +13,6 @@ from typing import Any
 from imp_data.ledger import Reason
 
 _ROLES = (Reason.WRONG_ROLES, Reason.UNANSWERED, Reason.NO_TURNS)
-_SYSTEM = (Reason.SYSTEM_TURN,)
 _FEWER = (Reason.TOKEN_MISSING,)
 _MORE = (Reason.TOKEN_WITHOUT_IMAGE, Reason.TOKEN_REPEATED, Reason.TOKEN_IN_ANSWER)
 _UNEQUAL = (Reason.TOKEN_COUNT,)
@@ -48,7 +47,7 @@ _EFFECTS: dict[str, dict[tuple[Reason, ...], str]] = {
         (*_ABSENT, *_BROKEN): "trains on a random record in its place",
     },
     "Qwen-VL finetune": {
-        (*_ROLES, *_SYSTEM): "takes every speaker but human for the assistant",
+        _ROLES: "takes every speaker but human for the assistant",
         (*_FEWER, *_MORE, *_UNEQUAL, *_ABSENT, *_BROKEN): "trains on the next record in its place",
     },
     "InternVL": {
@@ -56,13 +55,18 @@ _EFFECTS: dict[str, dict[tuple[Reason, ...], str]] = {
         (*_MORE, *_UNEQUAL, *_ABSENT, *_BROKEN): "trains on a random record in its place",
     },
 }
-_SEVERAL_IMAGES = {"Axolotl": "uses the first of several images alone"}
+# What trainers do with records that have no fault.
+_OF_SEVERAL_IMAGES = {"Axolotl": "uses the first of several images alone"}
+_OF_SYSTEM_TURNS = {"Qwen-VL finetune": _EFFECTS["Qwen-VL finetune"][_ROLES]}
 
 
-def trainer_effects(reasons: Mapping[str, int], several_images: int = 0) -> list[dict[str, Any]]:
+def trainer_effects(
+    reasons: Mapping[str, int], several_images: int = 0, with_system: int = 0
+) -> list[dict[str, Any]]:
     """Return what each trainer does with how many of the records.
 
-    `reasons` counts the dropped records; `several_images` those that have more than one image.
+    `reasons` counts the dropped records; `several_images` those that have more than one image, and
+    `with_system` those that begin with a system turn.
     """
     found = []
     for trainer, effects in _EFFECTS.items():
@@ -70,8 +74,10 @@ def trainer_effects(reasons: Mapping[str, int], several_images: int = 0) -> list
         for some, effect in effects.items():
             if records := sum(reasons.get(reason, 0) for reason in some):
                 counts[effect] = counts.get(effect, 0) + records
-        if several_images and trainer in _SEVERAL_IMAGES:
-            counts[_SEVERAL_IMAGES[trainer]] = several_images
+        faultless = ((several_images, _OF_SEVERAL_IMAGES), (with_system, _OF_SYSTEM_TURNS))
+        for records, others in faultless:
+            if records and trainer in others:
+                counts[others[trainer]] = counts.get(others[trainer], 0) + records
         found += [
             {"trainer": trainer, "records": records, "effect": effect}
             for effect, records in counts.items()

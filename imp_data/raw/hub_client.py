@@ -185,7 +185,7 @@ def _refusal(file: HubFile, error: Any) -> Exception:
     if isinstance(error, errors.RevisionNotFoundError):
         return DownloadError(
             f"answers HTTP {status}: {file.repository} has no revision {file.revision}",
-            f"choose a commit at {page}/commits/main, and name it",
+            f"choose a commit at {page}/commits/main",
         )
     if isinstance(error, errors.EntryNotFoundError):
         return DownloadError(

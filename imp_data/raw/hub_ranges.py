@@ -17,10 +17,12 @@ from imp_data.raw.hub_client import hub_endpoint, hub_errors, hub_token
 from imp_data.raw.retries import Attempts
 from imp_data.storage.atomic_write import write_text
 from imp_data.storage.object_path import ObjectPath
+from imp_data.storage.range_reader import BLOCK_BYTES
 
 _PROTOCOL = "hub-files:"
+_ROOT = "files"
 _SECONDS = 60.0
-# Readers open a Parquet file several times and read its footer each time: 32 MiB at most.
+# Readers open a Parquet file several times, and read its footer each time. 32 MiB at most.
 _RANGES_KEPT = 8
 _AGAIN = "run the same command again in some minutes"
 
@@ -64,13 +66,15 @@ class HubPath(ObjectPath):
 
     @cached_property
     def key(self) -> str:
-        """The path in the repository."""
-        return "/".join(self.parts[3:])
+        """The path in the repository, below a root with a name: listings are relative to it."""
+        return "/".join((_ROOT, *self.parts[3:]))
 
     def __str__(self) -> str:
+        if self.parts[:1] != (_PROTOCOL,):
+            return super().__str__()  # relative to a folder
         files: HubFiles = self.fs.hub_files
         whole = f"hf://datasets/{files.repository}@{files.commit[:8]}"
-        return f"{whole}/{self.key}" if self.key else whole
+        return "/".join((whole, *self.parts[3:]))
 
 
 @lru_cache(maxsize=4)
@@ -96,27 +100,34 @@ class _HubFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return size and version of a file. Raise FileNotFoundError if there is none."""
-        if found := self.hub_files.files.get(path):
+        if found := self.hub_files.files.get(path.removeprefix(f"{_ROOT}/")):
             return {"name": path, "type": "file", "size": found[0], "ETag": found[1]}
-        if not path or any(name.startswith(f"{path}/") for name in self.hub_files.files):
+        if path in self._folders:
             return {"name": path, "type": "directory", "size": 0}
         raise FileNotFoundError(path)
 
+    @cached_property
+    def _folders(self) -> dict[str, dict[str, None]]:
+        """The names in each folder."""
+        folders: dict[str, dict[str, None]] = {_ROOT: {}}
+        for name in self.hub_files.files:
+            steps = [_ROOT, *name.split("/")]
+            for count in range(1, len(steps)):
+                folders.setdefault("/".join(steps[:count]), {})["/".join(steps[: count + 1])] = None
+        return folders
+
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List a folder. Raise FileNotFoundError if there is none."""
-        begin = f"{path}/" if path else ""
-        names = {begin + name[len(begin) :].partition("/")[0] for name in self._below(begin)}
-        if not names:
+        if path not in self._folders:
             raise FileNotFoundError(path)
-        return [self.info(name) for name in sorted(names)] if detail else sorted(names)
-
-    def _below(self, begin: str) -> list[str]:
-        return [name for name in self.hub_files.files if name.startswith(begin)]
+        names = sorted(self._folders[path])
+        return [self.info(name) for name in names] if detail else names
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **_: Any
     ) -> bytes:
         """Return a range of a file. Raise UserError if the Hub does not send it."""
+        path = path.removeprefix(f"{_ROOT}/")
         if path not in self.hub_files.files:
             raise FileNotFoundError(path)
         size = self.hub_files.files[path][0]
@@ -130,7 +141,7 @@ class _HubFileSystem(AbstractFileSystem):  # type: ignore[misc]
         data = self._kept.pop((path, begin, until), None)
         if data is None:
             data = _read_range(self.hub_files.address(path), begin, until)
-        if until == size and begin:
+        if len(data) <= BLOCK_BYTES:
             self._kept[path, begin, until] = data
             while len(self._kept) > _RANGES_KEPT:
                 self._kept.popitem(last=False)
