@@ -51,7 +51,6 @@ def find_records(
     Of the shards of one table on the Hub only the first is examined.
     """
     found: dict[str, list[str]] = {}
-    unknown: dict[str, list[str]] = {}
     not_read: dict[str, str] = {}
     known: dict[str, str] = {}
     damage: UserError | None = None
@@ -67,21 +66,23 @@ def find_records(
             continue
         name = form or find_form(records)
         if name is None:
-            unknown[file] = list(dict.fromkeys(field for record in records for field in record))
-            not_read[file] = _why_unknown(records, unknown[file])
+            not_read[file] = _why_unknown(records)
         else:
             found.setdefault(name, []).append(file)
             known[table] = name
     if not found:
-        raise _no_form_error(folder, unknown) if unknown or damage is None else damage
+        raise damage if damage and len(not_read) == 1 else _no_form_error(folder, not_read)
     return Discovery([FoundRecords(name, tuple(some)) for name, some in found.items()], not_read)
 
 
-def _why_unknown(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> str:
+def _why_unknown(records: Sequence[dict[str, Any]]) -> str:
     """Return why a file is not read: it names data sets in other files, or has no known form."""
     if len(records) == 1 and (named := _named_files(records[0])):
         shown = ", ".join(named[:3]) + (f", and {len(named) - 3:,} more" if len(named) > 3 else "")
         return f"lists data sets, and holds no records: audit the files that it names ({shown})"
+    fields = list(dict.fromkeys(field for record in records for field in record))
+    if not fields:
+        return "holds no record that can be read"
     return f"has no form that is known; columns: {', '.join(fields)}"
 
 
@@ -144,13 +145,10 @@ def audit_source(
     )
 
 
-def _no_form_error(folder: Path, unknown: Mapping[str, Sequence[str]]) -> UserError:
-    lines = "".join(
-        f"\n  {file}: {', '.join(fields) or 'no record can be read'}"
-        for file, fields in islice(unknown.items(), 10)
-    )
+def _no_form_error(folder: Path, not_read: Mapping[str, str]) -> UserError:
+    lines = "".join(f"\n  {file}: {why}" for file, why in islice(not_read.items(), 10))
     return UserError(
         folder,
-        f"no file's records have a form that is known; their columns are:{lines}",
+        f"no file has records of a form that is known:{lines}",
         f"name the form (--form {'|'.join(FORMS)}) and its columns (--column question=query)",
     )

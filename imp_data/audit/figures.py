@@ -1,5 +1,6 @@
 """Sum up an audit: outcomes and reasons, images, texts, contamination, and what trainers do."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def audit_figures(build: Build) -> dict[str, Any]:
     return {
         "rows": sum(outcomes.values()),
         "outcomes": outcomes,
+        "ignored_fields": _ignored_fields(build),
         "reasons": [
             {"reason": reason, "records": records, "sentence": SENTENCES[reason]}
             | {"examples": _examples(ledger, reason)}
@@ -61,6 +63,14 @@ def audit_figures(build: Build) -> dict[str, Any]:
         "text": texts,
         "trainers": trainer_effects(reasons, texts["several_images"], texts["with_system"]),
     }
+
+
+def _ignored_fields(build: Build) -> dict[str, int]:
+    """Return how many records have each field that is neither read nor a fault."""
+    total = Counter[str]()
+    for source in build.recipe.sources:
+        total.update(build.figures(f"records/{source}")["fields_passed_over"])
+    return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _count(rows: pl.LazyFrame, column: str) -> dict[str, int]:
@@ -113,7 +123,7 @@ def _keys(digests: pl.Series) -> npt.NDArray[np.uint64]:
 
 
 def _equal_images(fingerprints: Sequence[Path], keys: npt.NDArray[np.uint64]) -> list[list[str]]:
-    """Return the first images of each of these keys."""
+    """Return some images of each of these keys, sorted."""
     begins = [f"{int(key):0{_KEY_DIGITS}x}" for key in keys]
     found: Mapping[str, list[str]] = {begin: [] for begin in begins}
     for path in fingerprints if begins else ():
@@ -124,4 +134,4 @@ def _equal_images(fingerprints: Sequence[Path], keys: npt.NDArray[np.uint64]) ->
             for image, key in frame.select("image", begin).iter_rows():
                 if key in found and len(found[key]) < _EXAMPLES:
                     found[key].append(image)
-    return [found[begin] for begin in begins]
+    return [sorted(found[begin]) for begin in begins]

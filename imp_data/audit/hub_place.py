@@ -12,6 +12,7 @@ from imp_data.errors import UserError
 from imp_data.manifests import UpstreamFile
 from imp_data.manifests.hub_address import HubFile
 from imp_data.raw.download import download
+from imp_data.raw.fetch import host_of
 from imp_data.raw.http_response import DownloadError, HostUnreachableError, RetryableError
 from imp_data.raw.hub_client import (
     HubEntry,
@@ -90,6 +91,7 @@ def _download(
     count = f"{len(entries):,} file{'s' if len(entries) > 1 else ''}"
     notice = f"{title}: {count} ({size}) to {scratch} until the audit ends"
     print(redact(f"downloading {notice}; --limit reads only the first records"), file=sys.stderr)
+    hosts = {host_of(hub_endpoint())}  # may be a mirror in the network of this machine
     local = {}
     for number, entry in enumerate(entries):
         target = scratch / "downloads" / f"{number}-{entry.path.rpartition('/')[2]}"
@@ -98,7 +100,7 @@ def _download(
             path=entry.path, url=address.url(), bytes=entry.bytes, sha256=entry.sha256
         )
         with _explained(f"{address.page(hub_endpoint())}, {entry.path}"):
-            download(Transfer(stated, target, entry.path, "the Hub"), [address.url()])
+            download(Transfer(stated, target, entry.path, "the Hub", hosts), [address.url()])
         local[entry.path] = str(target)
     return local
 

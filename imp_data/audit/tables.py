@@ -75,6 +75,8 @@ def _sections(found: dict[str, Any]) -> Iterator[_Section]:
     yield _Section("Why records are dropped", header, reasons, frozenset({1, 2}))
     repairs = [(one["repair"], f"{one['records']:,}", one["sentence"]) for one in found["repairs"]]
     yield _Section("Repairs", ("repair", "records", "meaning"), repairs)
+    ignored = _counts(found["ignored_fields"])
+    yield _Section("Fields without meaning for training", ("field", "records"), ignored)
     yield _Section("Images", ("images", "count"), _counts(_image_counts(found)))
     content = {
         "questions with conflicting answers on one image": found["contradictions"]["questions"],
