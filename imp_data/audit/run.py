@@ -56,6 +56,9 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
     if name is None and options.revision is not None:
         remedy = "leave out --revision, or name a dataset of the Hub: hf://datasets/OWNER/NAME"
         raise UserError(where, "is a path of this machine, which has no revisions", remedy)
+    if options.images is not None and not options.images.is_dir():
+        remedy = "name the folder that has the images"
+        raise UserError("--images", f"{options.images} is no folder", remedy)
     tokenizer = load_tokenizer(options.tokens) if options.tokens else None
     benchmarks = find_benchmarks(options.benchmarks)
     with TemporaryDirectory(prefix="imp-audit-") as folder:

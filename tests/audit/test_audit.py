@@ -137,6 +137,8 @@ def test_columns_with_other_names_are_named_in_the_command(tmp_path: Path) -> No
         ((".", "--fail-on", "rain"), "rain is no reason or percentage"),
         ((".", "--fail-on", "image_missing:many"), "image_missing:many is no reason or percentage"),
         ((".", "--max-tokens", "9"), "--max-tokens: is for counting tokens"),
+        ((".", "--images", "none"), "--images: none is no folder"),
+        ((".", "--benchmarks", "none"), "none: is not there"),
         ((".", "--revision", "main"), "is a path of this machine, which has no revisions"),
         (("hf://datasets/lab", "--json"), "is no dataset of the Hub"),
         ((".", "--column", "ask=question"), "'ask=question' is no role and column"),
