@@ -1,30 +1,41 @@
 """The command `imp-data audit`."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imp_data.errors import UserError
 from imp_data.redaction import redact
-from imp_data.terminal import print_json
+from imp_data.terminal import out_folder, print_json
 
-_Cells = tuple[str, ...]
+if TYPE_CHECKING:
+    from imp_data.audit.tokens import TokenOptions
 
-
-class _Section(NamedTuple):
-    """A table with its title."""
-
-    title: str
-    header: _Cells
-    rows: Sequence[_Cells]
+# 1 is an audit that could not be made, 2 a wrong option.
+_CONDITION_MET = 3
 
 
 # Above 40 lines: it has a line for each option.
 def audit(
-    path: Annotated[Path, typer.Argument(help="A file or folder of records.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH_OR_HUB_ID",
+            help="A file or folder of records, or a dataset of the Hugging Face Hub: OWNER/NAME.",
+        ),
+    ],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the dataset; default: main.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Only this config of the dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
+    files: Annotated[
+        str | None, typer.Option(metavar="GLOB", help="Only the files that match: data/train-*.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N records.")] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of the images that records name; default: the records' own."),
@@ -36,53 +47,110 @@ def audit(
         list[str] | None,
         typer.Option(metavar="ROLE=NAME", help="A column with another name: question=query."),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field without meaning for training; repeat it."),
+    ] = None,
     benchmarks: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="DATA", help="Data directory with built benchmarks to compare the images with."
+            metavar="FILE",
+            help="Fingerprints of a benchmark's images to compare with, of `imp-data fingerprint` "
+            "or a build; or the build's data directory. Repeat it for more.",
         ),
     ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option(help="Parquet file to write: one row for each record.")
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|NAME",
+            help="Count tokens with this tokenizer: a folder, or a name in the cache of the Hub.",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Chat template: phi2 (default), qwen, phi3 or plain.")
+    ] = None,
+    image_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of an image: 729 (default), 576 or 196, for example."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Count the records with more tokens.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST", help="Take tokenizer, template and tokens from a model's manifest."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, out_folder("Folder to write ledger.parquet and audit.json to.")
     ] = None,
     fail_on: Annotated[
         str | None,
-        typer.Option(metavar="REASONS", help="End with status 1 if one occurs: a,b or any."),
+        typer.Option(
+            metavar="CONDITIONS",
+            help="End with status 3 if one is met: any, REASON, 5% (of records dropped), "
+            "REASON:5%; several with commas.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Examine a dataset: its form, and what is wrong with records and images. Nothing is built."""
+    """Examine a dataset: its form, and what is wrong with records and images. Nothing is built.
+
+    Exit status: 0; 1 if the audit cannot be made; 2 for wrong options; 3 by --fail-on.
+    """
+    from imp_data.audit.conditions import met_conditions, parse_conditions
     from imp_data.audit.run import AuditOptions
     from imp_data.audit.run import audit as run_audit
-    from imp_data.ledger import Reason
+    from imp_data.audit.selection import Selection
+    from imp_data.audit.tables import print_report
 
-    wanted = _reasons(fail_on, {reason.value for reason in Reason})
-    packs = _find_packs(benchmarks) if benchmarks else ()
-    options = AuditOptions(images, _columns(column or ()), _form(form), packs, ledger)
+    conditions = parse_conditions(fail_on)
+    tokens = _token_options(tokenizer, template, image_tokens, max_tokens, model)
+    chosen, stated = Selection(files, config, split), _columns(column or ())
+    options = AuditOptions(
+        images=images,
+        columns=stated,
+        ignored_fields=tuple(ignore or ()),
+        form=_form(form),
+        selection=chosen,
+        revision=revision,
+        limit=limit,
+        benchmarks=benchmarks or (),
+        tokens=tokens,
+        out=out,
+    )
     found = run_audit(path, options)
     if as_json:
         print_json(found)
     else:
-        _print_tables(found)
-    failing = {one["reason"] for one in found["reasons"]} & wanted
-    if fail_on == "any":
-        failing |= {*found["not_read"]}
-    if failing:
-        print(redact(f"found: {', '.join(sorted(failing))}"), file=sys.stderr)
-        raise typer.Exit(1)
+        print_report(found)
+    if met := [*met_conditions(found, conditions)]:
+        print(redact(f"found: {', '.join(met)}"), file=sys.stderr)
+        raise typer.Exit(_CONDITION_MET)
 
 
-def _reasons(text: str | None, known: set[str]) -> set[str]:
-    """Return the reasons that an option names. Raise UserError for an unknown one."""
-    if text is None:
-        return set()
-    if text == "any":
-        return known
-    named = set(filter(None, text.split(",")))
-    if unknown := sorted(named - known):
-        listed = ", ".join(sorted(known))
-        raise UserError("--fail-on", f"{', '.join(unknown)} is no reason", f"use any, or {listed}")
-    return named
+def _token_options(
+    tokenizer: str | None,
+    template: str | None,
+    image_tokens: int | None,
+    max_tokens: int | None,
+    model: Path | None,
+) -> "TokenOptions | None":
+    """Return how to count tokens; an option precedes what the model's manifest states."""
+    from imp_data.audit.tokens import TokenOptions, model_token_options
+
+    stated = {"template": template, "image_tokens": image_tokens, "max_tokens": max_tokens}
+    changes: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
+    if model is not None:
+        return model_token_options(model, tokenizer)._replace(**changes)
+    if tokenizer is not None:
+        return TokenOptions(tokenizer)._replace(**changes)
+    if changes:
+        option = f"--{next(iter(changes)).replace('_', '-')}"
+        remedy = "name a tokenizer too: --tokenizer FOLDER"
+        raise UserError(option, "is for counting tokens, which needs a tokenizer", remedy)
+    return None
 
 
 def _columns(stated: Sequence[str]) -> dict[str, str]:
@@ -106,70 +174,3 @@ def _form(name: str | None) -> str | None:
     if name is not None and name not in FORMS:
         raise UserError("--form", f"{name!r} is no form", f"use one of {', '.join(FORMS)}")
     return name
-
-
-def _find_packs(data: Path) -> list[tuple[Any, Path]]:
-    """Return the benchmarks whose fingerprints are in a data directory, with their files."""
-    from imp_data.manifests import Benchmark, load_manifest
-
-    found = []
-    for manifest in sorted(Path("manifests/benchmarks").glob("*.yaml")):
-        name = manifest.stem.replace("-", "_")
-        packs = sorted(data.glob(f"benchmarks/*/{name}.parquet"))
-        found += [(load_manifest(manifest, Benchmark), pack) for pack in packs[:1]]
-    if not found:
-        raise UserError(
-            data,
-            "holds no fingerprints of a benchmark of manifests/benchmarks",
-            "name the data directory of a finished build, and run the command beside manifests/",
-        )
-    return found
-
-
-def _print_tables(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for title, header, rows in _sections(found):
-        if not rows:
-            continue
-        table = Table(title=title, title_justify="left")
-        for name in header:
-            table.add_column(name, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(redact(cell)) for cell in row))
-        console.print(table)
-
-
-def _sections(found: dict[str, Any]) -> Iterator[_Section]:
-    """Yield the tables that have rows."""
-    forms = [(one["form"], str(one["files"]), one["first_file"]) for one in found["records"]]
-    yield _Section(found["path"], ("form", "files", "first file"), forms)
-    yield _Section("Files that are not read", ("file", "problem"), [*found["not_read"].items()])
-    yield _Section("Records", ("outcome", "records"), _counts(found["outcomes"]))
-    for title, key in (("Why records were dropped", "reasons"), ("Repairs", "repairs")):
-        rows = [(one[key[:-1]], f"{one['records']:,}", one["sentence"]) for one in found[key]]
-        yield _Section(title, (key[:-1], "records", ""), rows)
-    yield _Section("Images", ("status", "images"), _counts(found["images"]))
-    alike = found["near_duplicates"]
-    content = {
-        f"near-duplicate clusters within {alike['within_bits']} bits": alike["clusters"],
-        "images in them": alike["images"],
-        "questions with conflicting answers": found["contradictions"],
-        **{f"records: {reason}": count for reason, count in found["contaminated"].items()},
-    }
-    yield _Section("Content", ("finding", "count"), _counts(content))
-    text = [
-        (name, *(f"{number:,.0f}" for number in numbers.values()))
-        for name, numbers in found["text"].items()
-    ]
-    yield _Section("Text of the samples", ("", "median", "90 %", "99 %", "most"), text)
-    effects = [(one["trainer"], f"{one['records']:,}", one["effect"]) for one in found["trainers"]]
-    title = "What trainers do with these records"
-    yield _Section(title, ("trainer", "records", "effect"), effects)
-
-
-def _counts(counts: Mapping[str, int]) -> list[_Cells]:
-    return [(name, f"{count:,}") for name, count in counts.items()]

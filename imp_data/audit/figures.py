@@ -1,31 +1,42 @@
-"""Sum up an audit: outcomes and reasons, images, text, contamination, and what trainers do."""
+"""Sum up an audit: outcomes and reasons, images, texts, contamination, and what trainers do."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import polars as pl
 
+from imp_data.audit.texts import text_figures
 from imp_data.audit.trainers import trainer_effects
 from imp_data.ledger import SENTENCES, Outcome, Reason
-from imp_data.mixture.arrow_dataset import mixture_batches
 from imp_data.mixture.duplicates.report import read_report
 from imp_data.pipeline.build import Build
+from imp_data.storage.tables import open_parquet
 
 _EXAMPLES = 3
-_QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
 _BENCHMARK_REASONS = (Reason.BENCHMARK_ID, Reason.BENCHMARK_BYTES, Reason.BENCHMARK_HASH)
+_KEY_DIGITS = 16
 
 
 def audit_figures(build: Build) -> dict[str, Any]:
     """Return the figures of a finished build, as plain values for JSON."""
-    folder = build.data.mixture(build.name)
-    ledger = pl.read_parquet(folder / "ledger.parquet")
+    path = build.data.mixture(build.name) / "ledger.parquet"
+    ledger = pl.scan_parquet(path)
     reasons = _count(ledger.filter(pl.col("outcome") != Outcome.KEPT), "reason")
-    repairs = _count(ledger.explode("repairs").unnest("repairs"), "repair")
+    applied = ledger.select("repairs").explode("repairs", empty_as_null=False).unnest("repairs")
+    repairs = _count(applied, "repair")
+    outcomes = _count(ledger, "outcome")
     report = read_report(build.data.reports(build.name))
+    sources = [*build.recipe.sources]
+    texts = text_figures({source: build.data.records(source) for source in sources})
     return {
-        "rows": len(ledger),
-        "outcomes": _count(ledger, "outcome"),
+        "rows": sum(outcomes.values()),
+        "outcomes": outcomes,
+        "ignored_fields": _ignored_fields(build),
         "reasons": [
             {"reason": reason, "records": records, "sentence": SENTENCES[reason]}
             | {"examples": _examples(ledger, reason)}
@@ -35,60 +46,92 @@ def audit_figures(build: Build) -> dict[str, Any]:
             {"repair": repair, "records": records, "sentence": SENTENCES[repair]}
             for repair, records in repairs.items()
         ],
-        "images": _image_figures(build),
+        **_image_figures([build.data.fingerprints(build.name, source) for source in sources]),
         "near_duplicates": {
             "clusters": report["alike"]["clusters"],
             "images": report["alike"]["images"],
             "within_bits": report["alike"]["max_distance_bits"],
+            "examples": [one["images"] for one in report["alike"]["listed"][:_EXAMPLES]],
         },
-        "contradictions": report["contradictions"]["questions"],
+        "contradictions": {
+            "questions": report["contradictions"]["questions"],
+            "examples": report["contradictions"]["listed"][:_EXAMPLES],
+        },
         "contaminated": {
             reason.value: reasons[reason] for reason in _BENCHMARK_REASONS if reason in reasons
         },
-        "text": _text_figures(folder),
-        "trainers": trainer_effects(reasons),
+        "text": texts,
+        "trainers": trainer_effects(reasons, texts["several_images"], texts["with_system"]),
     }
 
 
-def _count(rows: pl.DataFrame, column: str) -> dict[str, int]:
-    """Count each value of a column, the most frequent first."""
-    counted = rows.drop_nulls(column).group_by(column).len()
-    return dict(counted.sort(pl.col("len"), column, descending=[True, False]).iter_rows())
-
-
-def _examples(ledger: pl.DataFrame, reason: str) -> list[dict[str, Any]]:
-    rows = ledger.filter(pl.col("reason") == reason).head(_EXAMPLES)
-    return rows.select("source", "ordinal", "upstream_id", "evidence").to_dicts()
-
-
-def _image_figures(build: Build) -> dict[str, int]:
-    """Return how many distinct images there are of each status."""
-    total: dict[str, int] = {}
+def _ignored_fields(build: Build) -> dict[str, int]:
+    """Return how many records have each field that is neither read nor a fault."""
+    total = Counter[str]()
     for source in build.recipe.sources:
-        for status, count in build.figures(f"images/{source}")["statuses"].items():
-            total[status] = total.get(status, 0) + count
-    return dict(sorted(total.items()))
+        total.update(build.figures(f"records/{source}")["fields_passed_over"])
+    return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
 
-def _text_figures(folder: Path) -> dict[str, dict[str, float]]:
-    """Return quantiles of turns, and of the characters and words of answers, over the samples."""
-    frames = []
-    for batch in mixture_batches(folder, ["conversations"]):
-        turns = pl.from_arrow(batch)
-        assert isinstance(turns, pl.DataFrame)
-        value = pl.element().struct.field("value")
-        answers = pl.col("conversations").list.gather_every(2, 1)
-        frames.append(
-            turns.select(
-                turns=pl.col("conversations").list.len(),
-                characters=pl.col("conversations").list.eval(value.str.len_chars()).list.sum(),
-                answer_words=answers.list.eval(value.str.count_matches(r"\S+")).list.sum(),
-            )
-        )
-    if not frames:
-        return {}
-    rows = pl.concat(frames)
+def _count(rows: pl.LazyFrame, column: str) -> dict[str, int]:
+    """Count each value of a column, the most frequent first."""
+    counted = rows.select(column).drop_nulls().group_by(column).len()
+    ordered = counted.sort(pl.col("len"), column, descending=[True, False]).collect()
+    return dict(ordered.iter_rows())
+
+
+def _examples(ledger: pl.LazyFrame, reason: str) -> list[dict[str, Any]]:
+    rows = ledger.filter(pl.col("reason") == reason).head(_EXAMPLES)
+    found = rows.select("source", "ordinal", "upstream_id", "evidence").collect().to_dicts()
+    return [{**row, "evidence": orjson.loads(row["evidence"] or b"{}")} for row in found]
+
+
+def _image_figures(fingerprints: Sequence[Path]) -> dict[str, Any]:
+    """Return how many images there are of each status, which are too small, and equal bytes.
+
+    An image is a path that records name; two paths may be one image in bytes. Memory: 16 bytes an
+    image.
+    """
+    statuses: dict[str, int] = {}
+    small = 0
+    parts = [np.zeros(0, np.uint64)]
+    for path in fingerprints:
+        for batch in open_parquet(path).iter_batches(columns=["status", "sha256", "reason"]):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            for status, count in frame.group_by("status").len().iter_rows():
+                statuses[status] = statuses.get(status, 0) + count
+            small += int((frame["reason"] == Reason.IMAGE_TOO_SMALL.value).sum())
+            parts.append(_keys(frame["sha256"].drop_nulls()))
+    distinct, counts = np.unique(np.concatenate(parts), return_counts=True)
+    repeated = distinct[counts > 1]
     return {
-        column: {name: float(rows[column].quantile(q) or 0) for name, q in _QUANTILES.items()}
-        for column in rows.columns
+        "images": dict(sorted(statuses.items())),
+        "too_small_images": small,
+        "same_bytes": {
+            "groups": len(repeated),
+            "images": int(counts[counts > 1].sum()),
+            "examples": _equal_images(fingerprints, repeated[:_EXAMPLES]),
+        },
     }
+
+
+def _keys(digests: pl.Series) -> npt.NDArray[np.uint64]:
+    """Return the first 64 bits of each sha256: of a million images two are the same by chance
+    with a probability of 1 in 30 million."""
+    return np.array([int(text[:_KEY_DIGITS], 16) for text in digests.to_list()], np.uint64)
+
+
+def _equal_images(fingerprints: Sequence[Path], keys: npt.NDArray[np.uint64]) -> list[list[str]]:
+    """Return some images of each of these keys, sorted."""
+    begins = [f"{int(key):0{_KEY_DIGITS}x}" for key in keys]
+    found: Mapping[str, list[str]] = {begin: [] for begin in begins}
+    for path in fingerprints if begins else ():
+        for batch in open_parquet(path).iter_batches(columns=["image", "sha256"]):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            begin = pl.col("sha256").str.head(_KEY_DIGITS)
+            for image, key in frame.select("image", begin).iter_rows():
+                if key in found and len(found[key]) < _EXAMPLES:
+                    found[key].append(image)
+    return [sorted(found[begin]) for begin in begins]

@@ -1,115 +1,140 @@
 """Audit records: build a mixture of all of them in a temporary folder, and sum up its ledger."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from imp_data.audit.discovery import (
-    FoundRecords,
-    audit_source,
-    find_records,
-    list_record_names,
-)
+from imp_data.audit.benchmarks import find_benchmarks
+from imp_data.audit.build import AuditBuild
+from imp_data.audit.discovery import FoundRecords, audit_source, find_records
 from imp_data.audit.figures import audit_figures
+from imp_data.audit.hub_place import hub_place
+from imp_data.audit.place import local_place, parse_hub_name
+from imp_data.audit.selection import Selection
+from imp_data.audit.tokens import TokenOptions, load_tokenizer, token_figures
+from imp_data.errors import UserError
 from imp_data.manifests import Mixture, Recipe
-from imp_data.manifests.sources import Benchmark
-from imp_data.pipeline.build import Build
 from imp_data.pipeline.duplicates_stage import write_duplicates_report
-from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
-from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
+from imp_data.storage.atomic_write import json_text, link_or_copy, write_text
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.paths import expand_user
 
+VERSION = 1
 _NAME = "audit"
 _EVERYTHING = 2**31 - 1
-_MAX_DISTANCE_BITS = 10
 
 
 class AuditOptions(NamedTuple):
     """Options of an audit.
 
-    `images` is the folder of images that records name by path; `columns` and `form` describe
-    records that are not recognised; `packs` are (benchmark, file of its fingerprints) to compare
-    with; `ledger` is a file to which the ledger is written.
+    `images` is the folder of images that records name by path; `columns`, `ignored_fields` and
+    `form` describe records that are not recognised; `selection` and `limit` choose files, and the
+    first records in them; `revision` is that of a dataset of the Hub; `benchmarks` are paths of
+    fingerprints to compare with; `tokens` says how to count tokens; `out` is a folder for ledger
+    and report.
     """
 
     images: Path | None = None
     columns: Mapping[str, str] = {}
+    ignored_fields: tuple[str, ...] = ()
     form: str | None = None
-    packs: Sequence[tuple[Benchmark, Path]] = ()
-    ledger: Path | None = None
+    selection: Selection = Selection()
+    revision: str | None = None
+    limit: int | None = None
+    benchmarks: Sequence[Path] = ()
+    tokens: TokenOptions | None = None
+    out: Path | None = None
 
 
-def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
-    """Audit the records at a path; return the figures.
+def audit(where: str, options: AuditOptions) -> dict[str, Any]:
+    """Audit the records at a path, or of a dataset of the Hub; return the figures.
 
     Raise UserError if there are no records, or none whose form is known.
     """
-    folder, names = list_record_names(path)
-    found, not_read = find_records(folder, names, options.columns, options.form)
-    with TemporaryDirectory(prefix="imp-audit-") as scratch:
-        data = DataDir(Path(scratch), _NAME)
-        build = _AuditBuild(_recipe(found, options), data, options.packs)
-        _link(data.raw(""), {source: folder for source in build.recipe.sources})
-        data.images.symlink_to((options.images or folder).absolute())
-        for source in build.recipe.sources:
-            build.raw(source)
-            build.records(source)
-            build.images(source)
-            build.screened(source)
-        build.mixture()
-        write_duplicates_report(build)
-        if options.ledger is not None:
-            options.ledger.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data.mixture(_NAME) / "ledger.parquet", options.ledger)
-        return {
-            "path": str(path),
-            "records": [
-                {"form": some.form, "files": len(some.files), "first_file": some.files[0]}
-                for some in found
-            ],
-            "not_read": not_read,
+    name = parse_hub_name(where)
+    if name is None and options.revision is not None:
+        remedy = "leave out --revision, or name a dataset of the Hub: hf://datasets/OWNER/NAME"
+        raise UserError(where, "is a path of this machine, which has no revisions", remedy)
+    if options.images is not None and not options.images.is_dir():
+        remedy = "name the folder that has the images"
+        raise UserError("--images", f"{options.images} is no folder", remedy)
+    tokenizer = load_tokenizer(options.tokens) if options.tokens else None
+    benchmarks = find_benchmarks(options.benchmarks)
+    with TemporaryDirectory(prefix="imp-audit-") as folder:
+        scratch = Path(folder)
+        if name is None:
+            place = local_place(Path(expand_user(where)), options.selection)
+        else:
+            revision, in_part = options.revision or "main", options.limit is not None
+            place = hub_place(name, revision, options.selection, scratch, in_part)
+        found, not_read = find_records(place.folder, place.names, options.columns, options.form)
+        data = DataDir(scratch / "data", _NAME, place.upstream)
+        build = AuditBuild(_recipe(found, options), data, place, options.images, benchmarks)
+        _run(build, options.limit)
+        figures = {
+            "version": VERSION,
+            "path": place.title,
+            "revision": place.revision,
+            "license": place.card.license,
+            "limit": options.limit,
+            "records": [_form_figures(some, build) for some in found],
+            "not_read": {**not_read, **place.others},
             **audit_figures(build),
+            "tokens": None,
         }
+        if options.tokens:
+            records = {source: data.records(source) for source in build.recipe.sources}
+            figures["tokens"] = token_figures(records, options.tokens, tokenizer, scratch)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            link_or_copy(data.mixture(_NAME) / "ledger.parquet", options.out / "ledger.parquet")
+            write_text(options.out / "audit.json", json_text(figures))
+        return figures
+
+
+def _run(build: AuditBuild, limit: int | None) -> None:
+    """Run the stages; of all sources together read at most `limit` records."""
+    left = limit
+    for source in build.recipe.sources:
+        build.raw(source)
+        build.max_rows = left
+        build.records(source)
+        if left is not None:
+            left -= build.figures(f"records/{source}")["rows"]
+        build.images(source)
+        build.screened(source)
+    build.mixture()
+    write_duplicates_report(build)
+
+
+def _form_figures(some: FoundRecords, build: AuditBuild) -> dict[str, Any]:
+    rows = build.figures(f"records/{some.form}")["rows"]
+    return {
+        "form": some.form,
+        "files": len(some.files),
+        "first_file": some.files[0],
+        "rows": rows,
+    }
 
 
 def _recipe(found: Sequence[FoundRecords], options: AuditOptions) -> Recipe:
     sources = {
-        some.form: audit_source(some.form, some.form, some.files, options.columns) for some in found
+        some.form: audit_source(
+            some.form, some.form, some.files, options.columns, options.ignored_fields
+        )
+        for some in found
     }
     mixture = Mixture.model_validate(
         {
             "name": _NAME,
             "title": "Audit",
             "seed": 0,
+            # They are no faults; a build keeps them if its mixture says so.
+            "keep_turns": ("system", "tool"),
             "parts": tuple(
                 {"source": name, "quota": _EVERYTHING, "group": "All"} for name in sources
             ),
         }
     )
     return Recipe(mixture=mixture, sources=sources, images={}, benchmarks={})
-
-
-def _link(raw: Path, folders: Mapping[str, Path]) -> None:
-    raw.mkdir(parents=True)
-    for name, folder in folders.items():
-        (raw / name).symlink_to(folder.absolute())
-
-
-class _AuditBuild(Build):
-    """A build that compares images with the packs of benchmarks that were built elsewhere."""
-
-    reports_only = True
-
-    def __init__(
-        self, recipe: Recipe, data: DataDir, packs: Sequence[tuple[Benchmark, Path]]
-    ) -> None:
-        super().__init__(recipe, data)
-        self._packs = packs
-
-    def benchmark_matchers(self) -> list[BenchmarkMatcher]:
-        return [
-            prepare_matcher(read_benchmark_index(benchmark, pack), _MAX_DISTANCE_BITS)
-            for benchmark, pack in self._packs
-        ]

@@ -71,7 +71,7 @@ def match_images(queries: Path, references: Path, max_distance_bits: int) -> lis
     An image that EXIF turns is compared both as stored and upright. A flat image has no hash and
     is compared by its bytes.
     """
-    query_rows, reference_rows = _read(queries), _read(references)
+    query_rows, reference_rows = read_fingerprints(queries), read_fingerprints(references)
     matches = [
         *_hash_matches(query_rows, reference_rows, max_distance_bits),
         *_byte_matches(query_rows, reference_rows),
@@ -106,16 +106,21 @@ def _byte_matches(queries: pa.Table, references: pa.Table) -> Iterator[ImageMatc
             yield ImageMatch(row["image"], same[row["sha256"]], 0)
 
 
-def _read(path: Path) -> pa.Table:
+def read_fingerprints(path: Path) -> pa.Table:
+    """Return what images are compared by, and the ids if it is a benchmark's file.
+
+    Raise UserError if it is no fingerprint file, or has no image to compare.
+    """
     if not path.is_file():
         raise UserError(path, "is a folder" if path.is_dir() else "is not there", _ANEW)
     try:
         # Only files of `imp-data fingerprint` are sealed; other programs write such files too.
         source = SealedFile(path, _ANEW) if is_sealed(path) else path.absolute()
-        if absent := [name for name in _COMPARED if name not in pq.read_schema(source).names]:
+        names = pq.read_schema(source).names
+        if absent := [name for name in _COMPARED if name not in names]:
             problem = f"is no fingerprint file (it lacks the column {absent[0]})"
             raise UserError(path, problem, _ANEW)
-        table = pq.read_table(source, columns=_COMPARED)
+        table = pq.read_table(source, columns=[*(["id"] if "id" in names else []), *_COMPARED])
     except (pa.ArrowException, OSError) as error:
         problem = f"is no fingerprint file ({error})"
         raise UserError(path, problem, _ANEW) from error

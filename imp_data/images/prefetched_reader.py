@@ -11,6 +11,7 @@ from imp_data.images.archive_errors import DamagedMember, TooManyBytes
 from imp_data.images.archive_members import index_archive, read_member
 from imp_data.images.path_spellings import respelling_to_report
 from imp_data.images.respelled_paths import StateOf
+from imp_data.storage.embedded_names import parse_cell, split_embedded
 from imp_data.storage.object_store import ObjectState, object_state
 from imp_data.storage.prefetch import map_ahead
 from imp_data.storage.range_reader import read_object
@@ -34,8 +35,15 @@ class RespellingReader(Protocol):
         """Return the path of the one image that matches."""
 
 
+def _is_cell(request: ImageRequest) -> bool:
+    """Return whether an image is in a table."""
+    embedded = split_embedded(request.image)
+    return embedded is not None and parse_cell(embedded[1]) is not None
+
+
 _NO_IMAGE = (FileNotFoundError, DamagedMember, TooManyBytes)
 _MOST_KEY_BYTES = 1024
+_Outcome = tuple[bytes, str | None] | Exception
 
 
 class PrefetchedReader:
@@ -45,13 +53,19 @@ class PrefetchedReader:
         self, requests: Sequence[ImageRequest], max_bytes: int, reader: RespellingReader
     ) -> None:
         self._reader = reader
+        in_tables = any(_is_cell(request) for request in requests)
         tops = {images / image.partition("/")[0] for images, image, _ in requests}
         places = list(tops | {place for *_, places in requests for place, _ in places})
         self._states = dict(zip(places, map_ahead(object_state, places), strict=True))
         archives = [place for place in places if (state := self._states[place]) and state.change]
+        archives = [] if in_tables else archives
         for _ in map_ahead(self._index, archives):
             pass
-        self._outcomes = map_ahead(partial(self._outcome, max_bytes=max_bytes), requests)
+        outcome = partial(self._outcome, max_bytes=max_bytes)
+        # A column is read forward, by one reader: threads would move it under each other.
+        self._outcomes: Iterator[_Outcome] = (
+            map(outcome, requests) if in_tables else map_ahead(outcome, requests)
+        )
 
     def read(self, image: str, max_bytes: int) -> bytes:
         """Return the next image's bytes; see ImageReader.read_with_spelling."""
@@ -71,9 +85,7 @@ class PrefetchedReader:
             if state:
                 index_archive(archive, state)
 
-    def _outcome(
-        self, request: ImageRequest, max_bytes: int
-    ) -> tuple[bytes, str | None] | Exception:
+    def _outcome(self, request: ImageRequest, max_bytes: int) -> _Outcome:
         try:
             data, other = self._exact(request, max_bytes), None
             if data is None:

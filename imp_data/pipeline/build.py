@@ -109,7 +109,7 @@ class Build(SamplingInputs):
         def build() -> dict[str, Any]:
             self._check_raw(source, manifest.records)
             raw, only = self.data.raw(source), self.reports_only
-            return build_records(manifest, raw, limits, records, ledger, kept, only)
+            return build_records(manifest, raw, limits, records, ledger, kept, only, self.max_rows)
 
         inputs = {
             "code": stage_code_version("records"),

@@ -10,6 +10,7 @@ from imp_data.images.reader import ImageReader
 from imp_data.parallel.progress import progress
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.stages import stage_code_version
+from imp_data.raw.image_urls.failed_urls import failures_digest
 from imp_data.screening.image_decisions import ImageFilter, decision_writer
 from imp_data.screening.quota_sampling import image_paths
 from imp_data.screening.quota_shares import sample_source
@@ -23,6 +24,7 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
     """Write one row for each image; return how many there are, and how many of each status."""
     out = inputs.data.fingerprints(inputs.name, source)
     images = inputs.images_digest(source)
+    failures = inputs.url_failures(source)
 
     def build() -> dict[str, Any]:
         with (
@@ -38,7 +40,7 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
             cache = FingerprintCache(reader, limits, bar, checkpoint, earlier)
             rules = (limits, inputs.benchmark_matchers(), inputs.near_duplicate_index())
             exclusions = inputs.exclusion_rules(source, on_images=True)
-            image_filter = ImageFilter(cache, write, *rules, exclusions)
+            image_filter = ImageFilter(cache, write, *rules, exclusions, failures)
             order = inputs.candidates(source).order
             sample_source(
                 records,
@@ -56,6 +58,8 @@ def images_stage(inputs: SamplingInputs, source: str) -> StageResult:
         **inputs.sampling_digests(source),
         "code": stage_code_version("images"),
         "images": images,
+        # Only where a URL failed, so that the digests of all other sources stay the same.
+        **({"url_failures": failures_digest(failures)} if failures else {}),
     }
     return inputs.stage(f"images/{source}", digests, [out], build)
 

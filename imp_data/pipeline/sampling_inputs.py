@@ -7,6 +7,7 @@ from imp_data.images.decoding import decoder_version
 from imp_data.images.reader import ImageReader, data_image_reader
 from imp_data.manifests import FORM_NAMES, Decontamination, Recipe, SourceQuota, model_digest
 from imp_data.pipeline.stages import StageContext, matches_stamp
+from imp_data.raw.image_urls.failed_urls import UrlFailures, collection_failures
 from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
 from imp_data.screening.exclusion_rules import PreparedRule, prepare_rule
@@ -26,6 +27,8 @@ class SamplingInputs(StageContext):
 
     reports_only = False
     """Whether a fault that all records or images of a source have is a figure, not an error."""
+    max_rows: int | None = None
+    """How many records of a source are read; None: all. A build reads all."""
 
     def __init__(self, recipe: Recipe, data: DataDir | None = None) -> None:
         super().__init__(recipe, data)
@@ -61,6 +64,15 @@ class SamplingInputs(StageContext):
             if folder.file is None or place.is_relative_to(self.data.images)
         ]
         return text_digest(*(self.digest_of(f"raw/{name}") for name in collections), *loose)
+
+    def url_failures(self, source: str) -> UrlFailures:
+        """Return why images of a source could not be downloaded by URL, by image."""
+        if self.deferred:
+            return {}
+        found: UrlFailures = {}
+        for name in self.recipe.sources[source].images:
+            found |= collection_failures(self.recipe.images[name], self.data.raw(name))
+        return found
 
     def earlier_fingerprints(self, source: str, images: str) -> list[Path]:
         """Return the files of the last build and of other mixtures with the same images.

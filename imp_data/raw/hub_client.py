@@ -66,7 +66,7 @@ def request_metadata(file: HubFile) -> HubMetadata:
     """
     from huggingface_hub import get_hf_file_metadata
 
-    with _hub_errors(file):
+    with hub_errors(file):
         found = get_hf_file_metadata(
             file.url(hub_endpoint()),
             token=hub_token() or False,
@@ -80,6 +80,19 @@ def request_metadata(file: HubFile) -> HubMetadata:
     return HubMetadata(found.size, etag if is_sha256 else None, found.xet_file_data)
 
 
+def resolve_hub_revision(file: HubFile) -> str:
+    """Return the commit of a revision: a branch, a tag or a commit.
+
+    Raise DownloadError with a remedy, or RetryableError.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub_endpoint(), token=hub_token() or False)
+    with hub_errors(file):
+        found = api.repo_info(file.repository, revision=file.revision, repo_type=file.kind)
+    return str(found.sha)
+
+
 def list_hub_files(pattern: HubFile) -> list[HubEntry]:
     """Return the files of a repository that the glob in `path` matches, sorted by path.
 
@@ -89,7 +102,7 @@ def list_hub_files(pattern: HubFile) -> list[HubEntry]:
     from huggingface_hub.hf_api import RepoFile
 
     api = HfApi(endpoint=hub_endpoint(), token=hub_token() or False)
-    with _hub_errors(pattern):
+    with hub_errors(pattern):
         tree = list(
             api.list_repo_tree(
                 pattern.repository,
@@ -132,7 +145,7 @@ def _no_match(pattern: HubFile) -> DownloadError:
 
 
 @contextmanager
-def _hub_errors(file: HubFile) -> Iterator[None]:
+def hub_errors(file: HubFile) -> Iterator[None]:
     """Turn errors of huggingface_hub into those of downloads."""
     import httpx2
     from huggingface_hub import errors
@@ -167,18 +180,17 @@ def _refusal(file: HubFile, error: Any) -> Exception:
     if isinstance(error, errors.RepositoryNotFoundError):
         return DownloadError(
             f"answers HTTP {status}: {page} does not exist, or is private",
-            "correct its name in the manifest; for a private one set HF_TOKEN to a token that may "
-            "read it",
+            "correct its name; for a private one set HF_TOKEN to a token that may read it",
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return DownloadError(
             f"answers HTTP {status}: {file.repository} has no revision {file.revision}",
-            f"choose a commit at {page}/commits/main, and name it in the manifest",
+            f"choose a commit at {page}/commits/main",
         )
     if isinstance(error, errors.EntryNotFoundError):
         return DownloadError(
             f"answers HTTP {status}: revision {file.revision} has no {file.path}",
-            f"correct the path in the manifest; {page}/tree/{file.revision} lists the files",
+            f"correct the path; {page}/tree/{file.revision} lists the files",
         )
     if status == 401 and hub_token():
         remedy = "set HF_TOKEN to a valid token of https://huggingface.co/settings/tokens"

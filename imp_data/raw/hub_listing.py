@@ -13,7 +13,7 @@ from imp_data.raw.http_response import DownloadError, RetryableError
 from imp_data.raw.hub_client import HubEntry, list_hub_files
 
 _AGAIN = "run the same command again in some minutes"
-_OFFLINE = (
+OFFLINE_REMEDY = (
     "connect this machine, or name a proxy in HTTPS_PROXY or a mirror of the Hub in HF_ENDPOINT"
 )
 
@@ -38,7 +38,7 @@ def list_glob(published: Publication, file: UpstreamFile) -> list[HubEntry]:
     try:
         return list_hub_files(hub)
     except RetryableError as error:  # huggingface_hub has repeated the request five times
-        remedy = _OFFLINE if error.unreachable else _AGAIN
+        remedy = OFFLINE_REMEDY if error.unreachable else _AGAIN
         raise UserError(where, f"{hub.page()} cannot be listed: {error}", remedy) from None
     except DownloadError as error:
         raise UserError(where, f"{hub.page()} {error}", error.remedy or _AGAIN) from None

@@ -1,7 +1,7 @@
 """Build the records stage: read upstream files, write validated Samples and the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,20 @@ def build_records(
     ledger: Path,
     keep_turns: Sequence[str] = (),
     reports_only: bool = False,
+    max_rows: int | None = None,
 ) -> dict[str, Any]:
     """Write records/<source>.arrow and ledger/<source>.parquet; return the stage's figures.
 
-    `keep_turns` are the speakers besides human and gpt whose turns are kept. Raise UserError if
-    every record has an unread field, unless `reports_only`.
+    `keep_turns` are the speakers besides human and gpt whose turns are kept. Of more than
+    `max_rows` records only the first are read. Raise UserError if every record has an unread field,
+    unless `reports_only`.
     """
     layout = LAYOUTS[source.layout]
     _check_ignored_fields(source, layout.fields.read)
     figures, repeats = _Figures(), _RepeatCounter()
     work = partial(process_chunk, source=source, limits=limits, keep_turns=keep_turns)
     isolate = partial(_process_one_by_one, work, source, limits)
-    chunks = layout.chunks(raw, source, limits)
+    chunks = _first_rows(layout.chunks(raw, source, limits), max_rows)
     with (
         arrow_writer(records, record_schema(source.max_images)) as samples_out,
         parquet_writer(ledger, RECORDS_LEDGER_SCHEMA) as ledger_out,
@@ -71,6 +73,18 @@ def build_records(
         if not reports_only:
             _check_unread_fields(source, figures.rows, figures.unread)
     return figures.summary(repeats.count)
+
+
+def _first_rows(chunks: Iterator[Chunk], max_rows: int | None) -> Iterator[Chunk]:
+    """Yield chunks up to a number of records."""
+    left = max_rows
+    for chunk in chunks if left != 0 else ():
+        if left is not None:
+            chunk = chunk.select(slice(left)) if len(chunk.ordinals) > left else chunk
+            left -= len(chunk.ordinals)
+        yield chunk
+        if left == 0:
+            return
 
 
 class _Figures:

@@ -1,9 +1,10 @@
 """Decide each image once, in sampling order, and write the decision beside its fingerprint."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,10 @@ class ImageFilter:
         benchmarks: Sequence[BenchmarkMatcher],
         near_duplicates: NearDuplicateIndex | None = None,
         exclusion_rules: Sequence[PreparedRule] = (),
+        url_failures: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     ) -> None:
         self._fingerprints, self._write = fingerprints, write
-        self._rules = (limits, benchmarks, near_duplicates, exclusion_rules)
+        self._rules = (limits, benchmarks, near_duplicates, exclusion_rules, url_failures)
         self._names = self._duplicate_of = np.zeros(0, np.uint64)
         self._passing = np.zeros(0, np.bool_)
 
@@ -90,12 +92,14 @@ def decide_images(
     benchmarks: Sequence[BenchmarkMatcher],
     near_duplicates: NearDuplicateIndex | None = None,
     exclusion_rules: Sequence[PreparedRule] = (),
+    url_failures: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> pa.Table:
     """Add the columns of DECISION_SCHEMA to a table of fingerprints.
 
-    The images follow all those that the near-duplicate index has seen before.
+    The images follow all those that the near-duplicate index has seen before. `url_failures` is
+    evidence on missing images, by image.
     """
-    verdicts = image_verdicts(fingerprints, limits, benchmarks, exclusion_rules)
+    verdicts = image_verdicts(fingerprints, limits, benchmarks, exclusion_rules, url_failures)
     originals: dict[int, int] = {}
     if near_duplicates is not None:
         rows = np.setdiff1d(np.arange(fingerprints.num_rows), np.fromiter(verdicts, np.int64))

@@ -1,6 +1,7 @@
 """Refuse images that are broken, too small, a benchmark's, or excluded by a rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +43,16 @@ def image_verdicts(
     limits: Limits,
     benchmarks: Sequence[BenchmarkMatcher],
     rules: Sequence[PreparedRule] = (),
+    url_failures: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> dict[int, Verdict]:
-    """Return {row: verdict} for the refused rows of a table of fingerprints."""
+    """Return {row: verdict} for the refused rows of a table of fingerprints.
+
+    `url_failures` is evidence by image: why a missing image could not be downloaded.
+    """
     verdicts = _unusable(fingerprints, limits)
+    for row, (reason, evidence) in verdicts.items():
+        if reason == Reason.IMAGE_MISSING and (why := url_failures.get(evidence["image"])):
+            verdicts[row] = Verdict(reason, {**evidence, **why})
     for benchmark in benchmarks:
         whole = np.setdiff1d(np.arange(fingerprints.num_rows), np.fromiter(verdicts, np.int64))
         matches = _benchmark_matches(fingerprints.take(pa.array(whole)), benchmark)

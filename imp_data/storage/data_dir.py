@@ -14,14 +14,19 @@ class DataDir(NamedTuple):
     All mixtures share what upstream publishes. Each has its own derived files, since these depend
     on its limits and rules. Demo and real builds use different directories, so that neither
     overwrites the other.
+
+    `upstream`, if it is stated, has the raw folders and the images instead: files that are read
+    where upstream publishes them.
     """
 
     root: Path
     mixture_name: str = ""
+    upstream: Path | None = None
 
     def raw(self, name: str) -> Path:
         """Return the folder of what upstream publishes under that name."""
-        return self.root / "raw" / name if name else self.root / "raw"
+        folder = self.root / "raw" if self.upstream is None else self.upstream
+        return folder / name if name else folder
 
     @property
     def locks(self) -> Path:
@@ -31,7 +36,7 @@ class DataDir(NamedTuple):
     @property
     def images(self) -> Path:
         """The folder of images unpacked by the user; it takes precedence over archives."""
-        return self.root / "images"
+        return self.root / "images" if self.upstream is None else self.upstream / "images"
 
     def records(self, source: str) -> Path:
         return self._own("records") / f"{source}.arrow"

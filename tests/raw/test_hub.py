@@ -256,7 +256,7 @@ def test_a_renamed_repository_is_followed(hub: Hub, tmp_path: Path) -> None:
         ),
         (
             {}, None, None, "DocVQA/train.parquet",
-            "has no DocVQA/train.parquet", "correct the path in the manifest",
+            "has no DocVQA/train.parquet", "correct the path; {hub}/datasets/lab/DocVQA/tree/",
         ),
         (
             {}, None, "1" * 40, "DocVQA/*",

@@ -15,9 +15,10 @@ from image_server import ImageServer, image_server
 
 from imp_data.errors import UserError
 from imp_data.manifests import ImageCollection, load_manifest, model_digest
+from imp_data.mixture.ledger_queries import explain
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.required_inputs import check_inputs, manual_downloads
-from imp_data.raw.image_urls.status import STATUS_FILE, read_statuses
+from imp_data.raw.image_urls.status import STATUS_FILE, read_statuses, write_statuses
 
 # typer 0.25 names functions that click 8.5 deprecates.
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -63,6 +64,39 @@ def test_images_come_by_url_and_those_that_do_not_are_missing(
     requests = dict(server.requests)
     assert not any(result.built for result in run(build).values())
     assert server.requests == requests
+
+
+def test_the_ledger_names_the_status_of_the_url_of_a_missing_image(
+    world: World, server: ImageServer
+) -> None:
+    build = lay_links(world, server)
+    run(build)
+    [gone] = explain(build.data.mixture("small"), "2")
+    assert json.loads(gone.row["evidence"]) == {
+        "image": "web/images/v2.jpg",
+        "url": server.url("gone.jpg"),
+        "url_status": "gone",
+        "http_status": 404,
+        "problem": "The server has no such image (404, 410).",
+    }
+    assert "    url_status: gone" in "\n".join(gone.lines()).splitlines()
+    [page] = explain(build.data.mixture("small"), "3")
+    assert json.loads(page.row["evidence"])["url_status"] == "not_an_image"
+
+
+def test_another_status_of_a_url_builds_the_images_stage_again(
+    world: World, server: ImageServer
+) -> None:
+    build = lay_links(world, server)
+    run(build)
+    path = world.data.raw("web") / STATUS_FILE
+    statuses = [*read_statuses(path)]
+    later = [one._replace(attempts=one.attempts + 1) for one in statuses]
+    write_statuses(path, later)
+    assert not build.images("web").built
+    timeout = {"reason": "timeout", "http_status": None}
+    write_statuses(path, [one._replace(**timeout) if one.reason else one for one in statuses])
+    assert build.images("web").built
 
 
 def test_an_archive_in_place_is_used_instead(world: World, server: ImageServer) -> None:

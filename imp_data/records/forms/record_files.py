@@ -24,7 +24,7 @@ from imp_data.records.tables.parquet_table import (
 from imp_data.records.tables.webdataset import read_tar_chunk, tar_chunks
 from imp_data.sample import UpstreamRecord
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
-from imp_data.storage.range_reader import open_file
+from imp_data.storage.range_reader import read_files
 
 # An image as base64 in JSON text: a `data:` URI, or the first characters of JPEG, PNG, GIF, WebP.
 _BASE64_MARKS = (b";base64,", b'"/9j/', b'"iVBORw0KGgo', b'"R0lGOD', b'"UklGR')
@@ -42,8 +42,7 @@ def record_chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chun
 
 
 def _kind_of(file: Path) -> FileKind:
-    with open_file(file) as opened:
-        return _KINDS.get(detect_kind(opened.read(HEAD_BYTES)) or "", "json")
+    return _KINDS.get(detect_kind(next(read_files([file], HEAD_BYTES))) or "", "json")
 
 
 def _chunks(
@@ -51,7 +50,8 @@ def _chunks(
 ) -> Iterator[Chunk]:
     match kind:
         case "parquet":
-            tables = [(file, describe_table(file, named).columns) for file in files]
+            # One by one: a caller that needs the first records reads no footer of the other files.
+            tables = ((file, describe_table(file, named).columns) for file in files)
             return parquet_chunks(tables, limits, ordinal=ordinal)
         case "arrow":
             return arrow_chunks(files, limits, ordinal)

@@ -1,6 +1,6 @@
 """Read records from the rows of Parquet files, with images left in their columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class ParquetTable(NamedTuple):
 
 
 def parquet_chunks(
-    files: Sequence[tuple[Path, Columns]],
+    files: Iterable[tuple[Path, Columns]],
     limits: Limits,
     needed: tuple[str, ...] = (),
     ordinal: int = 0,

@@ -40,6 +40,31 @@ def prepare_tokenizer(tokenizer: Any, template: Template) -> Any:
     return tokenizer
 
 
+def load_cached_tokenizer(name: str, revision: str | None, template: Template) -> Any:
+    """Load a tokenizer from a folder, or from the cache of the Hub, and prepare it for a template.
+
+    Raise UserError if it is in neither, or if transformers is not installed.
+    """
+    where = f"tokenizer {name}"
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        problem = f"needs a package that is not installed ({error})"
+        raise UserError(where, problem, "pip install 'imp-data[train]'") from None
+    try:
+        found = AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"cannot be loaded ({str(error).strip().splitlines()[0]})"
+        remedy = (
+            "name a folder with tokenizer.json, or put the tokenizer into the cache of the Hub: hf "
+            f"download {name} --include '*token*' '*.json'"
+        )
+        raise UserError(where, problem, remedy) from None
+    return prepare_tokenizer(found, template)
+
+
 def prepend_bos(tokenizer: Any, jinja: str) -> str:
     """Return the chat template, with bos_token in front if the tokenizer adds it to every text.
 
