@@ -14,7 +14,7 @@ from imp_data.audit.discovery import (
 )
 from imp_data.audit.figures import audit_figures
 from imp_data.manifests import Mixture, Recipe
-from imp_data.manifests.sources import Benchmark
+from imp_data.manifests.benchmark import Benchmark
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.duplicates_stage import write_duplicates_report
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index

@@ -1,6 +1,7 @@
 """The YAML manifests and their models: sources, image collections, benchmarks, mixtures, models."""
 
 from imp_data.manifests.base import StrictModel, field_position, load_manifest, model_digest
+from imp_data.manifests.benchmark import Benchmark, ImageIdKind
 from imp_data.manifests.exclusion_rules import Exclusion, ExclusionRule
 from imp_data.manifests.fields import Name, Positive
 from imp_data.manifests.image_urls import ImageUrls
@@ -17,7 +18,6 @@ from imp_data.manifests.mixture import (
 from imp_data.manifests.mixture_part import MixturePart
 from imp_data.manifests.quotas import Amount, SourceQuota
 from imp_data.manifests.sources import (
-    Benchmark,
     ExpectedCounts,
     ImageCollection,
     ImageFolder,
@@ -38,6 +38,7 @@ __all__ = [
     "ExpectedCounts",
     "ImageCollection",
     "ImageFolder",
+    "ImageIdKind",
     "ImageUrls",
     "LayoutName",
     "Limits",

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 
 from imp_data.errors import UserError
 from imp_data.manifests.base import StrictModel, field_position, load_manifest
+from imp_data.manifests.benchmark import Benchmark
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.exclusion_rules import AnyExclusion, Exclusion, ExclusionRule
 from imp_data.manifests.fields import Count, Name, Positive
 from imp_data.manifests.mixture_part import MixturePart, is_none
 from imp_data.manifests.quotas import SourceQuota, parse_quota, share_out
 from imp_data.manifests.sources import (
-    Benchmark,
     ExpectedCounts,
     ImageCollection,
     ImageFolder,

@@ -129,7 +129,7 @@ class Build(SamplingInputs):
         altered = self.recipe.decontamination(name).altered_images
 
         def build() -> dict[str, Any]:
-            self._check_raw(name, manifest.id_files)
+            self._check_raw(name, (*manifest.id_files, *manifest.records))
             return build_benchmark(manifest, self.data.raw(name), reader, limits, out, altered)
 
         inputs = {

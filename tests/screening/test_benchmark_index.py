@@ -104,7 +104,7 @@ def test_candidates_for_ids_are_sixteen_hex_digits_that_stand_alone(world: World
 @pytest.mark.parametrize(
     ("record", "shown"),
     [
-        (b'{"image_id": 7}', "image_id"),
+        (b'{"image_id": 7.5}', "image_id"),
         (b'{"image_id": ""}', "image_id"),
         (b'{"image": "x"}', "image"),
         (b'["x"]', '["x"]'),
