@@ -98,7 +98,8 @@ class Benchmark(Publication):
     image_paths: tuple[Annotated[RelativePath, AfterValidator(_check_template)], ...] = Field(
         (),
         exclude_if=_is_empty,
-        description="paths of an image of `id_files`, with {id} for its id",
+        description="paths of an image of `id_files`, with {id} for its id as the collection "
+        "`image_ids` spells it",
     )
     expect_ids: Count | None = Field(None, description="expected number of distinct ids")
 

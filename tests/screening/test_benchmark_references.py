@@ -230,3 +230,18 @@ def test_a_record_is_dropped_for_a_benchmark_s_image_under_another_name(world: W
         "id": "COCO_val2014_000000000037",
         "identity": "coco:000000000037",
     }
+
+
+def test_a_number_has_twelve_digits_in_the_names_of_coco_s_images(world: World) -> None:
+    world.file("quiz", "questions.json", json.dumps({"questions": [{"image_id": 37}]}).encode())
+    world.images("coco", {"COCO_test2015_000000000037.png": encoded(photo(1))}, path="coco/test")
+    build = quiz(
+        world,
+        files=[{"path": "questions.json", "by_hand": "put it there"}],
+        id_files=["questions.json"],
+        id_key="questions",
+        image_ids="coco",
+        images=["coco"],
+        image_paths=["coco/test/COCO_test2015_{id}.png"],
+    )
+    assert listed(build) == [("37", "coco/test/COCO_test2015_000000000037.png", "ok")]

@@ -53,8 +53,16 @@ def _in_id_files(benchmark: Benchmark, raw: Path) -> Iterator[Reference]:
     for name in benchmark.id_files:
         read = _text_ids if name.endswith(".txt") else _json_ids
         for identity in read(raw / name, benchmark):
-            paths = (path.replace("{id}", identity) for path in benchmark.image_paths)
+            named = _id_in_names(identity, benchmark)
+            paths = (path.replace("{id}", named) for path in benchmark.image_paths)
             yield Reference(identity, tuple(paths))
+
+
+def _id_in_names(identity: str, benchmark: Benchmark) -> str:
+    """Return an id as the names of its collection's images have it: COCO's in twelve digits."""
+    kind = benchmark.image_ids
+    found = None if kind is None else identity_of(identity, kind)
+    return identity if found is None else found.partition(":")[2]
 
 
 def _text_ids(path: Path, benchmark: Benchmark) -> Iterator[str]:
