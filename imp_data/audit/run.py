@@ -110,6 +110,6 @@ class _AuditBuild(Build):
 
     def benchmark_matchers(self) -> list[BenchmarkMatcher]:
         return [
-            prepare_matcher(read_benchmark_index(benchmark, pack), _MAX_DISTANCE_BITS)
-            for benchmark, pack in self._packs
+            prepare_matcher(read_benchmark_index(pack), _MAX_DISTANCE_BITS)
+            for _, pack in self._packs
         ]

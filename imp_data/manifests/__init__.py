@@ -13,6 +13,7 @@ from imp_data.manifests.mixture import (
     Mixture,
     NearDuplicates,
     Recipe,
+    benchmark_recipe,
     load_recipe,
 )
 from imp_data.manifests.mixture_part import MixturePart
@@ -54,6 +55,7 @@ __all__ = [
     "StrictModel",
     "SubsetRule",
     "UpstreamFile",
+    "benchmark_recipe",
     "field_position",
     "load_manifest",
     "load_recipe",

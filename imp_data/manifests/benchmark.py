@@ -46,7 +46,7 @@ class Benchmark(Publication):
     """A benchmark whose images must be kept out of training.
 
     Its images are those that `id_files` list, or those in the rows of `records`, or all images of
-    the collections in `images`.
+    the collections in `images`; a `pack` has their ids and hashes alone.
     """
 
     id_files: tuple[RelativePath, ...] = Field(
@@ -101,6 +101,11 @@ class Benchmark(Publication):
         description="paths of an image of `id_files`, with {id} for its id as the collection "
         "`image_ids` spells it",
     )
+    pack: RelativePath | None = Field(
+        None,
+        exclude_if=lambda path: path is None,
+        description="file of `imp-data pack` that has its ids and hashes, in place of its images",
+    )
     expect_ids: Count | None = Field(None, description="expected number of distinct ids")
 
     @model_validator(mode="after")
@@ -109,6 +114,7 @@ class Benchmark(Publication):
         for field, named in {
             "id_files": self.id_files,
             "same_images": tuple(same.file for same in self.same_images),
+            "pack": () if self.pack is None else (self.pack,),
         }.items():
             if unknown := sorted(path for path in named if not _is_stated(path, self.files)):
                 raise ValueError(f"{field}: {', '.join(unknown)} is not among `files`")
@@ -118,9 +124,10 @@ class Benchmark(Publication):
 
     @model_validator(mode="after")
     def _check_images(self) -> "Benchmark":
-        if not (self.id_files or self.records or self.images):
+        if not (self.id_files or self.records or self.images or self.pack):
             raise ValueError(
-                "names no image: state `id_files`, `records` or `images`, the place of its images"
+                "names no image: state `id_files`, `records`, `images` or `pack`, the place of its "
+                "images or of their hashes"
             )
         if self.records and self.id_files:
             raise ValueError("records: `id_files` lists the images already; keep one of the two")

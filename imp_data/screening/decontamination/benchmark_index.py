@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from imp_data.images.decoding import decoder_version
-from imp_data.images.fingerprint import FINGERPRINT_SCHEMA, Fingerprint
-from imp_data.images.fingerprint_cache import check_decoder, compute_fingerprints, fingerprint_table
+from imp_data.errors import UserError
+from imp_data.images.fingerprint import Fingerprint
+from imp_data.images.fingerprint_cache import compute_fingerprints, fingerprint_table
 from imp_data.images.hamming import Hashes
 from imp_data.images.identity import find_identities
 from imp_data.images.image_hashes import HASH_COLUMNS, hash_entries, read_hashes
@@ -22,18 +22,8 @@ from imp_data.screening.decontamination.benchmark_references import (
     collect_identities,
     list_references,
 )
+from imp_data.screening.decontamination.packs import PACK_SCHEMA, open_pack, pack_writer
 from imp_data.screening.decontamination.recall import choose_sample, measure_recall
-from imp_data.storage.tables import open_parquet, parquet_writer
-
-# A fingerprint pack is a fingerprint file with the benchmark's own id before each row, and the
-# identities of its image (see images.identity) after it.
-PACK_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        *FINGERPRINT_SCHEMA,
-        pa.field("identities", pa.list_(pa.string())),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -79,6 +69,8 @@ def build_benchmark(
     empty cell is no image. `altered_images` of the images are altered in every known way to measure
     recall.
     """
+    if benchmark.pack is not None:
+        return _copy_pack(raw / benchmark.pack, benchmark, out)
     folders = () if reader is None else reader.folders
     references = list_references(benchmark, raw, folders, raw.parent)
     identities = collect_identities(benchmark, raw, references)
@@ -92,9 +84,8 @@ def build_benchmark(
     merged = [list(dict.fromkeys(one for n in same for one in identities[n])) for same in copies]
     table = fingerprint_table(rows).add_column(0, "id", ids)
     table = table.append_column("identities", pa.array(merged, pa.list_(pa.string())))
-    schema = PACK_SCHEMA.with_metadata({"decoder": decoder_version()})
-    with parquet_writer(out, schema) as writer:
-        writer.write_table(table.cast(schema))
+    with pack_writer(out, benchmark) as writer:
+        writer.write_table(table.cast(writer.schema))
     whole = [row for row in rows if row.status == "ok"]
     figures = {"ids": len(ids), "fingerprinted": len(whole), "unseen": len(ids) - len(whole)}
     hashed = [row for row in whole if row.phash is not None]  # a flat image matches by its bytes
@@ -130,26 +121,33 @@ def _copies(rows: Sequence[Fingerprint]) -> list[list[int]]:
     return [*places.values()]
 
 
-def read_benchmark_index(benchmark: Benchmark, path: Path) -> BenchmarkIndex:
+def _copy_pack(pack: Path, benchmark: Benchmark, out: Path) -> dict[str, Any]:
+    """Write the rows of a published pack under the facts of this benchmark's manifest."""
+    facts, file = open_pack(pack)
+    if facts["name"] != benchmark.name:
+        problem = f"is the pack of {facts['name']}, not of {benchmark.name}"
+        raise UserError(pack, problem, "correct `pack` in the benchmark's manifest")
+    table = file.read(PACK_SCHEMA.names)
+    with pack_writer(out, benchmark) as writer:
+        writer.write_table(table.cast(writer.schema))
+    seen = table["status"].to_pylist().count("ok")
+    return {"ids": len(table), "fingerprinted": seen, "unseen": len(table) - seen}
+
+
+def read_benchmark_index(path: Path) -> BenchmarkIndex:
     """Read a benchmark's pack. Raise UserError if another decoder made its hashes."""
-    table = open_parquet(path).read(["id", "sha256", *HASH_COLUMNS, "identities"])
-    check_decoder(path, table.schema)
+    facts, file = open_pack(path)
+    table = file.read(["id", "sha256", *HASH_COLUMNS, "identities"])
     ids, sha256s, identities = (table[name].to_pylist() for name in ("id", "sha256", "identities"))
     hashes, rows = hash_entries(read_hashes(table))
+    pattern = facts["id_pattern"]
     return BenchmarkIndex(
-        name=benchmark.name,
+        name=facts["name"],
         ids=frozenset(ids),
-        id_pattern=None if benchmark.id_pattern is None else re.compile(benchmark.id_pattern),
+        id_pattern=None if pattern is None else re.compile(pattern),
         sha256s={sha256: i for sha256, i in zip(sha256s, ids, strict=True) if sha256},
         hashes=hashes,
         hash_ids=[ids[row] for row in rows.tolist()],
-        kinds=_kinds(benchmark),
+        kinds=tuple(facts["kinds"]),
         identities={one: i for i, some in zip(ids, identities, strict=True) for one in some},
     )
-
-
-def _kinds(benchmark: Benchmark) -> tuple[ImageIdKind, ...]:
-    """Return the collections in which the benchmark's images are known."""
-    own = [] if benchmark.image_ids is None else [benchmark.image_ids]
-    others = [kind for same in benchmark.same_images for kind in same.ids]
-    return tuple(dict.fromkeys([*own, *others]))
