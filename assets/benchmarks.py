@@ -6,7 +6,7 @@ from assets.factory import Result, materialize_result, stage_asset
 from assets.tables import column_schema, count_noun, describe_asset, tag_value
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.checks import benchmark_checks
-from imp_data.screening.decontamination.benchmark_index import PACK_SCHEMA
+from imp_data.screening.decontamination.packs import PACK_SCHEMA
 
 
 def benchmark_assets(build: Build) -> list[dg.AssetsDefinition]:

@@ -13,6 +13,7 @@ from imp_data.audit.cli import audit
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.parallel.error_json import write_error
+from imp_data.pipeline.pack_command import pack
 from imp_data.pipeline.plan_command import plan
 from imp_data.raw.image_urls import cli as image_urls
 from imp_data.redaction import redact, redact_output
@@ -241,6 +242,7 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
 
 
 app.command()(audit)
+app.command()(pack)
 app.command()(plan)
 # Importing these modules imports no aiohttp, torch or llama.cpp; running a command does.
 app.command()(image_urls.fetch_images)

@@ -141,7 +141,8 @@ def test_every_command_is_tested_here() -> None:
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
     # Tested in tests/raw/test_image_url_collections.py.
     raw = {"fetch-images"}
-    assert tested | training | mobile | raw == COMMANDS
+    screening = {"pack"}  # in tests/screening/test_packs.py
+    assert tested | training | mobile | raw | screening == COMMANDS
 
 
 @pytest.mark.parametrize(

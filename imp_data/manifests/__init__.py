@@ -1,6 +1,7 @@
 """The YAML manifests and their models: sources, image collections, benchmarks, mixtures, models."""
 
 from imp_data.manifests.base import StrictModel, field_position, load_manifest, model_digest
+from imp_data.manifests.benchmark import Benchmark, ImageIdKind
 from imp_data.manifests.exclusion_rules import Exclusion, ExclusionRule
 from imp_data.manifests.fields import Name, Positive
 from imp_data.manifests.image_urls import ImageUrls
@@ -12,12 +13,12 @@ from imp_data.manifests.mixture import (
     Mixture,
     NearDuplicates,
     Recipe,
+    benchmark_recipe,
     load_recipe,
 )
 from imp_data.manifests.mixture_part import MixturePart
 from imp_data.manifests.quotas import Amount, SourceQuota
 from imp_data.manifests.sources import (
-    Benchmark,
     ExpectedCounts,
     ImageCollection,
     ImageFolder,
@@ -38,6 +39,7 @@ __all__ = [
     "ExpectedCounts",
     "ImageCollection",
     "ImageFolder",
+    "ImageIdKind",
     "ImageUrls",
     "LayoutName",
     "Limits",
@@ -53,6 +55,7 @@ __all__ = [
     "StrictModel",
     "SubsetRule",
     "UpstreamFile",
+    "benchmark_recipe",
     "field_position",
     "load_manifest",
     "load_recipe",

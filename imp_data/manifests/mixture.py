@@ -1,7 +1,7 @@
 """Manifests of mixtures: parts, rules, limits; and a recipe, a mixture with all it refers to."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 
 from imp_data.errors import UserError
 from imp_data.manifests.base import StrictModel, field_position, load_manifest
+from imp_data.manifests.benchmark import Benchmark
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.exclusion_rules import AnyExclusion, Exclusion, ExclusionRule
 from imp_data.manifests.fields import Count, Name, Positive
 from imp_data.manifests.mixture_part import MixturePart, is_none
 from imp_data.manifests.quotas import SourceQuota, parse_quota, share_out
 from imp_data.manifests.sources import (
-    Benchmark,
     ExpectedCounts,
     ImageCollection,
     ImageFolder,
@@ -223,8 +223,28 @@ MANIFEST_KINDS: dict[str, type[StrictModel]] = {
 
 def load_recipe(mixture_path: Path) -> Recipe:
     """Load a mixture and every manifest it refers to, from the directories beside its own."""
-    mixture = load_manifest(mixture_path, Mixture)
-    manifests_dir = mixture_path.parent.parent
+    return _load_references(load_manifest(mixture_path, Mixture), mixture_path.parent.parent)
+
+
+def benchmark_recipe(benchmarks: Sequence[str], manifests_dir: Path, ids_only: bool) -> Recipe:
+    """Load the manifests of benchmarks alone, as a recipe that builds no mixture."""
+    decontaminate = tuple(
+        Decontamination(benchmark=name, max_distance_bits=0, altered_images=0)
+        for name in benchmarks
+    )
+    # A manifest must state at least one part; this recipe has none.
+    mixture = Mixture.model_construct(
+        name="packs",
+        title="Benchmark packs",
+        seed=0,
+        parts=(),
+        images="deferred" if ids_only else "required",
+        decontaminate=decontaminate,
+    )
+    return _load_references(mixture, manifests_dir)
+
+
+def _load_references(mixture: Mixture, manifests_dir: Path) -> Recipe:
     sources_dir, benchmarks_dir = manifests_dir / "sources", manifests_dir / "benchmarks"
     sources = {
         p.source: load_manifest(sources_dir / f"{p.source}.yaml", Source) for p in mixture.parts

@@ -1,10 +1,9 @@
 """Manifests of upstream publications: sources, image collections, benchmarks, and their files."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from imp_data.manifests.base import StrictModel
 from imp_data.manifests.fields import (
@@ -239,42 +238,4 @@ class Source(Publication):
     def _check_prompts(self) -> "Source":
         if self.layout == "laion_gpt4v" and not self.prompts:
             raise ValueError("prompts: a layout of bare captions requires at least one question")
-        return self
-
-
-def _check_regex(text: str) -> str:
-    try:
-        groups = re.compile(text).groups
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is not a regular expression ({error})") from None
-    if groups > 1:
-        raise ValueError("has several groups; one at most captures the id: write (?:…)")
-    return text
-
-
-def _check_template(path: str) -> str:
-    if "{id}" not in path or set("{}") & set(path.replace("{id}", "")):
-        raise ValueError(f"{path!r} must have {{id}} where the id goes, and no other braces")
-    return path
-
-
-class Benchmark(Publication):
-    """A benchmark whose images must be kept out of training."""
-
-    id_files: tuple[RelativePath, ...] = Field(
-        description='files that list the ids, as {"data": [{"image_id": …}]}'
-    )
-    id_pattern: Annotated[str, AfterValidator(_check_regex)] = Field(
-        description="regular expression that finds candidate ids in a file name"
-    )
-    images: tuple[Name, ...] = Field(description="collections that contain its images")
-    image_paths: Annotated[
-        tuple[Annotated[RelativePath, AfterValidator(_check_template)], ...], Field(min_length=1)
-    ] = Field(description="paths of an image, with {id} for its id")
-    expect_ids: Count | None = None
-
-    @model_validator(mode="after")
-    def _check_id_files(self) -> "Benchmark":
-        if unknown := sorted(set(self.id_files) - {file.path for file in self.files}):
-            raise ValueError(f"id_files: {', '.join(unknown)} is not among `files`")
         return self

@@ -129,7 +129,8 @@ class Build(SamplingInputs):
         altered = self.recipe.decontamination(name).altered_images
 
         def build() -> dict[str, Any]:
-            self._check_raw(name, manifest.id_files)
+            packs = () if manifest.pack is None else (manifest.pack,)
+            self._check_raw(name, (*manifest.id_files, *manifest.records, *packs))
             return build_benchmark(manifest, self.data.raw(name), reader, limits, out, altered)
 
         inputs = {

@@ -133,7 +133,7 @@ class SamplingInputs(StageContext):
 
     def _matcher(self, rule: Decontamination) -> BenchmarkMatcher:
         name = rule.benchmark
-        pack = read_benchmark_index(self.recipe.benchmarks[name], self.data.benchmark(name))
+        pack = read_benchmark_index(self.data.benchmark(name))
         return prepare_matcher(pack, rule.max_distance_bits)
 
     @property

@@ -1,6 +1,7 @@
 """Filter Samples by text and paths, and order the others for sampling."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,7 @@ def find_candidates(
     refusals.
     """
     exclusions = tuple(e for e in mixture.kind_exclusions if e.source == source)
-    bare = tuple(b.pack._replace(sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
+    bare = tuple(replace(b.pack, sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
     drop_repeats = mixture.exact_repeats == "drop"
     by_text = tuple(rule for rule in exclusion_rules if not rule.has_file)
     column = image_column(arrow_names(records))
@@ -205,8 +206,8 @@ def match_exclusion(batch: pa.RecordBatch, exclusion: Exclusion) -> dict[int, di
 
 
 def find_benchmark_id(image: str, pack: BenchmarkIndex) -> Verdict | None:
-    """Return the verdict if an image's file name contains an id of the benchmark."""
-    for found in pack.id_pattern.findall(image.rsplit("/", 1)[-1]):
-        if found in pack.ids:
-            return Verdict(Reason.BENCHMARK_ID, {"benchmark": pack.name, "id": found})
-    return None
+    """Return the verdict if an image's path states an id of the benchmark."""
+    if (found := pack.find_id(image)) is None:
+        return None
+    identity = {} if found[1] is None else {"identity": found[1]}
+    return Verdict(Reason.BENCHMARK_ID, {"benchmark": pack.name, "id": found[0], **identity})

@@ -46,7 +46,12 @@ PATH_FIELDS = {
     "image_prefix": (Source, {"layout": "llava", "records": ["a"], "image_prefix": ...}),
     "image_paths": (
         Benchmark,
-        {"id_files": [], "id_pattern": "x", "images": [], "image_paths": [...]},
+        {
+            "files": [{"path": "ids.json", "url": "u"}],
+            "id_files": ["ids.json"],
+            "images": ["birds"],
+            "image_paths": [...],
+        },
     ),
 }
 
@@ -91,7 +96,9 @@ def test_names_that_resemble_an_escape_are_accepted(field: str, path: str, tmp_p
         ("image_paths", ["a/{0}.png"], "must have {id} where the id goes"),
         ("image_paths", ["a/{id:>999999999}.png"], "must have {id} where the id goes"),
         ("image_paths", ["a/1.png"], "must have {id} where the id goes"),
-        ("image_paths", [], "at least 1 item"),
+        ("image_paths", [], "belong together; state both"),
+        ("id_files", ["other.json"], "other.json is not among `files`"),
+        ("same_images", [{"file": "ids.json", "ids": {"coco": "a", "vizwiz": "b"}}], "image_ids"),
         ("id_pattern", "[0-9", "is not a regular expression"),
         ("id_pattern", "(a)(b)", "has several groups"),
     ],
@@ -99,7 +106,13 @@ def test_names_that_resemble_an_escape_are_accepted(field: str, path: str, tmp_p
 def test_the_expressions_of_a_benchmark_are_checked(
     field: str, value: Any, said: str, tmp_path: Path
 ) -> None:
-    stated = {"id_files": [], "id_pattern": "x", "images": [], "image_paths": ["{id}"]}
+    stated = {
+        "files": [{"path": "ids.json", "url": "u"}],
+        "id_files": ["ids.json"],
+        "id_pattern": "x",
+        "images": ["birds"],
+        "image_paths": ["{id}"],
+    }
     text = yaml.safe_dump({"name": "quiz", **PUBLISHED, **stated, field: value})
     with pytest.raises(UserError) as error:
         load_manifest(written(tmp_path, text, "quiz.yaml"), Benchmark)

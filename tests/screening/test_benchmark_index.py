@@ -13,7 +13,6 @@ from imp_data.manifests import Benchmark, load_manifest
 from imp_data.pipeline.build import Build
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex, read_benchmark_index
 from imp_data.storage.stage_cache import StageResult
-from imp_data.storage.tables import parquet_writer
 
 TRAIN, VAL, TEST = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 TEXTVQA = Path(__file__).parents[2] / "manifests" / "benchmarks" / "textvqa.yaml"
@@ -50,7 +49,7 @@ def built(build: Build) -> StageResult:
 
 
 def pack_of(build: Build) -> BenchmarkIndex:
-    return read_benchmark_index(build.recipe.benchmarks["textvqa"], build.data.benchmark("textvqa"))
+    return read_benchmark_index(build.data.benchmark("textvqa"))
 
 
 def test_each_id_of_the_three_files_is_listed_once_and_found_at_either_path(
@@ -104,7 +103,7 @@ def test_candidates_for_ids_are_sixteen_hex_digits_that_stand_alone(world: World
 @pytest.mark.parametrize(
     ("record", "shown"),
     [
-        (b'{"image_id": 7}', "image_id"),
+        (b'{"image_id": 7.5}', "image_id"),
         (b'{"image_id": ""}', "image_id"),
         (b'{"image": "x"}', "image"),
         (b'["x"]', '["x"]'),
@@ -130,17 +129,6 @@ def test_without_images_the_pack_has_ids_alone(world: World) -> None:
     assert built(build).figures == {"ids": 3, "fingerprinted": 0, "unseen": 3}
     pack = pack_of(build)
     assert (pack.ids, pack.sha256s, pack.hashes.tolist()) == ({TRAIN, VAL, TEST}, {}, [])
-
-
-def test_a_pack_that_another_decoder_made_is_refused(world: World) -> None:
-    build = textvqa(world, a=f"train_images/{TRAIN}.jpg")
-    built(build)
-    path = build.data.benchmark("textvqa")
-    table = pq.read_table(path).replace_schema_metadata({"decoder": "Pillow 1.1, libjpeg 6b"})
-    with parquet_writer(path, table.schema) as writer:
-        writer.write_table(table)
-    with pytest.raises(UserError, match=r"made by Pillow 1\.1, libjpeg 6b, here is Pillow"):
-        pack_of(build)
 
 
 def test_a_flat_image_of_a_benchmark_matches_by_its_bytes_alone(world: World) -> None:
