@@ -18,7 +18,8 @@ from imp_data.ledger import Verdict
 from imp_data.manifests import Benchmark, Limits
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
-from imp_data.screening.decontamination.recall import choose_sample, measure_recall
+from imp_data.screening.decontamination.certificate.trial_images import choose_sample
+from imp_data.screening.decontamination.recall import measure_recall
 from imp_data.storage.range_reader import open_file
 from imp_data.storage.tables import open_parquet, parquet_writer
 
@@ -65,8 +66,9 @@ def build_benchmark(
     hashed = [row for row in whole if row.phash is not None]  # a flat image matches by its bytes
     if reader is None or not altered_images or not hashed:
         return figures
+    label = f"benchmarks/{benchmark.name}"
     places = choose_sample([row.image for row in hashed], altered_images)
-    return {**figures, "altered": measure_recall(hashed, places, reader, limits)}
+    return {**figures, "altered": measure_recall(hashed, places, reader, limits, label)}
 
 
 def _ids(benchmark: Benchmark, raw: Path) -> Iterator[str]:
