@@ -111,9 +111,9 @@ def recall_within(figures: Mapping[str, Any], max_bits: int) -> dict[str, Any]:
     """Summarize the figures of `measure_recall` for one matching distance.
 
     `near` is the recall over the alterations of group A together, which leave an image's coarse
-    structure as it is: the check `recall` compares it with `min_recall`; `groups` has the recall of each group with its 95 % interval; `false` of so
-    many `pairs` are a copy and another image that match. `imagehash_bits` is how far at most our
-    hashes are from imagehash's.
+    structure as it is: the check `recall` compares it with `min_recall`. `groups` has the recall of
+    each group with its 95 % interval. `false` of so many `pairs` are a copy and another image that
+    match. `imagehash_bits` is how far at most our hashes are from imagehash's.
     """
     nearest, images = figures["nearest"], figures["images"]
     own = np.array([nearest[name] for name in ALTERATIONS], np.int16).T
