@@ -52,10 +52,11 @@ def find_images(paths: Sequence[Path]) -> FoundImages:
 
 
 def certify(paths: Sequence[Path], altered_images: int, matcher: Matcher) -> dict[str, Any]:
-    """Return the certificate of a matcher on the images at these paths; see docs/decontamination.md.
+    """Return the certificate of a matcher on the images at these paths.
 
-    At most `altered_images` of them are altered, sampled by the xxh3 of their names; all are
-    matched with each other. Raise UserError if fewer than LEAST_IMAGES can be used.
+    Its fields are in docs/decontamination.md. At most `altered_images` different images are
+    altered, sampled by the xxh3 of their names; all are matched with each other.
+    Raise UserError if fewer than LEAST_IMAGES can be used.
     """
     found = find_images(paths)
     described, broken = describe(found.images, (matcher,), f"{_LABEL}: all images")
@@ -66,8 +67,7 @@ def certify(paths: Sequence[Path], altered_images: int, matcher: Matcher) -> dic
             + "".join(f"\n  {one.name}: {one.problem}" for one in broken[:5]),
             "name folders, zips or plain tars of more images",
         )
-    names = [one.image.name for one in described]
-    places = choose_sample(names, altered_images)
+    places = _places_to_alter(described, altered_images)
     (measured,), unaltered = measure(described, places, (matcher,), f"{_LABEL}: altered copies")
     return {
         "format": _FORMAT,
@@ -77,6 +77,21 @@ def certify(paths: Sequence[Path], altered_images: int, matcher: Matcher) -> dic
         **measurement_figures(measured),
         "matched": matched_pairs(measured),
     }
+
+
+def _places_to_alter(described: Sequence[Described], most: int) -> list[int]:
+    """Choose one image of each origin; documents and photos by halves, if there are so many."""
+    first = {one.image.origin: n for n, one in reversed([*enumerate(described)])}
+    kinds: dict[bool, list[int]] = {False: [], True: []}
+    for place in sorted(first.values()):
+        kinds[described[place].image.kind == DOCUMENT].append(place)
+    fewest = min(kinds.values(), key=len)
+    few = min(len(fewest), most // 2)
+    chosen: list[int] = []
+    for places in kinds.values():
+        names = [described[place].image.name for place in places]
+        chosen += [places[n] for n in choose_sample(names, few if places is fewest else most - few)]
+    return sorted(chosen)
 
 
 def _image_counts(

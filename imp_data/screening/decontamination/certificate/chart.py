@@ -86,10 +86,11 @@ def _false_curve(figures: Mapping[str, Any]) -> Any:
         }
         for point in figures["curve"]
     ]
-    title = f"false matches of photos per million of {figures['curve'][0]['photo_pairs']:,} pairs"
+    title = "false matches of photos per 10⁶ pairs"
+    ticks = alt.Axis(values=[0, *(10**n for n in range(7))], format="~s")
     lines = alt.Chart(alt.Data(values=values)).mark_line(point=True, color=_SETS[1]).encode(
         x=alt.X("threshold:Q", title=f"threshold, {figures['unit']}"),
-        y=alt.Y("rate:Q", title=title, scale=alt.Scale(type="symlog", constant=1)),
+        y=alt.Y("rate:Q", title=title, axis=ticks, scale=alt.Scale(type="symlog")),
     )  # fmt: skip
     return (lines + _in_use(figures)).properties(width=240, height=240)
 

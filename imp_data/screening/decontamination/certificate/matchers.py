@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from imp_data.images.image_hashes import read_hashes
 from imp_data.manifests import Limits
 
 Features = Any
+Verdict = Literal["copy", "report", "different"]
 Places = npt.NDArray[np.int64]
 
 BUILD_DISTANCE_BITS = 10
@@ -66,6 +67,19 @@ class Matcher(Protocol):
 
     def index(self, references: Sequence[Features | None]) -> MatcherIndex:
         """Index references; those without features match nothing."""
+
+    def decide(self, value: float, image: Features, reference: Features) -> Verdict:
+        """Return what follows from a pair: `report` where a person must look."""
+
+
+class ThresholdMatcher:
+    """A matcher that takes each pair within its threshold for a copy, and reports none."""
+
+    threshold: float
+
+    def decide(self, value: float, image: Features, reference: Features) -> Verdict:
+        """See Matcher."""
+        return "copy" if value <= self.threshold else "different"
 
 
 class _Looks(NamedTuple):
@@ -133,7 +147,7 @@ def _nearest_looks(found: Pairs) -> Pairs:
 
 
 @dataclass(frozen=True)
-class BuildMatcher:
+class BuildMatcher(ThresholdMatcher):
     """The matcher of a build: the perceptual hashes of `imp_data.images`, stored and upright."""
 
     threshold: float = BUILD_DISTANCE_BITS

@@ -1,6 +1,6 @@
 """Lay the figures of a certificate out as tables, for the terminal and for Markdown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imp_data.screening.decontamination.certificate.alterations import GROUPS
@@ -11,7 +11,7 @@ class Table(NamedTuple):
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def percent(share: float | None) -> str:
