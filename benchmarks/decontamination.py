@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from matchers import installed_peers
+from peer_matchers import installed_peers
 from rich.console import Console
 from rich.table import Table as Shown
 
@@ -155,6 +155,7 @@ def main() -> None:
         "--images", type=Path, nargs="*", default=[Path(default)] if default else []
     )
     parser.add_argument("--quick", action="store_true", help="fewer images")
+    parser.add_argument("--altered", type=int, help="number of images that are altered")
     args = parser.parse_args()
     begun = time.perf_counter()
     peers, left_out = installed_peers()
@@ -164,7 +165,7 @@ def main() -> None:
         described = described_images(args.images, matchers, size)
     except UserError as error:
         sys.exit(f"decontamination.py: {error}")
-    places = altered_places(described, size[-1])
+    places = altered_places(described, args.altered or size[-1])
     measured, _ = measure(described, places, matchers, "altered copies")
     told = [figures_of(one) for one in measured]
     show("Altered copies found, % (95 % interval)", told, group_rows(told))

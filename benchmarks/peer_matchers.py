@@ -1,27 +1,46 @@
 """Other matchers for benchmarks/decontamination.py, as far as they are installed."""
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
+from unittest.mock import MagicMock
 
 import imagehash
 import numpy as np
 from fingerprint import _imagededup
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imp_data.images.decoding import decode_rgb
 from imp_data.images.hamming import Hashes
-from imp_data.screening.decontamination.certificate.matchers import HashIndex, Matcher, Pairs
+from imp_data.images.rgb import rgb
+from imp_data.screening.decontamination.certificate.matchers import (
+    HashIndex,
+    Matcher,
+    Pairs,
+    ThresholdMatcher,
+)
 
 # PDQ's own advice: hashes of lower quality are not compared (ThreatExchange, pdq/README.md).
 _PDQ_LEAST_QUALITY = 50
+_ORIENTATION = 0x0112
+
+
+def _looks(data: bytes) -> list[Image.Image]:
+    """Return the RGB image as stored, and upright: peers leave EXIF to their caller."""
+    with Image.open(io.BytesIO(data)) as image:
+        stored = decode_rgb(data)
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            return [stored]
+        return [stored, rgb(ImageOps.exif_transpose(image))]
 
 
 @dataclass(frozen=True)
-class ImagehashMatcher:
-    """imagehash.phash of a full decode, as stored."""
+class ImagehashMatcher(ThresholdMatcher):
+    """imagehash.phash of a full decode, as stored and upright as a build compares images."""
 
     version: str
     name: str = "imagehash.phash"
@@ -31,15 +50,14 @@ class ImagehashMatcher:
     step: float = 1
 
     def describe(self, data: bytes) -> Hashes:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array([int(str(imagehash.phash(image)), 16)], np.uint64)
+        return np.array([int(str(imagehash.phash(look)), 16) for look in _looks(data)], np.uint64)
 
     def index(self, references: Sequence[Hashes | None]) -> HashIndex:
         return HashIndex(references, self.loosest)
 
 
 @dataclass(frozen=True)
-class PdqMatcher:
+class PdqMatcher(ThresholdMatcher):
     """PDQ, 256 bits; images of low quality have no hash."""
 
     version: str
@@ -52,17 +70,17 @@ class PdqMatcher:
     def describe(self, data: bytes) -> Hashes | None:
         import pdqhash
 
-        bits, quality = pdqhash.compute(np.asarray(decode_rgb(data)))
-        if quality < _PDQ_LEAST_QUALITY:
+        found = [pdqhash.compute(np.asarray(look)) for look in _looks(data)]
+        if min(quality for _, quality in found) < _PDQ_LEAST_QUALITY:
             return None
-        return np.packbits(bits.astype(np.uint8)).view(np.uint64).reshape(1, 4)
+        return np.stack([np.packbits(bits.astype(np.uint8)).view(np.uint64) for bits, _ in found])
 
     def index(self, references: Sequence[Hashes | None]) -> HashIndex:
         return HashIndex(references, self.loosest)
 
 
 @dataclass(frozen=True)
-class DedupHashMatcher:
+class DedupHashMatcher(ThresholdMatcher):
     """imagededup's PHash at its default distance."""
 
     version: str
@@ -74,8 +92,8 @@ class DedupHashMatcher:
 
     def describe(self, data: bytes) -> Hashes:
         encoder = _imagededup()(verbose=False)
-        code = encoder.encode_image(image_array=np.asarray(decode_rgb(data)))
-        return np.array([int(code, 16)], np.uint64)
+        codes = (encoder.encode_image(image_array=np.asarray(look)) for look in _looks(data))
+        return np.array([int(code, 16) for code in codes], np.uint64)
 
     def index(self, references: Sequence[Hashes | None]) -> HashIndex:
         return HashIndex(references, self.loosest)
@@ -85,7 +103,7 @@ _networks: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
-class DedupNetworkMatcher:
+class DedupNetworkMatcher(ThresholdMatcher):
     """imagededup's CNN at its default cosine of 0.9; a value is 1 - cosine."""
 
     version: str
@@ -97,6 +115,10 @@ class DedupNetworkMatcher:
 
     def describe(self, data: bytes) -> Any:
         if not _networks:
+            if isinstance(sys.modules.get("torchvision"), MagicMock) or not find_spec(
+                "torchvision"
+            ):
+                raise ImportError("needs torchvision, and its weights on this machine")
             from imagededup.methods import CNN
 
             _networks["CNN"] = CNN(verbose=False)
