@@ -1,13 +1,14 @@
-"""Measure recall on altered copies and false positives of the matcher, by decoding scale.
+"""Measure recall on altered copies and false positives of the perceptual hash, by decoding scale.
 
     python benchmarks/recall.py --images FOLDER --crops 400 --drawn 200      (about ten minutes)
 
 Images are the photographs below the folder (default: IMP_REAL_DATA), one of each group that look
 alike; crops of them, scaled to usual sizes, so many in all; and drawn ones with the spectrum of
-photographs. All are JPEGs. Each is altered in every way of
-`imp_data.screening.decontamination.augmentations`, and each copy is hashed by our pass at several
-least sides after decoding and by imagehash, which decodes in full. A copy is found if it is within
-the distance of its own image, hashed in the same way; it is a false positive with each image of
+photographs. All are JPEGs. Each is altered in every way of groups A to C of
+`imp_data.screening.decontamination.certificate.alterations`, and each copy is hashed by our pass
+at several least sides after decoding and by imagehash, which decodes in full. A copy is found if it
+is within the distance of its own image, hashed in the same way; it is a false positive with each
+image of
 another origin within the distance. Intervals are Wilson's, 95 %; they take copies for independent,
 which those of one photograph are not quite. The last line is one JSON object."""
 
@@ -30,14 +31,16 @@ from PIL import Image, ImageOps
 
 from imp_data.images import decoding
 from imp_data.images.rgb import rgb
-from imp_data.screening.decontamination.augmentations import ALTERATIONS, altered
-from imp_data.screening.decontamination.recall import hash_image, min_distance_bits, plain_copy
+from imp_data.screening.decontamination.certificate import alterations
+from imp_data.screening.decontamination.certificate.alterations import altered, plain_copy
+from imp_data.screening.decontamination.certificate.matchers import BuildMatcher
 
 _SIZES = ((640, 480), (640, 427), (500, 375), (480, 640), (1024, 768))
 _WHOLE_PX = 100_000
 _SIDES_PX = {"whole": _WHOLE_PX, **{str(side): side for side in (240, 120, 96, 60, 32)}}
 _PEER = "imagehash"
-_NEAR = np.array([alteration.near for alteration in ALTERATIONS.values()])
+ALTERATIONS = {n: one for n, one in alterations.ALTERATIONS.items() if one.group in "ABC"}
+_NEAR = np.array([alteration.group == "A" for alteration in ALTERATIONS.values()])
 _ALIKE_BITS = 16
 _MOST_PX = 2_000
 
@@ -107,6 +110,19 @@ def cropped(
     top = int(generator.integers(0, image.height - height + 1))
     part = image.crop((left, top, left + width, top + height))
     return part.resize(size, Image.Resampling.BICUBIC)
+
+
+def hash_image(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the stored and the upright hash of an image. Raise ValueError for a flat one."""
+    hashes = BuildMatcher().describe(data)
+    if hashes is None:
+        raise ValueError("a flat image has no hash")
+    return hashes
+
+
+def min_distance_bits(some: Any, others: Any) -> Any:
+    """Return the least distance between images; the last axis has an image's hashes."""
+    return np.bitwise_count(some[..., :, None] ^ others[..., None, :]).min(axis=(-2, -1))
 
 
 def looks(data: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -204,7 +220,7 @@ def print_table(kind: str, told: dict[str, dict[str, Any]], count: int) -> None:
     print(f"\n{count} images: {kind}\n| recall, % | " + " | ".join(ways) + " |")
     print("|---|" + "---:|" * len(ways))
     for name, alteration in ALTERATIONS.items():
-        mark = "" if alteration.near else " (beyond)"
+        mark = "" if alteration.group == "A" else " (beyond)"
         row = (f"{100 * told[way]['recall'][name]:.1f}" for way in ways)
         print(f"| {name}{mark} | " + " | ".join(row) + " |")
     lines: dict[str, Callable[[dict[str, Any]], str]] = {

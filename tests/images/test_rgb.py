@@ -23,7 +23,7 @@ from imp_data.images.square import resize_to_square
 from imp_data.manifests import Limits
 from imp_data.mobile.chat.requests import convert_request
 from imp_data.mobile.measure.test_prompts import cases_from_images
-from imp_data.screening.decontamination.recall import plain_copy
+from imp_data.screening.decontamination.certificate.alterations import plain_copy
 from imp_data.training.evaluation.evaluate import answer_questions
 from imp_data.training.evaluation.questions import Question
 

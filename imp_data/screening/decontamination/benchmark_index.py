@@ -22,8 +22,9 @@ from imp_data.screening.decontamination.benchmark_references import (
     collect_identities,
     list_references,
 )
+from imp_data.screening.decontamination.certificate.trial_images import choose_sample
 from imp_data.screening.decontamination.packs import PACK_SCHEMA, open_pack, pack_writer
-from imp_data.screening.decontamination.recall import choose_sample, measure_recall
+from imp_data.screening.decontamination.recall import measure_recall
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def build_benchmark(
     hashed = [row for row in whole if row.phash is not None]  # a flat image matches by its bytes
     if reader is None or not altered_images or not hashed:
         return figures
+    label = f"benchmarks/{benchmark.name}"
     places = choose_sample([row.image for row in hashed], altered_images)
-    return {**figures, "altered": measure_recall(hashed, places, reader, limits)}
+    return {**figures, "altered": measure_recall(hashed, places, reader, limits, label)}
 
 
 def _fingerprints(
