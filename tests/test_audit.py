@@ -1,5 +1,6 @@
 """`imp-data audit`: a dataset without a manifest."""
 
+import gzip
 import json
 import warnings
 from pathlib import Path
@@ -156,3 +157,23 @@ def test_a_field_that_no_form_reads_is_a_reason_even_if_all_records_have_it(tmp_
     record = {"query": "Why?", "response": "So.", "videos": ["a.mp4"]}
     (tmp_path / "a.json").write_text(json.dumps([record]))
     assert reasons(audit(tmp_path / "a.json")) == {"unread_field": 1}
+
+
+def test_compressed_files_are_read_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
+    text = "\n".join(json.dumps(record(n)) for n in range(3)).encode()
+    packed = {
+        "a.jsonl.gz": gzip.compress(text),
+        "deeper/b.json.zst": pa.Codec("zstd").compress(text, asbytes=True),
+        "cut.jsonl.gz": gzip.compress(text)[:-9],
+    }
+    (tmp_path / "deeper").mkdir()
+    for name, content in packed.items():
+        (tmp_path / name).write_bytes(content)
+    found = audit(tmp_path)
+    assert found["records"] == [{"form": "conversations", "files": 2, "first_file": "a.jsonl.gz"}]
+    assert found["rows"] == 6
+    assert [*found["not_read"]] == ["cut.jsonl.gz"]
+    assert "ends in the middle of its gzip data" in found["not_read"]["cut.jsonl.gz"]
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
+        name.rpartition("/")[2] for name in packed
+    )

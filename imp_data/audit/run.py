@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from imp_data.audit.decompression import decompress_into
 from imp_data.audit.discovery import (
     FoundRecords,
     audit_source,
@@ -47,11 +48,12 @@ def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
     Raise UserError if there are no records, or none whose form is known.
     """
     folder, names = list_record_names(path)
-    found, not_read = find_records(folder, names, options.columns, options.form)
     with TemporaryDirectory(prefix="imp-audit-") as scratch:
+        home, names, damaged = decompress_into(Path(scratch) / "read", folder, names)
+        found, not_read = find_records(home, names, options.columns, options.form)
         data = DataDir(Path(scratch), _NAME)
         build = _AuditBuild(_recipe(found, options), data, options.packs)
-        _link(data.raw(""), {source: folder for source in build.recipe.sources})
+        _link(data.raw(""), {source: home for source in build.recipe.sources})
         data.images.symlink_to((options.images or folder).absolute())
         for source in build.recipe.sources:
             build.raw(source)
@@ -69,7 +71,7 @@ def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
                 {"form": some.form, "files": len(some.files), "first_file": some.files[0]}
                 for some in found
             ],
-            "not_read": not_read,
+            "not_read": {**damaged, **not_read},
             **audit_figures(build),
         }
 

@@ -15,6 +15,7 @@ from imp_data.images.table_images import (
 from imp_data.ledger import Verdict
 from imp_data.records.json_array.parse import parse
 from imp_data.records.tables.json_images import find_json_image
+from imp_data.storage.decompressed import embedded_file
 from imp_data.storage.digests import file_version
 from imp_data.storage.embedded_names import parse_cell, parse_span, split_embedded
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
@@ -70,7 +71,7 @@ def block_of(image: str, raw: Path) -> tuple[str, str, int] | None:
     cell = parse_cell(found[1]) if found else None
     if found is None or cell is None:
         return None
-    file = raw / found[0]
+    file = embedded_file(raw, found[0])
     try:
         state = _first_state(file)
         if file_kind(file, state) == "parquet":

@@ -24,6 +24,7 @@ from imp_data.images.respelled_paths import (
 )
 from imp_data.manifests import ImageFolder
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.decompressed import embedded_file
 from imp_data.storage.embedded_names import split_embedded
 from imp_data.storage.folders import check_inside, real_folders
 from imp_data.storage.object_store import ObjectState
@@ -120,7 +121,7 @@ class ImageReader(NamedTuple):
         An image in a file of records is there alone; its path begins with the source's name.
         """
         if embedded := split_embedded(image):
-            yield self.raw / embedded[0], embedded[1]
+            yield embedded_file(self.raw, embedded[0]), embedded[1]
             return
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):

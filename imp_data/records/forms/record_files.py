@@ -23,6 +23,7 @@ from imp_data.records.tables.parquet_table import (
 )
 from imp_data.records.tables.webdataset import read_tar_chunk, tar_chunks
 from imp_data.sample import UpstreamRecord
+from imp_data.storage.decompressed import upstream_name
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.range_reader import open_file
 
@@ -37,7 +38,7 @@ def record_chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chun
     ordinal = 0
     for kind, some in groupby(list_record_files(folder, source), _kind_of):
         for chunk in _chunks(kind, list(some), named, limits, ordinal):
-            yield chunk._replace(name=str(chunk.files[0].relative_to(folder)))
+            yield chunk._replace(name=upstream_name(folder, chunk.files[0]))
             ordinal += len(chunk.ordinals)
 
 
