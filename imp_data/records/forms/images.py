@@ -58,6 +58,22 @@ def read_images(
     return found, [] if is_list else _unlisted(record.get(column), found)
 
 
+def number_images(record: dict[str, Any], settings: FormSettings) -> dict[str, ImageRef]:
+    """Return the images that texts may name by number, `<image 1>`, by the fields they stand in.
+
+    The number is that of the column `image_1`, or the place in a list of images, from 1.
+    """
+    found: dict[str, ImageRef] = {}
+    for name in _NUMBERED if not {"image", "images"} & settings.columns.keys() else ():
+        image = resolve_image(record.get(name), name)
+        if image is not None:
+            found[name] = image
+    if found:
+        return found
+    images, _ = read_images(record, settings)
+    return {f"image_{number}": image for number, image in enumerate(images, 1)}
+
+
 def _unlisted(value: Any, images: list[ImageRef]) -> list[AppliedRepair]:
     """Return the repair of a column for one image that holds a list of one."""
     if not isinstance(value, list) or len(images) != 1 or isinstance(images[0], EmbeddedImage):

@@ -14,7 +14,7 @@ from imp_data.records.json_array.parse import parse
 from imp_data.records.layouts.base import chunk_records, list_record_files, read_groups
 from imp_data.records.record_chunk import Chunk, FileKind
 from imp_data.records.tables.arrow_table import arrow_chunks, read_arrow_chunk
-from imp_data.records.tables.json_images import name_json_images
+from imp_data.records.tables.json_images import BASE64_MARKS, name_json_images
 from imp_data.records.tables.parquet_table import (
     describe_table,
     name_parquet_images,
@@ -28,7 +28,8 @@ from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.range_reader import open_file
 
 # An image as base64 in JSON text: a `data:` URI, or the first characters of JPEG, PNG, GIF, WebP.
-_BASE64_MARKS = (b";base64,", b'"/9j/', b'"iVBORw0KGgo', b'"R0lGOD', b'"UklGR')
+# They also stand in JSON text within a text, whose quotes are escaped.
+_BASE64_MARKS = tuple(mark.strip('"').encode() for mark in BASE64_MARKS)
 _KINDS: dict[str, FileKind] = {"parquet": "parquet", "arrow": "arrow", "tar": "tar"}
 
 
