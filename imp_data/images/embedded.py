@@ -5,6 +5,7 @@ from pathlib import Path
 
 from imp_data.errors import UserError
 from imp_data.images.archive_errors import DamagedMember
+from imp_data.images.row_files import locate
 from imp_data.images.table_images import (
     State,
     decode_base64,
@@ -15,7 +16,6 @@ from imp_data.images.table_images import (
 from imp_data.ledger import Verdict
 from imp_data.records.json_array.parse import parse
 from imp_data.records.tables.json_images import find_json_image
-from imp_data.storage.decompressed import embedded_file
 from imp_data.storage.digests import file_version
 from imp_data.storage.embedded_names import parse_cell, parse_span, split_embedded
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
@@ -71,11 +71,15 @@ def block_of(image: str, raw: Path) -> tuple[str, str, int] | None:
     cell = parse_cell(found[1]) if found else None
     if found is None or cell is None:
         return None
-    file = embedded_file(raw, found[0])
     try:
+        located = locate(raw, *found)
+        cell = parse_cell(located[1]) if located else None
+        if located is None or cell is None:
+            return None
+        file = located[0]
         state = _first_state(file)
         if file_kind(file, state) == "parquet":
-            return found[0], cell.column, find_row_group(file, state, cell.row)[0]
+            return str(file), cell.column, find_row_group(file, state, cell.row)[0]
     except (UserError, OSError):
         pass  # reading the image raises it again
     return None

@@ -58,6 +58,11 @@ def find_row_group(file: Path, state: State, row: int) -> tuple[int, int]:
     return group, row - int(first_rows[group])
 
 
+def read_row_count(file: Path, state: State) -> int:
+    """Return the number of rows of a Parquet file. Raise UserError if it is none."""
+    return int(_first_rows(file, state)[-1])
+
+
 @lru_cache(maxsize=64)
 def _first_rows(file: Path, state: State) -> Any:
     """Return the first row of each row group, and the number of all rows, by the footer."""
@@ -156,6 +161,11 @@ def _image_bytes(value: pa.Scalar | None, cell: EmbeddedCell, max_bytes: int) ->
         if number >= len(value):
             return None
         value = value[number]
+    elif pa.types.is_list(value.type) or pa.types.is_large_list(value.type):
+        # A row named by its number has one image.
+        if len(value) != 1:
+            raise DamagedMember(f"the cell holds {len(value)} images")
+        value = value[0]
     if pa.types.is_struct(value.type):
         value = value["bytes"] if value.is_valid else None
     if value is None or not value.is_valid:

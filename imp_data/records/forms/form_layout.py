@@ -67,7 +67,7 @@ def _draft(
 
 def _image_path(image: ImageRef, source: Source) -> str:
     if isinstance(image, EmbeddedImage):
-        return f"{source.name}/{image.member}"
+        return f"{image.collection or source.name}/{image.member}"
     return add_prefix(source.image_prefix, image)
 
 

@@ -21,6 +21,8 @@ _COMMON = ("images", *_SINGLE, *_NUMBERED)
 # has `bytes` and `path`, whose path is only a name if the bytes are there.
 _REFERENCES = ("bytes", "path", "url", "image", "image_url", "file_name", "value", "base64")
 _MAX_NESTING = 4
+_NEGATIVE = "is a number below 0: rows of image files count from 0"
+_NUMBER = "is a number; if it is a row of image files, name them in image_rows of the manifest"
 _EXPECTED = "should be an image: a path, a URL, or an object with one"
 
 
@@ -101,6 +103,8 @@ def resolve_image(value: Any, field: str, nesting: int = 0) -> ImageRef | None:
     """
     if value is None or isinstance(value, str | EmbeddedImage):
         return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise wrong_type(field, _NEGATIVE if value < 0 else _NUMBER, value)
     if not isinstance(value, dict) or nesting == _MAX_NESTING:
         raise wrong_type(field, _EXPECTED, value)
     for name in _REFERENCES:
