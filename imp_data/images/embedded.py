@@ -46,11 +46,19 @@ def file_kind(file: Path, state: State) -> str | None:
 def _read_json_image(file: Path, start: int, end: int, number: int, max_bytes: int) -> bytes | None:
     with open_file(file) as opened:
         opened.seek(start)
-        parsed = parse(opened.read(end - start))
+        return read_json_image(opened.read(end - start), number, max_bytes)
+
+
+def read_json_image(text: bytes, number: int, max_bytes: int) -> bytes | None:
+    """Return the bytes of an image within JSON text, by its number; None if there is none.
+
+    Raise DamagedMember, TooManyBytes.
+    """
+    parsed = parse(text)
     if isinstance(parsed, Verdict):
         raise DamagedMember(f"its record is damaged: {parsed.reason.sentence}")
-    text = find_json_image(parsed[0], number)
-    return None if text is None else decode_base64(text, max_bytes)
+    found = find_json_image(parsed[0], number)
+    return None if found is None else decode_base64(found, max_bytes)
 
 
 def reading_order(image: str) -> tuple[str, str, int, int]:

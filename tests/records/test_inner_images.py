@@ -11,7 +11,16 @@ from conftest import World, encoded, photo, record
 
 from imp_data.records.tables.image_columns import is_base64_image
 from imp_data.storage.embedded_names import EmbeddedCell, cell_name, parse_cell
-from tests.records.test_record_files import arrow, ledger, lines, parquet, samples, sha256, source
+from tests.records.test_record_files import (
+    arrow,
+    ledger,
+    lines,
+    parquet,
+    samples,
+    sha256,
+    source,
+    tar,
+)
 
 IMAGES = [encoded(photo(n)) for n in range(4)]
 
@@ -92,6 +101,29 @@ def test_a_column_may_hold_lists_of_base64_and_a_first_cell_that_is_null(
     assert [row["image_sha256"] for row in samples(world, hub=3)] == [
         [sha256(data) for data in some] for some in ([], IMAGES[:2], IMAGES[2:3])
     ]
+
+
+def test_the_json_of_a_webdataset_may_hold_images_too(world: World) -> None:
+    members = {"r0.json": json.dumps({"messages": messages(*IMAGES[:2])}).encode()}
+    members["r1.json"] = json.dumps({"messages": messages(IMAGES[2], b"no image" * 9)}).encode()
+    members["r2.json"] = json.dumps(
+        {"messages": messages(*IMAGES[:2]), "images": [text(IMAGES[3])]}
+    ).encode()
+    source(world, "web", "0.tar", tar({**members, "r2.png": IMAGES[3]}), max_images=3)
+    [row] = samples(world, web=3)
+    assert row["images"] == [f"web/0.tar/@/r0.json/inner/{n}" for n in range(2)]
+    assert row["image_sha256"] == [sha256(data) for data in IMAGES[:2]]
+    lost = {row["upstream_id"]: row["reason"] for row in ledger(world) if row["reason"]}
+    assert lost == {"r1": "image_undecodable", "r2": "unread_field"}
+
+
+def test_images_of_a_webdatasets_json_are_paths_where_it_has_no_members(world: World) -> None:
+    chat = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "This."}]
+    data = json.dumps({"messages": chat, "images": ["photos/0.png"]}).encode()
+    world.images("photos", {"0.png": IMAGES[0]})
+    source(world, "web", "0.tar", tar({"r0.json": data}), images=["photos"])
+    [row] = samples(world, web=1)
+    assert row["image"] == "photos/0.png"
 
 
 def test_a_name_within_a_cell_is_no_name_of_a_list() -> None:

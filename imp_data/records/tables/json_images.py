@@ -7,7 +7,7 @@ import orjson
 
 from imp_data.records.tables.image_columns import is_base64_image
 from imp_data.sample import EmbeddedImage
-from imp_data.storage.embedded_names import cell_name, span_name
+from imp_data.storage.embedded_names import cell_name, inner_name, span_name
 
 _MOST_LEVELS = 64
 # What JSON text within a text contains if an image stands in it: see `record_files`.
@@ -20,6 +20,11 @@ def name_json_images(value: Any, file: str, start: int, end: int) -> Any:
     `start` and `end` are the record's bytes in the file. Images count in the order of the text.
     """
     return _name_each(value, lambda number: f"{file}/{span_name(start, end, number)}")
+
+
+def name_member_images(value: Any, file: str, member: str) -> Any:
+    """Return the JSON of a tar's member with each image in it replaced by its name."""
+    return _name_each(value, lambda number: f"{file}/{inner_name(member, number)}")
 
 
 def name_inner_images(record: dict[str, Any], row: int, file: str) -> None:
