@@ -108,6 +108,11 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate", "The image looks like one its source has kept before."
     DOWNLOAD_FAILED = "download_failed", "The image could not be downloaded."
     IMAGE_MISSING = "image_missing", "The image is not there."
+    IMAGE_IS_URL = (
+        "image_is_url",
+        "The record names its image by a URL. `imp-data fetch-images`, or `urls` of an image "
+        "collection, downloads a list of URLs; the record must then name the file.",
+    )
     IMAGE_AMBIGUOUS = (
         "image_ambiguous",
         "No image has this path as it is spelled, and several have it in another spelling.",

@@ -250,10 +250,11 @@ class Draft:
 class EmbeddedImage(NamedTuple):
     """An image whose bytes stand in a file of records; `member` names it below data/raw/<source>/.
 
-    See storage.embedded_names.
+    It is below data/raw/<collection>/ if there is one. See storage.embedded_names.
     """
 
     member: str
+    collection: str = ""
 
 
 class RejectedRecord(NamedTuple):

@@ -65,8 +65,7 @@ class AuditBuild(Build):
     def url_failures(self, source: str) -> UrlFailures:
         """Return the failures that `imp-data fetch-images` has noted beside the images."""
         folder = self._image_folder or self._place.folder
-        by_name, by_url = read_url_failures(folder / STATUS_FILE)
-        return {**by_url, **by_name}
+        return read_url_failures(folder / STATUS_FILE)
 
 
 def _link(raw: Path, folders: dict[str, Path]) -> None:

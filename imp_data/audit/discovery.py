@@ -12,10 +12,15 @@ from imp_data.records.forms import FORMS, find_form
 from imp_data.records.forms.record_files import read_records, record_chunks
 from imp_data.records.layouts.base import parse_rows
 from imp_data.sample import RejectedRecord
+from imp_data.storage.decompressed import COMPRESSED_ENDINGS
 from imp_data.storage.folders import is_sidecar, list_files
 from imp_data.storage.paths import has_latency
 
-_ENDINGS = (".parquet", ".arrow", ".tar", ".json", ".jsonl", ".ndjson")
+_TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
+_ENDINGS = (
+    *(".parquet", ".arrow", ".tar", *_TEXT_ENDINGS),
+    *(text + packed for text in _TEXT_ENDINGS for packed in COMPRESSED_ENDINGS),
+)
 # Files beside records: indexes of `datasets`, statistics of img2dataset, models, Croissant, and
 # what `fetch-images` and an audit write.
 _NOT_RECORDS = re.compile(

@@ -25,6 +25,7 @@ from imp_data.raw.hub_listing import OFFLINE_REMEDY
 from imp_data.raw.hub_ranges import HubFiles, hub_folder
 from imp_data.raw.transfer import Transfer
 from imp_data.redaction import redact
+from imp_data.storage.decompressed import is_compressed
 from imp_data.storage.range_reader import read_object
 
 _AGAIN = "run the same command again in some minutes"
@@ -48,7 +49,7 @@ def hub_place(name: str, revision: str, wanted: Selection, scratch: Path, in_par
     found = HubFiles(name, dataset.revision, files)
     title = f"{name}@{dataset.revision[:8]}"
     try:
-        names = record_names(page, list(entries))
+        names = record_names(page, [path for path in entries if not is_compressed(path)])
     except UserError as error:
         raise UserError(error.where, error.problem, _no_records_remedy(entries)) from None
     with _explained(page):
@@ -63,6 +64,11 @@ def hub_place(name: str, revision: str, wanted: Selection, scratch: Path, in_par
         path: "is an archive of images that is not unpacked: unpack it, and name it in --images"
         for path in entries
         if path.lower().endswith(_ARCHIVES)
+    }
+    others |= {
+        path: "is compressed: download it, and audit the file"
+        for path in filter(is_compressed, entries)
+        if path not in others
     }
     return Place(
         upstream / "records", names, title, card, upstream, dataset.revision, versions, others

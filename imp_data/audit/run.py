@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from imp_data.audit.benchmarks import find_benchmarks
 from imp_data.audit.build import AuditBuild
+from imp_data.audit.decompression import decompress_into
 from imp_data.audit.discovery import FoundRecords, audit_source, find_records
 from imp_data.audit.figures import audit_figures
 from imp_data.audit.hub_place import hub_place
@@ -63,14 +64,18 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
     benchmarks = find_benchmarks(options.benchmarks)
     with TemporaryDirectory(prefix="imp-audit-") as folder:
         scratch = Path(folder)
+        images: Path | None
         if name is None:
             place = local_place(Path(expand_user(where)), options.selection)
+            images = options.images or place.folder
+            place = decompress_into(scratch / "read", place)
         else:
             revision, in_part = options.revision or "main", options.limit is not None
             place = hub_place(name, revision, options.selection, scratch, in_part)
+            images = options.images
         found, not_read = find_records(place.folder, place.names, options.columns, options.form)
         data = DataDir(scratch / "data", _NAME, place.upstream)
-        build = AuditBuild(_recipe(found, options), data, place, options.images, benchmarks)
+        build = AuditBuild(_recipe(found, options), data, place, images, benchmarks)
         _run(build, options.limit)
         figures = {
             "version": VERSION,

@@ -16,10 +16,11 @@ from imp_data.images.archive_links import (
     linked_names,
     resolve_links,
 )
-from imp_data.images.embedded import file_kind, read_embedded
+from imp_data.images.embedded import file_kind, read_embedded, read_json_image
 from imp_data.images.path_spellings import EncodedName, name_on_disk
 from imp_data.images.tar_members import member_name, tar_members
 from imp_data.storage.archives import ARCHIVE_REMEDY, is_zip_file, open_at_offsets, open_zip_file
+from imp_data.storage.embedded_names import parse_inner
 from imp_data.storage.file_kinds import HEAD_BYTES
 from imp_data.storage.object_store import ObjectState
 from imp_data.storage.zip_stream import DAMAGE_ERRORS, ZipReader, is_disk_error
@@ -46,6 +47,17 @@ def read_member(
         member = member.removeprefix("@/")
     elif is_zip(archive, state):
         return _read_zipped(open_zip(archive, state), member, max_bytes)
+    data = _read_tar_member(archive, state, member, max_bytes)
+    if data is None and kind == "tar" and (inner := parse_inner(member)):
+        # Base64 takes a third more than the image, and the rest of a record is text.
+        text = _read_tar_member(archive, state, inner[0], 2 * max_bytes)
+        return None if text is None else read_json_image(text, inner[1], max_bytes)
+    return data
+
+
+def _read_tar_member(
+    archive: Path, state: int | ObjectState, member: str, max_bytes: int
+) -> bytes | None:
     stored = tar_members(archive, state).get(member)
     if stored is None:
         return None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from imp_data.errors import UserError
 from imp_data.images.archive_errors import DamagedMember
+from imp_data.images.row_files import locate
 from imp_data.images.table_images import (
     State,
     decode_base64,
@@ -45,11 +46,19 @@ def file_kind(file: Path, state: State) -> str | None:
 def _read_json_image(file: Path, start: int, end: int, number: int, max_bytes: int) -> bytes | None:
     with open_file(file) as opened:
         opened.seek(start)
-        parsed = parse(opened.read(end - start))
+        return read_json_image(opened.read(end - start), number, max_bytes)
+
+
+def read_json_image(text: bytes, number: int, max_bytes: int) -> bytes | None:
+    """Return the bytes of an image within JSON text, by its number; None if there is none.
+
+    Raise DamagedMember, TooManyBytes.
+    """
+    parsed = parse(text)
     if isinstance(parsed, Verdict):
         raise DamagedMember(f"its record is damaged: {parsed.reason.sentence}")
-    text = find_json_image(parsed[0], number)
-    return None if text is None else decode_base64(text, max_bytes)
+    found = find_json_image(parsed[0], number)
+    return None if found is None else decode_base64(found, max_bytes)
 
 
 def reading_order(image: str) -> tuple[str, str, int, int]:
@@ -70,11 +79,15 @@ def block_of(image: str, raw: Path) -> tuple[str, str, int] | None:
     cell = parse_cell(found[1]) if found else None
     if found is None or cell is None:
         return None
-    file = raw / found[0]
     try:
+        located = locate(raw, *found)
+        cell = parse_cell(located[1]) if located else None
+        if located is None or cell is None:
+            return None
+        file = located[0]
         state = _first_state(file)
         if file_kind(file, state) == "parquet":
-            return found[0], cell.column, find_row_group(file, state, cell.row)[0]
+            return str(file), cell.column, find_row_group(file, state, cell.row)[0]
     except (UserError, OSError):
         pass  # reading the image raises it again
     return None

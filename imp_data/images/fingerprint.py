@@ -19,6 +19,7 @@ from imp_data.images.decoding import (
 )
 from imp_data.images.phash import Frequencies, phashes, upright
 from imp_data.images.reader import AmbiguousImage, DamagedMember, ImageSource, TooManyBytes
+from imp_data.images.row_files import MissingRow
 from imp_data.manifests import Limits
 
 Status = Literal["ok", "missing", "ambiguous", "empty", "undecodable", "truncated", "too_large"]
@@ -113,6 +114,8 @@ def _read_and_decode(image: str, reader: ImageSource, limits: Limits) -> _Unhash
     except AmbiguousImage as error:
         problem = f"may be any of {', '.join(error.candidates[:_MOST_SHOWN])}"
         return _Unhashed(Fingerprint(image, "ambiguous", problem=problem))
+    except MissingRow as error:
+        return _Unhashed(Fingerprint(image, "missing", problem=error.problem))
     except FileNotFoundError:
         return _Unhashed(Fingerprint(image, "missing"))
     except TooManyBytes:

@@ -22,6 +22,7 @@ from imp_data.images.respelled_paths import (
     StateOf,
     find_respelled,
 )
+from imp_data.images.row_files import locate, missing_image
 from imp_data.manifests import ImageFolder
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.embedded_names import split_embedded
@@ -83,7 +84,7 @@ class ImageReader(NamedTuple):
             other = self.find_respelled(image, local_state)
         data = None if other is None else self._exact(other, max_bytes)
         if other is None or data is None:
-            raise FileNotFoundError(image)
+            raise missing_image(self.raw, image)
         return data, respelling_to_report(image, other)
 
     def _exact(self, image: str, max_bytes: int) -> bytes | None:
@@ -120,7 +121,8 @@ class ImageReader(NamedTuple):
         An image in a file of records is there alone; its path begins with the source's name.
         """
         if embedded := split_embedded(image):
-            yield self.raw / embedded[0], embedded[1]
+            if located := locate(self.raw, *embedded):
+                yield located
             return
         for collection, folder in self.folders:
             if image.startswith(folder.path + "/"):

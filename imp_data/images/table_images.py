@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from imp_data.errors import UserError
 from imp_data.images.archive_errors import DamagedMember, TooManyBytes
+from imp_data.records.tables.json_images import find_json_image
 from imp_data.storage.arrow_batches import open_batches
 from imp_data.storage.embedded_names import EmbeddedCell
 from imp_data.storage.object_store import ObjectState
@@ -45,7 +46,7 @@ def read_parquet_image(
     except _ERRORS as error:
         _columns.pop((file, state, group, cell.column), None)
         raise DamagedMember(str(error)) from error
-    return _image_bytes(found, cell.number, max_bytes)
+    return _image_bytes(found, cell, max_bytes)
 
 
 def find_row_group(file: Path, state: State, row: int) -> tuple[int, int]:
@@ -55,6 +56,11 @@ def find_row_group(file: Path, state: State, row: int) -> tuple[int, int]:
         return -1, 0
     group = int(np.searchsorted(first_rows, row, side="right")) - 1
     return group, row - int(first_rows[group])
+
+
+def read_row_count(file: Path, state: State) -> int:
+    """Return the number of rows of a Parquet file. Raise UserError if it is none."""
+    return int(_first_rows(file, state)[-1])
 
 
 @lru_cache(maxsize=64)
@@ -138,19 +144,28 @@ def read_arrow_image(file: Path, cell: EmbeddedCell, max_bytes: int) -> bytes | 
         return None
     try:
         value = batch.column(cell.column)[cell.row - found.first_rows[number]]
-        return _image_bytes(value, cell.number, max_bytes)
+        return _image_bytes(value, cell, max_bytes)
     except _ERRORS as error:
         raise DamagedMember(str(error)) from error
 
 
-def _image_bytes(value: pa.Scalar | None, number: int | None, max_bytes: int) -> bytes | None:
+def _image_bytes(value: pa.Scalar | None, cell: EmbeddedCell, max_bytes: int) -> bytes | None:
     """Return the bytes of a cell, or of one image of a list: a struct, bytes or base64 text."""
     if value is None or not value.is_valid:
         return None
+    number = cell.number
+    if cell.inner:
+        text = find_json_image(value.as_py(), number or 0)
+        return None if text is None else decode_base64(text, max_bytes)
     if number is not None:
         if number >= len(value):
             return None
         value = value[number]
+    elif pa.types.is_list(value.type) or pa.types.is_large_list(value.type):
+        # A row named by its number has one image.
+        if len(value) != 1:
+            raise DamagedMember(f"the cell holds {len(value)} images")
+        value = value[0]
     if pa.types.is_struct(value.type):
         value = value["bytes"] if value.is_valid else None
     if value is None or not value.is_valid:

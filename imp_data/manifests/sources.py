@@ -23,7 +23,7 @@ from imp_data.manifests.hub_address import (
     parse_hub_url,
 )
 from imp_data.manifests.image_urls import ImageUrls
-from imp_data.manifests.layout_names import ColumnRole, LayoutName
+from imp_data.manifests.layout_names import FORM_NAMES, ColumnRole, LayoutName
 
 _WILD = frozenset("*?")
 
@@ -191,6 +191,19 @@ class ExpectedCounts(StrictModel):
     subsets: dict[str, Count] = Field({}, description="Samples per subset, before screening")
 
 
+class ImageRows(StrictModel):
+    """The Parquet files of images into which the records' image columns hold row numbers."""
+
+    collection: Name | None = Field(
+        None, description="a collection of `images` whose files they are; else the source's own"
+    )
+    files: RelativePath = Field(
+        description="file, or glob of files in whose order rows count from 0, below "
+        "data/raw/<collection>/; {folder} is the folder of the record's own file"
+    )
+    column: str = Field("image", description="column of the images in these files")
+
+
 class Source(Publication):
     """One upstream dataset of instructions."""
 
@@ -231,8 +244,24 @@ class Source(Publication):
         exclude_if=_is_empty,
         description="`llava` replaces the wordings of known publishers by LLaVA's, with some loss",
     )
+    image_rows: ImageRows | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="the files into which image columns hold row numbers, if they hold numbers",
+    )
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: ExpectedCounts = ExpectedCounts()
+
+    @model_validator(mode="after")
+    def _check_image_rows(self) -> "Source":
+        if self.image_rows is None:
+            return self
+        collection = self.image_rows.collection
+        if collection is not None and collection not in self.images:
+            raise ValueError(f"image_rows.collection: {collection} is not among `images`")
+        if self.layout not in FORM_NAMES:
+            raise ValueError("image_rows: only forms read row numbers; state a form as `layout`")
+        return self
 
     @model_validator(mode="after")
     def _check_prompts(self) -> "Source":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from imp_data.errors import UserError
-from imp_data.manifests import Publication, UpstreamFile
+from imp_data.manifests import Publication, Source, UpstreamFile
 from imp_data.manifests.lockfile import LockFiles
 from imp_data.pipeline.stages import StageContext
 from imp_data.raw.fetch import host_of, manual_download, mirrors_from_environment
@@ -18,6 +18,8 @@ from imp_data.raw.hub_listing import list_globs
 from imp_data.raw.redirects import open_response
 from imp_data.raw.transfer import partial_size
 from imp_data.redaction import address, redact
+from imp_data.storage.decompressed import decompressed_path, is_compressed
+from imp_data.storage.globs import matches_glob
 from imp_data.storage.object_store import exists
 from imp_data.storage.paths import free_bytes, local_folder
 
@@ -25,13 +27,16 @@ _REQUESTS = 8
 _REQUEST_SECONDS = 15.0
 # Records, hashes, indexes and the mixture of the paper's 1M samples; images stay in archives.
 BUILD_BYTES = 10_000_000_000
+# JSON text of records is 5 to 7 times as large as its gzip or zstd file; with repeated texts, more.
+DECOMPRESSED_RATIO = 8
 
 
 class PlannedFile(NamedTuple):
     """A file of the build; `bytes` is None if nobody states its size.
 
     `state` is `there`, `partial`, `missing`, or `manual`: missing, and to be downloaded manually.
-    `received` bytes are on the disk. `note` says why its size or its list is unknown.
+    `received` bytes are on the disk. `note` says why its size or its list is unknown. Of a
+    `compressed` file of records the build writes a decompressed copy that is not there yet.
     """
 
     name: str
@@ -43,6 +48,12 @@ class PlannedFile(NamedTuple):
     address: str | None
     instructions: str | None = None
     note: str = ""
+    compressed: bool = False
+
+    @property
+    def copy_bytes(self) -> int:
+        """The estimated size of the decompressed copy still to be written."""
+        return DECOMPRESSED_RATIO * (self.bytes or 0) if self.compressed else 0
 
     @property
     def missing_bytes(self) -> int:
@@ -65,8 +76,11 @@ class DownloadPlan(NamedTuple):
 
     @property
     def disk_bytes(self) -> int:
-        """Disk that the build needs: missing files, manual ones included, and what it writes."""
-        return sum(f.missing_bytes for f in self.files) + BUILD_BYTES
+        """Disk that the build needs: missing files, manual ones included, and what it writes.
+
+        Decompressed copies of files of records are estimated.
+        """
+        return sum(f.missing_bytes + f.copy_bytes for f in self.files) + BUILD_BYTES
 
     @property
     def unknown_sizes(self) -> int:
@@ -128,7 +142,18 @@ def _unique_files(build: StageContext, offline: bool) -> Iterable[tuple[PlannedF
                     locked = build.locks and build.locks.find_entry(manifest, file.path)
                     if locked and planned.bytes is None:
                         planned = planned._replace(bytes=locked.entry.bytes)
+                    compressed = _needs_copy(manifests, file, build.data.raw(name))
+                    planned = planned._replace(compressed=compressed)
                     yield planned._replace(note=note if file.is_glob else ""), file
+
+
+def _needs_copy(manifests: Iterable[Publication], file: UpstreamFile, folder: Path) -> bool:
+    """Return whether the build decompresses a file, and has not done so yet."""
+    patterns = [pattern for m in manifests if isinstance(m, Source) for pattern in m.records]
+    is_read = any(file.path == pattern or matches_glob(file.path, pattern) for pattern in patterns)
+    if not is_read or file.is_glob or not is_compressed(file.path):
+        return False
+    return not exists(decompressed_path(folder, file.path))
 
 
 def _list_files(

@@ -39,6 +39,8 @@ def summary_lines(plan: DownloadPlan, bytes_per_second: float | None) -> Iterato
     files = "file" if unknown == 1 else "files"
     more = f", and {unknown} {files} of unknown size" if unknown else ""
     yield f"download: {format_bytes(plan.download_bytes)}{more}"
+    if copies := sum(file.copy_bytes for file in plan.files):
+        yield f"decompressed copies of files of records: about {format_bytes(copies)}"
     free = plan.free_bytes
     if free is not None:
         enough = "" if plan.disk_bytes <= free else ": not enough"

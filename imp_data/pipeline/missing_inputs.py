@@ -72,7 +72,10 @@ class InputPaths:
         if folder.file is None:
             loose = self._reader.images / folder.path
             unpacked = any(file.unpack for file in self._files(name))
-            if not unpacked and not (raw / wanted).is_dir() and not loose.is_dir():
+            fetched = any(
+                file.path.startswith(f"{wanted}/" if wanted else "") for file in self._files(name)
+            )
+            if not unpacked and not fetched and not (raw / wanted).is_dir() and not loose.is_dir():
                 where = self._line("images", name, "folders", number, "inside")
                 nearest = _deepest(raw / wanted)
                 problem = (

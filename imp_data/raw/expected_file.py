@@ -16,6 +16,7 @@ _KINDS = {
     ".tar": _ARCHIVES,
     ".parquet": {"parquet"},
     **dict.fromkeys((".gz", ".tgz", ".bz2", ".xz"), _ARCHIVES | {"gzip", "bzip2", "xz"}),
+    ".zst": {"zstd"},
 }
 _HTML_SUFFIXES = {".html", ".htm", ".xhtml"}
 # Placeholders that replace a file of any name; other suffixes allow no other check.

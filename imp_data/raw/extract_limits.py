@@ -18,11 +18,15 @@ _INSIDE = re.compile(r"(?![/\\])(?!(.*[/\\])?\.\.([/\\]|$))", re.DOTALL)
 # Files of the build itself beside an archive, and temporary files before their rename.
 _RESERVED = re.compile(
     r"\..*\.(part|part\.version|partial|replaced|before|unpacked|unpacking|begun|lock|journal)"
+    r"|\.decompressed"
 )
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 3_000
 # Free space is checked each time this many bytes are written.
 _CHECK_INTERVAL_BYTES = 64 << 20
+# One file that decompresses to more than both is made to fill a disk: JSON text of records shrinks
+# to a third up to a twentieth. `parquet_rows.py` has the same limits.
+_MAX_RATIO, _MAX_RATIO_BYTES = 256, 1 << 30
 
 
 def printable(name: str) -> str:
@@ -59,6 +63,11 @@ class ExtractionBudget:
         self._archive, self._limits = archive, limits
         self._disk = local_folder(folder)
         self._members = self._bytes = self._unchecked = 0
+        self._compressed: int | None = None
+
+    def limit_ratio(self, compressed_bytes: int) -> None:
+        """Refuse more than 1 GiB that is more than 256 times these bytes."""
+        self._compressed = compressed_bytes
 
     def count_member(self) -> None:
         """Count a member. Raise UserError if there are too many."""
@@ -76,6 +85,8 @@ class ExtractionBudget:
         self._bytes += size
         if self._bytes > self._limits.max_unpacked_bytes:
             self._refuse_size()
+        if self._compressed is not None and self._bytes > _MAX_RATIO_BYTES:
+            self._check_ratio(self._compressed)
         self._unchecked += size
         if self._unchecked > _CHECK_INTERVAL_BYTES:
             self.check_free_space(size)
@@ -93,6 +104,12 @@ class ExtractionBudget:
                 "kept"
             )
             raise UserError(self._disk, problem, remedy)
+
+    def _check_ratio(self, compressed_bytes: int) -> None:
+        if self._bytes > _MAX_RATIO * compressed_bytes:
+            problem = f"decompresses to more than {_MAX_RATIO} times its {compressed_bytes:,} bytes"
+            remedy = "if it is genuine, decompress it yourself and name that file in `records`"
+            raise UserError(self._archive, problem, remedy)
 
     def _refuse_size(self) -> None:
         limit = self._limits.max_unpacked_bytes

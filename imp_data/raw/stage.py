@@ -8,6 +8,7 @@ from typing import Any
 from imp_data.errors import REFETCH, UserError
 from imp_data.manifests import Limits, Publication, Source, UpstreamFile, model_digest
 from imp_data.manifests.lockfile import LockFiles
+from imp_data.raw.decompress import compressed_records, decompress_records
 from imp_data.raw.expected_file import check_kind
 from imp_data.raw.extract import extracted_names
 from imp_data.raw.fetch import fetch_files, mirrors_from_environment
@@ -17,6 +18,7 @@ from imp_data.raw.image_urls.collection import (
     url_files,
     urls_digest,
 )
+from imp_data.storage.decompressed import decompressed_path, is_decompressed
 from imp_data.storage.digests import file_sha256, text_digest
 from imp_data.storage.globs import first_altered, matching_files
 from imp_data.storage.object_store import exists
@@ -39,9 +41,9 @@ def run_raw_stage(
 
     `pins` are the sha256 by path of generated files; they replace those in the manifests, and
     generated files are not locked. The figures contain the sha256 of each file and of the other
-    record files, which were extracted or added by a user; which of these are new, changed or gone
-    since the last run; and how many images came from URLs, or why not. `limits` apply to
-    extraction; `stop`, once set, ends the downloads.
+    record files, which were extracted, decompressed or added by a user; which of these are new,
+    changed or gone since the last run; and how many images came from URLs, or why not. `limits`
+    apply to extraction; `stop`, once set, ends the downloads.
     """
     locks = None if pins else locks
     by_url = url_collections(manifests, folder)
@@ -50,7 +52,11 @@ def run_raw_stage(
         listed = expanded()
         files = [folder / file.path for m in listed for file in m.files if present(m, file)]
         lists = [path for path in url_files(manifests, folder) if path not in files]
-        return [*files, *lists, *_other_records(listed, folder)]
+        copies = [
+            decompressed_path(folder, _relative(folder, path))
+            for path in compressed_records(listed, folder)
+        ]
+        return [*files, *lists, *_other_records(listed, folder), *copies]
 
     def present(published: Publication, file: UpstreamFile) -> bool:
         return not published.is_optional(file) or exists(folder / file.path)
@@ -67,6 +73,7 @@ def run_raw_stage(
             _relative(folder, path): _checked_digest(path)
             for path in _other_records(expanded(), folder)
         }
+        others |= decompress_records(manifests, folder, limits or Limits(), stop)
         earlier = read_stamp(stamp)
         before = earlier["figures"] if earlier else {"files": found, "unpacked": others}
         if before["files"] == found:
@@ -152,6 +159,11 @@ def _check_unaltered(
 def _changes(before: Mapping[str, str], digests: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return `{"a.json": "changed", "b.json": "new"}`, sorted by path."""
     now = {**digests["files"], **digests["unpacked"]}
+    # The file that a copy was decompressed from says the same.
+    before, now = (
+        {path: digest for path, digest in some.items() if not is_decompressed(path)}
+        for some in (before, now)
+    )
     words = {path: "gone" for path in before.keys() - now.keys()}
     words |= {path: "new" for path in now.keys() - before.keys()}
     words |= {p: "changed" for p in now.keys() & before.keys() if now[p] != before[p]}

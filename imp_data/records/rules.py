@@ -12,7 +12,7 @@ from imp_data.ledger import AppliedRepair, Reason, Repair, Verdict
 from imp_data.manifests import Limits
 from imp_data.records.layouts.subsets import REGION_SUBSETS
 from imp_data.sample import IMAGE_TOKEN, Draft, has_visible_text
-from imp_data.storage.image_paths import leads_outside, normalize_path
+from imp_data.storage.image_paths import is_url, leads_outside, normalize_path
 
 # C0 and C1 controls except tab, newline and carriage return: they carry no meaning in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -25,16 +25,19 @@ _FOLLOWING = {
     "gpt": ("human", "tool"),
     "tool": ("gpt", "tool"),
 }
+# Browsers and servers take no longer ones.
+_MAX_URL_CHARACTERS = 8192
 _TURN_REASONS = {"system": Reason.SYSTEM_TURN, "tool": Reason.TOOL_TURN}
 _BOX = re.compile(rf"\[({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})\]")
 
 
 def normalise_image_path(draft: Draft) -> AppliedRepair | None:
-    """Normalise the images' paths; keep a path that leads outside unchanged, as evidence."""
+    """Normalise the images' paths; keep a URL or a path that leads outside, as evidence."""
     before = draft.images
     normal = map(normalize_path, before)
     draft.images = tuple(
-        path if leads_outside(new) else new for path, new in zip(before, normal, strict=True)
+        path if leads_outside(new) or is_url(path) else new
+        for path, new in zip(before, normal, strict=True)
     )
     if draft.images == before:
         return None
@@ -86,6 +89,15 @@ REPAIRS: tuple[Callable[[Draft], AppliedRepair | None], ...] = (
     remove_control_characters,
     move_token_to_front,
 )
+
+
+def image_is_a_path(draft: Draft, limits: Limits) -> Verdict | None:
+    """Reject an image that is named by its URL: a build downloads only lists of URLs."""
+    for position, image in enumerate(draft.images):
+        if is_url(image):
+            where = {"position": position} if len(draft.images) > 1 else {}
+            return Verdict(Reason.IMAGE_IS_URL, {"image": image[:_MAX_URL_CHARACTERS], **where})
+    return None
 
 
 def image_path_stays_inside(draft: Draft, limits: Limits) -> Verdict | None:
@@ -177,6 +189,7 @@ def length_within_limits(draft: Draft, limits: Limits) -> Verdict | None:
 
 
 RULES: tuple[Callable[[Draft, Limits], Verdict | None], ...] = (
+    image_is_a_path,
     image_path_stays_inside,
     roles_alternate,
     values_are_visible,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fsspec.utils import glob_translate
 
+from imp_data.storage.decompressed import decompressed_path, is_compressed, is_decompressed
 from imp_data.storage.digests import file_sha256, file_states
 from imp_data.storage.folders import check_inside, is_sidecar, real_folders
 from imp_data.storage.object_path import ObjectPath
@@ -19,8 +20,8 @@ def matching_files(folder: Path, pattern: str) -> list[Path]:
     """Return the files below a folder that match a glob, sorted as paths are.
 
     `*` matches any characters of a name, `?` one, `[ab]` one of these, `**` zero or more folders.
-    No glob matches a hidden file or a desktop's sidecar. Raise UserError if a link leads out of the
-    folder that is neither directly in it nor named by the glob.
+    No glob matches a hidden file, a desktop's sidecar or a decompressed copy. Raise UserError if a
+    link leads out of the folder that is neither directly in it nor named by the glob.
     """
     if isinstance(folder, ObjectPath) or "**" in pattern:
         named = re.compile(glob_translate(pattern))
@@ -46,12 +47,14 @@ def first_altered(
 ) -> Path | None:
     """Return the first file that matches a pattern and differs from its known sha256.
 
-    `sha256_of` maps relative paths to digests. Skip an object store: its checksums, which a stamp
-    holds, show every change.
+    The decompressed copy of such a file counts as well. `sha256_of` maps relative paths to digests.
+    Skip an object store: its checksums, which a stamp holds, show every change.
     """
     if isinstance(folder, ObjectPath):
         return None
-    paths = (path for pattern in patterns for path in matching_files(folder, pattern))
+    paths = [path for pattern in patterns for path in matching_files(folder, pattern)]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    paths += [decompressed_path(folder, name) for name in names if is_compressed(name)]
     known = ((path, sha256_of.get(path.relative_to(folder).as_posix())) for path in paths)
     return next((path for path, sha256 in known if file_sha256(path) != sha256), None)
 
@@ -62,4 +65,5 @@ def matches_glob(path: str, pattern: str) -> bool:
 
 
 def _is_shown(path: Path, folder: Path) -> bool:
-    return not path.name.startswith(".") and not is_sidecar(path.relative_to(folder).as_posix())
+    name = path.relative_to(folder).as_posix()
+    return not (path.name.startswith(".") or is_decompressed(name) or is_sidecar(name))

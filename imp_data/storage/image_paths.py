@@ -1,7 +1,10 @@
 """Normalize and check the image paths of records."""
 
+import re
+
 # Not str.isspace: a file name may contain a no-break space.
 BLANK = " \t\n\r\v\f"
+_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 def is_web_address(path: str) -> bool:
@@ -23,6 +26,16 @@ def normalize_path(path: str) -> str:
         return path
     last = between.pop()
     return "/".join(step for step in (first, *filter(None, between), last) if step != ".")
+
+
+def is_url(path: str) -> bool:
+    """Return whether a record states a URL in place of an image's path."""
+    return _URL.match(path.lstrip(BLANK)) is not None
+
+
+def add_prefix(prefix: str, path: str) -> str:
+    """Return an image's path with the prefix of its source; a URL stays as it is."""
+    return prefix + path if prefix and not is_url(path) else path
 
 
 def leads_outside(path: str) -> bool:

@@ -1,5 +1,6 @@
 """`imp-data audit`: a dataset without a manifest."""
 
+import gzip
 import json
 import warnings
 from pathlib import Path
@@ -199,9 +200,10 @@ def test_a_field_that_no_form_reads_is_a_reason_even_if_all_records_have_it(tmp_
     assert reasons(audit(tmp_path / "a.json")) == {"unread_field": 1}
 
 
-def test_records_with_a_web_address_name_the_status_of_its_download(tmp_path: Path) -> None:
-    urls = [f"https://photos.example/{name}.jpg" for name in ("gone", "slow", "never")]
-    (tmp_path / "train.json").write_text(json.dumps([record(n, u) for n, u in enumerate(urls)]))
+def test_a_missing_image_has_the_status_of_its_download(tmp_path: Path) -> None:
+    urls = [f"https://photos.example/{name}.jpg" for name in ("gone", "slow")]
+    samples = [record(n, f"{n}.jpg") for n in range(3)]
+    (tmp_path / "train.json").write_text(json.dumps(samples))
     statuses = [
         UrlStatus(urls[0], "0.jpg", "failed", "gone", http_status=404, permanent=True),
         UrlStatus(urls[1], "1.jpg", "failed", "timeout", "after 60 s", attempts=3),
@@ -212,19 +214,19 @@ def test_records_with_a_web_address_name_the_status_of_its_download(tmp_path: Pa
     assert (missing["reason"], missing["records"]) == ("image_missing", 3)
     assert [one["evidence"] for one in missing["examples"]] == [
         {
-            "image": urls[0],
+            "image": "0.jpg",
             "url": urls[0],
             "url_status": "gone",
             "http_status": 404,
             "problem": "The server has no such image (404, 410).",
         },
         {
-            "image": urls[1],
+            "image": "1.jpg",
             "url": urls[1],
             "url_status": "timeout",
             "problem": "The server is too slow.",
         },
-        {"image": urls[2]},
+        {"image": "2.jpg"},
     ]
 
 
@@ -314,3 +316,24 @@ def test_the_tables_fit_80_columns(folder: Path) -> None:
     shown = CliRunner().invoke(app, ["audit", str(folder), "--limit", "6"]).stdout
     assert max(map(len, shown.splitlines())) <= 80
     assert "6 records (the first, by --limit 6): 2 kept (33.3 %), 4 dropped (66.7 %)" in shown
+
+
+def test_compressed_files_are_read_and_nothing_is_written_beside_them(tmp_path: Path) -> None:
+    text = "\n".join(json.dumps(record(n)) for n in range(3)).encode()
+    packed = {
+        "a.jsonl.gz": gzip.compress(text),
+        "deeper/b.json.zst": pa.Codec("zstd").compress(text, asbytes=True),
+        "cut.jsonl.gz": gzip.compress(text)[:-9],
+    }
+    (tmp_path / "deeper").mkdir()
+    for name, content in packed.items():
+        (tmp_path / name).write_bytes(content)
+    found = audit(tmp_path)
+    assert found["records"] == [
+        {"form": "conversations", "files": 2, "first_file": "a.jsonl.gz", "rows": 6}
+    ]
+    assert [*found["not_read"]] == ["cut.jsonl.gz"]
+    assert "ends in the middle of its gzip data" in found["not_read"]["cut.jsonl.gz"]
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
+        name.rpartition("/")[2] for name in packed
+    )

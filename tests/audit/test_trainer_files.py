@@ -68,9 +68,7 @@ HALF = Found(
 )
 SEVERAL = Found({"messages": 11}, {"dropped": 11}, {"image_missing": 11}, images=ONE_OF_TWO)
 # Images by URL, which an audit does not download.
-BY_URL = Found(
-    {"messages": 3}, {"dropped": 3}, {"image_missing": 3}, {"token_added": 3}, {"missing": 1}
-)
+BY_URL = Found({"messages": 3}, {"dropped": 3}, {"image_is_url": 3}, {"token_added": 3})
 KEPT = Found({"conversations": 3}, {"kept": 3})
 
 FILES: dict[str, tuple[dict[str, str], Found]] = {
@@ -101,9 +99,8 @@ FILES: dict[str, tuple[dict[str, str], Found]] = {
         Found(
             {"messages": 3},
             {"dropped": 2, "kept": 1},
-            {"image_missing": 2},
+            {"image_is_url": 2},
             {"token_moved": 1},
-            {"missing": 1},
         ),
     ),
     "ms-swift, images": (swift("multi_modal_2"), BY_URL),
@@ -154,7 +151,7 @@ def test_a_table_for_img2dataset_is_read_as_captions_of_urls(tmp_path: Path) -> 
         found_in(tmp_path, files)
     options = {"form": "captions", "columns": {"image": "url"}, "ignored_fields": ("bboxes",)}
     assert found_in(tmp_path, files, **options) == Found(
-        {"captions": 1}, {"dropped": 1}, {"image_missing": 1}, images={"missing": 1}
+        {"captions": 1}, {"dropped": 1}, {"image_is_url": 1}
     )
 
 

@@ -237,7 +237,7 @@ def test_two_adjacent_truncated_records_are_two_rows(between: bytes, tmp_path: P
 @pytest.mark.parametrize(
     ("data", "problem", "remedy"),
     [
-        (gzip.compress(ARRAY, mtime=0), "is a gzip file, not JSON text", "gunzip --keep"),
+        (gzip.compress(ARRAY, mtime=0), "is a gzip file, not JSON text", "end its name in .gz"),
         (zipped(ARRAY), "is a zip archive, not JSON text", "unzip"),
         (ARRAY.decode().encode("utf-16"), "is text in UTF-16, not JSON text", "iconv"),
         (ARRAY.decode().encode("utf-16-le"), "is text in UTF-16, not JSON text", "iconv"),

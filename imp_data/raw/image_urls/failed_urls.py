@@ -28,30 +28,27 @@ def collection_failures(collection: ImageCollection, folder: Path) -> UrlFailure
     if not url_collections([collection], folder):
         return {}
     prefix = collection.folders[0].path
-    named = read_url_failures(folder / STATUS_FILE)[0]
+    named = read_url_failures(folder / STATUS_FILE)
     return {f"{prefix}/{name}": evidence for name, evidence in named.items()}
 
 
-def read_url_failures(path: Path) -> tuple[UrlFailures, UrlFailures]:
-    """Return the failures in a status file by name, and by URL; none if there is no file.
+def read_url_failures(path: Path) -> UrlFailures:
+    """Return the failures in a status file by name; none if there is no file.
 
     Raise UserError if it is damaged, or if it is not a status file.
     """
     if not is_file(path):
-        return {}, {}
+        return {}
     with open_parquet(path) as file:
         if file.schema_arrow != STATUS_SCHEMA:
             problem = "has other columns than a status file of image URLs"
             raise UserError(path, problem, "name another folder, or move the file elsewhere")
         table = file.read(_COLUMNS)
-    by_name, by_url = UrlFailures(), UrlFailures()
+    found = UrlFailures()
     for row in table.filter(pc.not_equal(table["status"], "ok")).to_pylist():
-        evidence = _evidence(row)
         if row["name"] is not None:
-            by_name.setdefault(row["name"], evidence)
-        if row["url"] is not None:
-            by_url.setdefault(row["url"], evidence)
-    return by_name, by_url
+            found.setdefault(row["name"], _evidence(row))
+    return found
 
 
 def _evidence(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from imp_data.records.forms.base import (
     form_reader,
 )
 from imp_data.records.forms.images import image_columns, read_images
+from imp_data.records.forms.list_text import expand_list_text
 from imp_data.records.forms.turns import (
     TURN_FIELDS,
     is_dialogue,
@@ -27,7 +28,7 @@ _IGNORED = frozenset({"original_caption"})
 
 def read_turn_list(record: dict[str, Any], settings: FormSettings, name: str) -> Conversation:
     """Return the Conversation of the list of turns in the column `name`."""
-    turns, parts = read_dialogue(record[name], name)
+    turns, parts = read_dialogue(expand_list_text(record, name), name)
     column, repairs = read_images(record, settings)
     images = match_images(column, parts, name)
     return assemble(record, settings, images, read_system(record, settings, turns), repairs=repairs)

@@ -18,6 +18,7 @@ from imp_data.records.forms.settings import form_settings
 from imp_data.records.layouts.base import Layout, parse_rows, set_upstream_id
 from imp_data.records.layouts.unread_fields import check_unread_fields
 from imp_data.sample import Draft, EmbeddedImage, RejectedRecord, UpstreamRecord
+from imp_data.storage.image_paths import add_prefix
 
 # `set_upstream_id` notes them at the row.
 _ID_REPAIRS = frozenset({Repair.ID_FROM_PLACE, Repair.ID_TO_TEXT})
@@ -66,8 +67,8 @@ def _draft(
 
 def _image_path(image: ImageRef, source: Source) -> str:
     if isinstance(image, EmbeddedImage):
-        return f"{source.name}/{image.member}"
-    return source.image_prefix + image
+        return f"{image.collection or source.name}/{image.member}"
+    return add_prefix(source.image_prefix, image)
 
 
 def _subset(found: Conversation, row: UpstreamRecord, source: Source) -> str:

@@ -21,6 +21,8 @@ _COMMON = ("images", *_SINGLE, *_NUMBERED)
 # has `bytes` and `path`, whose path is only a name if the bytes are there.
 _REFERENCES = ("bytes", "path", "url", "image", "image_url", "file_name", "value", "base64")
 _MAX_NESTING = 4
+_NEGATIVE = "is a number below 0: rows of image files count from 0"
+_NUMBER = "is a number; if it is a row of image files, name them in image_rows of the manifest"
 _EXPECTED = "should be an image: a path, a URL, or an object with one"
 
 
@@ -58,6 +60,22 @@ def read_images(
     return found, [] if is_list else _unlisted(record.get(column), found)
 
 
+def number_images(record: dict[str, Any], settings: FormSettings) -> dict[str, ImageRef]:
+    """Return the images that texts may name by number, `<image 1>`, by the fields they stand in.
+
+    The number is that of the column `image_1`, or the place in a list of images, from 1.
+    """
+    found: dict[str, ImageRef] = {}
+    for name in _NUMBERED if not {"image", "images"} & settings.columns.keys() else ():
+        image = resolve_image(record.get(name), name)
+        if image is not None:
+            found[name] = image
+    if found:
+        return found
+    images, _ = read_images(record, settings)
+    return {f"image_{number}": image for number, image in enumerate(images, 1)}
+
+
 def _unlisted(value: Any, images: list[ImageRef]) -> list[AppliedRepair]:
     """Return the repair of a column for one image that holds a list of one."""
     if not isinstance(value, list) or len(images) != 1 or isinstance(images[0], EmbeddedImage):
@@ -85,6 +103,8 @@ def resolve_image(value: Any, field: str, nesting: int = 0) -> ImageRef | None:
     """
     if value is None or isinstance(value, str | EmbeddedImage):
         return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise wrong_type(field, _NEGATIVE if value < 0 else _NUMBER, value)
     if not isinstance(value, dict) or nesting == _MAX_NESTING:
         raise wrong_type(field, _EXPECTED, value)
     for name in _REFERENCES:

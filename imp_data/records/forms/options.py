@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 from imp_data.ledger import Reason, Verdict
 from imp_data.records.forms.base import RecordError, wrong_type
+from imp_data.records.forms.list_text import read_list_text
 from imp_data.records.layouts.unread_fields import preview
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -16,9 +17,10 @@ _LETTERED = re.compile(r"\(?([A-Za-z])[.):]\s*(\S.*)", re.DOTALL)
 def read_options(value: Any, field: str) -> list[str]:
     """Return the texts of options; empty text for one that is null, no options for null.
 
-    A list, an object of letters, and {"text": [...], "label": [...]} are read. Letters that the
-    texts themselves begin with are removed.
+    A list, also as text, an object of letters, and {"text": [...], "label": [...]} are read.
+    Letters that the texts themselves begin with are removed.
     """
+    value = read_list_text(value)
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         value = value["text"]
     elif isinstance(value, dict) and list(value) == list(_LETTERS[: len(value)]):
@@ -27,7 +29,7 @@ def read_options(value: Any, field: str) -> list[str]:
         return []
     if not isinstance(value, list):
         raise wrong_type(field, "should be a list of options", value)
-    texts = [_read_option(one, f"{field}.{number}") for number, one in enumerate(value)]
+    texts = [read_option(one, f"{field}.{number}") for number, one in enumerate(value)]
     found = [_LETTERED.fullmatch(text) for text in texts]
     letters = "".join(match[1].upper() if match else " " for match in found)
     if texts and letters == _LETTERS[: len(texts)]:
@@ -35,7 +37,8 @@ def read_options(value: Any, field: str) -> list[str]:
     return texts
 
 
-def _read_option(value: Any, field: str) -> str:
+def read_option(value: Any, field: str) -> str:
+    """Return an option as text, empty for null; raise RecordError if it is something else."""
     if isinstance(value, str):
         return value.strip()
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):

@@ -1,6 +1,7 @@
 """The form `questions`: columns of question and answer, with options and a hint if there are any.
 
-DocVQA, InfographicVQA, ChartQA, VQAv2, ScienceQA, A-OKVQA and others publish rows of this form.
+DocVQA, InfographicVQA, ChartQA, VQAv2, ScienceQA, A-OKVQA, MMMU, MMBench and others publish rows of
+this form.
 """
 
 import json
@@ -20,7 +21,15 @@ from imp_data.records.forms.base import (
     read_text,
     wrong_type,
 )
-from imp_data.records.forms.images import image_columns, read_images
+from imp_data.records.forms.images import image_columns, number_images, read_images
+from imp_data.records.forms.lettered_options import (
+    LETTERED_COLUMNS,
+    index_of_letter,
+    is_absent,
+    read_lettered_options,
+)
+from imp_data.records.forms.list_text import read_list_text
+from imp_data.records.forms.numbered_tokens import has_numbered_tokens, place_by_number
 from imp_data.records.forms.options import letter_options, read_options
 from imp_data.records.forms.turns import read_system
 from imp_data.records.layouts.unread_fields import COMMON_IGNORED, LayoutFields
@@ -33,7 +42,8 @@ _IGNORED = frozenset(
         *("question_types", "question_type", "answer_type", "operation/reasoning", "ocr"),
         *("docId", "ucsf_document_id", "ucsf_document_page_no", "human_or_machine"),
         *("template_id", "answer_bbox", "direct_answers", "difficult_direct_answer"),
-        *("grade", "subject", "skill"),
+        *("grade", "subject", "skill", "subfield", "topic_difficulty", "img_type"),
+        *("l2-category", "comment"),  # MMBench's comments are its annotators' own
     )
 )
 
@@ -46,21 +56,37 @@ def read(record: dict[str, Any], settings: FormSettings, ordinal: int) -> Conver
     question = _visible(read_text(record[asked], asked), asked)
     name = choose_field(record, column_names(settings, "hint"))
     hint = read_text(record[name], name).strip() if name else ""
+    hint = "" if is_absent(hint) else hint
     # lmms-eval writes a hint so (tasks/scienceqa/utils.py), and LLaVA its evaluation of ScienceQA.
     question = f"Context: {hint}\n{question}" if hint else question
-    repairs = list[AppliedRepair]()
-    listed = choose_field(record, column_names(settings, "options"))
-    options = read_options(record[listed], listed) if listed else []
-    if listed and options:
-        answered = _answer_column(record, settings, "answer_index", "answer", "answers")
-        lines, answer = letter_options(options, _first(record[answered]), listed)
-        question = f"{question}\n{lines}"
-    else:
-        answered = _answer_column(record, settings, "answer", "answers")
-        answer, repairs = _read_answer(record[answered], answered, settings)
+    lines, answer, repairs = _read_options_and_answer(record, settings)
+    question = f"{question}\n{lines}" if lines else question
     images, found = read_images(record, settings)
+    if has_numbered_tokens(question):
+        question, images = place_by_number(question, number_images(record, settings), asked)
     turns = read_system(record, settings, [("human", question), ("gpt", answer)])
     return assemble(record, settings, images, turns, repairs=[*found, *repairs], has_tokens=False)
+
+
+def _read_options_and_answer(
+    record: dict[str, Any], settings: FormSettings
+) -> tuple[str, str, list[AppliedRepair]]:
+    """Return the lines of the options, empty without options; the answer; and its repairs."""
+    listed = choose_field(record, column_names(settings, "options"))
+    options = read_options(record[listed], listed) if listed else []
+    lettered = None if listed else read_lettered_options(record)
+    if lettered is not None:
+        listed, options = lettered.column, lettered.texts
+    if listed and any(options):
+        answered = _answer_column(record, settings, "answer_index", "answer", "answers")
+        correct = _first(record[answered])
+        if lettered is not None:
+            correct = index_of_letter(correct, len(options))
+        return *letter_options(options, correct, listed), []
+    answered = _answer_column(record, settings, "answer", "answers")
+    # MMMU states no options as the text `[]`, and several answers as the text of a list.
+    value = read_list_text(record[answered]) if listed else record[answered]
+    return "", *_read_answer(value, answered, settings)
 
 
 def _check_split(record: dict[str, Any], settings: FormSettings) -> None:
@@ -112,7 +138,7 @@ def _visible(text: str, field: str) -> str:
 def fields(settings: FormSettings) -> LayoutFields:
     """Return the fields of a record."""
     read = {*column_names(settings, *_ROLES, "system", "id", "subset"), *image_columns(settings)}
-    return LayoutFields(frozenset(read), COMMON_IGNORED | _IGNORED)
+    return LayoutFields(frozenset(read | LETTERED_COLUMNS), COMMON_IGNORED | _IGNORED)
 
 
 def recognises(record: dict[str, Any]) -> bool:

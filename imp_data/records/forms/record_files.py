@@ -9,25 +9,34 @@ from pathlib import Path
 
 from imp_data.ledger import Verdict
 from imp_data.manifests import Limits, Source
-from imp_data.records.forms.settings import image_column_names
+from imp_data.records.forms.images import image_columns
+from imp_data.records.forms.settings import form_settings, image_column_names
 from imp_data.records.json_array.parse import parse
-from imp_data.records.layouts.base import chunk_records, list_record_files, read_groups
+from imp_data.records.layouts.base import (
+    chunk_records,
+    list_record_files,
+    parse_rows,
+    read_groups,
+)
 from imp_data.records.record_chunk import Chunk, FileKind
 from imp_data.records.tables.arrow_table import arrow_chunks, read_arrow_chunk
-from imp_data.records.tables.json_images import name_json_images
+from imp_data.records.tables.json_images import BASE64_MARKS, name_json_images
 from imp_data.records.tables.parquet_table import (
     describe_table,
     name_parquet_images,
     parquet_chunks,
     read_parquet_chunk,
 )
+from imp_data.records.tables.row_images import name_row_images
 from imp_data.records.tables.webdataset import read_tar_chunk, tar_chunks
-from imp_data.sample import UpstreamRecord
+from imp_data.sample import RejectedRecord, UpstreamRecord
+from imp_data.storage.decompressed import upstream_name
 from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.range_reader import read_files
 
 # An image as base64 in JSON text: a `data:` URI, or the first characters of JPEG, PNG, GIF, WebP.
-_BASE64_MARKS = (b";base64,", b'"/9j/', b'"iVBORw0KGgo', b'"R0lGOD', b'"UklGR')
+# They also stand in JSON text within a text, whose quotes are escaped.
+_BASE64_MARKS = tuple(mark.strip('"').encode() for mark in BASE64_MARKS)
 _KINDS: dict[str, FileKind] = {"parquet": "parquet", "arrow": "arrow", "tar": "tar"}
 
 
@@ -37,7 +46,7 @@ def record_chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chun
     ordinal = 0
     for kind, some in groupby(list_record_files(folder, source), _kind_of):
         for chunk in _chunks(kind, list(some), named, limits, ordinal):
-            yield chunk._replace(name=str(chunk.files[0].relative_to(folder)))
+            yield chunk._replace(name=upstream_name(folder, chunk.files[0]))
             ordinal += len(chunk.ordinals)
 
 
@@ -62,6 +71,18 @@ def _chunks(
 
 def read_records(chunk: Chunk, source: Source) -> Iterator[list[UpstreamRecord]]:
     """Yield each record of a chunk by itself, with the names of its images."""
+    if source.image_rows is None:
+        yield from _read_records(chunk, source)
+        return
+    columns = image_columns(form_settings(source))
+    for rows in _read_records(chunk, source):
+        for row in parse_rows(rows):
+            if not isinstance(row, RejectedRecord):
+                name_row_images(row.value, columns, source.image_rows, chunk.name)
+        yield rows
+
+
+def _read_records(chunk: Chunk, source: Source) -> Iterator[list[UpstreamRecord]]:
     named = image_column_names(source)
     match chunk.kind:
         case "parquet":

@@ -17,6 +17,7 @@ from imp_data.records.forms.base import (
     wrong_type,
 )
 from imp_data.records.forms.content import PartImage, read_content
+from imp_data.records.forms.list_text import read_list_text
 from imp_data.records.layouts.unread_fields import preview
 from imp_data.sample import IMAGE_TOKEN, EmbeddedImage
 
@@ -89,7 +90,8 @@ def _speaker(turn: dict[str, Any], role: str | None, where: str) -> str:
 
 
 def is_dialogue(value: Any) -> bool:
-    """Return whether a value is a list of turns, by its first turn."""
+    """Return whether a value is a list of turns, also as text, by its first turn."""
+    value = read_list_text(value)
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return False
     names = set(value[0])

@@ -43,12 +43,12 @@ _MAX_TRIED = 8
 REPLACE_FILE = "download it again, or correct it, by hand or with the program that wrote it"
 _UNPACK = "unpack it into a separate file, and name that file in the manifest"
 _REMEDIES = {
-    "gzip": "unpack it (gunzip --keep FILE), and name the unpacked file in the manifest",
+    "gzip": "end its name in .gz (`path` and `records` of the manifest): a build decompresses it",
     "zip": "unpack the file with the records (unzip), and name that file in the manifest",
     "tar": _UNPACK,
     "bzip2": _UNPACK,
     "xz": _UNPACK,
-    "zstd": _UNPACK,
+    "zstd": "end its name in .zst (`path` and `records` of the manifest): a build decompresses it",
     "lz4": _UNPACK,
     "utf-16": "write it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE > NEW), and name the new file",
     "utf-32": "write it as UTF-8 (iconv -f UTF-32 -t UTF-8 FILE > NEW), and name the new file",

@@ -73,7 +73,7 @@ class RecordFinder:
         # A block without any of these contains no opening.
         self._required = [max(tokens, key=len) for tokens in openings.tokens()]
         self._required += [b"\n"] if openings.in_lines else []
-        self._base, self._block = 0, b""
+        self._base, self._block, self._may_match = 0, b"", False
         self._is_known, self._searched_from = False, 0
         self._found: int | None = None
 
@@ -128,7 +128,7 @@ class RecordFinder:
         """Yield where the pattern matches from a position on."""
         while self.pattern is not None:
             self._load_block(begin)
-            if any(sign in self._block for sign in self._required):
+            if self._may_match:
                 found = self.pattern.search(self._block, begin - self._base)
                 if found is not None:
                     begin = self._base + found.start() + 1
@@ -144,3 +144,5 @@ class RecordFinder:
         to_the_end = 0 < len(self._block) < BLOCK_BYTES
         if not (self._base <= first and (to_the_end or begin < end - _OVERLAP_BYTES)):
             self._base, self._block = first, read_at(self._file, first, BLOCK_BYTES)
+            # Once a block: a search per position would take time quadratic in the block's size.
+            self._may_match = any(sign in self._block for sign in self._required)

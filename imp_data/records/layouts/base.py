@@ -18,6 +18,7 @@ from imp_data.records.layouts.columnar import DraftColumns
 from imp_data.records.layouts.unread_fields import LayoutFields, preview
 from imp_data.records.record_chunk import CHUNK_ROWS, Chunk, find_too_large, readable_sizes
 from imp_data.sample import Draft, RejectedRecord, UpstreamRecord
+from imp_data.storage.decompressed import readable_path
 from imp_data.storage.globs import matching_files
 from imp_data.storage.range_reader import open_file
 
@@ -44,7 +45,8 @@ class Layout(NamedTuple):
 def list_record_files(folder: Path, source: Source) -> list[Path]:
     """List the files with a source's records, in the manifest's order, globs sorted.
 
-    Raises UserError if a pattern matches no file.
+    Of a compressed file, the list has the decompressed copy. Raises UserError if a pattern matches
+    no file, or if there is no copy yet.
     """
     files: list[Path] = []
     for pattern in source.records:
@@ -53,7 +55,7 @@ def list_record_files(folder: Path, source: Source) -> list[Path]:
             raise UserError(
                 folder / pattern, "does not exist", f"materialize raw/{source.name} again"
             )
-        files += found
+        files += [readable_path(folder, file) for file in found]
     return list(dict.fromkeys(files))  # two globs may match one file
 
 

@@ -26,6 +26,7 @@ from imp_data.records.layouts.unread_fields import (
 )
 from imp_data.records.record_chunk import Chunk
 from imp_data.sample import IMAGE_TOKEN, SHORT_ANSWER_SUFFIX, has_visible_text
+from imp_data.storage.image_paths import add_prefix
 
 
 class Question(NamedTuple):
@@ -153,6 +154,6 @@ def _build_columns(
         if source.subsets == "file"
         else [""] * len(images)
     )
-    where = [(source.image_prefix + image,) for image in images]
+    where = [(add_prefix(source.image_prefix, image),) for image in images]
     ignored = expand_to_rows(ignored, rows, len(chunk.groups))
     return DraftColumns(draft_of, row_ids, images, subsets, where, 2 * counts, texts, ignored)

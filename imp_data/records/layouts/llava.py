@@ -40,7 +40,7 @@ from imp_data.sample import (
     RejectedRecord,
     UpstreamRecord,
 )
-from imp_data.storage.image_paths import normalize_path
+from imp_data.storage.image_paths import add_prefix, normalize_path
 
 # TypedDicts, not models: pydantic checks them at half the cost, and most fields pass unchanged.
 # `from` is a keyword, hence the functional form.
@@ -124,7 +124,7 @@ def _list_images(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prefix_images(images: Sequence[str], source: Source) -> tuple[str, ...]:
-    return tuple(source.image_prefix + image if image else image for image in images)
+    return tuple(add_prefix(source.image_prefix, image) if image else image for image in images)
 
 
 def _unlist_image(row: UpstreamRecord) -> Verdict | None:

@@ -32,6 +32,7 @@ from imp_data.sample import (
     UpstreamRecord,
     has_visible_text,
 )
+from imp_data.storage.image_paths import add_prefix
 
 
 # Above 40 lines: the closures of one layout share its arguments.
@@ -121,7 +122,7 @@ def _draft(accepted: Sequence[tuple[UpstreamRecord, Question]], source: Source) 
         [(row, question.question, question.answer) for row, question in accepted],
         upstream_id=image,
         subset=subset_of_file(accepted[0][0].file) if source.subsets == "file" else "",
-        image=source.image_prefix + image,
+        image=add_prefix(source.image_prefix, image),
         suffix=SHORT_ANSWER_SUFFIX,
     )
 

@@ -18,6 +18,7 @@ from imp_data.records.tables.image_columns import (
     is_base64_image,
     name_images,
 )
+from imp_data.records.tables.json_images import name_inner_images
 from imp_data.sample import UpstreamRecord
 from imp_data.storage.arrow_batches import open_batches
 
@@ -89,6 +90,7 @@ def read_arrow_chunk(chunk: Chunk, named: frozenset[str]) -> Iterator[UpstreamRe
             record.rejection = value
         else:
             name_images(value, first + start, images, chunk.name)
+            name_inner_images(value, first + start, chunk.name)
             record.value = value
         yield record
 

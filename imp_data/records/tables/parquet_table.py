@@ -19,6 +19,7 @@ from imp_data.records.tables.image_columns import (
     is_base64_image,
     name_images,
 )
+from imp_data.records.tables.json_images import name_inner_images
 from imp_data.records.tables.parquet_lookup import read_rows_at
 from imp_data.records.tables.parquet_rows import (
     READ_ERRORS,
@@ -127,6 +128,7 @@ def name_parquet_images(
     if isinstance(record.value, dict):
         first = _first_rows(chunk.files[0], file_version(chunk.files[0]))[chunk.row_group]
         name_images(record.value, first + row, table.images, chunk.name)
+        name_inner_images(record.value, first + row, chunk.name)
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Limits
 from imp_data.records.json_array.parse import parse
 from imp_data.records.record_chunk import CHUNK_ROWS, Chunk, find_too_large
+from imp_data.records.tables.json_images import name_member_images
 from imp_data.sample import EmbeddedImage, UpstreamRecord
 from imp_data.storage.archives import ARCHIVE_REMEDY, open_at_offsets
 from imp_data.storage.digests import file_version
@@ -103,7 +104,8 @@ def _read_sample(
         if not isinstance(parsed[0], dict):
             evidence = {"field": "json", "problem": "should be an object", "found": key}
             return Verdict(Reason.WRONG_TYPE, evidence)
-        value = {name: found for name, found in parsed[0].items() if name not in _FACTS}
+        whole = name_member_images(parsed[0], file, f"{key}.json")
+        value = {name: found for name, found in whole.items() if name not in _FACTS}
     for ending, data in texts.items():
         if ending != "json":
             try:
@@ -116,7 +118,11 @@ def _read_sample(
         for ending in sorted(members)
         if ending.rpartition(".")[2].lower() in _IMAGES
     ]
-    value["images"] = images
+    # A form refuses images of two columns that differ, so that neither are lost.
+    own = value.get("images")
+    has_own = isinstance(own, list) and any(isinstance(one, EmbeddedImage) for one in own)
+    if images or not own:
+        value["image" if has_own else "images"] = images
     return value
 
 

@@ -194,6 +194,7 @@ def test_columns_of_other_names_are_read_where_the_manifest_states_them() -> Non
 
 
 OBJECT = "should be an image: a path, a URL, or an object with one"
+NUMBER = "is a number; if it is a row of image files, name them in image_rows of the manifest"
 
 
 @pytest.mark.parametrize(
@@ -207,11 +208,11 @@ OBJECT = "should be an image: a path, a URL, or an object with one"
         ({"conversations": [{"from": "gpt", "value": 3}]}, "conversations.0.value", None),
         ({"conversations": [{"from": 3, "value": "Hi"}]}, "conversations.0.from", None),
         ({"system": 3}, "system", "should be text"),
-        ({"image": 17}, "image", OBJECT),
+        ({"image": 17}, "image", NUMBER),
         ({"image": {"bytes": b"\xff\xd8"}}, "image.bytes", OBJECT),
         ({"image": {"width": 3}}, "image", OBJECT),
         ({"images": ["a.jpg", None]}, "images.1", "is an image that is null"),
-        ({"images": ["a.jpg", 17]}, "images.1", OBJECT),
+        ({"images": ["a.jpg", 17]}, "images.1", NUMBER),
     ],
 )
 def test_a_verdict_names_the_field_and_the_problem(
