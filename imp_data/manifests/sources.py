@@ -24,7 +24,7 @@ from imp_data.manifests.hub_address import (
     parse_hub_url,
 )
 from imp_data.manifests.image_urls import ImageUrls
-from imp_data.manifests.layout_names import ColumnRole, LayoutName
+from imp_data.manifests.layout_names import FORM_NAMES, ColumnRole, LayoutName
 
 _WILD = frozenset("*?")
 
@@ -232,8 +232,23 @@ class Source(Publication):
         exclude_if=_is_empty,
         description="`llava` replaces the wordings of known publishers by LLaVA's, with some loss",
     )
+    group_by: tuple[str, ...] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="columns of a form that together identify an image (a column of images by its "
+        "bytes): all records of an image become one Sample of several turns",
+    )
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: ExpectedCounts = ExpectedCounts()
+
+    @model_validator(mode="after")
+    def _check_group_by(self) -> "Source":
+        if self.group_by and self.layout not in FORM_NAMES:
+            forms = ", ".join(sorted(FORM_NAMES))
+            raise ValueError(f"group_by: layout {self.layout} has no columns; only {forms} have")
+        if len(set(self.group_by)) < len(self.group_by):
+            raise ValueError("group_by: a column occurs twice; name it once")
+        return self
 
     @model_validator(mode="after")
     def _check_prompts(self) -> "Source":
