@@ -59,7 +59,12 @@ class UpstreamFile(StrictModel):
     url: str | None = Field(None, description="address to download from, with a pinned revision")
     bytes: Count | None = None
     sha256: Sha256 | None = None
-    # The limit does not change the content of the file, so no digest of the manifest includes it.
+    # These two do not change the content of the file, so no digest of the manifest includes them.
+    estimated_bytes: Positive | None = Field(
+        None,
+        exclude=True,
+        description="size for a plan if `bytes` is not known; of a glob, that of all its files",
+    )
     max_bytes: Positive = Field(
         64 << 30, exclude=True, description="download limit if `bytes` is not stated"
     )
@@ -69,6 +74,12 @@ class UpstreamFile(StrictModel):
     unpack: tuple[MemberGlob, ...] = Field(
         (), description="globs of members of this zip or tar to extract beside it"
     )
+
+    @model_validator(mode="after")
+    def _check_estimate(self) -> "UpstreamFile":
+        if self.bytes is not None and self.estimated_bytes is not None:
+            raise ValueError("estimated_bytes: leave it out beside `bytes`")
+        return self
 
     @property
     def is_glob(self) -> bool:
