@@ -107,6 +107,13 @@ class DownloadPlan(NamedTuple):
         unknown = [f for f in self.files if f.bytes is None and f.estimated_bytes is None]
         return sum(1 for f in unknown if f.state != "there")
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that the build needs has a size that nobody states or estimates."""
+        by_url = any(urls.estimated_bytes is None for urls in self.urls)
+        unpacked = any(archive.bytes is None for archive in self.unpacking)
+        return bool(self.unknown_sizes) or by_url or unpacked
+
     def seconds(self, bytes_per_second: float) -> float:
         """Return how long the downloads take at that rate."""
         return (self.download_bytes + self.estimated_bytes) / bytes_per_second

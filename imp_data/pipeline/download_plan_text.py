@@ -42,7 +42,9 @@ def summary_lines(plan: DownloadPlan, bytes_per_second: float | None) -> Iterato
     free = plan.free_bytes
     if free is not None:
         enough = "" if plan.disk_bytes <= free else ": not enough"
-        disk = f"{format_bytes(plan.disk_bytes)} needed with the build, {format_bytes(free)} free"
+        least = "at least " if plan.is_incomplete else ""
+        needed = f"{least}{format_bytes(plan.disk_bytes)} needed with the build"
+        disk = f"{needed}, {format_bytes(free)} free"
         yield f"disk at {plan.folder}: {disk}{enough}"
     rates = _USUAL_RATES if bytes_per_second is None else (bytes_per_second,)
     times = (f"{format_duration(plan.seconds(r))} at {format_bytes(r)}/s" for r in rates)

@@ -17,9 +17,7 @@ from imp_data.storage.file_kinds import HEAD_BYTES, detect_kind
 from imp_data.storage.folders import is_sidecar
 from imp_data.storage.object_store import exists
 from imp_data.storage.range_reader import open_file
-from imp_data.storage.zip_stream import ZipReader
-
-_DAMAGE = (OSError, ValueError, EOFError, UserError)
+from imp_data.storage.zip_stream import DAMAGE_ERRORS, ZipReader
 
 
 class PlannedUrls(NamedTuple):
@@ -115,5 +113,5 @@ def _member_sizes(archive: Path, file: UpstreamFile) -> list[int] | None:
                 if not info.filename.endswith("/") and not is_sidecar(info.filename)
                 if any(fnmatchcase(info.filename, glob) for glob in file.unpack)
             ]
-    except _DAMAGE:
+    except (*DAMAGE_ERRORS, UserError):
         return None

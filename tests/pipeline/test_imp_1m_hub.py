@@ -30,18 +30,19 @@ SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 CELL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 Files = dict[tuple[str, str], bytes]
+pytestmark = pytest.mark.slow
 
 IMAGES = [encoded(photo(n)) for n in range(12)]
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, one_worker: None) -> Iterator[Hub]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    for name in ("HF_TOKEN", "IMP_DATA_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    with serving_hub() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
+@pytest.fixture(scope="module")
+def hub(one_worker: None) -> Iterator[Hub]:
+    with pytest.MonkeyPatch.context() as patch, serving_hub() as server:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("HF_HUB_DISABLE_XET", "1")
+        patch.setenv("HF_ENDPOINT", server.url)
+        for name in ("HF_TOKEN", "IMP_DATA_MIRROR"):
+            patch.delenv(name, raising=False)
         yield server
 
 
@@ -236,6 +237,19 @@ def built(hub: Hub, folder: Path, mixture: str, drawn: Files, rows: Mapping[str,
     return build
 
 
+@pytest.fixture(scope="module")
+def copies(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return imp-1m-hub, built of the parts whose copies are drawn here."""
+    folder = tmp_path_factory.mktemp("copies")
+    return built(hub, folder, "imp-1m-hub", drawn_hub(), HUB_ROWS)
+
+
+@pytest.fixture(scope="module")
+def text(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return imp-1m-text, built of drawn records of all its parts."""
+    return built(hub, tmp_path_factory.mktemp("text"), "imp-1m-text", drawn_text(), TEXT_ROWS)
+
+
 def rows_of(build: Build) -> dict[str, list[dict[str, Any]]]:
     """Return the Samples by source, sorted by upstream id and image."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -250,11 +264,8 @@ def texts(row: dict[str, Any]) -> list[str]:
     return [turn["value"] for turn in row["conversations"]]
 
 
-def test_the_copies_on_the_hub_become_samples_as_the_recipe_has_them(
-    hub: Hub, tmp_path: Path
-) -> None:
-    build = built(hub, tmp_path, "imp-1m-hub", drawn_hub(), HUB_ROWS)
-    samples = rows_of(build)
+def test_the_copies_on_the_hub_become_samples_as_the_recipe_has_them(copies: Build) -> None:
+    samples = rows_of(copies)
     assert [(row["upstream_id"], texts(row)) for row in samples["docvqa_hub"]] == [
         (
             "xnbl0037_1",
@@ -289,9 +300,8 @@ def test_the_copies_on_the_hub_become_samples_as_the_recipe_has_them(
     assert sizes == {(96, 72)}
 
 
-def test_each_row_of_the_copies_is_in_the_ledger(hub: Hub, tmp_path: Path) -> None:
-    build = built(hub, tmp_path, "imp-1m-hub", drawn_hub(), HUB_ROWS)
-    ledger = pl.read_parquet(build.data.mixture("imp_1m_hub") / "ledger.parquet").to_dicts()
+def test_each_row_of_the_copies_is_in_the_ledger(copies: Build) -> None:
+    ledger = pl.read_parquet(copies.data.mixture("imp_1m_hub") / "ledger.parquet").to_dicts()
     assert Counter(row["source"] for row in ledger) == HUB_ROWS
     assert [(r["source"], r["upstream_id"], r["reason"]) for r in ledger if r["reason"]] == [
         ("docvqa_hub", "4", "held_out_split"),
@@ -301,9 +311,8 @@ def test_each_row_of_the_copies_is_in_the_ledger(hub: Hub, tmp_path: Path) -> No
     assert pages[0] == pages[2] == pages[3] != pages[1]
 
 
-def test_nothing_but_the_training_files_is_downloaded(hub: Hub, tmp_path: Path) -> None:
-    build = built(hub, tmp_path, "imp-1m-hub", drawn_hub(), HUB_ROWS)
-    assert not (build.data.raw("docvqa_hub") / "DocVQA/validation-00000-of-00006.parquet").exists()
+def test_nothing_but_the_training_files_is_downloaded(copies: Build, hub: Hub) -> None:
+    assert not (copies.data.raw("docvqa_hub") / "DocVQA/validation-00000-of-00006.parquet").exists()
     assert not [path for path in hub.requests() if "validation" in path and "resolve" in path]
 
 
@@ -380,10 +389,9 @@ TEXT_ROWS = {
 }
 
 
-def test_the_text_alone_is_built_without_an_image(hub: Hub, tmp_path: Path) -> None:
-    build = built(hub, tmp_path, "imp-1m-text", drawn_text(), TEXT_ROWS)
-    folder = build.data.mixture("imp_1m_text")
-    samples = rows_of(build)
+def test_the_text_alone_is_built_without_an_image(text: Build) -> None:
+    folder = text.data.mixture("imp_1m_text")
+    samples = rows_of(text)
     assert {source: len(rows) for source, rows in samples.items()} == {
         **TEXT_ROWS,
         "llava_665k": 2,
@@ -403,11 +411,10 @@ def test_the_text_alone_is_built_without_an_image(hub: Hub, tmp_path: Path) -> N
         ("llava_665k", "excluded"),
         ("allava_instruct", "benchmark_id"),
     ]
-    raw = {path.name for path in build.data.raw("").rglob("*") if path.is_file()}
+    raw = {path.name for path in text.data.raw("").rglob("*") if path.is_file()}
     assert not [name for name in raw if name.endswith((".zip", ".gz", ".jpg", ".png"))]
 
 
-def test_the_card_of_the_text_says_that_no_image_was_examined(hub: Hub, tmp_path: Path) -> None:
-    build = built(hub, tmp_path, "imp-1m-text", drawn_text(), TEXT_ROWS)
-    card = (build.data.mixture("imp_1m_text") / "README.md").read_text(encoding="utf-8")
+def test_the_card_of_the_text_says_that_no_image_was_examined(text: Build) -> None:
+    card = (text.data.mixture("imp_1m_text") / "README.md").read_text(encoding="utf-8")
     assert "Images were deferred: none was opened." in card
