@@ -1,6 +1,7 @@
 """`imp-data plan` lists what a build downloads, before a byte moves."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from imp_data.pipeline.planned_extras import PlannedUrls
 from imp_data.raw.extract import extract
 from imp_data.raw.image_urls.status import UrlStatus, write_statuses
 
+ROOT = Path(__file__).parents[2]
 FILES = {
     "data/train-0.parquet": b"PAR1" + b"a" * 3000,
     "data/train-1.parquet": b"PAR1" + b"b" * 5000,
@@ -225,14 +227,22 @@ def test_what_is_unpacked_is_unknown_until_a_zip_is_there(world: World) -> None:
     assert plan()[0] == ["unpack, size unknown before the archive is read: quiz/all.zip"]
 
 
-def test_the_mixture_without_manual_downloads_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["imp-1m-hub", "imp-1m-text"])
+def test_a_mixture_without_manual_downloads_has_none_and_the_size_of_the_manual(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("IMP_DATA_MIRROR", raising=False)
-    for name in ("imp-1m-hub", "imp-1m-text"):
-        plan = plan_downloads(Build.of(DEMO.with_name(f"{name}.yaml")), offline=True)
-        assert [file.path for file in plan.files if file.address is None] == []
-        assert {file.license for file in plan.files} >= {"CC-BY-4.0", "CC-BY-NC-4.0"}
-    assert plan.urls == ()
-    assert plan.unpacking == ()
+    plan = plan_downloads(Build.of(DEMO.with_name(f"{name}.yaml")), offline=True)
+    assert [file.path for file in plan.files if file.address is None] == []
+    # TextVQA's lists of ids, and its test images.
+    unknown = {file.name for file in plan.files if (file.bytes or file.estimated_bytes) is None}
+    assert unknown == {"textvqa"}
+    size = format_bytes(plan.download_bytes + plan.estimated_bytes)
+    page = (ROOT / "docs" / "imp-1m-hub.md").read_text(encoding="utf-8")
+    (stated,) = re.findall(
+        rf"imp-data plan manifests/mixtures/{name}.yaml +# .*: ([\d.]+ GB)", page
+    )
+    assert stated == size
 
 
 def test_a_size_is_known_or_estimated_but_not_both() -> None:
