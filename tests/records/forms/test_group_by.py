@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import PUBLISHED
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -418,6 +418,7 @@ def test_scattered_records_are_read_in_fewer_and_larger_chunks(
     assert one == other
 
 
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcd"), st.sampled_from(["train", "val", ""])),
@@ -463,7 +464,7 @@ def first_row(drawn: list[tuple[str, str]], some: list[str]) -> int:
     return next(n for n, (name, _) in enumerate(drawn) if name == image)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_the_chunks_do_not_depend_on_the_number_of_workers(
     workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
