@@ -36,6 +36,11 @@ class ImageUrls(StrictModel):
         (), description="hosts that may be this machine or in its network; others are refused"
     )
     max_image_bytes: Positive = 64 << 20
+    # A plan shows these two before the list is there; they change no image.
+    links: Positive | None = Field(None, exclude=True, description="number of rows of the list")
+    estimated_bytes: Positive | None = Field(
+        None, exclude=True, description="size of the images that are expected, for a plan"
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> "ImageUrls":

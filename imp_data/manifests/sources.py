@@ -58,7 +58,12 @@ class UpstreamFile(StrictModel):
     url: str | None = Field(None, description="address to download from, with a pinned revision")
     bytes: Count | None = None
     sha256: Sha256 | None = None
-    # The limit does not change the content of the file, so no digest of the manifest includes it.
+    # These two do not change the content of the file, so no digest of the manifest includes them.
+    estimated_bytes: Positive | None = Field(
+        None,
+        exclude=True,
+        description="size for a plan if `bytes` is not known; of a glob, that of all its files",
+    )
     max_bytes: Positive = Field(
         64 << 30, exclude=True, description="download limit if `bytes` is not stated"
     )
@@ -68,6 +73,12 @@ class UpstreamFile(StrictModel):
     unpack: tuple[MemberGlob, ...] = Field(
         (), description="globs of members of this zip or tar to extract beside it"
     )
+
+    @model_validator(mode="after")
+    def _check_estimate(self) -> "UpstreamFile":
+        if self.bytes is not None and self.estimated_bytes is not None:
+            raise ValueError("estimated_bytes: leave it out beside `bytes`")
+        return self
 
     @property
     def is_glob(self) -> bool:
@@ -249,6 +260,12 @@ class Source(Publication):
         exclude_if=_is_none,
         description="the files into which image columns hold row numbers, if they hold numbers",
     )
+    group_by: tuple[str, ...] = Field(
+        (),
+        exclude_if=_is_empty,
+        description="columns of a form that together identify an image (a column of images by its "
+        "bytes): all records of an image become one Sample of several turns",
+    )
     held_out: RelativePath | None = Field(None, description="file that lists upstream's test ids")
     expect: ExpectedCounts = ExpectedCounts()
 
@@ -261,6 +278,15 @@ class Source(Publication):
             raise ValueError(f"image_rows.collection: {collection} is not among `images`")
         if self.layout not in FORM_NAMES:
             raise ValueError("image_rows: only forms read row numbers; state a form as `layout`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_group_by(self) -> "Source":
+        if self.group_by and self.layout not in FORM_NAMES:
+            forms = ", ".join(sorted(FORM_NAMES))
+            raise ValueError(f"group_by: layout {self.layout} has no columns; only {forms} have")
+        if len(set(self.group_by)) < len(self.group_by):
+            raise ValueError("group_by: a column occurs twice; name it once")
         return self
 
     @model_validator(mode="after")

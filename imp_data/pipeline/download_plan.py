@@ -10,6 +10,12 @@ import httpx
 from imp_data.errors import UserError
 from imp_data.manifests import Publication, Source, UpstreamFile
 from imp_data.manifests.lockfile import LockFiles
+from imp_data.pipeline.planned_extras import (
+    PlannedUnpacking,
+    PlannedUrls,
+    planned_unpacking,
+    planned_urls,
+)
 from imp_data.pipeline.stages import StageContext
 from imp_data.raw.fetch import host_of, manual_download, mirrors_from_environment
 from imp_data.raw.http_response import DownloadError, RetryableError
@@ -32,8 +38,9 @@ DECOMPRESSED_RATIO = 8
 
 
 class PlannedFile(NamedTuple):
-    """A file of the build; `bytes` is None if nobody states its size.
+    """A file of the build, or a glob of files that are not listed yet.
 
+    `bytes` is None if nobody states its size; `estimated_bytes` is the manifest's estimate then.
     `state` is `there`, `partial`, `missing`, or `manual`: missing, and to be downloaded manually.
     `received` bytes are on the disk. `note` says why its size or its list is unknown. Of a
     `compressed` file of records the build writes a decompressed copy that is not there yet.
@@ -49,16 +56,25 @@ class PlannedFile(NamedTuple):
     instructions: str | None = None
     note: str = ""
     compressed: bool = False
+    estimated_bytes: int | None = None
 
     @property
     def copy_bytes(self) -> int:
         """The estimated size of the decompressed copy still to be written."""
-        return DECOMPRESSED_RATIO * (self.bytes or 0) if self.compressed else 0
+        size = self.bytes or self.estimated_bytes or 0
+        return DECOMPRESSED_RATIO * size if self.compressed else 0
 
     @property
     def missing_bytes(self) -> int:
         """The bytes still to come, as far as known."""
         return 0 if self.state == "there" else max((self.bytes or 0) - self.received, 0)
+
+    @property
+    def missing_estimate(self) -> int:
+        """The bytes still to come by an estimate, of a file of unknown size."""
+        if self.state == "there" or self.bytes is not None:
+            return 0
+        return max((self.estimated_bytes or 0) - self.received, 0)
 
 
 class DownloadPlan(NamedTuple):
@@ -68,28 +84,51 @@ class DownloadPlan(NamedTuple):
     folder: Path
     files: tuple[PlannedFile, ...]
     free_bytes: int | None
+    urls: tuple[PlannedUrls, ...] = ()
+    unpacking: tuple[PlannedUnpacking, ...] = ()
 
     @property
     def download_bytes(self) -> int:
         """Bytes that the build downloads, as far as sizes are known."""
-        return sum(f.missing_bytes for f in self.files if f.state in ("missing", "partial"))
+        return sum(f.missing_bytes for f in self._downloads)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Further bytes that it downloads by the manifests' estimates: files, and images by URL."""
+        by_url = sum(urls.estimated_bytes or 0 for urls in self.urls)
+        return sum(f.missing_estimate for f in self._downloads) + by_url
+
+    @property
+    def _downloads(self) -> list[PlannedFile]:
+        return [file for file in self.files if file.state in ("missing", "partial")]
 
     @property
     def disk_bytes(self) -> int:
-        """Disk that the build needs: missing files, manual ones included, and what it writes.
+        """Disk that the build needs, as far as known or estimated.
 
-        Decompressed copies of files of records are estimated.
+        It is for missing files, manual ones included, images by URL, what is unpacked or
+        decompressed, and what the build writes.
         """
-        return sum(f.missing_bytes + f.copy_bytes for f in self.files) + BUILD_BYTES
+        missing = sum(f.missing_bytes + f.missing_estimate + f.copy_bytes for f in self.files)
+        by_url = sum(urls.estimated_bytes or 0 for urls in self.urls)
+        return missing + by_url + sum(one.bytes or 0 for one in self.unpacking) + BUILD_BYTES
 
     @property
     def unknown_sizes(self) -> int:
-        """Number of missing files whose size is unknown."""
-        return sum(1 for f in self.files if f.bytes is None and f.state != "there")
+        """Number of missing files whose size is neither known nor estimated."""
+        unknown = [f for f in self.files if f.bytes is None and f.estimated_bytes is None]
+        return sum(1 for f in unknown if f.state != "there")
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that the build needs has a size that nobody states or estimates."""
+        by_url = any(urls.estimated_bytes is None for urls in self.urls)
+        unpacked = any(archive.bytes is None for archive in self.unpacking)
+        return bool(self.unknown_sizes) or by_url or unpacked
 
     def seconds(self, bytes_per_second: float) -> float:
         """Return how long the downloads take at that rate."""
-        return self.download_bytes / bytes_per_second
+        return (self.download_bytes + self.estimated_bytes) / bytes_per_second
 
     def to_json(self, bytes_per_second: float | None) -> dict[str, Any]:
         """Return the plan for a program; `seconds` is None without a rate."""
@@ -98,7 +137,10 @@ class DownloadPlan(NamedTuple):
             "mixture": self.mixture,
             "data_directory": str(self.folder),
             "files": [file._asdict() for file in self.files],
+            "urls": [urls._asdict() for urls in self.urls],
+            "unpack": [archive._asdict() for archive in self.unpacking],
             "download_bytes": self.download_bytes,
+            "estimated_bytes": self.estimated_bytes,
             "unknown_sizes": self.unknown_sizes,
             "disk_bytes": self.disk_bytes,
             "free_bytes": self.free_bytes,
@@ -117,12 +159,20 @@ def plan_downloads(build: StageContext, offline: bool = False) -> DownloadPlan:
         planned = threads.map(lambda one: _with_size(*one) if not offline else one[0], files)
         ordered = sorted(planned, key=_download_order)
     root = build.data.root
-    return DownloadPlan(build.name, root, tuple(ordered), free_bytes(local_folder(root)))
+    return DownloadPlan(
+        build.name,
+        root,
+        tuple(ordered),
+        free_bytes(local_folder(root)),
+        () if drawn else tuple(planned_urls(build)),
+        () if drawn else tuple(planned_unpacking(build)),
+    )
 
 
 def _download_order(file: PlannedFile) -> tuple[bool, float, str, str]:
     """Files on the disk first, then the smallest; unknown sizes last."""
-    size = float("inf") if file.bytes is None else file.bytes
+    known = file.estimated_bytes if file.bytes is None else file.bytes
+    size = float("inf") if known is None else known
     return file.state != "there", size, file.name, file.path
 
 
@@ -141,7 +191,7 @@ def _unique_files(build: StageContext, offline: bool) -> Iterable[tuple[PlannedF
                     planned = _plan_file(listed, file, build.data.raw(name), mirrored)
                     locked = build.locks and build.locks.find_entry(manifest, file.path)
                     if locked and planned.bytes is None:
-                        planned = planned._replace(bytes=locked.entry.bytes)
+                        planned = planned._replace(bytes=locked.entry.bytes, estimated_bytes=None)
                     compressed = _needs_copy(manifests, file, build.data.raw(name))
                     planned = planned._replace(compressed=compressed)
                     yield planned._replace(note=note if file.is_glob else ""), file
@@ -192,6 +242,7 @@ def _plan_file(
         license=manifest.license,
         address=address(file.url) if file.url else None,
         instructions=redact(instructions) if instructions else None,
+        estimated_bytes=file.estimated_bytes if size is None else None,
     )
 
 
@@ -206,7 +257,9 @@ def _with_size(planned: PlannedFile, file: UpstreamFile) -> PlannedFile:
         return planned._replace(note=redact(str(error)))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return planned._replace(note=f"cannot be asked for its size ({type(error).__name__})")
-    return planned._replace(bytes=size, note="" if size is not None else "states no size")
+    if size is None:
+        return planned._replace(note="states no size")
+    return planned._replace(bytes=size, estimated_bytes=None)
 
 
 def _content_length(url: str) -> int | None:

@@ -8,6 +8,7 @@ from imp_data.errors import UserError
 from imp_data.manifests.hub_address import parse_hub_url
 from imp_data.parallel.progress import format_duration
 from imp_data.pipeline.download_plan import DownloadPlan, PlannedFile
+from imp_data.pipeline.planned_extras import PlannedUnpacking
 from imp_data.raw.fetch import host_of
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]?)(B|bit)/s")
@@ -35,16 +36,17 @@ def summary_lines(plan: DownloadPlan, bytes_per_second: float | None) -> Iterato
         f"{plan.mixture}: {len(plan.files)} files; {counts['there']} there, {missing} to download, "
         f"{counts['manual']} to download manually"
     )
-    unknown = plan.unknown_sizes
-    files = "file" if unknown == 1 else "files"
-    more = f", and {unknown} {files} of unknown size" if unknown else ""
-    yield f"download: {format_bytes(plan.download_bytes)}{more}"
+    yield f"download: {_format_download(plan)}"
+    yield from _url_lines(plan)
+    yield from _unpack_lines(plan)
     if copies := sum(file.copy_bytes for file in plan.files):
         yield f"decompressed copies of files of records: about {format_bytes(copies)}"
     free = plan.free_bytes
     if free is not None:
         enough = "" if plan.disk_bytes <= free else ": not enough"
-        disk = f"{format_bytes(plan.disk_bytes)} needed with the build, {format_bytes(free)} free"
+        least = "at least " if plan.is_incomplete else ""
+        needed = f"{least}{format_bytes(plan.disk_bytes)} needed with the build"
+        disk = f"{needed}, {format_bytes(free)} free"
         yield f"disk at {plan.folder}: {disk}{enough}"
     rates = _USUAL_RATES if bytes_per_second is None else (bytes_per_second,)
     times = (f"{format_duration(plan.seconds(r))} at {format_bytes(r)}/s" for r in rates)
@@ -52,10 +54,48 @@ def summary_lines(plan: DownloadPlan, bytes_per_second: float | None) -> Iterato
     yield f"time: {', '.join(times)}{hint}"
 
 
+def _format_download(plan: DownloadPlan) -> str:
+    unknown = plan.unknown_sizes
+    files = "file" if unknown == 1 else "files"
+    parts = [format_bytes(plan.download_bytes)]
+    if plan.estimated_bytes:
+        parts.append(f"about {format_bytes(plan.estimated_bytes)} more by estimates")
+    if unknown:
+        parts.append(f"and {unknown} {files} of unknown size")
+    return ", ".join(parts)
+
+
+def _url_lines(plan: DownloadPlan) -> Iterator[str]:
+    """Yield a line for each list of image URLs."""
+    for urls in plan.urls:
+        links = "links" if urls.links is None else f"{urls.links:,} links"
+        known = "" if not urls.fetched else f", {urls.fetched:,} of them fetched or failed for good"
+        size = urls.estimated_bytes
+        about = "of unknown size" if size is None else f"about {format_bytes(size)} by an estimate"
+        note = f" ({urls.note})" if urls.note else ""
+        yield f"images by URL: {urls.name}: {links} in {urls.file}{known}, {about}{note}"
+
+
+def _unpack_lines(plan: DownloadPlan) -> Iterator[str]:
+    """Yield what is unpacked: known sizes, and the archives whose directories are not there yet."""
+    known = [one for one in plan.unpacking if one.state == "missing"]
+    if known:
+        files, size = sum(one.files or 0 for one in known), sum(one.bytes or 0 for one in known)
+        yield f"unpack: {files:,} files, {format_bytes(size)}, from {_names(known)}"
+    if unknown := [one for one in plan.unpacking if one.state == "unknown"]:
+        yield f"unpack, size unknown before the archive is read: {_names(unknown)}"
+
+
+def _names(archives: list[PlannedUnpacking]) -> str:
+    return ", ".join(f"{one.name}/{one.path}" for one in archives)
+
+
 def table_row(file: PlannedFile) -> tuple[str, ...]:
     """Return file, size, state, licence, and where the file comes from."""
     state = f"{format_bytes(file.received)} there" if file.state == "partial" else file.state
     size = "unknown" if file.bytes is None else format_bytes(file.bytes)
+    if file.bytes is None and file.estimated_bytes is not None and file.state != "there":
+        size = f"about {format_bytes(file.estimated_bytes)}"
     note = f" ({file.note})" if file.note else ""
     origin = _origin(file.address) if file.address else "manually: see below"
     return f"{file.name}/{file.path}", size, state, file.license, f"{origin}{note}"

@@ -119,6 +119,7 @@ class InputPaths:
     def _first_images(self, name: str, source: Source) -> list[str]:
         """Return the images of a source's first records; none if these cannot be read yet."""
         layout, raw = LAYOUTS[source.layout], self._reader.raw / name
+        source = source.model_copy(update={"group_by": ()})  # which would read all records
         try:
             chunk = next(iter(layout.chunks(raw, source, self._recipe.mixture.limits)), None)
             groups = islice(layout.groups(chunk, source), _GROUPS_TRIED) if chunk else []

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from imp_data.pipeline.build import Build
     from imp_data.pipeline.download_plan import DownloadPlan
 
+_PIPED_COLUMNS = 240
+
 
 def plan(
     mixture: Annotated[
@@ -97,4 +99,6 @@ def _print_table(plan: "DownloadPlan") -> None:
         table.add_column(column, overflow="fold")
     for file in plan.files:
         table.add_row(*map(Text, table_row(file)))
-    Console(highlight=False).print(table)
+    # Without a terminal, a row is a line: a file or a pager shows it whole.
+    width = None if sys.stdout.isatty() else _PIPED_COLUMNS
+    Console(highlight=False, width=width).print(table)

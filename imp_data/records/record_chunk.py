@@ -23,7 +23,8 @@ class Chunk(NamedTuple):
     `groups` number share an image; `ordinals` are the positions upstream. `rejections` maps the
     ordinals of records that must not be read to the reason. `kind` says what `starts` and `ends`
     are: bytes of a JSON file, or rows of a table, of its row group `row_group` if it has any.
-    `name` is the file's path below the source's raw folder.
+    `name` is the file's path below the source's raw folder. `parts` are the chunks, of one file
+    each, that have the records if these lie in several: then only `groups` and `ordinals` count.
     """
 
     files: tuple[Path, ...]
@@ -36,6 +37,7 @@ class Chunk(NamedTuple):
     kind: FileKind = "json"
     row_group: int = 0
     name: str = ""
+    parts: tuple["Chunk", ...] = ()
 
     def select(self, rows: npt.NDArray[np.bool_] | slice) -> "Chunk":
         """Return some of the records."""

@@ -42,7 +42,7 @@ def assemble(
     if settings.wording == "llava":
         turns, replaced = restore_llava_wording(turns)
         done += replaced
-    turns = _append_suffix(turns, SUFFIXES.get(settings.suffix, settings.suffix))
+    turns = append_suffix(turns, settings.suffix)
     if not any(IMAGE_TOKEN in text for _, text in turns):
         images, emptied = _remove_empty(images)
         done += emptied
@@ -76,8 +76,12 @@ def read_subset(record: dict[str, Any], settings: FormSettings) -> str:
     raise wrong_type(str(name), "should be text", found)
 
 
-def _append_suffix(turns: list[Turn], suffix: str) -> list[Turn]:
-    """Append a suffix to the first question, as LLaVA does, unless it ends in it."""
+def append_suffix(turns: list[Turn], suffix: str) -> list[Turn]:
+    """Append a suffix to the first question, as LLaVA does, unless it ends in it.
+
+    `suffix` is a name in SUFFIXES, or the wording itself.
+    """
+    suffix = SUFFIXES.get(suffix, suffix)
     first = next((n for n, (speaker, _) in enumerate(turns) if speaker == "human"), None)
     if not suffix or first is None or turns[first][1].endswith(suffix):
         return turns

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from imp_data.ledger import Repair, Verdict
-from imp_data.manifests import Source
+from imp_data.manifests import Limits, Source
 from imp_data.records.forms.base import (
     Conversation,
     Form,
@@ -13,10 +13,13 @@ from imp_data.records.forms.base import (
     ImageRef,
     column_names,
 )
+from imp_data.records.forms.group_records import grouped_chunks, read_grouped
+from imp_data.records.forms.join_records import join_records
 from imp_data.records.forms.record_files import read_records, record_chunks
 from imp_data.records.forms.settings import form_settings
 from imp_data.records.layouts.base import Layout, parse_rows, set_upstream_id
 from imp_data.records.layouts.unread_fields import check_unread_fields
+from imp_data.records.record_chunk import Chunk
 from imp_data.sample import Draft, EmbeddedImage, RejectedRecord, UpstreamRecord
 from imp_data.storage.image_paths import add_prefix
 
@@ -27,30 +30,50 @@ _ID_REPAIRS = frozenset({Repair.ID_FROM_PLACE, Repair.ID_TO_TEXT})
 def form_layout(form: Form) -> Layout:
     """Return the layout that reads records of a form."""
     return Layout(
-        chunks=record_chunks,
-        groups=read_records,
+        chunks=_chunks,
+        groups=_groups,
         assemble=partial(_assemble, form),
         fields=form.fields(FormSettings()),
     )
 
 
+def _chunks(folder: Path, source: Source, limits: Limits) -> Iterator[Chunk]:
+    """Yield the chunks of a source; with `group_by`, the records of an image are in one chunk."""
+    divide = grouped_chunks if source.group_by else record_chunks
+    return divide(folder, source, limits)
+
+
+def _groups(chunk: Chunk, source: Source) -> Iterator[list[UpstreamRecord]]:
+    return read_grouped(chunk, source) if chunk.parts else read_records(chunk, source)
+
+
 def _assemble(
     form: Form, rows: list[UpstreamRecord], source: Source
 ) -> Iterator[Draft | RejectedRecord]:
-    """Make one Draft per record."""
+    """Make one Draft per record; with `group_by`, one of all records."""
     settings = form_settings(source)
+    readable = list[UpstreamRecord]()
     for row in parse_rows(rows):
-        yield row if isinstance(row, RejectedRecord) else _draft(row, form, settings, source)
+        if isinstance(row, RejectedRecord):
+            yield row
+        elif source.group_by:
+            readable.append(row)
+        else:
+            yield _draft(row, settings, form, source)
+    read = partial(_draft, form=form, source=source)
+    yield from join_records(readable, read, settings, source)
 
 
 def _draft(
-    row: UpstreamRecord, form: Form, settings: FormSettings, source: Source
+    row: UpstreamRecord, settings: FormSettings, form: Form, source: Source
 ) -> Draft | RejectedRecord:
     identity = set_upstream_id(row, *column_names(settings, "id"))
     found = form.read(row.value, settings, row.ordinal)
     if isinstance(found, Verdict):
         return RejectedRecord(row, found)
-    ignored = check_unread_fields(row.value, form.fields(settings), source)
+    fields = form.fields(settings)
+    fields = fields._replace(read=fields.read.union(source.group_by))
+    ignored = check_unread_fields(row.value, fields, source)
     if isinstance(ignored, Verdict):
         return RejectedRecord(row, ignored)
     row.ignored_fields = ignored

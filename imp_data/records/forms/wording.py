@@ -45,6 +45,7 @@ BREVITY_PHRASES = tuple(dict.fromkeys((*_ANSWER_SHORTLY, *_BREVITY_HINT, *_YES_O
 # AI2D, A-OKVQA, ScienceQA, Visual7W and others.
 LETTER_PHRASE = "Answer with the letter."
 
+_SUFFIXES = (SHORT_ANSWER_SUFFIX, OPTION_LETTER_SUFFIX)
 _ANY_PHRASE = "|".join(re.escape(phrase.strip()) for phrase in BREVITY_PHRASES)
 _SHORT_QUESTION = re.compile(rf"\n(?:{_ANY_PHRASE})\s*$")
 _LETTER_QUESTION = re.compile(rf"\n{re.escape(LETTER_PHRASE)}\s*$")
@@ -58,23 +59,40 @@ def restore_llava_wording(turns: Iterable[Turn]) -> tuple[list[Turn], list[Appli
 
     A brevity phrase becomes LLaVA's suffix for short answers, and the answer loses one final full
     stop. A question with lettered choices gets LLaVA's suffix for options, without the labels
-    `Question:` and `Choices:`, and its answer `Answer: B` becomes `B`.
+    `Question:` and `Choices:`, and its answer `Answer: B` becomes `B`. Of several questions that
+    get the same suffix, the first alone keeps it.
     """
+    stated = list(turns)
     restored = list[Turn]()
-    before: dict[Repair, str] = {}
     trim: re.Pattern[str] | None = None
-    for speaker, text in turns:
-        changed = text
+    for speaker, text in stated:
         if speaker == "human":
-            changed, trim = _restore_question(text)
-            repair = Repair.WORDING_REPLACED
+            text, trim = _restore_question(text)
         elif speaker == "gpt" and trim is not None:
-            changed, trim = trim.sub(r"\1", text), None
-            repair = Repair.ANSWER_TRIMMED
+            text, trim = trim.sub(r"\1", text), None
+        restored.append((speaker, text))
+    restored = keep_first_suffixes(restored)
+    before: dict[Repair, str] = {}
+    for (speaker, text), (_, changed) in zip(stated, restored, strict=True):
         if changed != text:
+            repair = Repair.WORDING_REPLACED if speaker == "human" else Repair.ANSWER_TRIMMED
             before.setdefault(repair, text)
-        restored.append((speaker, changed))
     return restored, [AppliedRepair(repair, text) for repair, text in before.items()]
+
+
+def keep_first_suffixes(turns: Iterable[Turn], seen: set[str] | None = None) -> list[Turn]:
+    """Return the turns with each of LLaVA's suffixes on the first question alone that has it.
+
+    LLaVA's own data is so: llava_v1_5_mix665k.json states how to answer once in a conversation.
+    `seen` are the suffixes of earlier turns; those found are added.
+    """
+    kept = list[Turn]()
+    seen = set() if seen is None else seen
+    for speaker, text in turns:
+        suffix = next((one for one in _SUFFIXES if speaker == "human" and text.endswith(one)), "")
+        kept.append((speaker, text.removesuffix(suffix) if suffix in seen else text))
+        seen |= {suffix} - {""}
+    return kept
 
 
 _FULL_STOP = re.compile(r"^(.*[^.])\.$", re.DOTALL)

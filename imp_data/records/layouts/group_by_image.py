@@ -24,7 +24,7 @@ NameHashes = npt.NDArray[np.uint64]
 _Work = Callable[["_Piece"], NameHashes]
 
 
-class _Index(NamedTuple):
+class GroupIndex(NamedTuple):
     """The location of each record, in 16 bytes, and the runs of records on the same image.
 
     Records are in upstream order; those of file n begin with record `files[n]`. Run n begins with
@@ -57,7 +57,6 @@ class _Piece(NamedTuple):
             yield _Piece(self.file, *(s[position : position + 1] for s in (self.starts, self.ends)))
 
 
-# Above 40 lines: each chunk continues from the counters of the one before.
 def chunk_by_image(
     files: Sequence[Path],
     image: str,
@@ -73,8 +72,28 @@ def chunk_by_image(
     size limit of one record: none of those is read. Memory: 16 bytes per record, and 64 for each
     change of image from one record to the next.
     """
-    max_bytes = limits.max_record_bytes
     index = _build_index(files, image, fields, key, limits)
+    for here, groups, rejections in group_rows(index, limits.max_record_bytes, size):
+        yield Chunk(
+            tuple(files),
+            np.searchsorted(index.files, here, side="right") - 1,
+            index.starts[here],
+            index.ends[here],
+            groups,
+            here,
+            rejections,
+        )
+
+
+# Above 40 lines: each chunk continues from the counters of the one before.
+def group_rows(
+    index: GroupIndex, max_bytes: int, size: int = CHUNK_ROWS, pieces: int = 1
+) -> Iterator[tuple[Offsets, Offsets, dict[int, Verdict]]]:
+    """Yield for each chunk its records, the group of each, and the records not to be read.
+
+    A chunk has at least `size` records, or `pieces` times the bytes of one record, or the rest; a
+    group is never split unless it exceeds the size limit of one record, `max_bytes`.
+    """
     runs = _sort_runs(index)
     totals = _total_bytes(index, runs, max_bytes)
     runs, totals = _split_large_groups(runs, totals, max_bytes, size)
@@ -83,27 +102,21 @@ def chunk_by_image(
     held = np.cumsum(readable_sizes(totals[last_of_group], max_bytes))
     done = first = 0
     while first < len(last_of_group):
-        # At least `size` records or the bytes of one record, or the rest; groups are never split.
         rows_before, held_before = (rows[first - 1], held[first - 1]) if first else (0, 0)
         by_rows = np.searchsorted(rows, rows_before + size)
-        by_bytes = max(np.searchsorted(held, held_before + max_bytes, side="right") - 1, first)
+        allowed = held_before + pieces * max_bytes
+        by_bytes = max(np.searchsorted(held, allowed, side="right") - 1, first)
         enough = min(by_rows, by_bytes, len(last_of_group) - 1)
         until = int(last_of_group[enough]) + 1
         span = slice(done, until)
         here = _concatenate_ranges(runs.begins[span], runs.lengths[span])
-        yield Chunk(
-            tuple(files),
-            np.searchsorted(index.files, here, side="right") - 1,
-            index.starts[here],
-            index.ends[here],
-            np.repeat(runs.groups[span], runs.lengths[span]),
-            here,
-            _find_rejections(index, here, np.repeat(totals[span], runs.lengths[span]), max_bytes),
-        )
+        groups = np.repeat(runs.groups[span], runs.lengths[span])
+        bytes_on_image = np.repeat(totals[span], runs.lengths[span])
+        yield here, groups, _find_rejections(index, here, bytes_on_image, max_bytes)
         done, first = until, int(enough) + 1
 
 
-def _total_bytes(index: _Index, runs: _Runs, max_bytes: int) -> Offsets:
+def _total_bytes(index: GroupIndex, runs: _Runs, max_bytes: int) -> Offsets:
     """Return for each run the bytes that are read for all records of its image."""
     if not len(runs.groups):
         return runs.groups
@@ -136,7 +149,7 @@ def _split_large_groups(
 
 
 def _find_rejections(
-    index: _Index, here: Offsets, totals: Offsets, max_bytes: int
+    index: GroupIndex, here: Offsets, totals: Offsets, max_bytes: int
 ) -> dict[int, Verdict]:
     """Return the verdicts on records that are too large, alone or with others on the image."""
     rejections = {
@@ -148,7 +161,7 @@ def _find_rejections(
     return rejections | find_too_large(here, index.ends[here] - index.starts[here], max_bytes)
 
 
-def _sort_runs(index: _Index) -> _Runs:
+def _sort_runs(index: GroupIndex) -> _Runs:
     """Order runs so that those of an image are adjacent, images in upstream order."""
     _, first, inverse = np.unique(index.names, return_index=True, return_inverse=True)
     groups = index.begins[first[inverse]]
@@ -166,7 +179,7 @@ def _concatenate_ranges(begins: Offsets, lengths: Offsets) -> Offsets:
 
 def _build_index(
     files: Sequence[Path], image: str, fields: frozenset[str], key: str | None, limits: Limits
-) -> _Index:
+) -> GroupIndex:
     first, starts, ends = [0], bytearray(), bytearray()
 
     def pieces() -> Iterator[_Piece]:
@@ -188,7 +201,7 @@ def _build_index(
         begins += (changes + done).tobytes()
         names += some[changes].tobytes()
         done += len(some)
-    return _Index(
+    return GroupIndex(
         np.array(first[:-1]),
         np.frombuffer(starts, np.int64),
         np.frombuffer(ends, np.int64),

@@ -35,7 +35,7 @@ def arrow_chunks(files: Sequence[Path], limits: Limits, ordinal: int = 0) -> Ite
         for number, batch in enumerate(found.batches):
             for begin in range(0, len(batch), CHUNK_ROWS):
                 rows = np.arange(begin, min(begin + CHUNK_ROWS, len(batch)))
-                sizes = _text_sizes(batch.slice(begin, len(rows)))
+                sizes = text_sizes(batch.slice(begin, len(rows)))
                 ordinals = ordinal + np.arange(len(rows))
                 too_large = find_too_large(ordinals, sizes, limits.max_record_bytes)
                 yield _chunk(file, number, rows, ordinals, too_large)
@@ -52,7 +52,7 @@ def arrow_chunks(files: Sequence[Path], limits: Limits, ordinal: int = 0) -> Ite
             ordinal += 1
 
 
-def _text_sizes(rows: pa.RecordBatch) -> Offsets:
+def text_sizes(rows: pa.RecordBatch) -> Offsets:
     """Return the bytes of each row's texts."""
     sizes = np.zeros(len(rows), np.int64)
     for column in rows.columns:

@@ -176,7 +176,7 @@ def _survey(group: RowGroup, columns: Columns, max_bytes: int) -> RowGroupSurvey
     try:
         with limit_memory():
             for batch in read_batches(group, columns):
-                sizes = _row_sizes(batch)
+                sizes = row_sizes(batch)
                 counts += _count_fitting(readable_sizes(sizes, max_bytes), max_bytes)
                 for row in np.flatnonzero(sizes > max_bytes).tolist():
                     large[begin + row] = int(sizes[row])
@@ -232,7 +232,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
-def _row_sizes(batch: pa.RecordBatch) -> Offsets:
+def row_sizes(batch: pa.RecordBatch) -> Offsets:
     """Return the approximate size of each row in bytes."""
     sizes = np.zeros(len(batch), np.int64)
     for column in batch.columns:

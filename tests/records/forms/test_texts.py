@@ -74,7 +74,7 @@ def test_a_row_of_the_cauldron_may_have_llavas_wording() -> None:
         [PIXELS],
         [
             ("human", f"<image>\nHow many food item is shown in the bar graph?{SHORT}"),
-            *(("gpt", "14"), ("human", f"{sums}{SHORT}"), ("gpt", "Yes")),
+            *(("gpt", "14"), ("human", sums), ("gpt", "Yes")),
         ],
         repairs=(
             AppliedRepair(
