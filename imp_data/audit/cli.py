@@ -39,8 +39,13 @@ def audit(
     benchmarks: Annotated[
         Path | None,
         typer.Option(
-            metavar="DATA", help="Data directory with built benchmarks to compare the images with."
+            metavar="DATA",
+            help="Data directory with built benchmarks to compare images and questions with.",
         ),
+    ] = None,
+    questions: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PACK", help="Question pack of a benchmark to compare with."),
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Parquet file to write: one row for each record.")
@@ -57,8 +62,10 @@ def audit(
     from imp_data.ledger import Reason
 
     wanted = _reasons(fail_on, {reason.value for reason in Reason})
-    packs = _find_packs(benchmarks) if benchmarks else ()
-    options = AuditOptions(images, _columns(column or ()), _form(form), packs, ledger)
+    packs = _find_packs(benchmarks) if benchmarks else []
+    beside = [pack.with_name(f"{pack.stem}.questions.parquet") for _, pack in packs]
+    asked = [pack for pack in beside if pack.is_file()] + (questions or [])
+    options = AuditOptions(images, _columns(column or ()), _form(form), packs, asked, ledger)
     found = run_audit(path, options)
     if as_json:
         print_json(found)
@@ -161,6 +168,12 @@ def _sections(found: dict[str, Any]) -> Iterator[_Section]:
         **{f"records: {reason}": count for reason, count in found["contaminated"].items()},
     }
     yield _Section("Content", ("finding", "count"), _counts(content))
+    asked = [
+        (benchmark, seen.replace("_", " "), f"{count:,}")
+        for benchmark, counts in found["benchmark_questions"].items()
+        for seen, count in counts.items()
+    ]
+    yield _Section("What records have of benchmarks", ("benchmark", "seen", "records"), asked)
     text = [
         (name, *(f"{number:,.0f}" for number in numbers.values()))
         for name, numbers in found["text"].items()

@@ -13,13 +13,19 @@ from imp_data.audit.discovery import (
     list_record_names,
 )
 from imp_data.audit.figures import audit_figures
+from imp_data.errors import UserError
 from imp_data.manifests import Mixture, Recipe
+from imp_data.manifests.benchmark_questions import ContaminationPolicy
 from imp_data.manifests.sources import Benchmark
 from imp_data.pipeline.build import Build
 from imp_data.pipeline.duplicates_stage import write_duplicates_report
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
+from imp_data.screening.decontamination.questions.question_pack import read_question_pack
+from imp_data.screening.decontamination.questions.question_stage import QuestionPacks
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
+from imp_data.screening.text_filters import BenchmarkQuestions
 from imp_data.storage.data_dir import DataDir
+from imp_data.storage.digests import file_sha256, text_digest
 
 _NAME = "audit"
 _EVERYTHING = 2**31 - 1
@@ -31,13 +37,15 @@ class AuditOptions(NamedTuple):
 
     `images` is the folder of images that records name by path; `columns` and `form` describe
     records that are not recognised; `packs` are (benchmark, file of its fingerprints) to compare
-    with; `ledger` is a file to which the ledger is written.
+    with, `question_packs` files of digests of questions; `ledger` is a file to which the ledger is
+    written.
     """
 
     images: Path | None = None
     columns: Mapping[str, str] = {}
     form: str | None = None
     packs: Sequence[tuple[Benchmark, Path]] = ()
+    question_packs: Sequence[Path] = ()
     ledger: Path | None = None
 
 
@@ -50,7 +58,7 @@ def audit(path: Path, options: AuditOptions) -> dict[str, Any]:
     found, not_read = find_records(folder, names, options.columns, options.form)
     with TemporaryDirectory(prefix="imp-audit-") as scratch:
         data = DataDir(Path(scratch), _NAME)
-        build = _AuditBuild(_recipe(found, options), data, options.packs)
+        build = _AuditBuild(_recipe(found, options), data, options)
         _link(data.raw(""), {source: folder for source in build.recipe.sources})
         data.images.symlink_to((options.images or folder).absolute())
         for source in build.recipe.sources:
@@ -102,14 +110,24 @@ class _AuditBuild(Build):
 
     reports_only = True
 
-    def __init__(
-        self, recipe: Recipe, data: DataDir, packs: Sequence[tuple[Benchmark, Path]]
-    ) -> None:
+    def __init__(self, recipe: Recipe, data: DataDir, options: AuditOptions) -> None:
         super().__init__(recipe, data)
-        self._packs = packs
+        self._options = options
 
     def benchmark_matchers(self) -> list[BenchmarkMatcher]:
         return [
             prepare_matcher(read_benchmark_index(benchmark, pack), _MAX_DISTANCE_BITS)
-            for benchmark, pack in self._packs
+            for benchmark, pack in self._options.packs
         ]
+
+    def benchmark_questions(self) -> BenchmarkQuestions | None:
+        files = tuple(self._options.question_packs)
+        if not files:
+            return None
+        names = [read_question_pack(file).name for file in files]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            problem = f"two question packs are of {sorted(repeated)[0]}"
+            raise UserError("--benchmarks", problem, "name one pack of each benchmark")
+        policies = dict.fromkeys(names, ContaminationPolicy())
+        digest = text_digest(*map(file_sha256, files))
+        return BenchmarkQuestions(QuestionPacks(files, digest), policies)

@@ -42,10 +42,10 @@ class ContaminationPolicy(StrictModel):
     question.
     """
 
-    image: Literal["drop"] = Field("drop", description="one of its images is the benchmark's")
     image_and_question: Literal["drop"] = Field(
         "drop", description="its image is the benchmark's, and so is a question about that image"
     )
+    image: Literal["drop"] = Field("drop", description="one of its images is the benchmark's")
     answer: Handling = Field(
         "report", description="it has a question of the benchmark with its answer, or a long answer"
     )

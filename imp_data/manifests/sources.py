@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from imp_data.manifests.base import StrictModel
+from imp_data.manifests.benchmark_questions import BenchmarkQuestions
 from imp_data.manifests.fields import (
     Count,
     MemberGlob,
@@ -272,9 +273,19 @@ class Benchmark(Publication):
         tuple[Annotated[RelativePath, AfterValidator(_check_template)], ...], Field(min_length=1)
     ] = Field(description="paths of an image, with {id} for its id")
     expect_ids: Count | None = None
+    # Left out of the digest if not stated, so that digests of other manifests stay the same.
+    questions: BenchmarkQuestions | None = Field(
+        None,
+        exclude_if=_is_none,
+        description="its questions; without them, images alone are compared",
+    )
 
     @model_validator(mode="after")
     def _check_id_files(self) -> "Benchmark":
-        if unknown := sorted(set(self.id_files) - {file.path for file in self.files}):
-            raise ValueError(f"id_files: {', '.join(unknown)} is not among `files`")
+        named = {"id_files": self.id_files}
+        if self.questions is not None:
+            named["questions.files"] = self.questions.files
+        for field, names in named.items():
+            if unknown := sorted(set(names) - {file.path for file in self.files}):
+                raise ValueError(f"{field}: {', '.join(unknown)} is not among `files`")
         return self
