@@ -127,7 +127,7 @@ class _AuditBuild(Build):
         names = [read_question_pack(file).name for file in files]
         if repeated := {name for name in names if names.count(name) > 1}:
             problem = f"two question packs are of {sorted(repeated)[0]}"
-            raise UserError("--benchmarks", problem, "name one pack of each benchmark")
+            raise UserError("--questions", problem, "name one pack of each benchmark")
         policies = dict.fromkeys(names, ContaminationPolicy())
         digest = text_digest(*map(file_sha256, files))
         return BenchmarkQuestions(QuestionPacks(files, digest), policies)
