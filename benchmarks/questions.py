@@ -5,10 +5,9 @@
         --image-ids FOLDER/eval_ids/pope_coco_val2014_ids.txt FOLDER/eval_ids/mme_coco_ids.txt
 
 FOLDER has benchmarks/*.jsonl in LLaVA's form, textvqa/textvqa_val_records.jsonl, llava/*.json and
-allava/*.json. PYTHON is an interpreter with datatrove (pip install "datatrove[processing]"), whose
-NGramsDecontFilter filters the same texts in the same run; both times are CPU times of one process.
-datatrove's tokenizer splits sentences with a model that nltk downloads; where that is absent, the
-script leaves this step out, in the peer's favour.
+allava/*.json. PYTHON is an interpreter with datatrove (pip install "datatrove[processing]" spacy),
+whose NGramsDecontFilter filters the same texts in the same run; both times are CPU times of one
+process.
 
 The second command counts the records that show the images of lists of ids, one a line.
 """
@@ -64,26 +63,23 @@ PLANTED = 1_000
 
 PEER = """
 import importlib.metadata, json, sys, time
-import nltk.tokenize
+from types import SimpleNamespace
 folder, questions, texts, rounds = sys.argv[1:]
-try:
-    nltk.tokenize.word_tokenize("a")
-except LookupError:
-    whole = nltk.tokenize.word_tokenize
-    nltk.tokenize.word_tokenize = lambda text, language="english": whole(
-        text, language, preserve_line=True)
 import numpy as np
 from datatrove.data import Document
 from datatrove.pipeline.decont.n_grams import (
     NGramsDecontConfig, NGramsDecontFilter, NGramsDecontIndexer)
 config = NGramsDecontConfig(n_grams=13, find_query_ngrams=True)
-indexer = NGramsDecontIndexer(folder, config=config)
+step = NGramsDecontFilter(folder, config=config)
+# The indexer's class requires lighteval, which only its run() uses.
+indexer = SimpleNamespace(config=config, tokenizer=step.tokenizer, hash_func=step.hash_func)
 hashes = set()
 for line in open(questions):
     row = json.loads(line)
-    hashes.update(indexer.compute_hashes(row["answer"], row["question"]))
-np.array(sorted(hashes), "<u8").tofile(folder + "/all.index.hashes")
-step = NGramsDecontFilter(folder, config=config)
+    hashes.update(
+        NGramsDecontIndexer.compute_hashes(indexer, row["answer"], row["question"]))
+kind = config.hash_config.np_descr
+np.array(sorted(hashes), kind).tofile(folder + "/all.index.hashes")
 documents = [Document(text=json.loads(line), id=str(n)) for n, line in enumerate(open(texts))]
 step.filter(documents[0])
 times = []
@@ -91,7 +87,8 @@ for _ in range(int(rounds)):
     begun = time.process_time()
     kept = sum(step.filter(one) is True for one in documents)
     times.append(time.process_time() - begun)
-versions = {n: importlib.metadata.version(n) for n in ("datatrove", "nltk")}
+versions = {n: importlib.metadata.version(n) for n in ("datatrove", "spacy")}
+versions["tokenizer"] = type(step.tokenizer).__name__
 print(json.dumps({"seconds": min(times), "found": len(documents) - kept, "versions": versions}))
 """
 
