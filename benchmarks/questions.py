@@ -57,7 +57,7 @@ GENERIC = (
 )
 # Twelve digits: COCO's numbers of images, of any year.
 COCO_ID = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
-TEXTS = 4_000
+TEXTS = 1_000
 ROUNDS = 3
 PLANTED = 1_000
 

@@ -62,9 +62,8 @@ def audit(
     from imp_data.ledger import Reason
 
     wanted = _reasons(fail_on, {reason.value for reason in Reason})
-    packs = _find_packs(benchmarks) if benchmarks else []
-    beside = [pack.with_name(f"{pack.stem}.questions.parquet") for _, pack in packs]
-    asked = [pack for pack in beside if pack.is_file()] + (questions or [])
+    packs = find_packs(benchmarks) if benchmarks else []
+    asked = question_packs_beside(packs) + (questions or [])
     options = AuditOptions(images, _columns(column or ()), _form(form), packs, asked, ledger)
     found = run_audit(path, options)
     if as_json:
@@ -115,7 +114,7 @@ def _form(name: str | None) -> str | None:
     return name
 
 
-def _find_packs(data: Path) -> list[tuple[Any, Path]]:
+def find_packs(data: Path) -> list[tuple[Any, Path]]:
     """Return the benchmarks whose fingerprints are in a data directory, with their files."""
     from imp_data.manifests import Benchmark, load_manifest
 
@@ -131,6 +130,12 @@ def _find_packs(data: Path) -> list[tuple[Any, Path]]:
             "name the data directory of a finished build, and run the command beside manifests/",
         )
     return found
+
+
+def question_packs_beside(packs: Sequence[tuple[Any, Path]]) -> list[Path]:
+    """Return the question packs of benchmarks that were built with these fingerprints."""
+    beside = [pack.with_name(f"{pack.stem}.questions.parquet") for _, pack in packs]
+    return [pack for pack in beside if pack.is_file()]
 
 
 def _print_tables(found: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """A benchmark's questions are reported or dropped in a build, and counted in the card."""
 
 import json
+import warnings
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,10 @@ from imp_data.errors import UserError
 from imp_data.mixture.card import render_card
 from imp_data.mixture.mixture_json import read_manifest
 from imp_data.pipeline.build import Build
+
+# As in test_cli.
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    from imp_data.audit.cli import find_packs, question_packs_beside
 
 ID = "00000000000000a1"
 SPECIFIC = "What is the price difference between diesel and regular gasoline?"
@@ -149,3 +154,15 @@ def test_a_column_that_is_absent_is_an_error_that_names_it(world: World) -> None
 def test_the_files_of_questions_are_among_the_files(world: World) -> None:
     with pytest.raises(UserError, match=r"questions\.files: other\.json is not among `files`"):
         quiz(world, files=["other.json"])
+
+
+def test_an_audit_finds_the_questions_of_a_data_directory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = quiz(world)
+    build.raw("quiz")
+    build.benchmark("quiz")
+    monkeypatch.chdir(world.manifests.parent)
+    packs = find_packs(build.data.root)
+    assert [pack.name for _, pack in packs] == ["quiz.parquet"]
+    assert question_packs_beside(packs) == [build.data.question_pack("quiz")]
