@@ -32,7 +32,7 @@ import pyarrow as pa
 from imp_data.manifests.benchmark_questions import QuestionColumns
 from imp_data.records.json_array.parse import parse
 from imp_data.records.json_array.scanner import json_spans
-from imp_data.sample import TURN_TYPE
+from imp_data.sample import SHORT_ANSWER_SUFFIX, TURN_TYPE
 from imp_data.screening.decontamination.questions.matcher import find_questions
 from imp_data.screening.decontamination.questions.matches import QuestionMatches, QuestionTally
 from imp_data.screening.decontamination.questions.question_files import (
@@ -122,7 +122,9 @@ def planted(name: str, questions: Sequence[BenchmarkQuestion]) -> list[dict[str,
     questions = list({one.question: one for one in questions}.values())[:PLANTED]
     rows = []
     for rewording, alter in REWORDINGS.items():
-        pairs = [(one, text) for one in questions if (text := alter(one.question))]
+        # Of the question alone: POPE's and MME's files state it with LLaVA's wording.
+        plain = ((one, one.question.removesuffix(SHORT_ANSWER_SUFFIX)) for one in questions)
+        pairs = [(one, text) for one, asked in plain if (text := alter(asked))]
         # Each copy alone, so that many copies do not make a question frequent in the source.
         alone = [(text, "It cannot be told.") for _, text in pairs]
         answered = [(text, one.answers[0]) for one, text in pairs if one.answers]

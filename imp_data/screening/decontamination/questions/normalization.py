@@ -73,7 +73,7 @@ _ANY_INSTRUCTION = "|".join(
     sorted({_phrase_pattern(phrase) for phrase in INSTRUCTIONS}, key=lambda p: (-len(p), p))
 )
 _INSTRUCTION = re.compile(
-    rf"(?:(?<=[\n.?!:)])|(?<=^))\s*(?:{_ANY_INSTRUCTION})\s*(?:[.!]|'\.|(?=\n|$))", re.IGNORECASE
+    rf"(?:(?<=[\n.?!:)])|(?<=^))\s*(?:{_ANY_INSTRUCTION})['\s]*(?:[.?!]+|(?=\n|$))", re.IGNORECASE
 )
 _OCR_TOKENS = re.compile(r"(?:^|\n)\s*reference ocr tokens?:[^\n]*")
 _ANSWER_CUE = re.compile(r"(?:^|[\s.?!])(?:short |the |your )?answer\s*:\s*$")
