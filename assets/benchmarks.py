@@ -34,6 +34,9 @@ def _benchmark(build: Build, name: str) -> dg.AssetsDefinition:
         ids, seen = result.figures["ids"], result.figures["fingerprinted"]
         summary = f"{count_noun(ids, 'id')}, {count_noun(seen, 'image')} fingerprinted"
         metadata = {"images fingerprinted": seen, **column_schema(PACK_SCHEMA)}
+        if questions := result.figures.get("questions"):
+            summary += f", {count_noun(questions['questions'], 'question')}"
+            metadata["questions"] = questions["questions"]
         return materialize_result(
             result, summary, metadata, checks, rows=ids, path=build.data.benchmark(name)
         )

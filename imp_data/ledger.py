@@ -105,6 +105,11 @@ class Reason(StrEnum):
     BENCHMARK_ID = "benchmark_id", "The image's file name carries a benchmark image's id."
     BENCHMARK_BYTES = "benchmark_bytes", "The image is a benchmark image, byte for byte."
     BENCHMARK_HASH = "benchmark_hash", "The image looks like a benchmark image."
+    BENCHMARK_QUESTION = "benchmark_question", "The record asks a question of a benchmark."
+    BENCHMARK_ANSWER = (
+        "benchmark_answer",
+        "The record has a question of a benchmark with its answer, or a long answer of one.",
+    )
     NEAR_DUPLICATE = "near_duplicate", "The image looks like one its source has kept before."
     DOWNLOAD_FAILED = "download_failed", "The image could not be downloaded."
     IMAGE_MISSING = "image_missing", "The image is not there."

@@ -77,6 +77,7 @@ def plain(text: str) -> str:
         (("schemas",), ["--folder", "--check"]),
         (("fingerprint",), ["PATHS...", "--out", "-o"]),
         (("match",), ["F", "REF", "--max-distance", "--json"]),
+        (("question-pack",), ["FILES...", "--name", "--out", "-o", "--column", "--json"]),
         (("fetch-images",), ["LIST", "--out", "-o", "--column", "--rate", "--json"]),
         (("duplicates",), ["FOLDER", "--fingerprints", "--json"]),
         (("train",), ["MANIFEST", "--mixture", "--out", "--stage", "--projector", "--max-steps"]),
@@ -135,7 +136,7 @@ def test_plan_needs_a_mixture(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates", "plan"}
-    tested |= {"audit"}  # in tests/audit
+    tested |= {"audit", "question-pack"}  # in tests/audit
     tested |= {"certify"}  # in tests/screening/certificate
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}

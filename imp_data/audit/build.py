@@ -12,6 +12,7 @@ from imp_data.raw.image_urls.failed_urls import UrlFailures, read_url_failures
 from imp_data.raw.image_urls.status import STATUS_FILE
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
+from imp_data.screening.text_filters import BenchmarkQuestions
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import text_digest
 from imp_data.storage.paths import has_latency
@@ -32,9 +33,11 @@ class AuditBuild(Build):
         place: Place,
         images: Path | None,
         benchmarks: Sequence[BenchmarkIndex],
+        questions: BenchmarkQuestions | None,
     ) -> None:
         super().__init__(recipe, data)
         self._place, self._image_folder = place, images
+        self._questions = questions
         self._benchmarks = [prepare_matcher(one, _MAX_DISTANCE_BITS) for one in benchmarks]
         if not has_latency(place.folder):
             _link(data.raw(""), {source: place.folder for source in recipe.sources})
@@ -61,6 +64,10 @@ class AuditBuild(Build):
     def benchmark_matchers(self) -> list[BenchmarkMatcher]:
         """Return the matchers of the benchmarks that the command names."""
         return self._benchmarks
+
+    def benchmark_questions(self) -> BenchmarkQuestions | None:
+        """Return the questions of the benchmarks that the command names."""
+        return self._questions
 
     def url_failures(self, source: str) -> UrlFailures:
         """Return the failures that `imp-data fetch-images` has noted beside the images."""

@@ -55,9 +55,13 @@ def audit(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Fingerprints of a benchmark's images to compare with, of `imp-data fingerprint` "
-            "or a build; or the build's data directory. Repeat it for more.",
+            help="Images of a benchmark to compare with: a pack, or fingerprints of `imp-data "
+            "fingerprint`; or a build's data directory. Repeat it for more.",
         ),
+    ] = None,
+    questions: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PACK", help="Question pack of a benchmark to compare with."),
     ] = None,
     tokenizer: Annotated[
         str | None,
@@ -117,6 +121,7 @@ def audit(
         revision=revision,
         limit=limit,
         benchmarks=benchmarks or (),
+        questions=questions or (),
         tokens=tokens,
         out=out,
     )

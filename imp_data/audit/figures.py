@@ -60,9 +60,22 @@ def audit_figures(build: Build) -> dict[str, Any]:
         "contaminated": {
             reason.value: reasons[reason] for reason in _BENCHMARK_REASONS if reason in reasons
         },
+        "benchmark_questions": _question_figures(build),
         "text": texts,
         "trainers": trainer_effects(reasons, texts["several_images"], texts["with_system"]),
     }
+
+
+def _question_figures(build: Build) -> dict[str, dict[str, int]]:
+    """Return by benchmark how many samples have what of it; nothing without question packs."""
+    total: dict[str, dict[str, int]] = {}
+    for source in build.recipe.sources:
+        found = build.figures(f"screened/{source}").get("questions", {})
+        for benchmark, counts in found.items():
+            sums = total.setdefault(benchmark, dict.fromkeys(counts, 0))
+            for seen, one in counts.items():
+                sums[seen] += one["samples"]
+    return total
 
 
 def _ignored_fields(build: Build) -> dict[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from imp_data.audit.benchmarks import find_benchmarks
+from imp_data.audit.benchmarks import find_benchmarks, find_questions
 from imp_data.audit.build import AuditBuild
 from imp_data.audit.decompression import decompress_into
 from imp_data.audit.discovery import FoundRecords, audit_source, find_records
@@ -32,8 +32,8 @@ class AuditOptions(NamedTuple):
     `images` is the folder of images that records name by path; `columns`, `ignored_fields` and
     `form` describe records that are not recognised; `selection` and `limit` choose files, and the
     first records in them; `revision` is that of a dataset of the Hub; `benchmarks` are paths of
-    fingerprints to compare with; `tokens` says how to count tokens; `out` is a folder for ledger
-    and report.
+    packs or fingerprints to compare with, `questions` of question packs; `tokens` says how to count
+    tokens; `out` is a folder for ledger and report.
     """
 
     images: Path | None = None
@@ -44,6 +44,7 @@ class AuditOptions(NamedTuple):
     revision: str | None = None
     limit: int | None = None
     benchmarks: Sequence[Path] = ()
+    questions: Sequence[Path] = ()
     tokens: TokenOptions | None = None
     out: Path | None = None
 
@@ -62,6 +63,7 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
         raise UserError("--images", f"{options.images} is no folder", remedy)
     tokenizer = load_tokenizer(options.tokens) if options.tokens else None
     benchmarks = find_benchmarks(options.benchmarks)
+    questions = find_questions(options.questions, options.benchmarks)
     with TemporaryDirectory(prefix="imp-audit-") as folder:
         scratch = Path(folder)
         images: Path | None
@@ -75,7 +77,7 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
             images = options.images
         found, not_read = find_records(place.folder, place.names, options.columns, options.form)
         data = DataDir(scratch / "data", _NAME, place.upstream)
-        build = AuditBuild(_recipe(found, options), data, place, images, benchmarks)
+        build = AuditBuild(_recipe(found, options), data, place, images, benchmarks, questions)
         _run(build, options.limit)
         figures = {
             "version": VERSION,

@@ -83,6 +83,12 @@ def _sections(found: dict[str, Any]) -> Iterator[_Section]:
         **{f"records: {reason}": count for reason, count in found["contaminated"].items()},
     }
     yield _Section("Content", ("finding", "count"), _counts(content))
+    asked = [
+        (benchmark, f"{count:,}", seen.replace("_", " "))
+        for benchmark, counts in found["benchmark_questions"].items()
+        for seen, count in counts.items()
+    ]
+    yield _Section("What records have of benchmarks", ("benchmark", "records", "seen"), asked)
     yield from _length_sections(found)
     effects = [(one["trainer"], f"{one['records']:,}", one["effect"]) for one in found["trainers"]]
     title = "What trainers do with these records"

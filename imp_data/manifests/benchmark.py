@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from imp_data.manifests.base import StrictModel
+from imp_data.manifests.benchmark_questions import BenchmarkQuestions
 from imp_data.manifests.fields import Count, Name, RelativePath
 from imp_data.manifests.sources import Publication, UpstreamFile
 
@@ -106,6 +107,11 @@ class Benchmark(Publication):
         exclude_if=lambda path: path is None,
         description="file of `imp-data pack` that has its ids and hashes, in place of its images",
     )
+    questions: BenchmarkQuestions | None = Field(
+        None,
+        exclude_if=lambda questions: questions is None,
+        description="its questions; without them, images alone are compared",
+    )
     expect_ids: Count | None = Field(None, description="expected number of distinct ids")
 
     @model_validator(mode="after")
@@ -115,6 +121,7 @@ class Benchmark(Publication):
             "id_files": self.id_files,
             "same_images": tuple(same.file for same in self.same_images),
             "pack": () if self.pack is None else (self.pack,),
+            "questions.files": () if self.questions is None else self.questions.files,
         }.items():
             if unknown := sorted(path for path in named if not _is_stated(path, self.files)):
                 raise ValueError(f"{field}: {', '.join(unknown)} is not among `files`")

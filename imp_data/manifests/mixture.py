@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from imp_data.errors import UserError
 from imp_data.manifests.base import StrictModel, field_position, load_manifest
 from imp_data.manifests.benchmark import Benchmark
+from imp_data.manifests.benchmark_questions import ContaminationPolicy
 from imp_data.manifests.earlier_names import kind_dir
 from imp_data.manifests.exclusion_rules import AnyExclusion, Exclusion, ExclusionRule
 from imp_data.manifests.fields import Count, Name, Positive
@@ -40,6 +41,13 @@ class Decontamination(StrictModel):
     )
     min_recall: Annotated[float, Field(ge=0, le=1)] = Field(
         0.95, description="a check warns if the recall on slight alterations is lower"
+    )
+    # Left out of the digest if not stated, so that digests of other manifests stay the same.
+    policy: ContaminationPolicy = Field(
+        ContaminationPolicy(),
+        exclude_if=lambda policy: policy == ContaminationPolicy(),
+        description="what happens to a Sample that repeats the benchmark; questions are compared "
+        "if the benchmark's manifest has `questions`",
     )
 
 

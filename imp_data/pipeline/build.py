@@ -19,10 +19,12 @@ from imp_data.pipeline.raw_ahead import RawAhead, order_by_size
 from imp_data.pipeline.required_inputs import check_inputs
 from imp_data.pipeline.sampling_inputs import SamplingInputs
 from imp_data.pipeline.screened_stage import screened_stage
-from imp_data.pipeline.stages import CARD, stage_code_version
+from imp_data.pipeline.stages import CARD, QUESTION_CODE, stage_code_version
 from imp_data.raw.stage import check_unchanged, run_raw_stage
 from imp_data.records.build import build_records
 from imp_data.screening.decontamination.benchmark_index import build_benchmark
+from imp_data.screening.decontamination.questions.question_stage import write_benchmark_questions
+from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import library_versions, text_digest
 from imp_data.storage.stage_cache import StageResult, read_stamp, write_stamp
@@ -122,16 +124,26 @@ class Build(SamplingInputs):
         return self.stage(f"records/{source}", inputs, [records, ledger], build)
 
     def benchmark(self, name: str) -> StageResult:
-        """Write the ids and fingerprints of a benchmark's images."""
+        """Write the ids and fingerprints of a benchmark's images, and digests of its questions."""
         manifest, limits = self.recipe.benchmarks[name], self.recipe.mixture.limits
         out = self.data.benchmark(name)
         reader = None if self.deferred else self.reader(manifest.images)
         altered = self.recipe.decontamination(name).altered_images
 
+        packs = () if manifest.pack is None else (manifest.pack,)
+        outputs, files = [out], (*manifest.id_files, *manifest.records, *packs)
+        if manifest.questions:
+            outputs.append(self.data.question_pack(name))
+            files = tuple(dict.fromkeys((*files, *manifest.questions.files)))
+
         def build() -> dict[str, Any]:
-            packs = () if manifest.pack is None else (manifest.pack,)
-            self._check_raw(name, (*manifest.id_files, *manifest.records, *packs))
-            return build_benchmark(manifest, self.data.raw(name), reader, limits, out, altered)
+            self._check_raw(name, files)
+            raw = self.data.raw(name)
+            figures = build_benchmark(manifest, raw, reader, limits, out, altered)
+            if manifest.questions:
+                asked = write_benchmark_questions(manifest, raw, outputs[-1])
+                figures = {**figures, "questions": asked}
+            return figures
 
         inputs = {
             "code": stage_code_version("benchmarks"),
@@ -140,8 +152,9 @@ class Build(SamplingInputs):
             "manifest": model_digest(manifest, limits),
             "raw": self.digest_of(f"raw/{name}"),
             "images": self._images_digest(manifest.images),
+            **({"questions": code_version(QUESTION_CODE)} if manifest.questions else {}),
         }
-        return self.stage(f"benchmarks/{name}", inputs, [out], build)
+        return self.stage(f"benchmarks/{name}", inputs, outputs, build)
 
     def images(self, source: str) -> StageResult:
         """Fingerprint the images that the quota sampling reaches."""

@@ -14,6 +14,7 @@ from imp_data.manifests import (
     model_digest,
 )
 from imp_data.redaction import redact
+from imp_data.screening.decontamination.questions.normalization import VERSION
 from imp_data.screening.decontamination.recall import recall_within
 from imp_data.storage.digests import file_sha256, library_versions
 
@@ -52,7 +53,7 @@ def mixture_facts(
             else _exclusion_rule(recipe, one, figures)
             for one in mixture.exclusions
         ],
-        "benchmarks": [_benchmark(d, figures) for d in mixture.decontaminate],
+        "benchmarks": [_benchmark(recipe, d, figures) for d in mixture.decontaminate],
         "near_duplicates": _near_duplicate_policy(mixture),
         "inputs": {
             "manifests": {name: model_digest(*some) for name, some in published.items()},
@@ -100,11 +101,38 @@ def _part(recipe: Recipe, part: MixturePart, figures: Figures) -> dict[str, Any]
     }
 
 
-def _benchmark(stated: Decontamination, figures: Figures) -> dict[str, Any]:
+def _benchmark(recipe: Recipe, stated: Decontamination, figures: Figures) -> dict[str, Any]:
     counted = dict(figures(f"benchmarks/{stated.benchmark}"))
     altered = counted.pop("altered", None)
     recall = altered and recall_within(altered, stated.max_distance_bits)
+    if "questions" in counted:
+        counted["questions"] = _questions(recipe, stated, figures, counted["questions"])
     return {**stated.model_dump(), **counted, "altered": recall}
+
+
+def _questions(
+    recipe: Recipe, stated: Decontamination, figures: Figures, pack: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the figures of a benchmark's question pack, and what Samples have of the benchmark.
+
+    `seen` counts by class the Samples of all sources, and those in the mixture; `by_source` those
+    of each source that are in the mixture.
+    """
+    by_source = {
+        source: figures(f"screened/{source}")["questions"][stated.benchmark]
+        for source in recipe.sources
+    }
+    policy = stated.policy.model_dump()
+    seen: dict[str, dict[str, Any]] = {}
+    for name, handling in policy.items():
+        counts = {source: found[name] for source, found in by_source.items()}
+        seen[name] = {
+            "policy": handling,
+            "samples": sum(one["samples"] for one in counts.values()),
+            "kept": sum(one["kept"] for one in counts.values()),
+            "by_source": {source: one["kept"] for source, one in counts.items() if one["kept"]},
+        }
+    return {**pack, "normalization": VERSION, "seen": seen}
 
 
 def _exclusion(exclusion: Exclusion, figures: Figures) -> dict[str, Any]:

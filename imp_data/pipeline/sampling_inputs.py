@@ -10,11 +10,12 @@ from imp_data.pipeline.stages import StageContext, matches_stamp
 from imp_data.raw.image_urls.failed_urls import UrlFailures, collection_failures
 from imp_data.redaction import redact
 from imp_data.screening.decontamination.benchmark_index import read_benchmark_index
+from imp_data.screening.decontamination.questions.question_stage import QuestionPacks
 from imp_data.screening.exclusion_rules import PreparedRule, prepare_rule
 from imp_data.screening.image_filters import BenchmarkMatcher, prepare_matcher
 from imp_data.screening.languages import detector_version
 from imp_data.screening.near_duplicates import NearDuplicateIndex
-from imp_data.screening.text_filters import Candidates, find_candidates
+from imp_data.screening.text_filters import BenchmarkQuestions, Candidates, find_candidates
 from imp_data.storage.code_version import code_version
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import file_sha256, listing_digest, text_digest
@@ -118,9 +119,24 @@ class SamplingInputs(StageContext):
             records = self.data.records(source)
             rules = self.exclusion_rules(source, on_images=False)
             matchers = self.benchmark_matchers()
-            found = find_candidates(self.recipe.mixture, source, records, matchers, rules)
+            asked = self.benchmark_questions()
+            found = find_candidates(self.recipe.mixture, source, records, matchers, rules, asked)
             self._candidates = (inputs, found)
         return self._candidates[1]
+
+    def benchmark_questions(self) -> BenchmarkQuestions | None:
+        """Return the question packs of benchmarks; None if no benchmark has questions."""
+        benchmarks = self.recipe.benchmarks
+        policies = {
+            d.benchmark: d.policy
+            for d in self.recipe.mixture.decontaminate
+            if benchmarks[d.benchmark].questions is not None
+        }
+        if not policies:
+            return None
+        digest = text_digest(*(self.digest_of(f"benchmarks/{name}") for name in policies))
+        files = tuple(self.data.question_pack(name) for name in policies)
+        return BenchmarkQuestions(QuestionPacks(files, digest), policies)
 
     def benchmark_matchers(self) -> list[BenchmarkMatcher]:
         """Return the benchmarks' matchers; prepare them again if a pack has changed."""

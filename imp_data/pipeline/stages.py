@@ -41,6 +41,9 @@ _ENTRIES = {
     "world": "demo.stage",
 }
 
+# What the stage of a benchmark with questions runs besides.
+QUESTION_CODE = "imp_data.screening.decontamination.questions.question_stage"
+
 
 def stage_code_version(kind: str) -> str:
     """Return the code version of the stages of one kind, for instance "raw"."""

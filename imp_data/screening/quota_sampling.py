@@ -21,6 +21,7 @@ from imp_data.sample import image_column, image_lists
 from imp_data.screening.copies import copies_evidence
 from imp_data.screening.decision_file import ImageDecisions
 from imp_data.screening.image_rules import IMAGE_RULE_REASONS
+from imp_data.screening.question_filters import merge_evidence
 from imp_data.screening.refusal_table import Refusals, refusals_from_verdicts
 from imp_data.screening.sample_images import Mask, SampleImages
 from imp_data.screening.text_filters import Candidates, Rows
@@ -120,6 +121,8 @@ def write_screened(
     if sampled.copies is not None:
         copies[sampled.passed] = sampled.copies
     subsets: Counter[str] = Counter()
+    questions = candidates.questions
+    reports = questions.reports(kept) if questions else {}
     first = 0
     with arrow_writer(path, schema) as writer:
         for batch in read_batches(records, ["id", "subset"]):
@@ -131,12 +134,18 @@ def write_screened(
                 columns[-1] = pc.coalesce(columns[-1], found)
             if sampled.copies is not None:
                 columns[-1] = copies_evidence(columns[-1], copies[here])
+            if reports:
+                reported = range(here.start, here.stop)
+                some = {n - first: reports[n] for n in reported if n in reports}
+                columns[-1] = merge_evidence(columns[-1], some)
             columns += _image_columns(images, kept[here], decisions, schema)
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             taken = np.repeat(np.arange(len(batch)), copies[here])
             subsets.update(value_counts(batch.column("subset").take(pa.array(taken))))
             first += len(batch)
     figures = _figures(candidates, sampled, refused, subsets, int(copies.sum()))
+    if questions:
+        figures["questions"] = questions.counts(refused, kept)
     counts = candidates.images.counts[kept]
     of_images = {"images": int(counts.sum()), "with_several": int((counts > 1).sum())}
     return figures if schema is SCREENED_SCHEMA else {**figures, **of_images}
@@ -173,7 +182,10 @@ def _outcomes(
     refused = [refusals_from_verdicts(candidates.refused), candidates.excluded.refused]
     if decisions is not None:
         gone = sampled.refused
-        refused.append(_image_refusals(gone, candidates.images.take(gone), decisions))
+        by_image = _image_refusals(gone, candidates.images.take(gone), decisions)
+        if candidates.questions:
+            by_image = candidates.questions.join_refusals(by_image)
+        refused.append(by_image)
     return kept, refused
 
 

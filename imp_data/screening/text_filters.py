@@ -1,6 +1,6 @@
 """Filter Samples by text and paths, and order the others for sampling."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -14,11 +14,16 @@ import pyarrow.compute as pc
 from imp_data.images.fingerprint_cache import hash_image_paths
 from imp_data.ledger import Reason, Verdict
 from imp_data.manifests import Exclusion, Mixture
+from imp_data.manifests.benchmark_questions import ContaminationPolicy
 from imp_data.parallel import map_ordered
 from imp_data.sample import image_column, image_lists
 from imp_data.screening.decontamination.benchmark_index import BenchmarkIndex
+from imp_data.screening.decontamination.questions.matcher import Found, find_questions
+from imp_data.screening.decontamination.questions.matches import QuestionTally
+from imp_data.screening.decontamination.questions.question_stage import QuestionPacks, load_index
 from imp_data.screening.exclusion_rules import PreparedRule, rule_columns
 from imp_data.screening.image_filters import BenchmarkMatcher
+from imp_data.screening.question_filters import QuestionScreen
 from imp_data.screening.rule_matches import RuleMatches, RuleTally, is_refused, join_matches
 from imp_data.screening.sample_images import SampleImages, join_images
 from imp_data.storage.digests import xxh3_keys
@@ -35,33 +40,45 @@ class Candidates(NamedTuple):
 
     `images` has the path hashes of each Sample's images; `refused` the verdicts that need no image;
     `order` the other rows in sampling order. `excluded` has what exclusion rules refuse of the rows
-    that are not in `refused`.
+    that are not in `refused`. `questions` has what they ask of benchmarks, if any has questions.
     """
 
     images: SampleImages
     refused: dict[int, Verdict]
     order: Rows
     excluded: RuleMatches
+    questions: QuestionScreen | None = None
 
 
+class BenchmarkQuestions(NamedTuple):
+    """The question packs of benchmarks, and the policy on each."""
+
+    packs: QuestionPacks
+    policies: Mapping[str, ContaminationPolicy]
+
+
+# Above 40 lines: it joins in one order what workers find in pieces.
 def find_candidates(
     mixture: Mixture,
     source: str,
     records: Path,
     benchmarks: Sequence[BenchmarkMatcher],
     exclusion_rules: Sequence[PreparedRule] = (),
+    questions: BenchmarkQuestions | None = None,
 ) -> Candidates:
     """Screen a source's Samples by text and path, and sort the rest into sampling order.
 
     Memory: 8 bytes a Sample, 8 an image, and 16 more a Sample during the sort; the evidence of the
-    refusals.
+    refusals; and what `QuestionTally` states.
     """
     exclusions = tuple(e for e in mixture.kind_exclusions if e.source == source)
     bare = tuple(replace(b.pack, sha256s={}, hashes=_NO_HASHES, hash_ids=[]) for b in benchmarks)
     drop_repeats = mixture.exact_repeats == "drop"
     by_text = tuple(rule for rule in exclusion_rules if not rule.has_file)
     column = image_column(arrow_names(records))
-    rules = _Rules(records, column, mixture.seed, exclusions, bare, drop_repeats, by_text)
+    packs = questions.packs if questions else None
+    rules = _Rules(records, column, mixture.seed, exclusions, bare, drop_repeats, by_text, packs)
+    tally = QuestionTally(load_index(packs)) if packs else None
     refused: dict[int, Verdict] = {}
     excluded: list[RuleMatches] = []
     names, counts, keys, first = bytearray(), bytearray(), bytearray(), 0
@@ -73,6 +90,9 @@ def find_candidates(
         names += screened.images.keys.tobytes()
         counts += screened.images.counts.tobytes()
         keys += screened.keys.tobytes()
+        if tally:
+            for asked in screened.questions:
+                tally.add(asked.questions, first + asked.first, asked.images)
         first += len(screened.keys)
     order = np.argsort(np.frombuffer(keys, np.uint64), kind="stable").astype(np.int32)
     gone = is_refused(join_matches(excluded).refused, first)
@@ -81,9 +101,14 @@ def find_candidates(
     if by_file:
         excluded.append(_match_files(records, column, by_file, gone))
     matches = join_matches(excluded)
-    order = order[~(gone | is_refused(matches.refused, first))[order]]
+    gone |= is_refused(matches.refused, first)
+    screen = QuestionScreen(tally.matches(), questions.policies) if tally and questions else None
+    if screen:
+        refused.update(screen.drops(refused, gone))
+        gone[np.fromiter(refused, np.int64)] = True
+    order = order[~gone[order]]
     images = join_images(np.frombuffer(names, np.uint64), np.frombuffer(counts, np.int32))
-    return Candidates(images, refused, order, matches)
+    return Candidates(images, refused, order, matches, screen)
 
 
 def _match_files(
@@ -106,6 +131,18 @@ class _Rules(NamedTuple):
     packs: tuple[BenchmarkIndex, ...]
     drop_repeats: bool
     by_text: tuple[PreparedRule, ...]
+    question_packs: QuestionPacks | None
+
+
+class _FoundQuestions(NamedTuple):
+    """What a batch from row `first` on asks of benchmarks, and what tells its rows' images apart.
+
+    A Sample without an image counts as one of its own.
+    """
+
+    first: int
+    questions: Found
+    images: npt.NDArray[np.uint64]
 
 
 class _ScreenedBatches(NamedTuple):
@@ -115,15 +152,18 @@ class _ScreenedBatches(NamedTuple):
     keys: npt.NDArray[np.uint64]
     refused: dict[int, Verdict]
     excluded: RuleMatches
+    questions: list[_FoundQuestions]
 
 
 def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
-    columns = ["id", rules.image_column, "conversations"][: 3 if rules.exclusions else 2]
+    reads_text = rules.exclusions or rules.question_packs
+    columns = ["id", rules.image_column, "conversations"][: 3 if reads_text else 2]
     columns = rule_columns(rules.image_column) if rules.by_text else columns
     tally = RuleTally(rules.by_text)
     refused: dict[int, Verdict] = {}
     names, keys, first = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
     counts = [np.zeros(0, np.int32)]
+    questions: list[_FoundQuestions] = []
     for batch in read_batches(rules.records, columns, span):
         ids, images = batch.column("id").to_pylist(), image_lists(batch.column(rules.image_column))
         paths = images.flatten().to_pylist()
@@ -133,9 +173,21 @@ def _screen_batches(span: tuple[int, int], rules: _Rules) -> _ScreenedBatches:
         tally.add(batch, refused.__contains__)
         names.append(hash_image_paths(paths))
         keys.append(np.array(xxh3_keys(rules.seed, ids), np.uint64))
+        if rules.question_packs:
+            asked = find_questions(batch.column("conversations"), load_index(rules.question_packs))
+            own = _first_images(names[-1], counts[-1], keys[-1])
+            questions.append(_FoundQuestions(first, asked, own))
         first += len(batch)
     found = join_images(np.concatenate(names), np.concatenate(counts))
-    return _ScreenedBatches(found, np.concatenate(keys), refused, tally.matches())
+    return _ScreenedBatches(found, np.concatenate(keys), refused, tally.matches(), questions)
+
+
+def _first_images(
+    names: npt.NDArray[np.uint64], counts: Rows, keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """Return the path hash of each row's first image, the row's own key where it has none."""
+    begins = np.cumsum(counts, dtype=np.int64) - counts
+    return np.where(counts > 0, np.append(names, np.uint64(0))[begins], keys)
 
 
 def _text_verdicts(

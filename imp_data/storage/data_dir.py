@@ -55,6 +55,10 @@ class DataDir(NamedTuple):
     def benchmark(self, name: str) -> Path:
         return self._own("benchmarks") / f"{name}.parquet"
 
+    def question_pack(self, name: str) -> Path:
+        """Return the file of digests of a benchmark's questions."""
+        return self._own("benchmarks") / f"{name}.questions.parquet"
+
     def _own(self, kind: str) -> Path:
         return self.root / kind / self.mixture_name if self.mixture_name else self.root / kind
 

@@ -337,3 +337,43 @@ def test_compressed_files_are_read_and_nothing_is_written_beside_them(tmp_path: 
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
         name.rpartition("/")[2] for name in packed
     )
+
+
+SPECIFIC = "What is the price difference between diesel and regular gasoline?"
+
+
+def question_pack(folder: Path, *options: str) -> Any:
+    """Run `question-pack` on a file of one question; return what it did."""
+    row = {"n": 1, "frage": SPECIFIC, "gt": "ten cents", "img": "gas.png"}
+    (folder / "quiz.jsonl").write_text(json.dumps(row))
+    words = ["question-pack", str(folder / "quiz.jsonl"), "--name", "quiz", *options]
+    return CliRunner().invoke(app, [*words, "-o", str(folder / "quiz.parquet"), "--json"])
+
+
+def test_records_with_a_benchmarks_questions_are_counted(tmp_path: Path) -> None:
+    columns = ("id=n", "question=frage", "answers=gt", "image=img")
+    done = question_pack(tmp_path, *(f"--column={column}" for column in columns))
+    figures = {"questions": 1, "different": 1, "images": 1, "with_ngrams": 0}
+    assert json.loads(done.stdout) == figures
+    data = tmp_path / "data"
+    data.mkdir()
+    asked = [record(1), record(2, answer="None."), record(3, answer="Ten cents.")]
+    for one in asked[1:]:
+        one["conversations"][0]["value"] = f"{SPECIFIC}\nAnswer briefly."
+    (data / "train.json").write_text(json.dumps(asked))
+    found = audit(data, "--questions", tmp_path / "quiz.parquet")
+    seen = {"image_and_question": 0, "image": 0, "answer": 1, "question": 1}
+    assert found["benchmark_questions"] == {"quiz": seen}
+    assert found["outcomes"] == {"kept": 3}
+    assert audit(data)["benchmark_questions"] == {}
+
+
+def test_two_packs_of_one_benchmark_and_an_unknown_role_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no role and column"):
+        raise question_pack(tmp_path, "--column=text=frage").exception
+    question_pack(tmp_path, "--column=question=frage")
+    pack = tmp_path / "quiz.parquet"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.json").write_text(json.dumps([record(1)]))
+    with pytest.raises(UserError, match="two question packs are of quiz"):
+        audit(tmp_path / "data", "--questions", pack, "--questions", pack)

@@ -33,7 +33,9 @@ def textvqa(world: World, **images: str) -> Build:
         FILES, [questions(TRAIN, TRAIN), questions(VAL), questions(TEST, VAL)], strict=True
     ):
         world.file("textvqa", file, content)
-    stated = load_manifest(TEXTVQA, Benchmark).model_dump(mode="json", exclude={"name", "files"})
+    stated = load_manifest(TEXTVQA, Benchmark).model_dump(
+        mode="json", exclude={"name", "files", "questions"}
+    )
     files = [{"path": file, "by_hand": "put it there"} for file in FILES]
     world.manifest("benchmarks", "textvqa", **stated, files=files)
     shown = {path: encoded(photo(len(path))) for path in images.values()}

@@ -1,0 +1,1 @@
+"""Questions and answers of benchmarks, and the records that repeat them."""
