@@ -129,7 +129,7 @@ def demo() -> dict[str, set[str]]:
 
 SOURCES = [
     *("ai2d", "allava_instruct", "chartqa", "docvqa", "dvqa"),
-    *("infographicvqa", "laion_gpt4v", "llava_665k", "sharegpt4v"),
+    *("infographicvqa", "laion_gpt4v", "llava_665k", "pages", "sharegpt4v"),
 ]
 
 
@@ -148,8 +148,8 @@ def test_each_source_has_one_asset_for_each_stage(demo: dict[str, set[str]]) -> 
     } == others
 
 
-def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[str]]) -> None:
-    assert len(demo) == 62
+def test_the_demo_has_66_assets_and_without_its_report_65(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 66
     recipe = load_recipe(ROOT / DEMO)
     ignore = NearDuplicates(policy="ignore")
     mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
