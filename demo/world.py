@@ -165,10 +165,9 @@ def _draw_cards(raw: Path) -> None:
 def _draw_pages(raw: Path) -> None:
     """Draw two Parquet files, with the faulty records among the others."""
     records = sorted([*pages.records(), *faulty_pages.records()])
-    for number in range(pages.FILES):
-        rows = [record._asdict() for record in records[number :: pages.FILES]]
-        path = raw / "pages" / pages.file_name(number)
-        write_image_parquet(path, rows, pages.FEATURES, pages.GROUP_ROWS)
+    for number, name in enumerate(pages.FILES):
+        rows = [record._asdict() for record in records[number :: len(pages.FILES)]]
+        write_image_parquet(raw / "pages" / name, rows, pages.FEATURES, pages.GROUP_ROWS)
 
 
 def _draw_ai2d(raw: Path) -> None:

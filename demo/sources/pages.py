@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from demo.annotations.questions import Exchange
 from demo.drawing import album
+from demo.drawing.ink import counted
 from demo.drawing.pages import Page
 
 Part = dict[str, str | None]
@@ -11,7 +12,7 @@ Message = dict[str, Any]
 # The Image feature of `datasets`: the bytes of a file, and a name that may be null.
 Cell = dict[str, bytes | str | None]
 COUNT: Final = 48
-FILES: Final = 2
+FILES: Final = ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet")
 # Upstream's row groups have at most a hundred rows with images; these make three in each file.
 GROUP_ROWS: Final = 12
 _TEXT: Final = {"dtype": "string", "_type": "Value"}
@@ -36,10 +37,6 @@ class Record(NamedTuple):
     messages: list[Message]
 
 
-def file_name(number: int) -> str:
-    return f"train-{number:05d}-of-{FILES:05d}.parquet"
-
-
 def records() -> list[Record]:
     """Return the records without a fault; every fourth has one page, the others have two."""
     return [_record(n) for n in range(COUNT)]
@@ -51,8 +48,8 @@ def _record(n: int) -> Record:
     asked = pair_exchanges(first.facts, second.facts, n)
     match n % 4:
         case 0:
-            exchanges = page_exchanges(first.facts, n)
-            return Record(identity(n), [cell(first.data)], dialogue([IMAGE], exchanges))
+            messages = dialogue([IMAGE], page_exchanges(first.facts, n))
+            return Record(identity(n), [cell(first.data)], messages)
         case 1:
             messages = dialogue([IMAGE, IMAGE], asked)
         case 2:
@@ -111,11 +108,8 @@ def pair_exchanges(first: Page, second: Page, name: int | str) -> list[Exchange]
 def _comparison(first: Page, second: Page, by_kind: bool) -> Exchange:
     if by_kind:
         same = first.kind == second.kind
-        return f"Is the second page {_a(first.kind)} like the first?", "yes" if same else "no"
+        question = f"Is the second page {counted(1, first.kind)} like the first?"
+        return question, "yes" if same else "no"
     years = [int(dict(facts.fields)["Date"][-4:]) for facts in (first, second)]
     question = "Is the first page of an earlier year than the second?"
     return question, "yes" if years[0] < years[1] else "no"
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
