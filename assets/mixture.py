@@ -53,5 +53,10 @@ def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for part in parts
     ]
-    numbers = [name for name in rows[0] if name != "part" and (numbered or name != "quota")]
-    return [*rows, {"part": "total", **{name: sum(row[name] for row in rows) for name in numbers}}]
+    # Quotas such as `all` have no sum, but a table has all columns in each row.
+    total = {
+        name: sum(row[name] for row in rows) if numbered or name != "quota" else ""
+        for name in rows[0]
+        if name != "part"
+    }
+    return [*rows, {"part": "total", **total}]

@@ -12,6 +12,8 @@ from imp_data.pipeline.checks import screened_checks
 from imp_data.sample import image_column, record_schema
 from imp_data.screening.quota_sampling import screened_schema
 
+_IMAGE_COUNTS = {"images": "images in samples", "with_several": "samples with several images"}
+
 
 def screened_assets(build: Build) -> list[dg.AssetsDefinition]:
     """Return one asset for each source."""
@@ -75,6 +77,8 @@ def _summary_and_metadata(figures: dict[str, Any]) -> tuple[str, dict[str, Any]]
     return f"{figures['passed']:,} passed, {dropped:,} dropped, {held:,} held", {
         "held": held,
         "dropped": dropped,
+        # Counts of a source whose records may have several images.
+        **{text: figures[name] for name, text in _IMAGE_COUNTS.items() if name in figures},
         **counts_table("exclusion", excluded, "records"),
         **counts_table("subset", figures["subsets"], "samples"),
         **reasons_table("dropped, and why", figures["dropped"], "samples"),

@@ -7,13 +7,15 @@ from typing import Final
 from demo.drawing.album import clear_cache
 from demo.faults import annotated_sources as annotated
 from demo.faults import catalogue
+from demo.faults import pages as faulty_pages
 from demo.faults import question_sources as faulty
 from demo.faults.planted import Case, indented, spread
-from demo.sources import ai2d, allava, captions, cards, charts, documents, llava, textvqa
+from demo.sources import ai2d, allava, captions, cards, charts, documents, llava, pages, textvqa
 from demo.sources.archives import (
     array_bytes,
     json_bytes,
     write_file,
+    write_image_parquet,
     write_parquet,
     write_tar_gz,
     write_zip,
@@ -144,8 +146,8 @@ def _draw_chartqa(raw: Path) -> None:
 
 def _draw_documents(raw: Path) -> None:
     """Draw DocVQA and InfographicVQA."""
-    pages = documents.dataset("SP-DocVQA", "1.0", documents.page_rows() + faulty.docvqa())
-    write_file(raw / "docvqa" / "train_v1.0_withQT.json", json_bytes(pages))
+    scans = documents.dataset("SP-DocVQA", "1.0", documents.page_rows() + faulty.docvqa())
+    write_file(raw / "docvqa" / "train_v1.0_withQT.json", json_bytes(scans))
     write_tar_gz(raw / "docvqa" / "spdocvqa_images.tar.gz", documents.page_files())
     rows = documents.infographic_rows() + faulty.infographicvqa()
     tall = documents.dataset("infographicVQA", "v1.0", rows)
@@ -158,6 +160,14 @@ def _draw_cards(raw: Path) -> None:
     members = {f"{n}.png": cards.card_file(cards.card("cards", n)) for n in range(cards.COUNT)}
     write_zip(raw / "cards" / "images.zip", members)
     write_file(raw / "cards" / "cards.json", json_bytes(cards.records()))
+
+
+def _draw_pages(raw: Path) -> None:
+    """Draw two Parquet files, with the faulty records among the others."""
+    records = sorted([*pages.records(), *faulty_pages.records()])
+    for number, name in enumerate(pages.FILES):
+        rows = [record._asdict() for record in records[number :: len(pages.FILES)]]
+        write_image_parquet(raw / "pages" / name, rows, pages.FEATURES, pages.GROUP_ROWS)
 
 
 def _draw_ai2d(raw: Path) -> None:
@@ -179,5 +189,5 @@ def _draw_ai2d(raw: Path) -> None:
 
 _FOLDERS: Final[tuple[Callable[[Path], None], ...]] = (
     *(_draw_llava, _draw_textvqa, _draw_allava, _draw_laion, _draw_dvqa, _draw_chartqa),
-    *(_draw_documents, _draw_ai2d, _draw_cards),
+    *(_draw_documents, _draw_ai2d, _draw_cards, _draw_pages),
 )

@@ -5,6 +5,7 @@ from typing import Final
 from demo.faults.annotated_sources import LAION, SHAREGPT4V, VFLAN
 from demo.faults.llava_images import IMAGES
 from demo.faults.llava_records import RECORDS
+from demo.faults.pages import PAGES
 from demo.faults.planted import Case, Planted, positions
 from demo.faults.question_sources import QUESTIONS
 from demo.sources import allava, captions, llava
@@ -28,4 +29,5 @@ PLANTED: Final[tuple[Planted, ...]] = (
     *_planted("allava_instruct", LAION, allava.LAION),
     *_planted("allava_instruct", VFLAN, sum(allava.TASKS.values()), allava.LAION + len(LAION)),
     *QUESTIONS,
+    *PAGES,
 )

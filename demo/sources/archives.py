@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,34 @@ def write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
     arrays = {name: pa.array(column, kinds[name]) for name, column in columns.items()}
     with write_atomically(path) as aside:
         pq.write_table(pa.table(arrays), aside, compression="snappy", version="2.6")
+
+
+def write_image_parquet(
+    path: Path, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Any], group_rows: int
+) -> None:
+    """Write a Parquet file whose footer states `features`, as `datasets` writes its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stated = {"huggingface": json.dumps({"info": {"features": features}})}
+    schema = pa.schema([(name, _arrow_type(one)) for name, one in features.items()], stated)
+    table = pa.Table.from_pylist([*rows], schema)
+    with write_atomically(path) as aside:
+        pq.write_table(table, aside, row_group_size=group_rows, compression="snappy", version="2.6")
+
+
+def _arrow_type(feature: Mapping[str, Any]) -> Any:
+    """Return the Arrow type in which `datasets` stores a feature."""
+    import pyarrow as pa
+
+    match feature.get("_type"):
+        case "Value":
+            return pa.string()
+        case "Image":
+            return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        case "List":
+            return pa.list_(_arrow_type(feature["feature"]))
+    return pa.struct([(name, _arrow_type(one)) for name, one in feature.items()])
 
 
 def json_bytes(value: Any, indent: int | None = None) -> bytes:

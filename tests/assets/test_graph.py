@@ -129,7 +129,7 @@ def demo() -> dict[str, set[str]]:
 
 SOURCES = [
     *("ai2d", "allava_instruct", "chartqa", "docvqa", "dvqa"),
-    *("infographicvqa", "laion_gpt4v", "llava_665k", "sharegpt4v"),
+    *("infographicvqa", "laion_gpt4v", "llava_665k", "pages", "sharegpt4v"),
 ]
 
 
@@ -148,8 +148,8 @@ def test_each_source_has_one_asset_for_each_stage(demo: dict[str, set[str]]) -> 
     } == others
 
 
-def test_the_demo_has_62_assets_and_without_its_report_61(demo: dict[str, set[str]]) -> None:
-    assert len(demo) == 62
+def test_the_demo_has_66_assets_and_without_its_report_65(demo: dict[str, set[str]]) -> None:
+    assert len(demo) == 66
     recipe = load_recipe(ROOT / DEMO)
     ignore = NearDuplicates(policy="ignore")
     mixture = recipe.mixture.model_copy(update={"near_duplicates": ignore})
@@ -281,6 +281,24 @@ def test_a_mixture_without_a_paper_has_no_column_paper(world: World) -> None:
     world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
     part, _ = metadata(world.rebuild(), "mixture")["parts"].records
     assert list(part.data)[:3] == ["part", "quota", "samples"]
+
+
+def test_a_quota_without_a_number_has_no_sum(world: World) -> None:
+    parts = [{"source": "chats", "quota": "all", "paper": 2, "group": "all"}]
+    world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
+    part, whole = metadata(world.rebuild(), "mixture")["parts"].records
+    assert (part.data["quota"], part.data["samples"]) == ("all Samples", 3)
+    assert whole.data == {**part.data, "part": "total", "quota": ""}
+
+
+def test_a_source_of_several_images_shows_how_many_samples_have_them(world: World) -> None:
+    pair = {**chat(0, "<image> or <image>?"), "images": ["a.png", "b.png"]}
+    world.publish("chats", [pair, *RECORDS[1:]])
+    world.write("sources/chats", {**SOURCE, "max_images": 2})
+    parts = [{"source": "chats", "quota": "all", "paper": 2, "group": "all"}]
+    world.write("mixtures/tiny", {**MIXTURE, "parts": parts})
+    screened = metadata(world.rebuild(), "screened/chats")
+    assert (screened["images in samples"], screened["samples with several images"]) == (2, 1)
 
 
 def test_mixtures_in_one_instance_have_separate_row_counts_and_states(world: World) -> None:

@@ -115,7 +115,7 @@ def test_the_curate_job_of_the_demo_runs_on_postgres(
             assert event is not None
         mixture = instance.get_latest_materialization_event(dg.AssetKey(["demo", "mixture"]))
         assert mixture is not None and mixture.asset_materialization is not None
-        assert mixture.asset_materialization.metadata["dagster/row_count"].value == 1005
+        assert mixture.asset_materialization.metadata["dagster/row_count"].value == 1056
     assert not list(home.rglob("*.db"))
 
 

@@ -23,7 +23,7 @@ from imp_data.storage.data_dir import DataDir
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-ROWS = 1005
+ROWS = 1056
 
 pytestmark = pytest.mark.skipif(
     not (BROWSER.exists() and DRIVER.exists()), reason=f"{BROWSER} or {DRIVER} is not there"

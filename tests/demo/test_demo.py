@@ -1,17 +1,21 @@
 """The whole demo: planted faults have their expected outcomes, and builds are reproducible."""
 
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
 from conftest import DEMO, demo_with_world_of, link_world
+from datasets import load_from_disk
 
 from demo.faults.catalogue import PLANTED
 from demo.faults.planted import Planted
@@ -26,7 +30,7 @@ from imp_data.pipeline.run_all import rebuild
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import tree_digest
 
-QUOTAS = {
+SAMPLES = {
     "llava_665k": 643,
     "dvqa": 10,
     "chartqa": 4,
@@ -36,6 +40,7 @@ QUOTAS = {
     "sharegpt4v": 20,
     "laion_gpt4v": 10,
     "allava_instruct": 300,
+    "pages": 51,
 }
 KILLS = 5
 
@@ -79,15 +84,38 @@ def test_each_planted_record_has_its_expected_outcome(case: Planted, ledger: pl.
     assert (row["evidence"] is not None) == (case.reason is not None)
 
 
-def test_the_mixture_has_exactly_1005_samples(demo: Build) -> None:
+def test_the_mixture_has_exactly_1056_samples(demo: Build) -> None:
     parts = demo.figures("mixture")["parts"]
-    assert {part["source"]: part["samples"] for part in parts} == QUOTAS
-    assert demo.figures("mixture")["rows"] == 1005
+    assert {part["source"]: part["samples"] for part in parts} == SAMPLES
+    assert demo.figures("mixture")["rows"] == 1056
+
+
+def test_samples_have_lists_of_images_and_39_have_two(demo: Build) -> None:
+    mixture = load_from_disk(str(demo.data.mixture("demo")))
+    counted = Counter(len(images) for images in mixture["images"])
+    assert counted == {0: 42, 1: 1056 - 42 - 39, 2: 39}
+    pairs = mixture.filter(lambda row: len(row["images"]) == 2)
+    assert set(pairs["source"]) == {"pages"}
+    for row in pairs:
+        asked = [turn["value"] for turn in row["conversations"] if turn["from"] == "human"]
+        assert sum(question.count("<image>") for question in asked) == 2
+        assert [len(row[name]) for name in ("image_sha256", "image_width", "image_height")] == [
+            2
+        ] * 3
+
+
+def test_a_benchmark_image_beside_another_drops_the_sample_and_is_named(
+    ledger: pl.DataFrame,
+) -> None:
+    (row,) = ledger.filter(source="pages", reason="benchmark_hash").to_dicts()
+    evidence = json.loads(row["evidence"])
+    assert (evidence["benchmark"], evidence["position"]) == ("textvqa", 1)
+    assert re.fullmatch(r"pages/train-0000\d-of-00002\.parquet/@images/\d+/1", evidence["image"])
 
 
 def test_every_check_of_every_stage_holds(demo: Build) -> None:
     made = [*checks.mixture_checks(demo), *checks.benchmark_checks(demo, "textvqa")]
-    for source in QUOTAS:
+    for source in SAMPLES:
         made += checks.records_checks(demo, source) + checks.screened_checks(demo, source)
     assert {check.name: check.find().problems for check in made if not check.find().passed} == {}
 
@@ -119,8 +147,11 @@ def test_the_report_names_the_planted_contradiction_and_no_accidental_near_dupli
     assert len(conflict["answers"]["night"]) == 1
     # Uneven light makes the perceptual hash of every drawn image its own.
     assert found["alike"]["by_size"] == []
-    # One COCO image of ShareGPT4V that is sampled is in the LLaVA mix too.
-    assert found["same_image"]["shared"] == 1
+    # One COCO image of ShareGPT4V that is sampled is in the LLaVA mix too, and DocVQA has a page
+    # of a pair.
+    pairs = {tuple(pair["sources"]): pair["images"] for pair in found["same_image"]["by_sources"]}
+    shared = {pair: images for pair, images in pairs.items() if pair[0] != pair[1]}
+    assert shared == {("docvqa", "pages"): 1, ("llava_665k", "sharegpt4v"): 1}
 
 
 def test_a_second_build_builds_nothing(demo: Build) -> None:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, List
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from demo.drawing.ink import COLOURS
 from demo.faults.catalogue import PLANTED
 from demo.faults.planted import SEED, Planted
-from demo.sources import ai2d, charts, llava, textvqa
+from demo.sources import ai2d, charts, llava, pages, textvqa
 from imp_data.images.reader import ImageReader
 from imp_data.ledger import Outcome, Reason
 from imp_data.manifests import Publication, load_recipe
 from imp_data.raw.fetch import fetch_files
 from imp_data.records.build import build_records
+from imp_data.sample import images_of
 from imp_data.storage.data_dir import DataDir
 from imp_data.storage.digests import xxh3_keys
 from imp_data.storage.tables import read_batches
@@ -163,7 +167,9 @@ def test_sampling_reaches_every_planted_record_whose_outcome_depends_on_it(
         if not (source == "llava_665k" and sample["subset"] == "textcaps")
     ]
     keys = xxh3_keys(RECIPE.mixture.seed, ids)
-    reached = {i for _, i in sorted(zip(keys, ids, strict=True))[: RECIPE.part(source).quota]}
+    quota = RECIPE.part(source).quota
+    most = len(ids) if quota == "all" else quota
+    reached = {i for _, i in sorted(zip(keys, ids, strict=True))[:most]}
     for planted in planted_in(source):
         if planted.outcome == Outcome.KEPT or planted.reason in SCREENING_REASONS:
             assert readings[source].row(planted)["id"] in reached, planted.what
@@ -185,8 +191,13 @@ def test_every_image_but_the_planted_ones_is_present_and_intact(
     broken = {
         reading.row(p)["id"]: p.reason for p in planted_in(source) if p.reason in IMAGE_REASONS
     }
-    found = {s["id"]: status(images, s["image"]) for s in reading.samples if s["image"]}
-    assert {i: reason for i, reason in found.items() if reason} == broken
+    found = {
+        sample["id"]: reason
+        for sample in reading.samples
+        for path in images_of(sample)
+        if (reason := status(images, path))
+    }
+    assert found == broken
 
 
 def status(images: ImageReader, path: str) -> Reason | None:
@@ -289,6 +300,49 @@ def test_every_isbn_has_its_check_digit_and_some_have_an_x() -> None:
         digits = [10 if digit == "X" else int(digit) for digit in number]
         assert sum(d * weight for d, weight in zip(digits, range(10, 0, -1), strict=True)) % 11 == 0
     assert any(number.endswith("X") for number in numbers)
+
+
+def test_the_pages_are_two_files_of_the_hub_with_their_images(
+    drawn_world: Path, tmp_path: Path
+) -> None:
+    files = [drawn_world / "pages" / f"train-0000{n}-of-00002.parquet" for n in range(2)]
+    for file in files:
+        footer = pq.ParquetFile(file).metadata
+        assert [footer.row_group(n).num_rows for n in range(footer.num_row_groups)] == [12, 12, 6]
+    rows = Dataset.from_parquet([str(file) for file in files], cache_dir=str(tmp_path))
+    assert rows.features["images"] == List(ImageFeature())
+    scans = {row["id"]: row["images"] for row in rows.skip(12).take(4)}
+    assert {image.mode for images in scans.values() for image in images} == {"RGB"}
+    counted = Counter(len(cells) for cells in rows.with_format("arrow")["images"].to_pylist())
+    assert counted == {1: 12, 2: 47, 3: 1}
+
+
+def test_the_second_page_of_a_pair_may_stand_between_texts_or_come_later() -> None:
+    def places(record: pages.Record) -> list[list[str]]:
+        asked = [message for message in record.messages if message["role"] == "user"]
+        return [[part["type"] for part in message["content"]] for message in asked]
+
+    one, front, between, later = map(places, pages.records()[:4])
+    assert one == [["image", "text"], ["text"]]
+    assert front == [["image", "image", "text"], ["text"], ["text"]]
+    assert between == [["text", "image", "text", "image", "text"], ["text"], ["text"]]
+    assert later == [["image", "text"], ["text", "image", "text"], ["text"], ["text"]]
+
+
+def test_answers_on_pages_are_printed_there() -> None:
+    for n, record in enumerate(pages.records()):
+        shown = [dict(pages.page(2 * n + position).facts.fields) for position in range(2)]
+        texts = [message["content"][-1]["text"] for message in record.messages]
+        for question, answer in zip(texts[::2], texts[1::2], strict=True):
+            if named := re.search("beside '(.+)'", question):
+                assert answer == shown["second page" in question][named[1]]
+            elif "earlier" in question:
+                dates = [datetime.strptime(page["Date"], "%B %d, %Y") for page in shown]
+                assert answer == ("yes" if dates[0].year < dates[1].year else "no")
+            else:
+                kinds = [pages.page(2 * n + position).facts.kind for position in range(2)]
+                assert answer == ("yes" if kinds[0] == kinds[1] else "no")
+                assert kinds[0] in question
 
 
 def test_random_names_do_not_collide() -> None:

@@ -106,9 +106,11 @@ def test_a_recipe_contains_every_manifest_of_its_mixture(path: Path) -> None:
 def test_the_quotas_are_those_of_table_2_and_a_thousandth_in_the_demo() -> None:
     demo = load_manifest(MANIFESTS / "mixtures/demo.yaml", Mixture)
     whole = load_manifest(MANIFESTS / "mixtures/imp-1m.yaml", Mixture)
-    assert {part.source: part.quota for part in demo.parts} == TABLE_2
+    (*rehearsed, own) = demo.parts
+    assert {part.source: part.quota for part in rehearsed} == TABLE_2
+    assert (own.source, own.quota, own.paper) == ("pages", "all", None)
     assert {part.source: part.paper / 1000 for part in whole.parts} == TABLE_2
-    assert sum(part.quota for part in demo.parts) == 1005
+    assert sum(part.quota for part in rehearsed) == 1005
 
 
 def test_the_longest_image_folder_comes_first() -> None:

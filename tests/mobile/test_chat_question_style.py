@@ -24,16 +24,30 @@ def row(source: str, *questions: str, image: str | None = "a.png") -> dict[str, 
     return {"source": source, "subset": None, "image": image, "conversations": turns}
 
 
-def mixture(folder: Path, *rows: dict[str, Any]) -> Path:
+def mixture(folder: Path, *rows: dict[str, Any], schema: pa.Schema = SCHEMA) -> Path:
     """Write a folder in the format of a mixture, in two batches."""
     folder.mkdir()
-    with pa.ipc.new_stream(folder / "data.arrow", SCHEMA) as out:
+    with pa.ipc.new_stream(folder / "data.arrow", schema) as out:
         for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-            out.write(pa.RecordBatch.from_pylist(list(half), SCHEMA))
+            out.write(pa.RecordBatch.from_pylist(list(half), schema))
     state = {"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "f"}
     (folder / "mixture.json").write_bytes(b"{}")
     (folder / "state.json").write_bytes(orjson.dumps(state))
     return folder
+
+
+def test_questions_about_several_images_are_no_examples(tmp_path: Path) -> None:
+    lists = SCHEMA.set(2, pa.field("images", pa.list_(pa.string())))
+    pairs = mixture(
+        tmp_path / "pages",
+        *[row("pages", f"<image>\n<image>\nWhich is older?{SHORT}") | {"images": ["a", "b"]}] * 3,
+        *[row("pages", f"<image>\nWhat is the date?{SHORT}") | {"images": ["a"]}] * 2,
+        row("talk", "How are you?") | {"images": []},
+        schema=lists,
+    )
+    found = read_question_style([pairs], SHORT)
+    assert found.examples == [ExampleQuestion(text="What is the date?", short=True)]
+    assert found.short_by_default
 
 
 def test_the_examples_are_the_most_frequent_questions_at_most_two_per_source(

@@ -149,6 +149,22 @@ def test_a_null_image_is_text_alone(world: World) -> None:
     assert [row["image"] for row in samples(world, hub=2)] == ["hub/a.parquet/@image/0", None]
 
 
+@pytest.mark.parametrize("write", [parquet, arrow])
+@pytest.mark.parametrize("lists", [pa.list_, pa.large_list])
+def test_a_null_in_a_list_of_images_is_named(
+    write: Callable[[pa.Table], bytes], lists: Callable[..., Any], world: World
+) -> None:
+    first, second = ({"bytes": data, "path": None} for data in IMAGES[:2])
+    cells = pa.array([None, [first, None], [second]], lists(CELL))
+    rows = table(IMAGES[:3], "list").set_column(2, "images", cells)
+    source(world, "hub", "a", write(rows), max_images=2)
+    found = [(row["upstream_id"], len(row["images"])) for row in samples(world, hub=3)]
+    assert found == [("r0", 0), ("r2", 1)]
+    [dropped] = [row for row in ledger(world) if row["outcome"] == "dropped"]
+    assert dropped["reason"] == "wrong_type"
+    assert json.loads(dropped["evidence"])["field"] == "images.1"
+
+
 def test_cells_of_paths_alone_are_images_in_files(world: World) -> None:
     cells = pa.array([{"bytes": None, "path": f"{n}.png"} for n in range(2)], CELL)
     rows = table(IMAGES[:2]).set_column(2, "image", cells)

@@ -138,7 +138,7 @@ def test_all_stages_and_files_equal_those_of_a_local_build(far: Build, built_dem
     folders = [build.data.mixture("demo") for build in (far, built_demo)]
     manifests = [json.loads((folder / "mixture.json").read_text()) for folder in folders]
     assert manifests[0] == manifests[1]
-    assert manifests[0]["rows"] == 1005
+    assert manifests[0]["rows"] == 1056
     assert tree_digest(folders[0]) == tree_digest(folders[1])
     assert verify(folders[0]) == []
 
@@ -162,7 +162,7 @@ def test_the_scratch_folder_is_empty_after_a_build(far: Build) -> None:
 def test_the_mixture_opens_with_datasets(far: Build) -> None:
     from datasets import load_from_disk
 
-    assert len(load_from_disk(str(far.data.mixture("demo")))) == 1005
+    assert len(load_from_disk(str(far.data.mixture("demo")))) == 1056
 
 
 def small(root: Path, url: str) -> tuple[World, Build]:

@@ -41,13 +41,14 @@ _NONE = pl.DataFrame(
 
 
 def _questions(shards: Shards, suffix: str | None) -> pl.DataFrame:
-    """Return every question about an image, without image token and suffix.
+    """Return every question about one image alone, without image token and suffix.
 
+    A question about several images would be no example for a chat about one.
     `short` is true for a whole conversation whose first question has the suffix: in LLaVA's data
     it applies to the later questions too.
     """
     found, rows = [_NONE], 0
-    for batch in shards.batches(["source", "subset", "image", "conversations"]):
+    for batch in shards.batches(["source", "subset", shards.image_column, "conversations"]):
         found.append(_questions_of(batch.head(_MAX_ROWS - rows), suffix))
         rows += len(batch)
         if rows >= _MAX_ROWS:
@@ -57,9 +58,11 @@ def _questions(shards: Shards, suffix: str | None) -> pl.DataFrame:
 
 def _questions_of(rows: pl.DataFrame, suffix: str | None) -> pl.DataFrame:
     turns = pl.col("conversations")
+    lists = "images" in rows.columns
+    about_one = pl.col("images").list.len() == 1 if lists else pl.col("image").is_not_null()
     human = turns.list.filter(pl.element().struct.field("from") == "human")
     questions = (
-        rows.filter(pl.col("image").is_not_null())
+        rows.filter(about_one)
         .select(
             source=pl.col("source") + "/" + pl.col("subset").fill_null(""),
             text=human.list.eval(pl.element().struct.field("value")),

@@ -109,14 +109,14 @@ def _is_base64(column: pa.Array) -> bool:
 
 
 def _without_bytes(column: pa.Array, image: ImageColumn | None) -> pa.Array:
-    """Return a column of images without their bytes: whether each is null, and how many it has."""
+    """Return a column of images without their bytes: which are null, and how many a list has."""
     if image is None:
         return column
     if image.several:
-        lengths = pc.fill_null(pc.list_value_length(column), 0)
-        bounds = pa.array(np.cumsum([0, *lengths.to_pylist()]), pa.int32())
-        values = pa.nulls(int(bounds[-1].as_py()), pa.null())
-        return pa.ListArray.from_arrays(bounds, values, mask=column.is_null())
+        # Of all values of the batch: those of a slice that has null lists would be copied.
+        present = pc.if_else(column.values.is_null(), None, True)
+        bounds = pa.array(column.offsets.to_numpy().astype(np.int32))
+        return pa.ListArray.from_arrays(bounds, present, mask=column.is_null())
     return pc.if_else(column.is_null(), None, True)
 
 

@@ -81,7 +81,7 @@ def name_images(
 ) -> None:
     """Replace the image cells of a record, which is a row of a file.
 
-    A cell becomes an EmbeddedImage, or a list of them; None stays.
+    A cell becomes an EmbeddedImage, or a list of them; None stays, also within a list.
     """
     for column in columns.values():
         cell = record.get(column.name)
@@ -96,7 +96,10 @@ def _name_cell(cell: Any, column: ImageColumn, file: str, row: int) -> Any:
         return [_path(one) for one in cell] if column.several else _path(cell)
     if not column.several:
         return EmbeddedImage(f"{file}/{cell_name(column.name, row)}")
-    return [EmbeddedImage(f"{file}/{cell_name(column.name, row, n)}") for n in range(len(cell))]
+    return [
+        None if one is None else EmbeddedImage(f"{file}/{cell_name(column.name, row, number)}")
+        for number, one in enumerate(cell)
+    ]
 
 
 def _path(cell: Any) -> Any:
