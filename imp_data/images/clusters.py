@@ -127,11 +127,13 @@ def _links(piece: Piece, hashes: Hashes, max_bits: int) -> tuple[Places, Places]
 def _merge_small(found: Iterable[Pairs]) -> Iterator[Pairs]:
     """Merge small chunks of pairs into large ones."""
     waiting: list[Pairs] = []
+    count = 0
     for some in found:
         waiting.append(some)
-        if sum(len(each.first) for each in waiting) >= _MOST_AT_ONCE:
+        count += len(some.first)
+        if count >= _MOST_AT_ONCE:
             yield _concatenate(waiting)
-            waiting = []
+            waiting, count = [], 0
     if waiting:
         yield _concatenate(waiting)
 

@@ -1,22 +1,44 @@
 """Exact nearest-neighbour search by the Hamming distance of 64-bit hashes."""
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Hashes = npt.NDArray[np.uint64]
-Places = npt.NDArray[np.int64]
+from imp_data.images.bands import Hashes, Places, choose_bands, near_masks, split_bands
+from imp_data.images.buckets import NONE_NEAR, DistinctHashes, distinct_hashes, rank_nearest
 
 # Distances computed at once; keeps the working set within a core's cache.
 _BLOCK_PAIRS = 1 << 15
 _BANDS = 4
 BAND_BITS = 16
-# Beyond this an index of 28,408 hashes takes hundreds of MiB, so all pairs are compared.
+# Beyond either, an index takes hundreds of MiB: buckets are compared instead.
 _MOST_INDEXED_BITS = 11
+_MOST_INDEXED = 1 << 16
+# The cost of a pair found by the index, in pairs of a block of buckets; and below how many pairs
+# it is not worth asking whether buckets cost less.
+_INDEXED_PAIR_COST = 8
+_FEW_PAIRS = 1 << 26
 _NONE_NEAR = 255
+
+
+__all__ = [
+    "BAND_BITS",
+    "Hashes",
+    "Index",
+    "Nearest",
+    "Places",
+    "band_keys",
+    "band_radii",
+    "build_index",
+    "find_nearest",
+    "find_nearest_within",
+    "key_bounds",
+    "masks",
+    "no_neighbours",
+    "runs",
+]
 
 
 class Nearest(NamedTuple):
@@ -35,11 +57,15 @@ class Band(NamedTuple):
 
 
 class Index(NamedTuple):
-    """References indexed for `find_nearest_within`: 25 MiB for 28,408 of them at 10 bits."""
+    """References prepared for `find_nearest_within`: 25 MiB for 28,408 of them at 10 bits.
+
+    More than 65,536 have no `bands`, and take 24 bytes each.
+    """
 
     references: Hashes
     max_bits: int
     bands: tuple[Band, ...]
+    distinct: DistinctHashes
 
 
 def find_nearest(queries: Hashes, references: Hashes) -> Nearest:
@@ -67,10 +93,11 @@ def no_neighbours(count: int) -> Nearest:
 
 def build_index(references: Hashes, max_bits: int) -> Index:
     """Index references so that a query reads only those that may be within `max_bits`."""
-    if max_bits > _MOST_INDEXED_BITS:
-        return Index(references, max_bits, ())
+    distinct = distinct_hashes(references)
+    if max_bits > _MOST_INDEXED_BITS or len(references) > _MOST_INDEXED:
+        return Index(references, max_bits, (), distinct)
     bands = [_band(references, n, radius) for n, radius in band_radii(max_bits)]
-    return Index(references, max_bits, tuple(bands))
+    return Index(references, max_bits, tuple(bands), distinct)
 
 
 def _band(references: Hashes, number: int, radius: int) -> Band:
@@ -94,13 +121,31 @@ def _band(references: Hashes, number: int, radius: int) -> Band:
 
 def find_nearest_within(queries: Hashes, index: Index) -> Nearest:
     """Return the nearest reference within the index's distance; 255 where none is."""
-    if index.max_bits > _MOST_INDEXED_BITS:
-        found = find_nearest(queries, index.references)
-        far = found.distance_bits > index.max_bits
-        found.distance_bits[far], found.place[far] = _NONE_NEAR, 0
-        return found
+    if index.bands and _suits(index, queries):
+        best = _rank_indexed(queries, index)
+    else:
+        best = rank_nearest(queries, index.distinct, index.max_bits)
+    return Nearest((best >> 32).astype(np.uint8), best & 0xFFFFFFFF)
+
+
+def _suits(index: Index, queries: Hashes) -> bool:
+    """Return whether the index finds fewer pairs than cost as much as comparing buckets.
+
+    Where hashes cluster, it may find many times as many as elsewhere.
+    """
+    pairs = 0
+    for band in index.bands:
+        keys = band_keys(queries, band.number).astype(np.int64)
+        pairs += int((band.bounds[keys + 1] - band.bounds[keys]).sum())
+    if pairs <= _FEW_PAIRS:
+        return True
+    cost, _ = choose_bands(queries, index.distinct.hashes, index.max_bits)
+    return pairs * _INDEXED_PAIR_COST <= cost
+
+
+def _rank_indexed(queries: Hashes, index: Index) -> Places:
     # Distance above place in one number: the minimum is the nearest, then the first.
-    best = np.full(len(queries), _NONE_NEAR << 32, np.int64)
+    best = np.full(len(queries), NONE_NEAR, np.int64)
     for band in index.bands:
         keys = band_keys(queries, band.number)
         first, until = band.bounds[keys], band.bounds[keys.astype(np.int64) + 1]
@@ -110,23 +155,18 @@ def find_nearest_within(queries: Hashes, index: Index) -> Nearest:
             near = np.flatnonzero(bits <= index.max_bits)
             ranked = (bits[near].astype(np.int64) << 32) | place[near]
             np.minimum.at(best, query[near], ranked)
-    return Nearest((best >> 32).astype(np.uint8), best & 0xFFFFFFFF)
+    return best
 
 
 def band_radii(max_bits: int) -> list[tuple[int, int]]:
-    """Return (band, radius): hashes within `max_bits` are within the radius in at least one band.
-
-    A hash is four bands of 16 bits. Two that are further apart than its radius in every band
-    differ by sum(radius + 1) = max_bits + 1 bits or more. A band of radius -1 is not needed.
-    """
-    radii = [(max_bits + 1 + n) // _BANDS - 1 for n in range(_BANDS)]
-    return [(band, radius) for band, radius in enumerate(radii) if radius >= 0]
+    """Return (band, radius) for the bands of 16 bits that are needed: see `split_bands`."""
+    bands = split_bands(_BANDS, max_bits)
+    return [(band.first_bit // BAND_BITS, band.radius) for band in bands]
 
 
 def masks(radius: int) -> npt.NDArray[np.uint16]:
     """Return all 16-bit numbers with at most `radius` set bits, 0 first."""
-    chosen = (c for n in range(radius + 1) for c in combinations(range(BAND_BITS), n))
-    return np.array([sum(1 << bit for bit in bits) for bits in chosen], np.uint16)
+    return near_masks(BAND_BITS, radius).astype(np.uint16)
 
 
 def band_keys(hashes: Hashes, band: int) -> npt.NDArray[np.uint16]:

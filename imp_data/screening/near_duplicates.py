@@ -108,10 +108,11 @@ class NearDuplicateIndex:
         before = len(self._kept.names)
         known = self._known(distinct)
         kept = np.where(known < _ABSENT, known, before + rows)
-        for row, earlier in _earlier(_entries(distinct), self._max_bits).items():
-            if known[row] == _ABSENT:
-                near = [kept[other] for other in earlier if kept[other] == before + rows[other]]
-                kept[row] = min(near, default=kept[row])
+        near = _near_earlier(distinct, self._max_bits)
+        own = kept == before + rows
+        for row in np.flatnonzero(near.any(axis=1) & (known == _ABSENT)).tolist():
+            if (near[row] & own).any():
+                kept[row], own[row] = before + rows[np.argmax(near[row] & own)], False
         return kept[rank[which.reshape(-1)]]
 
     def _known(self, new: HashedImages) -> Places:
@@ -127,17 +128,18 @@ def _entries(images: HashedImages) -> HashEntries:
     return hash_entries(ImageHashes(images.hashes, images.hashed))
 
 
-def _earlier(entries: HashEntries, max_bits: int) -> dict[int, set[int]]:
-    """Return {row: the earlier rows within the distance}, rows in ascending order."""
-    found: dict[int, set[int]] = {}
+def _near_earlier(images: HashedImages, max_bits: int) -> npt.NDArray[np.bool_]:
+    """Return [row, other]: whether another image is within the distance, and earlier.
+
+    16 MiB for a chunk of 4,096 images, however many of them are alike.
+    """
+    near = np.zeros((len(images.names), len(images.names)), np.bool_)
+    entries = _entries(images)
     for some in find_pairs(entries.hashes, max_bits):
         one, other = entries.rows[some.first], entries.rows[some.second]
-        for row, before in zip(
-            np.maximum(one, other).tolist(), np.minimum(one, other).tolist(), strict=True
-        ):
-            if row != before:
-                found.setdefault(row, set()).add(before)
-    return dict(sorted(found.items()))
+        near[np.maximum(one, other), np.minimum(one, other)] = True
+    np.fill_diagonal(near, False)  # the two hashes of one image
+    return near
 
 
 def _distances(one: Hashes, other: Hashes) -> npt.NDArray[np.uint8]:
