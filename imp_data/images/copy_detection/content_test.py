@@ -11,8 +11,8 @@ from imp_data.images.copy_detection.sampling import centred, fine_structure, lev
 
 _SIDE_PX, _WINDOW_PX, _AROUND_PX = 512, 8, 17
 # A window with this deviation, in grey levels, in either image has content.
-_CONTENT_LEVELS = 6
-_LEAST_CORRELATION = 0.5
+_CONTENT_LEVELS = 12
+_LEAST_CORRELATION = 0.25
 _LEAST_WINDOWS = 32
 
 

@@ -178,8 +178,8 @@ class CopyIndex:
         references = self._thumbnails[reference]
         maps = register(queries, inside, references, starts)
         within = (
-            [features[image].boxes[-1] for image in some.image.tolist()],
-            [self._features[place].boxes[-1] for place in reference.tolist()],
+            [_content_box(features[image]) for image in some.image.tolist()],
+            [_content_box(self._features[place]) for place in reference.tolist()],
         )
         scores = score_pairs(queries, inside, references, maps, within)
         for n, place in enumerate(reference.tolist()):
@@ -224,6 +224,11 @@ def _entries(features: Sequence[ImageFeatures], thumbnails: Grey) -> _Entries:
     rows = list(zip(*own, strict=True)) or [()] * len(kinds)
     pieces.append(tuple(np.array(row, kind) for row, kind in zip(rows, kinds, strict=True)))
     return _Entries(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+
+
+def _content_box(features: ImageFeatures) -> Box:
+    """Return the first box within the whole; the later ones may cut a dark or bright object."""
+    return features.boxes[min(1, len(features.boxes) - 1)]
 
 
 def _region_map(region: Region) -> Numbers:
