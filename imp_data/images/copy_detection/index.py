@@ -25,7 +25,7 @@ PHASH_BITS, BLOCK_HASH_BITS, OTHER_HASH_BITS = 10, 8, 20
 # The nearest forms are registered: so many of one reference, and of all references so many.
 _FORMS_A_PAIR = 2
 _FORMS_AN_IMAGE = 128
-_REFERENCES_AT_ONCE, _PAIRS_AT_ONCE = 256, 16
+_REFERENCES_AT_ONCE, _PAIRS_AT_ONCE = 256, 32
 
 
 class Match(NamedTuple):

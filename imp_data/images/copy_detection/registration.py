@@ -122,14 +122,12 @@ def solve(matrices: Numbers, targets: Numbers) -> Numbers:
     scale = np.maximum(left[:, range(size), range(size)], 1)
     for row in range(size):
         pivot = left[:, row, row]
-        pivot = np.where(pivot > scale[:, row] * 1e-9, pivot, np.inf)
-        left[:, row, row] = pivot
-        for below in range(row + 1, size):
-            factor = left[:, below, row] / pivot
-            left[:, below, row:] -= factor[:, None] * np.where(
-                np.isinf(left[:, row, row:]), 0, left[:, row, row:]
-            )
-            right[:, below] -= factor * right[:, row]
+        known = pivot > scale[:, row] * 1e-9
+        left[:, row, row] = np.where(known, pivot, np.inf)
+        factors = left[:, row + 1 :, row] / left[:, row, row, None]
+        upper = np.where(known[:, None], left[:, row, row:], 0)
+        left[:, row + 1 :, row:] -= factors[:, :, None] * upper[:, None]
+        right[:, row + 1 :] -= factors * right[:, row, None]
     found = np.zeros_like(targets)
     for row in reversed(range(size)):
         rest = right[:, row].copy()

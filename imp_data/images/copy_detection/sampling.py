@@ -15,6 +15,7 @@ LEVEL_PARTS = 4
 # Entries of an affine map are multiples of this, so that coordinates are exact in float64.
 MAP_STEP = 2.0**-14
 _PIXEL_PARTS = 64
+_IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
 class Samples(NamedTuple):
@@ -47,21 +48,37 @@ def levels_of(greys: Grey, side: int) -> Levels:
     return sums
 
 
-def sample(levels: Levels, maps: Numbers, side: int, every: int = 1) -> Samples:
+def sample(
+    levels: Levels, maps: Numbers, side: int, every: int = 1, within: Numbers | None = None
+) -> Samples:
     """Sample each of int32[n, size, size] at side x side points by its map, bilinearly.
 
     Every so-many-th point of a row and of a column is taken, from the middle of the first few.
-    Points outside take the nearest pixel.
+    Points outside take the nearest pixel. `within`, float64[n, 4], is the rectangle (left, top,
+    right, bottom) from -1 to 1 that counts as inside; without it, the whole image.
     """
-    count, size = len(levels), levels.shape[-1]
-    moves = (coordinates(maps, side, every) + 1) * (size / 2 * _PIXEL_PARTS)
-    fixed = np.floor(moves - (_PIXEL_PARTS // 2 - 0.5)).astype(np.int32)
-    last = (size - 1) * _PIXEL_PARTS
-    kept = np.clip(fixed, 0, last)
-    inside = (abs(fixed - last // 2) <= last // 2 + _PIXEL_PARTS // 2).all(axis=1)
+    size = levels.shape[-1]
+    if within is None:
+        within = np.broadcast_to(np.array([-1.0, -1, 1, 1]), (len(levels), 4))
+    points = coordinates(maps, side, every)
+    edges = within[:, :, None, None]
+    inside: Mask = np.all((points >= edges[:, :2]) & (points <= edges[:, 2:]), axis=1)
+    if side != size or every > 1:
+        return Samples(_interpolate(levels, points), inside)
+    # Most regions are whole images, whose points are their pixels.
+    sampled = levels.copy()
+    moved = np.flatnonzero((maps != _IDENTITY).any(axis=(1, 2)))
+    sampled[moved] = _interpolate(levels[moved], points[moved])
+    return Samples(sampled, inside)
+
+
+def _interpolate(levels: Levels, points: Numbers) -> Levels:
+    size = levels.shape[-1]
+    fixed = np.floor((points + 1) * (size / 2 * _PIXEL_PARTS) - (_PIXEL_PARTS // 2 - 0.5))
+    kept = np.clip(fixed, 0, (size - 1) * _PIXEL_PARTS).astype(np.int32)
     whole, rest = kept >> 6, kept & (_PIXEL_PARTS - 1)
     first = whole[:, 1] * size + whole[:, 0]
-    first += (np.arange(count, dtype=np.int32) * size**2)[:, None, None]
+    first += (np.arange(len(levels), dtype=np.int32) * size**2)[:, None, None]
     # The pixel past the last column or row has no weight, whatever it is.
     flat = np.concatenate([levels.ravel(), np.zeros(size + 1, np.int32)])
     x, y = rest[:, 0], rest[:, 1]
@@ -70,7 +87,8 @@ def sample(levels: Levels, maps: Numbers, side: int, every: int = 1) -> Samples:
         for place in (first, first + size)
     )
     total = top * _PIXEL_PARTS + (bottom - top) * y
-    return Samples((total + _PIXEL_PARTS**2 // 2) >> 12, inside)
+    levels = (total + _PIXEL_PARTS**2 // 2) >> 12
+    return levels
 
 
 def coordinates(maps: Numbers, side: int, every: int = 1) -> Numbers:

@@ -8,8 +8,6 @@ from imp_data.images.copy_detection.grey import SIDE_PX, THUMBNAIL_PX, Grey, Num
 from imp_data.images.copy_detection.sampling import (
     LEVEL_PARTS,
     Levels,
-    Mask,
-    coordinates,
     fine_structure,
     levels_of,
     sample,
@@ -47,11 +45,18 @@ def score_pairs(
     between is single operations that IEEE 754 defines. So the score depends on no processor.
     """
     both = [
-        sample(_smooth(levels_of(greys, THUMBNAIL_PX)), places, THUMBNAIL_PX)
-        for greys, places in ((queries, inside), (references, maps))
+        sample(
+            _smooth(levels_of(greys, THUMBNAIL_PX)),
+            places,
+            THUMBNAIL_PX,
+            within=_inner(boxes),
+        )
+        for greys, places, boxes in (
+            (queries, inside, within[0]),
+            (references, maps, within[1]),
+        )
     ]
     mask = both[0].inside & both[1].inside
-    mask &= _within(inside, within[0]) & _within(maps, within[1])
     one, other = (fine_structure(some.levels, _AROUND_PX, mask) for some in both)
     count = _window_sums(mask.astype(np.float64))
     first, second = _window_sums(one), _window_sums(other)
@@ -90,16 +95,12 @@ def _total(values: Numbers) -> Numbers:
     return total
 
 
-def _within(maps: Numbers, boxes: list[Box]) -> Mask:
-    """Return which points of a region are in the boxes of their images, a line from the edge."""
-    points = coordinates(maps, THUMBNAIL_PX)
-    half = SIDE_PX / 2
-    edges = (np.array(boxes, np.float64) / half - 1)[:, :, None, None]
-    line = 2 / half
-    low = (points >= edges[:, :2] + line) | (edges[:, :2] == -1)
-    high = (points <= edges[:, 2:] - line) | (edges[:, 2:] == 1)
-    found: Mask = (low & high).all(axis=1)
-    return found
+def _inner(boxes: list[Box]) -> Numbers:
+    """Return the boxes from -1 to 1; sides that are not the image's a line further in."""
+    edges = np.array(boxes, np.float64)
+    line = np.array([1, 1, -1, -1]) * ((edges > 0) & (edges < SIDE_PX))
+    inner: Numbers = (edges + 2 * line) / (SIDE_PX / 2) - 1
+    return inner
 
 
 def _smooth(levels: Levels) -> Levels:
