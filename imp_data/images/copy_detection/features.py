@@ -20,7 +20,8 @@ FEATURES_TYPE = pa.struct(
         pa.field("phashes", pa.list_(pa.uint64())),
         pa.field("block_hashes", pa.list_(pa.uint64())),
         pa.field("thumbnail", pa.binary()),
-        pa.field("deviation", pa.float32()),
+        pa.field("aspect_percent", pa.int32()),
+        pa.field("deviation", pa.float64()),
         pa.field("frequent_level_percent", pa.uint8()),
     ]
 )
@@ -30,15 +31,16 @@ class ImageFeatures(NamedTuple):
     """What copy detection knows of an image; no other threshold needs the image again.
 
     `boxes` are regions in 1/128 of the sides, the whole image first, with a hash of both kinds
-    each; `thumbnail` is 64x64 grey pixels as `encode_thumbnail` packs them; `deviation` is that of
-    the grey levels, to a tenth. A nearly empty image has no boxes. `frequent_level_percent` is
-    what `is_document_like` judges.
+    each; `thumbnail` is 64x64 grey pixels as `encode_thumbnail` packs them; `aspect_percent` is
+    the width by the height; `deviation` is that of the grey levels, to a tenth. A nearly empty
+    image has no boxes. `frequent_level_percent` is what `is_document_like` judges.
     """
 
     boxes: tuple[Box, ...]
     phashes: tuple[int, ...]
     block_hashes: tuple[int, ...]
     thumbnail: bytes
+    aspect_percent: int
     deviation: float
     frequent_level_percent: int
 
@@ -53,6 +55,8 @@ def describe_image(
     """
     if isinstance(grey, Image.Image) and grey.mode != "L":
         grey = grey.convert("L")
+    size = grey.size if isinstance(grey, Image.Image) else grey.shape[::-1]
+    width, height = extent or size
     square = reduce_grey(grey, extent)
     small = halve(square)
     spread = deviation(small)
@@ -64,6 +68,7 @@ def describe_image(
         tuple(int(phash[0]) for phash, _ in hashes),
         tuple(int(blocks[0]) for _, blocks in hashes),
         encode_thumbnail(small),
+        round(100 * width / height),
         spread,
         frequent_level_percent(square),
     )

@@ -16,7 +16,12 @@ from imp_data.images.copy_detection.sampling import centred
 from imp_data.images.copy_detection.score import score_pairs
 from imp_data.images.copy_detection.search import HashSearch
 from imp_data.images.copy_detection.thumbnail import decode_thumbnail
-from imp_data.images.copy_detection.variants import VARIANTS, Variant, variant_hashes
+from imp_data.images.copy_detection.variants import (
+    VARIANTS,
+    Variant,
+    nearest_aspect,
+    variant_hashes,
+)
 from imp_data.images.copy_detection.verdicts import LEAST_SCORE, CopyVerdict, judge
 from imp_data.images.hamming import Places
 
@@ -172,7 +177,10 @@ class CopyIndex:
             for place, form in zip(reference, self._entries.form[some.entry], strict=True)
         ]
         inside = centred(np.stack([_region_map(box_region(box)) for box in boxes]))
-        starts = centred(np.stack([variant.to_reference() for variant in variants]))
+        aspects = [nearest_aspect(self._features[n].aspect_percent) for n in reference.tolist()]
+        starts = centred(
+            np.stack([v.to_reference(a) for v, a in zip(variants, aspects, strict=True)])
+        )
         decoded = {n: decode_thumbnail(features[n].thumbnail) for n in set(some.image.tolist())}
         queries = np.stack([decoded[n] for n in some.image.tolist()])
         references = self._thumbnails[reference]
@@ -210,11 +218,14 @@ def _entries(features: Sequence[ImageFeatures], thumbnails: Grey) -> _Entries:
     pieces: list[tuple[npt.NDArray[Any], ...]] = []
     count = len(VARIANTS)
     present = np.array([n for n, one in enumerate(features) if one.boxes], np.int64)
-    for begin in range(0, len(present), _REFERENCES_AT_ONCE):
-        places = present[begin : begin + _REFERENCES_AT_ONCE]
-        phashes, blocks = variant_hashes(thumbnails[places], VARIANTS)
-        forms = np.tile(np.arange(count), len(places))
-        pieces.append((phashes.ravel(), blocks.ravel(), np.repeat(places, count), forms))
+    aspects = np.array([nearest_aspect(features[n].aspect_percent) for n in present.tolist()])
+    for aspect in np.unique(aspects).tolist():
+        alike = present[aspects == aspect]
+        for begin in range(0, len(alike), _REFERENCES_AT_ONCE):
+            places = alike[begin : begin + _REFERENCES_AT_ONCE]
+            phashes, blocks = variant_hashes(thumbnails[places], VARIANTS, aspect)
+            forms = np.tile(np.arange(count), len(places))
+            pieces.append((phashes.ravel(), blocks.ravel(), np.repeat(places, count), forms))
     own = [
         (one.phashes[box], one.block_hashes[box], place, count + box - 1)
         for place, one in enumerate(features)

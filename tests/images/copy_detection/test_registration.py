@@ -14,7 +14,12 @@ from imp_data.images.copy_detection.hashes import Region
 from imp_data.images.copy_detection.registration import register, solve
 from imp_data.images.copy_detection.sampling import centred, fine_structure, levels_of, sample
 from imp_data.images.copy_detection.score import score_pairs
-from imp_data.images.copy_detection.variants import VARIANTS, Variant, variant_hashes
+from imp_data.images.copy_detection.variants import (
+    VARIANTS,
+    Variant,
+    nearest_aspect,
+    variant_hashes,
+)
 
 SAME = centred(np.array([[[1.0, 0, 0], [0, 1, 0]]]))
 
@@ -168,5 +173,18 @@ def test_the_variants_of_a_reference_have_the_hashes_of_such_copies() -> None:
 
 
 def test_the_variants_are_all_different_the_image_itself_first() -> None:
-    assert len(VARIANTS) == len(set(VARIANTS)) == 64
+    assert len(VARIANTS) == len(set(VARIANTS)) == 66
     assert VARIANTS[0] == Variant()
+    corners = {(one.region, one.transposed) for one in VARIANTS if not one.degrees}
+    sides = [(0, 1), (1, 0)]
+    turns = {(Region(x, y, u, v), t) for x, u in sides for y, v in sides for t in (False, True)}
+    assert turns <= corners
+
+
+def test_a_turn_of_a_wide_image_is_that_of_its_pixels() -> None:
+    # 40 pixels to the right of the centre of 200 x 100, turned by 90 degrees, is 40 below it.
+    found = Variant(degrees=90).to_reference(aspect=2) @ (0.7, 0.5, 1)
+    assert found == pytest.approx((0.5, 0.9))
+    assert [nearest_aspect(percent) for percent in (56, 75, 100, 133, 178)] == [
+        3 / 4, 3 / 4, 1, 4 / 3, 4 / 3,
+    ]  # fmt: skip
