@@ -9,7 +9,7 @@ import numpy.typing as npt
 from imp_data.images.copy_detection.boxes import Box
 from imp_data.images.copy_detection.document_like import is_document_like
 from imp_data.images.copy_detection.features import ImageFeatures, box_region
-from imp_data.images.copy_detection.grey import Grey, Numbers, stack_greys
+from imp_data.images.copy_detection.grey import SIDE_PX, Grey, Numbers, stack_greys
 from imp_data.images.copy_detection.hashes import Hashes, Region
 from imp_data.images.copy_detection.registration import register
 from imp_data.images.copy_detection.sampling import centred
@@ -30,6 +30,8 @@ PHASH_BITS, BLOCK_HASH_BITS, OTHER_HASH_BITS = 10, 8, 20
 # The nearest forms are registered: so many of one reference, and of all references so many.
 _FORMS_A_PAIR = 2
 _FORMS_AN_IMAGE = 128
+# Of an image, only what is in a box of this share of its area or more is scored.
+_CONTENT_AREA = 0.3
 _REFERENCES_AT_ONCE, _PAIRS_AT_ONCE = 256, 32
 
 
@@ -238,8 +240,13 @@ def _entries(features: Sequence[ImageFeatures], thumbnails: Grey) -> _Entries:
 
 
 def _content_box(features: ImageFeatures) -> Box:
-    """Return the first box within the whole; the later ones may cut a dark or bright object."""
-    return features.boxes[min(1, len(features.boxes) - 1)]
+    """Return the last box that is large: a small one may be a part of an object before a wall."""
+    least = _CONTENT_AREA * SIDE_PX**2
+    return next(
+        box
+        for box in reversed(features.boxes)
+        if (box.right - box.left) * (box.bottom - box.top) >= least
+    )
 
 
 def _region_map(region: Region) -> Numbers:

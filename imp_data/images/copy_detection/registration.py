@@ -13,7 +13,7 @@ from imp_data.images.copy_detection.sampling import (
 )
 
 # Pixels a side, steps, and the pixels around each whose mean is taken from it.
-_ROUNDS = ((32, 8, 15), (64, 2, 15))
+_ROUNDS = ((32, 6, 15), (64, 1, 15))
 _POINTS = 32
 _MOST_WEIGHT = 16
 # A step moves no point by more than this share of half a side: further steps are guesses.
