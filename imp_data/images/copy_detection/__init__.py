@@ -1,0 +1,1 @@
+"""Find altered copies of images: crops, frames, bars, flips, turns, overlays."""
