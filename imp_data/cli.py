@@ -16,6 +16,7 @@ from imp_data.parallel.error_json import write_error
 from imp_data.pipeline.plan_command import plan
 from imp_data.raw.image_urls import cli as image_urls
 from imp_data.redaction import redact, redact_output
+from imp_data.release.cli import release
 from imp_data.storage.paths import expand_user, parse_path
 from imp_data.terminal import expand_home, print_in_any_encoding, print_json
 from imp_data.training import cli as training
@@ -242,6 +243,7 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
 
 app.command()(audit)
 app.command()(plan)
+app.command()(release)
 # Importing these modules imports no aiohttp, torch or llama.cpp; running a command does.
 app.command()(image_urls.fetch_images)
 app.command()(training.train)

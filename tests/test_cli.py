@@ -135,7 +135,7 @@ def test_plan_needs_a_mixture(
 
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates", "plan"}
-    tested |= {"audit"}  # in test_audit.py
+    tested |= {"audit", "release"}  # in test_audit.py and tests/release
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}
