@@ -17,6 +17,7 @@ from imp_data.pipeline.pack_command import pack
 from imp_data.pipeline.plan_command import plan
 from imp_data.raw.image_urls import cli as image_urls
 from imp_data.redaction import redact, redact_output
+from imp_data.release.cli import release
 from imp_data.screening.decontamination.certificate.cli import certify
 from imp_data.screening.decontamination.questions.cli import question_pack
 from imp_data.storage.paths import expand_user, parse_path
@@ -248,6 +249,7 @@ app.command()(pack)
 app.command()(certify)
 app.command()(plan)
 app.command()(question_pack)
+app.command()(release)
 # Importing these modules imports no aiohttp, torch or llama.cpp; running a command does.
 app.command()(image_urls.fetch_images)
 app.command()(training.train)

@@ -12,10 +12,10 @@ from conftest import encoded, photo, record, run
 from datasets import load_from_disk
 
 from imp_data.mixture.ledger_queries import explain
+from imp_data.mixture.mixture_images import open_built_images
 from imp_data.mixture.verify import verify
 from imp_data.pipeline.build import Build
 from imp_data.storage.data_dir import DataDir
-from imp_data.training.data.mixture_input import open_built_images, open_mixture
 from tests.pipeline.test_adding_a_source import ROOT, stated_files
 
 ON_DISK = ["0.jpg", "1.jpg", "café.jpg", "a b.jpg", "old.gif", "Two.jpg", "two.png"]
@@ -78,7 +78,7 @@ def test_the_mixture_counts_the_repairs_and_is_sound(built: Build) -> None:
 
 def test_training_reads_the_bytes_that_were_screened(built: Build) -> None:
     folder = built.data.mixture("birds")
-    reader = open_built_images(open_mixture(folder), built.data.root.parent / "manifests")
+    reader = open_built_images(folder, built.data.root.parent / "manifests")
     rows = load_from_disk(str(folder)).to_list()
     assert len(rows) == 6
     for row in rows:

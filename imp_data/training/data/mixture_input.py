@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imp_data.errors import UserError
-from imp_data.images.reader import ImageReader, data_image_reader
-from imp_data.manifests import ImageCollection, Source, load_manifest
-from imp_data.manifests.earlier_names import kind_dir
+from imp_data.images.reader import ImageReader
+from imp_data.manifests import Source, load_manifest
 from imp_data.mixture.folder import consistent_read
+from imp_data.mixture.mixture_images import open_built_images
 from imp_data.mixture.mixture_json import check_files
-from imp_data.storage.data_dir import DataDir
 from imp_data.training.data.parquet_images import ParquetImages, parquet_files
 
 
@@ -85,22 +84,7 @@ def open_images(
     The folder holds image files, or Parquet files with images.
     """
     if place is None:
-        return open_built_images(mixture, manifests)
+        return open_built_images(mixture.folder, manifests)
     if not place.is_dir():
         raise UserError(place, "is no folder", "name a folder of images or of Parquet files")
     return ParquetImages(place) if parquet_files(place) else ImageReader(place, place, ())
-
-
-def open_built_images(mixture: MixtureInput, manifests: Path) -> ImageReader:
-    """Return a reader of the images in the mixture's own data directory.
-
-    The manifests of images name the folders and archives.
-    """
-    data = DataDir(mixture.folder.absolute().parent.parent)
-    folders = [
-        (path.stem, folder)
-        for path in sorted(kind_dir(manifests, "images").glob("*.yaml"))
-        for folder in load_manifest(path, ImageCollection).folders
-    ]
-    folders.sort(key=lambda pair: (-len(pair[1].path), pair[1].path))
-    return data_image_reader(data, tuple(folders))
