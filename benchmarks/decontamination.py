@@ -1,4 +1,4 @@
-"""Certify the matcher of the build beside other matchers: recall, false matches, cost.
+"""Certify the matchers of this project beside others: recall, false matches, cost.
 
     python benchmarks/decontamination.py                      (drawn images, and IMP_REAL_DATA)
     python benchmarks/decontamination.py --images FOLDER…     (images of these folders instead)
@@ -31,6 +31,7 @@ from imp_data.errors import UserError
 from imp_data.parallel import worker_count
 from imp_data.screening.decontamination.certificate.alterations import ALTERATIONS, GROUPS
 from imp_data.screening.decontamination.certificate.certify import find_images
+from imp_data.screening.decontamination.certificate.copy_matcher import CopyMatcher
 from imp_data.screening.decontamination.certificate.describe import Described, describe
 from imp_data.screening.decontamination.certificate.figures import (
     choose_threshold,
@@ -159,7 +160,7 @@ def main() -> None:
     args = parser.parse_args()
     begun = time.perf_counter()
     peers, left_out = installed_peers()
-    matchers: list[Matcher] = [BuildMatcher(), *peers]
+    matchers: list[Matcher] = [BuildMatcher(), CopyMatcher(), *peers]
     size = _SIZES["quick" if args.quick else "whole"]
     try:
         described = described_images(args.images, matchers, size)

@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from imp_data.redaction import redact
 from imp_data.terminal import out_folder, print_json
+
+_MatcherName = Literal["build", "copies"]
 
 
 def certify(
@@ -18,17 +20,28 @@ def certify(
     altered_images: Annotated[
         int, typer.Option(help="Alter at most this number of the images.", min=1)
     ] = 200,
+    matcher: Annotated[
+        _MatcherName,
+        typer.Option(
+            help="build: perceptual hashes, as builds match; copies: crops and turns too."
+        ),
+    ] = "build",
     max_distance: Annotated[
-        int, typer.Option(help="Hamming distance in bits up to which images match.", min=0, max=20)
+        int,
+        typer.Option(help="Distance in bits up to which hashes match (build).", min=0, max=20),
     ] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Measure the matcher on your images: altered copies that it finds, false matches."""
     from imp_data.screening.decontamination.certificate.certify import certify as run
-    from imp_data.screening.decontamination.certificate.matchers import BuildMatcher
+    from imp_data.screening.decontamination.certificate.copy_matcher import CopyMatcher
+    from imp_data.screening.decontamination.certificate.matchers import BuildMatcher, Matcher
     from imp_data.screening.decontamination.certificate.report import write_certificate
 
-    figures = run(images, altered_images, BuildMatcher(threshold=max_distance))
+    chosen: Matcher = BuildMatcher(threshold=max_distance)
+    if matcher == "copies":
+        chosen = CopyMatcher()
+    figures = run(images, altered_images, chosen)
     written = write_certificate(out, figures)
     if as_json:
         print_json(figures)
