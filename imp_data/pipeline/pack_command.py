@@ -25,11 +25,10 @@ def pack(
         bool, typer.Option("--ids-only", help="Fetch no images: the packs have ids alone.")
     ] = False,
 ) -> None:
-    """Write packs of benchmarks: ids and hashes of their images, and no image."""
+    """Write packs of benchmarks: ids and hashes of their images, digests of their questions."""
     from imp_data.manifests import benchmark_recipe
     from imp_data.pipeline.build import Build
     from imp_data.pipeline.required_inputs import check_inputs
-    from imp_data.storage.atomic_write import write_atomically
 
     names = list(dict.fromkeys(name.replace("-", "_") for name in benchmarks))
     folder = Path(expand_user(str(manifests)))
@@ -47,11 +46,20 @@ def pack(
         out.mkdir(parents=True, exist_ok=True)
         for name in names:
             figures = build.benchmark(name).figures
-            target = out / f"{name}.parquet"
-            with write_atomically(target) as aside:
-                shutil.copyfile(build.data.benchmark(name), aside)
-            size = target.stat().st_size / 1e6
-            counts = f"{figures['ids']:,} ids, {figures['fingerprinted']:,} images hashed"
-            print(f"{target}: {counts}, {size:.1f} MB")
+            hashed = f"{figures['ids']:,} ids, {figures['fingerprinted']:,} images hashed"
+            _copy(build.data.benchmark(name), out / f"{name}.parquet", hashed)
+            if asked := figures.get("questions"):
+                questions, count = out / f"{name}.questions.parquet", asked["questions"]
+                _copy(
+                    build.data.question_pack(name), questions, f"{asked['questions']:,} questions"
+                )
     finally:
         build.stop_raw()
+
+
+def _copy(pack: Path, target: Path, contents: str) -> None:
+    from imp_data.storage.atomic_write import write_atomically
+
+    with write_atomically(target) as aside:
+        shutil.copyfile(pack, aside)
+    print(f"{target}: {contents}, {target.stat().st_size / 1e6:.1f} MB")

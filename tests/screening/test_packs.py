@@ -107,6 +107,19 @@ def test_the_command_says_what_it_wrote(quiz: World, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[-1] == (f"{pack}: 2 ids, 2 images hashed, 0.0 MB")
 
 
+def test_digests_of_questions_are_written_beside_the_images(
+    quiz: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = [{"question_id": 1, "image_id": ONE, "question": "Why?", "answer": "So."}]
+    quiz.file("quiz", "questions.json", json.dumps(questions).encode())
+    files = [{"path": name, "by_hand": "put it there"} for name in ("ids.json", "questions.json")]
+    quiz.benchmark("quiz", [ONE, TWO], files=files, questions={"files": ["questions.json"]})
+    pack = packed(quiz)
+    asked = pack.with_name("quiz.questions.parquet")
+    assert asked.is_file()
+    assert capsys.readouterr().out.splitlines()[-1] == f"{asked}: 1 questions, 0.0 MB"
+
+
 def test_an_unknown_benchmark_is_an_error_that_lists_the_known_ones(
     quiz: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
