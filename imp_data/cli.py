@@ -10,6 +10,7 @@ import typer
 
 from imp_data import __version__
 from imp_data.audit.cli import audit
+from imp_data.audit.decontaminate_cli import decontaminate
 from imp_data.errors import UserError
 from imp_data.mobile.cli import mount as mount_mobile
 from imp_data.parallel.error_json import write_error
@@ -245,6 +246,7 @@ def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
 
 
 app.command()(audit)
+app.command()(decontaminate)
 app.command()(pack)
 app.command()(certify)
 app.command()(plan)

@@ -137,7 +137,7 @@ def test_plan_needs_a_mixture(
 def test_every_command_is_tested_here() -> None:
     tested = {"explain", "verify", "diff", "schemas", "fingerprint", "match", "duplicates", "plan"}
     # In tests/audit, tests/release, tests/screening/certificate and tests/screening.
-    tested |= {"audit", "question-pack", "release", "certify", "pack"}
+    tested |= {"audit", "question-pack", "release", "certify", "pack", "decontaminate"}
     # Tested in tests/training and tests/mobile, where the extras are installed.
     training = {"train", "merge", "evaluate"}
     mobile = {"export", "parity", "latency", "quality", "bundle", "chat"}

@@ -1,12 +1,28 @@
 """The command `imp-data audit`."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imp_data.audit.options import (
+    AsJson,
+    Benchmarks,
+    Column,
+    Config,
+    DatasetPath,
+    Files,
+    Form,
+    Ignore,
+    Images,
+    Limit,
+    Questions,
+    Revision,
+    Split,
+    parse_columns,
+    parse_form,
+)
 from imp_data.errors import UserError
 from imp_data.redaction import redact
 from imp_data.terminal import out_folder, print_json
@@ -20,49 +36,18 @@ _CONDITION_MET = 3
 
 # Above 40 lines: it has a line for each option.
 def audit(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATH_OR_HUB_ID",
-            help="A file or folder of records, or a dataset of the Hugging Face Hub: OWNER/NAME.",
-        ),
-    ],
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the dataset; default: main.")
-    ] = None,
-    config: Annotated[str | None, typer.Option(help="Only this config of the dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
-    files: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="Only the files that match: data/train-*.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N records.")] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the images that records name; default: the records' own."),
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option(help="Form of the records, if it is not recognised.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="A column with another name: question=query."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="A field without meaning for training; repeat it."),
-    ] = None,
-    benchmarks: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Images of a benchmark to compare with: a pack, or fingerprints of `imp-data "
-            "fingerprint`; or a build's data directory. Repeat it for more.",
-        ),
-    ] = None,
-    questions: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PACK", help="Question pack of a benchmark to compare with."),
-    ] = None,
+    path: DatasetPath,
+    revision: Revision = None,
+    config: Config = None,
+    split: Split = None,
+    files: Files = None,
+    limit: Limit = None,
+    images: Images = None,
+    form: Form = None,
+    column: Column = None,
+    ignore: Ignore = None,
+    benchmarks: Benchmarks = None,
+    questions: Questions = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -97,7 +82,7 @@ def audit(
             "REASON:5%; several with commas.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Examine a dataset: its form, and what is wrong with records and images. Nothing is built.
 
@@ -111,12 +96,12 @@ def audit(
 
     conditions = parse_conditions(fail_on)
     tokens = _token_options(tokenizer, template, image_tokens, max_tokens, model)
-    chosen, stated = Selection(files, config, split), _columns(column or ())
+    chosen, stated = Selection(files, config, split), parse_columns(column or ())
     options = AuditOptions(
         images=images,
         columns=stated,
         ignored_fields=tuple(ignore or ()),
-        form=_form(form),
+        form=parse_form(form),
         selection=chosen,
         revision=revision,
         limit=limit,
@@ -156,26 +141,3 @@ def _token_options(
         remedy = "name a tokenizer too: --tokenizer FOLDER"
         raise UserError(option, "is for counting tokens, which needs a tokenizer", remedy)
     return None
-
-
-def _columns(stated: Sequence[str]) -> dict[str, str]:
-    from imp_data.manifests.layout_names import COLUMN_ROLES
-
-    columns = dict[str, str]()
-    for one in stated:
-        role, separator, name = one.partition("=")
-        if not (separator and name) or role not in COLUMN_ROLES:
-            problem = f"{one!r} is no role and column"
-            raise UserError(
-                "--column", problem, f"write ROLE=NAME; roles: {', '.join(COLUMN_ROLES)}"
-            )
-        columns[role] = name
-    return columns
-
-
-def _form(name: str | None) -> str | None:
-    from imp_data.records.forms import FORMS
-
-    if name is not None and name not in FORMS:
-        raise UserError("--form", f"{name!r} is no form", f"use one of {', '.join(FORMS)}")
-    return name

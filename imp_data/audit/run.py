@@ -1,6 +1,7 @@
 """Audit records: build a mixture of all of them in a temporary folder, and sum up its ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from imp_data.audit.decompression import decompress_into
 from imp_data.audit.discovery import FoundRecords, audit_source, find_records
 from imp_data.audit.figures import audit_figures
 from imp_data.audit.hub_place import hub_place
-from imp_data.audit.place import local_place, parse_hub_name
+from imp_data.audit.place import Place, local_place, parse_hub_name
 from imp_data.audit.selection import Selection
 from imp_data.audit.tokens import TokenOptions, load_tokenizer, token_figures
 from imp_data.errors import UserError
@@ -49,8 +50,57 @@ class AuditOptions(NamedTuple):
     out: Path | None = None
 
 
+class Examined(NamedTuple):
+    """A dataset whose records and images were examined: the build, its files, its scratch folder.
+
+    `not_read` maps files to the reason.
+    """
+
+    build: AuditBuild
+    place: Place
+    found: Sequence[FoundRecords]
+    not_read: Mapping[str, str]
+    scratch: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger, one row for each record."""
+        return self.build.data.mixture(_NAME) / "ledger.parquet"
+
+
 def audit(where: str, options: AuditOptions) -> dict[str, Any]:
     """Audit the records at a path, or of a dataset of the Hub; return the figures.
+
+    Raise UserError if there are no records, or none whose form is known.
+    """
+    tokenizer = load_tokenizer(options.tokens) if options.tokens else None
+    with examined(where, options) as done:
+        build, place = done.build, done.place
+        write_duplicates_report(build)
+        figures = {
+            "version": VERSION,
+            "path": place.title,
+            "revision": place.revision,
+            "license": place.card.license,
+            "limit": options.limit,
+            "records": [_form_figures(some, build) for some in done.found],
+            "not_read": done.not_read,
+            **audit_figures(build),
+            "tokens": None,
+        }
+        if options.tokens:
+            records = {source: build.data.records(source) for source in build.recipe.sources}
+            figures["tokens"] = token_figures(records, options.tokens, tokenizer, done.scratch)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            link_or_copy(done.ledger, options.out / "ledger.parquet")
+            write_text(options.out / "audit.json", json_text(figures))
+        return figures
+
+
+@contextmanager
+def examined(where: str, options: AuditOptions) -> Iterator[Examined]:
+    """Examine the records at a path, or of a dataset of the Hub, in a scratch folder.
 
     Raise UserError if there are no records, or none whose form is known.
     """
@@ -61,7 +111,6 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
     if options.images is not None and not options.images.is_dir():
         remedy = "name the folder that has the images"
         raise UserError("--images", f"{options.images} is no folder", remedy)
-    tokenizer = load_tokenizer(options.tokens) if options.tokens else None
     benchmarks = find_benchmarks(options.benchmarks)
     questions = find_questions(options.questions, options.benchmarks)
     with TemporaryDirectory(prefix="imp-audit-") as folder:
@@ -79,25 +128,7 @@ def audit(where: str, options: AuditOptions) -> dict[str, Any]:
         data = DataDir(scratch / "data", _NAME, place.upstream)
         build = AuditBuild(_recipe(found, options), data, place, images, benchmarks, questions)
         _run(build, options.limit)
-        figures = {
-            "version": VERSION,
-            "path": place.title,
-            "revision": place.revision,
-            "license": place.card.license,
-            "limit": options.limit,
-            "records": [_form_figures(some, build) for some in found],
-            "not_read": {**not_read, **place.others},
-            **audit_figures(build),
-            "tokens": None,
-        }
-        if options.tokens:
-            records = {source: data.records(source) for source in build.recipe.sources}
-            figures["tokens"] = token_figures(records, options.tokens, tokenizer, scratch)
-        if options.out is not None:
-            options.out.mkdir(parents=True, exist_ok=True)
-            link_or_copy(data.mixture(_NAME) / "ledger.parquet", options.out / "ledger.parquet")
-            write_text(options.out / "audit.json", json_text(figures))
-        return figures
+        yield Examined(build, place, found, {**not_read, **place.others}, scratch)
 
 
 def _run(build: AuditBuild, limit: int | None) -> None:
@@ -112,7 +143,6 @@ def _run(build: AuditBuild, limit: int | None) -> None:
         build.images(source)
         build.screened(source)
     build.mixture()
-    write_duplicates_report(build)
 
 
 def _form_figures(some: FoundRecords, build: AuditBuild) -> dict[str, Any]:

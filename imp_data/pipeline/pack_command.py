@@ -50,9 +50,7 @@ def pack(
             _copy(build.data.benchmark(name), out / f"{name}.parquet", hashed)
             if asked := figures.get("questions"):
                 questions, count = out / f"{name}.questions.parquet", asked["questions"]
-                _copy(
-                    build.data.question_pack(name), questions, f"{asked['questions']:,} questions"
-                )
+                _copy(build.data.question_pack(name), questions, f"{count:,} questions")
     finally:
         build.stop_raw()
 
