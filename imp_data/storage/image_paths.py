@@ -7,20 +7,12 @@ BLANK = " \t\n\r\v\f"
 _URL = re.compile(r"https?://", re.IGNORECASE)
 
 
-def is_web_address(path: str) -> bool:
-    """Return whether a record names its image by a web address instead of a path."""
-    return path.startswith(("http://", "https://"))
-
-
 def normalize_path(path: str) -> str:
     """Strip blanks around a path, replace `\\` by `/`, and remove empty components and `.`.
 
-    Keep a leading or trailing slash and `..`, which `leads_outside` detects, and a web address.
+    Keep a leading or trailing slash and `..`, which `leads_outside` detects.
     """
-    path = path.strip(BLANK)
-    if is_web_address(path):
-        return path
-    path = path.replace("\\", "/")
+    path = path.strip(BLANK).replace("\\", "/")
     first, *between = path.split("/")
     if not between or not first:
         return path
@@ -41,8 +33,6 @@ def add_prefix(prefix: str, path: str) -> str:
 def leads_outside(path: str) -> bool:
     """Return whether an image's path is empty, absolute, or contains `..`."""
     steps = path.replace("\\", "/").split("/")
-    if is_web_address(path):
-        return ".." in steps or "\0" in path
     # An empty component: an empty path, a slash at either end, or, after a prefix, two slashes.
     outside = "" in steps or ".." in steps or "\0" in path
     return outside or (len(steps[0]) == 2 and steps[0][1] == ":")

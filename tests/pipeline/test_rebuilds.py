@@ -77,8 +77,8 @@ def test_another_engine_rebuilds_nothing(laid: World, monkeypatch: pytest.Monkey
     shutil.rmtree(laid.data.root / ".stamps")
     assert len(rebuilt(laid, engine="ray")) == len(run(laid.build(ALBUM_QUOTAS, **ALBUM_RULES)))
     assert set(calls) == {
-        *("_hash_names", "process_chunk", "_fingerprints", "_measure_image", "_screen_batches"),
-        *("_scatter", "_assemble", "_read_shard"),
+        *("_hash_names", "process_chunk", "_fingerprints", "_alter_one", "_read_imagehash"),
+        *("_screen_batches", "_scatter", "_assemble", "_read_shard"),
     }
     assert verified_digest(laid) == before
     calls.clear()

@@ -19,7 +19,7 @@ NUMBERS = st.integers(0, 2**40)
 def test_a_cell_has_the_name_of_its_column_row_and_number(
     column: str, row: int, number: int | None
 ) -> None:
-    assert parse_cell(cell_name(column, row, number)) == (column, row, number)
+    assert parse_cell(cell_name(column, row, number)) == (column, row, number, False)
 
 
 @given(start=NUMBERS, end=NUMBERS, number=NUMBERS)

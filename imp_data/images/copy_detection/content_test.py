@@ -8,6 +8,7 @@ from PIL import Image
 from imp_data.images.copy_detection.grey import Grey, Numbers, halve, reduce_grey
 from imp_data.images.copy_detection.registration import register
 from imp_data.images.copy_detection.sampling import centred, fine_structure, levels_of, sample
+from imp_data.images.phash import strips
 
 _SIDE_PX, _WINDOW_PX, _AROUND_PX = 512, 8, 17
 # A window with this deviation, in grey levels, in either image has content.
@@ -70,4 +71,4 @@ def _window_sums(values: Numbers) -> Numbers:
 def _grey(image: Image.Image | Grey) -> Image.Image:
     if not isinstance(image, Image.Image):
         return Image.fromarray(image)
-    return image if image.mode == "L" else image.convert("L")
+    return image if image.mode == "L" else Image.fromarray(np.concatenate(list(strips(image))))

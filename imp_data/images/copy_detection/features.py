@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -10,6 +11,7 @@ from imp_data.images.copy_detection.document_like import frequent_level_percent
 from imp_data.images.copy_detection.grey import SIDE_PX, Grey, deviation, halve, reduce_grey
 from imp_data.images.copy_detection.hashes import Region, region_hashes
 from imp_data.images.copy_detection.thumbnail import encode_thumbnail
+from imp_data.images.phash import strips
 
 # Below this deviation, in grey levels, an image is nearly empty and never matches by its look.
 LEAST_DEVIATION = 4.0
@@ -54,7 +56,7 @@ def describe_image(
     `reduce_grey` takes it. Images of other modes are converted to grey.
     """
     if isinstance(grey, Image.Image) and grey.mode != "L":
-        grey = grey.convert("L")
+        grey = np.concatenate(list(strips(grey)))
     size = grey.size if isinstance(grey, Image.Image) else grey.shape[::-1]
     width, height = extent or size
     square = reduce_grey(grey, extent)

@@ -60,7 +60,7 @@ def _report_problems(counts: dict[str, Any], written: int) -> None:
         print(redact(f"not read: {name}: {problem}"), file=sys.stderr)
     if written < 3:
         missing = "no chart: it needs altair and vl-convert-python (the extra `train`)"
-        print(missing, file=sys.stderr)
+        print(redact(missing), file=sys.stderr)
 
 
 def _print_tables(figures: dict[str, Any]) -> None:
