@@ -94,7 +94,7 @@ def test_samples_have_lists_of_images_and_39_have_two(demo: Build) -> None:
     mixture = load_from_disk(str(demo.data.mixture("demo")))
     counted = Counter(len(images) for images in mixture["images"])
     assert counted == {0: 42, 1: 1056 - 42 - 39, 2: 39}
-    pairs = mixture.filter(lambda row: len(row["images"]) == 2)
+    pairs = mixture.filter(lambda row: len(row["images"]) == 2, keep_in_memory=True)
     assert set(pairs["source"]) == {"pages"}
     for row in pairs:
         asked = [turn["value"] for turn in row["conversations"] if turn["from"] == "human"]

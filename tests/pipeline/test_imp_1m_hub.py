@@ -341,7 +341,7 @@ def drawn_text() -> Files:
     columns = dict(zip(("link", "caption", "message_id"), zip(*links, strict=True), strict=True))
     out = io.BytesIO()
     pq.write_table(pa.table({name: list(values) for name, values in columns.items()}), out)
-    ids = {"data": [{"image_id": KNOWN_ID}]}
+    ids = {"data": [{"image_id": KNOWN_ID, "question": "What does it say?"}]}
     sampled = [
         record("allava_laion_inst_1", "allava_laion/images/1.jpeg"),
         record("2", f"allava_laion/images/{KNOWN_ID}.jpeg"),
