@@ -55,6 +55,11 @@ class ImageOrigins:
                 return self._known[collection]
         return None
 
+    def names(self) -> set[str]:
+        """Return the names of all collections, and of the sources that may contain images."""
+        sources = (path.stem for path in (self._manifests / "sources").glob("*.yaml"))
+        return {name for name in self._known if not name.startswith("source ")} | {*sources}
+
     def _source(self, name: str) -> ImageOrigin | None:
         key = f"source {name}"
         path = self._manifests / "sources" / f"{name}.yaml"

@@ -36,9 +36,16 @@ class SharingChoice(NamedTuple):
 
 
 class SharedImages:
-    """Tells of each image whether a release contains it, and counts the decisions by origin."""
+    """Decides for each image whether a release contains it, and counts the decisions by origin.
+
+    Raise UserError if the choice names what no manifest describes: a misspelled name would share
+    images that are to be left out.
+    """
 
     def __init__(self, origins: ImageOrigins, choice: SharingChoice) -> None:
+        if unknown := sorted((choice.include | choice.exclude) - origins.names()):
+            remedy = "name a collection or a source as its manifest does"
+            raise UserError(", ".join(unknown), "is no collection of images or source", remedy)
         self._origins, self._choice = origins, choice
         self.counts: dict[ImageOrigin, int] = {}
 

@@ -195,6 +195,24 @@ def test_an_image_that_is_no_longer_the_built_one_is_an_error_that_names_it(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["include", "exclude"])
+def test_a_misspelled_collection_is_an_error_and_not_ignored(
+    option: str, laid: World, tmp_path: Path
+) -> None:
+    names = {"include": [], "exclude": []} | {option: ["fotos"]}
+    with pytest.raises(UserError, match="is no collection of images or source") as error:
+        released(laid, tmp_path / "out", choice=SharingChoice.of(**names))
+    assert error.value.where == "fotos"
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_a_named_collection_are_left_out(laid: World, tmp_path: Path) -> None:
+    choice = SharingChoice.of(include=[], exclude=["photos"])
+    stated = released(laid, tmp_path / "out", choice=choice)
+    assert [one["included"] for one in stated["images"]] == [False]
+    assert {row["image"] for row in rows_of(tmp_path / "out")} == {None}
+
+
 def test_a_folder_of_other_files_is_not_written_to(laid: World, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
