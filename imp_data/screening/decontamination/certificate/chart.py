@@ -87,10 +87,12 @@ def _false_curve(figures: Mapping[str, Any]) -> Any:
         for point in figures["curve"]
     ]
     title = "false matches of photos per 10⁶ pairs"
+    # Without a false match the values alone give the axis no extent.
+    extent = [0, max(1, *(point["rate"] for point in values))]
     ticks = alt.Axis(values=[0, *(10**n for n in range(7))], format="~s")
     lines = alt.Chart(alt.Data(values=values)).mark_line(point=True, color=_SETS[1]).encode(
         x=alt.X("threshold:Q", title=f"threshold, {figures['unit']}"),
-        y=alt.Y("rate:Q", title=title, axis=ticks, scale=alt.Scale(type="symlog")),
+        y=alt.Y("rate:Q", title=title, axis=ticks, scale=alt.Scale(type="symlog", domain=extent)),
     )  # fmt: skip
     return (lines + _in_use(figures)).properties(width=240, height=240)
 
